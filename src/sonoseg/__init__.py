@@ -1,0 +1,52 @@
+"""Segments tumours in breast-ultrasound images, and shows why. Importing this imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonoseg.reader.result import SegmentationResult
+    from sonoseg.reader.segmenter import Segmenter
+
+__all__ = ["SegmentationResult", "__version__", "load", "segment"]
+
+
+def segment(
+    image: Path | str | NDArray[Any], model: Path | str = "default", spacing: float | None = None
+) -> SegmentationResult:
+    """Segments one image.
+
+    Args:
+        image: a PNG, JPEG, TIFF or BMP file, or an array (H, W), (H, W, 3) or (H, W, 4).
+        model: a shipped name or the path of a bundle; kept in memory for the next call.
+        spacing: mm per pixel; None leaves measurements in pixels.
+
+    Raises:
+        sonoseg.errors.InputError: the image, the model or the spacing cannot be used; says how to mend it.
+
+    Example:
+        >>> sonoseg.segment("scan.png").mask
+    """
+    return load(model).segment(image, spacing)
+
+
+def load(model: Path | str = "default") -> Segmenter:
+    """Loads a network once, to segment many images with it; see `sonoseg.reader.segmenter.Segmenter`."""
+    from sonoseg.reader.segmenter import load
+
+    return load(model)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SegmentationResult":
+        from sonoseg.reader.result import SegmentationResult
+
+        return SegmentationResult
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sonoseg")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

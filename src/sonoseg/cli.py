@@ -1,0 +1,276 @@
+"""The command line: one frozen dataclass a command, its field docstrings are the --help. No logic lives here."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional
+
+import sonoseg
+from sonoseg.errors import InputError
+
+LAB = {
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "monai",
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "tqdm",
+}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Make synthetic ultrasound, segment it with the network inside, score it, and write a report to look at."""
+
+    out: Path = Path("demo")
+    """Folder for pictures, results.json and report.html."""
+    count: int = 12
+    """How many synthetic images."""
+    model: str = "default"
+    """A bundle file, or default, the one inside."""
+
+    def run(self) -> int:
+        return _call("sonoseg.demo:run_demo", self.out, self.count, self.model)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Outline the lesions in images and measure them. Needs no PyTorch."""
+
+    images: Positional[tuple[Path, ...]]
+    """PNG, JPEG, TIFF or BMP files, or folders of them."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the one inside."""
+    out: Path = Path("segmented")
+    """Folder for STEM_mask.png, STEM_overlay.png and results.json."""
+    spacing: float | None = None
+    """Millimetres a pixel, if you know it: lengths and areas are then also given in mm."""
+
+    def run(self) -> int:
+        return _call("sonoseg.reader.run:segment_files", self.images, self.model, self.out, self.spacing)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Report everything that is wrong with a data set, at once."""
+
+    folder: Positional[Path]
+    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    split: str | None = None
+    """Also look for near-copies and groups that this split tears apart."""
+
+    def run(self) -> int:
+        return _call("sonoseg.data.check:check", self.folder, self.split)
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """Make synthetic breast ultrasound with known lesions."""
+
+    folder: Positional[Path]
+    """Where to write images/, masks/ and labels.csv."""
+    count: int = 12
+    """How many."""
+    seed: int = 0
+    """Another seed, other images."""
+
+    def run(self) -> int:
+        return _call("sonoseg.data.phantom:make_phantoms", self.folder, self.count, self.seed)
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Download a public data set, check every file, and go on where a broken download stopped."""
+
+    name: Positional[Literal["busi"]]
+    """busi: 780 images, 250 MB."""
+    folder: Path = Path("BUSI")
+    """Where to put it."""
+    archive: Path | None = None
+    """The zip, if you have downloaded it by hand."""
+
+    def run(self) -> int:
+        return _call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.archive)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Check, make or fetch data sets."""
+
+    action: Check | Phantom | Fetch
+
+    def run(self) -> int:
+        return self.action.run()
+
+
+@dataclass(frozen=True)
+class Models:
+    """List every network with its parameter counts."""
+
+    json: bool = False
+    """As JSON."""
+
+    def run(self) -> int:
+        return _call("sonoseg.models.listing:print_models", self.json)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network. The same command goes on where an interrupted one stopped. Empty options: the model's recipe."""
+
+    model: Positional[str]
+    """A name that `sonoseg models` lists, such as model-1 or sonoseg-1."""
+    data: Path
+    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    split: str = "paper"
+    """paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    also: tuple[str, ...] = ()
+    """More data sets to train on: FOLDER for all of it, FOLDER@SPLIT for that split's training images."""
+    out: Path | None = None
+    """The run folder; by default runs/MODEL-SPLIT."""
+    encoder_weights: str = "imagenet"
+    """imagenet, none (random), or a run folder or .safetensors file whose encoders to start from."""
+    start_from: Path | None = None
+    """A run folder or .safetensors file of the same network, to start all of it from."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
+    seed: int = 0
+    """Decides every random choice."""
+    loss: Literal["bce", "dice", "bce+dice"] | None = None
+    """What is minimised."""
+    learning_rate: float | None = None
+    """Adam's; with one-cycle, the highest."""
+    schedule: Literal["constant", "one-cycle"] | None = None
+    """How the learning rate changes."""
+    weight_decay: float | None = None
+    """Decoupled weight decay."""
+    batch: int | None = None
+    """Images a step."""
+    dropout: float | None = None
+    """Share of the bottleneck's channels that a step drops."""
+    epochs: int | None = None
+    """At most."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation loss; 0: never."""
+    augment: Literal["none", "ultrasound"] | None = None
+    """Change the training images at random."""
+    ema: float | None = None
+    """Decay of the running average of the weights that is kept; 0: the weights themselves."""
+
+    def run(self) -> int:
+        return _call("sonoseg.training.fit:train_command", self)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a model against known masks: under three conventions, with intervals, ROC curve and a row an image."""
+
+    model: Positional[str]
+    """A run folder, a bundle file, default, all-foreground or all-background."""
+    data: Path
+    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    split: str = "all"
+    """all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    subset: Literal["train", "validation", "test"] = "test"
+    """Which part of the split."""
+    out: Path = Path("evaluation")
+    """Folder for metrics.json, cases.csv and roc.png."""
+
+    def run(self) -> int:
+        return _call("sonoseg.evaluation.evaluate:evaluate_command", self)
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Show with Grad-CAM what a network looks at: original, ground truth, prediction, heat map."""
+
+    model: Positional[Path]
+    """A run folder."""
+    images: Positional[tuple[Path, ...]]
+    """PNG, JPEG, TIFF or BMP files, or folders of them."""
+    layer: str = "bottleneck"
+    """bottleneck, stage1 … stage4, or fused (all stages together)."""
+    out: Path = Path("explained")
+    """Folder for STEM_explained.png."""
+
+    def run(self) -> int:
+        return _call("sonoseg.explain.explain:explain_files", self.model, self.images, self.out, self.layer)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained network as one bundle file that the reader segments with."""
+
+    folder: Positional[Path]
+    """A run folder."""
+    out: Path = Path("model.onnx")
+    """The bundle."""
+    name: str | None = None
+    """The name on its card; by default the model's."""
+    scores: Path | None = None
+    """A metrics.json of `sonoseg evaluate` to put on its card."""
+    threshold: float = 0.5
+    """A pixel is lesion where its probability is greater."""
+    min_lesion_fraction: float = 0.0
+    """Parts smaller than this share of the image are dropped."""
+    half: bool = False
+    """Store the weights in 16 bits: half the size. The card says how far that moves a probability."""
+
+    def run(self) -> int:
+        return _call("sonoseg.training.export:export_command", self)
+
+
+Command = Demo | Segment | Explain | Evaluate | Train | Export | Models | Data
+
+
+def _call(target: str, *arguments: Any, **options: Any) -> int:
+    """Calls "module:function"; its answer is the exit code (None: 0). Imports only what this command needs."""
+    module, _, name = target.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    code = function(*arguments, **options)
+    return code if isinstance(code, int) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        0 if all went well, 1 if a part failed and the rest was done, 2 if the input was at fault, 130 if stopped.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    command: Command = tyro.cli(
+        Command,
+        prog="sonoseg",
+        description=sonoseg.__doc__,
+        args=["--out" if word == "-o" else word for word in words],
+        config=(OmitSubcommandPrefixes, OmitArgPrefixes),
+    )
+    try:
+        return command.run()
+    except InputError as error:
+        print(f"sonoseg: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in LAB:
+            raise
+        print(f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr)
+    except MemoryError:
+        print("sonoseg: not enough memory; try fewer or smaller images at once", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("sonoseg: stopped; the same command goes on or begins again", file=sys.stderr)
+        return 130
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

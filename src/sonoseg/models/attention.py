@@ -1,0 +1,68 @@
+"""The attention blocks that may follow a decoder stage: CBAM and Non-Local."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class CBAM(nn.Module):
+    """Channel, then spatial attention (Woo et al. 2018): reduction 8, 7×7, no biases.
+
+    (N, C, H, W) → (N, C, H, W); adds 2·C²/8 + 98 parameters.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Conv2d(channels, channels // reduction, 1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(channels // reduction, channels, 1, bias=False),
+        )
+        self.spatial = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.mlp(x.mean((2, 3), keepdim=True)) + self.mlp(x.amax((2, 3), keepdim=True))
+        x = x * pooled.sigmoid()
+        summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+        attended: Tensor = x * self.spatial(summary).sigmoid()
+        return attended
+
+
+class NonLocal(nn.Module):
+    """Non-local block, embedded Gaussian (Wang et al. 2018, eq. 2 to 6): every position attends to every other.
+
+    (N, C, H, W) → (N, C, H, W); adds 2·C² + 2.5·C parameters. The (H·W)×(H·W) matrix is never built: the
+    softmax over dot products is what `scaled_dot_product_attention` fuses, with a scale of 1.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.theta = nn.Conv2d(channels, channels // 2, 1)
+        self.phi = nn.Conv2d(channels, channels // 2, 1)
+        self.g = nn.Conv2d(channels, channels // 2, 1)
+        self.out = nn.Conv2d(channels // 2, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (
+            embed(x).flatten(2).transpose(1, 2).unsqueeze(1) for embed in (self.theta, self.phi, self.g)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        attended = attended.squeeze(1).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
+        joined: Tensor = x + self.out(attended)
+        return joined
+
+
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda channels: nn.Identity(),
+    "cbam": CBAM,
+    "nonlocal": NonLocal,
+}
+
+
+def build_attention(name: str, channels: int) -> nn.Module:
+    """The attention block `name` (a key of `ATTENTIONS`) for maps of `channels` channels."""
+    return ATTENTIONS[name](channels)

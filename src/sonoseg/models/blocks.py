@@ -1,0 +1,50 @@
+"""The decoder's building blocks: the depthwise separable convolution and a decoder stage."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sonoseg.models.attention import build_attention
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise 3×3 – BN – ReLU6 – pointwise 1×1 – BN – ReLU6, both without bias (PAPER: the decoder).
+
+    (N, `inputs`, H, W) → (N, `outputs`, H, W); 9·Cin + 2·Cin + Cin·Cout + 2·Cout parameters.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+            nn.BatchNorm2d(inputs),
+            nn.ReLU6(),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU6(),
+        )
+
+
+class DecoderStage(nn.Module):
+    """Doubles the resolution, joins the skip connection if there is one, convolves and attends.
+
+    Args:
+        inputs: channels that come in from below.
+        skip: channels of the skip connection; 0 for none (the paper's network has none).
+        outputs: channels that go out.
+        attention: a name of `attention.ATTENTIONS`.
+    """
+
+    def __init__(self, inputs: int, skip: int, outputs: int, attention: str) -> None:
+        super().__init__()
+        self.conv = SeparableConv(inputs + skip, outputs)
+        self.attention = build_attention(attention, outputs)
+
+    def forward(self, below: Tensor, skip: Tensor | None = None) -> Tensor:
+        """(N, inputs, H, W) and (N, skip, 2H, 2W) → (N, outputs, 2H, 2W)."""
+        up = F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=False)
+        if skip is not None:
+            up = torch.cat([up, skip], 1)
+        out: Tensor = self.attention(self.conv(up))
+        return out

@@ -1,0 +1,144 @@
+"""Every named experiment as one frozen dataclass: the paper's Table 1 as twenty rows, and our own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from sonoseg.errors import InputError
+from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The defaults are the paper's."""
+
+    loss: str = "bce"
+    """bce, dice or bce+dice."""
+    learning_rate: float = 1e-4
+    """Of Adam; with the one-cycle schedule, the highest."""
+    schedule: str = "constant"
+    """constant or one-cycle."""
+    weight_decay: float = 0.0
+    """Decoupled (AdamW)."""
+    batch: int = 16
+    """Images a step."""
+    dropout: float = 0.3
+    """Share of the bottleneck's channels that a step drops."""
+    epochs: int = 50
+    """At most."""
+    patience: int = 10
+    """Stop after so many epochs without a better validation loss; 0: never."""
+    augment: str = "none"
+    """none, or ultrasound (see `sonoseg.training.augment`)."""
+    ema: float = 0.0
+    """Decay of the running average of the weights that is validated and kept; 0: the weights themselves."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row: a network and the recipe it is trained with."""
+
+    name: str
+    network: FusionUNetConfig
+    recipe: Recipe = field(default_factory=Recipe)
+    note: str = ""
+
+    def build(self, dropout: float | None = None, pretrained: bool = False) -> FusionUNet:
+        """The network with fresh weights."""
+        dropout = self.recipe.dropout if dropout is None else dropout
+        return FusionUNet(self.network, dropout, pretrained)
+
+
+R18, D121, E0 = "resnet18", "densenet121", "efficientnet_b0"
+ALL = (R18, D121, E0)
+
+
+def _row(number: int, attention: str, frozen: bool, encoders: tuple[str, ...], loss: str) -> Experiment:
+    network = FusionUNetConfig(encoders, attention, frozen)
+    return Experiment(f"model-{number}", network, Recipe(loss=loss), f"the paper's Model {number}")
+
+
+TABLE_1 = (
+    _row(1, "cbam", False, ALL, "bce"),
+    _row(2, "cbam", False, ALL, "dice"),
+    _row(3, "nonlocal", False, ALL, "bce"),
+    _row(4, "nonlocal", False, ALL, "dice"),
+    _row(5, "none", True, ALL, "dice"),
+    _row(6, "none", True, ALL, "bce"),
+    _row(7, "none", False, ALL, "bce"),
+    _row(8, "none", False, ALL, "dice"),
+    _row(9, "nonlocal", True, ALL, "dice"),
+    _row(10, "cbam", True, ALL, "dice"),
+    _row(11, "nonlocal", True, ALL, "bce"),
+    _row(12, "cbam", True, ALL, "bce"),
+    _row(13, "none", True, (D121, E0), "dice"),
+    _row(14, "none", True, (D121, E0), "bce"),
+    _row(15, "none", True, (R18, E0), "bce"),
+    _row(16, "none", True, (R18, E0), "dice"),
+    _row(17, "none", True, (R18, D121), "bce"),
+    _row(18, "none", True, (R18, D121), "dice"),
+    _row(19, "none", False, (D121, E0), "bce"),
+    _row(20, "none", False, (D121, E0), "dice"),
+)
+"""Table 1 of the paper, in its order."""
+
+OURS = Experiment(
+    "sonoseg-1",
+    FusionUNetConfig((R18,), skips=True, widths=(256, 128, 64, 32), presence=True),
+    Recipe(
+        loss="bce+dice",
+        learning_rate=1e-3,
+        schedule="one-cycle",
+        weight_decay=1e-4,
+        dropout=0.2,
+        epochs=30,
+        patience=0,
+        augment="ultrasound",
+        ema=0.995,
+    ),
+    "ours: one light encoder, skip connections, a presence head that keeps normal images empty",
+)
+
+CATALOG: dict[str, Experiment] = {row.name: row for row in (*TABLE_1, OURS)}
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment called `name`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in CATALOG:
+        raise InputError(name, "no such model", f"choose one of {', '.join(CATALOG)}")
+    return CATALOG[name]
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """(all, trainable) parameters."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
+    return sum(size for size, _ in sizes), sum(size for size, trainable in sizes if trainable)
+
+
+def list_models() -> list[dict[str, Any]]:
+    """What `sonoseg models` prints: a dict a row with name, encoders, attention, …, parameter counts."""
+    import torch
+
+    rows = []
+    for experiment in CATALOG.values():
+        with torch.device("meta"):  # counts need no memory
+            total, trainable = count_parameters(experiment.build())
+        rows.append(
+            {
+                "name": experiment.name,
+                "total_params": total,
+                "trainable_params": trainable,
+                **dataclasses.asdict(experiment.network),
+                "loss": experiment.recipe.loss,
+                "note": experiment.note,
+            }
+        )
+    return rows

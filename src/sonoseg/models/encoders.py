@@ -1,0 +1,114 @@
+"""The encoders of the paper, through timm, and where their first weights come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from sonoseg.errors import InputError
+
+ENCODERS: dict[str, tuple[int, ...]] = {
+    "resnet18": (64, 64, 128, 256, 512),
+    "densenet121": (64, 256, 512, 1024, 1024),
+    "efficientnet_b0": (16, 24, 40, 112, 1280),
+}
+"""Name in timm → channels of its feature maps at strides 2, 4, 8, 16 and 32."""
+
+
+def build_encoder(name: str, pretrained: bool) -> nn.Module:
+    """One encoder without its classifier.
+
+    Args:
+        name: a key of `ENCODERS`.
+        pretrained: load timm's ImageNet weights (from its cache, or downloaded).
+
+    Raises:
+        InputError: the weights can neither be found nor downloaded; two lines that name the choices.
+    """
+    try:
+        encoder: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="")
+    except Exception as error:  # timm's hub raises a different kind of exception for every way to be offline
+        if not pretrained:
+            raise
+        raise InputError(
+            f"ImageNet weights of {name}",
+            "cannot be downloaded from here",
+            "give --encoder-weights none (random), or a path to\n"
+            "a run folder or .safetensors file whose encoders to start from, or try again with a network",
+        ) from error
+    return encoder
+
+
+class Encoders(nn.Module):
+    """Several encoders side by side on the same image, their feature maps joined scale by scale.
+
+    Args:
+        names: any subset of `ENCODERS`, in the order of joining.
+        frozen: keep all weights and batch statistics as they are.
+        pretrained: start from timm's ImageNet weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, names: tuple[str, ...], frozen: bool, pretrained: bool) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.channels = tuple(sum(per_scale) for per_scale in zip(*(ENCODERS[n] for n in names), strict=True))
+        self.parts = nn.ModuleDict({name: build_encoder(name, pretrained) for name in names})
+        if frozen:
+            self.requires_grad_(False)
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> Encoders:
+        """Frozen encoders stay in evaluation mode, so that their batch statistics do not drift."""
+        super().train(mode and not self.frozen)
+        return self
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
+        image = (image.expand(-1, 3, -1, -1) - self.mean) / self.std
+        finals, skips = [], []
+        for encoder in self.parts.values():
+            final, scales = encoder.forward_intermediates(image)  # type: ignore[operator]  # timm is untyped
+            finals.append(final)
+            skips.append(scales[:4])
+        return torch.cat(finals, 1), [torch.cat(scale, 1) for scale in zip(*skips, strict=True)]
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a run folder's best weights, or of a .safetensors file. Nothing is ever unpickled.
+
+    Raises:
+        InputError: `path` is missing or not a safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = path / "best.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(file, "no such weights", "give imagenet, none, a run folder or a .safetensors file")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(file, "not a readable safetensors file", "give the weights of a sonoseg run") from error
+
+
+def load_matching(module: nn.Module, path: Path, prefix: str = "") -> int:
+    """Copies into `module` the tensors below `path` whose names start with `prefix`; returns how many.
+
+    Raises:
+        InputError: one that `module` needs under `prefix` is missing or of another shape.
+    """
+    found = load_tensors(path)
+    wanted = {name: tensor for name, tensor in module.state_dict().items() if name.startswith(prefix)}
+    for name, tensor in wanted.items():
+        if name not in found or found[name].shape != tensor.shape:
+            raise InputError(path, f"has no weights that fit {name}", "give a run of the same network")
+    module.load_state_dict({name: found[name] for name in wanted}, strict=False)
+    return len(wanted)

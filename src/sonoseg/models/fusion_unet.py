@@ -1,0 +1,88 @@
+"""The paper's network from parts: fused encoders, separable decoder, attention; and what we add to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sonoseg.models.blocks import DecoderStage
+from sonoseg.models.encoders import Encoders
+
+
+@dataclass(frozen=True)
+class FusionUNetConfig:
+    """What a `FusionUNet` is made of. The defaults are the paper's Model 7."""
+
+    encoders: tuple[str, ...] = ("resnet18", "densenet121", "efficientnet_b0")
+    """Any subset of the three, run side by side on the same image."""
+    attention: str = "none"
+    """After every decoder stage: none, cbam or nonlocal."""
+    frozen: bool = False
+    """Keep the encoders as they start."""
+    skips: bool = False
+    """Join the encoders' maps at strides 16, 8, 4 and 2 to the decoder. The paper's counts leave no room for it."""
+    widths: tuple[int, int, int, int] = (512, 256, 128, 64)
+    """Channels that leave the four decoder stages, from the deepest up."""
+    presence: bool = False
+    """Add a head that says whether there is a lesion at all, and let it hold down the pixel logits."""
+
+
+class FusionUNet(nn.Module):
+    """Encoders → bottleneck → four decoder stages → one logit a pixel.
+
+    With the defaults, exactly the network that Table 1's parameter counts give away (see `catalog`).
+
+    Args:
+        config: the parts.
+        dropout: share of the bottleneck's channels that training drops.
+        pretrained: start the encoders from timm's ImageNet weights.
+    """
+
+    def __init__(self, config: FusionUNetConfig, dropout: float = 0.3, pretrained: bool = False) -> None:
+        super().__init__()
+        self.encoders = Encoders(config.encoders, config.frozen, pretrained)
+        *skips, bottleneck = self.encoders.channels
+        self.skips = config.skips
+        self.bottleneck = nn.Identity()  # a place with a name, for Grad-CAM
+        self.dropout = nn.Dropout2d(dropout)
+        self.stages = nn.ModuleList(
+            DecoderStage(inputs, skip if config.skips else 0, outputs, config.attention)
+            for inputs, skip, outputs in zip(
+                (bottleneck, *config.widths[:3]), reversed(skips), config.widths, strict=True
+            )
+        )
+        self.head = nn.Conv2d(config.widths[-1], 1, 1)
+        self.presence = nn.Linear(2 * bottleneck, 1) if config.presence else None
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1 or 3, H, W) in 0..1, H and W multiples of 32 → logits (N, 1, H, W).
+
+        With a presence head the logits are the lesser of the pixel's and the image's: no pixel is more
+        probable than that there is a lesion.
+        """
+        pixels, presence = self.parts(image)
+        return pixels if presence is None else torch.minimum(pixels, presence[:, :, None, None])
+
+    def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits of each pixel (N, 1, H, W), and of a lesion being there at all (N, 1) or None."""
+        features, skips = self.encoders(image)
+        features = self.bottleneck(features)
+        presence = None if self.presence is None else self.presence(self.summary(features))
+        x = self.dropout(features)
+        for stage, skip in zip(self.stages, reversed(skips), strict=True):
+            x = stage(x, skip if self.skips else None)
+        logits = F.interpolate(self.head(x), size=image.shape[2:], mode="bilinear", align_corners=False)
+        return logits, presence
+
+    def summary(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) → (N, 2C): each channel's mean and maximum."""
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+        return F.dropout(pooled, self.dropout.p, self.training)
+
+    def explain_layers(self) -> dict[str, nn.Module]:
+        """The layers that Grad-CAM can look at, by name, from the deepest up."""
+        stages = {f"stage{number}": stage for number, stage in enumerate(self.stages, 1)}
+        return {"bottleneck": self.bottleneck, **stages}

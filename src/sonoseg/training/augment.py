@@ -1,0 +1,157 @@
+"""Ultrasound-minded augmentation, a batch at a time on whatever device the batch is on.
+
+Every function takes images (N, 1, H, W) float32 in 0..1 and draws from torch's global generator, so that a
+seeded epoch is a repeatable epoch. Each picture gets its own parameters.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """A new view of each image and its mask (N, 1, H, W) of 0 and 1: geometry first, then what machines do."""
+    image, mask = move(image, mask)
+    for change in (time_gain, shadow, speckle, blur, gamma, marks, cut_out):
+        image = change(image)
+    return image.clamp(0, 1), mask
+
+
+def _draw(image: Tensor, low: float, high: float) -> Tensor:
+    """(N, 1, 1, 1) uniform in low..high."""
+    return torch.empty(len(image), 1, 1, 1, device=image.device).uniform_(low, high)
+
+
+def _sometimes(image: Tensor, changed: Tensor, chance: float) -> Tensor:
+    """`changed` for a share `chance` of the batch, `image` for the rest."""
+    return torch.where(_draw(image, 0, 1) < chance, changed, image)
+
+
+def _smooth_field(image: Tensor, rows: int, columns: int) -> Tensor:
+    """(N, 1, H, W) smooth normal noise with `rows` × `columns` knots."""
+    knots = torch.randn(len(image), 1, rows, columns, device=image.device)
+    return F.interpolate(knots, size=image.shape[2:], mode="bicubic", align_corners=True)
+
+
+def move(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Flip, scale, stretch, shear, turn and shift; now and then a crop beside the lesion, which is then a normal."""
+    count, device = len(image), image.device
+    flip = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
+    zoom = torch.exp(torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3)))
+    stretch = torch.exp(torch.empty(count, device=device).uniform_(-0.2, 0.2))
+    angle = torch.empty(count, device=device).uniform_(-0.2, 0.2) * (torch.rand(count, device=device) < 0.5)
+    shear = torch.empty(count, device=device).uniform_(-0.15, 0.15)
+    shift = torch.empty(count, 2, device=device).uniform_(-0.15, 0.15)
+    cos, sin = angle.cos(), angle.sin()
+    theta = torch.stack(
+        [
+            torch.stack([flip * zoom * stretch * cos, -zoom * stretch * sin + shear, shift[:, 0]], 1),
+            torch.stack([flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]], 1),
+        ],
+        1,
+    )
+    beside, possible = lesion_free_crop(mask)
+    chosen = possible & (torch.rand(count, device=device) < 0.2)
+    theta = torch.where(chosen[:, None, None], beside, theta)
+    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
+    moved = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    truth = F.grid_sample(mask, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved, (truth > 0.5).to(mask.dtype)
+
+
+def lesion_free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """For each mask the affine map (N, 2, 3) to a crop left or right of the lesion, and whether there is room (N).
+
+    Data sets of lesions have no normal images; the tissue beside a lesion is the nearest there is to one.
+    """
+    columns = mask.amax((1, 2)) > 0.5  # (N, W)
+    width, device = columns.shape[1], mask.device
+    place = torch.arange(width, device=device).expand_as(columns)
+    first = torch.where(columns, place, width).amin(1) / width
+    last = torch.where(columns, place + 1, 0).amax(1) / width
+    left, right = first - 0.03, 1 - last - 0.03
+    room = torch.maximum(left, right)
+    possible = (room >= 0.3) & columns.any(1)
+    room = room.clamp(min=0.3)
+    start = torch.where(left > right, torch.zeros_like(left), 1 - room)
+    height = (room * torch.empty_like(room).uniform_(1.0, 1.8)).clamp(max=1)
+    top = (1 - height) * torch.rand_like(height) ** 2  # most crops keep the skin, as images do
+    zero = torch.zeros_like(room)
+    theta = torch.stack(
+        [
+            torch.stack([room, zero, 2 * start + room - 1], 1),
+            torch.stack([zero, height, 2 * top + height - 1], 1),
+        ],
+        1,
+    )
+    return theta, possible
+
+
+def time_gain(image: Tensor) -> Tensor:
+    """Another time-gain curve: brightness that drifts with depth, and a little from side to side."""
+    return _sometimes(image, image * (0.25 * _smooth_field(image, 4, 2)).exp(), 0.5)
+
+
+def shadow(image: Tensor) -> Tensor:
+    """A dark or bright band straight down from some depth, as behind a rib, a nipple or a cyst."""
+    height, width = image.shape[2:]
+    x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
+    y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
+    centre, half_width, depth = _draw(image, 0, 1), _draw(image, 0.03, 0.15), _draw(image, 0, 0.7)
+    band = torch.exp(-(((x - centre) / half_width) ** 2)) * torch.sigmoid((y - depth) * 30)
+    return _sometimes(image, image * (1 + _draw(image, -0.8, 0.3) * band), 0.3)
+
+
+def speckle(image: Tensor) -> Tensor:
+    """Multiplicative noise with a random grain."""
+    height, width = image.shape[2:]
+    grain = int(torch.randint(1, 4, ()))
+    noise = _smooth_field(image, height // grain, width // grain)
+    return _sometimes(image, image * (1 + _draw(image, 0.02, 0.25) * noise), 0.4)
+
+
+def blur(image: Tensor) -> Tensor:
+    """Coarser, as from an older machine or a smaller file."""
+    factor = float(torch.empty(()).uniform_(0.35, 0.8))
+    small = F.interpolate(image, scale_factor=factor, mode="bilinear", antialias=True)
+    back = F.interpolate(small, size=image.shape[2:], mode="bilinear", align_corners=False)
+    return _sometimes(image, back, 0.25)
+
+
+def gamma(image: Tensor) -> Tensor:
+    """Another grey map: gamma, gain and black level."""
+    level = image.clamp(1e-4, 1) ** _draw(image, -0.6, 0.6).exp()
+    return _sometimes(image, (level * _draw(image, 0.7, 1.3) + _draw(image, -0.08, 0.08)).clamp(0, 1), 0.8)
+
+
+def marks(image: Tensor) -> Tensor:
+    """Calipers' crosses and text-like dashes, burnt in by the machine or its user."""
+    height, width = image.shape[2:]
+    image = image.clone()
+    for picture in range(len(image)):
+        if torch.rand(()) > 0.25:
+            continue
+        for _ in range(int(torch.randint(1, 5, ()))):
+            x, y = int(torch.randint(0, width - 12, ())), int(torch.randint(0, height - 12, ()))
+            tone = float(torch.empty(()).uniform_(0.6, 1.0))
+            if torch.rand(()) < 0.6:
+                image[picture, 0, y + 3, x : x + 7] = tone
+                image[picture, 0, y : y + 7, x + 3] = tone
+            else:
+                image[picture, 0, y : y + 5, x : x + 12][:, torch.rand(12) < 0.6] = tone
+    return image
+
+
+def cut_out(image: Tensor) -> Tensor:
+    """A box of flat gray."""
+    height, width = image.shape[2:]
+    x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
+    y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
+    inside = ((x - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)) & (
+        (y - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
+    )
+    return _sometimes(image, torch.where(inside, _draw(image, 0, 0.5), image), 0.15)

@@ -1,0 +1,187 @@
+"""`sonoseg export`: a run becomes one bundle, an ONNX file with its card and seal, that the reader segments with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from sonoseg.errors import InputError
+from sonoseg.files import atomic_path, output_folder
+from sonoseg.models.fusion_unet import FusionUNet
+from sonoseg.reader.bundle import CARD_KEY, SEAL_KEY, SEAL_MARK, Card, seal
+from sonoseg.training.run import RunConfig, load_run
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Export
+
+TOLERANCE = 1e-4
+"""How far the bundle's probabilities may lie from the network's."""
+INTENDED_USE = "Research on breast ultrasound: outlining and measuring lesions in B-mode images. Not a medical device."
+LIMITS = (
+    "Not for diagnosis or any clinical decision.",
+    "Trained on single B-mode images; it does not know Doppler, elastography, split screens or other organs.",
+    "Images of other machines or populations than the training data's may be outlined worse than its scores say.",
+)
+
+
+class Deployed(nn.Module):
+    """The network as the reader calls it: image (N, 1, H, W) in 0..1 → probability (N, 1, H, W)."""
+
+    def __init__(self, model: FusionUNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.model(image)
+        return logits.sigmoid()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Greatest differences of probability on random images."""
+
+    onnx_to_torch: float
+    """Between ONNX Runtime and PyTorch on the weights that the file holds."""
+    rounding: float
+    """Between PyTorch on those weights and on the run's own."""
+
+
+def export_command(options: Export) -> None:
+    """`sonoseg export`: checks the input, writes the bundle, says what it is."""
+    output_folder(options.out.absolute().parent)
+    if not 0 < options.threshold < 1 or not 0 <= options.min_lesion_fraction < 1:
+        raise InputError("--threshold or --min-lesion-fraction", "is not between 0 and 1", "try 0.5 and 0")
+    model, config = load_run(options.folder)
+    card = make_card(config, options)
+    agreement = export_bundle(model, card, options.out, options.half)
+    print(f"{options.out}: {card.name}, {options.out.stat().st_size / 1e6:.1f} MB")
+    print(f"differs from PyTorch by {agreement.onnx_to_torch:.1e} at most", end="")
+    print(f", from the unrounded weights by {agreement.rounding:.1e}" if options.half else "")
+
+
+def make_card(config: RunConfig, options: Export) -> Card:
+    """What the bundle says of itself.
+
+    Raises:
+        InputError: the scores cannot be read.
+    """
+    scores: dict[str, Any] = {}
+    if options.scores is not None:
+        try:
+            scores = json.loads(options.scores.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(options.scores, "not a readable metrics.json", "give one of sonoseg evaluate") from error
+    stages = [*config.lineage, config.to_json()]
+    return Card(
+        format=1,
+        name=options.name or config.model,
+        version="1",
+        input={"size": [config.size, config.size], "range": [0, 1], "channels": 1},
+        threshold=options.threshold,
+        min_lesion_fraction=options.min_lesion_fraction,
+        training_data=[f"{stage['data']}, split {stage['split']}, {stage['size']} pixels" for stage in stages],
+        recipe=json.dumps(config.to_json()),
+        scores=scores,
+        intended_use=INTENDED_USE,
+        limits=list(LIMITS),
+        licence="Apache-2.0",
+        created=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def export_bundle(model: FusionUNet, card: Card, out: Path, half: bool = False) -> Agreement:
+    """Writes `model` as a sealed bundle.
+
+    Args:
+        model: in evaluation mode; its weights are rounded in place if `half`.
+        card: what the reader needs to know, the input's size among it.
+        out: the file.
+        half: store the weights in 16 bits; the graph computes in 32.
+
+    Raises:
+        InputError: the file cannot be written, or its answers differ from PyTorch's by over `TOLERANCE`.
+    """
+    deployed = Deployed(model).eval().to(memory_format=torch.contiguous_format)
+    image = torch.rand(2, 1, *card.size, generator=torch.Generator().manual_seed(0))  # of 1, Non-Local breaks
+    own = probabilities(deployed, image)
+    if half:
+        round_weights(deployed)
+    stored = probabilities(deployed, image)
+    graph = trace(deployed, image)
+    if half:
+        store_half(graph)
+    helper.set_model_props(graph, {CARD_KEY: card.to_json(), SEAL_KEY: SEAL_MARK + "0" * 64})
+    content = seal(graph.SerializeToString())
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    answers = [session.run(None, {"image": batch.numpy()})[0] for batch in (image, image[:1])]
+    worst = max(float(np.abs(answer - stored[: len(answer)]).max()) for answer in answers)
+    if not worst <= TOLERANCE:
+        raise InputError(out, f"the exported graph differs from PyTorch by {worst:.1e}", "report this network")
+    with atomic_path(out) as temporary:
+        temporary.write_bytes(content)
+    return Agreement(worst, float(np.abs(stored - own).max()))
+
+
+def probabilities(deployed: Deployed, image: Tensor) -> Any:
+    """PyTorch's answer, as numpy."""
+    with torch.no_grad():
+        return deployed(image).numpy()
+
+
+def round_weights(module: nn.Module) -> None:
+    """Rounds the weights that `store_half` will store in 16 bits to what 16 bits can hold."""
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.numel() >= SMALL:
+                weight.copy_(weight.half().float())
+
+
+SMALL = 1024
+"""Tensors with fewer elements stay in 32 bits: they weigh nothing."""
+
+
+def trace(deployed: Deployed, image: Tensor) -> onnx.ModelProto:
+    """The ONNX graph, with a free batch size."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = Path(folder) / "graph.onnx"
+        torch.onnx.export(
+            deployed,
+            (image,),
+            file,
+            dynamo=True,
+            input_names=["image"],
+            output_names=["probability"],
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            external_data=False,
+            verbose=False,
+        )
+        return onnx.load(file)
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Stores large weights in 16 bits, each behind a Cast that the runtime folds away when it loads the graph."""
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < SMALL:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    for position, node in enumerate(casts):
+        model.graph.node.insert(position, node)

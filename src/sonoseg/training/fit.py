@@ -1,0 +1,290 @@
+"""`sonoseg train`: from cases to a run folder, surviving whatever happens on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch.utils.data import DataLoader, DistributedSampler
+from tqdm import tqdm
+
+from sonoseg.data.case import Case
+from sonoseg.errors import InputError
+from sonoseg.files import atomic_path, output_folder, write_json
+from sonoseg.models.catalog import Recipe, find_experiment
+from sonoseg.models.encoders import load_matching
+from sonoseg.models.fusion_unet import FusionUNet
+from sonoseg.training.dataset import InMemory, gather
+from sonoseg.training.module import SegmentationModule
+from sonoseg.training.run import (
+    CONFIG,
+    CURVES,
+    LAST,
+    RunConfig,
+    check_claim,
+    fingerprint,
+    save_weights,
+    write_log,
+)
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Train
+
+
+def train_command(options: Train) -> None:
+    """`sonoseg train`: checks everything, trains, and says where the run is."""
+    experiment = find_experiment(options.model)
+    if options.size < 32 or options.size % 32:
+        raise InputError(f"--size {options.size}", "is not a multiple of 32", "try --size 224")
+    asked = {field.name: getattr(options, field.name) for field in fields(Recipe)}
+    recipe = replace(experiment.recipe, **{name: value for name, value in asked.items() if value is not None})
+    check_recipe(recipe)
+    training, validation = gather(options.data, options.split, options.also)
+    names = "\n".join(case.name for case in (*training, *validation))
+    weights, start = options.encoder_weights, options.start_from
+    config = RunConfig(
+        model=options.model,
+        network=experiment.network,
+        recipe=recipe,
+        data="+".join(Path(source.partition("@")[0]).name for source in (str(options.data), *options.also)),
+        split=options.split,
+        cases=hashlib.sha256(names.encode()).hexdigest(),
+        size=options.size,
+        seed=options.seed,
+        encoder_weights=weights if weights in ("imagenet", "none") else fingerprint(Path(weights)),
+        start_from=fingerprint(start) if start else "",
+        lineage=lineage(start) if start else (),
+    )
+    out = options.out or Path("runs") / f"{options.model}-{Path(options.split).stem}"
+    history = train(config, training, validation, out, weights, start)
+    best = min(history, key=lambda row: row["validation_loss"])
+    print(
+        f"{out}: {len(history)} epochs; best is epoch {best['epoch']:.0f} with validation loss "
+        f"{best['validation_loss']:.4f} and Dice {best['validation_dice']:.4f}"
+    )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuses numbers that no training can use.
+
+    Raises:
+        InputError: one is out of its range.
+    """
+    ranges = {
+        "learning_rate": 0 < recipe.learning_rate < 10,
+        "weight_decay": 0 <= recipe.weight_decay < 1,
+        "batch": recipe.batch >= 1,
+        "dropout": 0 <= recipe.dropout < 1,
+        "epochs": recipe.epochs >= 1,
+        "patience": recipe.patience >= 0,
+        "ema": 0 <= recipe.ema < 1,
+    }
+    for name, good in ranges.items():
+        if not good:
+            option = f"--{name.replace('_', '-')} {getattr(recipe, name)}"
+            raise InputError(option, "is out of range", "see sonoseg train --help")
+
+
+def lineage(start: Path) -> tuple[dict[str, Any], ...]:
+    """The configs of the run at `start` and of those before it; nothing is known of a lone weights file."""
+    if not start.is_dir():
+        return ()
+    config = RunConfig.read(start)
+    return (*config.lineage, config.to_json() | {"lineage": []})
+
+
+def train(
+    config: RunConfig,
+    training: Sequence[Case],
+    validation: Sequence[Case],
+    out: Path,
+    encoder_weights: str = "none",
+    start_from: Path | None = None,
+) -> list[dict[str, float]]:
+    """Trains what `config` says on `training` and keeps what is best on `validation`.
+
+    Goes on where an earlier, interrupted run of the same config in the same folder stopped; a finished one is
+    left as it is.
+
+    Args:
+        config: the run.
+        training: cases to learn from.
+        validation: cases to choose the best epoch on.
+        out: the run folder.
+        encoder_weights: imagenet, none, or where to read the encoders' first weights.
+        start_from: where to read the whole network's first weights.
+
+    Returns:
+        the log, a dict an epoch.
+
+    Raises:
+        InputError: bad images, a folder that holds another run, weights that cannot be had, too little memory.
+        KeyboardInterrupt: stopped by hand; the run folder is usable as it is.
+    """
+    for subset, cases in {"training": training, "validation": validation}.items():
+        if not cases:
+            fault = f"the split {config.split} leaves no {subset} images"
+            raise InputError(config.data, fault, "choose another --split")
+    checkpoint = output_folder(out) / LAST
+    check_claim(out, config)
+    begun = checkpoint.exists()
+    model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
+    sets = [InMemory(cases, config.size, f"reading {len(cases)} images") for cases in (training, validation)]
+    write_json(out / CONFIG, config.to_json())
+    module = SegmentationModule(model, config.recipe, config.seed)
+    first, second = loaders(sets, config)
+    trainer, folder = make_trainer(config, out)
+    try:
+        trainer.fit(module, first, second, ckpt_path=checkpoint if begun else None, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from None
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "alloc" not in str(error):
+            raise
+        raise out_of_memory(config) from error
+    return folder.history
+
+
+def out_of_memory(config: RunConfig) -> InputError:
+    """The error that names the batch size to try."""
+    smaller = max(1, config.recipe.batch // 2)
+    return InputError(f"--batch {config.recipe.batch}", "not enough memory", f"try --batch {smaller}")
+
+
+def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | None) -> FusionUNet:
+    """The network before its first step, its random parts drawn from the seed."""
+    torch.manual_seed(config.seed)
+    pretrained = encoder_weights == "imagenet" and start_from is None
+    model = find_experiment(config.model).build(config.recipe.dropout, pretrained)
+    if start_from is not None:
+        load_matching(model, start_from)
+    elif encoder_weights not in ("imagenet", "none"):
+        load_matching(model, Path(encoder_weights), prefix="encoders.")
+    elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:
+        print("note: these encoders are frozen at random weights; they will learn nothing", file=sys.stderr)
+    return model.to(memory_format=torch.channels_last)
+
+
+def loaders(sets: Sequence[InMemory], config: RunConfig) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Training in an order that (seed, epoch) decides, validation in the order of the cases."""
+    shuffled: DistributedSampler[Any] = DistributedSampler(sets[0], num_replicas=1, rank=0, seed=config.seed)
+    whole_batches = len(sets[0]) > config.recipe.batch  # a last batch of one image breaks batch normalisation
+    return (
+        DataLoader(sets[0], config.recipe.batch, sampler=shuffled, drop_last=whole_batches),
+        DataLoader(sets[1], config.recipe.batch),
+    )
+
+
+def make_trainer(config: RunConfig, out: Path) -> tuple[L.Trainer, RunFolder]:
+    """Lightning's loop with our run folder, progress bar and early stop."""
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    folder = RunFolder(out)
+    callbacks: list[L.Callback] = [ProgressBar()]
+    if config.recipe.patience:
+        callbacks.append(EarlyStopping("validation_loss", patience=config.recipe.patience))
+    trainer = L.Trainer(
+        max_epochs=config.recipe.epochs,
+        precision="bf16-mixed" if has_bfloat16() else "32-true",
+        callbacks=[*callbacks, folder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        deterministic="warn" if torch.cuda.is_available() else True,
+    )
+    return trainer, folder
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor or GPU computes well in bfloat16."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    if torch.backends.mps.is_available():
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+class RunFolder(L.Callback):
+    """After every epoch writes log.csv, curves.png, best.safetensors if it is the best, and last, last.ckpt.
+
+    The checkpoint comes last: a crash before it repeats the epoch, which writes the same files again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.history: list[dict[str, float]] = []
+        self.started = time.monotonic()
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(module, SegmentationModule)
+        row = {"epoch": float(trainer.current_epoch + 1)}
+        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
+        row |= {"seconds": time.monotonic() - self.started}
+        self.history.append(row)
+        if row["validation_loss"] <= min(earlier["validation_loss"] for earlier in self.history):
+            save_weights(self.folder, module.kept)
+        write_log(self.folder, self.history)
+        draw_curves(self.folder, self.history)
+        with atomic_path(self.folder / LAST) as temporary:
+            trainer.save_checkpoint(temporary)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and not self.history:
+            assert isinstance(module, SegmentationModule)
+            save_weights(self.folder, module.kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history = state["history"]
+
+
+def draw_curves(folder: Path, history: list[dict[str, float]]) -> None:
+    """Draws curves.png."""
+    from sonoseg.report.figures import learning_curves
+
+    with atomic_path(folder / CURVES) as temporary:
+        learning_curves(history, temporary)
+
+
+class ProgressBar(L.Callback):
+    """One bar for the whole run: epoch, loss, validation Dice, time left."""
+
+    bar: tqdm[Any]
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        total = int(trainer.estimated_stepping_batches)
+        self.bar = tqdm(total=total, initial=trainer.global_step, unit="step", dynamic_ncols=True)
+        self.dice = float("nan")
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+        self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", dice=f"{self.dice:.3f}", refresh=False)
+        self.bar.update()
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.dice = float(trainer.callback_metrics["validation_dice"])
+
+    def on_train_end(self, *_: Any) -> None:
+        self.bar.close()

@@ -1,0 +1,98 @@
+"""One training step, one validation step, the optimiser and the averaged weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sonoseg.models.catalog import Recipe
+from sonoseg.models.fusion_unet import FusionUNet
+from sonoseg.training.augment import augment_ultrasound
+from sonoseg.training.losses import LOSSES
+
+SMALLEST_LESION = 20
+"""Pixels; a lesion that augmentation has moved out of the picture but for a few is no lesion."""
+
+
+class SegmentationModule(L.LightningModule):
+    """Trains `model` by `recipe`. Batches are uint8 images and masks (N, 1, H, W).
+
+    Every epoch draws its randomness from (seed, epoch) alone: an epoch that is begun again after a crash is
+    the same epoch.
+    """
+
+    def __init__(self, model: FusionUNet, recipe: Recipe, seed: int) -> None:
+        super().__init__()
+        self.model, self.recipe, self.seed = model, recipe, seed
+        self.averaged = (
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
+            if recipe.ema
+            else None
+        )
+
+    @property
+    def kept(self) -> FusionUNet:
+        """The network that is validated and saved: the running average if there is one."""
+        if self.averaged is None:
+            return self.model
+        assert isinstance(self.averaged.module, FusionUNet)
+        return self.averaged.module
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        image, mask = batch[0].float() / 255, batch[1].float()
+        if self.trainer.training and self.recipe.augment == "ultrasound":
+            return augment_ultrasound(image, mask)
+        return image, mask
+
+    def loss(self, model: FusionUNet, image: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and the logits (N, 1, H, W) it is of."""
+        pixels, presence = model.parts(image.to(memory_format=torch.channels_last))
+        pixels = pixels.float()
+        loss = LOSSES[self.recipe.loss](pixels, truth)
+        if presence is None:
+            return loss, pixels
+        there = (truth.sum((2, 3)) > SMALLEST_LESION).float()
+        presence = presence.float()
+        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(presence, there)
+        return loss, torch.minimum(pixels, presence[:, :, None, None])
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        loss, logits = self.loss(self.model, *batch)
+        self._log("train", loss, logits, batch[1])
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        loss, logits = self.loss(self.kept, *batch)
+        self._log("validation", loss, logits, batch[1])
+
+    def _log(self, subset: str, loss: Tensor, logits: Tensor, truth: Tensor) -> None:
+        predicted = logits.detach() > 0
+        overlap = (predicted * truth).sum((1, 2, 3))
+        dice = 2 * overlap / (predicted.sum((1, 2, 3)) + truth.sum((1, 2, 3))).clamp(min=1)
+        values = {f"{subset}_loss": loss.detach(), f"{subset}_dice": dice.mean()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(truth), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        if self.recipe.schedule == "constant":
+            return optimizer
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=self.recipe.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=0.15,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

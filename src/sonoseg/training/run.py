@@ -1,0 +1,134 @@
+"""The run folder: config.json (what was asked), log.csv and curves.png (what happened), best.safetensors."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sonoseg.errors import InputError
+from sonoseg.files import atomic_path, write_text
+from sonoseg.models.catalog import Experiment, Recipe
+from sonoseg.models.encoders import load_tensors
+from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+
+CONFIG, LOG, CURVES, BEST, LAST = "config.json", "log.csv", "curves.png", "best.safetensors", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run ends with, but for the machine."""
+
+    model: str
+    network: FusionUNetConfig
+    recipe: Recipe
+    data: str
+    """Names of the data folders; where they lie does not matter."""
+    split: str
+    cases: str
+    """sha256 over the names of the training and validation images, in order."""
+    size: int
+    seed: int
+    encoder_weights: str
+    """imagenet, none, or name and sha256 of the file."""
+    start_from: str
+    """Name and sha256 of the weights that the whole network began with; empty if it began anew."""
+    lineage: tuple[dict[str, Any], ...] = ()
+    """The configs of the runs that those weights came from, the oldest first."""
+
+    def to_json(self) -> dict[str, Any]:
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples as lists, as when read back
+
+    @classmethod
+    def read(cls, folder: Path) -> RunConfig:
+        """The config of the run in `folder`.
+
+        Raises:
+            InputError: there is none, or it is not one of ours.
+        """
+        file = folder / CONFIG
+        try:
+            value = json.loads(file.read_text(encoding="utf-8"))
+            network, recipe = value.pop("network"), value.pop("recipe")
+            network |= {name: tuple(network[name]) for name in ("encoders", "widths")}
+            value["lineage"] = tuple(value.get("lineage", ()))
+            return cls(network=FusionUNetConfig(**network), recipe=Recipe(**recipe), **value)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                file, "not the config of a sonoseg run", "give a folder that sonoseg train made"
+            ) from error
+
+
+def weights_file(path: Path) -> Path:
+    """The weights that `path`, a run folder or a .safetensors file, stands for."""
+    return path / BEST if path.is_dir() else path
+
+
+def fingerprint(path: Path) -> str:
+    """Name and sha256 of the weights at `path`, to be told from others.
+
+    Raises:
+        InputError: there are none.
+    """
+    try:
+        with weights_file(path).open("rb") as file:
+            return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise InputError(path, "no weights there", "give a run folder or a .safetensors file") from error
+
+
+def save_weights(folder: Path, model: FusionUNet) -> None:
+    """Writes `model` as best.safetensors."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    with atomic_path(folder / BEST) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_run(folder: Path) -> tuple[FusionUNet, RunConfig]:
+    """The best network of a run, in evaluation mode on the CPU, and its config.
+
+    Raises:
+        InputError: the folder is not a run, or its weights do not fit.
+    """
+    config = RunConfig.read(Path(folder))
+    model = Experiment(config.model, config.network, config.recipe).build()
+    try:
+        model.load_state_dict(load_tensors(Path(folder)))
+    except RuntimeError as error:
+        raise InputError(folder, "its weights do not fit its config", "train it again") from error
+    return model.eval().to(memory_format=torch.channels_last), config
+
+
+def write_log(folder: Path, history: list[dict[str, float]]) -> None:
+    """Writes log.csv, a row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
+    write_text(folder / LOG, text.getvalue())
+
+
+def check_claim(folder: Path, config: RunConfig) -> None:
+    """Makes sure that `folder` holds no other run than that of `config`.
+
+    Raises:
+        InputError: it does; names the first difference.
+    """
+    if not (folder / CONFIG).exists():
+        return
+    there, asked = RunConfig.read(folder).to_json(), config.to_json()
+    for key in asked:
+        if there[key] != asked[key]:
+            fault = f"holds a run with another {key} ({there[key]} there, {asked[key]} asked for)"
+            raise InputError(folder, fault, "choose another --out, or delete the folder")

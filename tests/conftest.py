@@ -1,0 +1,19 @@
+"""Fixtures that every room shares: real ultrasound where it is to be had."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with BUSI (`busi/`), published samples (`busi_original_sample/`) and BUS-BRA (`busbra/`)."""
+    folder = Path(os.environ.get("SONOSEG_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real images: {folder} is not there (set SONOSEG_DATA)")
+    return folder

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from sonoseg.models.attention import CBAM, NonLocal
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("channels", [64, 512])
+def test_attention_adds_the_parameters_that_the_paper_gives_away(channels):
+    assert parameters(CBAM(channels)) == 2 * channels**2 // 8 + 98
+    assert parameters(NonLocal(channels)) == 2 * channels**2 + 2.5 * channels
+
+
+def test_non_local_is_the_softmax_over_all_dot_products():
+    torch.manual_seed(0)
+    block, x = NonLocal(16), torch.randn(2, 16, 5, 7)
+    theta, phi, g = (embed(x).flatten(2) for embed in (block.theta, block.phi, block.g))
+    weights = torch.einsum("nci,ncj->nij", theta, phi).softmax(-1)
+    attended = torch.einsum("nij,ncj->nci", weights, g).reshape(2, 8, 5, 7)
+    assert torch.allclose(block(x), x + block.out(attended), atol=1e-5)
+
+
+def test_non_local_lets_a_far_corner_change_every_position():
+    torch.manual_seed(0)
+    block = NonLocal(8)
+    x = torch.randn(1, 8, 6, 6, requires_grad=True)
+    block(x)[0, :, 0, 0].sum().backward()
+    assert (x.grad[0, :, 5, 5] != 0).any()
+
+
+def test_cbam_weighs_channels_then_places():
+    torch.manual_seed(0)
+    block, x = CBAM(16), torch.randn(2, 16, 9, 9)
+    first, second = block.mlp[0].weight[:, :, 0, 0], block.mlp[2].weight[:, :, 0, 0]
+    pooled = [torch.relu(p @ first.T) @ second.T for p in (x.mean((2, 3)), x.flatten(2).max(2).values)]
+    scaled = x * torch.sigmoid(pooled[0] + pooled[1])[:, :, None, None]
+    places = torch.stack([scaled.mean(1), scaled.max(1).values], 1)
+    expected = scaled * torch.sigmoid(torch.conv2d(places, block.spatial.weight, padding=3))
+    assert torch.allclose(block(x), expected, atol=1e-6)

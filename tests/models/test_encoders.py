@@ -1,0 +1,57 @@
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from sonoseg.errors import InputError
+from sonoseg.models.encoders import ENCODERS, Encoders, build_encoder, load_matching, load_tensors
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("resnet18", 11_176_512), ("densenet121", 6_953_856)])
+def test_encoders_have_no_classifier(name, parameters):
+    with torch.device("meta"):
+        assert sum(weight.numel() for weight in build_encoder(name, False).parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_channels_are_those_of_timms_feature_maps(name):
+    final, skips = Encoders((name,), frozen=False, pretrained=False).eval()(torch.rand(1, 3, 64, 64))
+    assert (*(scale.shape[1] for scale in skips), final.shape[1]) == ENCODERS[name]
+
+
+def test_without_network_the_error_names_the_choices_in_two_lines(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(InputError) as caught:
+        build_encoder("resnet18", True)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert "--encoder-weights none" in lines[0]
+    assert ".safetensors" in lines[1]
+
+
+def test_weights_of_a_file_are_loaded_by_name(tmp_path):
+    source, target = (Encoders(("resnet18",), frozen=False, pretrained=False) for _ in range(2))
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    assert load_matching(target, tmp_path / "weights.safetensors") == len(source.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file({"parts.resnet18.conv1.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="has no weights that fit"):
+        load_matching(Encoders(("resnet18",), False, False), tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"\xff" * 100])
+def test_a_file_that_is_no_safetensors_is_refused_and_never_unpickled(tmp_path, content):
+    (tmp_path / "evil.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="not a readable safetensors file"):
+        load_tensors(tmp_path / "evil.safetensors")
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"best\.safetensors: no such weights"):
+        load_tensors(tmp_path)

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sonoseg.data import load_cases
+from sonoseg.errors import InputError
+from sonoseg.training.dataset import InMemory, gather
+
+
+def test_images_and_masks_are_held_at_training_size(phantoms):
+    cases = load_cases(phantoms)
+    held = InMemory(cases, 64)
+    assert held.images.shape == held.masks.shape == (24, 1, 64, 64)
+    assert held.images.dtype == held.masks.dtype == torch.uint8
+    for case, mask in zip(cases, held.masks, strict=True):
+        assert bool(mask.any()) == bool(case.read_mask().any())
+        assert abs(mask.float().mean() - case.read_mask().mean()) < 0.01
+
+
+def test_further_data_sets_join_the_training_images_only(phantoms):
+    alone, validation = gather(phantoms, "grouped", ())
+    more, same = gather(phantoms, "grouped", (str(phantoms), f"{phantoms}@grouped-1"))
+    assert validation == same
+    assert len(more) == len(alone) + 24 + len(gather(phantoms, "grouped-1", ())[0])
+
+
+def test_a_mask_of_another_size_is_refused_by_name(tmp_path):
+    for folder, shape in {"images": (40, 50), "masks": (40, 49)}.items():
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / folder / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: the mask is 49 × 40 pixels, its image is 50 × 40"):
+        InMemory(load_cases(tmp_path), 32)
+
+
+def test_clean_split_of_busi_trains_on_no_test_image(real_data):
+    training, validation = gather(real_data / "busi", "paper-clean", ())
+    assert len(training) > 500
+    assert not {case.group for case in training} & {case.group for case in validation}

@@ -1,0 +1,190 @@
+"""Training for real, small: resnet18 at 64 pixels on phantoms, and four real images learned by heart."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sonoseg.cli import main
+from sonoseg.data import load_cases
+from sonoseg.errors import InputError
+from sonoseg.models.catalog import find_experiment
+from sonoseg.training import fit
+from sonoseg.training.run import RunConfig, load_run
+
+OPTIONS = ("--split", "grouped", "--encoder-weights", "none", "--size", "64", "--batch", "4", "--epochs", "3")
+
+
+def words(phantoms, out, *more):
+    return ["train", "sonoseg-1", "--data", str(phantoms), "--out", str(out), *OPTIONS, *more]
+
+
+@pytest.fixture(scope="module")
+def run(phantoms, tmp_path_factory):
+    """A finished run, undisturbed."""
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    assert main(words(phantoms, out)) == 0
+    return out
+
+
+def test_a_run_folder_holds_config_log_curves_weights_and_checkpoint(run):
+    assert {path.name for path in run.iterdir()} == {
+        "config.json",
+        "log.csv",
+        "curves.png",
+        "best.safetensors",
+        "last.ckpt",
+    }
+    with (run / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert all(0 < float(row["validation_loss"]) < 10 for row in rows)
+
+
+def test_the_best_network_is_the_running_average_ready_to_predict(run):
+    model, config = load_run(run)
+    assert not model.training
+    assert (config.model, config.size, config.recipe.batch, config.recipe.epochs) == ("sonoseg-1", 64, 4, 3)
+    with torch.no_grad():
+        assert model(torch.rand(1, 1, 64, 64)).isfinite().all()
+
+
+def start(phantoms, out):
+    return subprocess.Popen([sys.executable, "-m", "sonoseg.cli", *words(phantoms, out)], stderr=subprocess.PIPE)
+
+
+def wait_for(file, process):
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline, f"{file} did not appear"
+        time.sleep(0.02)
+
+
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_weights(phantoms, run, tmp_path):
+    out = tmp_path / "killed"
+    process = start(phantoms, out)
+    wait_for(out / "last.ckpt", process)  # one epoch is done, the next has begun
+    process.kill()
+    process.wait()
+    assert len((out / "log.csv").read_text().splitlines()) < 4
+    assert main(words(phantoms, out)) == 0
+    ended, undisturbed = (load_file(folder / "best.safetensors") for folder in (out, run))
+    assert ended.keys() == undisturbed.keys()
+    assert all(torch.equal(ended[name], undisturbed[name]) for name in ended)
+
+    def without_seconds(folder):
+        return [row.rpartition(",")[0] for row in (folder / "log.csv").read_text().splitlines()]
+
+    assert without_seconds(out) == without_seconds(run)
+
+
+def test_ctrl_c_leaves_a_usable_run(phantoms, tmp_path):
+    out = tmp_path / "stopped"
+    process = start(phantoms, out)
+    wait_for(out / "last.ckpt", process)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    load_run(out)
+
+
+def test_a_finished_run_is_left_as_it_is(phantoms, run):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert main(words(phantoms, run)) == 0
+    after = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert before == after
+
+
+def test_another_run_does_not_overwrite_this_one(phantoms, run, capsys):
+    assert main(words(phantoms, run, "--seed", "5")) == 2
+    assert "holds a run with another seed (0 there, 5 asked for)" in capsys.readouterr().err
+
+
+def test_a_run_can_start_from_another_and_says_so(phantoms, run, tmp_path):
+    out = tmp_path / "next"
+    assert main([*words(phantoms, out), "--start-from", str(run)]) == 0
+    config = RunConfig.read(out)
+    assert config.start_from.startswith("undisturbed sha256:")
+    assert [stage["recipe"]["epochs"] for stage in config.lineage] == [3]
+
+
+def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
+    cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][:4]
+    experiment = find_experiment("sonoseg-1")
+    recipe = replace(experiment.recipe, augment="none", batch=4, epochs=40, ema=0.5, dropout=0.0)
+    config = RunConfig("sonoseg-1", experiment.network, recipe, "busi", "-", "-", 96, 0, "none", "")
+    history = fit.train(config, cases, cases, tmp_path)
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+    assert max(row["validation_dice"] for row in history) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fault"),
+    [
+        ("--size", "100", "is not a multiple of 32"),
+        ("--batch", "0", "--batch 0: is out of range"),
+        ("--learning-rate", "nan", "is out of range"),
+        ("--split", "nonsense", "there is no such split"),
+        ("--split", "paper", "this split is BUSI's"),
+        ("--encoder-weights", "nowhere", "no weights there"),
+        ("--also", "nowhere", "there is no such folder"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(phantoms, tmp_path, capsys, option, value, fault):
+    assert main(words(phantoms, tmp_path / "out", option, value)) == 2
+    error = capsys.readouterr().err
+    assert fault in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_memory_names_the_batch_to_try(phantoms, tmp_path, capsys, monkeypatch):
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError("no more")
+
+    monkeypatch.setattr("lightning.Trainer.fit", exhausted)
+    assert main(words(phantoms, tmp_path / "out")) == 2
+    assert "--batch 4: not enough memory; try --batch 2" in capsys.readouterr().err
+
+
+def test_a_split_without_training_images_is_refused(phantoms, tmp_path, capsys):
+    assert main(words(phantoms, tmp_path / "out", "--split", "all")) == 2
+    assert "leaves no training images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": 1}', "\x00"])
+def test_a_broken_config_is_an_input_error(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="not the config of a sonoseg run"):
+        load_run(tmp_path)
+
+
+def test_weights_of_another_network_do_not_fit(run, tmp_path):
+    (tmp_path / "config.json").write_text((run / "config.json").read_text().replace("256", "128", 1))
+    (tmp_path / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
+    with pytest.raises(InputError, match="its weights do not fit its config"):
+        load_run(tmp_path)
+
+
+def test_order_of_training_images_changes_with_the_epoch_and_not_with_the_process(phantoms):
+    experiment = find_experiment("sonoseg-1")
+    config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 7, "none", "")
+    sets = [fit.InMemory(load_cases(phantoms), 32)] * 2
+    orders = []
+    for _ in range(2):
+        loader = fit.loaders(sets, config)[0]
+        loader.sampler.set_epoch(3)
+        orders.append(list(loader.sampler))
+    loader.sampler.set_epoch(4)
+    assert orders[0] == orders[1] != list(loader.sampler)
+    assert np.array_equal(np.sort(orders[0]), np.arange(24))

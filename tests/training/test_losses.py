@@ -1,0 +1,35 @@
+import pytest
+import torch
+from monai.losses import DiceLoss
+
+from sonoseg.training.losses import LOSSES
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    truth = (torch.rand(4, 1, 9, 11) > 0.7).float()
+    truth[0] = 0
+    return torch.randn(4, 1, 9, 11), truth
+
+
+def test_dice_is_monais_over_the_batch(batch):
+    expected = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)(*batch)
+    assert LOSSES["dice"](*batch) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_hybrid_is_the_sum(batch):
+    assert LOSSES["bce+dice"](*batch) == pytest.approx(float(LOSSES["bce"](*batch) + LOSSES["dice"](*batch)), abs=1e-6)
+
+
+def test_bce_is_minus_the_mean_log_probability_of_the_truth(batch):
+    logits, truth = batch
+    probability = torch.where(truth > 0, logits.sigmoid(), 1 - logits.sigmoid())
+    assert LOSSES["bce"](*batch) == pytest.approx(float(-probability.log().mean()), abs=1e-5)
+
+
+def test_dice_of_a_perfect_answer_is_0_and_of_an_empty_one_on_empty_too():
+    truth = torch.zeros(2, 1, 8, 8)
+    truth[0, 0, 2:5, 2:5] = 1
+    assert LOSSES["dice"](200 * truth - 100, truth) == pytest.approx(0, abs=1e-6)
+    assert LOSSES["dice"](torch.full_like(truth, -100), torch.zeros_like(truth)) == pytest.approx(0, abs=1e-6)
