@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,7 @@ class Demo:
     """A bundle file, or default, the one inside."""
 
     def run(self) -> int:
-        return _call("sonoseg.demo:run_demo", self.out, self.count, self.model)
+        return int(_call("sonoseg.demo:demo_command", self))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Segment:
     """Millimetres a pixel, if you know it: lengths and areas are then also given in mm."""
 
     def run(self) -> int:
-        return _call("sonoseg.reader.run:segment_files", self.images, self.model, self.out, self.spacing)
+        return int(_call("sonoseg.reader.run:segment_command", self))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class Check:
     """Also look for near-copies and groups that this split tears apart."""
 
     def run(self) -> int:
-        return _call("sonoseg.data.check:check", self.folder, self.split)
+        report = _call("sonoseg.data.check:check_folder", self.folder, self.split)
+        print(report.to_text())
+        return int(report.exit_code)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class Phantom:
     """Another seed, other images."""
 
     def run(self) -> int:
-        return _call("sonoseg.data.phantom:make_phantoms", self.folder, self.count, self.seed)
+        _call("sonoseg.data.phantom:write_phantoms", self.folder, self.count, self.seed)
+        print(f"{self.folder}: {self.count} synthetic images with masks")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,12 @@ class Fetch:
     """busi: 780 images, 250 MB."""
     folder: Path = Path("BUSI")
     """Where to put it."""
-    archive: Path | None = None
-    """The zip, if you have downloaded it by hand."""
+    zip: Path | None = None
+    """Dataset_BUSI.zip, if you have downloaded it by hand."""
 
     def run(self) -> int:
-        return _call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.archive)
+        print(_call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip, progress=sys.stderr))
+        return 0
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ class Models:
     """As JSON."""
 
     def run(self) -> int:
-        return _call("sonoseg.models.listing:print_models", self.json)
+        _call("sonoseg.models.listing:print_models", self.json)
+        return 0
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,8 @@ class Train:
     """Decay of the running average of the weights that is kept; 0: the weights themselves."""
 
     def run(self) -> int:
-        return _call("sonoseg.training.fit:train_command", self)
+        _call("sonoseg.training.fit:train_command", self)
+        return 0
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,8 @@ class Evaluate:
     """Folder for metrics.json, cases.csv and roc.png."""
 
     def run(self) -> int:
-        return _call("sonoseg.evaluation.evaluate:evaluate_command", self)
+        _call("sonoseg.evaluation.evaluate:evaluate_command", self)
+        return 0
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,7 @@ class Explain:
     """Folder for STEM_explained.png."""
 
     def run(self) -> int:
-        return _call("sonoseg.explain.explain:explain_files", self.model, self.images, self.out, self.layer)
+        return int(_call("sonoseg.explain.explain:explain_files", self.model, self.images, self.out, self.layer))
 
 
 @dataclass(frozen=True)
@@ -228,18 +236,17 @@ class Export:
     """Store the weights in 16 bits: half the size. The card says how far that moves a probability."""
 
     def run(self) -> int:
-        return _call("sonoseg.training.export:export_command", self)
+        _call("sonoseg.training.export:export_command", self)
+        return 0
 
 
 Command = Demo | Segment | Explain | Evaluate | Train | Export | Models | Data
 
 
-def _call(target: str, *arguments: Any, **options: Any) -> int:
-    """Calls "module:function"; its answer is the exit code (None: 0). Imports only what this command needs."""
+def _call(target: str, *arguments: Any, **options: Any) -> Any:
+    """Calls "module:function", importing only what this command needs."""
     module, _, name = target.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    code = function(*arguments, **options)
-    return code if isinstance(code, int) else 0
+    return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -48,7 +48,7 @@ def test_paper_recipe_is_the_default():
 
 
 def test_unknown_model_error_names_the_choices():
-    with pytest.raises(InputError, match="model-21: no such model; choose one of model-1, .*sonoseg-1"):
+    with pytest.raises(InputError, match=r"model-21: no such model; choose one of model-1, .*sonoseg-1"):
         find_experiment("model-21")
 
 

@@ -121,10 +121,10 @@ def test_a_run_can_start_from_another_and_says_so(phantoms, run, tmp_path):
 def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
     cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][:4]
     experiment = find_experiment("sonoseg-1")
-    recipe = replace(experiment.recipe, augment="none", batch=4, epochs=40, ema=0.5, dropout=0.0)
+    recipe = replace(experiment.recipe, augment="none", batch=4, epochs=4, ema=0.5, dropout=0.0)
     config = RunConfig("sonoseg-1", experiment.network, recipe, "busi", "-", "-", 96, 0, "none", "")
-    history = fit.train(config, cases, cases, tmp_path)
-    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+    history = fit.train(config, 12 * cases, cases, tmp_path)
+    assert history[-1]["train_loss"] < 0.7 * history[0]["train_loss"]
     assert max(row["validation_dice"] for row in history) > 0.8
 
 

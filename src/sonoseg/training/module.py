@@ -22,8 +22,8 @@ SMALLEST_LESION = 20
 class SegmentationModule(L.LightningModule):
     """Trains `model` by `recipe`. Batches are uint8 images and masks (N, 1, H, W).
 
-    Every epoch draws its randomness from (seed, epoch) alone: an epoch that is begun again after a crash is
-    the same epoch.
+    Every step draws its randomness from (seed, step) alone: an epoch that is begun again after a crash is the
+    same epoch.
     """
 
     def __init__(self, model: FusionUNet, recipe: Recipe, seed: int) -> None:
@@ -43,12 +43,12 @@ class SegmentationModule(L.LightningModule):
         assert isinstance(self.averaged.module, FusionUNet)
         return self.averaged.module
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
-
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         image, mask = batch[0].float() / 255, batch[1].float()
-        if self.trainer.training and self.recipe.augment == "ultrasound":
+        if not self.trainer.training:
+            return image, mask
+        torch.manual_seed((self.seed << 40) + (self.global_rank << 32) + self.global_step)
+        if self.recipe.augment == "ultrasound":
             return augment_ultrasound(image, mask)
         return image, mask
 

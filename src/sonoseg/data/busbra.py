@@ -1,0 +1,76 @@
+"""BUS-BRA: 1,875 breast-ultrasound images of 1,064 patients from Rio de Janeiro.
+
+Gómez-Flores et al., Medical Physics 51 (2024) 3110.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sonoseg.data.case import Case
+from sonoseg.data.listing import Scan, duplicate_names, list_images, read_table
+from sonoseg.errors import InputError
+
+TABLE = "bus_data.csv"
+FOLDS = "5-fold-cv.csv"
+
+
+def find_busbra(folder: Path) -> Path | None:
+    """`folder` if it is laid out as BUS-BRA, with bus_data.csv and Images/; otherwise None."""
+    return folder if (folder / TABLE).is_file() and (folder / "Images").is_dir() else None
+
+
+def scan_busbra(root: Path) -> Scan:
+    """Pairs Images/bus_XXXX.png with Masks/mask_XXXX.png; the patient is the group, the pathology the label.
+
+    The cases are ordered by file name. BUS-BRA gives no pixel spacing. Rows of bus_data.csv whose image is
+    not there are passed over, so that a part of BUS-BRA can be used.
+
+    Raises:
+        InputError: bus_data.csv cannot be read or lacks a column.
+    """
+    rows = {row["ID"]: row for row in read_table(root / TABLE, ("ID", "Case", "Pathology"))}
+    images = list_images(root / "Images")
+    numbers = {path.stem.removeprefix("bus_") for path in images}
+    masks = list_images(root / "Masks") if (root / "Masks").is_dir() else []
+    scan = Scan(root, [], duplicate_names(root, images))
+    mask_of: dict[str, Path] = {}
+    for path in masks:
+        number = path.stem.removeprefix("mask_")
+        if number not in numbers:
+            scan.add("mask without image", path, "there is no image for it")
+        mask_of[number] = path
+    for path in images:
+        number = path.stem.removeprefix("bus_")
+        own = (mask_of[number],) if number in mask_of else ()
+        if not own:
+            scan.add("image without mask", path, "there is no mask for it")
+        row = rows.get(path.stem)
+        if row is None:
+            scan.add("image without row", path, f"{TABLE} has no row for it, so its patient is unknown")
+            continue
+        label = row["Pathology"] if row["Pathology"] in ("benign", "malignant") else "unknown"
+        scan.cases.append(Case(path.name, path, own, label, f"patient {row['Case']}"))
+    return scan
+
+
+def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
+    """BUS-BRA's own five folds by patient, 0 to 4 by case name; None if `cases` are not from BUS-BRA.
+
+    Raises:
+        InputError: 5-fold-cv.csv does not hold every case, or no fold of 1 to 5 for it.
+    """
+    roots = {case.image.parent.parent for case in cases}
+    root = roots.pop()
+    path = root / FOLDS
+    if roots or find_busbra(root) is None or not path.is_file():
+        return None
+    fold_of = {row["ID"]: row["kFold"] for row in read_table(path, ("ID", "kFold"))}
+    folds = {}
+    for case in cases:
+        fold = fold_of.get(case.image.stem, "")
+        if fold not in ("1", "2", "3", "4", "5"):
+            raise InputError(path, f"gives no fold of 1 to 5 for {case.name}", "take the published file")
+        folds[case.name] = int(fold) - 1
+    return folds

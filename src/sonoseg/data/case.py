@@ -1,0 +1,67 @@
+"""One ultrasound image with what is known of it: the record that the whole lab passes around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.errors import InputError
+from sonoseg.reader.images import read_image, read_mask
+
+LABELS = ("benign", "malignant", "normal", "unknown")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a data set. Nothing is read before `read_image` or `read_mask` is called.
+
+    Attributes:
+        name: the image's file name, unique in its data set.
+        image: path of the image.
+        masks: paths of its lesion masks; none for a normal image whose data set has no mask for it.
+        label: one of `LABELS`.
+        group: patient, or group of near-copies; the images of a group never part in a split.
+        spacing: mm per pixel, the same in both directions; None where it is not known.
+    """
+
+    name: str
+    image: Path
+    masks: tuple[Path, ...]
+    label: str
+    group: str
+    spacing: float | None = None
+
+    def read_image(self) -> NDArray[np.uint8]:
+        """The image, (H, W) gray, 0 to 255.
+
+        Raises:
+            InputError: the file is not an image that can be read.
+        """
+        return read_image(self.image)
+
+    def read_mask(self) -> NDArray[np.bool_]:
+        """The ground truth, (H, W), of the image's size: the union of all masks, nothing without masks.
+
+        Raises:
+            InputError: a file cannot be read, or a mask has another size than the image.
+        """
+        return self.read()[1]
+
+    def read(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """`read_image` and `read_mask` together, the image decoded once."""
+        image = self.read_image()
+        union = np.zeros(image.shape, np.bool_)
+        for path in self.masks:
+            mask = read_mask(path)
+            if mask.shape != image.shape:
+                raise InputError(path, size_fault(mask.shape, image.shape), "give the mask the image's size")
+            union |= mask
+        return image, union
+
+
+def size_fault(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
+    """Says that a mask of shape (H, W) `mask` does not fit an image of shape `image`."""
+    return f"the mask is {mask[1]} × {mask[0]} pixels, its image is {image[1]} × {image[0]}"

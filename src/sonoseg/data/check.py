@@ -1,0 +1,170 @@
+"""Reports everything that is wrong with a data set at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.data.case import Case, size_fault
+from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.listing import Finding, Scan
+from sonoseg.data.load import scan
+from sonoseg.data.splits import split_cases
+from sonoseg.errors import InputError
+from sonoseg.reader.images import read_image, read_mask
+
+KINDS = {
+    "unreadable": "files that cannot be read",
+    "duplicate name": "images of one name",
+    "image without mask": "images without a mask",
+    "mask without image": "masks without an image",
+    "image without row": "images without a row in the table",
+    "row without image": "rows in the table without an image",
+    "size mismatch": "masks of another size than their image",
+    "empty mask": "lesion images whose mask is empty",
+    "normal with lesion": "normal images whose mask is not empty",
+    "exact copies": "groups of images with the same pixels",
+    "near-copies": "groups of nearly the same image",
+    "label conflict": "groups of copies whose labels differ",
+    "leakage": "groups of copies, or of one patient, that the split divides",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_folder` found.
+
+    Attributes:
+        folder: the data set's folder; the findings' files are relative to it.
+        images: how many images it has.
+        findings: ordered by kind, as in `KINDS`.
+    """
+
+    folder: Path
+    images: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing was found, otherwise 1."""
+        return 1 if self.findings else 0
+
+    def to_text(self) -> str:
+        """The findings as lines: each kind with its count, then one line a finding."""
+        lines = [f"{self.folder}: {self.images} images, {len(self.findings) or 'no'} problems found"]
+        for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
+            findings = list(group)
+            lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
+            lines += [f"       {', '.join(one.files)}: {one.message}" for one in findings]
+        return "\n".join(lines)
+
+
+@dataclass
+class _Images:
+    """The images that can be read, as far as comparing them needs."""
+
+    cases: list[Case] = field(default_factory=list)
+    thumbnails: list[NDArray[np.float32]] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+
+    def add(self, case: Case, image: NDArray[np.uint8]) -> None:
+        self.cases.append(case)
+        self.thumbnails.append(thumbnail(image))
+        self.digests.append(hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest())
+
+
+def check_folder(folder: Path | str, split: str | None = None) -> Report:
+    """Reads every image and mask of a data set and reports what is wrong with them.
+
+    Looks for files that cannot be read, images and masks without each other, names that occur twice, masks of
+    another size or at odds with the label, exact copies (same pixels), near-copies (see `near_copies`),
+    labels that differ among copies and, if a split is named, copies and groups that it divides.
+
+    Args:
+        folder: BUSI, BUS-BRA, or a folder with images/ and masks/.
+        split: as for `split_cases`.
+
+    Raises:
+        InputError: there is no data set to check, or the split does not fit it.
+    """
+    found = scan(folder)
+    subsets = split_cases(found.cases, split) if split is not None else {}
+    images = _Images()
+    for case in found.cases:
+        _check_case(found, case, images)
+    pairs = near_copies(images.thumbnails)
+    _check_copies(found, images, pairs)
+    _check_leakage(found, images, pairs, subsets)
+    order = list(KINDS)
+    findings = sorted(found.findings, key=lambda one: (order.index(one.kind), one.files))
+    return Report(found.root, len(found.cases), tuple(findings))
+
+
+def _check_case(found: Scan, case: Case, images: _Images) -> None:
+    """Reads one image and its masks."""
+    image = _read(found, case.image)
+    if image is not None:
+        images.add(case, image)
+    lesion, whole = False, bool(case.masks)
+    for path in case.masks:
+        try:
+            mask = read_mask(path)
+        except InputError as error:
+            found.add("unreadable", path, error.fault)
+            whole = False
+            continue
+        lesion |= bool(mask.any())
+        if image is not None and mask.shape != image.shape:
+            found.add("size mismatch", path, size_fault(mask.shape, image.shape))
+    if case.label == "normal" and lesion:
+        found.add("normal with lesion", case.image, "labelled normal, but its mask is not empty")
+    if case.label in ("benign", "malignant") and whole and not lesion:
+        found.add("empty mask", case.image, f"labelled {case.label}, but its mask is empty")
+
+
+def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return read_image(path)
+    except InputError as error:
+        found.add("unreadable", path, error.fault)
+        return None
+
+
+def _check_copies(found: Scan, images: _Images, pairs: list[tuple[int, int]]) -> None:
+    count = len(images.cases)
+    first: dict[bytes, int] = {}
+    same = [(first.setdefault(digest, i), i) for i, digest in enumerate(images.digests)]
+    exact = [members for members in connected(count, same) if len(members) > 1]
+    for members in exact:
+        _add_group(found, images, "exact copies", members, "same pixels")
+    for members in connected(count, [*pairs, *same]):
+        if len(members) > 1 and members not in exact:
+            _add_group(found, images, "near-copies", members, "nearly the same image")
+        labels = {images.cases[i].label for i in members} - {"unknown"}
+        if len(labels) > 1:
+            _add_group(found, images, "label conflict", members, f"labelled {' and '.join(sorted(labels))}")
+
+
+def _check_leakage(found: Scan, images: _Images, pairs: list[tuple[int, int]], subsets: dict[str, list[Case]]) -> None:
+    """Copies and groups that lie in more than one subset; images in no subset join nothing."""
+    subset_of = {case.name: subset for subset, cases in subsets.items() for case in cases}
+    used = [case.name in subset_of for case in images.cases]
+    first: dict[str, int] = {}
+    joined = [pair for pair in pairs if used[pair[0]] and used[pair[1]]]
+    joined += [(first.setdefault(case.group, i), i) for i, case in enumerate(images.cases) if used[i]]
+    for members in connected(len(images.cases), joined):
+        names = [subset_of.get(images.cases[i].name, "") for i in members]
+        if len(set(names)) > 1:
+            listed = ", ".join(names)
+            _add_group(found, images, "leakage", members, f"copies or one patient, in {listed} in this order")
+
+
+def _add_group(found: Scan, images: _Images, kind: str, members: Iterable[int], message: str) -> None:
+    files = tuple(found.relative(images.cases[i].image) for i in members)
+    found.findings.append(Finding(kind, files, message))

@@ -1,0 +1,163 @@
+"""Downloading one large file over a connection that may break off, with progress."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from email.message import Message
+from pathlib import Path
+from typing import TextIO
+
+from sonoseg.errors import InputError
+from sonoseg.files import write_error
+
+_CHUNK = 1 << 18
+_TIMEOUT = 60.0  # seconds without a byte
+_ATTEMPTS = 3  # connections without progress before giving up
+
+
+class DownloadError(InputError):
+    """A file cannot be downloaded; `str(error)` is two lines: why, and what to do by hand."""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.fault}\n{self.mend}"
+
+
+def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
+    """Brings `part` to its full length; what is there of it already is not fetched again.
+
+    Goes on after a broken connection as long as bytes come. A server that cannot resume, or has another file
+    than the one begun (by its ETag or date), is asked for all of it.
+
+    Args:
+        url: of the file.
+        part: where it goes. What identifies the file on the server is kept beside it, see `remove`.
+        by_hand: the sentence that tells how to download it by hand.
+        progress: where bytes, percent and time left are shown.
+
+    Raises:
+        DownloadError: no connection, or it broke off and `part` grows no more.
+        InputError: `part` cannot be written.
+    """
+    bar = _Bar(progress)
+    failures, reached = 0, 0
+    while True:
+        try:
+            _continue(url, part, bar)
+            return bar.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            before, reached = reached, part.stat().st_size if part.exists() else 0
+            failures = 1 if reached > before else failures + 1
+            if not reached or failures >= _ATTEMPTS or isinstance(error, urllib.error.HTTPError):
+                bar.close()
+                raise _error(url, by_hand, reached, error) from error
+
+
+def remove(part: Path) -> None:
+    """Removes `part` and what is kept beside it."""
+    for path in (part, _tag(part)):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Makes a failure to write `path` an InputError, so that it is not taken for the network's."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _error(url: str, by_hand: str, reached: int, error: Exception) -> DownloadError:
+    reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+    again = f"Run the same command again to go on from {reached / 1e6:.1f} MB. " if reached else ""
+    return DownloadError(url, f"cannot be downloaded ({reason})", again + by_hand)
+
+
+def _continue(url: str, part: Path, bar: _Bar) -> None:
+    """One connection: asks for what `part` lacks, and takes all of it if that is what the server gives."""
+    tag = _tag(part)
+    done = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "sonoseg"}
+    if done:
+        headers["Range"] = f"bytes={done}-"
+        if tag.exists():
+            headers["If-Range"] = tag.read_text(encoding="latin-1")
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not done:
+            raise
+        if error.headers.get("Content-Range") != f"bytes */{done}":  # not: all of it had arrived before
+            remove(part)
+            _continue(url, part, bar)
+        return
+    with response:
+        resumed = response.status == 206
+        if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {done}-"):
+            raise ConnectionError("the server sent another part of the file than it was asked for")
+        if not resumed:
+            done = 0
+            _remember(tag, response.headers)
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        done = _append(response, part, done, total, bar)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection broke off after {done} of {total} bytes")
+
+
+def _append(source: http.client.HTTPResponse, part: Path, done: int, total: int | None, bar: _Bar) -> int:
+    """Writes what `source` gives behind the first `done` bytes of `part`; returns the new length."""
+    with writing(part), part.open("ab") as file:
+        file.truncate(done)
+    while chunk := source.read(_CHUNK):
+        with writing(part), part.open("ab") as file:
+            file.write(chunk)
+        done += len(chunk)
+        bar.show(done, total)
+    return done
+
+
+def _remember(tag: Path, headers: Message) -> None:
+    """Keeps what identifies the file on the server, so that only the same file is resumed."""
+    etag = headers.get("ETag") or ""
+    identity = headers.get("Last-Modified") if etag.startswith("W/") or not etag else etag
+    with writing(tag):
+        tag.unlink(missing_ok=True)
+        if identity:
+            tag.write_text(identity, encoding="latin-1")
+
+
+def _tag(part: Path) -> Path:
+    return part.with_name(f"{part.name}.tag")
+
+
+class _Bar:
+    """One line on a terminal: bytes, percent, time left; at most ten times a second."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+        self.began, self.shown, self.first = time.monotonic(), 0.0, -1
+
+    def show(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        self.first = done if self.first < 0 else self.first
+        if now - self.shown < 0.1 and done != total:
+            return
+        self.shown = now
+        line = f"{done / 1e6:.1f} MB"
+        if total:
+            rate = (done - self.first) / max(now - self.began, 1e-6)
+            left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
+            line = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB, {100 * done / total:.0f} %{left}"
+        self.out.write(f"\r{line:<60}")
+        self.out.flush()
+
+    def close(self) -> None:
+        self.out.write("\n")
+        self.out.flush()

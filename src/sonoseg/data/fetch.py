@@ -1,0 +1,140 @@
+"""Downloads BUSI from its public address, resumes where it broke off, and checks every file."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from sonoseg.data.busi import busi_files, find_busi
+from sonoseg.data.download import download, remove, writing
+from sonoseg.data.listing import entries
+from sonoseg.errors import InputError
+from sonoseg.files import output_folder
+
+BUSI_URL = "https://scholar.cu.edu.eg/Dataset_BUSI.zip"
+_LARGEST = 100 << 20  # bytes; the largest file of BUSI has under 2 MB
+
+
+class _ArchiveError(InputError):
+    """The archive is not BUSI as published."""
+
+
+def fetch_busi(
+    folder: Path | str,
+    url: str = BUSI_URL,
+    *,
+    archive: Path | str | None = None,
+    table: Mapping[str, str] | None = None,
+    progress: TextIO | None = None,
+) -> str:
+    """Puts BUSI as published into `folder`, complete and checked, or leaves the folder as it was.
+
+    The download goes to FOLDER.zip.part beside the folder; a later call goes on from there. The folder
+    appears only when every file in it has its published sha256.
+
+    Args:
+        folder: must not exist yet, be empty, or hold BUSI as published already.
+        url: of a zip file that holds the published files, in whatever folder.
+        archive: such a zip file, downloaded by hand; nothing is downloaded then.
+        table: sha256 by path, such as "benign/benign (1).png"; by default BUSI's 1,578 files.
+        progress: where bytes, percent and time left are shown; by default stderr.
+
+    Returns:
+        what was done, in a sentence.
+
+    Raises:
+        DownloadError: no connection, or it broke off; tells what to download by hand.
+        InputError: the folder has something else in it or cannot be written to; the archive is damaged or is
+            not BUSI as published.
+    """
+    folder = Path(folder).absolute()
+    sums = table if table is not None else {file.path: file.sha256 for file in busi_files()}
+    if folder.is_file():
+        raise InputError(folder, "is a file, not a folder", "choose another folder")
+    if folder.is_dir() and entries(folder):
+        _require_complete(folder, sums)
+        return f"{folder}: BUSI is already here and complete, all {len(sums)} files as published"
+    output_folder(folder.parent)
+    if archive is not None:
+        _unpack(Path(archive), folder, sums)
+    else:
+        part = folder.with_name(f"{folder.name}.zip.part")
+        by_hand = f"Download it in a browser, then run: sonoseg data fetch busi '{folder}' --zip Dataset_BUSI.zip"
+        download(url, part, by_hand, progress or sys.stderr)
+        try:
+            _unpack(part, folder, sums)
+        except _ArchiveError:
+            remove(part)  # otherwise the same bad download would be resumed for ever
+            raise
+        remove(part)
+    return f"{folder}: BUSI is here, all {len(sums)} files as published"
+
+
+def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
+    """Unpacks the files of `sums` beside `folder`, checks them, and renames the result to `folder`."""
+    temporary = folder.with_name(f".{folder.name}.unpacking")
+    mend = f"download it again from {BUSI_URL}"
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = _members(source, archive, sums)
+            shutil.rmtree(temporary, ignore_errors=True)
+            wrong = [path for path in sums if _extract(archive, members[path], temporary / path) != sums[path]]
+        if wrong:
+            fault = f"{len(wrong)} of its {len(sums)} files are not as published, first {wrong[0]}"
+            raise _ArchiveError(source, fault, mend)
+        with writing(folder):
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
+    except FileNotFoundError as error:
+        raise InputError(source, "there is no such file", "check the path") from error
+    except OSError as error:
+        raise InputError(source, f"cannot be read ({error.strerror or error})", "choose another file") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise _ArchiveError(source, f"is not a zip file or is damaged ({error})", mend) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _members(source: Path, archive: zipfile.ZipFile, sums: Mapping[str, str]) -> dict[str, zipfile.ZipInfo]:
+    """The archive's entries by the last two parts of their names, all of a name that is ever used."""
+    members = {"/".join(info.filename.split("/")[-2:]): info for info in archive.infolist()}
+    missing = [path for path in sums if path not in members]
+    if missing:
+        fault = f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
+        raise _ArchiveError(source, fault, f"download it again from {BUSI_URL}")
+    large = [path for path in sums if members[path].file_size > _LARGEST]
+    if large:
+        raise _ArchiveError(source, f"{large[0]} in it is far too large", f"download it from {BUSI_URL}")
+    return members
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> str:
+    """Writes one entry to `target`; returns its sha256."""
+    with archive.open(member) as source:
+        content = source.read()  # no more than the size that `_members` has checked
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _require_complete(folder: Path, sums: Mapping[str, str]) -> None:
+    root = find_busi(folder) or folder
+    wrong = [path for path in sums if _digest(root / path) != sums[path]]
+    if wrong:
+        fault = f"{len(wrong)} of BUSI's {len(sums)} files are missing or not as published, first {wrong[0]}"
+        raise InputError(folder, fault, "remove this folder or choose another")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

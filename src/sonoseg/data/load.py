@@ -1,0 +1,60 @@
+"""From a folder on disk to its cases, whichever of the known layouts it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sonoseg.data.busbra import find_busbra, scan_busbra
+from sonoseg.data.busi import find_busi, scan_busi
+from sonoseg.data.case import Case
+from sonoseg.data.folder import find_folder, scan_folder
+from sonoseg.data.listing import Scan, entries
+from sonoseg.errors import InputError
+
+_MENDS = {
+    "duplicate name": "rename all but one of them",
+    "image without mask": "add the missing masks (empty where there is no lesion) or remove the images",
+    "image without row": "add the missing rows or remove the images",
+    "row without image": "add the missing images or remove the rows",
+}
+_LAYOUTS = "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ (BUS-BRA), or images/ and masks/"
+
+
+def scan(folder: Path | str) -> Scan:
+    """Lists a data set and what its file names show to be amiss; reads no image.
+
+    Raises:
+        InputError: there is no such folder, its layout is not known, it has no images, or its table is
+            malformed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        fault = "is a file, not a folder" if folder.exists() else "there is no such folder"
+        raise InputError(folder, fault, "give the folder of a data set")
+    for find, read in ((find_busi, scan_busi), (find_busbra, scan_busbra), (find_folder, scan_folder)):
+        root = find(folder)
+        if root is not None:
+            found = read(root)
+            if not found.cases and not found.findings:
+                raise InputError(root, "there are no images in it", "give a folder with images")
+            return found
+    fault = "is not a data set whose layout is known" if entries(folder) else "the folder is empty"
+    raise InputError(folder, fault, f"give {_LAYOUTS}")
+
+
+def load_cases(folder: Path | str) -> list[Case]:
+    """The cases of a data set: BUSI, BUS-BRA, or a plain folder of images/ and masks/.
+
+    The order is fixed: by the path in the data set, compared as strings. Masks without image are passed over.
+
+    Raises:
+        InputError: as `scan`; two images have one name; an image has no mask, or no row in the table.
+    """
+    found = scan(folder)
+    for kind, mend in _MENDS.items():
+        findings = [finding for finding in found.findings if finding.kind == kind]
+        if findings:
+            first, more = findings[0], len(findings) - 1
+            fault = first.message + (f", and {more} more such" if more else "")
+            raise InputError(found.root / first.files[0], fault, mend)
+    return found.cases

@@ -1,0 +1,121 @@
+"""Which cases are trained on, validated on and tested on, by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sonoseg.data.busbra import official_folds
+from sonoseg.data.busi import busi_images
+from sonoseg.data.case import Case
+from sonoseg.data.listing import read_table
+from sonoseg.errors import InputError
+
+SUBSETS = ("train", "validation", "test")
+FOLDS = 5
+SPLITS = ("all", "paper", "paper-clean", "grouped", *(f"grouped-{fold}" for fold in range(FOLDS)))
+
+
+def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
+    """Divides `cases` into the subsets "train", "validation" and "test", each in the order of `cases`.
+
+    Args:
+        cases: of one data set.
+        name: "all" puts every case into "test". "paper" is the split recovered from Anari et al. 2025 and
+            "paper-clean" the same validation and test images without their near-copies; both are BUSI's.
+            "grouped-K" tests on fold K of five and validates on the next, stratified by label, groups never
+            apart; "grouped" is "grouped-0". Or the path of a CSV with the columns file and subset.
+
+    Cases that a split does not name are in no subset.
+
+    Raises:
+        InputError: the split is unknown, names images that are not there, or does not fit the data set.
+    """
+    if name == "all":
+        subset_of = {case.name: "test" for case in cases}
+    elif name in ("paper", "paper-clean"):
+        subset_of = _published(cases, name)
+    elif name in SPLITS:
+        subset_of = _grouped(cases, int(name.partition("-")[2] or 0))
+    elif name.endswith(".csv"):
+        subset_of = _from_table(Path(name))
+    else:
+        raise InputError(name, "there is no such split", f"use {', '.join(SPLITS)} or a CSV file: file,subset")
+    _require_files(name, cases, subset_of)
+    return {subset: [case for case in cases if subset_of.get(case.name) == subset] for subset in SUBSETS}
+
+
+def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:
+    """Five folds of nearly the same size and share of each label, in which no group is divided.
+
+    Groups are taken by size, the largest first, each to the fold that it leaves most even. What is the
+    same size goes by name, so that the answer depends on nothing else.
+
+    Returns:
+        the fold of each image, 0 to 4.
+    """
+    names, of_group = np.unique(np.asarray(groups), return_inverse=True)
+    kinds, of_label = np.unique(np.asarray(labels), return_inverse=True)
+    counts = np.zeros((len(names), len(kinds)))
+    np.add.at(counts, (of_group, of_label), 1)
+    share = counts / counts.sum(axis=0)  # so that the rare label weighs as much as the frequent one
+    total = np.zeros((FOLDS, len(kinds)))
+    fold_of_group = np.zeros(len(names), int)
+    for group in np.argsort(-counts.sum(axis=1), kind="stable"):
+        fold = int(np.argmin(((total + share[group]) ** 2 - total**2).sum(axis=1)))
+        total[fold] += share[group]
+        fold_of_group[group] = fold
+    return [int(fold) for fold in fold_of_group[of_group]]
+
+
+def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
+    table = busi_images()
+    if not any(case.name in table for case in cases):
+        raise InputError(name, "this split is BUSI's, and these images are not", "use grouped or all")
+    if name == "paper":
+        return {file.name: file.paper for file in table.values()}
+    return {file.name: file.paper_clean for file in table.values() if file.paper_clean}
+
+
+def _grouped(cases: Sequence[Case], test: int) -> dict[str, str]:
+    groups = len({case.group for case in cases})
+    if groups < FOLDS:
+        fault = f"needs at least {FOLDS} groups of images, here are {groups}"
+        raise InputError("grouped", fault, "use the split all")
+    subsets = {test: "test", (test + 1) % FOLDS: "validation"}
+    return {name: subsets.get(fold, "train") for name, fold in _folds(cases).items()}
+
+
+def _folds(cases: Sequence[Case]) -> dict[str, int]:
+    """The published folds where there are any: they hold for a part of a data set as for the whole."""
+    table = busi_images()
+    if all(case.name in table for case in cases):
+        return {case.name: fold for case in cases if (fold := table[case.name].fold) is not None}
+    official = official_folds(cases)
+    if official is not None:
+        return official
+    folds = stratified_folds([case.label for case in cases], [case.group for case in cases])
+    return dict(zip((case.name for case in cases), folds, strict=True))
+
+
+def _from_table(path: Path) -> dict[str, str]:
+    rows = read_table(path, ("file", "subset"))
+    for row in rows:
+        if row["subset"] not in SUBSETS:
+            fault = f"puts {row['file']} into the unknown subset {row['subset']}"
+            raise InputError(path, fault, f"use {', '.join(SUBSETS)}")
+    name, times = Counter(row["file"] for row in rows).most_common(1)[0] if rows else ("", 0)
+    if times != 1:
+        fault = f"names {name} {times} times" if rows else "names no images"
+        raise InputError(path, fault, "give every image one row")
+    return {row["file"]: row["subset"] for row in rows}
+
+
+def _require_files(name: str, cases: Sequence[Case], subset_of: dict[str, str]) -> None:
+    missing = sorted(subset_of.keys() - {case.name for case in cases})
+    if missing:
+        fault = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
+        raise InputError(f"split {name}", fault, "complete the data set or use the split grouped or all")

@@ -1,0 +1,190 @@
+"""`sonoseg evaluate`: from a predictor and cases to counts, metrics, intervals and the ROC curve."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.data.case import Case
+from sonoseg.data.load import load_cases
+from sonoseg.data.splits import split_cases
+from sonoseg.errors import InputError
+from sonoseg.evaluation.counts import Counts, count, stack
+from sonoseg.evaluation.metrics import CONVENTIONS, METRICS, image_scores, normals_summary, summary
+from sonoseg.evaluation.predictors import Predictor, load_predictor, predicted_mask, resize_probability
+from sonoseg.evaluation.roc import PixelROC, thin
+from sonoseg.files import atomic_path, output_folder, write_json, write_text
+from sonoseg.reader.images import resize_mask
+from sonoseg.reader.measure import connected_runs
+from sonoseg.report.figures import roc_figure
+from sonoseg.report.tables import Cell, text_table
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Evaluate
+
+BATCH = 16
+
+
+def evaluate_command(options: Evaluate) -> None:
+    """`sonoseg evaluate`: checks the input, evaluates, prints the scores and where the files are."""
+    predictor = load_predictor(options.model)
+    cases = split_cases(load_cases(options.data), options.split)[options.subset]
+    metrics = evaluate(predictor, cases, options.out)
+    print(f"{predictor.name} on {options.split}/{options.subset}, {metrics['images']} images\n")
+    print(describe(metrics))
+    print(f"\n{options.out}: metrics.json, cases.csv, roc.csv, roc.png")
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """The metrics of `evaluate` as text for the terminal: a table of the conventions, normals and AUC below."""
+    rows: list[list[Cell]] = []
+    for convention in CONVENTIONS:
+        scores = metrics["conventions"][convention]
+        interval = scores["dice_interval"]
+        within = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else None
+        rows.append([convention, *(scores[metric] for metric in METRICS), within])
+    normals = metrics["normals"]
+    below = [
+        f"{normals['images']} images without lesion: {share:.1%} {words}"
+        for share, words in (
+            (normals["any_false_positive"], "with a false-positive pixel"),
+            (normals["false_lesion"], "with a false lesion"),
+        )
+        if share is not None
+    ]
+    if metrics["auc"] is not None:
+        below.append(f"AUC over pixels: {metrics['auc']:.4f}")
+    table = text_table(["convention", *METRICS, "Dice, 95 % interval"], rows)
+    return "\n".join([table, "", *below])
+
+
+def evaluate(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    out: Path | str,
+    size: tuple[int, int] = (224, 224),
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Compares predictions with the truth on a grid of `size`, as the paper did, and writes what comes of it.
+
+    The predictor gets every image at its own size; its probability map and the true mask are scaled to the grid,
+    the mask by nearest neighbour. All files are written at the end, each atomically:
+
+    - `cases.csv`, an image a row: file, label, group, tp, fp, fn, tn, the metrics under the convention `paper`
+      (0/0 = 0), and largest_false_part (pixels of the largest connected false-positive part);
+    - `roc.csv` and `roc.png`, the pixel-wise ROC curve;
+    - `metrics.json`, which is also returned: `images`, `conventions` (see `metrics.summary`), `normals` (see
+      `metrics.normals_summary`), `auc` (None unless there are both lesion and background pixels).
+
+    Args:
+        predictor: see `load_predictor`.
+        cases: at least one; images of a group are resampled together for the intervals.
+        out: the folder to write to.
+        size: (h, w) of the grid.
+        progress: show progress bars on stderr.
+
+    Raises:
+        InputError: no cases, an image or mask that cannot be read (both before the first prediction), no place to
+            write to, or a predictor that does not give probabilities.
+    """
+    if not cases:
+        raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
+    folder = output_folder(out)
+    truths = _read_truths(cases, size, progress)
+    counts, largest_false_part, roc = _compare(predictor, cases, truths, progress)
+    groups = [case.group for case in cases]
+    metrics = {
+        "images": len(cases),
+        "conventions": summary(counts, groups),
+        "normals": normals_summary(counts, largest_false_part / truths[0].size, groups),
+        "auc": roc.auc(),
+    }
+    write_text(folder / "cases.csv", _cases_csv(cases, counts, largest_false_part))
+    _write_roc(folder, predictor.name, roc)
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _read_truths(cases: Sequence[Case], size: tuple[int, int], progress: bool) -> list[NDArray[np.bool_]]:
+    """Every true mask on the grid; reading it also checks that its image can be read and is of its size."""
+    from tqdm import tqdm
+
+    bar = tqdm(cases, "reading masks", disable=not progress, leave=False, unit="image")
+    return [resize_mask(case.read_mask(), size) for case in bar]
+
+
+def _compare(
+    predictor: Predictor, cases: Sequence[Case], truths: Sequence[NDArray[np.bool_]], progress: bool
+) -> tuple[Counts, NDArray[np.int64], PixelROC]:
+    """Counts and largest false-positive parts (N,) in pixels, and the ROC's histograms."""
+    from tqdm import tqdm
+
+    rows: list[Counts] = []
+    largest_false_part: list[int] = []
+    roc = PixelROC()
+    with tqdm(total=len(cases), desc=predictor.name, disable=not progress, unit="image") as bar:
+        for start in range(0, len(cases), BATCH):
+            batch = cases[start : start + BATCH]
+            maps = predictor.probability([case.read_image() for case in batch])
+            for case, truth, own in zip(batch, truths[start : start + BATCH], maps, strict=True):
+                probability = _on_grid(predictor.name, case.name, own, truth.shape)
+                prediction = predicted_mask(predictor, probability)
+                roc.add(probability, truth)
+                rows.append(count(prediction, truth))
+                largest_false_part.append(_largest_part(prediction & ~truth))
+            bar.update(len(batch))
+    return stack(rows), np.array(largest_false_part, dtype=np.int64), roc
+
+
+def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    is_map = probability.ndim == 2 and probability.size > 0
+    if not (is_map and probability.min() >= 0 and probability.max() <= 1):  # false for NaN too
+        fault = f"does not give one probability a pixel (NaN, outside 0..1, or of shape {probability.shape})"
+        raise InputError(model, f"{fault} for {case}", "train it again or use another model")
+    return resize_probability(probability, (size[0], size[1]))
+
+
+def _largest_part(mask: NDArray[np.bool_]) -> int:
+    """Pixels of the largest 8-connected part."""
+    runs = connected_runs(mask)
+    return int(np.bincount(runs.label, runs.stop - runs.start).max(initial=0))
+
+
+def _cases_csv(cases: Sequence[Case], counts: Counts, largest_false_part: NDArray[np.int64]) -> str:
+    scores = image_scores(counts, "paper")
+    header = ["file", "label", "group", "tp", "fp", "fn", "tn", *METRICS, "largest_false_part"]
+    rows = [
+        [case.name, case.label, case.group, counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
+        + [f"{scores[metric][n]:.6f}" for metric in METRICS]
+        + [largest_false_part[n]]
+        for n, case in enumerate(cases)
+    ]
+    return _csv(header, rows)
+
+
+def _write_roc(folder: Path, name: str, roc: PixelROC) -> None:
+    curve, auc = roc.curve(), roc.auc()
+    rows: list[list[Any]] = []
+    drawn: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    if curve is not None:
+        few = thin(curve)
+        columns = (few.threshold, few.false_positive_rate, few.true_positive_rate)
+        rows = [[f"{value:.9g}" for value in row] for row in zip(*columns, strict=True)]
+        drawn = {f"{name} (AUC {auc:.3f})": columns[1:]}
+    write_text(folder / "roc.csv", _csv(["threshold", "false_positive_rate", "true_positive_rate"], rows))
+    with atomic_path(folder / "roc.png") as temporary:
+        roc_figure(drawn, temporary)
+
+
+def _csv(header: list[str], rows: list[list[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

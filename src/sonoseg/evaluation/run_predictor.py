@@ -1,0 +1,42 @@
+"""The network of a run folder as a predictor; the only module of this room that imports PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sonoseg.reader.images import resize_image
+from sonoseg.training.run import load_run
+
+
+class RunPredictor:
+    """The best weights of a run, in float32, on the GPU if there is one. The mask's rule is probability ≥ 0.5.
+
+    Raises:
+        InputError: the folder is not a run, or its weights do not fit.
+    """
+
+    threshold = 0.5
+    min_lesion_fraction = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        model, config = load_run(folder)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(self.device)
+        self.name = config.model
+        self.size = (config.size, config.size)
+
+    def tensor(self, images: list[NDArray[np.uint8]]) -> Tensor:
+        """Images (H, W) of any sizes → (N, 1, size, size) float32 in 0..1 on the model's device."""
+        resized = np.stack([resize_image(image, self.size) for image in images])
+        return torch.from_numpy(resized).to(self.device)[:, None].float() / 255
+
+    def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Images (H, W) of any sizes → as many maps (size, size) in 0..1."""
+        with torch.inference_mode():
+            probability = self.model(self.tensor(images)).sigmoid()[:, 0]
+        return list(probability.cpu().numpy())

@@ -1,0 +1,167 @@
+"""Reading pictures: any PNG, JPEG, TIFF or BMP to an 8-bit gray array, and the one resize used everywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sonoseg.errors import InputError
+from sonoseg.reader.paths import IMAGE_SUFFIXES, list_images, readable_file
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "list_images",
+    "read_image",
+    "read_mask",
+    "resize_image",
+    "resize_mask",
+    "to_gray",
+]
+
+MIN_SIDE = 16
+MAX_PIXELS = 100_000_000
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_EXPORT = "export it again as PNG, JPEG, TIFF or BMP"
+_warnings_lock = threading.Lock()
+
+
+def read_image(path: Path | str) -> NDArray[np.uint8]:
+    """Reads a picture as gray, turned upright by its EXIF orientation.
+
+    8-bit pictures keep their values (colour becomes gray by ITU-R 601, alpha is ignored); 16-bit and floating
+    point ones are stretched as `to_gray` says. Of a phone's multi-picture JPEG the main picture is read.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: not there, not a picture, damaged, under 16 × 16 or over 100 megapixels (found before
+            decoding), more than one frame, or pixels that are not finite.
+    """
+    pixels = _pixels(path)
+    return pixels if pixels.dtype == np.uint8 else _stretch(pixels, path)
+
+
+def read_mask(path: Path | str) -> NDArray[np.bool_]:
+    """Reads a mask: True where the picture is not black, whatever its mode. Alpha is ignored.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    mask: NDArray[np.bool_] = _pixels(path) > 0
+    return mask
+
+
+def to_gray(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """An array of pixels as 8-bit gray, as `read_image` would give it.
+
+    uint8 keeps its values. Anything else is stretched from its own smallest..largest value to 0..255:
+    scanners fill 10 to 14 of 16 bits and do not say how many, so a fixed scale would leave most pictures
+    black. A picture of one value becomes 0.
+
+    Args:
+        array: (H, W), or (H, W, 3 or 4) as RGB or RGBA; any real dtype. Alpha is ignored.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: another shape or dtype, under 16 × 16, over 100 megapixels, or pixels that are not finite.
+    """
+    array = np.asarray(array)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise InputError("image", f"an array of shape {array.shape}", "give (H, W), (H, W, 3) or (H, W, 4)")
+    if array.dtype.kind not in "buif":
+        raise InputError("image", f"an array of {array.dtype}", "give whole or floating-point numbers")
+    _check_size("image", array.shape[1], array.shape[0])
+    if array.ndim == 2:
+        return array.copy() if array.dtype == np.uint8 else _stretch(array, "image")
+    if array.dtype == np.uint8:
+        return np.array(Image.fromarray(np.ascontiguousarray(array[..., :3])).convert("L"))
+    return _stretch(array[..., :3] @ np.array([0.299, 0.587, 0.114]), "image")
+
+
+def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resizes (H, W) uint8 to `size` = (h, w), bilinear with antialiasing, in training as in reading."""
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Resizes (H, W) bool to `size` = (h, w), nearest neighbour."""
+    resized = Image.fromarray(mask.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
+    return np.array(resized) > 0
+
+
+def _pixels(path: Path | str) -> NDArray[Any]:
+    """The decoded picture, upright, its header checked first: (H, W) uint8, or wider where a pixel is."""
+    path = readable_file(path)
+    try:
+        with path.open("rb") as file:
+            with _quiet():
+                image = Image.open(file, formats=_FORMATS)
+                frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            _check_size(path, *image.size)
+            if frames > 1:
+                raise InputError(path, f"holds {frames} frames", "split it into one file a frame")
+            image.load()
+            with _quiet():
+                ImageOps.exif_transpose(image, in_place=True)
+        # Alpha is ignored, and Pillow warns about palettes that have one.
+        image.info.pop("transparency", None)
+        # Pillow would cut 16-bit ("I;16"), 32-bit ("I") and floating-point ("F") pixels off at 255.
+        return np.array(image if image.mode[0] in "IF" else image.convert("L"))
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(path, "not a picture that can be read", _EXPORT) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except MemoryError as error:
+        raise InputError(path, "not enough memory to read it", "make the picture smaller") from error
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise InputError(path, "is damaged or cut short", "copy or export it again") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back Pillow's warnings; one thread at a time, because the filters belong to the whole process."""
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _check_size(subject: object, width: int, height: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        fault = f"is {width} × {height} pixels, too small to segment"
+        raise InputError(subject, fault, f"give an image of at least {MIN_SIDE} × {MIN_SIDE}")
+    if width * height > MAX_PIXELS:
+        raise _too_large(subject, f" ({width} × {height} pixels)")
+
+
+def _too_large(subject: object, size: str = "") -> InputError:
+    return InputError(subject, f"is over {MAX_PIXELS // 10**6} megapixels{size}", "crop it or make it smaller")
+
+
+def _stretch(array: NDArray[Any], subject: object) -> NDArray[np.uint8]:
+    # Halved, so that the difference of two large values cannot overflow.
+    halves = array.astype(np.float64) / 2
+    low, high = float(halves.min()), float(halves.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        fault = "has pixels that are not finite numbers (NaN or infinite)"
+        raise InputError(subject, fault, "replace them by numbers")
+    if low == high:
+        return np.zeros(array.shape, np.uint8)
+    return np.rint((halves - low) / (high - low) * 255).astype(np.uint8)

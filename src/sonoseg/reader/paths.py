@@ -1,0 +1,81 @@
+"""Which files are read: one that must be there, and the pictures in a list of files and folders."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from sonoseg.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+_OUTPUTS = re.compile(r"_(mask(_\d+)?|overlay)$", re.IGNORECASE)
+
+
+def readable_file(path: Path | str) -> Path:
+    """`path`, when it is a file with something in it that may be read.
+
+    Raises:
+        InputError: nothing is there, it is a folder, a device, empty, or reading it is not permitted.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
+    except PermissionError as error:
+        raise InputError(path, "no permission to read it", "change its permissions") from error
+    except (OSError, ValueError) as error:
+        raise InputError(path, "no such file", "check the path") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(path, "is a folder, not a file", "give a file inside it")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(path, "is not a regular file", "give a file on disk")
+    if status.st_size == 0:
+        raise InputError(path, "is an empty file", "copy or export it again")
+    return path
+
+
+def list_images(paths: Iterable[Path | str]) -> list[Path]:
+    """The image files that `paths` (files and folders) stand for, each once, in the order given.
+
+    A folder gives its own PNG, JPEG, TIFF and BMP files, sorted by name; not those of folders inside it,
+    hidden files, or masks and overlays as sonoseg and BUSI name them (`..._mask`, `..._mask_1`,
+    `..._overlay`). A file is taken whatever its name; whether it is a picture shows when it is read.
+
+    Raises:
+        InputError: a path does not exist, a folder has no image, no path was given, or two images share a
+            stem (their results would overwrite each other).
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        for image in _folder_images(path) if path.is_dir() else [readable_file(path)]:
+            found.setdefault(image.resolve(), image)
+    if not found:
+        raise InputError("images", "none given", "name image files or folders with images")
+    stems: dict[str, Path] = {}
+    for image in found.values():
+        # Upper and lower case are one name on many disks.
+        other = stems.setdefault(image.stem.casefold(), image)
+        if other is not image:
+            fault = f"has the same name as {other}, their results would overwrite each other"
+            raise InputError(image, fault, "rename one or segment them into two folders")
+    return list(found.values())
+
+
+def _folder_images(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(folder, "no permission to list this folder", "change its permissions") from error
+    images = [path for path in entries if _is_image_name(path) and path.is_file()]
+    if not images:
+        fault = "no PNG, JPEG, TIFF or BMP image in this folder"
+        raise InputError(folder, fault, "give a folder with images")
+    return images
+
+
+def _is_image_name(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and not _OUTPUTS.search(path.stem)

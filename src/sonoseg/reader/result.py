@@ -1,0 +1,53 @@
+"""What a segmentation gives: image, probability, mask and measured lesions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.reader.measure import Lesion
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """One segmented image.
+
+    Attributes:
+        image: (H, W) uint8, as it was read.
+        probability: (H, W) float32 in 0..1, that a pixel belongs to a lesion.
+        mask: (H, W) bool, the lesions.
+        lesions: the connected parts of the mask, largest first.
+        spacing: mm per pixel, None when it is not known.
+        model: name of the network.
+    """
+
+    image: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    lesions: tuple[Lesion, ...]
+    spacing: float | None
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: size, unit ("mm" when the spacing is known, else "px"), spacing and its source, lesions.
+
+        In mm, areas are mm²; in px they are numbers of pixels (see `Lesion.to_dict`).
+        """
+        height, width = self.mask.shape
+        known = {"mm_per_pixel": self.spacing, "source": "given by the user"}
+        return {
+            "width": width,
+            "height": height,
+            "unit": "px" if self.spacing is None else "mm",
+            "spacing": None if self.spacing is None else known,
+            "lesions": [lesion.to_dict(self.spacing) for lesion in self.lesions],
+        }
+
+    def overlay(self, truth: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+        """The overlay picture (H', W', 3) uint8, see `sonoseg.reader.overlay.draw_overlay`."""
+        from sonoseg.reader.overlay import draw_overlay
+
+        return draw_overlay(self, truth)

@@ -1,0 +1,102 @@
+"""From an image to its lesions: resize, network, threshold, measure."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sonoseg.errors import InputError
+from sonoseg.reader.bundle import Bundle, Card, find_bundle
+from sonoseg.reader.images import read_image, resize_image, to_gray
+from sonoseg.reader.measure import find_lesions
+from sonoseg.reader.result import SegmentationResult
+
+ImageLike = Path | str | NDArray[Any]
+
+
+class Segmenter:
+    """A network, loaded once and used often; may be shared between threads.
+
+    Example:
+        >>> segmenter = sonoseg.load()
+        >>> segmenter.segment("scan.png").lesions
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    @property
+    def card(self) -> Card:
+        """What the network is, for whom, and its limits."""
+        return self._bundle.card
+
+    @property
+    def sha256(self) -> str:
+        """The seal of the bundle, 64 hex digits."""
+        return self._bundle.sha256
+
+    def segment(self, image: ImageLike, spacing: float | None = None) -> SegmentationResult:
+        """Segments one image.
+
+        Args:
+            image: a file, or an array as `sonoseg.reader.images.to_gray` takes it.
+            spacing: mm per pixel, the same in both directions; None leaves measurements in pixels.
+
+        Raises:
+            InputError: the image or the spacing cannot be used.
+        """
+        return self.segment_batch([image], spacing)[0]
+
+    def segment_batch(self, images: Sequence[ImageLike], spacing: float | None = None) -> list[SegmentationResult]:
+        """Segments several images of any sizes in one run of the network; see `segment`."""
+        check_spacing(spacing)
+        grays = [read_image(i) if isinstance(i, (str, Path)) else to_gray(i) for i in images]
+        probabilities = self.probability(grays)
+        return [self._result(*pair, spacing) for pair in zip(grays, probabilities, strict=True)]
+
+    def probability(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """The network's own output for (H, W) uint8 images: (N, h, w) float32 in 0..1 at its input's size."""
+        resized = [resize_image(image, self.card.size) for image in images]
+        if not resized:
+            return np.empty((0, *self.card.size), np.float32)
+        batch = np.divide(np.stack(resized)[:, None], 255, dtype=np.float32)
+        return self._bundle.probability(batch)[:, 0]
+
+    def _result(
+        self, image: NDArray[np.uint8], small: NDArray[np.float32], spacing: float | None
+    ) -> SegmentationResult:
+        size = image.shape[1], image.shape[0]
+        probability = np.array(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR))
+        mask = probability >= self.card.threshold
+        mask, lesions = find_lesions(mask, probability, self.card.min_lesion_fraction * mask.size)
+        return SegmentationResult(image, probability, mask, lesions, spacing, self.card.name)
+
+
+def check_spacing(spacing: float | None) -> None:
+    """Raises InputError unless `spacing` is None or a length in mm."""
+    if spacing is not None and not (math.isfinite(spacing) and spacing > 0):
+        raise InputError("spacing", f"{spacing} is not a pixel size", "give mm per pixel, for example 0.08")
+
+
+def load(model: Path | str = "default") -> Segmenter:
+    """Loads a network by its shipped name or from a bundle file; the last two are kept in memory.
+
+    Raises:
+        InputError: no such model, or not a bundle that can be used.
+    """
+    path = find_bundle(model).resolve()
+    status = path.stat()
+    return _load(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, _modified: int, _size: int) -> Segmenter:
+    """A file that has changed has another key, and is read anew."""
+    return Segmenter(Bundle.read(path))

@@ -1,0 +1,87 @@
+"""Anti-aliased lines on a picture: the outline of a mask, and calipers. Drawn in place on (H, W, 3) uint8."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from sonoseg.reader.measure import Diameter
+
+Colour = tuple[int, int, int]
+_Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
+def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: float, colour: Colour) -> None:
+    """Draws the border of `mask`, which covers the same scene as `picture`, as a smooth anti-aliased line."""
+    soft = Image.fromarray(mask.astype(np.uint8) * 255)
+    soft = soft.resize(picture.shape[1::-1], Image.Resampling.BILINEAR)
+    soft = soft.filter(ImageFilter.GaussianBlur(max(1.0, 0.7 * soft.width / mask.shape[1])))
+    box = soft.getbbox()
+    if box is None:
+        return
+    margin = round(2 * stroke) + 2
+    top, left = max(0, box[1] - margin), max(0, box[0] - margin)
+    window = np.s_[top : box[3] + margin, left : box[2] + margin]
+    # The border is where the softened mask crosses one half; its distance to a pixel is value over slope.
+    value = np.asarray(soft, np.float32)[window] / 255
+    across, down = np.gradient(value)
+    distance = np.abs(value - 0.5) / np.maximum(np.hypot(across, down), 1e-3)
+    y, x = np.nonzero(distance < stroke + 2)
+    _ink(picture, y + top, x + left, distance[y, x], stroke, colour)
+
+
+def draw_caliper(picture: NDArray[np.uint8], diameter: Diameter, scale: float, stroke: float, colour: Colour) -> None:
+    """Draws a diameter as a dotted line with a cross at each end."""
+    start, end = (np.array(point) * scale for point in (diameter.start, diameter.end))
+    length = max(float(np.hypot(*(end - start))), 1e-9)
+    along = (end - start) / length
+    arm = min(3.5 * stroke, stroke + length / 10)  # shorter in small lesions, to leave them visible
+    places = np.arange(1.5 * arm, length - 1.4 * arm, 4 * stroke)
+    _stamp(picture, start + places[:, None] * along, np.hypot, 2 * stroke, 1.3 * stroke, colour)
+
+    def to_cross(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        u, v = np.abs(x * along[0] + y * along[1]), np.abs(y * along[0] - x * along[1])
+        one, other = np.hypot(np.maximum(u - arm, 0), v), np.hypot(u, np.maximum(v - arm, 0))
+        cross: NDArray[np.float64] = np.minimum(one, other)
+        return cross
+
+    _stamp(picture, np.stack([start, end]), to_cross, arm + 2 * stroke, stroke, colour)
+
+
+def _stamp(
+    picture: NDArray[np.uint8],
+    points: NDArray[np.float64],
+    distance: _Distance,
+    reach: float,
+    stroke: float,
+    colour: Colour,
+) -> None:
+    """Draws one small shape, given by the distance to it from (x, y), around each of the points (K, 2)."""
+    steps = np.arange(-math.ceil(reach), math.ceil(reach) + 1)
+    x = np.floor(points[:, 0]).astype(int)[:, None, None] + steps
+    y = np.floor(points[:, 1]).astype(int)[:, None, None] + steps[:, None]
+    x, y = np.broadcast_arrays(x, y)
+    away = distance(x + 0.5 - points[:, 0, None, None], y + 0.5 - points[:, 1, None, None])
+    height, width = picture.shape[:2]
+    seen = (x >= 0) & (y >= 0) & (x < width) & (y < height) & (away < reach)
+    _ink(picture, y[seen], x[seen], away[seen], stroke, colour)
+
+
+def _ink(
+    picture: NDArray[np.uint8],
+    y: NDArray[np.intp],
+    x: NDArray[np.intp],
+    distance: NDArray[np.floating],
+    stroke: float,
+    colour: Colour,
+) -> None:
+    """Inks pixels by their distance to a line `stroke` wide, over a dark rim that parts it from bright tissue."""
+    pixels = picture[y, x].astype(np.float32)
+    for width, opacity, ink in ((stroke + 2, 0.5, (0, 0, 0)), (stroke, 1.0, colour)):
+        alpha = opacity * np.clip(width / 2 + 0.5 - distance, 0, 1)[:, None]
+        pixels += alpha * (np.array(ink) - pixels)
+    picture[y, x] = np.rint(pixels).astype(np.uint8)

@@ -1,0 +1,47 @@
+"""Small tables for the terminal and for Markdown, aligned: words to the left, numbers to the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Cell = str | int | float | None
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """A table for the terminal, without a newline at its end.
+
+    Args:
+        header: the names of the columns.
+        rows: as many cells each; whole numbers get thousands separators, others three decimals, None "–".
+    """
+    return "\n".join("  ".join(line).rstrip() for line in _aligned(header, rows, rule="─"))
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """The same table in Markdown, columns of numbers aligned to the right."""
+    escaped = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in _aligned(header, escaped, rule="-"))
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -> list[list[str]]:
+    """Header, rule and rows as text, every column padded to one width."""
+    lines = [list(header), *([_text(cell) for cell in row] for row in rows)]
+    if any(len(line) != len(header) for line in lines):
+        raise ValueError(f"a row has another number of cells than the header's {len(header)}")
+    columns: list[list[str]] = []
+    for name, *cells in zip(*lines, strict=True):
+        column = len(columns)
+        numbers = bool(rows) and all(not isinstance(row[column], str) for row in rows)
+        width = max(3, *(len(cell) for cell in (name, *cells)))
+        line = rule * (width - 1) + ":" if numbers and rule == "-" else rule * width
+        pad = str.rjust if numbers else str.ljust
+        columns.append([pad(name, width), line, *(pad(cell, width) for cell in cells)])
+    return [list(line) for line in zip(*columns, strict=True)]
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, float):
+        return f"{cell:.3f}"
+    return f"{cell:,}" if isinstance(cell, int) else cell

@@ -1,0 +1,128 @@
+"""BUSI's layout and the facts the package holds of its files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonoseg.data import load_cases
+from sonoseg.data.busi import busi_files, busi_images, find_busi
+from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.listing import Scan
+from sonoseg.data.load import scan
+from sonoseg.errors import InputError
+
+
+def _kinds(found: Scan) -> list[tuple[str, tuple[str, ...]]]:
+    return [(finding.kind, finding.files) for finding in found.findings]
+
+
+def test_table_holds_1578_files_780_of_them_images() -> None:
+    files = busi_files()
+    assert len(files) == len({file.path for file in files}) == 1578
+    assert all(len(file.sha256) == 64 for file in files)
+    assert [file.path for file in files] == sorted(file.path for file in files)
+    assert Counter(file.path.split("/")[0] for file in busi_images().values()) == {
+        "benign": 437,
+        "malignant": 210,
+        "normal": 133,
+    }
+    assert all("_mask" not in name for name in busi_images())
+
+
+def test_table_has_the_published_copies_and_the_suspects_in_one_group() -> None:
+    images = busi_images()
+    sizes = Counter(file.group for file in images.values())
+    assert (len(sizes), sum(size > 1 for size in sizes.values())) == (585, 153)
+    assert images["benign (433).png"].group == images["malignant (145).png"].group
+    assert images["benign (435).png"].group == images["benign (433).png"].group
+    assert len({images[f"malignant ({number}).png"].group for number in range(3, 10)}) == 1
+
+
+def test_every_near_copy_pair_of_the_real_images_is_within_a_group(real_data: Path) -> None:
+    cases = load_cases(real_data / "busi")
+    pairs = near_copies([thumbnail(case.read_image()) for case in cases])
+    assert len(pairs) == 211  # 212 on the files in full size
+    assert all(cases[a].group == cases[b].group for a, b in pairs)
+    assert sum(len(group) > 1 for group in connected(len(cases), pairs)) == 126
+
+
+def test_all_780_cases_load_with_their_masks(real_data: Path) -> None:
+    cases = load_cases(real_data / "busi")
+    assert [case.name for case in cases] == list(busi_images())
+    assert Counter(case.label for case in cases) == {"benign": 437, "malignant": 210, "normal": 133}
+    assert sum(len(case.masks) for case in cases) == 798
+    assert sum(len(case.masks) > 1 for case in cases) == 17
+    for case in cases:
+        image, mask = case.read()
+        assert image.shape == mask.shape
+        assert mask.any() == (case.label != "normal"), case.name
+
+
+def test_published_masks_of_every_mode_merge(real_data: Path) -> None:
+    cases = load_cases(real_data / "busi_original_sample")
+    assert len(cases) == 13
+    modes = Counter(Image.open(path).mode for case in cases for path in case.masks)
+    assert set(modes) == {"1", "RGB", "RGBA"}
+    for case in cases:
+        expected = np.zeros(case.read_image().shape, bool)
+        for path in case.masks:
+            pixels = np.asarray(Image.open(path).convert("RGBA"))[..., :3]
+            expected |= pixels.any(axis=-1)
+        np.testing.assert_array_equal(case.read_mask(), expected)
+        assert expected.any() == (case.label != "normal")
+    assert {case.name: len(case.masks) for case in cases}["benign (195).png"] == 3
+
+
+def test_published_folder_is_found_one_level_down(tmp_path: Path, write, write_mask) -> None:
+    write("Dataset_BUSI_with_GT/benign/benign (1).png")
+    write_mask("Dataset_BUSI_with_GT/benign/benign (1)_mask.png")
+    (case,) = load_cases(tmp_path)
+    assert (case.name, case.label, case.group) == ("benign (1).png", "benign", "benign (1)")
+    assert find_busi(tmp_path) == tmp_path / "Dataset_BUSI_with_GT"
+    assert find_busi(tmp_path / "elsewhere") is None
+
+
+def test_order_is_that_of_the_paths_as_strings(tmp_path: Path, write, write_mask) -> None:
+    for name in ("benign (10)", "benign (2)", "benign (1)"):
+        write(f"benign/{name}.png")
+        write_mask(f"benign/{name}_mask.png")
+    write("normal/a.png")
+    names = [case.name for case in load_cases(tmp_path)]
+    assert names == ["benign (1).png", "benign (10).png", "benign (2).png", "a.png"]
+
+
+def test_image_that_is_not_busis_is_its_own_group(tmp_path: Path, write, write_mask) -> None:
+    write("malignant/new.png")
+    write_mask("malignant/new_mask.png")
+    assert load_cases(tmp_path)[0].group == "new.png"
+
+
+def test_lesion_image_without_mask_is_refused_and_a_normal_one_is_not(tmp_path: Path, write) -> None:
+    write("normal/n.png")
+    assert not load_cases(tmp_path)[0].read_mask().any()
+    for number in (1, 2, 3):
+        write(f"benign/b{number}.png")
+    with pytest.raises(InputError, match=r"benign/b1\.png: there is no mask for it, and 2 more such; add"):
+        load_cases(tmp_path)
+
+
+def test_one_name_in_two_class_folders_is_refused(tmp_path: Path, write) -> None:
+    write("normal/a.png")
+    write("benign/a.png")
+    with pytest.raises(InputError, match=r"benign/a\.png: has the same name as normal/a\.png"):
+        load_cases(tmp_path)
+
+
+def test_orphan_masks_and_hidden_files_do_not_stop_loading(tmp_path: Path, write, write_mask) -> None:
+    write("benign/b.png")
+    write_mask("benign/b_mask.png")
+    write_mask("benign/gone_mask_1.png")
+    (tmp_path / "benign" / "._b.png").write_bytes(b"x")
+    (tmp_path / "benign" / "notes.txt").write_text("x")
+    assert [case.name for case in load_cases(tmp_path)] == ["b.png"]
+    assert _kinds(scan(tmp_path)) == [("mask without image", ("benign/gone_mask_1.png",))]

@@ -1,0 +1,150 @@
+"""`check_folder` finds each sort of fault, all at once, and nothing in a good data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonoseg.data.busi import busi_images
+from sonoseg.data.check import KINDS, check_folder
+from sonoseg.errors import InputError
+
+
+@pytest.fixture
+def good(tmp_path: Path, write, write_mask) -> Path:
+    """Six images of noise in BUSI's layout."""
+    for label in ("benign", "malignant", "normal"):
+        for number in (1, 2):
+            write(f"{label}/{label} x{number}.png")
+            write_mask(f"{label}/{label} x{number}_mask.png", lesion=label != "normal")
+    return tmp_path
+
+
+def _found(folder: Path, split: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
+    return [(finding.kind, finding.files) for finding in check_folder(folder, split).findings]
+
+
+def test_good_data_set_has_no_findings(good: Path) -> None:
+    report = check_folder(good, "grouped")
+    assert (report.findings, report.exit_code, report.images) == ((), 0, 6)
+    assert report.to_text() == f"{good}: 6 images, no problems found"
+
+
+def test_all_faults_are_found_at_once_and_ordered_by_kind(good: Path, write, write_mask) -> None:
+    (good / "benign/benign x1.png").write_bytes(b"this is text")
+    damaged = (good / "malignant/malignant x1.png").read_bytes()
+    (good / "malignant/malignant x1.png").write_bytes(damaged[:200])
+    (good / "benign/benign x2_mask_1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    write("malignant/malignant x2_mask_1.png", np.zeros((24, 30), np.uint8))
+    write_mask("normal/normal x1_mask.png")
+    write("benign/alone.png")
+    write_mask("benign/lost_mask.png")
+    write("normal/benign x2.png", seed=5)
+    write("malignant/blank.png")
+    write_mask("malignant/blank_mask.png", lesion=False)
+    report = check_folder(good)
+    assert [(one.kind, *one.files) for one in report.findings] == [
+        ("unreadable", "benign/benign x1.png"),
+        ("unreadable", "benign/benign x2_mask_1.png"),
+        ("unreadable", "malignant/malignant x1.png"),
+        ("duplicate name", "benign/benign x2.png", "normal/benign x2.png"),
+        ("image without mask", "benign/alone.png"),
+        ("mask without image", "benign/lost_mask.png"),
+        ("size mismatch", "malignant/malignant x2_mask_1.png"),
+        ("empty mask", "malignant/blank.png"),
+        ("normal with lesion", "normal/normal x1.png"),
+    ]
+    assert report.exit_code == 1
+
+
+def test_report_as_text_groups_by_kind_with_counts(good: Path) -> None:
+    for number in (1, 2):
+        (good / f"benign/benign x{number}.png").write_bytes(b"")
+    (good / "normal/normal x1.png").unlink()
+    lines = check_folder(good).to_text().splitlines()
+    assert lines[0] == f"{good}: 5 images, 3 problems found"
+    assert lines[2] == "    2  files that cannot be read"
+    assert lines[3].startswith("       benign/benign x1.png: ")
+    assert lines[6:] == [
+        "    1  masks without an image",
+        "       normal/normal x1_mask.png: there is no image for it",
+    ]
+
+
+def test_exact_copies_of_other_files_and_their_label_conflict(good: Path) -> None:
+    pixels = Image.open(good / "benign/benign x1.png")
+    pixels.convert("RGB").save(good / "malignant/malignant x2.png")
+    names = ("benign/benign x1.png", "malignant/malignant x2.png")
+    assert _found(good) == [("exact copies", names), ("label conflict", names)]
+
+
+def test_near_copies_are_one_group_and_leak_only_where_the_split_parts_them(good: Path, write) -> None:
+    pixels = np.asarray(Image.open(good / "benign/benign x1.png"))
+    write("benign/benign x2.png", (pixels * 0.9).astype(np.uint8))
+    names = ("benign/benign x1.png", "benign/benign x2.png")
+    assert _found(good) == [("near-copies", names)]
+    table = good / "split.csv"
+    table.write_text("file,subset\nbenign x1.png,train\nbenign x2.png,train\nnormal x1.png,test\n")
+    assert _found(good, str(table)) == [("near-copies", names)]
+    table.write_text("file,subset\nbenign x1.png,train\nbenign x2.png,test\n")
+    report = check_folder(good, str(table))
+    assert [(one.kind, one.files) for one in report.findings] == [("near-copies", names), ("leakage", names)]
+    assert "in train, test in this order" in report.to_text()
+
+
+def test_patient_in_two_subsets_leaks_and_unknown_labels_conflict_with_none(tmp_path: Path, write, write_mask) -> None:
+    for name in ("a", "b", "c"):
+        write(f"images/{name}.png", seed=1 if name != "c" else 2)
+        write_mask(f"masks/{name}.png")
+    (tmp_path / "labels.csv").write_text("file,label,group\na.png,benign,p\nb.png,unknown,q\nc.png,benign,p\n")
+    (tmp_path / "s.csv").write_text("file,subset\na.png,train\nc.png,validation\n")
+    assert _found(tmp_path, str(tmp_path / "s.csv")) == [
+        ("exact copies", ("images/a.png", "images/b.png")),
+        ("leakage", ("images/a.png", "images/c.png")),
+    ]
+
+
+def test_copies_of_flat_images_are_exact_only(tmp_path: Path, write, write_mask) -> None:
+    for name, value in (("a", 0), ("b", 0), ("c", 9)):
+        write(f"images/{name}.png", np.full((24, 32), value, np.uint8))
+        write_mask(f"masks/{name}.png")
+    assert _found(tmp_path) == [("exact copies", ("images/a.png", "images/b.png"))]
+
+
+def test_data_set_of_unreadable_images_is_still_reported(tmp_path: Path, write_mask) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(b"x" * 99)
+    write_mask("masks/a.png")
+    assert _found(tmp_path) == [("unreadable", ("images/a.png",))]
+
+
+def test_check_of_no_data_set_or_unknown_split_is_refused(good: Path) -> None:
+    with pytest.raises(InputError, match="there is no such folder"):
+        check_folder(good / "nothing")
+    with pytest.raises(InputError, match="there is no such split"):
+        check_folder(good, "halves")
+
+
+def test_real_busi_has_its_known_flaws(real_data: Path) -> None:
+    report = check_folder(real_data / "busi", "paper")
+    kinds = Counter(finding.kind for finding in report.findings)
+    subsets: dict[str, set[str]] = {}
+    for file in busi_images().values():
+        subsets.setdefault(file.group, set()).add(file.paper)
+    parted = sum(len(some) > 1 for some in subsets.values())
+    assert kinds == {"near-copies": 126, "exact copies": 1, "label conflict": 8, "leakage": parted}
+    assert parted == 56
+    assert report.exit_code == 1
+    assert report.images == 780
+    order = [finding.kind for finding in report.findings]
+    assert order == sorted(order, key=list(KINDS).index)
+    assert "benign/benign (433).png, malignant/malignant (145).png: same pixels" in report.to_text()
+
+
+@pytest.mark.parametrize("split", ["paper-clean", "grouped"])
+def test_real_busi_leaks_nothing_in(real_data: Path, split: str) -> None:
+    assert all(finding.kind != "leakage" for finding in check_folder(real_data / "busi", split).findings)

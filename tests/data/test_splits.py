@@ -1,0 +1,197 @@
+"""The named splits: what they hold, and that nothing leaks through them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+
+from sonoseg.data import SPLITS, Case, load_cases, split_cases
+from sonoseg.data.busi import busi_files, busi_images
+from sonoseg.data.copies import near_copies, thumbnail
+from sonoseg.data.splits import stratified_folds
+from sonoseg.errors import InputError
+
+
+def _busi() -> list[Case]:
+    """BUSI's 780 cases without files behind them."""
+    return [
+        Case(file.name, Path(file.path), (), file.path.split("/")[0], file.group) for file in busi_images().values()
+    ]
+
+
+def _cases(labels: list[str], groups: list[str]) -> list[Case]:
+    return [
+        Case(f"c{i}.png", Path(f"c{i}.png"), (), label, group)
+        for i, (label, group) in enumerate(zip(labels, groups, strict=True))
+    ]
+
+
+def _sizes(cases: list[Case], split: str) -> list[int]:
+    return [len(subset) for subset in split_cases(cases, split).values()]
+
+
+def test_paper_split_is_the_one_scikit_learn_makes() -> None:
+    paths = sorted(file.path for file in busi_files() if "_mask" not in file.path)
+    rest, test = train_test_split(paths, test_size=78, random_state=42)
+    train, validation = train_test_split(rest, test_size=78, random_state=42)
+    subsets = split_cases(_busi(), "paper")
+    for subset, expected in (("train", train), ("validation", validation), ("test", test)):
+        assert [str(case.image) for case in subsets[subset]] == sorted(expected)
+    assert Counter(case.label for case in subsets["test"]) == {"benign": 39, "malignant": 23, "normal": 16}
+
+
+def test_subset_sizes_of_every_named_split() -> None:
+    cases = _busi()
+    assert _sizes(cases, "all") == [0, 0, 780]
+    assert _sizes(cases, "paper") == [624, 78, 78]
+    assert _sizes(cases, "paper-clean") == [552, 70, 78]
+    assert _sizes(cases, "grouped") == _sizes(cases, "grouped-0") == [467, 156, 157]
+    assert [_sizes(cases, f"grouped-{fold}")[2] for fold in range(5)] == [157, 156, 157, 155, 155]
+
+
+def test_paper_clean_leaves_the_test_images_and_only_takes_images_away() -> None:
+    paper, clean = (split_cases(_busi(), name) for name in ("paper", "paper-clean"))
+    assert clean["test"] == paper["test"]
+    assert set(clean["validation"]) < set(paper["validation"])
+    assert set(clean["train"]) < set(paper["train"])
+    held = {case.group for case in paper["validation"] + paper["test"]}
+    assert set(paper["train"]) - set(clean["train"]) == {c for c in paper["train"] if c.group in held}
+
+
+@pytest.mark.parametrize("name", ["paper-clean", *(f"grouped-{fold}" for fold in range(5))])
+def test_groups_never_part_in(name: str) -> None:
+    subset_of: dict[str, set[str]] = {}
+    for subset, cases in split_cases(_busi(), name).items():
+        for case in cases:
+            subset_of.setdefault(case.group, set()).add(subset)
+    assert all(len(subsets) == 1 for subsets in subset_of.values())
+
+
+def test_paper_split_does_part_them() -> None:
+    paper = split_cases(_busi(), "paper")
+    known = {case.group for case in paper["train"] + paper["validation"]}
+    assert sum(case.group in known for case in paper["test"]) == 35
+
+
+def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(real_data: Path) -> None:
+    cases = load_cases(real_data / "busi")
+    pairs = near_copies([thumbnail(case.read_image()) for case in cases])
+    leaks = {}
+    for name in ("paper", "paper-clean", "grouped-2"):
+        subset_of = {case.name: subset for subset, some in split_cases(cases, name).items() for case in some}
+        found = [[subset_of.get(cases[i].name) for i in pair] for pair in pairs]
+        leaks[name] = sum(None not in subsets and len(set(subsets)) > 1 for subsets in found)
+    assert leaks["paper"] > 0
+    assert leaks["paper-clean"] == leaks["grouped-2"] == 0
+
+
+def test_grouped_tests_every_image_once_and_is_stratified() -> None:
+    cases = _busi()
+    tested = [case for fold in range(5) for case in split_cases(cases, f"grouped-{fold}")["test"]]
+    assert sorted(case.name for case in tested) == sorted(case.name for case in cases)
+    for fold in range(5):
+        counts = Counter(case.label for case in split_cases(cases, f"grouped-{fold}")["test"])
+        assert counts["benign"] in (87, 88)
+        assert counts["malignant"] == 42
+        assert counts["normal"] in (26, 27)
+
+
+def test_validation_fold_of_grouped_is_the_next_test_fold() -> None:
+    cases = _busi()
+    for fold in range(5):
+        following = split_cases(cases, f"grouped-{(fold + 1) % 5}")
+        assert split_cases(cases, f"grouped-{fold}")["validation"] == following["test"]
+
+
+def test_part_of_busi_keeps_the_folds_of_the_whole(real_data: Path) -> None:
+    part = load_cases(real_data / "busi_original_sample")
+    whole = split_cases(_busi(), "grouped")
+    subsets = split_cases(part, "grouped")
+    assert [len(subset) for subset in subsets.values()] == [5, 3, 5]
+    for subset in whole:
+        assert {case.name for case in subsets[subset]} <= {case.name for case in whole[subset]}
+    assert len(split_cases(part, "all")["test"]) == 13
+    with pytest.raises(InputError, match=r"split paper: 767 of its 780 images are not in the data set, first"):
+        split_cases(part, "paper")
+
+
+def test_folds_of_other_data_are_even_stratified_and_deterministic() -> None:
+    rng = np.random.default_rng(0)
+    patients = [f"p{patient}" for patient in rng.integers(0, 120, 400)]
+    malignant = {f"p{patient}" for patient in range(30)}
+    labels = ["malignant" if patient in malignant else "benign" for patient in patients]
+    folds = stratified_folds(labels, patients)
+    assert folds == stratified_folds(labels, patients)
+    assert all(len({f for f, p in zip(folds, patients, strict=True) if p == q}) == 1 for q in set(patients))
+    for label in ("malignant", "benign"):
+        counts = Counter(fold for fold, other in zip(folds, labels, strict=True) if other == label)
+        assert max(counts.values()) - min(counts.values()) <= 4
+    order = rng.permutation(400)
+    shuffled = stratified_folds([labels[i] for i in order], [patients[i] for i in order])
+    assert shuffled == [folds[i] for i in order]
+
+
+def test_busis_folds_are_what_the_same_rule_gives() -> None:
+    cases = _busi()
+    expected = stratified_folds([case.label for case in cases], [case.group for case in cases])
+    assert [file.fold for file in busi_images().values()] == expected
+
+
+def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
+    enough = _cases(["unknown"] * 5, list("abcde"))
+    for fold in range(5):
+        assert _sizes(enough, f"grouped-{fold}") == [3, 1, 1]
+    with pytest.raises(InputError, match="needs at least 5 groups of images, here are 4; use the split all"):
+        split_cases(_cases(["unknown"] * 8, list("aabbccdd")), "grouped")
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-clean"])
+def test_busis_splits_do_not_fit_other_data(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: this split is BUSI's, and these images are not; use grouped"):
+        split_cases(_cases(["benign"] * 6, list("abcdef")), name)
+
+
+@pytest.mark.parametrize("name", ["", "Paper", "grouped-5", "paper_clean", "0"])
+def test_unknown_split_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(InputError, match="there is no such split; use all, paper, paper-clean, grouped"):
+        split_cases(_busi(), name)
+
+
+def test_split_names_are_all_usable() -> None:
+    assert len(SPLITS) == 9
+    for name in SPLITS:
+        assert list(split_cases(_busi(), name)) == ["train", "validation", "test"]
+
+
+def test_split_from_a_csv_leaves_out_what_it_does_not_name(tmp_path: Path) -> None:
+    cases = _cases(["benign"] * 4, list("abcd"))
+    path = tmp_path / "mine.csv"
+    path.write_text("file,subset,note\nc2.png,train,x\nc0.png,test,\n")
+    subsets = split_cases(cases, str(path))
+    assert (subsets["train"], subsets["validation"], subsets["test"]) == ([cases[2]], [], [cases[0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("file,subset\nc0.png,training", "puts c0.png into the unknown subset training; use train"),
+        ("file,subset\nc0.png,test\nc0.png,train", "names c0.png 2 times"),
+        ("file,subset\n", "names no images"),
+        ("file\nc0.png", "has no column subset"),
+        ("file,subset\nc9.png,test", "1 of its 1 images are not in the data set, first c9.png"),
+    ],
+)
+def test_wrong_split_csv_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=fault):
+        split_cases(_cases(["benign"], ["a"]), str(path))
+
+
+def test_missing_split_csv_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        split_cases(_busi(), str(tmp_path / "no.csv"))

@@ -1,0 +1,95 @@
+"""Bundles without PyTorch: a tiny network that finds dark blobs, sealed like a real one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image, ImageDraw
+
+from sonoseg.reader.bundle import CARD_KEY, SEAL_KEY, SEAL_MARK, seal
+
+CARD: dict[str, Any] = {
+    "format": 1,
+    "name": "dark-blobs",
+    "version": "1.0",
+    "input": {"size": [96, 112], "range": [0, 1], "channels": 1},
+    "threshold": 0.5,
+    "min_lesion_fraction": 0.002,
+    "training_data": ["none"],
+    "recipe": "made by hand",
+    "scores": {},
+    "intended_use": "tests",
+    "limits": ["finds whatever is dark"],
+    "licence": "Apache-2.0",
+    "created": "2026-01-01",
+}
+BLUR = 9
+
+
+def build_onnx(card: dict[str, Any] | None = None, metadata: dict[str, str] | None = None) -> bytes:
+    """An unsealed network: probability = sigmoid(40 (0.35 - image averaged over 9 x 9))."""
+    card = CARD if card is None else card
+    height, width = card["input"]["size"]
+    nodes = [
+        helper.make_node(
+            "AveragePool", ["image"], ["blurred"], kernel_shape=[BLUR, BLUR], pads=[BLUR // 2] * 4, strides=[1, 1]
+        ),
+        helper.make_node("Sub", ["level", "blurred"], ["darkness"]),
+        helper.make_node("Mul", ["gain", "darkness"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["probability"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("level", 0.35), ("gain", 40))
+    ]
+    shape = ["n", 1, height, width]
+    graph = helper.make_graph(
+        nodes,
+        "dark_blobs",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    default = {CARD_KEY: json.dumps(card), SEAL_KEY: SEAL_MARK + "0" * 64}
+    helper.set_model_props(model, default if metadata is None else metadata)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def card() -> dict[str, Any]:
+    """A valid card."""
+    return CARD
+
+
+@pytest.fixture(scope="session")
+def unsealed() -> Callable[..., bytes]:
+    """`build_onnx`, for tests that change it before it is sealed."""
+    return build_onnx
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed bundle that finds dark blobs."""
+    path = tmp_path_factory.mktemp("bundle") / "dark-blobs.onnx"
+    path.write_bytes(seal(build_onnx()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def scan() -> NDArray[np.uint8]:
+    """(300, 420) uint8: bright noise with a dark ellipse (x 100..240, y 90..170) and a small one elsewhere."""
+    picture = Image.new("L", (420, 300), 170)
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((100, 90, 240, 170), fill=20)
+    draw.ellipse((330, 200, 380, 240), fill=20)
+    noise = np.random.default_rng(0).normal(0, 12, (300, 420))
+    return np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)

@@ -1,0 +1,219 @@
+"""Files and folders become masks, overlays and one results.json; a bad file does not stop the others."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import sonoseg
+from sonoseg.cli import Segment
+from sonoseg.errors import InputError
+from sonoseg.reader import run
+from sonoseg.reader.run import segment_command, segment_files
+from sonoseg.reader.segmenter import Segmenter, load
+
+Scan = NDArray[np.uint8]
+
+
+@pytest.fixture
+def scans(tmp_path: Path, scan: Scan) -> Path:
+    """A folder of three scans of different size and kind."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    Image.fromarray(scan).save(folder / "a.png")
+    Image.fromarray(scan[:, :300]).convert("RGB").save(folder / "b.jpg", quality=95)
+    Image.fromarray(scan[::2, ::2]).save(folder / "c.tif")
+    return folder
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_each_image_has_mask_and_overlay_and_all_one_report(scans: Path, tmp_path: Path, bundle: Path) -> None:
+    out = tmp_path / "new" / "out"
+    summary = segment_files([scans], bundle, out, spacing=0.1)
+    pictures = {f"{stem}_{kind}.png" for stem in "abc" for kind in ("mask", "overlay")}
+    assert _names(out) == pictures | {"results.json"}
+    assert (summary.exit_code, summary.failed, summary.results) == (0, [], out / "results.json")
+    for path in scans.iterdir():
+        mask = Image.open(out / f"{path.stem}_mask.png")
+        assert (mask.mode, mask.size) == ("L", Image.open(path).size)
+        assert set(np.unique(mask)) == {0, 255}
+        np.testing.assert_array_equal(np.asarray(mask) > 0, load(bundle).segment(path).mask)
+        assert Image.open(out / f"{path.stem}_overlay.png").mode == "RGB"
+
+
+def test_the_report_names_version_model_units_and_lesions(scans: Path, tmp_path: Path, bundle: Path) -> None:
+    summary = segment_files([scans / "a.png"], bundle, tmp_path / "out", spacing=0.1)
+    report = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert report["sonoseg"] == sonoseg.__version__
+    assert "not a medical device" in report["notice"]
+    assert report["model"] == {"name": "dark-blobs", "version": "1.0", "sha256": load(bundle).sha256}
+    (entry,) = report["images"]
+    assert summary.images == report["images"]
+    assert (entry["file"], entry["mask"], entry["overlay"]) == (
+        str(scans / "a.png"),
+        "a_mask.png",
+        "a_overlay.png",
+    )
+    assert (entry["width"], entry["height"], entry["unit"]) == (420, 300, "mm")
+    assert [lesion["longest_diameter"] for lesion in entry["lesions"]] == pytest.approx([14.1, 5.1], rel=0.15)
+    assert report["failed"] == []
+
+
+def test_one_bad_file_among_many_is_told_and_the_others_are_done(scans: Path, tmp_path: Path, bundle: Path) -> None:
+    content = (scans / "a.png").read_bytes()
+    (scans / "broken.png").write_bytes(content[: len(content) // 2])
+    seen: list[tuple[int, int]] = []
+    summary = segment_files([scans], bundle, tmp_path / "out", progress=lambda *count: seen.append(count))
+    assert summary.exit_code == 1
+    assert len(summary.images) == 3
+    (error,) = summary.failed
+    assert error.subject == str(scans / "broken.png")
+    report = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert report["failed"] == [{"file": error.subject, "fault": error.fault, "mend": error.mend}]
+    assert not any("broken" in name for name in _names(tmp_path / "out"))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_command_prints_a_line_for_each_image_and_faults_to_stderr(
+    scans: Path, tmp_path: Path, bundle: Path, scan: Scan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scans / "broken.png").write_bytes(b"text")
+    Image.fromarray(np.full((40, 40), 255, np.uint8)).save(scans / "white.png")
+    Image.fromarray(scan[:180]).save(scans / "one.png")
+    assert segment_command(Segment((scans,), str(bundle), tmp_path / "out", spacing=0.1)) == 1
+    printed, faults = capsys.readouterr()
+    lines = printed.splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith(f"{scans / 'a.png'}: 2 lesions, the largest 13.")
+    assert lines[3].startswith(f"{scans / 'one.png'}: 1 lesion, 13.")
+    assert lines[3].endswith(" mm")
+    assert lines[4] == f"{scans / 'white.png'}: no lesion found"
+    assert lines[5] == f"masks, overlays and results.json are in {tmp_path / 'out'}"
+    assert faults.startswith(f"sonoseg: {scans / 'broken.png'}: not a picture")
+    assert len(faults.splitlines()) == 1
+    assert segment_command(Segment((scans / "broken.png",), str(bundle), tmp_path / "none")) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_when_all_files_are_bad_nothing_is_written(tmp_path: Path, bundle: Path, existing: bool) -> None:
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_bytes(b"text")
+    out = tmp_path / "deep" / "out"
+    if existing:
+        out.mkdir(parents=True)
+    summary = segment_files([tmp_path / "a.png", tmp_path / "b.jpg"], bundle, out)
+    assert summary.exit_code == 2
+    assert len(summary.failed) == 2
+    assert summary.results is None
+    assert (list(out.iterdir()) == []) if existing else not out.parent.exists()
+
+
+@pytest.mark.parametrize("fault", ["path", "model", "spacing", "out", "empty"])
+def test_inputs_are_checked_before_work_starts(
+    scans: Path, tmp_path: Path, bundle: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Segmenter, "segment", lambda *_: pytest.fail("work has started"))
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    paths = {"path": [scans, tmp_path / "gone.png"], "empty": [scans, tmp_path / "empty"]}.get(fault, [scans])
+    out = tmp_path / "file" if fault == "out" else tmp_path / "out"
+    model = tmp_path / "file" if fault == "model" else bundle
+    with pytest.raises(InputError):
+        segment_files(paths, model, out, spacing=-1 if fault == "spacing" else None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_input_is_never_overwritten(scans: Path, bundle: Path, scan: Scan) -> None:
+    Image.fromarray(scan).save(scans / "a_mask.png")
+    with pytest.raises(InputError, match=r"a_mask\.png: is an input, and would be overwritten"):
+        segment_files([scans / "a.png", scans / "a_mask.png"], bundle, scans)
+    segment_files([scans / "a.png"], bundle, scans)
+    assert "a_overlay.png" in _names(scans)
+
+
+def test_the_same_folder_can_be_input_and_output_again_and_again(scans: Path, bundle: Path) -> None:
+    reports = [segment_files([scans], bundle, scans).images for _ in range(2)]
+    assert reports[0] == reports[1]
+    assert len(reports[0]) == 3
+
+
+def test_a_failing_disk_leaves_only_whole_files_and_no_report(
+    scans: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    save, count = Image.Image.save, iter(range(99))
+
+    def failing(self: Image.Image, path: Path, **options: Any) -> None:
+        if next(count) == 3:
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, path, **options)
+
+    monkeypatch.setattr(Image.Image, "save", failing)
+    with pytest.raises(InputError, match=r"b_overlay\.png: the disk is full"):
+        segment_files([scans], bundle, tmp_path / "out")
+    assert _names(tmp_path / "out") == {"a_mask.png", "a_overlay.png", "b_mask.png"}
+
+
+def test_too_little_memory_for_one_image_does_not_stop_the_others(
+    scans: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = Segmenter.segment
+
+    def failing(self: Segmenter, image: Path, spacing: float | None = None) -> Any:
+        if image.stem == "b":
+            raise MemoryError
+        return segment(self, image, spacing)
+
+    monkeypatch.setattr(Segmenter, "segment", failing)
+    summary = segment_files([scans], bundle, tmp_path / "out")
+    assert summary.exit_code == 1
+    assert "not enough memory" in str(summary.failed[0])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_folder_without_permission_is_told(scans: Path, tmp_path: Path, bundle: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(InputError, match="no permission to write here"):
+        segment_files([scans], bundle, tmp_path / "locked" / "out")
+
+
+def test_memory_stays_flat_over_many_images(tmp_path: Path, bundle: Path, scan: Scan) -> None:
+    import tracemalloc
+
+    def peak(count: int) -> int:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for index in range(count):
+            Image.fromarray(scan).save(folder / f"{index}.png", compress_level=0)
+        tracemalloc.start()
+        segment_files([folder], bundle, folder)
+        memory = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return memory
+
+    peak(1)
+    assert peak(12) < 1.2 * peak(2)
+
+
+def test_real_scans_are_segmented_and_drawn(
+    real_data: Path, tmp_path: Path, bundle: Path, card: dict[str, Any], unsealed: Callable[..., bytes]
+) -> None:
+    folder = real_data / "busi_original_sample" / "malignant"
+    summary = segment_files([folder], bundle, tmp_path)
+    assert summary.exit_code == 0
+    assert len(summary.images) == len([p for p in folder.glob("*.png") if "_mask" not in p.name])
+    assert run.NOTICE in (tmp_path / "results.json").read_text()

@@ -1,0 +1,123 @@
+"""From picture to lesions with a network that finds dark blobs, and the public API around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import sonoseg
+from sonoseg.errors import InputError
+from sonoseg.reader.bundle import Bundle, seal
+from sonoseg.reader.segmenter import Segmenter, load
+
+Scan = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def segmenter(bundle: Path) -> Segmenter:
+    return Segmenter(Bundle.read(bundle))
+
+
+def test_dark_ellipses_are_found_where_they_are(segmenter: Segmenter, scan: Scan) -> None:
+    result = segmenter.segment(scan)
+    assert result.image.shape == result.mask.shape == result.probability.shape == scan.shape
+    assert (result.image.dtype, result.mask.dtype, result.probability.dtype) == (np.uint8, np.bool_, np.float32)
+    assert (result.model, result.spacing) == ("dark-blobs", None)
+    large, small = result.lesions
+    assert large.centre == pytest.approx((170.5, 130.5), abs=2)
+    assert large.longest.length == pytest.approx(141, rel=0.1)
+    assert large.across.length == pytest.approx(81, rel=0.1)
+    assert small.centre == pytest.approx((355.5, 220.5), abs=2)
+    assert large.probability > 0.9
+
+
+def test_mask_and_lesions_follow_from_the_probability_and_the_card(segmenter: Segmenter, scan: Scan) -> None:
+    result = segmenter.segment(scan)
+    assert (result.probability >= 0).all()
+    assert (result.probability <= 1).all()
+    np.testing.assert_array_equal(result.mask, result.probability >= segmenter.card.threshold)
+    assert sum(lesion.area for lesion in result.lesions) == result.mask.sum()
+    small = segmenter.probability([scan])
+    assert small.shape == (1, *segmenter.card.size)
+    picture = Image.fromarray(small[0]).resize(scan.shape[::-1], Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(result.probability, np.asarray(picture))
+
+
+def test_parts_under_the_cards_fraction_are_dropped(bundle: Path, scan: Scan) -> None:
+    opened = Bundle.read(bundle)
+    share = np.array([lesion.area for lesion in Segmenter(opened).segment(scan).lesions]) / scan.size
+    for fraction, expected in ((share.min() * 0.99, 2), (share.min() * 1.01, 1), (share.max() * 1.01, 0)):
+        strict = replace(opened, card=replace(opened.card, min_lesion_fraction=float(fraction)))
+        result = Segmenter(strict).segment(scan)
+        assert len(result.lesions) == expected
+        assert result.mask.any() == (expected > 0)
+
+
+def test_a_batch_gives_what_single_images_give(segmenter: Segmenter, scan: Scan, tmp_path: Path) -> None:
+    Image.fromarray(scan[::2, ::3]).save(tmp_path / "a.png")
+    images = [scan, tmp_path / "a.png", scan[:100, :130].astype(np.float32), str(tmp_path / "a.png")]
+    for one, many in zip(map(segmenter.segment, images), segmenter.segment_batch(images), strict=True):
+        np.testing.assert_allclose(one.probability, many.probability, atol=1e-5)
+        np.testing.assert_array_equal(one.image, many.image)
+        assert one.mask.shape == many.mask.shape
+    assert segmenter.segment_batch([]) == []
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 900), (1200, 40), (96, 112)])
+def test_images_of_any_size_are_segmented_at_their_size(segmenter: Segmenter, shape: tuple[int, int]) -> None:
+    for level in (0, 255):
+        result = segmenter.segment(np.full(shape, level, np.uint8))
+        assert result.mask.shape == shape
+        assert result.mask.all() == (level == 0)
+        assert len(result.lesions) == (level == 0)
+
+
+def test_the_same_picture_in_any_form_gives_the_same_mask(segmenter: Segmenter, scan: Scan, tmp_path: Path) -> None:
+    expected = segmenter.segment(scan).mask
+    picture = Image.fromarray(scan)
+    picture.convert("RGB").save(tmp_path / "a.bmp")
+    picture.save(tmp_path / "a.tif", compression="tiff_lzw")
+    Image.fromarray(scan.astype(np.uint16) * 16).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(segmenter.segment(tmp_path / "a.bmp").mask, expected)
+    np.testing.assert_array_equal(segmenter.segment(tmp_path / "a.tif").mask, expected)
+    deep = segmenter.segment(tmp_path / "a.png").mask  # stretched to its own range, so not quite the same
+    assert (deep != expected).mean() < 0.01
+
+
+@pytest.mark.parametrize("spacing", [0, -0.1, float("nan"), float("inf")])
+def test_a_spacing_that_is_no_length_is_refused(segmenter: Segmenter, scan: Scan, spacing: float) -> None:
+    with pytest.raises(InputError, match=r"spacing: .* is not a pixel size"):
+        segmenter.segment(scan, spacing)
+
+
+def test_the_public_api_segments_files_and_arrays(bundle: Path, scan: Scan, tmp_path: Path) -> None:
+    Image.fromarray(scan).save(tmp_path / "scan.png")
+    from_file = sonoseg.segment(tmp_path / "scan.png", model=bundle, spacing=0.1)
+    from_array = sonoseg.segment(scan, model=str(bundle))
+    assert isinstance(from_file, sonoseg.SegmentationResult)
+    np.testing.assert_array_equal(from_file.mask, from_array.mask)
+    assert (from_file.spacing, from_array.spacing) == (0.1, None)
+    with pytest.raises(InputError, match="no such file"):
+        sonoseg.segment(tmp_path / "gone.png", model=bundle)
+
+
+def test_a_loaded_model_is_kept_until_its_file_changes(
+    tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(seal(unsealed()))
+    first = load(path)
+    assert load(str(path)) is first
+    assert sonoseg.load(path) is first
+    path.write_bytes(seal(unsealed(card | {"name": "another"})))
+    assert load(path).card.name == "another"
+    path.write_bytes(b"junk")
+    with pytest.raises(InputError, match="not a sonoseg bundle"):
+        load(path)

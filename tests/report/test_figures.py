@@ -1,0 +1,128 @@
+"""The figures: that each is drawn whole, says what it must say, and takes awkward input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonoseg.reader.overlay import NOTICE
+from sonoseg.report.figures import explanation_panels, learning_curves, roc_figure
+
+
+@pytest.fixture(autouse=True)
+def no_warnings() -> None:
+    """Matplotlib warns about missing glyphs and degenerate axes: neither may be in our figures."""
+    warnings.simplefilter("error")
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All texts of the figures saved during the test."""
+    found: list[str] = []
+    save = matplotlib.figure.Figure.savefig
+
+    def spy(self: matplotlib.figure.Figure, *args: object, **options: object) -> None:
+        save(self, *args, **options)
+        found.extend(text.get_text() for text in self.findobj(matplotlib.text.Text))
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", spy)
+    return found
+
+
+def rows(count: int) -> list[dict[str, float]]:
+    return [
+        {
+            "epoch": float(epoch),
+            "train_loss": 1 / epoch,
+            "validation_loss": abs(epoch - 3) / 10 + 0.2,
+            "validation_dice": 1 - 1 / epoch,
+            "learning_rate": 1e-4,
+        }
+        for epoch in range(1, count + 1)
+    ]
+
+
+def panels(path: Path, shape: tuple[int, int] = (60, 80), **changes: object) -> None:
+    mask = np.zeros(shape, dtype=bool)
+    mask[shape[0] // 4 : shape[0] // 2, shape[1] // 4 : shape[1] // 2] = True
+    arguments: dict[str, object] = {
+        "image": np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8),
+        "truth": mask,
+        "prediction": mask,
+        "heat": mask.astype(np.float32),
+        "layer": "stage2",
+        "title": "scan.png · model-1",
+    }
+    explanation_panels(path, **(arguments | changes))  # type: ignore[arg-type]
+
+
+def test_the_roc_figure_names_every_curve(tmp_path: Path, words: list[str]) -> None:
+    at = np.linspace(0, 1, 50)
+    labels = [f"model-{n} (AUC 0.9{n})" for n in range(8)]
+    roc_figure(dict.fromkeys(labels, (at, at**0.2)), tmp_path / "roc.png")
+    assert set(labels) <= set(words) and "chance" in words
+    with Image.open(tmp_path / "roc.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_roc_figure_without_curves_is_still_drawn(tmp_path: Path) -> None:
+    roc_figure({}, tmp_path / "roc.png")
+    assert (tmp_path / "roc.png").stat().st_size > 1000
+
+
+def test_learning_curves_mark_the_epoch_that_was_kept(tmp_path: Path, words: list[str]) -> None:
+    learning_curves(rows(6), tmp_path / "curves.png")
+    assert "kept: epoch 3" in words
+    assert {"loss", "Dice", "learning rate", "training", "validation", "epoch"} <= set(words)
+
+
+def test_learning_curves_take_one_epoch_and_losses_that_are_not_finite(tmp_path: Path, words: list[str]) -> None:
+    learning_curves(rows(1), tmp_path / "one.png")
+    broken = rows(4)
+    broken[0]["validation_loss"] = float("nan")
+    broken[1]["train_loss"] = float("inf")
+    learning_curves(broken, tmp_path / "broken.png")
+    assert "kept: epoch 1" in words and "kept: epoch 3" in words
+
+
+def test_the_panels_name_layer_and_image_and_carry_a_colour_scale(tmp_path: Path, words: list[str]) -> None:
+    panels(tmp_path / "panels.png", note="Dice 0.87")
+    for text in ("original", "ground truth", "prediction, Dice 0.87", "Grad-CAM, layer: stage2", "0", "0.5", "1"):
+        assert text in words
+    assert f"scan.png · model-1 · {NOTICE}" in words
+
+
+def test_the_panels_say_when_there_is_no_truth_no_lesion_or_no_heat(tmp_path: Path, words: list[str]) -> None:
+    nothing = np.zeros((60, 80), dtype=bool)
+    panels(tmp_path / "unknown.png", truth=None)
+    assert "no ground truth" in words
+    panels(tmp_path / "normal.png", truth=nothing, prediction=nothing, heat=nothing.astype(np.float32))
+    assert "ground truth: no lesion" in words and "prediction: no lesion" in words
+    assert "Grad-CAM, layer: stage2 (zero everywhere)" in words
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (60, 150), (400, 40), (700, 900)])
+def test_panels_of_any_shape_keep_the_pictures_inside(tmp_path: Path, shape: tuple[int, int]) -> None:
+    panels(tmp_path / "panels.png", shape, prediction=np.ones(shape, dtype=bool))
+    pixels = np.asarray(Image.open(tmp_path / "panels.png").convert("L"))
+    assert pixels.shape[1] == 1890 and pixels.std() > 10
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert (edge == 255).all()
+
+
+def test_figures_are_imported_without_matplotlib_and_drawn_without_pyplot() -> None:
+    code = (
+        "import sys, io, sonoseg.report.figures as figures\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "figures.roc_figure({}, io.BytesIO())\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
