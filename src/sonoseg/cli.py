@@ -55,7 +55,7 @@ class Segment:
     out: Path = Path("segmented")
     """Folder for STEM_mask.png, STEM_overlay.png and results.json."""
     spacing: float | None = None
-    """Millimetres a pixel, if you know it: lengths and areas are then also given in mm."""
+    """Millimetres a pixel, if you know it: lengths and areas are then in mm."""
 
     def run(self) -> int:
         return int(_call("sonoseg.reader.run:segment_command", self))

@@ -85,7 +85,7 @@ def make_card(config: RunConfig, options: Export) -> Card:
         except (OSError, ValueError) as error:
             raise InputError(options.scores, "not a readable metrics.json", "give one of sonoseg evaluate") from error
     stages = [*config.lineage, config.to_json()]
-    return Card(
+    card = Card(
         format=1,
         name=options.name or config.model,
         version="1",
@@ -100,6 +100,10 @@ def make_card(config: RunConfig, options: Export) -> Card:
         licence="Apache-2.0",
         created=datetime.now(UTC).date().isoformat(),
     )
+    try:
+        return Card.from_json(card.to_json())
+    except ValueError as error:
+        raise InputError(options.out, str(error), "give another --name or --scores") from error
 
 
 def export_bundle(model: FusionUNet, card: Card, out: Path, half: bool = False) -> Agreement:
@@ -168,6 +172,7 @@ def trace(deployed: Deployed, image: Tensor) -> onnx.ModelProto:
             output_names=["probability"],
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             external_data=False,
+            optimize=False,  # it would fold batch normalisation into weights that are rounded already
             verbose=False,
         )
         return onnx.load(file)

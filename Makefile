@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+ifneq ($(wildcard ../shared/data),)
+export SONOSEG_DATA ?= $(abspath ../shared/data)
+endif
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test clean
+
+demo: .venv/reader
+	$(BIN)/sonoseg demo
+
+test: .venv/lab
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sonoseg needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/reader: .venv/made pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+.venv/lab: .venv/made pyproject.toml constraints.txt
+	@echo "Installing PyTorch and the tools for the tests: some minutes, once."
+	$(PIP) --editable '.[lab,dev]'
+	@touch $@ .venv/reader
+
+clean:
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

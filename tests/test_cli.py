@@ -1,0 +1,197 @@
+"""The whole command line on bad input: one line that names file, fault and mend, exit code 2, nothing left behind."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonoseg.cli import main
+from sonoseg.data.phantom import make_phantom, write_phantoms
+
+NOISE = np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A good image."""
+    path = tmp_path / "scan.png"
+    Image.fromarray(make_phantom(0)[0]).save(path)
+    return path
+
+
+def bad_image(folder, kind):
+    path = folder / f"{kind}.{'tif' if kind == 'nan' else 'png'}"
+    if kind == "text":
+        path.write_text("this is no picture")
+    elif kind == "truncated":
+        Image.fromarray(NOISE).save(path)
+        path.write_bytes(path.read_bytes()[:500])
+    elif kind == "one_pixel":
+        Image.new("L", (1, 1)).save(path)
+    elif kind == "huge":
+        Image.new("1", (20000, 20000)).save(path)
+    elif kind == "nan":
+        Image.fromarray(np.full((40, 40), np.nan, np.float32)).save(path)
+    elif kind == "empty_folder":
+        path.mkdir()
+    return path  # "missing": there is none
+
+
+BAD_IMAGES = ("text", "truncated", "one_pixel", "huge", "nan", "empty_folder", "missing")
+
+
+def complaint(capsys):
+    """The one line on stderr."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("sonoseg: ")
+    assert ";" in lines[0], "no mend"
+    return lines[0]
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_segment_names_the_bad_image_and_writes_nothing(tmp_path, capsys, kind):
+    path = bad_image(tmp_path, kind)
+    assert main(["segment", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert kind in complaint(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_bad_image_among_many_is_reported_and_the_rest_done(tmp_path, scan, capsys):
+    bad_image(tmp_path, "truncated")
+    assert main(["segment", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "truncated" in complaint(capsys)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [entry["file"] for entry in results["images"]] == [str(scan)]
+    assert [entry["file"] for entry in results["failed"]] == [str(tmp_path / "truncated.png")]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "scan_mask.png",
+        "scan_overlay.png",
+        "results.json",
+    }
+
+
+def test_two_images_of_one_name_are_refused(tmp_path, scan, capsys):
+    Image.open(scan).save(tmp_path / "scan.bmp")
+    assert main(["segment", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "scan" in complaint(capsys)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no network", b"\x08\x07" * 4000])
+def test_a_model_that_is_none_is_refused(tmp_path, scan, capsys, content):
+    model = tmp_path / "model.onnx"
+    if content is not None:
+        model.write_bytes(content)
+    assert main(["segment", str(scan), "--model", str(model), "--out", str(tmp_path / "out")]) == 2
+    assert "model.onnx" in complaint(capsys)
+
+
+def test_an_altered_bundle_is_refused(tmp_path, scan, capsys):
+    from sonoseg.reader.bundle import default_bundle_path
+
+    content = bytearray(default_bundle_path().read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "altered.onnx").write_bytes(content)
+    out = tmp_path / "out"
+    assert main(["segment", str(scan), "--model", str(tmp_path / "altered.onnx"), "--out", str(out)]) == 2
+    assert "altered" in complaint(capsys)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_an_input_error_with_nothing_half_written(
+    tmp_path, scan, capsys, monkeypatch, error
+):
+    def refuse(self, target):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    assert main(["segment", str(scan), "--out", str(tmp_path / "out")]) == 2
+    assert "out" in complaint(capsys)
+    assert list((tmp_path / "out").glob("*")) == list((tmp_path / "out").glob(".*")) == []
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path, scan, capsys):
+    assert main(["segment", str(scan), "--out", str(scan)]) == 2
+    assert "is a file, not a folder" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["evaluate", "nonsense", "--data", "DATA"], "nonsense"),
+        (["evaluate", "default", "--data", "DATA", "--split", "nonsense"], "there is no such split"),
+        (["evaluate", "default", "--data", "DATA", "--split", "paper"], "this split is BUSI's"),
+        (["evaluate", "default", "--data", "nowhere"], "there is no such folder"),
+        (["evaluate", "default", "--data", "DATA", "--subset", "train"], "no"),
+        (["train", "model-99", "--data", "DATA"], "model-99: no such model"),
+        (["explain", "nowhere", "DATA/images"], "nowhere"),
+        (["export", "nowhere"], "nowhere"),
+        (["data", "check", "nowhere"], "there is no such folder"),
+        (["data", "phantom", "DATA/labels.csv"], "labels.csv"),
+        (["segment", "scan.png", "--spacing", "-1"], "-1"),
+        (["demo", "--model", "nowhere.onnx"], "nowhere.onnx"),
+    ],
+)
+def test_every_command_refuses_what_is_not_there(tmp_path, monkeypatch, capsys, scan, words, fault):
+    write_phantoms(tmp_path / "DATA", 4, size=(128, 128))
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(words) == 2
+    assert fault in complaint(capsys)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_training_refuses_an_image_without_mask(tmp_path, capsys):
+    write_phantoms(tmp_path / "data", 6, size=(128, 128))
+    next((tmp_path / "data" / "masks").iterdir()).unlink()
+    assert main(["train", "sonoseg-1", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 2
+    assert "mask" in complaint(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_check_reports_everything_at_once_and_says_so_by_its_exit_code(tmp_path, capsys):
+    write_phantoms(tmp_path, 6, size=(128, 128))
+    assert main(["data", "check", str(tmp_path)]) == 0
+    images = sorted((tmp_path / "images").iterdir())
+    images[0].write_bytes(b"no picture")
+    images[2].write_bytes(images[1].read_bytes())
+    capsys.readouterr()
+    assert main(["data", "check", str(tmp_path)]) == 1
+    report = capsys.readouterr().out
+    assert images[0].name in report
+    assert images[2].name in report
+
+
+def test_without_the_lab_its_commands_say_what_to_install(tmp_path, capsys, monkeypatch):
+    write_phantoms(tmp_path, 6, size=(128, 128))
+    for name in [name for name in sys.modules if name.startswith(("sonoseg.training", "sonoseg.models"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert main(["train", "sonoseg-1", "--data", str(tmp_path)]) == 2
+    assert "pip install 'sonoseg[lab]'" in complaint(capsys)
+
+
+def test_help_imports_nothing_heavy_and_lists_the_commands():
+    code = "import sys; from sonoseg.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime', 'matplotlib'} & set(sys.modules)))"
+    started = time.perf_counter()
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    print(f"--help took {time.perf_counter() - started:.2f} s")  # shown with -s; no test asserts a time
+    assert text.rstrip().endswith("[]")
+    for command in ("demo", "segment", "explain", "evaluate", "train", "export", "models", "data"):
+        assert command in text
+
+
+def test_a_wrong_word_gets_help_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["segmnt"])
+    assert stopped.value.code == 2

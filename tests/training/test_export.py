@@ -1,0 +1,111 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from sonoseg.cli import main
+from sonoseg.errors import InputError
+from sonoseg.files import write_json
+from sonoseg.models.catalog import Experiment, find_experiment
+from sonoseg.models.fusion_unet import FusionUNetConfig
+from sonoseg.reader.bundle import Bundle
+from sonoseg.training.export import TOLERANCE, Deployed, export_bundle, make_card
+from sonoseg.training.run import CONFIG, RunConfig, save_weights
+
+OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
+
+
+def settled(experiment: Experiment):
+    """A network whose batch statistics are not the first ones."""
+    torch.manual_seed(0)
+    model = experiment.build()
+    model(torch.rand(4, 1, 64, 64))
+    return model.eval()
+
+
+def config_of(experiment: Experiment):
+    return RunConfig(
+        experiment.name, experiment.network, experiment.recipe, "phantoms", "grouped", "-", 64, 0, "none", ""
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    experiment = find_experiment("sonoseg-1")
+    save_weights(folder, settled(experiment))
+    write_json(folder / CONFIG, config_of(experiment).to_json())
+    return folder
+
+
+@pytest.mark.parametrize("attention", ["none", "cbam", "nonlocal"])
+@pytest.mark.parametrize("half", [False, True])
+def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, half):
+    network = FusionUNetConfig(("resnet18",), attention, skips=True, presence=True)
+    experiment = Experiment("trial", network)
+    model = settled(experiment)
+    agreement = export_bundle(model, make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx", half)
+    assert agreement.onnx_to_torch <= TOLERANCE
+    bundle = Bundle.read(tmp_path / "b.onnx")
+    for count in (1, 2, 5):
+        image = np.random.default_rng(count).random((count, 1, 64, 64), np.float32)
+        with torch.no_grad():
+            expected = Deployed(model)(torch.from_numpy(image)).numpy()
+        assert np.abs(bundle.probability(image) - expected).max() <= TOLERANCE
+
+
+def test_half_is_half_the_size_and_runs_the_same_graph(run, tmp_path):
+    for name, more in {"whole": [], "half": ["--half"]}.items():
+        assert main(["export", str(run), "-o", str(tmp_path / f"{name}.onnx"), *more]) == 0
+    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.52 * sizes[0]
+    image = np.random.default_rng(0).random((1, 1, 64, 64), np.float32)
+    answers = [
+        onnxruntime.InferenceSession(tmp_path / f"{name}.onnx").run(None, {"image": image})[0]
+        for name in ("whole", "half")
+    ]
+    assert np.abs(answers[0] - answers[1]).max() < 0.01
+
+
+def test_an_exported_run_segments_a_picture(run, tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps({"images": 3}))
+    bundle, out = tmp_path / "b.onnx", tmp_path / "out"
+    scores = ["--scores", str(tmp_path / "metrics.json"), "--name", "mine", "--threshold", "0.4"]
+    assert main(["export", str(run), "--out", str(bundle), *scores]) == 0
+    card = Bundle.read(bundle).card
+    assert (card.name, card.size, card.threshold, card.scores) == ("mine", (64, 64), 0.4, {"images": 3})
+    assert card.training_data == ["phantoms, split grouped, 64 pixels"]
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120), np.uint8)).save(tmp_path / "scan.png")
+    assert main(["segment", str(tmp_path / "scan.png"), "--model", str(bundle), "--out", str(out)]) == 0
+    assert Image.open(out / "scan_mask.png").size == (120, 90)
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        (["--threshold", "1.5"], "is not between 0 and 1"),
+        (["--scores", "nowhere.json"], "not a readable metrics.json"),
+        (["--name", "x" * 200], "name is not a line"),
+    ],
+)
+def test_bad_options_write_no_bundle(run, tmp_path, capsys, more, fault):
+    assert main(["export", str(run), "--out", str(tmp_path / "b.onnx"), *more]) == 2
+    assert fault in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
+    assert main(["export", str(tmp_path), "--out", str(tmp_path / "b.onnx")]) == 2
+    assert "not the config of a sonoseg run" in capsys.readouterr().err
+
+
+def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
+    experiment = find_experiment("sonoseg-1")
+    monkeypatch.setattr("sonoseg.training.export.TOLERANCE", -1.0)
+    with pytest.raises(InputError, match="differs from PyTorch"):
+        export_bundle(settled(experiment), make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx")
+    assert list(tmp_path.iterdir()) == []
