@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -40,3 +44,14 @@ def test_cbam_weighs_channels_then_places():
     places = torch.stack([scaled.mean(1), scaled.max(1).values], 1)
     expected = scaled * torch.sigmoid(torch.conv2d(places, block.spatial.weight, padding=3))
     assert torch.allclose(block(x), expected, atol=1e-6)
+
+
+def test_non_local_never_builds_its_matrix():
+    """8 images of 56 × 56: the matrix alone would be 315 MB, and several of it live at once."""
+    script = Path(__file__).parents[2] / "benchmarks" / "nonlocal_memory.py"
+    peak = {}
+    for form in ("fused", "naive"):
+        words = [sys.executable, str(script), "--form", form, "--model", "block", "--size", "56", "--batch", "8"]
+        peak[form] = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert peak["naive"] > 600
+    assert peak["fused"] < peak["naive"] / 5

@@ -47,8 +47,9 @@ class NonLocal(nn.Module):
         self.out = nn.Conv2d(channels // 2, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Contiguous, or PyTorch falls back to the form that builds the matrix, without a word.
         query, key, value = (
-            embed(x).flatten(2).transpose(1, 2).unsqueeze(1) for embed in (self.theta, self.phi, self.g)
+            embed(x).flatten(2).transpose(1, 2).unsqueeze(1).contiguous() for embed in (self.theta, self.phi, self.g)
         )
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         attended = attended.squeeze(1).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
