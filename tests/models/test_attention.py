@@ -53,5 +53,5 @@ def test_non_local_never_builds_its_matrix():
     for form in ("fused", "naive"):
         words = [sys.executable, str(script), "--form", form, "--model", "block", "--size", "56", "--batch", "8"]
         peak[form] = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-    assert peak["naive"] > 600
+    assert peak["naive"] > 300
     assert peak["fused"] < peak["naive"] / 5

@@ -1,0 +1,98 @@
+"""The pages hold together: links lead somewhere, pictures are small, scores are as measured, credits stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOIS = ["10.1038/s41598-024-84504-y", "10.1016/j.dib.2019.104863", "10.1002/mp.16812"]
+
+
+def anchors(page: Path) -> set[str]:
+    """What can be linked to in a page: its headings, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def test_the_pictures_are_small_and_described() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[(.+?)\]\((docs/images/.+?)\)", text)
+    assert len(pictures) == 2
+    for words, path in pictures:
+        assert len(words) > 30
+        assert (ROOT / path).stat().st_size < 200_000
+        Image.open(ROOT / path).verify()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/model-card.md"])
+def test_the_notice_stands_where_people_look_first(page: str) -> None:
+    assert "**Research use, not a medical device.**" in (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/explanation.md", "CITATION.cff"])
+def test_the_paper_and_the_data_are_credited(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert all(doi in text for doi in DOIS)
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The table between the scores' marks: the other cells of each row by its first."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table = text[text.index("<!-- scores -->") : text.index("<!-- /scores -->")]
+    cells = [line.strip("| ").split("|") for line in table.splitlines() if line.startswith("|")]
+    return {first.strip(" `"): [cell.strip() for cell in others] for first, *others in cells}
+
+
+@pytest.fixture(scope="module")
+def metrics() -> dict[str, Any]:
+    """What `sonoseg evaluate` wrote of the shipped network on the paper's test images."""
+    return json.loads((ROOT / "results/sonoseg-1/test/metrics.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_the_scores_in_the_readme_are_those_that_were_measured(metrics: dict[str, Any]) -> None:
+    scores, false = metrics["conventions"], metrics["normals"]["false_lesion"]
+    expected = [f"{scores[name]['dice']:.3f}" for name in ("paper", "lesion", "all")] + [f"{100 * false:.0f} %"]
+    assert rows("README.md")["sonoseg-1, the one inside"][1:] == expected
+
+
+@pytest.mark.parametrize("convention", ["paper", "lesion", "all"])
+def test_the_scores_on_the_model_card_are_those_that_were_measured(metrics: dict[str, Any], convention: str) -> None:
+    scores = metrics["conventions"][convention]
+    low, high = scores["dice_interval"]
+    expected = [f"{scores[name]:.3f}" for name in ("precision", "recall", "iou", "dice")]
+    assert rows("docs/model-card.md")[convention] == [*expected, f"{low:.3f} to {high:.3f}"]
+
+
+def test_the_false_lesions_on_the_model_card_are_those_that_were_measured(metrics: dict[str, Any]) -> None:
+    normals = metrics["normals"]
+    said = (
+        f"with any false-positive pixel {100 * normals['any_false_positive']:.0f} %; "
+        f"with a false lesion {100 * normals['false_lesion']:.0f} %. AUC over pixels {metrics['auc']:.3f}."
+    )
+    assert said in (ROOT / "docs/model-card.md").read_text(encoding="utf-8")
+
+
+def test_the_licence_is_apache_2_in_full() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert [int(n) for n in re.findall(r"^   (\d)\. ", text, re.MULTILINE)] == list(range(1, 10))
