@@ -229,7 +229,7 @@ class Export:
     scores: Path | None = None
     """A metrics.json of `sonoseg evaluate` to put on its card."""
     threshold: float = 0.5
-    """A pixel is lesion where its probability is greater."""
+    """A pixel is lesion where its probability is at least this."""
     min_lesion_fraction: float = 0.0
     """Parts smaller than this share of the image are dropped."""
     half: bool = False

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import sonoseg
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOIS = ["10.1038/s41598-024-84504-y", "10.1016/j.dib.2019.104863", "10.1002/mp.16812"]
@@ -69,8 +71,9 @@ def metrics() -> dict[str, Any]:
 
 
 def test_the_scores_in_the_readme_are_those_that_were_measured(metrics: dict[str, Any]) -> None:
-    scores, false = metrics["conventions"], metrics["normals"]["false_lesion"]
-    expected = [f"{scores[name]['dice']:.3f}" for name in ("paper", "lesion", "all")] + [f"{100 * false:.0f} %"]
+    scores, normals = metrics["conventions"], metrics["normals"]
+    false = f"{round(normals['false_lesion'] * normals['images'])} of {normals['images']}"
+    expected = [*(f"{scores[name]['dice']:.3f}" for name in ("paper", "lesion", "all")), false]
     assert rows("README.md")["sonoseg-1, the one inside"][1:] == expected
 
 
@@ -84,11 +87,21 @@ def test_the_scores_on_the_model_card_are_those_that_were_measured(metrics: dict
 
 def test_the_false_lesions_on_the_model_card_are_those_that_were_measured(metrics: dict[str, Any]) -> None:
     normals = metrics["normals"]
+    count, pixel, lesion = (
+        round(share * normals["images"]) for share in (1, normals["any_false_positive"], normals["false_lesion"])
+    )
     said = (
-        f"with any false-positive pixel {100 * normals['any_false_positive']:.0f} %; "
-        f"with a false lesion {100 * normals['false_lesion']:.0f} %. AUC over pixels {metrics['auc']:.3f}."
+        f"Of the {count} images without lesion, {pixel} have a false-positive pixel and {lesion} a false lesion "
+        f"(0.1 % of the image or more). AUC over pixels {metrics['auc']:.3f}."
     )
     assert said in (ROOT / "docs/model-card.md").read_text(encoding="utf-8")
+
+
+def test_the_threshold_on_the_model_card_is_that_of_the_shipped_network() -> None:
+    card = sonoseg.load().card
+    text = (ROOT / "docs/model-card.md").read_text(encoding="utf-8")
+    assert f"lesion from {card.threshold:g} on" in text
+    assert f"resized to {card.size[1]} × {card.size[0]}" in text
 
 
 def test_the_licence_is_apache_2_in_full() -> None:

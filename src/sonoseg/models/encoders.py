@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 
 import timm
@@ -28,6 +30,9 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
     Raises:
         InputError: the weights can neither be found nor downloaded; two lines that name the choices.
     """
+    if pretrained:
+        print(f"looking for the ImageNet weights of {name}", file=sys.stderr)
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what comes of them is said below
     try:
         encoder: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="")
     except Exception as error:  # timm's hub raises a different kind of exception for every way to be offline

@@ -21,7 +21,7 @@ from PIL import Image
 
 import sonoseg
 from sonoseg.reader.overlay import NOTICE
-from sonoseg.report.tables import Cell
+from sonoseg.report.tables import Cell, cell_text
 
 Html = NewType("Html", str)
 """Markup that is safe as it is. Only this module makes it; whatever is `str` gets escaped."""
@@ -79,7 +79,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -
     classes = ['class="number"' if number else "" for number in numeric]
     head = _row((f'th scope="col" {kind}', name) for kind, name in zip(classes, header, strict=True))
     body = "\n".join(
-        _row((f"td {kind}", _cell(value)) for kind, value in zip(classes, row, strict=True)) for row in rows
+        _row((f"td {kind}", cell_text(value)) for kind, value in zip(classes, row, strict=True)) for row in rows
     )
     label = escape(caption)
     return Html(
@@ -128,11 +128,3 @@ def _row(cells: Iterable[tuple[str, str]]) -> str:
     """A table row of (tag with its attributes, text)."""
     line = "".join(f"<{tag.strip()}>{escape(text)}</{tag[:2]}>" for tag, text in cells)
     return f"<tr>{line}</tr>"
-
-
-def _cell(value: Cell) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else value

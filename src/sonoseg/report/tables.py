@@ -25,7 +25,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -> list[list[str]]:
     """Header, rule and rows as text, every column padded to one width."""
-    lines = [list(header), *([_text(cell) for cell in row] for row in rows)]
+    lines = [list(header), *([cell_text(cell) for cell in row] for row in rows)]
     if any(len(line) != len(header) for line in lines):
         raise ValueError(f"a row has another number of cells than the header's {len(header)}")
     columns: list[list[str]] = []
@@ -39,7 +39,8 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -
     return [list(line) for line in zip(*columns, strict=True)]
 
 
-def _text(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
+    """Whole numbers with thousands separators, others with three decimals, None as "–", words as they are."""
     if cell is None:
         return "–"
     if isinstance(cell, float):

@@ -135,12 +135,12 @@ def train(
         if not cases:
             fault = f"the split {config.split} leaves no {subset} images"
             raise InputError(config.data, fault, "choose another --split")
-    checkpoint = output_folder(out) / LAST
+    checkpoint = out / LAST
     check_claim(out, config)
     begun = checkpoint.exists()
     model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
     sets = [InMemory(cases, config.size, f"reading {len(cases)} images") for cases in (training, validation)]
-    write_json(out / CONFIG, config.to_json())
+    write_json(output_folder(out) / CONFIG, config.to_json())
     module = SegmentationModule(model, config.recipe, config.seed)
     first, second = loaders(sets, config)
     trainer, folder = make_trainer(config, out)
