@@ -25,6 +25,7 @@ LAB = {
     "onnx",
     "onnxscript",
     "safetensors",
+    "scipy",
     "tqdm",
 }
 
@@ -153,7 +154,17 @@ class Train:
     """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
     seed: int = 0
     """Decides every random choice."""
-    loss: Literal["bce", "dice", "bce+dice"] | None = None
+    encoders: tuple[str, ...] | None = None
+    """One or more of resnet18, densenet121, efficientnet_b0, tf_efficientnet_lite0, tf_efficientnet_lite2."""
+    attention: Literal["none", "cbam", "nonlocal"] | None = None
+    """After every decoder stage."""
+    skips: bool | None = None
+    """Join the encoders' maps to the decoder at every scale."""
+    convolution: Literal["separable", "double"] | None = None
+    """The decoder's block."""
+    presence: bool | None = None
+    """Add a head that says whether there is a lesion at all."""
+    loss: Literal["bce", "dice", "bce+dice", "bce+image-dice"] | None = None
     """What is minimised."""
     learning_rate: float | None = None
     """Adam's; with one-cycle, the highest."""
@@ -169,7 +180,7 @@ class Train:
     """At most."""
     patience: int | None = None
     """Stop after so many epochs without a better validation loss; 0: never."""
-    augment: Literal["none", "ultrasound"] | None = None
+    augment: Literal["none", "light", "ultrasound"] | None = None
     """Change the training images at random."""
     ema: float | None = None
     """Decay of the running average of the weights that is kept; 0: the weights themselves."""
@@ -196,6 +207,22 @@ class Evaluate:
 
     def run(self) -> int:
         _call("sonoseg.evaluation.evaluate:evaluate_command", self)
+        return 0
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Say whether models differ on the same images: paired intervals, Wilcoxon with Holm's correction, McNemar."""
+
+    reference: Positional[Path]
+    """A folder that `sonoseg evaluate` wrote: what the others are compared with."""
+    models: Positional[tuple[Path, ...]]
+    """Folders of evaluations of the same images."""
+    out: Path | None = None
+    """A JSON file to write the table to."""
+
+    def run(self) -> int:
+        _call("sonoseg.evaluation.compare:compare_command", self)
         return 0
 
 
@@ -240,7 +267,7 @@ class Export:
         return 0
 
 
-Command = Demo | Segment | Explain | Evaluate | Train | Export | Models | Data
+Command = Demo | Segment | Explain | Evaluate | Compare | Train | Export | Models | Data
 
 
 def _call(target: str, *arguments: Any, **options: Any) -> Any:
