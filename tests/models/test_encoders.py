@@ -19,6 +19,17 @@ def test_channels_are_those_of_timms_feature_maps(name):
     assert (*(scale.shape[1] for scale in skips), final.shape[1]) == ENCODERS[name]
 
 
+@pytest.mark.parametrize("name", ENCODERS)
+def test_each_encoder_sees_the_grey_levels_that_its_imagenet_weights_were_trained_on(name):
+    encoders = Encoders((name,), frozen=False, pretrained=False).eval()
+    plain = timm.create_model(name, num_classes=0, global_pool="").eval()
+    plain.load_state_dict(encoders.parts[name].state_dict())
+    settings = timm.data.resolve_model_data_config(plain)
+    image = torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(settings[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    torch.testing.assert_close(encoders(image)[0], plain((image - mean) / std), rtol=1e-4, atol=1e-4)
+
+
 def test_without_network_the_error_names_the_choices_in_two_lines(monkeypatch):
     def offline(*_, **__):
         raise OSError("no route to host")

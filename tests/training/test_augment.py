@@ -13,8 +13,9 @@ def batch():
     return 0.3 + 0.4 * torch.rand(32, 1, 64, 64), mask
 
 
-def test_what_comes_out_is_still_an_image_and_a_mask(batch):
-    image, mask = augment.augment_ultrasound(*batch)
+@pytest.mark.parametrize("change", augment.AUGMENTATIONS.values(), ids=augment.AUGMENTATIONS)
+def test_what_comes_out_is_still_an_image_and_a_mask(batch, change):
+    image, mask = change(*batch)
     assert image.shape == mask.shape == (32, 1, 64, 64)
     assert image.min() >= 0
     assert image.max() <= 1
@@ -33,9 +34,20 @@ def test_the_seed_decides_everything(batch):
 
 def test_image_and_mask_move_together(batch):
     _, mask = batch
-    image, moved = augment.move(mask, mask)
+    image, moved = augment.move(mask, mask, strength=1, crops=0.2)
     assert ((image > 0.5).float() - moved).abs().mean() < 1e-6
     assert not torch.equal(moved, mask)
+
+
+def test_without_strength_and_crops_nothing_but_flips_is_left(batch):
+    image, mask = batch
+    moved, truth = augment.move(image, mask, strength=0, crops=0)
+    kept = (moved - image).abs().amax((1, 2, 3)) < 1e-5
+    flipped = (moved - image.flip(3)).abs().amax((1, 2, 3)) < 1e-5
+    assert (kept ^ flipped).all()
+    assert kept.any()
+    assert flipped.any()
+    assert torch.equal(truth[kept], mask[kept])
 
 
 def test_a_crop_beside_the_lesion_holds_none_of_it(batch):

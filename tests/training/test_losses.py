@@ -18,6 +18,12 @@ def test_dice_is_monais_over_the_batch(batch):
     assert LOSSES["dice"](*batch) == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_dice_of_each_image_is_monais(batch):
+    expected = DiceLoss(sigmoid=True, batch=False, smooth_nr=1.0, smooth_dr=1.0)(*batch)
+    own = LOSSES["bce+image-dice"](*batch) - LOSSES["bce"](*batch)
+    assert own == pytest.approx(float(expected), abs=1e-6)
+
+
 def test_hybrid_is_the_sum(batch):
     assert LOSSES["bce+dice"](*batch) == pytest.approx(float(LOSSES["bce"](*batch) + LOSSES["dice"](*batch)), abs=1e-6)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +28,27 @@ class SeparableConv(nn.Sequential):
         )
 
 
+class DoubleConv(nn.Sequential):
+    """Twice 3×3 convolution – BN – ReLU, as in U-Net (Ronneberger et al. 2015) with batch normalisation.
+
+    (N, `inputs`, H, W) → (N, `outputs`, H, W).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+        )
+
+
+CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {"separable": SeparableConv, "double": DoubleConv}
+"""Name → block of a decoder stage, from channels in and out."""
+
+
 class DecoderStage(nn.Module):
     """Doubles the resolution, joins the skip connection if there is one, convolves and attends.
 
@@ -34,11 +57,14 @@ class DecoderStage(nn.Module):
         skip: channels of the skip connection; 0 for none (the paper's network has none).
         outputs: channels that go out.
         attention: a name of `attention.ATTENTIONS`.
+        convolution: a name of `CONVOLUTIONS`.
     """
 
-    def __init__(self, inputs: int, skip: int, outputs: int, attention: str) -> None:
+    def __init__(
+        self, inputs: int, skip: int, outputs: int, attention: str = "none", convolution: str = "separable"
+    ) -> None:
         super().__init__()
-        self.conv = SeparableConv(inputs + skip, outputs)
+        self.conv = CONVOLUTIONS[convolution](inputs + skip, outputs)
         self.attention = build_attention(attention, outputs)
 
     def forward(self, below: Tensor, skip: Tensor | None = None) -> Tensor:

@@ -17,7 +17,7 @@ class Recipe:
     """How a network is trained. The defaults are the paper's."""
 
     loss: str = "bce"
-    """bce, dice or bce+dice."""
+    """A name of `sonoseg.training.losses.LOSSES`."""
     learning_rate: float = 1e-4
     """Of Adam; with the one-cycle schedule, the highest."""
     schedule: str = "constant"
@@ -33,7 +33,7 @@ class Recipe:
     patience: int = 10
     """Stop after so many epochs without a better validation loss; 0: never."""
     augment: str = "none"
-    """none, or ultrasound (see `sonoseg.training.augment`)."""
+    """A name of `sonoseg.training.augment.AUGMENTATIONS`."""
     ema: float = 0.0
     """Decay of the running average of the weights that is validated and kept; 0: the weights themselves."""
 
@@ -53,7 +53,7 @@ class Experiment:
         return FusionUNet(self.network, dropout, pretrained)
 
 
-R18, D121, E0 = "resnet18", "densenet121", "efficientnet_b0"
+R18, D121, E0, LITE = "resnet18", "densenet121", "efficientnet_b0", "tf_efficientnet_lite2"
 ALL = (R18, D121, E0)
 
 
@@ -88,17 +88,17 @@ TABLE_1 = (
 
 OURS = Experiment(
     "sonoseg-1",
-    FusionUNetConfig((R18,), skips=True, widths=(256, 128, 64, 32), presence=True),
+    FusionUNetConfig((LITE,), skips=True, widths=(128, 64, 32, 16), convolution="double", presence=True),
     Recipe(
-        loss="bce+dice",
+        loss="bce+image-dice",
         learning_rate=1e-3,
         schedule="one-cycle",
         weight_decay=1e-4,
         dropout=0.2,
         epochs=30,
         patience=0,
-        augment="ultrasound",
-        ema=0.995,
+        augment="light",
+        ema=0.99,
     ),
     "ours: one light encoder, skip connections, a presence head that keeps normal images empty",
 )

@@ -1,4 +1,4 @@
-"""The encoders of the paper, through timm, and where their first weights come from."""
+"""The encoders of the paper and of our own network, through timm, and where their first weights come from."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from sonoseg.errors import InputError
+from sonoseg.models.depthwise import quicken
 
 ENCODERS: dict[str, tuple[int, ...]] = {
     "resnet18": (64, 64, 128, 256, 512),
     "densenet121": (64, 256, 512, 1024, 1024),
     "efficientnet_b0": (16, 24, 40, 112, 1280),
+    "tf_efficientnet_lite0": (16, 24, 40, 112, 1280),
+    "tf_efficientnet_lite2": (16, 24, 48, 120, 1280),
 }
 """Name in timm → channels of its feature maps at strides 2, 4, 8, 16 and 32."""
 
@@ -44,7 +47,23 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
             "give --encoder-weights none (random), or a path to\n"
             "a run folder or .safetensors file whose encoders to start from, or try again with a network",
         ) from error
-    return encoder
+    return quicken(encoder)
+
+
+class Normalize(nn.Module):
+    """(N, 3, H, W) in 0..1 → scaled by the mean and deviation that `encoder`'s ImageNet weights were trained with."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        for name in ("mean", "std"):
+            value = torch.tensor(encoder.pretrained_cfg[name])  # type: ignore[index]  # timm is untyped
+            self.register_buffer(name, value.view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
 
 
 class Encoders(nn.Module):
@@ -56,9 +75,6 @@ class Encoders(nn.Module):
         pretrained: start from timm's ImageNet weights.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, names: tuple[str, ...], frozen: bool, pretrained: bool) -> None:
         super().__init__()
         self.frozen = frozen
@@ -66,9 +82,7 @@ class Encoders(nn.Module):
         self.parts = nn.ModuleDict({name: build_encoder(name, pretrained) for name in names})
         if frozen:
             self.requires_grad_(False)
-        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-        self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", std.view(1, 3, 1, 1), persistent=False)
+        self.normalize = nn.ModuleDict({name: Normalize(part) for name, part in self.parts.items()})
 
     def train(self, mode: bool = True) -> Encoders:
         """Frozen encoders stay in evaluation mode, so that their batch statistics do not drift."""
@@ -77,10 +91,10 @@ class Encoders(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
-        image = (image.expand(-1, 3, -1, -1) - self.mean) / self.std
+        image = image.expand(-1, 3, -1, -1)
         finals, skips = [], []
-        for encoder in self.parts.values():
-            final, scales = encoder.forward_intermediates(image)  # type: ignore[operator]  # timm is untyped
+        for name, encoder in self.parts.items():
+            final, scales = encoder.forward_intermediates(self.normalize[name](image))  # type: ignore[operator]  # untyped
             finals.append(final)
             skips.append(scales[:4])
         return torch.cat(finals, 1), [torch.cat(scale, 1) for scale in zip(*skips, strict=True)]

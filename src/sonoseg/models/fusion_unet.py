@@ -17,7 +17,7 @@ class FusionUNetConfig:
     """What a `FusionUNet` is made of. The defaults are the paper's Model 7."""
 
     encoders: tuple[str, ...] = ("resnet18", "densenet121", "efficientnet_b0")
-    """Any subset of the three, run side by side on the same image."""
+    """Names of `encoders.ENCODERS`, run side by side on the same image."""
     attention: str = "none"
     """After every decoder stage: none, cbam or nonlocal."""
     frozen: bool = False
@@ -26,6 +26,8 @@ class FusionUNetConfig:
     """Join the encoders' maps at strides 16, 8, 4 and 2 to the decoder. The paper's counts leave no room for it."""
     widths: tuple[int, int, int, int] = (512, 256, 128, 64)
     """Channels that leave the four decoder stages, from the deepest up."""
+    convolution: str = "separable"
+    """In every decoder stage: separable (the paper's), or double (two 3×3 convolutions)."""
     presence: bool = False
     """Add a head that says whether there is a lesion at all, and let it hold down the pixel logits."""
 
@@ -49,7 +51,7 @@ class FusionUNet(nn.Module):
         self.bottleneck = nn.Identity()  # a place with a name, for Grad-CAM
         self.dropout = nn.Dropout2d(dropout)
         self.stages = nn.ModuleList(
-            DecoderStage(inputs, skip if config.skips else 0, outputs, config.attention)
+            DecoderStage(inputs, skip if config.skips else 0, outputs, config.attention, config.convolution)
             for inputs, skip, outputs in zip(
                 (bottleneck, *config.widths[:3]), reversed(skips), config.widths, strict=True
             )

@@ -7,15 +7,22 @@ seeded epoch is a repeatable epoch. Each picture gets its own parameters.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+def augment_light(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """A new view of each image and its mask (N, 1, H, W) of 0 and 1: a little geometry, and another grey map."""
+    image, mask = move(image, mask, strength=0.5, crops=0.1)
+    return gamma(time_gain(image)).clamp(0, 1), mask
+
+
 def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """A new view of each image and its mask (N, 1, H, W) of 0 and 1: geometry first, then what machines do."""
-    image, mask = move(image, mask)
+    image, mask = move(image, mask, strength=1, crops=0.2)
     for change in (time_gain, shadow, speckle, blur, gamma, marks, cut_out):
         image = change(image)
     return image.clamp(0, 1), mask
@@ -37,15 +44,22 @@ def _smooth_field(image: Tensor, rows: int, columns: int) -> Tensor:
     return F.interpolate(knots, size=image.shape[2:], mode="bicubic", align_corners=True)
 
 
-def move(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Flip, scale, stretch, shear, turn and shift; now and then a crop beside the lesion, which is then a normal."""
+def move(image: Tensor, mask: Tensor, strength: float, crops: float) -> tuple[Tensor, Tensor]:
+    """Flip, scale, stretch, shear, turn and shift; now and then a crop beside the lesion, which is then a normal.
+
+    Args:
+        image: (N, 1, H, W).
+        mask: (N, 1, H, W) of 0 and 1.
+        strength: of the geometry; 1 scales by 0.7 to 1.3, stretches by up to 1.2, shears and shifts by up to 15 %.
+        crops: share of the images that become a crop beside their lesion.
+    """
     count, device = len(image), image.device
     flip = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
-    zoom = torch.exp(torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3)))
-    stretch = torch.exp(torch.empty(count, device=device).uniform_(-0.2, 0.2))
-    angle = torch.empty(count, device=device).uniform_(-0.2, 0.2) * (torch.rand(count, device=device) < 0.5)
-    shear = torch.empty(count, device=device).uniform_(-0.15, 0.15)
-    shift = torch.empty(count, 2, device=device).uniform_(-0.15, 0.15)
+    zoom = torch.exp(torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3)) * strength)
+    stretch = torch.exp(torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength)
+    angle = torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength * (torch.rand(count, device=device) < 0.5)
+    shear = torch.empty(count, device=device).uniform_(-0.15, 0.15) * strength
+    shift = torch.empty(count, 2, device=device).uniform_(-0.15, 0.15) * strength
     cos, sin = angle.cos(), angle.sin()
     theta = torch.stack(
         [
@@ -55,7 +69,7 @@ def move(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         1,
     )
     beside, possible = lesion_free_crop(mask)
-    chosen = possible & (torch.rand(count, device=device) < 0.2)
+    chosen = possible & (torch.rand(count, device=device) < crops)
     theta = torch.where(chosen[:, None, None], beside, theta)
     grid = F.affine_grid(theta, list(image.shape), align_corners=False)
     moved = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -155,3 +169,11 @@ def cut_out(image: Tensor) -> Tensor:
         (y - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
     )
     return _sometimes(image, torch.where(inside, _draw(image, 0, 0.5), image), 0.15)
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "none": lambda image, mask: (image, mask),
+    "light": augment_light,
+    "ultrasound": augment_ultrasound,
+}
+"""Name → what changes a batch of images and masks, both (N, 1, H, W)."""

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import lightning as L
 import torch
@@ -23,7 +23,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder, write_json
 from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_matching
-from sonoseg.models.fusion_unet import FusionUNet
+from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.training.dataset import InMemory, gather
 from sonoseg.training.module import SegmentationModule
 from sonoseg.training.run import (
@@ -40,21 +40,22 @@ from sonoseg.training.run import (
 if TYPE_CHECKING:
     from sonoseg.cli import Train
 
+Settings = TypeVar("Settings", Recipe, FusionUNetConfig)
+
 
 def train_command(options: Train) -> None:
     """`sonoseg train`: checks everything, trains, and says where the run is."""
     experiment = find_experiment(options.model)
     if options.size < 32 or options.size % 32:
         raise InputError(f"--size {options.size}", "is not a multiple of 32", "try --size 224")
-    asked = {field.name: getattr(options, field.name) for field in fields(Recipe)}
-    recipe = replace(experiment.recipe, **{name: value for name, value in asked.items() if value is not None})
+    recipe = overridden(experiment.recipe, options)
     check_recipe(recipe)
     training, validation = gather(options.data, options.split, options.also)
     names = "\n".join(case.name for case in (*training, *validation))
     weights, start = options.encoder_weights, options.start_from
     config = RunConfig(
         model=options.model,
-        network=experiment.network,
+        network=overridden(experiment.network, options),
         recipe=recipe,
         data="+".join(Path(source.partition("@")[0]).name for source in (str(options.data), *options.also)),
         split=options.split,
@@ -72,6 +73,12 @@ def train_command(options: Train) -> None:
         f"{out}: {len(history)} epochs; best is epoch {best['epoch']:.0f} with validation loss "
         f"{best['validation_loss']:.4f} and Dice {best['validation_dice']:.4f}"
     )
+
+
+def overridden(settings: Settings, options: Train) -> Settings:
+    """`settings` with what the command line says otherwise."""
+    asked = {field.name: getattr(options, field.name, None) for field in fields(settings)}
+    return replace(settings, **{name: value for name, value in asked.items() if value is not None})
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -165,7 +172,7 @@ def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | No
     """The network before its first step, its random parts drawn from the seed."""
     torch.manual_seed(config.seed)
     pretrained = encoder_weights == "imagenet" and start_from is None
-    model = find_experiment(config.model).build(config.recipe.dropout, pretrained)
+    model = FusionUNet(config.network, config.recipe.dropout, pretrained)
     if start_from is not None:
         load_matching(model, start_from)
     elif encoder_weights not in ("imagenet", "none"):

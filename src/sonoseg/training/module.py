@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet
-from sonoseg.training.augment import augment_ultrasound
+from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.losses import LOSSES
 
 SMALLEST_LESION = 20
@@ -48,9 +48,7 @@ class SegmentationModule(L.LightningModule):
         if not self.trainer.training:
             return image, mask
         torch.manual_seed((self.seed << 40) + (self.global_rank << 32) + self.global_step)
-        if self.recipe.augment == "ultrasound":
-            return augment_ultrasound(image, mask)
-        return image, mask
+        return AUGMENTATIONS[self.recipe.augment](image, mask)
 
     def loss(self, model: FusionUNet, image: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, 1, H, W) it is of."""
