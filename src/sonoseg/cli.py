@@ -47,14 +47,14 @@ class Demo:
 
 @dataclass(frozen=True)
 class Segment:
-    """Outline the lesions in images and measure them. Needs no PyTorch."""
+    """Outline the lesions in images and videos and measure them. Needs no PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """PNG, JPEG, TIFF or BMP files, or folders of them."""
+    """PNG, JPEG, TIFF or BMP files, videos (MP4, AVI and others, with the extra sonoseg[video]), or folders of them."""
     model: str = "default"
     """A bundle file (.onnx), or default, the one inside."""
     out: Path = Path("segmented")
-    """Folder for STEM_mask.png, STEM_overlay.png and results.json."""
+    """Folder for results.json, STEM_mask.png and STEM_overlay.png; of a video STEM_overlay.mp4 and STEM_frames.csv."""
     spacing: float | None = None
     """Millimetres a pixel, if you know it: lengths and areas are then in mm."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -93,3 +95,40 @@ def scan() -> NDArray[np.uint8]:
     draw.ellipse((330, 200, 380, 240), fill=20)
     noise = np.random.default_rng(0).normal(0, 12, (300, 420))
     return np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
+
+
+def build_clip(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 25, **options: Any) -> Path:
+    """Writes gray frames (H, W) as a video, by PyAV itself.
+
+    Options: `codec`, `ticks` (when each frame is shown, in milliseconds), `container` (for `av.open`).
+    """
+    codec = options.get("codec", "mpeg4" if path.suffix == ".avi" else "libx264")
+    ticks = options.get("ticks")
+    with av.open(str(path), "w", options=options.get("container", {})) as file:
+        stream: Any = None
+        for number, pixels in enumerate(frames):
+            if stream is None:
+                stream = file.add_stream(codec, rate=rate, options={"crf": "5"})
+                stream.height, stream.width = pixels.shape
+                if codec == "mpeg4":
+                    stream.bit_rate = 8_000_000
+                stream.pix_fmt = "gray" if codec == "ffv1" else "yuv420p"
+                stream.codec_context.time_base = Fraction(1, rate) if ticks is None else Fraction(1, 1000)
+            frame = av.VideoFrame.from_ndarray(pixels, "gray").reformat(format=stream.pix_fmt)
+            if ticks is not None:
+                frame.pts, frame.time_base = ticks[number], Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_clip() -> Callable[..., Path]:
+    """`build_clip`."""
+    return build_clip
+
+
+@pytest.fixture(scope="session")
+def loop(scan: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Twelve frames (300, 420) of the scan sliding 10 pixels a frame to the right; the last two show no lesion."""
+    return [np.roll(scan, 10 * step, 1) for step in range(10)] + [np.full_like(scan, 170)] * 2

@@ -12,7 +12,16 @@ from PIL import Image
 from sonoseg.errors import InputError
 from sonoseg.reader.images import read_image, read_mask
 from sonoseg.reader.measure import find_lesions
-from sonoseg.reader.overlay import CALIPER, MAX_SIDE, MIN_WIDTH, PREDICTION, TRUTH, draw_overlay, write_picture
+from sonoseg.reader.overlay import (
+    CALIPER,
+    MAX_SIDE,
+    MIN_WIDTH,
+    PREDICTION,
+    TRUTH,
+    draw_frame,
+    draw_overlay,
+    write_picture,
+)
 from sonoseg.reader.result import SegmentationResult
 
 
@@ -69,6 +78,20 @@ def test_small_images_are_enlarged_and_large_ones_made_smaller(shape: tuple[int,
 @pytest.mark.parametrize("shape", [(16, 16), (16, 1600), (1600, 16), (17, 900)])
 def test_tiny_and_narrow_images_have_an_overlay(shape: tuple[int, int]) -> None:
     assert draw_overlay(_square(shape)).ndim == 3
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 901), (601, 17), (60, 80), (600, 800), (2100, 2300)])
+def test_a_frame_keeps_its_size_and_has_outline_and_notice(shape: tuple[int, int]) -> None:
+    result = _square(shape)
+    picture = draw_frame(result)
+    assert picture.shape == (*shape, 3)
+    foot = draw_frame(_result(result.image, np.zeros(shape, bool)))
+    if min(shape) >= 60:
+        assert (foot != 90).any()
+        assert (foot[: shape[0] // 2] == 90).all()
+        assert _has(picture, PREDICTION)
+        assert _has(picture, CALIPER)
+        assert _has(foot[shape[0] // 2 :], (235, 235, 235)) == (shape[1] >= 600)
 
 
 def test_the_unit_changes_the_label() -> None:

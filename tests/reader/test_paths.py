@@ -25,6 +25,15 @@ def test_a_folder_gives_its_images_sorted_without_outputs_and_hidden_files(tmp_p
     assert list_images([tmp_path]) == kept
 
 
+def test_a_folder_gives_its_clips_where_they_are_asked_for(tmp_path: Path) -> None:
+    kept = _touch(tmp_path, "a.png", "b.MP4", "c.avi", "d.mov", "e.mkv")
+    _touch(tmp_path, "b_overlay.mp4", "b_frames.csv", ".hidden.avi")
+    assert list_images([tmp_path], clips=True) == kept
+    assert list_images([tmp_path]) == kept[:1]
+    with pytest.raises(InputError, match="image and no video in this folder"):
+        list_images([_touch(tmp_path / "inside", "a.txt")[0].parent], clips=True)
+
+
 def test_files_keep_their_order_and_are_listed_once(tmp_path: Path) -> None:
     a, b, odd = _touch(tmp_path, "a.png", "b.png", "scan")
     assert list_images([str(odd), b, tmp_path, tmp_path / "." / "a.png"]) == [odd, b, a]

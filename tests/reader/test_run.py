@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def test_the_report_names_version_model_units_and_lesions(scans: Path, tmp_path:
 def test_one_bad_file_among_many_is_told_and_the_others_are_done(scans: Path, tmp_path: Path, bundle: Path) -> None:
     content = (scans / "a.png").read_bytes()
     (scans / "broken.png").write_bytes(content[: len(content) // 2])
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int, int]] = []
     summary = segment_files([scans], bundle, tmp_path / "out", progress=lambda *count: seen.append(count))
     assert summary.exit_code == 1
     assert len(summary.images) == 3
@@ -82,7 +83,69 @@ def test_one_bad_file_among_many_is_told_and_the_others_are_done(scans: Path, tm
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     assert report["failed"] == [{"file": error.subject, "fault": error.fault, "mend": error.mend}]
     assert not any("broken" in name for name in _names(tmp_path / "out"))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen == [(1, 4, 0), (2, 4, 0), (3, 4, 0), (4, 4, 0)]
+
+
+def test_a_folder_may_mix_images_and_clips(
+    scans: Path, tmp_path: Path, bundle: Path, make_clip: Callable[..., Path], loop: list[Scan]
+) -> None:
+    make_clip(scans / "b-loop.mp4", loop)
+    (scans / "no-loop.avi").write_text("no video")
+    seen: list[tuple[int, int, int]] = []
+    summary = segment_files([scans], bundle, tmp_path / "out", progress=lambda *count: seen.append(count))
+    assert summary.exit_code == 1
+    pictures = {f"{stem}_{kind}.png" for stem in "abc" for kind in ("mask", "overlay")}
+    assert _names(tmp_path / "out") == pictures | {"b-loop_overlay.mp4", "b-loop_frames.csv", "results.json"}
+    report = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [entry["file"] for entry in report["images"]] == [str(scans / name) for name in ("a.png", "b.jpg", "c.tif")]
+    assert [entry["file"] for entry in report["clips"]] == [str(scans / "b-loop.mp4")]
+    assert [entry["file"] for entry in report["failed"]] == [str(scans / "no-loop.avi")]
+    assert seen == [
+        (1, 5, 0),
+        *((1, 5, frame) for frame in range(1, 13)),
+        (2, 5, 0),
+        (3, 5, 0),
+        (4, 5, 0),
+        (5, 5, 0),
+    ]
+
+
+def test_the_command_says_what_rate_a_clip_held(
+    tmp_path: Path, bundle: Path, make_clip: Callable[..., Path], loop: list[Scan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(tmp_path / "loop.mp4", loop)
+    make_clip(tmp_path / "none.mp4", loop[-1:] * 3, rate=30)
+    assert segment_command(Segment((tmp_path,), str(bundle), tmp_path / "out", spacing=0.1)) == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    held = r"segmented at [\d.]+ a second; "
+    assert re.search(
+        r"loop\.mp4: 12 frames of 25 a second, " + held + "a lesion in 10, the largest in frame 1?\\d: ", first
+    )
+    assert re.search(r"1 lesion, 1\d\.\d x \d\.\d mm$", first)
+    assert re.search(r"none\.mp4: 3 frames of 30 a second, " + held + "no lesion found$", second)
+    assert last.endswith(f"are in {tmp_path / 'out'}")
+
+
+def test_a_clip_without_pyav_is_told_before_work_starts(
+    scans: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scans / "loop.mp4").write_bytes(b"never read")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"loop\.mp4: .*pip install 'sonoseg\[video\]'"):
+        segment_files([scans], bundle, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_clip_is_never_overwritten_and_its_own_results_are_passed_over(
+    tmp_path: Path, bundle: Path, make_clip: Callable[..., Path], loop: list[Scan]
+) -> None:
+    make_clip(tmp_path / "loop.mp4", loop[:3])
+    make_clip(tmp_path / "loop_overlay.mp4", loop[:3])
+    with pytest.raises(InputError, match=r"loop_overlay\.mp4: is an input, and would be overwritten"):
+        segment_files([tmp_path / "loop.mp4", tmp_path / "loop_overlay.mp4"], bundle, tmp_path)
+    for _ in range(2):
+        (entry,) = segment_files([tmp_path], bundle, tmp_path).clips
+        assert entry["file"] == str(tmp_path / "loop.mp4")
 
 
 def test_the_command_prints_a_line_for_each_image_and_faults_to_stderr(

@@ -170,7 +170,7 @@ def test_a_broken_config_is_an_input_error(tmp_path, content):
 
 
 def test_weights_of_another_network_do_not_fit(run, tmp_path):
-    (tmp_path / "config.json").write_text((run / "config.json").read_text().replace("256", "128", 1))
+    (tmp_path / "config.json").write_text((run / "config.json").read_text().replace("128", "96", 1))
     (tmp_path / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
     with pytest.raises(InputError, match="its weights do not fit its config"):
         load_run(tmp_path)

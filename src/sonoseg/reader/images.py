@@ -20,6 +20,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "MIN_SIDE",
+    "check_size",
     "list_images",
     "read_image",
     "read_mask",
@@ -86,7 +87,7 @@ def to_gray(array: NDArray[Any]) -> NDArray[np.uint8]:
         raise InputError("image", f"an array of shape {array.shape}", "give (H, W), (H, W, 3) or (H, W, 4)")
     if array.dtype.kind not in "buif":
         raise InputError("image", f"an array of {array.dtype}", "give whole or floating-point numbers")
-    _check_size("image", array.shape[1], array.shape[0])
+    check_size("image", array.shape[1], array.shape[0])
     if array.ndim == 2:
         return array.copy() if array.dtype == np.uint8 else _stretch(array, "image")
     if array.dtype == np.uint8:
@@ -113,7 +114,7 @@ def _pixels(path: Path | str) -> NDArray[Any]:
             with _quiet():
                 image = Image.open(file, formats=_FORMATS)
                 frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            _check_size(path, *image.size)
+            check_size(path, *image.size)
             if frames > 1:
                 raise InputError(path, f"holds {frames} frames", "split it into one file a frame")
             image.load()
@@ -143,16 +144,17 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _check_size(subject: object, width: int, height: int) -> None:
+def check_size(subject: object, width: int, height: int, most: int = MAX_PIXELS) -> None:
+    """Raises InputError if a picture is smaller than `MIN_SIDE` on a side or has over `most` pixels."""
     if min(width, height) < MIN_SIDE:
         fault = f"is {width} × {height} pixels, too small to segment"
         raise InputError(subject, fault, f"give an image of at least {MIN_SIDE} × {MIN_SIDE}")
-    if width * height > MAX_PIXELS:
-        raise _too_large(subject, f" ({width} × {height} pixels)")
+    if width * height > most:
+        raise _too_large(subject, most, f" ({width} × {height} pixels)")
 
 
-def _too_large(subject: object, size: str = "") -> InputError:
-    return InputError(subject, f"is over {MAX_PIXELS // 10**6} megapixels{size}", "crop it or make it smaller")
+def _too_large(subject: object, most: int = MAX_PIXELS, size: str = "") -> InputError:
+    return InputError(subject, f"is over {most // 10**6} megapixels{size}", "crop it or make it smaller")
 
 
 def _stretch(array: NDArray[Any], subject: object) -> NDArray[np.uint8]:

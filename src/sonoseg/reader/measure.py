@@ -111,8 +111,9 @@ def find_lesions(
     areas = np.bincount(runs.label, lengths)
     kept = areas >= min_area
     sums = np.bincount(np.repeat(runs.label, lengths), probability[mask])
-    clean = np.zeros_like(mask)
-    clean[mask] = np.repeat(kept[runs.label], lengths)
+    clean = mask.copy()
+    if not kept.all():
+        clean[mask] = np.repeat(kept[runs.label], lengths)
     order = np.argsort(runs.label, kind="stable")
     last = np.cumsum(np.bincount(runs.label))
     lesions = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +39,39 @@ def draw_overlay(result: SegmentationResult, truth: NDArray[np.bool_] | None = N
     """
     height, width = result.image.shape
     scale = min(max(1.0, MIN_WIDTH / width), MAX_SIDE / max(height, width))
+    text_size = max(round(width * scale), MIN_WIDTH) / 42
+    canvas = _drawn(result, truth, scale, text_size)
+    return np.array(_with_caption(canvas, result, truth is not None, text_size))
+
+
+def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
+    """Draws a result as a frame of a video: (H, W, 3) uint8 RGB of the image's own size, the notice at its foot."""
+    height, width = result.image.shape
+    canvas = _drawn(result, None, 1.0, max(width, MIN_WIDTH) / 42)
+    notice = _notice(width)
+    canvas.paste(notice, (0, height - notice.height), notice)
+    return np.array(canvas)
+
+
+@functools.lru_cache(maxsize=4)
+def _notice(width: int) -> Image.Image:
+    """The notice in outlined letters on nothing (RGBA), as wide as a frame."""
+    text_size = max(width, MIN_WIDTH) / 42
+    length = ImageDraw.Draw(Image.new("L", (1, 1))).textlength(NOTICE, font=ImageFont.load_default(text_size))
+    text_size = max(1.0, min(1.0, 0.9 * width / length) * text_size)
+    font, white, black = ImageFont.load_default(text_size), (235, 235, 235), (0, 0, 0)
+    strip = Image.new("RGBA", (width, math.ceil(1.6 * text_size)))
+    place = (0.02 * width, strip.height / 2)
+    ImageDraw.Draw(strip).text(place, NOTICE, white, font, "lm", stroke_width=1, stroke_fill=black)
+    return strip
+
+
+def _drawn(result: SegmentationResult, truth: NDArray[np.bool_] | None, scale: float, text_size: float) -> Image.Image:
+    """The image, made larger or smaller by `scale`, with outlines, calipers and their lengths."""
+    height, width = result.image.shape
     size = max(1, round(width * scale)), max(1, round(height * scale))
     gray = Image.fromarray(result.image).resize(size, Image.Resampling.BICUBIC)
-    picture = np.repeat(np.asarray(gray)[..., None], 3, axis=2)
+    picture = np.array(gray.convert("RGB"))
     stroke = max(1.5, max(size) / 450)
     if truth is not None:
         draw_outline(picture, truth, stroke, TRUTH)
@@ -47,10 +79,9 @@ def draw_overlay(result: SegmentationResult, truth: NDArray[np.bool_] | None = N
     for lesion in result.lesions[:_LABELLED]:
         for diameter in (lesion.longest, lesion.across):
             draw_caliper(picture, diameter, scale, stroke, CALIPER)
-    text_size = max(size[0], MIN_WIDTH) / 42
     canvas = Image.fromarray(picture)
     _draw_labels(canvas, result, scale, text_size)
-    return np.array(_with_caption(canvas, result, truth is not None, text_size))
+    return canvas
 
 
 def write_picture(path: Path | str, picture: NDArray[np.uint8]) -> None:

@@ -1,4 +1,4 @@
-"""Which files are read: one that must be there, and the pictures in a list of files and folders."""
+"""Which files are read: one that must be there, and the pictures and clips in a list of files and folders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from sonoseg.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"})
 _OUTPUTS = re.compile(r"_(mask(_\d+)?|overlay)$", re.IGNORECASE)
 
 
@@ -37,12 +38,21 @@ def readable_file(path: Path | str) -> Path:
     return path
 
 
-def list_images(paths: Iterable[Path | str]) -> list[Path]:
+def is_clip(path: Path) -> bool:
+    """Whether `path` has the name of a video."""
+    return path.suffix.lower() in CLIP_SUFFIXES
+
+
+def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
     """The image files that `paths` (files and folders) stand for, each once, in the order given.
 
     A folder gives its own PNG, JPEG, TIFF and BMP files, sorted by name; not those of folders inside it,
     hidden files, or masks and overlays as sonoseg and BUSI name them (`..._mask`, `..._mask_1`,
     `..._overlay`). A file is taken whatever its name; whether it is a picture shows when it is read.
+
+    Args:
+        paths: files and folders.
+        clips: take the videos of a folder as well.
 
     Raises:
         InputError: a path does not exist, a folder has no image, no path was given, or two images share a
@@ -50,7 +60,7 @@ def list_images(paths: Iterable[Path | str]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        for image in _folder_images(path) if path.is_dir() else [readable_file(path)]:
+        for image in _folder_images(path, clips) if path.is_dir() else [readable_file(path)]:
             found.setdefault(image.resolve(), image)
     if not found:
         raise InputError("images", "none given", "name image files or folders with images")
@@ -64,18 +74,19 @@ def list_images(paths: Iterable[Path | str]) -> list[Path]:
     return list(found.values())
 
 
-def _folder_images(folder: Path) -> list[Path]:
+def _folder_images(folder: Path, clips: bool) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(folder, "no permission to list this folder", "change its permissions") from error
-    images = [path for path in entries if _is_image_name(path) and path.is_file()]
+    suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES if clips else IMAGE_SUFFIXES
+    images = [path for path in entries if _is_input(path, suffixes) and path.is_file()]
     if not images:
-        fault = "no PNG, JPEG, TIFF or BMP image in this folder"
+        fault = f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
         raise InputError(folder, fault, "give a folder with images")
     return images
 
 
-def _is_image_name(path: Path) -> bool:
+def _is_input(path: Path, suffixes: frozenset[str]) -> bool:
     hidden = path.name.startswith(".")
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and not _OUTPUTS.search(path.stem)
+    return not hidden and path.suffix.lower() in suffixes and not _OUTPUTS.search(path.stem)

@@ -73,7 +73,7 @@ class Segmenter:
         self, image: NDArray[np.uint8], small: NDArray[np.float32], spacing: float | None
     ) -> SegmentationResult:
         size = image.shape[1], image.shape[0]
-        probability = np.array(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR))
+        probability = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR))
         mask = probability >= self.card.threshold
         mask, lesions = find_lesions(mask, probability, self.card.min_lesion_fraction * mask.size)
         return SegmentationResult(image, probability, mask, lesions, spacing, self.card.name)

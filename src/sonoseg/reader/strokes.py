@@ -19,15 +19,16 @@ def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: fl
     """Draws the border of `mask`, which covers the same scene as `picture`, as a smooth anti-aliased line."""
     soft = Image.fromarray(mask.astype(np.uint8) * 255)
     soft = soft.resize(picture.shape[1::-1], Image.Resampling.BILINEAR)
-    soft = soft.filter(ImageFilter.GaussianBlur(max(1.0, 0.7 * soft.width / mask.shape[1])))
     box = soft.getbbox()
     if box is None:
         return
-    margin = round(2 * stroke) + 2
-    top, left = max(0, box[1] - margin), max(0, box[0] - margin)
-    window = np.s_[top : box[3] + margin, left : box[2] + margin]
+    sigma = max(1.0, 0.7 * soft.width / mask.shape[1])
+    margin = math.ceil(2 * stroke + 4 * sigma) + 4  # beyond it the blur and the line leave everything as it is
+    left, top = max(0, box[0] - margin), max(0, box[1] - margin)
+    right, bottom = min(soft.width, box[2] + margin), min(soft.height, box[3] + margin)
+    soft = soft.crop((left, top, right, bottom)).filter(ImageFilter.GaussianBlur(sigma))
     # The border is where the softened mask crosses one half; its distance to a pixel is value over slope.
-    value = np.asarray(soft, np.float32)[window] / 255
+    value = np.asarray(soft, np.float32) / 255
     across, down = np.gradient(value)
     distance = np.abs(value - 0.5) / np.maximum(np.hypot(across, down), 1e-3)
     y, x = np.nonzero(distance < stroke + 2)

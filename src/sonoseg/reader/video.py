@@ -1,0 +1,178 @@
+"""Cine loops through PyAV (the extra `video`): a video read frame by frame, and one written."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.errors import InputError
+from sonoseg.files import write_error
+from sonoseg.reader.images import check_size
+from sonoseg.reader.paths import readable_file
+
+if TYPE_CHECKING:
+    import av
+
+MAX_FRAME_PIXELS = 4096 * 4096
+CODECS = ("libx264", "mpeg4")
+"""Of the video that is written; the first that this PyAV can encode. x264 makes H.264, which everything plays."""
+_EXPORT = "export it again as MP4 or AVI"
+
+
+class Frame(NamedTuple):
+    """One frame of a clip: pixels (H, W) uint8, and when it is shown, in units of `Clip.time_base` from the first."""
+
+    image: NDArray[np.uint8]
+    ticks: int
+
+
+def check_av(path: Path) -> None:
+    """Raises InputError, with the command that installs it, if PyAV is missing, which reads `path`."""
+    if importlib.util.find_spec("av") is None:
+        raise InputError(path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'")
+
+
+class Clip:
+    """A video file, open until `close`.
+
+    Attributes:
+        path: the file.
+        rate: frames a second, as the file says; a mean if they come at uneven times.
+        time_base: seconds a tick.
+
+    Raises:
+        InputError: not there, not a video, without pictures, or frames under 16 × 16 or over 16 megapixels (found
+            before one is decoded).
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        import av
+
+        self.path = readable_file(path)
+        try:
+            self._container = av.open(str(self.path), metadata_errors="ignore")
+        except Exception as error:  # damaged files make FFmpeg raise nearly anything
+            raise InputError(self.path, "not a video that can be read", _EXPORT) from error
+        with contextlib.ExitStack() as opened:
+            opened.callback(self.close)
+            if not self._container.streams.video:
+                raise InputError(self.path, "has no pictures in it, only sound or text", "give a video")
+            self._stream = self._container.streams.video[0]
+            if not self._stream.width:
+                raise InputError(self.path, "not a video that can be read", _EXPORT)
+            check_size(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
+            self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+            self.time_base = self._stream.time_base or 1 / self.rate
+            opened.pop_all()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames in the order they are shown, gray and upright; may be read once.
+
+        Times that are missing or do not rise are taken from the rate.
+
+        Raises:
+            InputError: the file is damaged or cut short, has no frame, or frames of more than one size.
+        """
+        step = max(1, round(1 / (self.rate * self.time_base)))
+        first, ticks, shape = 0, -step, None
+        for count, frame in enumerate(self._decoded()):
+            image = np.rot90(frame.to_ndarray(format="gray"), frame.rotation // 90)
+            if shape is None:
+                shape, first = image.shape, frame.pts or 0
+            elif image.shape != shape:
+                raise InputError(self.path, f"its frames change their size after {count}", "cut it there into two")
+            later = ticks + step if frame.pts is None else frame.pts - first
+            ticks = later if later > ticks else ticks + step
+            yield Frame(np.ascontiguousarray(image), ticks)
+        if shape is None:
+            raise InputError(self.path, "has no frame in it", _EXPORT)
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        packets, count = self._container.demux(self._stream), 0
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                frames = [] if packet.is_corrupt else packet.decode()
+            except Exception as error:  # as above
+                raise self._damaged(count) from error
+            if packet.is_corrupt:
+                raise self._damaged(count)
+            count += len(frames)
+            yield from frames
+
+    def _damaged(self, count: int) -> InputError:
+        return InputError(self.path, f"is damaged or cut short after {count} frames", "copy or export it again")
+
+
+class VideoWriter:
+    """Adds frames to a video file; see `video_writer`."""
+
+    def __init__(self, container: av.container.OutputContainer, rate: Fraction, time_base: Fraction) -> None:
+        self._container, self._rate, self._time_base = container, rate, time_base
+        self._stream: Any = None
+
+    def write(self, picture: NDArray[np.uint8], ticks: int) -> None:
+        """Adds a frame, (H, W, 3) uint8 RGB, all of one size, shown from `ticks` on, which must rise.
+
+        Odd sizes get a black line or column more, which H.264 asks for.
+        """
+        import av
+
+        height, width = picture.shape[:2]
+        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0))) if height % 2 or width % 2 else picture
+        if self._stream is None:
+            self._stream = self._add_stream(picture)
+        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+        frame.pts, frame.time_base = ticks, self._time_base
+        self._container.mux(self._stream.encode(frame))
+
+    def _add_stream(self, picture: NDArray[np.uint8]) -> Any:
+        import av
+
+        codec = next(name for name in CODECS if name in av.codecs_available)
+        stream: Any = self._container.add_stream(codec, rate=self._rate, options={"preset": "superfast", "crf": "20"})
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = self._time_base
+        return stream
+
+    def finish(self) -> None:
+        """Writes what the encoder still holds."""
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+
+
+@contextlib.contextmanager
+def video_writer(path: Path, rate: Fraction, time_base: Fraction) -> Iterator[VideoWriter]:
+    """Writes the video `path`, the suffix of which decides on the container.
+
+    Args:
+        path: the file; not atomic, see `sonoseg.files.atomic_path`.
+        rate: frames a second.
+        time_base: seconds a tick.
+
+    Raises:
+        InputError: the disk is full, or the frames cannot be encoded.
+    """
+    import av
+
+    try:
+        with av.open(str(path), "w") as container:
+            writer = VideoWriter(container, rate, time_base)
+            yield writer
+            writer.finish()
+    except av.FFmpegError as error:
+        raise write_error(path, OSError(error.errno, error.strerror)) from error

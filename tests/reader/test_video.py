@@ -1,0 +1,215 @@
+"""Videos are read as PyAV reads them, written as they were meant, and whatever is no video gives one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sonoseg.errors import InputError
+from sonoseg.reader import video
+from sonoseg.reader.video import Clip, check_av, video_writer
+
+MakeClip = Callable[..., Path]
+Loop = list[NDArray[np.uint8]]
+
+
+def _read(path: Path) -> tuple[Clip, list[video.Frame]]:
+    with closing(Clip(path)) as clip:
+        return clip, list(clip.frames())
+
+
+def _blocks(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Means over 10 × 10 pixels, in which the noise that a codec leaves out is small."""
+    return image.reshape(30, 10, 42, 10).mean((1, 3))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv", "a.mov", "A.MP4"])
+def test_frames_rate_and_times_are_those_of_the_file(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, name: str
+) -> None:
+    clip, frames = _read(make_clip(tmp_path / name, loop, rate=20))
+    assert clip.rate == 20
+    assert [frame.ticks * clip.time_base for frame in frames] == [Fraction(number, 20) for number in range(12)]
+    for frame, expected in zip(frames, loop, strict=True):
+        assert (frame.image.dtype, frame.image.shape) == (np.uint8, expected.shape)
+        assert np.abs(_blocks(frame.image) - _blocks(expected)).max() < 8
+
+
+def test_lossless_frames_come_back_to_the_bit(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+    _, frames = _read(make_clip(tmp_path / "a.mkv", loop, codec="ffv1"))
+    for frame, expected in zip(frames, loop, strict=True):
+        np.testing.assert_array_equal(frame.image, expected)
+
+
+def test_frames_at_uneven_times_keep_them(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+    ticks = [0, 40, 50, 130, 140, 150, 400, 410, 900, 910, 920, 930]
+    clip, frames = _read(make_clip(tmp_path / "a.mkv", loop, ticks=ticks))
+    assert [float(frame.ticks * clip.time_base) * 1000 for frame in frames] == pytest.approx(ticks)
+
+
+def test_times_that_do_not_rise_are_taken_from_the_rate(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = Clip._decoded
+
+    def without_times(self: Clip) -> Any:
+        for number, frame in enumerate(decoded(self)):
+            frame.pts = (None, 0, 0)[number % 3]
+            yield frame
+
+    monkeypatch.setattr(Clip, "_decoded", without_times)
+    clip, frames = _read(make_clip(tmp_path / "a.mp4", loop))
+    assert [frame.ticks * clip.time_base for frame in frames] == [Fraction(number, 25) for number in range(12)]
+
+
+def test_a_clip_that_was_filmed_sideways_is_turned_upright(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+    path = make_clip(tmp_path / "a.mp4", loop)
+    plain = _read(path)[1][0].image
+    content = path.read_bytes()
+    one, zero, minus, end = (value.to_bytes(4, "big", signed=True) for value in (1 << 16, 0, -(1 << 16), 1 << 30))
+    as_is = one + zero * 3 + one + zero * 3 + end
+    quarter = zero + one + zero + minus + zero * 4 + end
+    header, track, *_ = (place for place in range(len(content)) if content.startswith(as_is, place))
+    assert header < track
+    path.write_bytes(content[:track] + quarter + content[track + 36 :])
+    turned = _read(path)[1][0].image
+    np.testing.assert_array_equal(turned, np.rot90(plain, -1))
+
+
+def _audio_only(path: Path, _: MakeClip, __: Loop) -> None:
+    with av.open(str(path), "w", format="mp4") as file:
+        stream = file.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.rate = 8000
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def _no_frames(path: Path, make_clip: MakeClip, loop: Loop) -> None:
+    content = make_clip(path, loop[:1]).read_bytes()
+    start = content.index(b"mdat") + 4
+    path.write_bytes(
+        content[:start] + bytes(content.index(b"moov") - 4 - start) + content[content.index(b"moov") - 4 :]
+    )
+
+
+def _cut(share: float, **options: Any) -> Callable[[Path, MakeClip, Loop], None]:
+    def make(path: Path, make_clip: MakeClip, loop: Loop) -> None:
+        whole = make_clip(path.with_suffix(options.get("suffix", ".mp4")), loop, **options).read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+
+    return make
+
+
+BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
+    "text": (lambda path, *_: path.write_text("no video\n" * 99), "not a video that can be read"),
+    "empty": (lambda path, *_: path.write_bytes(b""), "is an empty file"),
+    "noise": (lambda path, *_: path.write_bytes(np.random.default_rng(0).bytes(9999)), "not a video that can be read"),
+    "missing": (lambda path, *_: None, "no such file"),
+    "folder": (lambda path, *_: path.mkdir(), "is a folder"),
+    "sound": (_audio_only, "has no pictures in it"),
+    "no frames": (_no_frames, "has no frame in it|damaged or cut short after 0 frames"),
+    "head cut off": (_cut(0.5), "not a video that can be read"),
+    "cut short": (_cut(0.7, container={"movflags": "faststart"}), "is damaged or cut short after"),
+    "cut short AVI": (_cut(0.7, suffix=".avi"), "is damaged or cut short after [1-9]"),
+    "tiny": (lambda path, make, _: make(path, [np.zeros((8, 40), np.uint8)] * 3), "40 × 8 pixels, too small"),
+    "huge": (
+        lambda path, make, _: make(path, [np.zeros((4200, 4200), np.uint8)], codec="mpeg4"),
+        r"over 16 megapixels \(4200 × 4200",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_video_is_told_in_one_line(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make, fault = BAD[kind]
+    path = tmp_path / "clip.mp4"
+    make(path, make_clip, loop)
+    capfd.readouterr()
+    with pytest.raises(InputError, match=fault) as error:
+        _read(path)
+    assert error.value.subject == str(path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_any_altered_byte_leaves_a_video_or_one_error(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+    small = [frame[100:164, 100:164] for frame in loop]
+    random, path = np.random.default_rng(0), tmp_path / "a.mp4"
+    for name in ("b.mp4", "b.avi", "b.mkv"):
+        whole = make_clip(tmp_path / name, small).read_bytes()
+        for _ in range(60):
+            content = bytearray(whole)
+            for place in random.integers(0, len(content), 4):
+                content[place] = random.integers(0, 256)
+            path.write_bytes(content)
+            try:
+                frames = _read(path)[1]
+            except InputError as error:
+                assert error.subject == str(path)
+            else:
+                assert frames
+
+
+def test_frames_that_change_their_size_are_refused(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = Clip._decoded
+
+    def two_sizes(self: Clip) -> Any:
+        yield from decoded(self)
+        yield av.VideoFrame(64, 64, "gray")
+
+    monkeypatch.setattr(Clip, "_decoded", two_sizes)
+    with pytest.raises(InputError, match="change their size after 12"):
+        _read(make_clip(tmp_path / "a.mp4", loop))
+
+
+def test_without_pyav_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_av(Path("clip.mp4"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"clip\.mp4: a video needs PyAV to be read; pip install 'sonoseg\[video\]'"):
+        check_av(Path("clip.mp4"))
+
+
+@pytest.mark.parametrize("codecs", [video.CODECS, video.CODECS[1:]])
+@pytest.mark.parametrize("shape", [(48, 64), (49, 67)])
+def test_what_is_written_is_read_back_by_pyav(
+    tmp_path: Path, shape: tuple[int, int], codecs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "CODECS", codecs)
+    pictures = [np.full((*shape, 3), 20 * number, np.uint8) for number in range(10)]
+    ticks = [0, 1, 2, 3, 10, 11, 12, 13, 14, 20]
+    with video_writer(tmp_path / "a.mp4", Fraction(25), Fraction(1, 25)) as writer:
+        for picture, tick in zip(pictures, ticks, strict=True):
+            writer.write(picture, tick)
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        frames = list(file.decode(video=0))
+    assert (frames[0].height, frames[0].width) == (48 + 2 * (shape[0] % 2), 64 + 4 * (shape[1] % 2))
+    assert [frame.time for frame in frames] == pytest.approx([tick / 25 for tick in ticks])
+    for frame, picture in zip(frames, pictures, strict=True):
+        read = frame.to_ndarray(format="rgb24")[: shape[0], : shape[1]]
+        assert np.abs(read.astype(int) - picture).mean() < 6
+
+
+def test_a_disk_that_takes_no_more_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise av.error.OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(InputError, match=r"a\.mp4: the disk is full"),
+        video_writer(tmp_path / "a.mp4", Fraction(25), Fraction(1, 25)) as writer,
+    ):
+        monkeypatch.setattr(writer, "finish", full)
+        writer.write(np.zeros((32, 32, 3), np.uint8), 0)
