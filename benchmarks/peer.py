@@ -32,8 +32,9 @@ from sonoseg.training.module import SegmentationModule
 from sonoseg.training.run import BEST, LAST, RunConfig
 
 RECIPE = Recipe(
-    loss="bce+dice", learning_rate=1e-3, schedule="one-cycle", epochs=45, patience=0, augment="light", ema=0.99
+    loss="bce+dice", learning_rate=1e-3, schedule="one-cycle", epochs=45, patience=0, augment="light", ema=0
 )
+"""No running average of the weights: the encoder's slow batch statistics (momentum 0.01) do not bear one."""
 
 
 class Peer(FusionUNet):

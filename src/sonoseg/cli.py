@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -191,6 +192,38 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Average:
+    """Average the weights of runs of one network that began alike: often better than each, and as fast as one."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders."""
+    out: Path = Path("runs/average")
+    """The run folder to write."""
+
+    def run(self) -> int:
+        _call("sonoseg.training.average:average_command", self)
+        return 0
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Learn how sure a trained network may be, and which images are unlike its own; evaluate and export take it up."""
+
+    folder: Positional[Path]
+    """A run folder."""
+    data: Path
+    """The data set that it was trained on: the temperature is fitted to its validation images."""
+    split: str = "paper"
+    """The split that it was trained on."""
+    also: tuple[str, ...] = ()
+    """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
+
+    def run(self) -> int:
+        _call("sonoseg.evaluation.calibrate:calibrate_command", self)
+        return 0
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Score a model against known masks: under three conventions, with intervals, ROC curve and a row an image."""
 
@@ -267,7 +300,7 @@ class Export:
         return 0
 
 
-Command = Demo | Segment | Explain | Evaluate | Compare | Train | Export | Models | Data
+Command = Demo | Segment | Explain | Evaluate | Compare | Train | Average | Calibrate | Export | Models | Data
 
 
 def _call(target: str, *arguments: Any, **options: Any) -> Any:
@@ -300,6 +333,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr)
     except MemoryError:
         print("sonoseg: not enough memory; try fewer or smaller images at once", file=sys.stderr)
+    except BrokenPipeError:  # such as `sonoseg models | head`; the shell's own answer to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
     except KeyboardInterrupt:
         print("sonoseg: stopped; the same command goes on or begins again", file=sys.stderr)
         return 130

@@ -27,7 +27,8 @@ from sonoseg.evaluation.metrics import CONVENTIONS, METRICS
 from sonoseg.evaluation.predictors import load_predictor
 from sonoseg.reader.images import resize_mask
 
-FILES = ["cases.csv", "metrics.json", "roc.csv", "roc.png"]
+CURVES = [f"{name}.{kind}" for name in ("reliability", "roc", "tradeoff") for kind in ("csv", "png")]
+FILES = sorted(["cases.csv", "metrics.json", *CURVES])
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -98,7 +99,8 @@ def test_metrics_json_has_the_promised_keys_and_plain_numbers(phantoms: list[Cas
     returned = evaluate(load_predictor("all-foreground"), phantoms, tmp_path, progress=False)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics == returned
-    assert list(metrics) == ["images", "conventions", "normals", "auc"]
+    assert list(metrics) == ["about", "model", "images", "conventions", "normals", "auc", "calibration_error"]
+    assert metrics["model"] == {"name": "all-foreground", "threshold": 0.5, "min_lesion_fraction": 0.0}
     assert list(metrics["conventions"]) == list(CONVENTIONS)
     for scores in metrics["conventions"].values():
         assert list(scores) == [key for name in METRICS for key in (name, f"{name}_interval")]

@@ -35,7 +35,7 @@ def test_a_bundle_gives_its_card_and_runs_any_number_of_images(bundle: Path, car
     assert (SEAL_MARK + opened.sha256).encode() in bundle.read_bytes()
     for count in (1, 3):
         batch = np.random.default_rng(0).random((count, 1, 96, 112), dtype=np.float32)
-        probability = opened.probability(batch)
+        probability, _ = opened.run(batch)
         assert probability.shape == batch.shape
         assert probability.dtype == np.float32
         inner = batch[:, 0, 40:49, 40:49].mean((1, 2))
@@ -45,7 +45,7 @@ def test_a_bundle_gives_its_card_and_runs_any_number_of_images(bundle: Path, car
 
 def test_the_number_of_threads_does_not_change_the_result(bundle: Path) -> None:
     batch = np.random.default_rng(0).random((2, 1, 96, 112), dtype=np.float32)
-    one, two = (Bundle.read(bundle, threads).probability(batch) for threads in (1, 2))
+    one, two = (Bundle.read(bundle, threads).run(batch)[0] for threads in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
@@ -234,12 +234,12 @@ def test_a_network_that_gives_no_probabilities_is_refused(
     opened = Bundle.read(_write(tmp_path, seal(model.SerializeToString())))
     batch = np.random.default_rng(0).random((1, 1, 96, 112), dtype=np.float32)
     with pytest.raises(InputError, match="does not give probabilities"):
-        opened.probability(batch)
+        opened.run(batch)
 
 
 def test_a_run_that_fails_is_told_in_one_line(bundle: Path) -> None:
     with pytest.raises(InputError, match="its network cannot be run"):
-        Bundle.read(bundle).probability(np.zeros((1, 1, 50, 50), np.float32))
+        Bundle.read(bundle).run(np.zeros((1, 1, 50, 50), np.float32))
 
 
 def test_models_are_found_by_shipped_name_or_path(

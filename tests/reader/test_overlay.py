@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from sonoseg.reader.overlay import (
     MIN_WIDTH,
     PREDICTION,
     TRUTH,
+    WARNING,
     draw_frame,
     draw_overlay,
     write_picture,
@@ -92,6 +94,17 @@ def test_a_frame_keeps_its_size_and_has_outline_and_notice(shape: tuple[int, int
         assert _has(picture, PREDICTION)
         assert _has(picture, CALIPER)
         assert _has(foot[shape[0] // 2 :], (235, 235, 235)) == (shape[1] >= 600)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (60, 80), (480, 640)])
+def test_a_result_in_doubt_says_so_in_its_pictures(shape: tuple[int, int]) -> None:
+    sure = _square(shape)
+    doubtful = dataclasses.replace(sure, unfamiliarity=1.3)
+    assert not _has(draw_overlay(sure), WARNING)
+    assert _has(draw_overlay(doubtful), WARNING)
+    assert draw_frame(doubtful).shape == draw_frame(sure).shape
+    if min(shape) > 400:
+        assert _has(draw_frame(doubtful), WARNING) and not _has(draw_frame(sure), WARNING)
 
 
 def test_the_unit_changes_the_label() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +16,33 @@ from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.errors import InputError
+from sonoseg.evaluation.calibration import Reliability, reliability
 from sonoseg.evaluation.counts import Counts, count, stack
 from sonoseg.evaluation.metrics import CONVENTIONS, METRICS, image_scores, normals_summary, summary
 from sonoseg.evaluation.predictors import Predictor, load_predictor, predicted_mask, resize_probability
 from sonoseg.evaluation.roc import PixelROC, thin
+from sonoseg.evaluation.tradeoff import Point, TradeOff
 from sonoseg.files import atomic_path, output_folder, write_json, write_text
 from sonoseg.reader.images import resize_mask
-from sonoseg.reader.measure import connected_runs
-from sonoseg.report.figures import roc_figure
+from sonoseg.reader.measure import largest_part
+from sonoseg.report.figures import reliability_figure, roc_figure, trade_off_figure
 from sonoseg.report.tables import Cell, text_table
 
 if TYPE_CHECKING:
     from sonoseg.cli import Evaluate
 
-BATCH = 16
+BATCH, GRID = 16, (224, 224)
 
 
 def evaluate_command(options: Evaluate) -> None:
     """`sonoseg evaluate`: checks the input, evaluates, prints the scores and where the files are."""
     predictor = load_predictor(options.model)
     cases = split_cases(load_cases(options.data), options.split)[options.subset]
-    metrics = evaluate(predictor, cases, options.out)
+    about = {"data": options.data.name, "split": options.split, "subset": options.subset}
+    metrics = evaluate(predictor, cases, options.out, about=about)
     print(f"{predictor.name} on {options.split}/{options.subset}, {metrics['images']} images\n")
     print(describe(metrics))
-    print(f"\n{options.out}: metrics.json, cases.csv, roc.csv, roc.png")
+    print(f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png")
 
 
 def describe(metrics: dict[str, Any]) -> str:
@@ -60,6 +64,7 @@ def describe(metrics: dict[str, Any]) -> str:
     ]
     if metrics["auc"] is not None:
         below.append(f"AUC over pixels: {metrics['auc']:.4f}")
+    below.append(f"expected calibration error over pixels: {metrics['calibration_error']:.4f}")
     table = text_table(["convention", *METRICS, "Dice, 95 % interval"], rows)
     return "\n".join([table, "", *below])
 
@@ -68,8 +73,9 @@ def evaluate(
     predictor: Predictor,
     cases: Sequence[Case],
     out: Path | str,
-    size: tuple[int, int] = (224, 224),
+    size: tuple[int, int] = GRID,
     progress: bool = True,
+    about: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Compares predictions with the truth on a grid of `size`, as the paper did, and writes what comes of it.
 
@@ -79,8 +85,11 @@ def evaluate(
     - `cases.csv`, an image a row: file, label, group, tp, fp, fn, tn, the metrics under the convention `paper`
       (0/0 = 0), and largest_false_part (pixels of the largest connected false-positive part);
     - `roc.csv` and `roc.png`, the pixel-wise ROC curve;
-    - `metrics.json`, which is also returned: `images`, `conventions` (see `metrics.summary`), `normals` (see
-      `metrics.normals_summary`), `auc` (None unless there are both lesion and background pixels).
+    - `reliability.csv` and `.png`, how often the lesion's probability is right (see `calibration.Reliability`);
+    - `tradeoff.csv` and `.png`, what other thresholds would find and miss (see `tradeoff.Point`);
+    - `metrics.json`, which is also returned: `about`; `model` (its name and rule); `images`; `conventions` (see
+      `metrics.summary`); `normals` (see `metrics.normals_summary`); `auc` (None unless there are both lesion and
+      background pixels); `calibration_error` (0..1, over pixels).
 
     Args:
         predictor: see `load_predictor`.
@@ -88,6 +97,7 @@ def evaluate(
         out: the folder to write to.
         size: (h, w) of the grid.
         progress: show progress bars on stderr.
+        about: what was evaluated, for metrics.json, such as the names of data and split.
 
     Raises:
         InputError: no cases, an image or mask that cannot be read (both before the first prediction), no place to
@@ -97,16 +107,22 @@ def evaluate(
         raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
     folder = output_folder(out)
     truths = _read_truths(cases, size, progress)
-    counts, largest_false_part, roc = _compare(predictor, cases, truths, progress)
+    counts, largest_false_part, roc, trade_off = _compare(predictor, cases, truths, progress)
     groups = [case.group for case in cases]
+    reliable = reliability(roc)
     metrics = {
+        "about": dict(about or {}),
+        "model": {key: getattr(predictor, key) for key in ("name", "threshold", "min_lesion_fraction")},
         "images": len(cases),
         "conventions": summary(counts, groups),
         "normals": normals_summary(counts, largest_false_part / truths[0].size, groups),
         "auc": roc.auc(),
+        "calibration_error": reliable.error,
     }
     write_text(folder / "cases.csv", _cases_csv(cases, counts, largest_false_part))
     _write_roc(folder, predictor.name, roc)
+    _write_reliability(folder, reliable)
+    _write_trade_off(folder, predictor, trade_off)
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -121,13 +137,13 @@ def _read_truths(cases: Sequence[Case], size: tuple[int, int], progress: bool) -
 
 def _compare(
     predictor: Predictor, cases: Sequence[Case], truths: Sequence[NDArray[np.bool_]], progress: bool
-) -> tuple[Counts, NDArray[np.int64], PixelROC]:
-    """Counts and largest false-positive parts (N,) in pixels, and the ROC's histograms."""
+) -> tuple[Counts, NDArray[np.int64], PixelROC, TradeOff]:
+    """Counts and largest false-positive parts (N,) in pixels, the ROC's histograms, and the trade-off."""
     from tqdm import tqdm
 
     rows: list[Counts] = []
     largest_false_part: list[int] = []
-    roc = PixelROC()
+    roc, trade_off = PixelROC(), TradeOff(predictor.min_lesion_fraction)
     with tqdm(total=len(cases), desc=predictor.name, disable=not progress, unit="image") as bar:
         for start in range(0, len(cases), BATCH):
             batch = cases[start : start + BATCH]
@@ -136,10 +152,11 @@ def _compare(
                 probability = _on_grid(predictor.name, case.name, own, truth.shape)
                 prediction = predicted_mask(predictor, probability)
                 roc.add(probability, truth)
+                trade_off.add(probability, truth)
                 rows.append(count(prediction, truth))
-                largest_false_part.append(_largest_part(prediction & ~truth))
+                largest_false_part.append(largest_part(prediction & ~truth))
             bar.update(len(batch))
-    return stack(rows), np.array(largest_false_part, dtype=np.int64), roc
+    return stack(rows), np.array(largest_false_part, dtype=np.int64), roc, trade_off
 
 
 def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
@@ -148,12 +165,6 @@ def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tupl
         fault = f"does not give one probability a pixel (NaN, outside 0..1, or of shape {probability.shape})"
         raise InputError(model, f"{fault} for {case}", "train it again or use another model")
     return resize_probability(probability, (size[0], size[1]))
-
-
-def _largest_part(mask: NDArray[np.bool_]) -> int:
-    """Pixels of the largest 8-connected part."""
-    runs = connected_runs(mask)
-    return int(np.bincount(runs.label, runs.stop - runs.start).max(initial=0))
 
 
 def _cases_csv(cases: Sequence[Case], counts: Counts, largest_false_part: NDArray[np.int64]) -> str:
@@ -180,6 +191,27 @@ def _write_roc(folder: Path, name: str, roc: PixelROC) -> None:
     write_text(folder / "roc.csv", _csv(["threshold", "false_positive_rate", "true_positive_rate"], rows))
     with atomic_path(folder / "roc.png") as temporary:
         roc_figure(drawn, temporary)
+
+
+def _write_reliability(folder: Path, reliable: Reliability) -> None:
+    columns = (reliable.probability, reliable.frequency, reliable.share)
+    rows = [[f"{value:.9g}" for value in row] for row in zip(*columns, strict=True)]
+    write_text(folder / "reliability.csv", _csv(["mean_probability", "lesion_frequency", "share_of_pixels"], rows))
+    with atomic_path(folder / "reliability.png") as temporary:
+        reliability_figure(*columns, reliable.error, temporary)
+
+
+def _write_trade_off(folder: Path, predictor: Predictor, trade_off: TradeOff) -> None:
+    points = trade_off.points()
+    rows = [["" if value is None else f"{value:.6g}" for value in astuple(point)] for point in points]
+    write_text(folder / "tradeoff.csv", _csv([field.name for field in fields(Point)], rows))
+    curve = [
+        (point.threshold, point.false_lesions, point.lesion_dice)
+        for point in points
+        if point.false_lesions is not None and point.lesion_dice is not None
+    ]
+    with atomic_path(folder / "tradeoff.png") as temporary:
+        trade_off_figure({predictor.name: curve}, temporary)
 
 
 def _csv(header: list[str], rows: list[list[Any]]) -> str:

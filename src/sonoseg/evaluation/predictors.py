@@ -102,7 +102,10 @@ def resize_probability(probability: NDArray[np.float32], size: tuple[int, int]) 
 
 def predicted_mask(predictor: Predictor, probability: NDArray[np.float32]) -> NDArray[np.bool_]:
     """The mask (H, W) that the predictor's rule makes of a map (H, W)."""
-    mask: NDArray[np.bool_] = probability >= predictor.threshold
-    if predictor.min_lesion_fraction == 0:
-        return mask
-    return find_lesions(mask, probability, predictor.min_lesion_fraction * mask.size)[0]
+    return mask_by_rule(probability, predictor.threshold, predictor.min_lesion_fraction)
+
+
+def mask_by_rule(probability: NDArray[np.float32], threshold: float, min_lesion_fraction: float) -> NDArray[np.bool_]:
+    """Pixels (H, W) of at least `threshold`, without connected parts under `min_lesion_fraction` of the image."""
+    mask: NDArray[np.bool_] = probability >= threshold
+    return mask if min_lesion_fraction == 0 else find_lesions(mask, probability, min_lesion_fraction * mask.size)[0]

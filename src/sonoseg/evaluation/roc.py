@@ -79,6 +79,11 @@ class PixelROC:
         return float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2))
 
 
+def bin_logits() -> NDArray[np.float64]:
+    """(BINS,): the logit in the middle of each bin, ascending."""
+    return ((np.arange(BINS) + 0.5) / BINS * 2 - 1) * _LOGIT_LIMIT
+
+
 def thin(curve: Curve, step: float = 0.001) -> Curve:
     """The curve with at most one point a `step` of either axis, the ends kept: for files and pictures."""
     cells = np.stack([curve.false_positive_rate, curve.true_positive_rate]) // step

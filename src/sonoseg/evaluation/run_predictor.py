@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonoseg.reader.images import resize_image
-from sonoseg.training.run import load_run
+from sonoseg.training.run import load_calibration, load_run
 
 
 class RunPredictor:
     """The best weights of a run, in float32, on the GPU if there is one. The mask's rule is probability ≥ 0.5.
+
+    Args:
+        folder: the run.
+        calibrated: divide the logits by the temperature that `sonoseg calibrate` found, if it has been run.
 
     Raises:
         InputError: the folder is not a run, or its weights do not fit.
@@ -23,8 +27,10 @@ class RunPredictor:
     threshold = 0.5
     min_lesion_fraction = 0.0
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, calibrated: bool = True) -> None:
         model, config = load_run(folder)
+        calibration = load_calibration(folder) if calibrated else None
+        self.temperature = calibration.temperature if calibration else 1.0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device)
         self.name = config.model
@@ -38,5 +44,5 @@ class RunPredictor:
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Images (H, W) of any sizes → as many maps (size, size) in 0..1."""
         with torch.inference_mode():
-            probability = self.model(self.tensor(images)).sigmoid()[:, 0]
-        return list(probability.cpu().numpy())
+            logits = self.model(self.tensor(images)) / self.temperature
+        return list(logits.sigmoid()[:, 0].cpu().numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,18 +66,26 @@ class FusionUNet(nn.Module):
         With a presence head the logits are the lesser of the pixel's and the image's: no pixel is more
         probable than that there is a lesion.
         """
-        pixels, presence = self.parts(image)
-        return pixels if presence is None else torch.minimum(pixels, presence[:, :, None, None])
+        return self.gate(*self.parts(image))
 
     def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """The logits of each pixel (N, 1, H, W), and of a lesion being there at all (N, 1) or None."""
         features, skips = self.encoders(image)
+        return self.decode(features, skips, image.shape[2:])
+
+    @staticmethod
+    def gate(pixels: Tensor, presence: Tensor | None) -> Tensor:
+        """The lesser of the two logits, (N, 1, H, W)."""
+        return pixels if presence is None else torch.minimum(pixels, presence[:, :, None, None])
+
+    def decode(self, features: Tensor, skips: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """`parts` from what the encoders give, for an image of `size` (H, W)."""
         features = self.bottleneck(features)
         presence = None if self.presence is None else self.presence(self.summary(features))
         x = self.dropout(features)
         for stage, skip in zip(self.stages, reversed(skips), strict=True):
             x = stage(x, skip if self.skips else None)
-        logits = F.interpolate(self.head(x), size=image.shape[2:], mode="bilinear", align_corners=False)
+        logits = F.interpolate(self.head(x), size=tuple(size), mode="bilinear", align_corners=False)
         return logits, presence
 
     def summary(self, features: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from sonoseg.errors import InputError
 from sonoseg.reader.paths import readable_file
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
+OUTPUTS = ("probability", "unfamiliarity")
 CARD_KEY, SEAL_KEY, SEAL_MARK = "sonoseg.card", "sonoseg.sha256", "sonoseg-sha256:"
 _SEAL = re.compile(re.escape(SEAL_MARK.encode()) + rb"[0-9a-f]{64}")
 _MAX_BYTES = 2**31  # no ONNX file is larger
@@ -210,21 +211,27 @@ class Bundle:
             raise InputError(path, f"is not a bundle that can be used: {error}", _FETCH) from error
         return cls(path, card, sha256, session)
 
-    def probability(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Runs the network: (N, 1, H, W) float32 in 0..1 → lesion probability, the same shape and range.
+    def run(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Runs the network on (N, 1, H, W) float32 in 0..1.
+
+        Returns:
+            the lesion's probability, the same shape and range; and (N,) from 0, how unlike the training images each
+            image is, over 1 too unlike to be trusted. None if the network does not tell.
 
         Raises:
             InputError: the network failed, or gave something else than probabilities.
         """
+        outputs = {node.name for node in self.session.get_outputs()}
         try:
-            output: NDArray[np.float32] = self.session.run(["probability"], {"image": batch})[0]
+            answers = self.session.run([name for name in OUTPUTS if name in outputs], {"image": batch})
         except Exception as error:  # onnxruntime's errors share no other base
             reason = "out of memory" if "alloc" in str(error).lower() else "its network cannot be run"
             raise InputError(self.path, reason, "try fewer images at once or another bundle") from error
+        output: NDArray[np.float32] = answers[0]
         # Rounding may leave 0..1 by a little; NaN fails both comparisons.
         if output.shape != batch.shape or not (output.min() > -1e-3 and output.max() < 1 + 1e-3):
             raise InputError(self.path, "its network does not give probabilities", _FETCH)
-        return np.clip(output, 0, 1)
+        return np.clip(output, 0, 1), answers[1] if len(answers) == 2 else None
 
 
 def _open(path: Path, threads: int) -> tuple[str, Any, dict[str, str]]:

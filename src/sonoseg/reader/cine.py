@@ -17,8 +17,9 @@ from sonoseg.reader.segmenter import Segmenter
 from sonoseg.reader.video import Clip, Frame, video_writer
 
 _MEASURES = ("area", "longest_diameter", "perpendicular_diameter", "mean_probability")
-COLUMNS = ("frame", "seconds", "lesions", "unit", *_MEASURES, "centre_x", "centre_y")
-"""Of STEM_frames.csv. Frames are counted from 1; from `area` on, the largest lesion's, empty where there is none."""
+COLUMNS = ("frame", "seconds", "in_doubt", "lesions", "unit", *_MEASURES, "centre_x", "centre_y")
+"""Of STEM_frames.csv. Frames are counted from 1; `in_doubt` is 1 where `SegmentationResult.doubts` has any; from `area`
+on, the largest lesion's, empty where there is none."""
 
 
 def output_names(clip: Path) -> tuple[str, str]:
@@ -80,7 +81,7 @@ class _Tally:
     """What is told of the clip as a whole."""
 
     def __init__(self, seconds_a_tick: float) -> None:
-        self.frames = self.with_lesion = 0
+        self.frames = self.with_lesion = self.in_doubt = 0
         self._seconds_a_tick = seconds_a_tick
         self._largest, self._largest_area = None, 0
         self._common: dict[str, Any] = {}
@@ -91,7 +92,8 @@ class _Tally:
         told = result.to_dict()
         place = {"frame": self.frames, "seconds": round(frame.ticks * self._seconds_a_tick, 4)}
         self._common = {name: told[name] for name in ("width", "height", "unit", "spacing")}
-        row = {**place, "lesions": len(result.lesions), "unit": told["unit"]}
+        self.in_doubt += bool(result.doubts)
+        row = {**place, "in_doubt": int(bool(result.doubts)), "lesions": len(result.lesions), "unit": told["unit"]}
         if not result.lesions:
             return row
         self.with_lesion += 1
@@ -103,7 +105,7 @@ class _Tally:
 
     def summary(self) -> dict[str, Any]:
         """Size, unit, numbers of frames, and the lesion where it is largest."""
-        counts = {"frames": self.frames, "frames_with_lesion": self.with_lesion}
+        counts = {"frames": self.frames, "frames_with_lesion": self.with_lesion, "frames_in_doubt": self.in_doubt}
         return {**self._common, **counts, "largest": self._largest}
 
     def rate(self, began: float) -> float:

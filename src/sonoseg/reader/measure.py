@@ -93,6 +93,12 @@ def connected_runs(mask: NDArray[np.bool_]) -> Runs:
     return Runs(row, starts - row * stride, stops - row * stride, label)
 
 
+def largest_part(mask: NDArray[np.bool_]) -> int:
+    """Pixels of the largest 8-connected part of a mask (H, W); 0 if it is empty."""
+    runs = connected_runs(mask)
+    return int(np.bincount(runs.label, runs.stop - runs.start).max(initial=0))
+
+
 def find_lesions(
     mask: NDArray[np.bool_], probability: NDArray[np.float32], min_area: float = 0
 ) -> tuple[NDArray[np.bool_], tuple[Lesion, ...]]:

@@ -20,7 +20,9 @@ Box = tuple[float, float, float, float]
 PREDICTION: Colour = (64, 208, 255)
 TRUTH: Colour = (255, 160, 40)
 CALIPER: Colour = (255, 226, 90)
+WARNING: Colour = (255, 96, 80)
 NOTICE = "Research use, not a medical device"
+DOUBT = "Do not trust this: not an image that the network knows"
 MIN_WIDTH, MAX_SIDE = 640, 2048
 _LABELLED = 4  # more lesions than this would hide the picture under their labels
 
@@ -48,21 +50,23 @@ def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
     """Draws a result as a frame of a video: (H, W, 3) uint8 RGB of the image's own size, the notice at its foot."""
     height, width = result.image.shape
     canvas = _drawn(result, None, 1.0, max(width, MIN_WIDTH) / 42)
-    notice = _notice(width)
+    notice = _line(NOTICE, (235, 235, 235), width)
     canvas.paste(notice, (0, height - notice.height), notice)
+    if result.doubts:
+        doubt = _line(DOUBT, WARNING, width)
+        canvas.paste(doubt, (0, 0), doubt)
     return np.array(canvas)
 
 
-@functools.lru_cache(maxsize=4)
-def _notice(width: int) -> Image.Image:
-    """The notice in outlined letters on nothing (RGBA), as wide as a frame."""
+@functools.lru_cache(maxsize=8)
+def _line(words: str, colour: Colour, width: int) -> Image.Image:
+    """A line of outlined letters on nothing (RGBA), as wide as a frame."""
     text_size = max(width, MIN_WIDTH) / 42
-    length = ImageDraw.Draw(Image.new("L", (1, 1))).textlength(NOTICE, font=ImageFont.load_default(text_size))
+    length = ImageDraw.Draw(Image.new("L", (1, 1))).textlength(words, font=ImageFont.load_default(text_size))
     text_size = max(1.0, min(1.0, 0.9 * width / length) * text_size)
-    font, white, black = ImageFont.load_default(text_size), (235, 235, 235), (0, 0, 0)
     strip = Image.new("RGBA", (width, math.ceil(1.6 * text_size)))
-    place = (0.02 * width, strip.height / 2)
-    ImageDraw.Draw(strip).text(place, NOTICE, white, font, "lm", stroke_width=1, stroke_fill=black)
+    place, font = (0.02 * width, strip.height / 2), ImageFont.load_default(text_size)
+    ImageDraw.Draw(strip).text(place, words, colour, font, "lm", stroke_width=1, stroke_fill=(0, 0, 0))
     return strip
 
 
@@ -149,7 +153,8 @@ def _with_caption(canvas: Image.Image, result: SegmentationResult, has_truth: bo
     entries = [(PREDICTION, f"prediction: {found}")] + ([(TRUTH, "ground truth")] if has_truth else [])
     line = round(1.6 * text_size)
     width = max(canvas.width, MIN_WIDTH)
-    framed = Image.new("RGB", (width, canvas.height + 2 * line + line // 2), (18, 20, 23))
+    foot = 2 * line + line // 2 + (line if result.doubts else 0)
+    framed = Image.new("RGB", (width, canvas.height + foot), (18, 20, 23))
     framed.paste(canvas, ((width - canvas.width) // 2, 0))
     draw, font = ImageDraw.Draw(framed), ImageFont.load_default(text_size)
     x, y = line / 2, canvas.height + line * 0.75
@@ -157,6 +162,9 @@ def _with_caption(canvas: Image.Image, result: SegmentationResult, has_truth: bo
         draw.rounded_rectangle((x, y - line / 10, x + line, y + line / 10), line / 10, fill=colour)
         draw.text((x + 1.4 * line, y), text, font=font, fill=(235, 235, 235), anchor="lm")
         x += 2.2 * line + draw.textlength(text, font=font)
+    if result.doubts:
+        y += line
+        draw.text((line / 2, y), DOUBT, font=font, fill=WARNING, anchor="lm")
     notice = f"{NOTICE}. Model: {result.model}"
     fit = (width - line) / draw.textlength(notice, font=font)
     if fit < 1:  # a long name in smaller letters, with room for their rounding to whole pixels

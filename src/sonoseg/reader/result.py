@@ -22,6 +22,8 @@ class SegmentationResult:
         lesions: the connected parts of the mask, largest first.
         spacing: mm per pixel, None when it is not known.
         model: name of the network.
+        unfamiliarity: how unlike the network's training images this one is, from 0; over 1 it is no image that the
+            network knows, such as a photo, a page of text or a CT. None if the network does not tell.
     """
 
     image: NDArray[np.uint8]
@@ -30,9 +32,17 @@ class SegmentationResult:
     lesions: tuple[Lesion, ...]
     spacing: float | None
     model: str
+    unfamiliarity: float | None = None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why this result should not be trusted, in words; empty if nothing speaks against it."""
+        if self.unfamiliarity is None or self.unfamiliarity <= 1:
+            return ()
+        return (f"unlike the images that the network was trained on ({self.unfamiliarity:.1f} times the limit)",)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: size, unit ("mm" when the spacing is known, else "px"), spacing and its source, lesions.
+        """For JSON: size, unit ("mm" when the spacing is known, else "px"), spacing and its source, doubts, lesions.
 
         In mm, areas are mm²; in px they are numbers of pixels (see `Lesion.to_dict`).
         """
@@ -43,6 +53,8 @@ class SegmentationResult:
             "height": height,
             "unit": "px" if self.spacing is None else "mm",
             "spacing": None if self.spacing is None else known,
+            "unfamiliarity": None if self.unfamiliarity is None else round(self.unfamiliarity, 4),
+            "doubts": list(self.doubts),
             "lesions": [lesion.to_dict(self.spacing) for lesion in self.lesions],
         }
 

@@ -139,6 +139,8 @@ def segment_command(options: Segment) -> int:
         print(f"sonoseg: {error}", file=sys.stderr)
     for entry in summary.images:
         print(f"{entry['file']}: {_describe(entry)}")
+        for doubt in entry["doubts"]:
+            print(f"{entry['file']}: do not trust this: {doubt}")
     for entry in summary.clips:
         print(f"{entry['file']}: {_describe_clip(entry)}")
     if summary.results is not None:
@@ -161,6 +163,8 @@ def _describe(entry: dict[str, Any]) -> str:
 
 def _describe_clip(entry: dict[str, Any]) -> str:
     rates = f"{entry['frames']} frames of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
+    if doubtful := entry["frames_in_doubt"]:
+        rates += f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
     if (largest := entry["largest"]) is None:
         return f"{rates}; no lesion found"
     found = _describe({"lesions": [largest], "unit": entry["unit"]})

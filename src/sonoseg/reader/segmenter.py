@@ -58,25 +58,34 @@ class Segmenter:
         """Segments several images of any sizes in one run of the network; see `segment`."""
         check_spacing(spacing)
         grays = [read_image(i) if isinstance(i, (str, Path)) else to_gray(i) for i in images]
-        probabilities = self.probability(grays)
-        return [self._result(*pair, spacing) for pair in zip(grays, probabilities, strict=True)]
+        if not grays:
+            return []
+        probabilities, unfamiliarity = self._run(grays)
+        told = [None] * len(grays) if unfamiliarity is None else map(float, unfamiliarity)
+        return [self._result(*answer, spacing) for answer in zip(grays, probabilities, told, strict=True)]
 
     def probability(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """The network's own output for (H, W) uint8 images: (N, h, w) float32 in 0..1 at its input's size."""
-        resized = [resize_image(image, self.card.size) for image in images]
-        if not resized:
-            return np.empty((0, *self.card.size), np.float32)
-        batch = np.divide(np.stack(resized)[:, None], 255, dtype=np.float32)
-        return self._bundle.probability(batch)[:, 0]
+        grays = list(images)
+        return self._run(grays)[0] if grays else np.empty((0, *self.card.size), np.float32)
+
+    def _run(self, images: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        resized = np.stack([resize_image(image, self.card.size) for image in images])
+        probability, unfamiliarity = self._bundle.run(np.divide(resized[:, None], 255, dtype=np.float32))
+        return probability[:, 0], unfamiliarity
 
     def _result(
-        self, image: NDArray[np.uint8], small: NDArray[np.float32], spacing: float | None
+        self,
+        image: NDArray[np.uint8],
+        small: NDArray[np.float32],
+        unfamiliarity: float | None,
+        spacing: float | None,
     ) -> SegmentationResult:
         size = image.shape[1], image.shape[0]
         probability = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR))
         mask = probability >= self.card.threshold
         mask, lesions = find_lesions(mask, probability, self.card.min_lesion_fraction * mask.size)
-        return SegmentationResult(image, probability, mask, lesions, spacing, self.card.name)
+        return SegmentationResult(image, probability, mask, lesions, spacing, self.card.name, unfamiliarity)
 
 
 def check_spacing(spacing: float | None) -> None:

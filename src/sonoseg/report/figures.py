@@ -62,6 +62,53 @@ def roc_figure(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float6
         axes.legend(loc="lower right")
 
 
+def reliability_figure(
+    probability: NDArray[np.float64],
+    frequency: NDArray[np.float64],
+    share: NDArray[np.float64],
+    error: float,
+    path: Path | str,
+) -> None:
+    """Draws how often pixels of a probability are lesion, and how many pixels have it.
+
+    Args:
+        probability, frequency, share: (K,) each in 0..1, see `evaluation.calibration.Reliability`.
+        error: the expected calibration error.
+        path: the PNG to write.
+    """
+    with _figure(4.6, 5.2, path) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        upper.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=1, linestyle=(0, (4, 3)), label="perfect")
+        upper.plot(probability, frequency, color=_LINES[0], marker="o", markersize=4, label=f"error {error:.4f}")
+        upper.set(xlim=(0, 1), ylim=(0, 1), title="Reliability over pixels", ylabel="share that is lesion")
+        upper.legend(loc="upper left")
+        lower.bar(probability, share, width=0.04, color=_LINES[0])
+        lower.set(yscale="log", xlabel="probability of lesion", ylabel="share of pixels")
+
+
+def trade_off_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path | str) -> None:
+    """Draws lesion Dice against false lesions on normal images, a point a threshold; some thresholds are written in.
+
+    Args:
+        curves: label → (threshold, share of normal images with a false lesion, mean lesion Dice) in 0..1, thresholds
+            ascending; empty where there are no normal images or none with a lesion, which the picture then says.
+        path: the PNG to write.
+    """
+    with _figure(5.6, 4.4, path) as figure:
+        axes = figure.subplots()
+        for (label, points), colour in zip(curves.items(), _cycle(), strict=False):
+            axes.plot([p[1] for p in points], [p[2] for p in points], color=colour, marker=".", label=label)
+            for threshold, false, dice in points[1::4]:
+                axes.annotate(f"{threshold:g}", (false, dice), (4, 4), textcoords="offset points", fontsize=7)
+        axes.set(xlim=(-0.03, 1.03), ylim=(0, 1), title="Lesions against normal images, by threshold")
+        axes.set(xlabel="normal images with a false lesion", ylabel="mean Dice on images with a lesion")
+        if any(curves.values()):
+            axes.legend(loc="lower right")
+        else:
+            words = "needs images with and without a lesion"
+            axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
+
+
 def learning_curves(rows: Sequence[Mapping[str, float]], path: Path | str) -> None:
     """Draws loss, Dice and learning rate over the epochs, and marks the epoch whose weights were kept.
 

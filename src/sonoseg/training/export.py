@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.models.fusion_unet import FusionUNet
-from sonoseg.reader.bundle import CARD_KEY, SEAL_KEY, SEAL_MARK, Card, seal
-from sonoseg.training.run import RunConfig, load_run
+from sonoseg.reader.bundle import CARD_KEY, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
+from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
 
 if TYPE_CHECKING:
     from sonoseg.cli import Export
 
 TOLERANCE = 1e-4
-"""How far the bundle's probabilities may lie from the network's."""
+"""How far the bundle's answers may lie from the network's."""
 INTENDED_USE = "Research on breast ultrasound: outlining and measuring lesions in B-mode images. Not a medical device."
 LIMITS = (
     "Not for diagnosis or any clinical decision.",
@@ -39,20 +39,28 @@ LIMITS = (
 
 
 class Deployed(nn.Module):
-    """The network as the reader calls it: image (N, 1, H, W) in 0..1 → probability (N, 1, H, W)."""
+    """The network as the reader calls it: image (N, 1, H, W) in 0..1 → `OUTPUTS`.
 
-    def __init__(self, model: FusionUNet) -> None:
+    These are the probability (N, 1, H, W) and, if the run is calibrated, how unfamiliar the image is, (N,).
+    """
+
+    def __init__(self, model: FusionUNet, calibration: Calibration | None = None) -> None:
         super().__init__()
         self.model = model
+        self.temperature = calibration.temperature if calibration else 1.0
+        self.familiarity = calibration.familiarity if calibration else None
+        self.outputs = OUTPUTS if calibration else OUTPUTS[:1]
 
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.model(image)
-        return logits.sigmoid()
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        features, maps = self.model.encoders(image)
+        logits = self.model.gate(*self.model.decode(features, maps, image.shape[2:]))
+        probability = (logits / self.temperature).sigmoid()
+        return (probability,) if self.familiarity is None else (probability, self.familiarity(maps))
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Greatest differences of probability on random images."""
+    """Greatest differences of the answers on random images."""
 
     onnx_to_torch: float
     """Between ONNX Runtime and PyTorch, before any weight is rounded."""
@@ -66,14 +74,17 @@ def export_command(options: Export) -> None:
     if not 0 < options.threshold < 1 or not 0 <= options.min_lesion_fraction < 1:
         raise InputError("--threshold or --min-lesion-fraction", "is not between 0 and 1", "try 0.5 and 0")
     model, config = load_run(options.folder)
-    card = make_card(config, options)
-    agreement = export_bundle(model, card, options.out, options.half)
+    calibration = load_calibration(options.folder)
+    card = make_card(config, options, calibration)
+    agreement = export_bundle(model, card, options.out, options.half, calibration)
     print(f"{options.out}: {card.name}, {options.out.stat().st_size / 1e6:.1f} MB")
+    if calibration is None:
+        print("not calibrated: it will not tell images unlike its own (see sonoseg calibrate)")
     print(f"differs from PyTorch by {agreement.onnx_to_torch:.1e} at most", end="")
     print(f", from the unrounded weights by {agreement.rounding:.1e}" if options.half else "")
 
 
-def make_card(config: RunConfig, options: Export) -> Card:
+def make_card(config: RunConfig, options: Export, calibration: Calibration | None = None) -> Card:
     """What the bundle says of itself.
 
     Raises:
@@ -94,7 +105,7 @@ def make_card(config: RunConfig, options: Export) -> Card:
         threshold=options.threshold,
         min_lesion_fraction=options.min_lesion_fraction,
         training_data=[f"{stage['data']}, split {stage['split']}, {stage['size']} pixels" for stage in stages],
-        recipe=json.dumps(config.to_json()),
+        recipe=json.dumps(config.to_json() | {"calibration": calibration.report if calibration else None}),
         scores=scores,
         intended_use=INTENDED_USE,
         limits=list(LIMITS),
@@ -107,7 +118,9 @@ def make_card(config: RunConfig, options: Export) -> Card:
         raise InputError(options.out, str(error), "give another --name or --scores") from error
 
 
-def export_bundle(model: FusionUNet, card: Card, out: Path, half: bool = False) -> Agreement:
+def export_bundle(
+    model: FusionUNet, card: Card, out: Path, half: bool = False, calibration: Calibration | None = None
+) -> Agreement:
     """Writes `model` as a sealed bundle.
 
     Args:
@@ -115,34 +128,41 @@ def export_bundle(model: FusionUNet, card: Card, out: Path, half: bool = False) 
         card: what the reader needs to know, the input's size among it.
         out: the file.
         half: store the weights in 16 bits; the graph computes in 32.
+        calibration: of the run, if it has one.
 
     Raises:
         InputError: the file cannot be written, or its answers differ from PyTorch's by over `TOLERANCE`.
     """
-    deployed = Deployed(model).eval().to(memory_format=torch.contiguous_format)
+    deployed = Deployed(model, calibration).eval().to(memory_format=torch.contiguous_format)
     image = torch.rand(2, 1, *card.size, generator=torch.Generator().manual_seed(0))  # of 1, Non-Local breaks
     with torch.no_grad():
-        own = deployed(image).numpy()
+        own = [answer.numpy() for answer in deployed(image)]
     graph = trace(deployed, image)
     whole = answers(graph.SerializeToString(), image)
-    worst = float(np.abs(whole - np.concatenate([own, own[:1]])).max())
+    worst = difference(whole, [np.concatenate([answer, answer[:1]]) for answer in own])
     if not worst <= TOLERANCE:
         raise InputError(out, f"the exported graph differs from PyTorch by {worst:.1e}", "report this network")
     if half:
         store_half(graph)
     helper.set_model_props(graph, {CARD_KEY: card.to_json(), SEAL_KEY: SEAL_MARK + "0" * 64})
     content = seal(graph.SerializeToString())
-    rounding = float(np.abs(answers(content, image) - whole).max())
+    rounding = difference(answers(content, image), whole)
     with atomic_path(out) as temporary:
         temporary.write_bytes(content)
     return Agreement(worst, rounding)
 
 
-def answers(content: bytes, image: Tensor) -> NDArray[np.float32]:
+def answers(content: bytes, image: Tensor) -> list[NDArray[np.float32]]:
     """ONNX Runtime's answers to the whole batch and to its first image alone, one after the other."""
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    batches = (image.numpy(), image[:1].numpy())
-    return np.concatenate([session.run(["probability"], {"image": batch})[0] for batch in batches])
+    runs = (session.run(None, {"image": batch.numpy()}) for batch in (image, image[:1]))
+    return [np.concatenate(pair) for pair in zip(*runs, strict=True)]
+
+
+def difference(some: list[NDArray[np.float32]], others: list[NDArray[np.float32]]) -> float:
+    """The greatest, as a share of the greatest value where that is over 1; NaN if there is one."""
+    pairs = zip(some, others, strict=True)
+    return float(np.max([np.abs(a - b).max() / max(1.0, float(np.abs(b).max())) for a, b in pairs]))
 
 
 SMALL = 1024
@@ -165,7 +185,7 @@ def trace(deployed: Deployed, image: Tensor) -> onnx.ModelProto:
             file,
             dynamo=True,
             input_names=["image"],
-            output_names=["probability"],
+            output_names=list(deployed.outputs),
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             external_data=False,
             optimize=True,

@@ -33,6 +33,7 @@ from sonoseg.training.run import (
     RunConfig,
     check_claim,
     fingerprint,
+    lineage,
     save_weights,
     write_log,
 )
@@ -100,14 +101,6 @@ def check_recipe(recipe: Recipe) -> None:
         if not good:
             option = f"--{name.replace('_', '-')} {getattr(recipe, name)}"
             raise InputError(option, "is out of range", "see sonoseg train --help")
-
-
-def lineage(start: Path) -> tuple[dict[str, Any], ...]:
-    """The configs of the run at `start` and of those before it; nothing is known of a lone weights file."""
-    if not start.is_dir():
-        return ()
-    config = RunConfig.read(start)
-    return (*config.lineage, config.to_json() | {"lineage": []})
 
 
 def train(

@@ -17,9 +17,11 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, write_text
 from sonoseg.models.catalog import Experiment, Recipe
 from sonoseg.models.encoders import load_tensors
+from sonoseg.models.familiarity import Familiarity
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 
 CONFIG, LOG, CURVES, BEST, LAST = "config.json", "log.csv", "curves.png", "best.safetensors", "last.ckpt"
+CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,14 @@ def fingerprint(path: Path) -> str:
         raise InputError(path, "no weights there", "give a run folder or a .safetensors file") from error
 
 
+def lineage(start: Path) -> tuple[dict[str, Any], ...]:
+    """The configs of the run at `start` and of those before it; nothing is known of a lone weights file."""
+    if not start.is_dir():
+        return ()
+    config = RunConfig.read(start)
+    return (*config.lineage, config.to_json() | {"lineage": []})
+
+
 def save_weights(folder: Path, model: FusionUNet) -> None:
     """Writes `model` as best.safetensors."""
     from safetensors.torch import save_file
@@ -108,6 +118,43 @@ def load_run(folder: Path) -> tuple[FusionUNet, RunConfig]:
     except RuntimeError as error:
         raise InputError(folder, "its weights do not fit its config", "train it again") from error
     return model.eval().to(memory_format=torch.channels_last), config
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `sonoseg calibrate` learned of a run's network.
+
+    Attributes:
+        temperature: the logits are divided by it.
+        familiarity: tells images that are unlike the training images.
+        report: how it was come by, as in calibration.json.
+    """
+
+    temperature: float
+    familiarity: Familiarity
+    report: dict[str, Any]
+
+
+def load_calibration(folder: Path) -> Calibration | None:
+    """The calibration of the run in `folder`; None if it has none.
+
+    Raises:
+        InputError: it cannot be read, or was made for other weights than those in the folder.
+    """
+    if not (folder / CALIBRATION).exists():
+        return None
+    mend = "run sonoseg calibrate again"
+    try:
+        report = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
+        temperature, made_for = float(report["temperature"]), report["weights"]
+        tensors = load_tensors(folder / FAMILIARITY)
+        familiarity = Familiarity(*tensors["basis"].shape)
+        familiarity.load_state_dict(tensors)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise InputError(folder / CALIBRATION, "not a calibration that can be read", mend) from error
+    if made_for != fingerprint(folder).rpartition(" ")[2]:
+        raise InputError(folder / CALIBRATION, "was made for other weights than the run's", mend)
+    return Calibration(temperature, familiarity.eval(), report)
 
 
 def write_log(folder: Path, history: list[dict[str, float]]) -> None:

@@ -1,0 +1,110 @@
+"""`sonoseg calibrate`: how sure a run's network may be, and on which images, learned from its own data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from sonoseg.data.case import Case
+from sonoseg.data.load import load_cases
+from sonoseg.data.splits import split_cases
+from sonoseg.errors import InputError
+from sonoseg.evaluation.calibration import fit_temperature, negative_log_likelihood, reliability
+from sonoseg.evaluation.evaluate import BATCH, GRID
+from sonoseg.evaluation.predictors import resize_probability
+from sonoseg.evaluation.roc import PixelROC
+from sonoseg.evaluation.run_predictor import RunPredictor
+from sonoseg.files import atomic_path, write_json
+from sonoseg.models.familiarity import Familiarity
+from sonoseg.reader.images import resize_mask
+from sonoseg.training.run import CALIBRATION, FAMILIARITY, fingerprint
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Calibrate
+
+
+def calibrate_command(options: Calibrate) -> None:
+    """`sonoseg calibrate`: checks the input, writes the two files, says what they change."""
+    predictor = RunPredictor(options.folder, calibrated=False)
+    sources = [(str(options.data), options.split), *(source.partition("@")[::2] for source in options.also)]
+    subsets = [split_cases(load_cases(Path(folder)), split or "all") for folder, split in sources]
+    known = [case for subset in subsets for case in subset["train"]]
+    held_out = [case for subset in subsets for case in subset["validation"]]
+    report = calibrate(predictor, options.folder, known, subsets[0]["validation"], held_out)
+    ece = report["ece"]
+    print(f"{options.folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;")
+    print(f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels")
+    print(f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar")
+
+
+def calibrate(
+    predictor: RunPredictor, folder: Path, known: Sequence[Case], validation: Sequence[Case], held_out: Sequence[Case]
+) -> dict[str, Any]:
+    """Writes calibration.json and familiarity.safetensors into a run folder; `sonoseg export` takes them up.
+
+    Args:
+        predictor: of the run in `folder`, not calibrated.
+        folder: the run.
+        known: at least two training images, for `Familiarity`.
+        validation: images whose pixels the temperature is fitted to.
+        held_out: images of the same kind that were not trained on, for the limit of `Familiarity`.
+
+    Returns:
+        what calibration.json holds: `temperature`; `ece` and `nll`, each `before` and `after`; numbers of `images`,
+        `known` and `held_out`; `unfamiliar`, the share of held_out over the limit; `weights`, their sha256.
+
+    Raises:
+        InputError: too few images, or one that cannot be read.
+    """
+    if len(known) < 2 or not validation:
+        raise InputError(folder, "the split leaves no training or no validation images", "choose another --split")
+    pixels = _count_pixels(predictor, validation)
+    temperature = fit_temperature(pixels)
+    summaries = _summaries(predictor, held_out)
+    familiarity = Familiarity.fit(_summaries(predictor, known), summaries)
+    report: dict[str, Any] = {
+        "temperature": temperature,
+        "ece": _before_and_after(lambda t: reliability(pixels, t).error, temperature),
+        "nll": _before_and_after(lambda t: negative_log_likelihood(pixels, t), temperature),
+        "images": len(validation),
+        "known": len(known),
+        "held_out": len(held_out),
+        "unfamiliar": float((familiarity.distance(summaries) > familiarity.limit).float().mean()),
+        "weights": fingerprint(folder).rpartition(" ")[2],
+    }
+    with atomic_path(folder / FAMILIARITY) as temporary:
+        save_file(familiarity.state_dict(), temporary)
+    write_json(folder / CALIBRATION, report)
+    return report
+
+
+def _before_and_after(measure: Callable[[float], float], temperature: float) -> dict[str, float]:
+    return {"before": measure(1.0), "after": measure(temperature)}
+
+
+def _count_pixels(predictor: RunPredictor, cases: Sequence[Case]) -> PixelROC:
+    pixels = PixelROC()
+    for batch in _batches(cases, "validation images"):
+        maps = predictor.probability([case.read_image() for case in batch])
+        for case, probability in zip(batch, maps, strict=True):
+            pixels.add(resize_probability(probability, GRID), resize_mask(case.read_mask(), GRID))
+    return pixels
+
+
+def _summaries(predictor: RunPredictor, cases: Sequence[Case]) -> Tensor:
+    found = []
+    with torch.inference_mode():
+        for batch in _batches(cases, "looking at images"):
+            _, maps = predictor.model.encoders(predictor.tensor([case.read_image() for case in batch]))
+            found.append(Familiarity.summary(maps).cpu())
+    return torch.cat(found)
+
+
+def _batches(cases: Sequence[Case], title: str) -> Iterator[Sequence[Case]]:
+    yield from tqdm([cases[i : i + BATCH] for i in range(0, len(cases), BATCH)], title, leave=False, unit="batch")

@@ -1,0 +1,51 @@
+"""`sonoseg average`: one network whose weights are the means of several runs' (model soup, Wortsman et al. 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sonoseg.errors import InputError
+from sonoseg.files import output_folder, write_json
+from sonoseg.training.run import CONFIG, check_claim, fingerprint, lineage, load_run, save_weights
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Average
+
+
+def average_command(options: Average) -> None:
+    """`sonoseg average`: writes the run folder and says where it is."""
+    average_runs(options.runs, options.out)
+    print(f"{options.out}: the mean of {len(options.runs)} runs")
+
+
+def average_runs(runs: tuple[Path, ...], out: Path) -> None:
+    """Writes a run folder whose best weights are the mean of those of `runs`, batch statistics included.
+
+    The mean is a good network only where the runs began with the same weights; it costs no more than one of them.
+
+    Raises:
+        InputError: fewer than two runs, a run that cannot be read, networks or sizes that differ, or an `out` that
+            holds another run.
+    """
+    if len(runs) < 2:
+        raise InputError("runs", "an average needs at least two", "name more run folders")
+    models, configs = zip(*map(load_run, runs), strict=True)
+    for folder, config in zip(runs[1:], configs[1:], strict=True):
+        if (config.network, config.size) != (configs[0].network, configs[0].size):
+            raise InputError(folder, f"is another network or size than {runs[0]}", "average runs of one network")
+    earlier: list[dict[str, Any]] = []
+    for folder in runs:
+        earlier += [config for config in lineage(folder) if config not in earlier]
+    origin = "mean of " + ", ".join(map(fingerprint, runs))
+    config = replace(configs[0], start_from=origin, lineage=tuple(earlier))
+    check_claim(out, config)
+    states = [model.state_dict() for model in models]
+    mean = {
+        name: (sum(state[name].double() for state in states) / len(states)).to(first.dtype)
+        for name, first in states[0].items()
+    }
+    models[0].load_state_dict(mean)
+    write_json(output_folder(out) / CONFIG, config.to_json())
+    save_weights(out, models[0])

@@ -1,0 +1,129 @@
+"""A calibrated run: its files, what evaluate, export and the reader make of them, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import sonoseg
+from sonoseg.cli import main
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.evaluation.run_predictor import RunPredictor
+from sonoseg.files import write_json
+from sonoseg.models.catalog import Recipe
+from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.training.run import CALIBRATION, CONFIG, FAMILIARITY, RunConfig, save_weights
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder, 24, seed=1, size=(128, 160))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """A run with random weights, calibrated on phantoms."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = FusionUNetConfig(("resnet18",), skips=True, presence=True, widths=(32, 16, 16, 8))
+    model = FusionUNet(network)
+    model(torch.rand(4, 1, 64, 64))
+    save_weights(folder, model.eval())
+    config = RunConfig("tiny", network, Recipe(), "phantoms", "grouped", "", 64, 0, "none", "")
+    write_json(folder / CONFIG, config.to_json())
+    assert main(["calibrate", str(folder), "--data", str(data), "--split", "grouped", "--also", str(data)]) == 0
+    return folder
+
+
+def test_the_report_says_what_the_temperature_changed(calibrated: Path) -> None:
+    report = json.loads((calibrated / CALIBRATION).read_text())
+    assert report["nll"]["after"] < report["nll"]["before"]
+    assert report["ece"].keys() == {"before", "after"}
+    assert 0.05 <= report["temperature"] <= 20
+    assert report["known"] > report["images"] > 0
+
+
+def test_evaluate_takes_the_temperature_up(calibrated: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    own, after = (RunPredictor(calibrated, calibrated=flag).probability([image])[0] for flag in (False, True))
+    temperature = json.loads((calibrated / CALIBRATION).read_text())["temperature"]
+    logits = np.log(own.astype(float)) - np.log1p(-own.astype(float))
+    np.testing.assert_allclose(after, 1 / (1 + np.exp(-logits / temperature)), atol=1e-4)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_bundle_tells_images_unlike_its_own_and_the_reader_says_so(
+    calibrated: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], half: bool
+) -> None:
+    bundle = tmp_path / "b.onnx"
+    assert main(["export", str(calibrated), "--out", str(bundle), *(["--half"] if half else [])]) == 0
+    segmenter = sonoseg.load(bundle)
+    known = [segmenter.segment(path) for path in sorted((data / "images").iterdir())]
+    assert not any(result.doubts for result in known)
+    page = np.full((200, 300), 255, np.uint8)
+    page[::8, ::3] = 0
+    for name, pixels in {"page": page, "blank": np.zeros((90, 90), np.uint8)}.items():
+        result = segmenter.segment(pixels)
+        assert result.unfamiliarity is not None and result.unfamiliarity > 1, name
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    capsys.readouterr()
+    scan = next((data / "images").iterdir())
+    paths = [str(tmp_path / "page.png"), str(scan)]
+    assert main(["segment", *paths, "--model", str(bundle), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count("do not trust this: unlike the images that the network was trained on") == 1
+    entries = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
+    assert [len(entry["doubts"]) for entry in entries] == [1, 0]
+    assert entries[0]["unfamiliarity"] > 1 > entries[1]["unfamiliarity"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda run: (run / CALIBRATION).write_text("{}"), "not a calibration that can be read"),
+        (lambda run: (run / FAMILIARITY).write_bytes(b"no"), "no"),
+        (lambda run: (run / FAMILIARITY).unlink(), "no"),
+    ],
+)
+def test_a_broken_calibration_is_named(
+    calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil, fault: str
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in calibrated.iterdir():
+        (run / path.name).write_bytes(path.read_bytes())
+    spoil(run)
+    assert main(["export", str(run), "--out", str(tmp_path / "b.onnx")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sonoseg: ") and fault in error
+    assert not (tmp_path / "b.onnx").exists()
+
+
+def test_a_calibration_of_other_weights_is_refused(
+    calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in calibrated.iterdir():
+        (run / path.name).write_bytes(path.read_bytes())
+    network = RunConfig.read(run).network
+    torch.manual_seed(1)
+    save_weights(run, FusionUNet(network).eval())
+    assert main(["export", str(run), "--out", str(tmp_path / "b.onnx")]) == 2
+    assert "was made for other weights" in capsys.readouterr().err
+
+
+def test_a_split_without_validation_images_is_refused(
+    calibrated: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (calibrated / CALIBRATION).read_bytes()
+    assert main(["calibrate", str(calibrated), "--data", str(data), "--split", "all"]) == 2
+    assert "no training or no validation images" in capsys.readouterr().err
+    assert (calibrated / CALIBRATION).read_bytes() == before
