@@ -58,6 +58,8 @@ class Segment:
     """Folder for results.json, STEM_mask.png and STEM_overlay.png; of a video STEM_overlay.mp4 and STEM_frames.csv."""
     spacing: float | None = None
     """Millimetres a pixel, if you know it: lengths and areas are then in mm."""
+    explain: bool = False
+    """Also draw where the network looked (Grad-CAM), as STEM_heat.png."""
 
     def run(self) -> int:
         return int(_call("sonoseg.reader.run:segment_command", self))

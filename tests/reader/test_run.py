@@ -280,3 +280,23 @@ def test_real_scans_are_segmented_and_drawn(
     assert summary.exit_code == 0
     assert len(summary.images) == len([p for p in folder.glob("*.png") if "_mask" not in p.name])
     assert run.NOTICE in (tmp_path / "results.json").read_text()
+
+
+def test_a_bundle_that_cannot_explain_is_refused_before_anything_is_written(
+    scans: Path, tmp_path: Path, bundle: Path
+) -> None:
+    with pytest.raises(InputError, match="cannot tell where it looked"):
+        segment_files([scans], bundle, tmp_path / "out", explain=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_network_draws_where_it_looked(scans: Path, tmp_path: Path) -> None:
+    options = Segment((scans / "a.png",), out=tmp_path / "out", explain=True)
+    assert segment_command(options) == 0
+    assert _names(tmp_path / "out") == {"a_mask.png", "a_overlay.png", "a_heat.png", "results.json"}
+    overlay, heat = (Image.open(tmp_path / "out" / f"a_{kind}.png") for kind in ("overlay", "heat"))
+    assert heat.size == overlay.size
+    colours = np.asarray(heat.convert("RGB"), int)
+    assert (np.ptp(colours, 2) > 60).mean() > 0.02
+    (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
+    assert entry["heat"] == "a_heat.png"

@@ -52,7 +52,7 @@ class NonLocal(nn.Module):
             embed(x).flatten(2).transpose(1, 2).unsqueeze(1).contiguous() for embed in (self.theta, self.phi, self.g)
         )
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        attended = attended.squeeze(1).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
+        attended = attended.squeeze(1).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
         joined: Tensor = x + self.out(attended)
         return joined
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from sonoseg.errors import InputError
 from sonoseg.reader.paths import readable_file
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-OUTPUTS = ("probability", "unfamiliarity")
+OUTPUTS, EXPLAIN = ("probability", "heat", "unfamiliarity"), "explain"
 CARD_KEY, SEAL_KEY, SEAL_MARK = "sonoseg.card", "sonoseg.sha256", "sonoseg-sha256:"
 _SEAL = re.compile(re.escape(SEAL_MARK.encode()) + rb"[0-9a-f]{64}")
 _MAX_BYTES = 2**31  # no ONNX file is larger
@@ -211,27 +211,47 @@ class Bundle:
             raise InputError(path, f"is not a bundle that can be used: {error}", _FETCH) from error
         return cls(path, card, sha256, session)
 
-    def run(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def check_explains(self) -> None:
+        """Raises InputError if the network cannot tell where it looked."""
+        if EXPLAIN not in {node.name for node in self.session.get_overridable_initializers()}:
+            raise InputError(self.path, "cannot tell where it looked", "export it again with this version")
+
+    def run(self, batch: NDArray[np.float32], explain: bool = False) -> Answers:
         """Runs the network on (N, 1, H, W) float32 in 0..1.
 
-        Returns:
-            the lesion's probability, the same shape and range; and (N,) from 0, how unlike the training images each
-            image is, over 1 too unlike to be trusted. None if the network does not tell.
-
         Raises:
-            InputError: the network failed, or gave something else than probabilities.
+            InputError: the network failed, gave something else than probabilities, or cannot explain.
         """
-        outputs = {node.name for node in self.session.get_outputs()}
+        if explain:
+            self.check_explains()
+        names = [node.name for node in self.session.get_outputs() if node.name in OUTPUTS]
+        switch = {EXPLAIN: np.array(True)} if explain else {}
         try:
-            answers = self.session.run([name for name in OUTPUTS if name in outputs], {"image": batch})
+            answers = dict(zip(names, self.session.run(names, {"image": batch, **switch}), strict=True))
         except Exception as error:  # onnxruntime's errors share no other base
             reason = "out of memory" if "alloc" in str(error).lower() else "its network cannot be run"
             raise InputError(self.path, reason, "try fewer images at once or another bundle") from error
-        output: NDArray[np.float32] = answers[0]
+        probability = answers["probability"]
         # Rounding may leave 0..1 by a little; NaN fails both comparisons.
-        if output.shape != batch.shape or not (output.min() > -1e-3 and output.max() < 1 + 1e-3):
+        if probability.shape != batch.shape or not (probability.min() > -1e-3 and probability.max() < 1 + 1e-3):
             raise InputError(self.path, "its network does not give probabilities", _FETCH)
-        return np.clip(output, 0, 1), answers[1] if len(answers) == 2 else None
+        heat = answers["heat"] if explain else None
+        return Answers(np.clip(probability, 0, 1), answers.get("unfamiliarity"), heat)
+
+
+class Answers(NamedTuple):
+    """What a network says of N images (N, 1, H, W).
+
+    Attributes:
+        probability: (N, 1, H, W) in 0..1, that a pixel is lesion.
+        unfamiliarity: (N,) from 0, how unlike the training images each image is, over 1 too unlike to be trusted;
+            None if the network does not tell.
+        heat: (N, 1, H, W) in 0..1, Grad-CAM of the bottleneck; None if it was not asked for.
+    """
+
+    probability: NDArray[np.float32]
+    unfamiliarity: NDArray[np.float32] | None
+    heat: NDArray[np.float32] | None
 
 
 def _open(path: Path, threads: int) -> tuple[str, Any, dict[str, str]]:

@@ -46,6 +46,47 @@ def draw_overlay(result: SegmentationResult, truth: NDArray[np.bool_] | None = N
     return np.array(_with_caption(canvas, result, truth is not None, text_size))
 
 
+def draw_heat(result: SegmentationResult, heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Draws where the network looked: the heat over the image, with the outline, a scale and what it is.
+
+    Args:
+        result: a segmented image (H, W).
+        heat: (H, W) in 0..1, see `Segmenter.explain`.
+
+    Returns:
+        (H', W', 3) uint8 RGB, of the size of `draw_overlay`.
+    """
+    height, width = result.image.shape
+    scale = min(max(1.0, MIN_WIDTH / width), MAX_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    gray = np.asarray(Image.fromarray(result.image).resize(size, Image.Resampling.BICUBIC), np.float32)[..., None]
+    warm = np.clip(np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR)), 0, 1)
+    opacity = (0.1 + 0.6 * warm)[..., None]
+    picture = (gray * (1 - opacity) + _colours(warm) * opacity).round().astype(np.uint8)
+    draw_outline(picture, result.mask, max(1.5, max(size) / 450), PREDICTION)
+    text_size = max(round(width * scale), MIN_WIDTH) / 42
+    framed = _with_caption(Image.fromarray(picture), result, False, text_size)
+    line = round(1.6 * text_size)
+    scale_bar = _colours(np.linspace(0, 1, 8 * line, dtype=np.float32)[None]).repeat(line // 2, 0)
+    left, top = framed.width - round(9.2 * line), size[1] + line // 2
+    framed.paste(Image.fromarray(scale_bar.astype(np.uint8)), (left, top))
+    draw, font, white = ImageDraw.Draw(framed), ImageFont.load_default(text_size), (235, 235, 235)
+    words = "Grad-CAM, bottleneck" + ("" if heat.any() else ": zero everywhere") + "  0 "
+    draw.text((left, top + line // 4), words, font=font, fill=white, anchor="rm")
+    draw.text((left + 8 * line, top + line // 4), " 1", font=font, fill=white, anchor="lm")
+    return np.array(framed)
+
+
+_HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
+"""Five colours of Matplotlib's inferno, at 0, ¼, ½, ¾ and 1."""
+
+
+def _colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W) in 0..1 → (H, W, 3) in 0..255."""
+    places = np.linspace(0, 1, len(_HEAT))
+    return np.stack([np.interp(heat, places, channel) for channel in zip(*_HEAT, strict=True)], -1).astype(np.float32)
+
+
 def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
     """Draws a result as a frame of a video: (H, W, 3) uint8 RGB of the image's own size, the notice at its foot."""
     height, width = result.image.shape

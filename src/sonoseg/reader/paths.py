@@ -11,7 +11,7 @@ from sonoseg.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"})
-_OUTPUTS = re.compile(r"_(mask(_\d+)?|overlay)$", re.IGNORECASE)
+_OUTPUTS = re.compile(r"_(mask(_\d+)?|overlay|heat)$", re.IGNORECASE)
 
 
 def readable_file(path: Path | str) -> Path:

@@ -16,15 +16,19 @@ from sonoseg.errors import InputError
 from sonoseg.files import output_folder, write_json
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.cine import output_names, segment_clip
-from sonoseg.reader.overlay import NOTICE, write_picture
+from sonoseg.reader.overlay import NOTICE, draw_heat, write_picture
 from sonoseg.reader.paths import is_clip, list_images
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter, check_spacing, load
 from sonoseg.reader.video import check_av
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sonoseg.cli import Segment
 
+PICTURES = ("mask", "overlay", "heat")
 Progress = Callable[[int, int, int], None]
 
 
@@ -58,14 +62,15 @@ def segment_files(
     out: Path | str,
     spacing: float | None = None,
     progress: Progress | None = None,
+    explain: bool = False,
 ) -> Summary:
     """Segments image files, videos and those in folders, one after the other, in the memory of three.
 
     While the results of one are drawn and written, a second thread reads and segments the next.
 
-    Writes into `out`: for an image STEM_mask.png (0 and 255, the image's own size) and STEM_overlay.png, for a
-    video what `segment_clip` says, and at the end results.json. Each file appears whole or not at all. What cannot
-    be read is noted and passed over.
+    Writes into `out`: for an image STEM_mask.png (0 and 255, the image's own size), STEM_overlay.png and, if asked
+    to explain, STEM_heat.png; for a video what `segment_clip` says; and at the end results.json. Each file appears
+    whole or not at all. What cannot be read is noted and passed over.
 
     Args:
         paths: image files, videos and folders (see `list_images`).
@@ -73,10 +78,12 @@ def segment_files(
         out: a folder, made if need be.
         spacing: mm per pixel of all images; None measures in pixels.
         progress: called with the number of files finished, of all, and of frames of the video at hand.
+        explain: draw where the network looked on each image (not on videos).
 
     Raises:
         InputError: before anything is written: a path, the model, the spacing or `out` cannot be used, a result
-            would overwrite an input, or there are videos and no PyAV; later only if the disk fails.
+            would overwrite an input, the model cannot explain, or there are videos and no PyAV; later only if the
+            disk fails.
     """
     check_spacing(spacing)
     files, folder = list_images(paths, clips=True), Path(out)
@@ -84,9 +91,11 @@ def segment_files(
     for path in filter(is_clip, files):
         check_av(path)
     segmenter = load(model)
+    if explain:
+        segmenter.check_explains()
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     output_folder(folder)
-    summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None))
+    summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
     if not (summary.images or summary.clips):
         with contextlib.suppress(OSError):  # not empty, if another program has written there
             for path in new_folders:
@@ -97,7 +106,7 @@ def segment_files(
 
 
 def _segment_all(
-    segmenter: Segmenter, files: list[Path], folder: Path, spacing: float | None, progress: Progress
+    segmenter: Segmenter, files: list[Path], folder: Path, spacing: float | None, progress: Progress, explain: bool
 ) -> Summary:
     summary = Summary([], [], [], None)
 
@@ -109,7 +118,8 @@ def _segment_all(
             if isinstance(result, InputError):
                 summary.failed.append(result)
             elif result is not None:
-                summary.images.append(_write_image(result, path, folder))
+                heat = segmenter.explain(result.image) if explain else None
+                summary.images.append(_write_image(result, path, folder, heat))
             else:
                 try:
                     show = partial(progress, count, len(files))
@@ -134,7 +144,7 @@ def _try_segment(segmenter: Segmenter, path: Path, spacing: float | None) -> Seg
 def segment_command(options: Segment) -> int:
     """`sonoseg segment`: `segment_files`, a line on each image printed, faults to stderr; gives the exit code."""
     progress = _show_count if sys.stderr.isatty() else None
-    summary = segment_files(options.images, options.model, options.out, options.spacing, progress)
+    summary = segment_files(options.images, options.model, options.out, options.spacing, progress, options.explain)
     for error in summary.failed:
         print(f"sonoseg: {error}", file=sys.stderr)
     for entry in summary.images:
@@ -171,8 +181,8 @@ def _describe_clip(entry: dict[str, Any]) -> str:
     return f"{rates}; a lesion in {entry['frames_with_lesion']}, the largest in frame {largest['frame']}: {found}"
 
 
-def _output_names(path: Path) -> tuple[str, str]:
-    return output_names(path) if is_clip(path) else (f"{path.stem}_mask.png", f"{path.stem}_overlay.png")
+def _output_names(path: Path) -> tuple[str, ...]:
+    return output_names(path) if is_clip(path) else tuple(f"{path.stem}_{kind}.png" for kind in PICTURES)
 
 
 def _check_outputs(files: list[Path], folder: Path) -> None:
@@ -184,12 +194,18 @@ def _check_outputs(files: list[Path], folder: Path) -> None:
                 raise InputError(taken, fault, "choose another output folder")
 
 
-def _write_image(result: SegmentationResult, image: Path, folder: Path) -> dict[str, Any]:
-    """Writes mask and overlay; returns the entry for results.json."""
-    mask, overlay = _output_names(image)
-    write_picture(folder / mask, result.mask.astype("uint8") * 255)
-    write_picture(folder / overlay, result.overlay())
-    return {"file": str(image), "mask": mask, "overlay": overlay, **result.to_dict()}
+def _write_image(
+    result: SegmentationResult, image: Path, folder: Path, heat: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """Writes the pictures; returns the entry for results.json."""
+    names = dict(zip(PICTURES, _output_names(image), strict=True))
+    write_picture(folder / names["mask"], result.mask.astype("uint8") * 255)
+    write_picture(folder / names["overlay"], result.overlay())
+    if heat is None:
+        del names["heat"]
+    else:
+        write_picture(folder / names["heat"], draw_heat(result, heat))
+    return {"file": str(image), **names, **result.to_dict()}
 
 
 def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonoseg.errors import InputError
-from sonoseg.reader.bundle import Bundle, Card, find_bundle
+from sonoseg.reader.bundle import Answers, Bundle, Card, find_bundle
 from sonoseg.reader.images import read_image, resize_image, to_gray
 from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.result import SegmentationResult
@@ -60,19 +60,45 @@ class Segmenter:
         grays = [read_image(i) if isinstance(i, (str, Path)) else to_gray(i) for i in images]
         if not grays:
             return []
-        probabilities, unfamiliarity = self._run(grays)
+        probabilities, unfamiliarity, _ = self._run(grays)
         told = [None] * len(grays) if unfamiliarity is None else map(float, unfamiliarity)
         return [self._result(*answer, spacing) for answer in zip(grays, probabilities, told, strict=True)]
+
+    def check_explains(self) -> None:
+        """Raises InputError if the bundle holds no explanation."""
+        self._bundle.check_explains()
+
+    def explain(self, image: ImageLike) -> NDArray[np.float32]:
+        """Where the network looked: Grad-CAM of its bottleneck (Selvaraju et al. 2017).
+
+        The heat is of the sum of the logits over the pixels of probability above 0.5, or over all where there are
+        none; it is coarse, and says where the network is sensitive, not whether it is right.
+
+        Args:
+            image: a file or an array, as in `segment`.
+
+        Returns:
+            (H, W) float32 in 0..1, of the image's size.
+
+        Raises:
+            InputError: the image cannot be used, or the bundle cannot explain.
+        """
+        gray = read_image(image) if isinstance(image, (str, Path)) else to_gray(image)
+        heat = self._run([gray], explain=True).heat
+        assert heat is not None
+        return np.clip(_enlarged(heat[0], gray), 0, 1)
 
     def probability(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """The network's own output for (H, W) uint8 images: (N, h, w) float32 in 0..1 at its input's size."""
         grays = list(images)
-        return self._run(grays)[0] if grays else np.empty((0, *self.card.size), np.float32)
+        return self._run(grays).probability if grays else np.empty((0, *self.card.size), np.float32)
 
-    def _run(self, images: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def _run(self, images: list[NDArray[np.uint8]], explain: bool = False) -> Answers:
+        """The network's answers, their maps (N, h, w)."""
         resized = np.stack([resize_image(image, self.card.size) for image in images])
-        probability, unfamiliarity = self._bundle.run(np.divide(resized[:, None], 255, dtype=np.float32))
-        return probability[:, 0], unfamiliarity
+        answers = self._bundle.run(np.divide(resized[:, None], 255, dtype=np.float32), explain)
+        heat = None if answers.heat is None else answers.heat[:, 0]
+        return answers._replace(probability=answers.probability[:, 0], heat=heat)
 
     def _result(
         self,
@@ -81,11 +107,15 @@ class Segmenter:
         unfamiliarity: float | None,
         spacing: float | None,
     ) -> SegmentationResult:
-        size = image.shape[1], image.shape[0]
-        probability = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR))
+        probability = _enlarged(small, image)
         mask = probability >= self.card.threshold
         mask, lesions = find_lesions(mask, probability, self.card.min_lesion_fraction * mask.size)
         return SegmentationResult(image, probability, mask, lesions, spacing, self.card.name, unfamiliarity)
+
+
+def _enlarged(small: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A map (h, w) at the size of `image`."""
+    return np.asarray(Image.fromarray(small).resize(image.shape[::-1], Image.Resampling.BILINEAR))
 
 
 def check_spacing(spacing: float | None) -> None:

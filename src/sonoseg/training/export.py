@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.models.fusion_unet import FusionUNet
-from sonoseg.reader.bundle import CARD_KEY, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
+from sonoseg.reader.bundle import CARD_KEY, EXPLAIN, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
+from sonoseg.training.heat import on_demand, trace_heat
 from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
 
 if TYPE_CHECKING:
@@ -41,21 +42,29 @@ LIMITS = (
 class Deployed(nn.Module):
     """The network as the reader calls it: image (N, 1, H, W) in 0..1 → `OUTPUTS`.
 
-    These are the probability (N, 1, H, W) and, if the run is calibrated, how unfamiliar the image is, (N,).
+    These are the probability (N, 1, H, W), the heat of Grad-CAM (N, 1, H, W) in 0..1 and, if the run is calibrated,
+    how unfamiliar the image is, (N,).
+
+    Args:
+        model: in evaluation mode; its weights lose their gradients.
+        image: two images (2, 1, H, W) of the size to come.
+        calibration: of the run.
     """
 
-    def __init__(self, model: FusionUNet, calibration: Calibration | None = None) -> None:
+    def __init__(self, model: FusionUNet, image: Tensor, calibration: Calibration | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model = model.requires_grad_(False)
+        features, maps = model.encoders(image)
+        self.heat = trace_heat(model, image.shape[2:], features, maps)
         self.temperature = calibration.temperature if calibration else 1.0
         self.familiarity = calibration.familiarity if calibration else None
-        self.outputs = OUTPUTS if calibration else OUTPUTS[:1]
+        self.outputs = OUTPUTS if calibration else OUTPUTS[:2]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         features, maps = self.model.encoders(image)
         logits = self.model.gate(*self.model.decode(features, maps, image.shape[2:]))
-        probability = (logits / self.temperature).sigmoid()
-        return (probability,) if self.familiarity is None else (probability, self.familiarity(maps))
+        answers = (logits / self.temperature).sigmoid(), self.heat(features, *maps)
+        return answers if self.familiarity is None else (*answers, self.familiarity(maps))
 
 
 @dataclass(frozen=True)
@@ -133,8 +142,9 @@ def export_bundle(
     Raises:
         InputError: the file cannot be written, or its answers differ from PyTorch's by over `TOLERANCE`.
     """
-    deployed = Deployed(model, calibration).eval().to(memory_format=torch.contiguous_format)
+    model = model.eval().to(memory_format=torch.contiguous_format)
     image = torch.rand(2, 1, *card.size, generator=torch.Generator().manual_seed(0))  # of 1, Non-Local breaks
+    deployed = Deployed(model, image, calibration).eval()
     with torch.no_grad():
         own = [answer.numpy() for answer in deployed(image)]
     graph = trace(deployed, image)
@@ -144,6 +154,7 @@ def export_bundle(
         raise InputError(out, f"the exported graph differs from PyTorch by {worst:.1e}", "report this network")
     if half:
         store_half(graph)
+    on_demand(graph, "heat", EXPLAIN)
     helper.set_model_props(graph, {CARD_KEY: card.to_json(), SEAL_KEY: SEAL_MARK + "0" * 64})
     content = seal(graph.SerializeToString())
     rounding = difference(answers(content, image), whole)
@@ -154,8 +165,11 @@ def export_bundle(
 
 def answers(content: bytes, image: Tensor) -> list[NDArray[np.float32]]:
     """ONNX Runtime's answers to the whole batch and to its first image alone, one after the other."""
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    runs = (session.run(None, {"image": batch.numpy()}) for batch in (image, image[:1]))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of `on_demand`'s optional input
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    asked = {EXPLAIN: np.array(True)} if session.get_overridable_initializers() else {}
+    runs = (session.run(None, {"image": batch.numpy(), **asked}) for batch in (image, image[:1]))
     return [np.concatenate(pair) for pair in zip(*runs, strict=True)]
 
 

@@ -1,0 +1,134 @@
+"""Grad-CAM as a graph: the gradient written out as ordinary operations, which ONNX has, so that it needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from sonoseg.models.fusion_unet import FusionUNet
+
+
+class Heat(nn.Module):
+    """Grad-CAM of the bottleneck, of the sum of the logits above 0, or of all where none is (as `explain.grad_cam`).
+
+    Args:
+        model: in evaluation mode.
+        size: (H, W) of its input.
+    """
+
+    def __init__(self, model: FusionUNet, size: Sequence[int]) -> None:
+        super().__init__()
+        self.model, self.size = model, tuple(size)
+
+    def forward(self, features: Tensor, *maps: Tensor) -> Tensor:
+        """The encoders' deepest features (N, C, h, w) and their other maps → heat (N, 1, H, W) in 0..1."""
+
+        def target(features: Tensor) -> Tensor:
+            logits = self.model.gate(*self.model.decode(features, list(maps), self.size))
+            predicted = (logits > 0).to(logits.dtype)
+            none = 1 - predicted.amax((1, 2, 3), keepdim=True)
+            return (logits * torch.maximum(predicted, none)).sum()
+
+        weights = torch.func.grad(target)(features).mean((2, 3), keepdim=True)
+        heat = F.interpolate((weights * features).sum(1, keepdim=True).relu(), self.size, mode="bilinear")
+        return heat / heat.amax((2, 3), keepdim=True).clamp(min=1e-12)
+
+
+def trace_heat(model: FusionUNet, size: Sequence[int], features: Tensor, maps: Sequence[Tensor]) -> fx.GraphModule:
+    """`Heat` for maps of any number of images, without a call to autograd in it.
+
+    Args:
+        model: in evaluation mode, its weights without gradient.
+        size: (H, W) of its input.
+        features: of at least two images.
+        maps: of the same images.
+    """
+    table = {torch.ops.aten.convolution_backward.default: _convolution_backward}
+    with patch.multiple(F, interpolate=_interpolate, scaled_dot_product_attention=_attention):
+        trace: Any = make_fx(Heat(model, size), table, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+        graph: fx.GraphModule = trace(features, *maps)
+    return graph
+
+
+def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
+    """Moves what only `output` needs behind a switch: an optional boolean input, false unless it is given.
+
+    ONNX Runtime computes a whole graph whatever is asked of it; but of an If only the branch that is taken. Where the
+    switch is off, the output is empty, of shape (0,).
+    """
+    graph = model.graph
+    wanted = {value.name for value in graph.output if value.name != output}
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+    nodes = list(graph.node)
+    always = [node for node in nodes if wanted.intersection(node.output)]
+    rest = [node for node in nodes if not wanted.intersection(node.output)]
+    for node in rest:
+        node.output[:] = [f"{output}.on" if name == output else name for name in node.output]
+    branches = {}
+    empty = helper.make_node("Constant", [], [f"{output}.off"], value=numpy_helper.from_array(np.zeros(0, np.float32)))
+    for kind, content in {"on": rest, "off": [empty]}.items():
+        value = helper.make_tensor_value_info(f"{output}.{kind}", TensorProto.FLOAT, None)
+        branches[kind] = helper.make_graph(content, f"{output}.{kind}", [], [value])
+    choice = helper.make_node("If", [switch], [output], then_branch=branches["on"], else_branch=branches["off"])
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend([*always, choice])
+    graph.initializer.append(numpy_helper.from_array(np.array(False), switch))
+    graph.input.append(helper.make_tensor_value_info(switch, TensorProto.BOOL, []))
+    for value in graph.output:
+        if value.name == output:
+            value.type.tensor_type.ClearField("shape")
+
+
+def _convolution_backward(
+    gradient: Tensor,
+    image: Tensor,
+    weight: Tensor,
+    _bias: Any,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    _transposed: bool,
+    _output_padding: list[int],
+    groups: int,
+    _wanted: list[bool],
+) -> tuple[Tensor, None, None]:
+    """The input's gradient, a transposed convolution; the weights' is not asked for."""
+    axes = zip(image.shape[2:], gradient.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True)
+    rest = [whole - ((part - 1) * step - 2 * pad + gap * (k - 1) + 1) for whole, part, step, pad, gap, k in axes]
+    arguments = (stride, padding, dilation, True, rest, groups)
+    return torch.ops.aten.convolution.default(gradient, weight, None, *arguments), None, None
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Softmax of the dot products, written out: PyTorch's fused one has a gradient that ONNX lacks."""
+    return (scale * query @ key.transpose(-2, -1)).softmax(-1) @ value
+
+
+def _interpolate(
+    image: Tensor,
+    size: Sequence[int] | None = None,
+    scale_factor: float = 1,
+    mode: str = "bilinear",
+    align_corners: bool = False,
+) -> Tensor:
+    """Bilinear interpolation as two matrix products, of which the gradient is two more."""
+    sizes = size or [round(length * scale_factor) for length in image.shape[2:]]
+    down, across = map(_resizing_matrix, image.shape[2:], sizes)
+    return down @ image @ across.T
+
+
+def _resizing_matrix(old: int, new: int) -> Tensor:
+    """(new, old): each row the weights of linear interpolation between pixels' middles."""
+    place = ((torch.arange(new) + 0.5) * old / new - 0.5).clamp(0, old - 1)
+    return (1 - (place[:, None] - torch.arange(old)).abs()).clamp(min=0)
