@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 import sonoseg
-from sonoseg.errors import InputError
 from sonoseg.explain.gradcam import grad_cam
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig

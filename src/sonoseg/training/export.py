@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import tempfile
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
@@ -46,14 +49,14 @@ class Deployed(nn.Module):
     how unfamiliar the image is, (N,).
 
     Args:
-        model: in evaluation mode; its weights lose their gradients.
+        model: in evaluation mode; it is copied.
         image: two images (2, 1, H, W) of the size to come.
         calibration: of the run.
     """
 
     def __init__(self, model: FusionUNet, image: Tensor, calibration: Calibration | None = None) -> None:
         super().__init__()
-        self.model = model.requires_grad_(False)
+        self.model = model = folded(model).requires_grad_(False)
         features, maps = model.encoders(image)
         self.heat = trace_heat(model, image.shape[2:], features, maps)
         self.temperature = calibration.temperature if calibration else 1.0
@@ -65,6 +68,20 @@ class Deployed(nn.Module):
         logits = self.model.gate(*self.model.decode(features, maps, image.shape[2:]))
         answers = (logits / self.temperature).sigmoid(), self.heat(features, *maps)
         return answers if self.familiarity is None else (*answers, self.familiarity(maps))
+
+
+def folded(model: FusionUNet) -> FusionUNet:
+    """A copy whose decoder has its batch normalisation folded into its convolutions.
+
+    PyTorch's exporter would do it too, but not where the gradient shares the weights.
+    """
+    model = copy.deepcopy(model)
+    for block in model.modules():
+        if isinstance(block, nn.Sequential):
+            for position, (conv, norm) in enumerate(pairwise(block)):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    block[position], block[position + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return model
 
 
 @dataclass(frozen=True)
