@@ -38,7 +38,7 @@ def evaluate_command(options: Evaluate) -> None:
     """`sonoseg evaluate`: checks the input, evaluates, prints the scores and where the files are."""
     predictor = load_predictor(options.model)
     cases = split_cases(load_cases(options.data), options.split)[options.subset]
-    about = {"data": options.data.name, "split": options.split, "subset": options.subset}
+    about = {"data": options.data.name, "split": Path(options.split).name, "subset": options.subset}
     metrics = evaluate(predictor, cases, options.out, about=about)
     print(f"{predictor.name} on {options.split}/{options.subset}, {metrics['images']} images\n")
     print(describe(metrics))

@@ -59,7 +59,7 @@ def train_command(options: Train) -> None:
         network=overridden(experiment.network, options),
         recipe=recipe,
         data="+".join(Path(source.partition("@")[0]).name for source in (str(options.data), *options.also)),
-        split=options.split,
+        split=Path(options.split).name,
         cases=hashlib.sha256(names.encode()).hexdigest(),
         size=options.size,
         seed=options.seed,
