@@ -8,15 +8,20 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
+from sonoseg.reader.video import video_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "docs/get-started.md", "docs/how-to.md", "docs/reference.md", "docs/explanation.md"]
+OTHERS = ["make demo", "make test", "pip install .", "pip install '.[lab]'"]
 QUICK = {"--epochs": "1", "--size": "64", "--batch": "4", "--encoder-weights": "none"}
 """What training is given instead of what the page says or leaves to the defaults."""
 
@@ -34,7 +39,7 @@ def lines(page: str) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what the pages name: scan.png, scans/, my-images/ and a small BUSI/, all synthetic."""
+    """A folder with what the pages name: scan.png, clip.mp4, scans/, my-images/ and a small BUSI/, all synthetic."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sonoseg.data.fetch.fetch_busi", lambda folder, **_: f"{folder}: 780 images, had it been run")
     write_phantoms("my-images", 12, seed=50, size=(128, 160))
@@ -44,6 +49,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.rmtree("scans/images")
     shutil.rmtree("scans/masks")
     shutil.copy("scans/synthetic_00.png", "scan.png")
+    with video_writer(Path("clip.mp4"), Fraction(10), Fraction(1, 10)) as clip:
+        for tick, path in enumerate(sorted(Path("scans").glob("*.png"))):
+            clip.write(np.asarray(Image.open(path).convert("RGB")), tick)
     small_busi()
     return tmp_path
 
@@ -98,7 +106,7 @@ def test_every_command_that_there_is_stands_in_the_readme() -> None:
 
 def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:
     others = [line for page in PAGES for line in lines(page) if not line.startswith("sonoseg ")]
-    assert others == ["make demo", "make test", "pip install .", "pip install '.[lab]'", "make demo"]
+    assert others == [*OTHERS, "make demo", "pip install '.[video]'"]
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:
