@@ -6,7 +6,7 @@ export SONOSEG_DATA ?= $(abspath ../shared/data)
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 demo: .venv/reader
 	$(BIN)/sonoseg demo
@@ -17,6 +17,12 @@ test: .venv/lab
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q
+
+bench: .venv/lab
+	$(PIP) --editable '.[lab,bench]'
+	$(BIN)/python benchmarks/reader_speed.py
+	$(BIN)/python benchmarks/reader_start.py
+	$(BIN)/python benchmarks/training_speed.py
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sonoseg needs Python 3.11 or newer: make PYTHON=python3.12")'

@@ -1,29 +1,28 @@
-"""What does Non-Local attention cost in memory? The fused form against the one that builds the N×N matrix.
+"""What does Non-Local attention cost in memory and time? The fused form against the one that builds the N×N matrix.
 
-    python benchmarks/nonlocal_memory.py                        # Model 3, 224 pixels, batch 8: 20 GB for the naive form
-    python benchmarks/nonlocal_memory.py --size 112 --batch 4   # smaller
+    python benchmarks/nonlocal_memory.py                             # Model 3, one image of 112 to 448 pixels
+    python benchmarks/nonlocal_memory.py --sizes 224 --batch 8       # 18 GB for the naive form
 
-Each form runs forward and backward in a process of its own; its peak resident memory, less what the process
-held before, is printed and written to results/nonlocal_memory.json.
+Each form runs forward and backward in a process of its own: its peak resident memory, less what the process held
+before, and its seconds. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
+from common import report
 from torch import Tensor
 
 from sonoseg.models import attention
 from sonoseg.models.catalog import find_experiment
-
-OUT = Path(__file__).parent.parent / "results" / "nonlocal_memory.json"
 
 
 def naive_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -31,51 +30,52 @@ def naive_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> 
     return (scale * query @ key.transpose(-2, -1)).softmax(-1) @ value
 
 
-def peak_memory() -> float:
-    """This process's peak in MB. Linux: getrusage would count what its parent held when it was started."""
-    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+def status(name: str) -> float:
+    """A figure of this process in MB. Linux: getrusage would count what its parent held when it was started."""
+    (kilobytes,) = re.findall(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) / 1024
 
 
-def peak_of(form: str, model: str, size: int, batch: int) -> float:
-    """Peak memory in MB that forward and backward of `model` add, in this process."""
+def cost_of(form: str, model: str, size: int, batch: int) -> dict[str, float]:
+    """Peak memory in MB that forward and backward of `model` add to this process, and their seconds."""
     if form == "naive":
         attention.F.scaled_dot_product_attention = naive_attention  # type: ignore[assignment]
     module = attention.NonLocal(64) if model == "block" else find_experiment(model).build()
-    channels = 64 if model == "block" else 3
-    before = peak_memory()
-    module(torch.rand(batch, channels, size, size)).sum().backward()
-    return peak_memory() - before
+    image = torch.rand(batch, 64 if model == "block" else 3, size, size)
+    before, began = status("VmHWM"), time.perf_counter()
+    module(image).sum().backward()
+    return {"peak_mb": status("VmHWM") - before, "seconds": time.perf_counter() - began}
 
 
-def measure(form: str, model: str, size: int, batch: int) -> float:
-    """`peak_of` in a fresh process."""
-    words = [sys.executable, __file__, "--form", form, "--model", model, "--size", str(size), "--batch", str(batch)]
-    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[-1])
+def measure(form: str, model: str, size: int, batch: int) -> dict[str, float] | None:
+    """`cost_of` in a fresh process; None if it ran out of memory."""
+    words = [sys.executable, __file__, "--form", form, "--model", model, "--sizes", str(size), "--batch", str(batch)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode == 0:
+        told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return told
+    if done.returncode == -9 or "alloc" in done.stderr:
+        return None
+    raise SystemExit(done.stderr)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--form", choices=("fused", "naive"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--form", choices=("fused", "naive"), help="this one, in this process")
     parser.add_argument("--model", default="model-3", help="a model's name, or block: one block of 64 channels")
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[112, 160, 224, 320, 448])
+    parser.add_argument("--batch", type=int, default=1)
     options = parser.parse_args()
     if options.form:
-        print(peak_of(options.form, options.model, options.size, options.batch))
+        print(json.dumps(cost_of(options.form, options.model, options.sizes[0], options.batch)))
         return
-    peaks = {form: measure(form, options.model, options.size, options.batch) for form in ("fused", "naive")}
-    report = {
-        "model": options.model,
-        "size": options.size,
-        "batch": options.batch,
-        "peak_mb": peaks,
-        "fused_share_of_naive": peaks["fused"] / peaks["naive"],
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
-    OUT.write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+    rows = []
+    for size in options.sizes:
+        for form in ("fused", "naive"):
+            cost = measure(form, options.model, size, options.batch)
+            told = {name: round(value, 1) for name, value in (cost or {}).items()}
+            rows.append({"pixels": size, "form": form, **({"peak_mb": "does not fit", "seconds": "-"} | told)})
+    report("nonlocal_memory", {"model": options.model, "batch": options.batch}, rows)
 
 
 if __name__ == "__main__":

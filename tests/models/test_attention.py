@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,8 @@ def test_non_local_never_builds_its_matrix():
     script = Path(__file__).parents[2] / "benchmarks" / "nonlocal_memory.py"
     peak = {}
     for form in ("fused", "naive"):
-        words = [sys.executable, str(script), "--form", form, "--model", "block", "--size", "56", "--batch", "8"]
-        peak[form] = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        words = [sys.executable, str(script), "--form", form, "--model", "block", "--sizes", "56", "--batch", "8"]
+        told = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        peak[form] = told["peak_mb"]
     assert peak["naive"] > 300
     assert peak["fused"] < peak["naive"] / 5

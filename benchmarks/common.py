@@ -1,0 +1,72 @@
+"""What the benchmarks share: sides that take turns, the machine they ran on, a table and a JSON file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sonoseg.files import write_json
+from sonoseg.report.tables import text_table
+
+RESULTS = Path(__file__).parent.parent / "results" / "benchmarks"
+PACKAGES = ("sonoseg", "onnxruntime", "torch", "lightning", "segmentation-models-pytorch", "openvino", "av", "numpy")
+
+
+def take_turns(sides: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 3) -> dict[str, list[float]]:
+    """Seconds of each call, the sides in turns, so that what slows the machine slows all of them."""
+    for _ in range(warm):
+        for call in sides.values():
+            call()
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            began = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - began)
+    return times
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, quartiles and number of `values`."""
+    low, median, high = np.percentile(values, (25, 50, 75)).tolist()
+    return {"median": median, "quartile_1": low, "quartile_3": high, "count": len(values)}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, system and versions, without a name or a path."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def report(name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints `rows`, dicts of the same simple keys, as a table and writes them with the machine to NAME.json."""
+    print(text_table(list(rows[0]), [list(row.values()) for row in rows]))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_json(RESULTS / f"{name}.json", {"settings": dict(settings), "rows": list(rows), "machine": machine()})
+    print(f"\nwritten to {RESULTS / f'{name}.json'}")

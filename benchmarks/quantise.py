@@ -1,0 +1,94 @@
+"""Would 8-bit weights and activations be faster, and what would they cost? Convolutions quantised by ONNX Runtime.
+
+    python benchmarks/quantise.py BUSI
+
+The shipped bundle's graph, its ranges fitted to 64 training images of `paper-clean`, scored on the validation images
+beside the bundle itself, and timed in turns with it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from common import report, spread, take_turns
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from sonoseg.data.case import Case
+from sonoseg.data.load import load_cases
+from sonoseg.data.splits import split_cases
+from sonoseg.reader.bundle import Bundle, default_bundle_path
+from sonoseg.reader.images import resize_image, resize_mask
+
+
+class Images(CalibrationDataReader):  # type: ignore[misc]
+    """Prepared images, one at a time, as the quantiser asks for them."""
+
+    def __init__(self, images: NDArray[np.float32]) -> None:
+        self.images = iter(images)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        image = next(self.images, None)
+        return None if image is None else {"image": image[None]}
+
+
+def prepared(cases: Sequence[Case], size: tuple[int, int]) -> NDArray[np.float32]:
+    """(N, 1, H, W) in 0..1."""
+    return np.stack([resize_image(case.read_image(), size)[None] for case in cases]).astype(np.float32) / 255
+
+
+def quantised(images: NDArray[np.float32], folder: Path) -> onnxruntime.InferenceSession:
+    """The bundle's graph with its convolutions in 8 bits: weights by channel, activations by tensor."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folder / "whole.onnx")
+    onnxruntime.InferenceSession(default_bundle_path(), options, providers=["CPUExecutionProvider"])
+    quantize_static(
+        folder / "whole.onnx",
+        folder / "int8.onnx",
+        Images(images),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    return onnxruntime.InferenceSession(folder / "int8.onnx", providers=["CPUExecutionProvider"])
+
+
+def lesion_dice(probability: NDArray[np.float32], masks: NDArray[np.bool_], threshold: float) -> float:
+    """Mean Dice of (N, H, W) over the images with a lesion."""
+    drawn, there = probability >= threshold, masks.any((1, 2))
+    dice = 2 * (drawn & masks).sum((1, 2)) / np.maximum(1, drawn.sum((1, 2)) + masks.sum((1, 2)))
+    return float(dice[there].mean())
+
+
+def main(busi: str) -> None:
+    bundle = Bundle.read(default_bundle_path())
+    split = split_cases(load_cases(Path(busi)), "paper-clean")
+    images = prepared(split["validation"], bundle.card.size)
+    masks = np.stack([resize_mask(case.read_mask(), bundle.card.size) for case in split["validation"]])
+    with tempfile.TemporaryDirectory() as folder:
+        session = quantised(prepared(split["train"][::8][:64], bundle.card.size), Path(folder))
+    sides: dict[str, Any] = {
+        "as shipped": lambda image: bundle.run(image).probability,
+        "8 bits": lambda image: session.run(["probability"], {"image": image})[0],
+    }
+    times = take_turns({name: (lambda run=run: run(images[:1])) for name, run in sides.items()}, 60)
+    rows = []
+    for name, run in sides.items():
+        probability = np.concatenate([run(image[None])[:, 0] for image in images])
+        dice = lesion_dice(probability, masks, bundle.card.threshold)
+        median = spread(times[name])["median"]
+        rows.append({"network": name, "median ms": round(1000 * median, 1), "lesion Dice, validation": round(dice, 4)})
+    report("quantise", {"images": len(images), "size": list(bundle.card.size)}, rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

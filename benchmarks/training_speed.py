@@ -1,0 +1,125 @@
+"""How many images a second does training take in, beside a plain loop and beside what people use?
+
+    python benchmarks/training_speed.py                       # Model 1, 224 pixels, batch 8
+    python benchmarks/training_speed.py --model sonoseg-1
+
+The sides train for one short epoch each, in turns, on the same synthetic images held in memory: `sonoseg train`'s own
+loop; the same network and loss in a plain float32 loop; and smp.Unet("efficientnet-b0") in a Lightning module of the
+kind that its documentation shows (float32, Dice loss, Adam). Without augmentation, validation or files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import segmentation_models_pytorch as smp
+import torch
+from common import report, spread, take_turns
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sonoseg.data.load import load_cases
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.models.catalog import find_experiment
+from sonoseg.training.dataset import InMemory
+from sonoseg.training.fit import has_bfloat16
+from sonoseg.training.losses import LOSSES
+from sonoseg.training.module import SegmentationModule
+
+
+def trainer(precision: str) -> L.Trainer:
+    """One epoch of Lightning that writes nothing."""
+    return L.Trainer(
+        max_epochs=1,
+        precision=precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+class Peer(L.LightningModule):
+    """smp.Unet as its documentation trains it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = smp.Unet("efficientnet-b0", encoder_weights=None)
+        self.loss = smp.losses.DiceLoss(smp.losses.BINARY_MODE, from_logits=True)
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        image, mask = floats(batch)
+        loss: Tensor = self.loss(self.model(image.expand(-1, 3, -1, -1)), mask)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 2e-4)
+
+
+def floats(batch: Any) -> tuple[Tensor, Tensor]:
+    """Image and mask (N, 1, H, W) in 0..1 of what the loader gives."""
+    image, mask = batch[:2]
+    return image.float() / 255, mask.float()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="model-1")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        write_phantoms(folder, options.images)
+        loader = DataLoader(InMemory(load_cases(Path(folder)), options.size, "reading"), options.batch)
+    experiment = find_experiment(options.model)
+    module = SegmentationModule(experiment.build().to(memory_format=torch.channels_last), experiment.recipe, 0)
+    plain = experiment.build()
+    optimizer = torch.optim.Adam([p for p in plain.parameters() if p.requires_grad], experiment.recipe.learning_rate)
+    loss = LOSSES[experiment.recipe.loss]
+
+    def loop() -> None:
+        plain.train()
+        for batch in loader:
+            image, mask = floats(batch)
+            optimizer.zero_grad()
+            loss(plain(image), mask).backward()
+            optimizer.step()
+
+    peer = Peer()
+    sides: dict[str, Callable[[], Any]] = {
+        f"{options.model}, sonoseg train": lambda: trainer(PRECISION).fit(module, loader),
+        f"{options.model}, a plain float32 loop": loop,
+        "smp.Unet efficientnet-b0, its Lightning example": lambda: trainer("32-true").fit(peer, loader),
+    }
+    times = take_turns(sides, options.rounds, warm=1)
+    ours = spread(times[f"{options.model}, sonoseg train"])["median"]
+    rows = []
+    for name, seconds in times.items():
+        told = spread([options.images / value for value in seconds])
+        rows.append(
+            {
+                "training": name,
+                "images a second": round(told["median"], 2),
+                "between": f"{told['quartile_1']:.2f} and {told['quartile_3']:.2f}",
+                "sonoseg is faster by": round(spread(seconds)["median"] / ours, 2),
+            }
+        )
+    settings = {"precision of sonoseg train": PRECISION, "device": "cuda" if torch.cuda.is_available() else "cpu"}
+    report(f"training_speed_{options.model}", vars(options) | settings, rows)
+
+
+PRECISION = "bf16-mixed" if has_bfloat16() else "32-true"
+
+if __name__ == "__main__":
+    main()
