@@ -19,8 +19,9 @@ test: .venv/lab
 	$(BIN)/python -m pytest -q
 
 bench: .venv/lab
-	$(PIP) --editable '.[lab,bench]'
+	$(PIP) --editable '.[lab,video,bench]'
 	$(BIN)/python benchmarks/reader_speed.py
+	$(BIN)/python benchmarks/reader_cine.py
 	$(BIN)/python benchmarks/reader_start.py
 	$(BIN)/python benchmarks/training_speed.py
 

@@ -14,9 +14,11 @@ from sonoseg.data.load import load_cases
 from sonoseg.demo import run_demo
 from sonoseg.explain.explain import explain_files
 from sonoseg.reader.overlay import draw_overlay
+from sonoseg.report.figures import trade_off_figure
 
 HERE = Path(__file__).parent
 PHANTOM, SCAN = "synthetic_04", "malignant (24).png"
+CURVES = {"sonoseg-1": "sonoseg-1", "smp.Unet efficientnet-b0": "peer"}
 VALIDATION = HERE.parents[1] / "results" / "sonoseg-1" / "validation"
 
 
@@ -50,6 +52,13 @@ def worst(busi: Path, count: int = 8, columns: int = 4, side: int = 330) -> Imag
     return sheet
 
 
+def trade_off(source: Path | str) -> list[tuple[float, float, float]]:
+    """Threshold, share of normals with a false lesion, lesion Dice: of an evaluation on the test images."""
+    with (HERE.parents[1] / "results" / source / "test" / "tradeoff.csv").open(newline="", encoding="utf-8") as file:
+        names = ("threshold", "false_lesions", "lesion_dice")
+        return [tuple(float(row[name]) for name in names) for row in csv.DictReader(file)]  # type: ignore[misc]
+
+
 def main(run: Path, busi: Path) -> None:
     """Phantoms by the shipped network; on validation images of BUSI (CC0) the run's Grad-CAM and its worst failures."""
     with tempfile.TemporaryDirectory() as folder:
@@ -57,6 +66,8 @@ def main(run: Path, busi: Path) -> None:
         shrink(Path(folder) / "demo" / "segmented" / f"{PHANTOM}_overlay.png", HERE / "overlay.png", 640, 200)
         explain_files(run, [busi / SCAN.partition(" ")[0] / SCAN], folder)
         shrink(Path(folder) / f"{Path(SCAN).stem}_explained.png", HERE / "gradcam.png", 1300, 200)
+    curves = {name: trade_off(folder) for name, folder in CURVES.items()}
+    trade_off_figure(curves, HERE / "tradeoff.png")
     shrink(worst(busi), HERE / "failures.png", 1320, 64)
 
 
