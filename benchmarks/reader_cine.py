@@ -2,7 +2,7 @@
 
     python benchmarks/reader_cine.py
 
-A synthetic loop of 1000 × 700 pixels is decoded, segmented, drawn and encoded, several times over; needs sonoseg[video].
+A synthetic loop of 1000 × 700 pixels is decoded, segmented, drawn and encoded, some times over; needs sonoseg[video].
 """
 
 from __future__ import annotations
