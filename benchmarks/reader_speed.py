@@ -6,7 +6,7 @@
 Every row is a call on one image, one after the other, the rows taking turns. "Frame to mask" begins with a decoded
 gray frame of 1000 × 700 pixels and ends with probabilities, mask and measured lesions of that size. The others are the
 network alone at the bundle's input size: ours, and smp.Unet("efficientnet-b0") in PyTorch as it comes and in ONNX
-Runtime. OpenVINO's row appears if it is installed.
+Runtime. OpenVINO's rows appear if it is installed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,20 @@ def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[[], Any
 
 
 def openvino_sides(image: NDArray[np.float32]) -> dict[str, Callable[[], Any]]:
-    """Our network in OpenVINO, if it is there."""
+    """Our network in OpenVINO, if it is there: in the precision that we use, and in the one that it may choose."""
     try:
         import openvino
     except ImportError:
         return {}
     core = openvino.Core()
-    model = core.read_model(default_bundle_path())
-    model.reshape({model.input("image"): image.shape})
-    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    return {"sonoseg-1, OpenVINO, network alone": lambda: compiled({"image": image})}
+    sides = {}
+    for precision in ("f32", "bf16"):
+        model = core.read_model(default_bundle_path())
+        model.reshape({model.input("image"): image.shape})
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        compiled = core.compile_model(model, "CPU", settings)
+        sides[f"sonoseg-1, OpenVINO in {precision}, network alone"] = partial(compiled, {"image": image})
+    return sides
 
 
 def main() -> None:
