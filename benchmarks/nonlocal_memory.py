@@ -1,6 +1,6 @@
 """What does Non-Local attention cost in memory and time? The fused form against the one that builds the N×N matrix.
 
-    python benchmarks/nonlocal_memory.py                             # Model 3, one image of 112 to 448 pixels
+    python benchmarks/nonlocal_memory.py                             # Model 3, one image of 128 to 448 pixels
     python benchmarks/nonlocal_memory.py --sizes 224 --batch 8       # 18 GB for the naive form
 
 Each form runs forward and backward in a process of its own: its peak resident memory, less what the process held
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--form", choices=("fused", "naive"), help="this one, in this process")
     parser.add_argument("--model", default="model-3", help="a model's name, or block: one block of 64 channels")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[112, 160, 224, 320, 448])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 160, 224, 320, 448])
     parser.add_argument("--batch", type=int, default=1)
     options = parser.parse_args()
     if options.form:
