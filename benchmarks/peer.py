@@ -29,6 +29,7 @@ from sonoseg.reader.images import resize_image
 from sonoseg.training.dataset import InMemory
 from sonoseg.training.fit import loaders, make_trainer
 from sonoseg.training.module import SegmentationModule
+from sonoseg.training.processes import Processes
 from sonoseg.training.run import BEST, LAST, RunConfig
 
 RECIPE = Recipe(
@@ -70,9 +71,9 @@ def train(subsets: dict[str, list], config: RunConfig, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     module = SegmentationModule(Peer().to(memory_format=torch.channels_last), config.recipe, config.seed)
     sets = [InMemory(subsets[name], config.size) for name in ("train", "validation")]
-    trainer, _ = make_trainer(config, out)
+    trainer, _ = make_trainer(config, out, Processes())
     checkpoint = out / LAST if (out / LAST).exists() else None
-    trainer.fit(module, *loaders(sets, config), ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(module, *loaders(sets, config, Processes()), ckpt_path=checkpoint, weights_only=True)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from sonoseg.data import load_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
 from sonoseg.training import fit
+from sonoseg.training.processes import Processes
 from sonoseg.training.run import RunConfig, load_run
 
 OPTIONS = ("--split", "grouped", "--encoder-weights", "none", "--size", "64", "--batch", "4", "--epochs", "3")
@@ -182,7 +183,7 @@ def test_order_of_training_images_changes_with_the_epoch_and_not_with_the_proces
     sets = [fit.InMemory(load_cases(phantoms), 32)] * 2
     orders = []
     for _ in range(2):
-        loader = fit.loaders(sets, config)[0]
+        loader = fit.loaders(sets, config, Processes())[0]
         loader.sampler.set_epoch(3)
         orders.append(list(loader.sampler))
     loader.sampler.set_epoch(4)

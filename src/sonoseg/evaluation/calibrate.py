@@ -101,7 +101,7 @@ def _summaries(predictor: RunPredictor, cases: Sequence[Case]) -> Tensor:
     found = []
     with torch.inference_mode():
         for batch in _batches(cases, "looking at images"):
-            _, maps = predictor.model.encoders(predictor.tensor([case.read_image() for case in batch]))
+            _, maps = predictor.model.encode(predictor.tensor([case.read_image() for case in batch]))
             found.append(Familiarity.summary(maps).cpu())
     return torch.cat(found)
 

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from sonoseg.errors import InputError
-from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.models.fusion_unet import FusionUNetConfig
+from sonoseg.models.network import NetworkConfig, SegmentationNetwork
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,13 @@ class Experiment:
     """One row: a network and the recipe it is trained with."""
 
     name: str
-    network: FusionUNetConfig
+    network: NetworkConfig
     recipe: Recipe = field(default_factory=Recipe)
     note: str = ""
 
-    def build(self, dropout: float | None = None, pretrained: bool = False) -> FusionUNet:
+    def build(self, dropout: float | None = None, pretrained: bool = False) -> SegmentationNetwork:
         """The network with fresh weights."""
-        dropout = self.recipe.dropout if dropout is None else dropout
-        return FusionUNet(self.network, dropout, pretrained)
+        return self.network.build(self.recipe.dropout if dropout is None else dropout, pretrained)
 
 
 R18, D121, E0, LITE = "resnet18", "densenet121", "efficientnet_b0", "tf_efficientnet_lite2"

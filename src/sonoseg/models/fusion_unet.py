@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sonoseg.models.blocks import DecoderStage
 from sonoseg.models.encoders import Encoders
+from sonoseg.models.network import SegmentationNetwork
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,11 @@ class FusionUNetConfig:
     presence: bool = False
     """Add a head that says whether there is a lesion at all, and let it hold down the pixel logits."""
 
+    def build(self, dropout: float = 0.3, pretrained: bool = False) -> FusionUNet:
+        return FusionUNet(self, dropout, pretrained)
 
-class FusionUNet(nn.Module):
+
+class FusionUNet(SegmentationNetwork):
     """Encoders → bottleneck → four decoder stages → one logit a pixel.
 
     With the defaults, exactly the network that Table 1's parameter counts give away (see `catalog`).
@@ -60,30 +64,16 @@ class FusionUNet(nn.Module):
         self.head = nn.Conv2d(config.widths[-1], 1, 1)
         self.presence = nn.Linear(2 * bottleneck, 1) if config.presence else None
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1 or 3, H, W) in 0..1, H and W multiples of 32 → logits (N, 1, H, W).
+    def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
+        features, maps = self.encoders(image)
+        return features, maps
 
-        With a presence head the logits are the lesser of the pixel's and the image's: no pixel is more
-        probable than that there is a lesion.
-        """
-        return self.gate(*self.parts(image))
-
-    def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The logits of each pixel (N, 1, H, W), and of a lesion being there at all (N, 1) or None."""
-        features, skips = self.encoders(image)
-        return self.decode(features, skips, image.shape[2:])
-
-    @staticmethod
-    def gate(pixels: Tensor, presence: Tensor | None) -> Tensor:
-        """The lesser of the two logits, (N, 1, H, W)."""
-        return pixels if presence is None else torch.minimum(pixels, presence[:, :, None, None])
-
-    def decode(self, features: Tensor, skips: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """`parts` from what the encoders give, for an image of `size` (H, W)."""
+    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         features = self.bottleneck(features)
         presence = None if self.presence is None else self.presence(self.summary(features))
         x = self.dropout(features)
-        for stage, skip in zip(self.stages, reversed(skips), strict=True):
+        for stage, skip in zip(self.stages, reversed(maps), strict=True):
             x = stage(x, skip if self.skips else None)
         logits = F.interpolate(self.head(x), size=tuple(size), mode="bilinear", align_corners=False)
         return logits, presence
@@ -92,8 +82,3 @@ class FusionUNet(nn.Module):
         """(N, C, h, w) → (N, 2C): each channel's mean and maximum."""
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
         return F.dropout(pooled, self.dropout.p, self.training)
-
-    def explain_layers(self) -> dict[str, nn.Module]:
-        """The layers that Grad-CAM can look at, by name, from the deepest up."""
-        stages = {f"stage{number}": stage for number, stage in enumerate(self.stages, 1)}
-        return {"bottleneck": self.bottleneck, **stages}

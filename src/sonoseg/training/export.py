@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
-from sonoseg.models.fusion_unet import FusionUNet
+from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.bundle import CARD_KEY, EXPLAIN, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
 from sonoseg.training.heat import on_demand, trace_heat
 from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
@@ -54,23 +54,23 @@ class Deployed(nn.Module):
         calibration: of the run.
     """
 
-    def __init__(self, model: FusionUNet, image: Tensor, calibration: Calibration | None = None) -> None:
+    def __init__(self, model: SegmentationNetwork, image: Tensor, calibration: Calibration | None = None) -> None:
         super().__init__()
         self.model = model = folded(model).requires_grad_(False)
-        features, maps = model.encoders(image)
+        features, maps = model.encode(image)
         self.heat = trace_heat(model, image.shape[2:], features, maps)
         self.temperature = calibration.temperature if calibration else 1.0
         self.familiarity = calibration.familiarity if calibration else None
         self.outputs = OUTPUTS if calibration else OUTPUTS[:2]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        features, maps = self.model.encoders(image)
+        features, maps = self.model.encode(image)
         logits = self.model.gate(*self.model.decode(features, maps, image.shape[2:]))
         answers = (logits / self.temperature).sigmoid(), self.heat(features, *maps)
         return answers if self.familiarity is None else (*answers, self.familiarity(maps))
 
 
-def folded(model: FusionUNet) -> FusionUNet:
+def folded(model: SegmentationNetwork) -> SegmentationNetwork:
     """A copy whose decoder has its batch normalisation folded into its convolutions.
 
     PyTorch's exporter would do it too, but not where the gradient shares the weights.
@@ -145,7 +145,7 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
 
 
 def export_bundle(
-    model: FusionUNet, card: Card, out: Path, half: bool = False, calibration: Calibration | None = None
+    model: SegmentationNetwork, card: Card, out: Path, half: bool = False, calibration: Calibration | None = None
 ) -> Agreement:
     """Writes `model` as a sealed bundle.
 

@@ -7,7 +7,8 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,17 +16,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder, write_json
-from sonoseg.models.catalog import Recipe, find_experiment
+from sonoseg.models.catalog import Experiment, Recipe, find_experiment
 from sonoseg.models.encoders import load_matching
-from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.models.fusion_unet import FusionUNetConfig
+from sonoseg.models.network import NetworkConfig, SegmentationNetwork
 from sonoseg.training.dataset import InMemory, gather
 from sonoseg.training.module import SegmentationModule
+from sonoseg.training.processes import Processes, find_processes
 from sonoseg.training.run import (
     CONFIG,
     CURVES,
@@ -41,7 +45,7 @@ from sonoseg.training.run import (
 if TYPE_CHECKING:
     from sonoseg.cli import Train
 
-Settings = TypeVar("Settings", Recipe, FusionUNetConfig)
+Settings = TypeVar("Settings", Recipe, NetworkConfig)
 
 
 def train_command(options: Train) -> None:
@@ -51,9 +55,10 @@ def train_command(options: Train) -> None:
         raise InputError(f"--size {options.size}", "is not a multiple of 32", "try --size 224")
     recipe = overridden(experiment.recipe, options)
     check_recipe(recipe)
+    check_network_options(experiment, options)
     training, validation = gather(options.data, options.split, options.also)
     names = "\n".join(case.name for case in (*training, *validation))
-    weights, start = options.encoder_weights, options.start_from
+    weights, start = options.encoder_weights if experiment.network.encoders else "none", options.start_from
     config = RunConfig(
         model=options.model,
         network=overridden(experiment.network, options),
@@ -69,6 +74,8 @@ def train_command(options: Train) -> None:
     )
     out = options.out or Path("runs") / f"{options.model}-{Path(options.split).stem}"
     history = train(config, training, validation, out, weights, start)
+    if not find_processes().first:
+        return
     best = min(history, key=lambda row: row["validation_loss"])
     print(
         f"{out}: {len(history)} epochs; best is epoch {best['epoch']:.0f} with validation loss "
@@ -80,6 +87,18 @@ def overridden(settings: Settings, options: Train) -> Settings:
     """`settings` with what the command line says otherwise."""
     asked = {field.name: getattr(options, field.name, None) for field in fields(settings)}
     return replace(settings, **{name: value for name, value in asked.items() if value is not None})
+
+
+def check_network_options(experiment: Experiment, options: Train) -> None:
+    """Refuses options of a network that this one does not have.
+
+    Raises:
+        InputError: one was given.
+    """
+    own = {field.name for field in fields(experiment.network)}
+    for name in {field.name for field in fields(FusionUNetConfig)} - own:
+        if getattr(options, name, None) is not None:
+            raise InputError(f"--{name}", f"{experiment.name} has no such option", "leave it out or choose model-1")
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -135,15 +154,17 @@ def train(
         if not cases:
             fault = f"the split {config.split} leaves no {subset} images"
             raise InputError(config.data, fault, "choose another --split")
+    processes = find_processes()
     checkpoint = out / LAST
     check_claim(out, config)
     begun = checkpoint.exists()
     model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
     sets = [InMemory(cases, config.size, f"reading {len(cases)} images") for cases in (training, validation)]
-    write_json(output_folder(out) / CONFIG, config.to_json())
+    if processes.first:
+        write_json(output_folder(out) / CONFIG, config.to_json())
     module = SegmentationModule(model, config.recipe, config.seed)
-    first, second = loaders(sets, config)
-    trainer, folder = make_trainer(config, out)
+    first, second = loaders(sets, config, processes)
+    trainer, folder = make_trainer(config, out, processes)
     try:
         trainer.fit(module, first, second, ckpt_path=checkpoint if begun else None, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
@@ -161,11 +182,11 @@ def out_of_memory(config: RunConfig) -> InputError:
     return InputError(f"--batch {config.recipe.batch}", "not enough memory", f"try --batch {smaller}")
 
 
-def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | None) -> FusionUNet:
+def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | None) -> SegmentationNetwork:
     """The network before its first step, its random parts drawn from the seed."""
     torch.manual_seed(config.seed)
     pretrained = encoder_weights == "imagenet" and start_from is None
-    model = FusionUNet(config.network, config.recipe.dropout, pretrained)
+    model = config.network.build(config.recipe.dropout, pretrained)
     if start_from is not None:
         load_matching(model, start_from)
     elif encoder_weights not in ("imagenet", "none"):
@@ -175,26 +196,35 @@ def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | No
     return model.to(memory_format=torch.channels_last)
 
 
-def loaders(sets: Sequence[InMemory], config: RunConfig) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Training in an order that (seed, epoch) decides, validation in the order of the cases."""
-    shuffled: DistributedSampler[Any] = DistributedSampler(sets[0], num_replicas=1, rank=0, seed=config.seed)
-    whole_batches = len(sets[0]) > config.recipe.batch  # a last batch of one image breaks batch normalisation
+def loaders(
+    sets: Sequence[InMemory], config: RunConfig, processes: Processes
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Training in an order that (seed, epoch) decides, validation in the order of the cases.
+
+    Each process gets its share of the training images, and all validation images: dealt out, some would count twice.
+    """
+    shuffled: DistributedSampler[Any] = DistributedSampler(sets[0], processes.count, processes.rank, seed=config.seed)
+    whole_batches = len(shuffled) > config.recipe.batch  # a last batch of one image breaks batch normalisation
     return (
         DataLoader(sets[0], config.recipe.batch, sampler=shuffled, drop_last=whole_batches),
         DataLoader(sets[1], config.recipe.batch),
     )
 
 
-def make_trainer(config: RunConfig, out: Path) -> tuple[L.Trainer, RunFolder]:
+def make_trainer(config: RunConfig, out: Path, processes: Processes) -> tuple[L.Trainer, RunFolder]:
     """Lightning's loop with our run folder, progress bar and early stop."""
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     folder = RunFolder(out)
-    callbacks: list[L.Callback] = [ProgressBar()]
+    callbacks: list[L.Callback] = [ProgressBar(hidden=not processes.first)]
     if config.recipe.patience:
         callbacks.append(EarlyStopping("validation_loss", patience=config.recipe.patience))
     trainer = L.Trainer(
+        devices=processes.count // processes.machines,
+        num_nodes=processes.machines,
+        use_distributed_sampler=False,
+        sync_batchnorm=processes.count > 1 and torch.cuda.is_available(),  # PyTorch has none for processors
         max_epochs=config.recipe.epochs,
         precision="bf16-mixed" if has_bfloat16() else "32-true",
         callbacks=[*callbacks, folder],
@@ -233,11 +263,17 @@ class RunFolder(L.Callback):
         self.started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
         assert isinstance(module, SegmentationModule)
+        metrics = trainer.callback_metrics  # a mean over the processes: each must ask for it
+        if trainer.is_global_zero:
+            self._record(trainer, module, metrics)
+        # Every process must call this too; the first one writes.
+        with atomic_path(self.folder / LAST) if trainer.is_global_zero else nullcontext(self.folder / LAST) as path:
+            trainer.save_checkpoint(path)
+
+    def _record(self, trainer: L.Trainer, module: SegmentationModule, metrics: Mapping[str, Tensor]) -> None:
         row = {"epoch": float(trainer.current_epoch + 1)}
-        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        row |= {name: float(value) for name, value in sorted(metrics.items())}
         row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
         row |= {"seconds": time.monotonic() - self.started}
         self.history.append(row)
@@ -245,11 +281,9 @@ class RunFolder(L.Callback):
             save_weights(self.folder, module.kept)
         write_log(self.folder, self.history)
         draw_curves(self.folder, self.history)
-        with atomic_path(self.folder / LAST) as temporary:
-            trainer.save_checkpoint(temporary)
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and not self.history:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and not self.history:
             assert isinstance(module, SegmentationModule)
             save_weights(self.folder, module.kept)
 
@@ -273,9 +307,12 @@ class ProgressBar(L.Callback):
 
     bar: tqdm[Any]
 
+    def __init__(self, hidden: bool) -> None:
+        self.hidden = hidden
+
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         total = int(trainer.estimated_stepping_batches)
-        self.bar = tqdm(total=total, initial=trainer.global_step, unit="step", dynamic_ncols=True)
+        self.bar = tqdm(total=total, initial=trainer.global_step, unit="step", dynamic_ncols=True, disable=self.hidden)
         self.dice = float("nan")
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:

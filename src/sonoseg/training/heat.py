@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sonoseg.models.fusion_unet import FusionUNet
+from sonoseg.models.network import SegmentationNetwork
 
 
 class Heat(nn.Module):
@@ -25,7 +25,7 @@ class Heat(nn.Module):
         size: (H, W) of its input.
     """
 
-    def __init__(self, model: FusionUNet, size: Sequence[int]) -> None:
+    def __init__(self, model: SegmentationNetwork, size: Sequence[int]) -> None:
         super().__init__()
         self.model, self.size = model, tuple(size)
 
@@ -43,7 +43,9 @@ class Heat(nn.Module):
         return heat / heat.amax((2, 3), keepdim=True).clamp(min=1e-12)
 
 
-def trace_heat(model: FusionUNet, size: Sequence[int], features: Tensor, maps: Sequence[Tensor]) -> fx.GraphModule:
+def trace_heat(
+    model: SegmentationNetwork, size: Sequence[int], features: Tensor, maps: Sequence[Tensor]
+) -> fx.GraphModule:
     """`Heat` for maps of any number of images, without a call to autograd in it.
 
     Args:

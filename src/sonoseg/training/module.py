@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonoseg.models.catalog import Recipe
-from sonoseg.models.fusion_unet import FusionUNet
+from sonoseg.models.network import SegmentationNetwork
 from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.losses import LOSSES
 
@@ -26,7 +26,7 @@ class SegmentationModule(L.LightningModule):
     same epoch.
     """
 
-    def __init__(self, model: FusionUNet, recipe: Recipe, seed: int) -> None:
+    def __init__(self, model: SegmentationNetwork, recipe: Recipe, seed: int) -> None:
         super().__init__()
         self.model, self.recipe, self.seed = model, recipe, seed
         self.averaged = (
@@ -34,13 +34,15 @@ class SegmentationModule(L.LightningModule):
             if recipe.ema
             else None
         )
+        if self.averaged is not None:
+            self.averaged.requires_grad_(False)  # several processes would wait for its gradients
 
     @property
-    def kept(self) -> FusionUNet:
+    def kept(self) -> SegmentationNetwork:
         """The network that is validated and saved: the running average if there is one."""
         if self.averaged is None:
             return self.model
-        assert isinstance(self.averaged.module, FusionUNet)
+        assert isinstance(self.averaged.module, SegmentationNetwork)
         return self.averaged.module
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
@@ -50,7 +52,7 @@ class SegmentationModule(L.LightningModule):
         torch.manual_seed((self.seed << 40) + (self.global_rank << 32) + self.global_step)
         return AUGMENTATIONS[self.recipe.augment](image, mask)
 
-    def loss(self, model: FusionUNet, image: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, model: SegmentationNetwork, image: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, 1, H, W) it is of."""
         pixels, presence = model.parts(image.to(memory_format=torch.channels_last))
         pixels = pixels.float()

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, write_text
-from sonoseg.models.catalog import Experiment, Recipe
+from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.familiarity import Familiarity
-from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.models.network import NetworkConfig, SegmentationNetwork
 
 CONFIG, LOG, CURVES, BEST, LAST = "config.json", "log.csv", "curves.png", "best.safetensors", "last.ckpt"
 CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
@@ -29,7 +29,7 @@ class RunConfig:
     """Everything that decides what a run ends with, but for the machine."""
 
     model: str
-    network: FusionUNetConfig
+    network: NetworkConfig
     recipe: Recipe
     data: str
     """Names of the data folders; where they lie does not matter."""
@@ -59,10 +59,11 @@ class RunConfig:
         try:
             value = json.loads(file.read_text(encoding="utf-8"))
             network, recipe = value.pop("network"), value.pop("recipe")
-            network |= {name: tuple(network[name]) for name in ("encoders", "widths")}
+            network = {name: tuple(part) if isinstance(part, list) else part for name, part in network.items()}
             value["lineage"] = tuple(value.get("lineage", ()))
-            return cls(network=FusionUNetConfig(**network), recipe=Recipe(**recipe), **value)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            kind = type(find_experiment(value["model"]).network)
+            return cls(network=kind(**network), recipe=Recipe(**recipe), **value)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
             raise InputError(
                 file, "not the config of a sonoseg run", "give a folder that sonoseg train made"
             ) from error
@@ -94,7 +95,7 @@ def lineage(start: Path) -> tuple[dict[str, Any], ...]:
     return (*config.lineage, config.to_json() | {"lineage": []})
 
 
-def save_weights(folder: Path, model: FusionUNet) -> None:
+def save_weights(folder: Path, model: SegmentationNetwork) -> None:
     """Writes `model` as best.safetensors."""
     from safetensors.torch import save_file
 
@@ -105,14 +106,14 @@ def save_weights(folder: Path, model: FusionUNet) -> None:
         save_file(tensors, temporary)
 
 
-def load_run(folder: Path) -> tuple[FusionUNet, RunConfig]:
+def load_run(folder: Path) -> tuple[SegmentationNetwork, RunConfig]:
     """The best network of a run, in evaluation mode on the CPU, and its config.
 
     Raises:
         InputError: the folder is not a run, or its weights do not fit.
     """
     config = RunConfig.read(Path(folder))
-    model = Experiment(config.model, config.network, config.recipe).build()
+    model = config.network.build(config.recipe.dropout, pretrained=False)
     try:
         model.load_state_dict(load_tensors(Path(folder)))
     except RuntimeError as error:

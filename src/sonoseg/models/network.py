@@ -1,0 +1,78 @@
+"""What every segmentation network here is: an encoder, a decoder, and layers that can be explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class SegmentationNetwork(nn.Module):
+    """Image → features and maps → one logit a pixel. Subclasses give `encode` and `decode`.
+
+    Attributes:
+        bottleneck: an identity that `decode` passes the features through, so that Grad-CAM finds them by name.
+        stages: the decoder's, from the deepest up; each returns one map (N, C, h, w).
+    """
+
+    bottleneck: nn.Module
+    stages: nn.ModuleList
+
+    def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 1 or 3, H, W) in 0..1 → the deepest features (N, C, h, w), and the other maps, the finest first."""
+        raise NotImplementedError
+
+    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """What `encode` gave, for an image of `size` (H, W) → `parts`."""
+        raise NotImplementedError
+
+    def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits of each pixel (N, 1, H, W), and of a lesion being there at all (N, 1) or None."""
+        features, maps = self.encode(image)
+        return self.decode(features, maps, image.shape[2:])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1 or 3, H, W) in 0..1, H and W multiples of 32 → logits (N, 1, H, W).
+
+        Where the network judges presence, the logits are the lesser of the pixel's and the image's: no pixel is more
+        probable than that there is a lesion.
+        """
+        return self.gate(*self.parts(image))
+
+    @staticmethod
+    def gate(pixels: Tensor, presence: Tensor | None) -> Tensor:
+        """The lesser of the two logits, (N, 1, H, W)."""
+        return pixels if presence is None else torch.minimum(pixels, presence[:, :, None, None])
+
+    def explain_layers(self) -> dict[str, nn.Module]:
+        """The layers that Grad-CAM can look at, by name, from the deepest up."""
+        stages = {f"stage{number}": stage for number, stage in enumerate(self.stages, 1)}
+        return {"bottleneck": self.bottleneck, **stages}
+
+
+class NetworkConfig(Protocol):
+    """What a network is made of: a frozen dataclass whose fields are its options."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """timm's names of the encoders that first weights can be had for; empty if there are none."""
+
+    @property
+    def attention(self) -> str:
+        """In the decoder, in a word."""
+
+    @property
+    def frozen(self) -> bool:
+        """The encoders stay as they start."""
+
+    def build(self, dropout: float, pretrained: bool) -> SegmentationNetwork:
+        """The network with fresh weights.
+
+        Args:
+            dropout: share of the features that training drops.
+            pretrained: start the encoders from timm's ImageNet weights.
+        """

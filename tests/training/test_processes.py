@@ -1,0 +1,97 @@
+"""Several processes train one network, as one process with the larger batch would."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.errors import InputError
+from sonoseg.training.processes import Processes, find_processes
+
+SCRIPT = """
+import sys
+from torch import nn
+from sonoseg.cli import main
+from sonoseg.training import fit
+
+# Batch statistics are of a process's own images where there is no GPU to share them, and bfloat16 rounds: without both,
+# the two ways must agree.
+nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
+first_weights = fit.first_weights
+fit.first_weights = lambda *arguments: first_weights(*arguments).train()
+fit.has_bfloat16 = lambda: False
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+        monkeypatch.delenv(name)
+    assert find_processes() == Processes(0, 1, 1)
+    assert find_processes().first
+
+
+def test_torchrun_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"TORCHELASTIC_RUN_ID": "1", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert find_processes() == Processes(5, 8, 2)
+    assert not find_processes().first
+
+
+def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
+    monkeypatch.setattr("lightning.fabric.plugins.environments.slurm.shutil.which", lambda _: "/usr/bin/srun")
+    common = {"SLURM_NTASKS": "6", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "4", "SLURM_NNODES": "3"}
+    for name, value in {**common, **told}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_slurm_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch, SLURM_NTASKS_PER_NODE="2")
+    assert find_processes() == Processes(4, 6, 3)
+
+
+def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch)
+    with pytest.raises(InputError, match="--ntasks-per-node"):
+        find_processes()
+
+
+def train(folder: Path, out: str, processes: int, batch: int, epochs: int = 2) -> subprocess.CompletedProcess[str]:
+    """Trains on the phantoms in `folder` with so many processes, each with so many images a step."""
+    words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
+    words += " --encoder-weights none --encoders resnet18 --presence False --loss bce --dropout 0 --augment none"
+    words += f" --batch {batch} --epochs {epochs}"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(torchrun if processes > 1 else []), str(folder / "script.py"), *words.split()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.mark.timeout(400)
+def test_two_processes_train_as_one_with_twice_the_batch_and_go_on_where_they_stopped(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    write_phantoms(tmp_path / "phantoms", 20, size=(128, 128))
+    one = train(tmp_path, "one", 1, 4)
+    two = train(tmp_path, "two", 2, 2)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    logs = [log_of(tmp_path / name) for name in ("one", "two")]
+    assert [row["epoch"] for row in logs[1]] == [1, 2]
+    for first, second in zip(*logs, strict=True):
+        for name in first.keys() - {"seconds"}:
+            assert second[name] == pytest.approx(first[name], rel=2e-4, abs=2e-5), name
+    assert two.stdout.count("2 epochs") == 1
+    again = train(tmp_path, "two", 2, 2)
+    assert again.returncode == 0, again.stderr
+    assert log_of(tmp_path / "two") == logs[1]
