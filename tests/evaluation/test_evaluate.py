@@ -25,6 +25,7 @@ from sonoseg.errors import InputError
 from sonoseg.evaluation.evaluate import evaluate, evaluate_command
 from sonoseg.evaluation.metrics import CONVENTIONS, METRICS
 from sonoseg.evaluation.predictors import load_predictor
+from sonoseg.evaluation.surface import border_distances
 from sonoseg.reader.images import resize_mask
 
 CURVES = [f"{name}.{kind}" for name in ("reliability", "roc", "tradeoff") for kind in ("csv", "png")]
@@ -93,13 +94,16 @@ def test_a_perfect_answer_scores_one_where_it_can(phantoms: list[Case], tmp_path
             assert metrics["conventions"][convention][metric] == best, (convention, metric)
     assert metrics["auc"] == 1
     assert metrics["normals"]["any_false_positive"] == metrics["normals"]["false_lesion"] == 0
+    surface = metrics["surface"]
+    assert (surface["images"], surface["missed"], surface["hd95"], surface["assd_mm"]) == (6, 0, 0, 0)
 
 
 def test_metrics_json_has_the_promised_keys_and_plain_numbers(phantoms: list[Case], tmp_path: Path) -> None:
     returned = evaluate(load_predictor("all-foreground"), phantoms, tmp_path, progress=False)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics == returned
-    assert list(metrics) == ["about", "model", "images", "conventions", "normals", "auc", "calibration_error"]
+    keys = ["about", "model", "images", "conventions", "normals", "auc", "calibration_error", "surface"]
+    assert list(metrics) == keys
     assert metrics["model"] == {"name": "all-foreground", "threshold": 0.5, "min_lesion_fraction": 0.0}
     assert list(metrics["conventions"]) == list(CONVENTIONS)
     for scores in metrics["conventions"].values():
@@ -124,6 +128,9 @@ def test_the_files_agree_with_masks_counted_here(phantoms: list[Case], tmp_path:
         assert int(row["fn"]) == (~drawn & truth).sum() and int(row["tn"]) == (~drawn & ~truth).sum()
         assert (row["label"], row["group"]) == (case.label, case.group)
         assert 0 < int(row["largest_false_part"]) <= int(row["fp"])
+        distances = border_distances(drawn, truth) if truth.any() else None
+        measured = (float(row["hd95"]), float(row["assd"])) if row["hd95"] else None
+        assert measured == (distances and pytest.approx(distances, rel=1e-5))
     for metric in METRICS:
         mean = np.mean([float(row[metric]) for row in rows])
         assert mean == pytest.approx(metrics["conventions"]["paper"][metric], abs=1e-6)
@@ -228,7 +235,8 @@ def test_the_command_prints_a_table_and_where_the_files_are(
     data = phantoms[0].image.parent.parent
     evaluate_command(Evaluate(model="all-foreground", data=data, out=tmp_path))
     printed = capsys.readouterr().out
-    for words in ("all-foreground on all/test, 8 images", "convention", "lesion", "0.750", str(tmp_path)):
+    border = "border distance over 6 images: HD95 "
+    for words in ("all-foreground on all/test, 8 images", "convention", "lesion", "0.750", border, str(tmp_path)):
         assert words in printed
     assert "2 images without lesion: 100.0% with a false lesion" in printed
 

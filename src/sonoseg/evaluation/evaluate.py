@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +13,24 @@ from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.errors import InputError
-from sonoseg.evaluation.calibration import Reliability, reliability
+from sonoseg.evaluation.calibration import reliability
 from sonoseg.evaluation.counts import Counts, count, stack
+from sonoseg.evaluation.curves import cell_text, csv_text, write_reliability, write_roc, write_trade_off
 from sonoseg.evaluation.metrics import CONVENTIONS, METRICS, image_scores, normals_summary, summary
 from sonoseg.evaluation.predictors import Predictor, load_predictor, predicted_mask, resize_probability
-from sonoseg.evaluation.roc import PixelROC, thin
-from sonoseg.evaluation.tradeoff import Point, TradeOff
-from sonoseg.files import atomic_path, output_folder, write_json, write_text
+from sonoseg.evaluation.roc import PixelROC
+from sonoseg.evaluation.surface import (
+    DISTANCES,
+    Surface,
+    describe_surface,
+    measure_surface,
+    pixel_size,
+    surface_summary,
+)
+from sonoseg.evaluation.tradeoff import TradeOff
+from sonoseg.files import output_folder, write_json, write_text
 from sonoseg.reader.images import resize_mask
 from sonoseg.reader.measure import largest_part
-from sonoseg.report.figures import reliability_figure, roc_figure, trade_off_figure
 from sonoseg.report.tables import Cell, text_table
 
 if TYPE_CHECKING:
@@ -65,6 +70,7 @@ def describe(metrics: dict[str, Any]) -> str:
     if metrics["auc"] is not None:
         below.append(f"AUC over pixels: {metrics['auc']:.4f}")
     below.append(f"expected calibration error over pixels: {metrics['calibration_error']:.4f}")
+    below.append(describe_surface(metrics["surface"]))
     table = text_table(["convention", *METRICS, "Dice, 95 % interval"], rows)
     return "\n".join([table, "", *below])
 
@@ -76,6 +82,7 @@ def evaluate(
     size: tuple[int, int] = GRID,
     progress: bool = True,
     about: Mapping[str, str] | None = None,
+    pictures: bool = True,
 ) -> dict[str, Any]:
     """Compares predictions with the truth on a grid of `size`, as the paper did, and writes what comes of it.
 
@@ -83,13 +90,14 @@ def evaluate(
     the mask by nearest neighbour. All files are written at the end, each atomically:
 
     - `cases.csv`, an image a row: file, label, group, tp, fp, fn, tn, the metrics under the convention `paper`
-      (0/0 = 0), and largest_false_part (pixels of the largest connected false-positive part);
+      (0/0 = 0), largest_false_part (pixels of the largest connected false-positive part), and the distances of the
+      borders (see `surface.Surface`), empty where undefined;
     - `roc.csv` and `roc.png`, the pixel-wise ROC curve;
     - `reliability.csv` and `.png`, how often the lesion's probability is right (see `calibration.Reliability`);
     - `tradeoff.csv` and `.png`, what other thresholds would find and miss (see `tradeoff.Point`);
     - `metrics.json`, which is also returned: `about`; `model` (its name and rule); `images`; `conventions` (see
       `metrics.summary`); `normals` (see `metrics.normals_summary`); `auc` (None unless there are both lesion and
-      background pixels); `calibration_error` (0..1, over pixels).
+      background pixels); `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`).
 
     Args:
         predictor: see `load_predictor`.
@@ -98,6 +106,7 @@ def evaluate(
         size: (h, w) of the grid.
         progress: show progress bars on stderr.
         about: what was evaluated, for metrics.json, such as the names of data and split.
+        pictures: draw the curves too.
 
     Raises:
         InputError: no cases, an image or mask that cannot be read (both before the first prediction), no place to
@@ -107,7 +116,7 @@ def evaluate(
         raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
     folder = output_folder(out)
     truths = _read_truths(cases, size, progress)
-    counts, largest_false_part, roc, trade_off = _compare(predictor, cases, truths, progress)
+    counts, largest_false_part, surfaces, roc, trade_off = _compare(predictor, cases, truths, progress)
     groups = [case.group for case in cases]
     reliable = reliability(roc)
     metrics = {
@@ -118,11 +127,12 @@ def evaluate(
         "normals": normals_summary(counts, largest_false_part / truths[0].size, groups),
         "auc": roc.auc(),
         "calibration_error": reliable.error,
+        "surface": surface_summary(surfaces, groups, size),
     }
-    write_text(folder / "cases.csv", _cases_csv(cases, counts, largest_false_part))
-    _write_roc(folder, predictor.name, roc)
-    _write_reliability(folder, reliable)
-    _write_trade_off(folder, predictor, trade_off)
+    write_text(folder / "cases.csv", _cases_csv(cases, counts, largest_false_part, surfaces))
+    write_roc(folder, predictor.name, roc, pictures)
+    write_reliability(folder, reliable, pictures)
+    write_trade_off(folder, predictor.name, trade_off.points(), pictures)
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -137,26 +147,29 @@ def _read_truths(cases: Sequence[Case], size: tuple[int, int], progress: bool) -
 
 def _compare(
     predictor: Predictor, cases: Sequence[Case], truths: Sequence[NDArray[np.bool_]], progress: bool
-) -> tuple[Counts, NDArray[np.int64], PixelROC, TradeOff]:
-    """Counts and largest false-positive parts (N,) in pixels, the ROC's histograms, and the trade-off."""
+) -> tuple[Counts, NDArray[np.int64], list[Surface], PixelROC, TradeOff]:
+    """Counts, largest false-positive parts (N,) in pixels and borders; the ROC's histograms, and the trade-off."""
     from tqdm import tqdm
 
     rows: list[Counts] = []
     largest_false_part: list[int] = []
+    surfaces: list[Surface] = []
     roc, trade_off = PixelROC(), TradeOff(predictor.min_lesion_fraction)
     with tqdm(total=len(cases), desc=predictor.name, disable=not progress, unit="image") as bar:
         for start in range(0, len(cases), BATCH):
             batch = cases[start : start + BATCH]
-            maps = predictor.probability([case.read_image() for case in batch])
-            for case, truth, own in zip(batch, truths[start : start + BATCH], maps, strict=True):
+            images = [case.read_image() for case in batch]
+            maps = predictor.probability(images)
+            for case, image, truth, own in zip(batch, images, truths[start : start + BATCH], maps, strict=True):
                 probability = _on_grid(predictor.name, case.name, own, truth.shape)
                 prediction = predicted_mask(predictor, probability)
                 roc.add(probability, truth)
                 trade_off.add(probability, truth)
                 rows.append(count(prediction, truth))
                 largest_false_part.append(largest_part(prediction & ~truth))
+                surfaces.append(measure_surface(prediction, truth, pixel_size(case, image.shape, truth.shape)))
             bar.update(len(batch))
-    return stack(rows), np.array(largest_false_part, dtype=np.int64), roc, trade_off
+    return stack(rows), np.array(largest_false_part, dtype=np.int64), surfaces, roc, trade_off
 
 
 def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
@@ -167,56 +180,16 @@ def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tupl
     return resize_probability(probability, (size[0], size[1]))
 
 
-def _cases_csv(cases: Sequence[Case], counts: Counts, largest_false_part: NDArray[np.int64]) -> str:
+def _cases_csv(
+    cases: Sequence[Case], counts: Counts, largest_false_part: NDArray[np.int64], surfaces: Sequence[Surface]
+) -> str:
     scores = image_scores(counts, "paper")
-    header = ["file", "label", "group", "tp", "fp", "fn", "tn", *METRICS, "largest_false_part"]
+    header = ["file", "label", "group", "tp", "fp", "fn", "tn", *METRICS, "largest_false_part", *DISTANCES]
     rows = [
         [case.name, case.label, case.group, counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
         + [f"{scores[metric][n]:.6f}" for metric in METRICS]
         + [largest_false_part[n]]
+        + [cell_text(getattr(surfaces[n], name)) for name in DISTANCES]
         for n, case in enumerate(cases)
     ]
-    return _csv(header, rows)
-
-
-def _write_roc(folder: Path, name: str, roc: PixelROC) -> None:
-    curve, auc = roc.curve(), roc.auc()
-    rows: list[list[Any]] = []
-    drawn: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    if curve is not None:
-        few = thin(curve)
-        columns = (few.threshold, few.false_positive_rate, few.true_positive_rate)
-        rows = [[f"{value:.9g}" for value in row] for row in zip(*columns, strict=True)]
-        drawn = {f"{name} (AUC {auc:.3f})": columns[1:]}
-    write_text(folder / "roc.csv", _csv(["threshold", "false_positive_rate", "true_positive_rate"], rows))
-    with atomic_path(folder / "roc.png") as temporary:
-        roc_figure(drawn, temporary)
-
-
-def _write_reliability(folder: Path, reliable: Reliability) -> None:
-    columns = (reliable.probability, reliable.frequency, reliable.share)
-    rows = [[f"{value:.9g}" for value in row] for row in zip(*columns, strict=True)]
-    write_text(folder / "reliability.csv", _csv(["mean_probability", "lesion_frequency", "share_of_pixels"], rows))
-    with atomic_path(folder / "reliability.png") as temporary:
-        reliability_figure(*columns, reliable.error, temporary)
-
-
-def _write_trade_off(folder: Path, predictor: Predictor, trade_off: TradeOff) -> None:
-    points = trade_off.points()
-    rows = [["" if value is None else f"{value:.6g}" for value in astuple(point)] for point in points]
-    write_text(folder / "tradeoff.csv", _csv([field.name for field in fields(Point)], rows))
-    curve = [
-        (point.threshold, point.false_lesions, point.lesion_dice)
-        for point in points
-        if point.false_lesions is not None and point.lesion_dice is not None
-    ]
-    with atomic_path(folder / "tradeoff.png") as temporary:
-        trade_off_figure({predictor.name: curve}, temporary)
-
-
-def _csv(header: list[str], rows: list[list[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(header, rows)
