@@ -40,7 +40,8 @@ def test_presence_holds_every_pixel_down():
 
 
 def test_frozen_encoders_neither_learn_nor_drift():
-    network = FusionUNet(FusionUNetConfig(LIGHT, frozen=True)).train()
+    network = FusionUNet(FusionUNetConfig(LIGHT, frozen=True))  # without a call to train(), as Lightning takes it
+    assert network.training
     before = {name: tensor.clone() for name, tensor in network.encoders.state_dict().items()}
     network(torch.rand(2, 1, 64, 64)).sum().backward()
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.encoders.state_dict().items())

@@ -1,8 +1,9 @@
-"""The decoder's building blocks: the depthwise separable convolution and a decoder stage."""
+"""What several networks are built of: convolution blocks, a decoder stage, and U-Net's own encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,37 @@ class DoubleConv(nn.Sequential):
             nn.BatchNorm2d(outputs),
             nn.ReLU(),
         )
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution – BN – ReLU, without bias: (N, `inputs`, H, W) → (N, `outputs`, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2 * dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+        )
+
+
+class PlainEncoder(nn.Module):
+    """U-Net's way down: at each level a double convolution, between levels 2×2 max-pooling.
+
+    Args:
+        inputs: channels of the image.
+        widths: channels of the levels, from the finest down.
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(DoubleConv(*pair) for pair in pairwise((inputs, *widths)))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, inputs, H, W) → the deepest map, and the others, at strides 1, 2, 4, …"""
+        maps = [self.levels[0](image)]
+        for level in self.levels[1:]:
+            maps.append(level(F.max_pool2d(maps[-1], 2)))
+        return maps[-1], maps[:-1]
 
 
 CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {"separable": SeparableConv, "double": DoubleConv}

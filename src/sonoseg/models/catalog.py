@@ -1,4 +1,4 @@
-"""Every named experiment as one frozen dataclass: the paper's Table 1 as twenty rows, and our own."""
+"""Every named experiment as one frozen dataclass: the paper's twenty, the five it is compared with, and our own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Any
 from torch import nn
 
 from sonoseg.errors import InputError
+from sonoseg.models.adu_net import AduNetConfig
+from sonoseg.models.ddra_net import DdraNetConfig
+from sonoseg.models.dpnet import DpNetConfig
 from sonoseg.models.fusion_unet import FusionUNetConfig
+from sonoseg.models.mrfe_cnn import MrfeCnnConfig
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
+from sonoseg.models.swin_unet import SwinUNetConfig
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,13 @@ class Recipe:
     loss: str = "bce"
     """A name of `sonoseg.training.losses.LOSSES`."""
     learning_rate: float = 1e-4
-    """Of Adam; with the one-cycle schedule, the highest."""
+    """With the one-cycle schedule, the highest; with poly, the first."""
+    optimizer: str = "adam"
+    """adam, or sgd with a momentum of 0.9."""
     schedule: str = "constant"
-    """constant or one-cycle."""
+    """constant, one-cycle, or poly: down to 0 as (1 − progress)^0.9."""
     weight_decay: float = 0.0
-    """Decoupled (AdamW)."""
+    """Decoupled with adam (AdamW), added to the gradient with sgd."""
     batch: int = 16
     """Images a step."""
     dropout: float = 0.3
@@ -47,6 +54,7 @@ class Experiment:
     network: NetworkConfig
     recipe: Recipe = field(default_factory=Recipe)
     note: str = ""
+    """Where it comes from; `sonoseg models` shows what stands before the colon."""
 
     def build(self, dropout: float | None = None, pretrained: bool = False) -> SegmentationNetwork:
         """The network with fresh weights."""
@@ -86,6 +94,31 @@ TABLE_1 = (
 )
 """Table 1 of the paper, in its order."""
 
+RIVALS = (
+    Experiment(
+        "swin-unet",
+        SwinUNetConfig(),
+        Recipe(
+            loss="0.4bce+0.6dice",
+            optimizer="sgd",
+            learning_rate=0.05,
+            schedule="poly",
+            weight_decay=1e-4,
+            batch=24,
+            dropout=0.0,
+            epochs=150,
+            patience=0,
+            augment="light",
+        ),
+        "published: Cao et al. 2021, with its authors' recipe",
+    ),
+    Experiment("mrfe-cnn", MrfeCnnConfig(), note="reconstruction: after the abstract of Ranjbarzadeh et al. 2022"),
+    Experiment("adu-net", AduNetConfig(), note="reconstruction: after the title of Ejiyi et al. 2024"),
+    Experiment("ddra-net", DdraNetConfig(), note="reconstruction: after the title of Sun et al. 2024"),
+    Experiment("dpnet", DpNetConfig(), note="reconstruction: after the abstract of Liu et al. 2024"),
+)
+"""The networks that the paper is compared with. Where their authors' recipe is not known, it is the paper's."""
+
 OURS = Experiment(
     "sonoseg-1",
     FusionUNetConfig((LITE,), skips=True, widths=(128, 64, 32, 16), convolution="double", presence=True),
@@ -103,7 +136,7 @@ OURS = Experiment(
     "ours: one light encoder, skip connections, a presence head that keeps normal images empty",
 )
 
-CATALOG: dict[str, Experiment] = {row.name: row for row in (*TABLE_1, OURS)}
+CATALOG: dict[str, Experiment] = {row.name: row for row in (*TABLE_1, *RIVALS, OURS)}
 
 
 def find_experiment(name: str) -> Experiment:
@@ -136,6 +169,9 @@ def list_models() -> list[dict[str, Any]]:
                 "name": experiment.name,
                 "total_params": total,
                 "trainable_params": trainable,
+                "encoders": list(experiment.network.encoders),
+                "attention": experiment.network.attention,
+                "frozen": experiment.network.frozen,
                 **dataclasses.asdict(experiment.network),
                 "loss": experiment.recipe.loss,
                 "note": experiment.note,

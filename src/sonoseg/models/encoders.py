@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from sonoseg.errors import InputError
@@ -15,6 +18,7 @@ from sonoseg.models.depthwise import quicken
 
 ENCODERS: dict[str, tuple[int, ...]] = {
     "resnet18": (64, 64, 128, 256, 512),
+    "resnet50": (64, 256, 512, 1024, 2048),
     "densenet121": (64, 256, 512, 1024, 1024),
     "efficientnet_b0": (16, 24, 40, 112, 1280),
     "tf_efficientnet_lite0": (16, 24, 40, 112, 1280),
@@ -51,19 +55,26 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
 
 
 class Normalize(nn.Module):
-    """(N, 3, H, W) in 0..1 → scaled by the mean and deviation that `encoder`'s ImageNet weights were trained with."""
+    """(N, 1 or 3, H, W) in 0..1 → (N, 3, H, W), scaled by `mean` and `std`; ImageNet's, unless others are given."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(
+        self, mean: Sequence[float] = IMAGENET_DEFAULT_MEAN, std: Sequence[float] = IMAGENET_DEFAULT_STD
+    ) -> None:
         super().__init__()
-        for name in ("mean", "std"):
-            value = torch.tensor(encoder.pretrained_cfg[name])  # type: ignore[index]  # timm is untyped
-            self.register_buffer(name, value.view(1, 3, 1, 1), persistent=False)
+        for name, value in {"mean": mean, "std": std}.items():
+            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def of(cls, encoder: nn.Module) -> Normalize:
+        """With what `encoder`'s ImageNet weights were trained with."""
+        settings: Any = encoder.pretrained_cfg  # timm is untyped
+        return cls(settings["mean"], settings["std"])
 
     def forward(self, image: Tensor) -> Tensor:
-        return (image - self.mean) / self.std
+        return (image.expand(-1, 3, -1, -1) - self.mean) / self.std
 
 
 class Encoders(nn.Module):
@@ -82,7 +93,8 @@ class Encoders(nn.Module):
         self.parts = nn.ModuleDict({name: build_encoder(name, pretrained) for name in names})
         if frozen:
             self.requires_grad_(False)
-        self.normalize = nn.ModuleDict({name: Normalize(part) for name, part in self.parts.items()})
+        self.normalize = nn.ModuleDict({name: Normalize.of(part) for name, part in self.parts.items()})
+        self.train()  # so that frozen ones are in evaluation mode from the start: Lightning keeps modes as they are
 
     def train(self, mode: bool = True) -> Encoders:
         """Frozen encoders stay in evaluation mode, so that their batch statistics do not drift."""
@@ -91,7 +103,6 @@ class Encoders(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
-        image = image.expand(-1, 3, -1, -1)
         finals, skips = [], []
         for name, encoder in self.parts.items():
             final, scales = encoder.forward_intermediates(self.normalize[name](image))  # type: ignore[operator]  # untyped

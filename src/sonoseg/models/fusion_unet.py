@@ -21,7 +21,7 @@ class FusionUNetConfig:
     encoders: tuple[str, ...] = ("resnet18", "densenet121", "efficientnet_b0")
     """Names of `encoders.ENCODERS`, run side by side on the same image."""
     attention: str = "none"
-    """After every decoder stage: none, cbam or nonlocal."""
+    """After every decoder stage: none, cbam, nonlocal or transformer."""
     frozen: bool = False
     """Keep the encoders as they start."""
     skips: bool = False
@@ -73,8 +73,9 @@ class FusionUNet(SegmentationNetwork):
         features = self.bottleneck(features)
         presence = None if self.presence is None else self.presence(self.summary(features))
         x = self.dropout(features)
-        for stage, skip in zip(self.stages, reversed(maps), strict=True):
-            x = stage(x, skip if self.skips else None)
+        skips = maps[::-1] if self.skips else [None] * len(self.stages)
+        for stage, skip in zip(self.stages, skips, strict=True):
+            x = stage(x, skip)
         logits = F.interpolate(self.head(x), size=tuple(size), mode="bilinear", align_corners=False)
         return logits, presence
 

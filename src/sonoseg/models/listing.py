@@ -14,16 +14,17 @@ def print_models(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    header = ("name", "encoders", "attention", "frozen", "loss", "parameters", "trainable")
+    header = ("name", "encoders", "attention", "frozen", "loss", "parameters", "trainable", "note")
     table = [
         (
             row["name"],
-            "+".join(row["encoders"]),
+            "+".join(row["encoders"]) or "-",
             row["attention"],
             "yes" if row["frozen"] else "no",
             row["loss"],
             row["total_params"],
             row["trainable_params"],
+            row["note"].partition(":")[0],
         )
         for row in rows
     ]

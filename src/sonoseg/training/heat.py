@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from sonoseg.models.network import SegmentationNetwork
 
@@ -55,9 +58,18 @@ def trace_heat(
         maps: of the same images.
     """
     table = {torch.ops.aten.convolution_backward.default: _convolution_backward}
-    with patch.multiple(F, interpolate=_interpolate, scaled_dot_product_attention=_attention):
-        trace: Any = make_fx(Heat(model, size), table, tracing_mode="symbolic", _allow_non_fake_inputs=True)
-        graph: fx.GraphModule = trace(features, *maps)
+    written_out: dict[str, Any] = {
+        "interpolate": _interpolate,
+        "linear": _linear,
+        "scaled_dot_product_attention": _attention,
+        "adaptive_avg_pool2d": _pool,
+    }
+    # Only the number of images is a symbol: with free heights, too, a height of 2 would be taken for two images.
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    free: Any = StatelessSymbolicContext([DimDynamic.DYNAMIC, *[DimDynamic.STATIC] * 3])
+    images = [mode.from_tensor(each, symbolic_context=free) for each in (features, *maps)]
+    with mode, enable_python_dispatcher(), patch.multiple(F, **written_out):
+        graph: fx.GraphModule = make_fx(Heat(model, size), table)(*images)
     return graph
 
 
@@ -100,20 +112,33 @@ def _convolution_backward(
     stride: list[int],
     padding: list[int],
     dilation: list[int],
-    _transposed: bool,
+    transposed: bool,
     _output_padding: list[int],
     groups: int,
     _wanted: list[bool],
 ) -> tuple[Tensor, None, None]:
-    """The input's gradient, a transposed convolution; the weights' is not asked for."""
+    """The input's gradient, for a convolution a transposed one and vice versa; nobody asks for the weights'."""
+    none = [0] * len(stride)
+    if transposed:
+        return (
+            torch.ops.aten.convolution.default(gradient, weight, None, stride, padding, dilation, False, none, groups),
+            None,
+            None,
+        )
     axes = zip(image.shape[2:], gradient.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True)
     rest = [whole - ((part - 1) * step - 2 * pad + gap * (k - 1) + 1) for whole, part, step, pad, gap, k in axes]
     arguments = (stride, padding, dilation, True, rest, groups)
     return torch.ops.aten.convolution.default(gradient, weight, None, *arguments), None, None
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Written out, since `torch.func`'s own takes the number of images for a constant."""
+    return x @ weight.T if bias is None else x @ weight.T + bias
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
     """Softmax of the dot products, written out: PyTorch's fused one has a gradient that ONNX lacks."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     return (scale * query @ key.transpose(-2, -1)).softmax(-1) @ value
 
 
@@ -128,6 +153,19 @@ def _interpolate(
     sizes = size or [round(length * scale_factor) for length in image.shape[2:]]
     down, across = map(_resizing_matrix, image.shape[2:], sizes)
     return down @ image @ across.T
+
+
+def _pool(image: Tensor, size: int) -> Tensor:
+    """Adaptive average pooling to `size` × `size`, as two matrix products too."""
+    down, across = (_pooling_matrix(length, size) for length in image.shape[2:])
+    return down @ image @ across.T
+
+
+def _pooling_matrix(old: int, new: int) -> Tensor:
+    """(new, old): each row an average of the pixels that its share of the length touches."""
+    bins, place = torch.arange(new)[:, None], torch.arange(old)
+    inside = (place >= bins * old // new) & (place * new < (bins + 1) * old)
+    return inside / inside.sum(1, keepdim=True)
 
 
 def _resizing_matrix(old: int, new: int) -> Tensor:

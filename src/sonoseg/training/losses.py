@@ -1,4 +1,4 @@
-"""The losses the paper names, and their sum."""
+"""The losses the paper names, and their sums."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bce": lambda logits, truth: F.binary_cross_entropy_with_logits(logits, truth),
     "dice": lambda logits, truth: soft_dice(logits, truth),
     "bce+dice": lambda logits, truth: F.binary_cross_entropy_with_logits(logits, truth) + soft_dice(logits, truth),
+    "0.4bce+0.6dice": lambda logits, truth: (
+        0.4 * F.binary_cross_entropy_with_logits(logits, truth) + 0.6 * soft_dice(logits, truth)
+    ),
     "bce+image-dice": lambda logits, truth: (
         F.binary_cross_entropy_with_logits(logits, truth) + soft_dice(logits, truth, (1, 2, 3))
     ),

@@ -1,0 +1,179 @@
+"""Swin-UNet (Cao et al. 2021): U-Net's shape from transformer blocks that attend within shifted windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
+
+from sonoseg.models.encoders import Normalize, build_encoder
+from sonoseg.models.network import SegmentationNetwork
+
+TIMM_NAME = "swin_tiny_patch4_window7_224"
+EMBED, DEPTH, WINDOW, DROP_PATH = 96, 2, 7, 0.2
+HEADS = (3, 6, 12, 24)
+
+
+@dataclass(frozen=True)
+class SwinUNetConfig:
+    """The published network; it has no options."""
+
+    encoders: ClassVar[tuple[str, ...]] = (TIMM_NAME,)
+    attention: ClassVar[str] = "windows"
+    frozen: ClassVar[bool] = False
+
+    def build(self, dropout: float = 0.0, pretrained: bool = False) -> SwinUNet:
+        return SwinUNet(dropout, pretrained)
+
+
+class SwinUNet(SegmentationNetwork):
+    """Swin encoder → as many Swin blocks up again, joined by skips → one logit a pixel; 27,168,132 parameters.
+
+    Documented in full (arXiv 2105.05537 and its public code). Its windows are 7×7; maps of a size that they do not
+    fill are padded with zeros, as in Swin's detection version. At 224 × 224 nothing is padded.
+
+    Args:
+        dropout: share of the bottleneck's channels that training drops; the authors drop none.
+        pretrained: start from timm's ImageNet weights of Swin-T, the decoder's blocks from those of the same scale.
+    """
+
+    def __init__(self, dropout: float = 0.0, pretrained: bool = False) -> None:
+        super().__init__()
+        widths = [EMBED * 2**level for level in range(4)]
+        self.normalize = Normalize()
+        self.encoders = SwinEncoder()
+        self.bottleneck = nn.Identity()
+        self.dropout = nn.Dropout2d(dropout)
+        self.stages = nn.ModuleList(UpStage(level, widths[level]) for level in (2, 1, 0))
+        self.norm = nn.LayerNorm(EMBED)
+        self.expand = PatchExpand(EMBED, EMBED, 4)
+        self.head = nn.Conv2d(EMBED, 1, 1, bias=False)
+        self.apply(initialise)
+        if pretrained:
+            self.load_timm(build_encoder(TIMM_NAME, True).state_dict())
+
+    def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 1 or 3, H, W) in 0..1 → features (N, 768, H/32, W/32), and the maps at strides 4, 8 and 16."""
+        features, maps = self.encoders(self.normalize(image))
+        return features, maps
+
+    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, None]:
+        x = self.dropout(self.bottleneck(features))
+        for stage, skip in zip(self.stages, reversed(maps), strict=True):
+            x = stage(x, skip)
+        x = self.expand(self.norm(to_last(x)))
+        return self.head(to_first(x)), None
+
+    def load_timm(self, weights: Mapping[str, Tensor]) -> None:
+        """Starts the encoder from timm's Swin-T, and the decoder's blocks too.
+
+        Of timm's six blocks at stride 16 the first two are taken, as by the authors.
+
+        Args:
+            weights: state dict of timm's `swin_tiny_patch4_window7_224`.
+        """
+        renamed = {
+            name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3"): tensor for name, tensor in weights.items()
+        }
+        for name, own in self.encoders.named_parameters():
+            own.data.copy_(renamed[name])
+        for stage, level in zip(self.stages, (2, 1, 0), strict=True):
+            blocks: nn.Module = self.encoders.layers[level]["blocks"]  # type: ignore[index]  # a ModuleDict
+            stage.get_submodule("blocks").load_state_dict(blocks.state_dict())
+
+
+class SwinEncoder(nn.Module):
+    """Swin-T with two blocks at every scale (Liu et al. 2021); its weights are named as timm's, but for the MLPs'."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = nn.ModuleDict(
+            {"proj": nn.Conv2d(3, EMBED, 4, stride=4), "norm": nn.LayerNorm(EMBED)},
+        )
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({"downsample": PatchMerging(EMBED * 2 ** (level - 1)), "blocks": swin_blocks(level)})
+            if level
+            else nn.ModuleDict({"blocks": swin_blocks(level)})
+            for level in range(4)
+        )
+        self.norm = nn.LayerNorm(8 * EMBED)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) → (N, 768, H/32, W/32) and, before the other scales' blocks, the maps of the skips."""
+        x = self.patch_embed["norm"](to_last(self.patch_embed["proj"](image)))
+        maps = []
+        for layer in self.layers:
+            if "downsample" in layer:  # type: ignore[operator]  # a ModuleDict
+                x = layer["downsample"](x)  # type: ignore[index]
+            maps.append(to_first(x))
+            x = layer["blocks"](x)  # type: ignore[index]
+        return to_first(self.norm(x)), maps[:-1]
+
+
+class UpStage(nn.Module):
+    """Doubles the resolution, joins the skip, attends: (N, 2C, h, w) and (N, C, 2h, 2w) → (N, C, 2h, 2w)."""
+
+    def __init__(self, level: int, width: int) -> None:
+        super().__init__()
+        self.expand = PatchExpand(2 * width, width, 2)
+        self.join = nn.Linear(2 * width, width)
+        self.blocks = swin_blocks(level)
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        x = torch.cat([self.expand(to_last(below)), to_last(skip)], -1)
+        return to_first(self.blocks(self.join(x)))
+
+
+class PatchExpand(nn.Module):
+    """Each position becomes `scale` × `scale`: (N, H, W, `inputs`) → (N, scale·H, scale·W, `outputs`)."""
+
+    def __init__(self, inputs: int, outputs: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.linear = nn.Linear(inputs, scale**2 * outputs, bias=False)
+        self.norm = nn.LayerNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[1:3]
+        parts = self.linear(x).unflatten(-1, (self.scale, self.scale, -1)).permute(0, 1, 3, 2, 4, 5)
+        placed: Tensor = self.norm(parts.reshape(x.shape[0], rows * self.scale, columns * self.scale, -1))
+        return placed
+
+
+def swin_blocks(level: int) -> nn.Sequential:
+    """The two blocks of a scale, the second one's windows shifted by half; deeper ones are dropped more often."""
+    last = DEPTH * len(HEADS) - 1
+    return nn.Sequential(
+        *(
+            SwinTransformerBlock(
+                EMBED * 2**level,
+                HEADS[level],
+                [WINDOW, WINDOW],
+                [WINDOW // 2 * number] * 2,
+                stochastic_depth_prob=DROP_PATH * (DEPTH * level + number) / last,
+            )
+            for number in range(DEPTH)
+        )
+    )
+
+
+def initialise(module: nn.Module) -> None:
+    """The first weights of Swin: linear ones of deviation 0.02, no biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def to_last(x: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, H, W, C)."""
+    return x.permute(0, 2, 3, 1)
+
+
+def to_first(x: Tensor) -> Tensor:
+    """(N, H, W, C) → (N, C, H, W)."""
+    return x.permute(0, 3, 1, 2)
