@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sonoseg.reader.overlay import NOTICE
-from sonoseg.report.figures import explanation_panels, learning_curves, roc_figure
+from sonoseg.report.figures import explanation_panels, faithfulness_figure, grid_figure, learning_curves, roc_figure
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +116,43 @@ def test_panels_of_any_shape_keep_the_pictures_inside(tmp_path: Path, shape: tup
     assert pixels.shape[1] == 1890 and pixels.std() > 10
     for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
         assert (edge == 255).all()
+
+
+GRIDS = {
+    "the paper's": {"learning_rate": ["1e-05", "0.001"], "batch": ["8", "16", "32"], "dropout": ["0.2", "0.3", "0.4"]},
+    "four axes, one of one value": {"batch": ["4", "8"], "ema": ["0"], "loss": ["bce", "dice"], "epochs": ["1", "2"]},
+    "two axes": {"loss": ["bce", "bce+image-dice"], "augment": ["none", "ultrasound"]},
+    "one axis": {"ema": ["0"], "loss": ["bce", "dice", "bce+dice", "bce+image-dice"]},
+    "one combination": {"batch": ["8"]},
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("known", [0, 1, 99])
+def test_a_grid_of_any_shape_shows_every_cell(tmp_path: Path, words: list[str], name: str, known: int) -> None:
+    keys = list(itertools.product(*GRIDS[name].values()))
+    cells: dict[tuple[str, ...], float | str] = {
+        key: 0.3 + place / 100 if place < known else "failed" for place, key in enumerate(keys)
+    }
+    grid_figure(GRIDS[name], cells, tmp_path / "grid.png")
+    for cell in cells.values():
+        assert (cell if isinstance(cell, str) else f"{cell:.3f}") in words
+    assert words.count("failed") == len(keys) - min(known, len(keys))
+    Image.open(tmp_path / "grid.png").verify()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
+def test_the_faithfulness_figure_has_a_panel_a_layer(tmp_path: Path, words: list[str], count: int) -> None:
+    lines = {"deletion": [0.9, 0.2, 0.1], "insertion": [0.1, 0.8, 0.9]}
+    nothing: dict[str, list[float]] = {"deletion": [], "insertion": []}
+    layers = [f"stage{number}" for number in range(count)]
+    faithfulness_figure(dict.fromkeys(layers, lines), lines, tmp_path / "curves.png", title="model-1")
+    assert {*layers, "deletion", "insertion", "in a random order", f"model-1 · {NOTICE}"} <= set(words)
+    assert "no lesion predicted" not in words
+    pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("L"))
+    assert all((edge > 250).all() for edge in (pixels[:, 0], pixels[:, -1], pixels[-1]))
+    faithfulness_figure({"stage1": nothing}, nothing, tmp_path / "empty.png", title="model-1")
+    assert "no lesion predicted" in words
 
 
 def test_figures_are_imported_without_matplotlib_and_drawn_without_pyplot() -> None:

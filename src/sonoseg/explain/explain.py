@@ -1,4 +1,4 @@
-"""`sonoseg explain`: four panels for each image, original, ground truth, prediction and Grad-CAM."""
+"""`sonoseg explain`: four panels for each image, original, ground truth, prediction and Grad-CAM; or measures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,29 @@ from sonoseg.evaluation.metrics import image_scores
 from sonoseg.evaluation.predictors import predicted_mask, resize_probability
 from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, grad_cam
+from sonoseg.explain.score import score_command
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.reader.paths import list_images
 from sonoseg.report.figures import explanation_panels
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Explain
+
+
+def explain_command(options: Explain) -> int:
+    """`sonoseg explain`: pictures of the images that are named, or with --score measures; returns the exit code.
+
+    Raises:
+        InputError: as `explain_files` and `score.measure_cases`, or the options do not go together.
+    """
+    if options.score:
+        _require_run(options.model)
+        return score_command(options)
+    if options.data is not None:
+        raise InputError("--data", "is for --score", "add --score, or leave --data out")
+    if not options.images:
+        raise InputError("explain", "there is nothing to explain", "name some images, or use --score with --data DIR")
+    return explain_files(options.model, options.images, options.out, options.layer or DEFAULT_LAYER)
 
 
 def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | str, layer: str = DEFAULT_LAYER) -> int:
@@ -42,8 +63,7 @@ def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | s
         InputError: before any work starts: `model` is not a run folder, there is no such layer or image, two
             images share a name, or `out` cannot be written to.
     """
-    if not Path(model).is_dir():
-        raise InputError(model, "Grad-CAM needs the gradients of a run", "give a folder that sonoseg train made")
+    _require_run(model)
     predictor = RunPredictor(Path(model))
     check_layer(predictor.model, layer)
     paths = list_images(images)
@@ -51,7 +71,8 @@ def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | s
     failed = 0
     for path in tqdm(paths, "explaining", unit="image"):
         try:
-            _explain(predictor, path, folder / f"{path.stem}_explained.png", layer)
+            case = find_case(path) or Case(path.name, path, (), "unknown", path.name)
+            explain_case(predictor, case, folder / f"{path.stem}_explained.png", layer)
         except InputError as error:
             failed += 1
             tqdm.write(f"sonoseg: {error}", file=sys.stderr)
@@ -82,11 +103,19 @@ def find_case(image: Path) -> Case | None:
     return Case(image.name, image, masks, "unknown", image.name) if masks else None
 
 
-def _explain(predictor: RunPredictor, path: Path, target: Path, layer: str) -> None:
-    case = find_case(path)
-    known = case or Case(path.name, path, (), "unknown", path.name)
-    image = known.read_image()
-    truth = known.read_mask() if case else None
+def _require_run(model: Path | str) -> None:
+    if not Path(model).is_dir():
+        raise InputError(model, "Grad-CAM needs the gradients of a run", "give a folder that sonoseg train made")
+
+
+def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) -> None:
+    """Draws four panels of `case` to `target`; without masks and label its truth counts as unknown.
+
+    Raises:
+        InputError: the image or a mask cannot be read, or there is no place to write to.
+    """
+    image = case.read_image()
+    truth = case.read_mask() if case.masks or case.label == "normal" else None
     (own,) = predictor.probability([image])
     prediction = predicted_mask(predictor, resize_probability(own, image.shape))
     heat = resize_probability(grad_cam(predictor.model, predictor.tensor([image]), layer), image.shape)
@@ -98,7 +127,7 @@ def _explain(predictor: RunPredictor, path: Path, target: Path, layer: str) -> N
             prediction,
             heat,
             layer=layer,
-            title=f"{path.name} · {predictor.name}",
+            title=f"{case.name} · {predictor.name}",
             note=_dice(prediction, truth),
         )
 

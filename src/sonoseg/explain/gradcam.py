@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -58,29 +59,46 @@ def grad_cam(model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER) -> N
     Raises:
         InputError: there is no such layer.
     """
-    check_layer(model, layer)
-    layers = model.explain_layers()
-    names = [name for name in layers if name.startswith("stage")] if layer == FUSED else [layer]
-    with torch.enable_grad(), _activations([layers[name] for name in names]) as activations:
+    return grad_cams(model, image, [layer])[layer]
+
+
+def grad_cams(model: Explainable, image: Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """`grad_cam` at several layers, from one forward and one backward pass.
+
+    Returns:
+        By layer, in the order asked for, what `grad_cam` gives.
+
+    Raises:
+        InputError: there is no such layer.
+    """
+    for layer in layers:
+        check_layer(model, layer)
+    modules = model.explain_layers()
+    stages = [name for name in modules if name.startswith("stage")]
+    parts = {layer: stages if layer == FUSED else [layer] for layer in layers}
+    names = list(dict.fromkeys(name for part in parts.values() for name in part))
+    with torch.enable_grad(), _activations({name: modules[name] for name in names}) as activations:
         logits = model(image)
         predicted = logits.detach() > 0
         target = logits[predicted].sum() if predicted.any() else logits.sum()
-        gradients = torch.autograd.grad(target, activations)
-    maps = [_map(*pair, logits.shape[2:]) for pair in zip(activations, gradients, strict=True)]
-    return _to_unit(torch.stack(maps).mean(0)).cpu().numpy()
+        gradients = torch.autograd.grad(target, [activations[name] for name in names])
+    size = logits.shape[2:]
+    maps = {name: _map(activations[name], gradient, size) for name, gradient in zip(names, gradients, strict=True)}
+    fused = {layer: torch.stack([maps[name] for name in part]).mean(0) for layer, part in parts.items()}
+    return {layer: _to_unit(heat).cpu().numpy() for layer, heat in fused.items()}
 
 
 @contextlib.contextmanager
-def _activations(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collects, in the modules' order of running, what they return, as tensors that have gradients."""
-    seen: list[Tensor] = []
+def _activations(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Collects by name what the modules return, as tensors that have gradients."""
+    seen: dict[str, Tensor] = {}
 
-    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def keep(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         # Behind frozen parts the gradient would end: let it start here.
-        seen.append(output if output.requires_grad else output.detach().requires_grad_())
-        return seen[-1].clone()  # so that an in-place operation that follows leaves ours alone
+        seen[name] = output if output.requires_grad else output.detach().requires_grad_()
+        return seen[name].clone()  # so that an in-place operation that follows leaves ours alone
 
-    hooks = [module.register_forward_hook(keep) for module in modules]
+    hooks = [module.register_forward_hook(partial(keep, name)) for name, module in modules.items()]
     try:
         yield seen
     finally:

@@ -7,6 +7,7 @@ no window, no state shared between threads.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,49 @@ def trade_off_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]],
             axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
 
 
+def grid_figure(
+    grid: Mapping[str, Sequence[str]], cells: Mapping[tuple[str, ...], float | str], path: Path | str
+) -> None:
+    """Draws the scores of a grid search, the best one framed.
+
+    The first two axes of more than one value span heat maps, the others give a panel to each of their combinations; a
+    lone axis becomes bars.
+
+    Args:
+        grid: axis → its values.
+        cells: a value an axis → score in 0..1, or a word such as "failed".
+        path: the PNG to write.
+    """
+    scores = [cell for cell in cells.values() if not isinstance(cell, str)]
+    long = [axis for axis, values in grid.items() if len(values) > 1]
+    longest = max(len(word) for word in grid[(long or list(grid))[:2][-1]])
+    if len(long) < 2:
+        with _figure(max(3.6, 1.2 + len(cells) * max(0.8, 0.1 * longest)), 3.2, path) as figure:
+            axis = (long or list(grid))[0]
+            _grid_bars(figure.subplots(), axis, dict(zip(grid[axis], cells.values(), strict=True)), scores)
+        return
+    down, across, *others = long
+    panels = list(itertools.product(*(grid[axis] for axis in others)))
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    width, height = max(0.62, 0.085 * longest) * len(grid[across]) + 0.3, 0.45 * len(grid[down]) + 0.4
+    with _figure(columns * width + 1.6, rows * height + 0.6, path) as figure:
+        places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes in places.flat[len(panels) :]:
+            axes.set_axis_off()
+        for axes, panel in zip(places.flat, panels, strict=False):
+            fixed = {axis: values[0] for axis, values in grid.items()} | dict(zip(others, panel, strict=True))
+            keys = [[tuple((fixed | {down: y, across: x}).values()) for x in grid[across]] for y in grid[down]]
+            colours = _grid_panel(axes, [[cells[key] for key in row] for row in keys], scores)
+            axes.set_title(", ".join(f"{_spoken(axis)} {fixed[axis]}" for axis in others))
+            axes.set_xticks(range(len(grid[across])), grid[across])
+            axes.set_yticks(range(len(grid[down])), grid[down])
+        figure.supxlabel(_spoken(across), fontsize=9)
+        figure.supylabel(_spoken(down), fontsize=9)
+        bar = figure.colorbar(colours, ax=places, label="Dice on validation", aspect=25)
+        bar.outline.set_visible(False)
+
+
 def learning_curves(rows: Sequence[Mapping[str, float]], path: Path | str) -> None:
     """Draws loss, Dice and learning rate over the epochs, and marks the epoch whose weights were kept.
 
@@ -140,6 +184,41 @@ def learning_curves(rows: Sequence[Mapping[str, float]], path: Path | str) -> No
             if title == "Dice":
                 axes.set_ylim(0, 1)
             axes.legend()
+
+
+def faithfulness_figure(
+    curves: Mapping[str, Mapping[str, Sequence[float]]],
+    chance: Mapping[str, Sequence[float]],
+    path: Path | str,
+    *,
+    title: str,
+) -> None:
+    """Draws deletion and insertion curves beside those of a random order, a panel a layer.
+
+    Args:
+        curves: layer → `deletion` and `insertion` → the answer, in 0..1, at equal steps of the share of pixels; empty
+            where no lesion is predicted, which the panel then says.
+        chance: the same of a random order.
+        path: the PNG to write.
+        title: above the panels.
+    """
+    across = min(len(curves), 3)
+    down = -(-len(curves) // across)
+    with _figure(max(3.1 * across + 0.6, 4.8), 2.5 * down + 1.0, path) as figure:
+        panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, (layer, lines) in zip(panels, curves.items(), strict=False):
+            axes.set(xlim=(0, 1), ylim=(0, 1), title=layer)
+            axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
+            _curves_with_chance(axes, lines, chance)
+        for axes in panels[len(curves) :]:
+            axes.set_axis_off()
+        for axes in panels[max(0, len(curves) - across) : len(curves)]:  # those with nothing below them
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("pixels exchanged, %")
+        for axes in panels[::across]:
+            axes.set_ylabel("mean lesion probability")
+        _line_legend(figure, list(chance))
+        figure.suptitle(f"{title} · {NOTICE}", fontsize=9)
 
 
 def explanation_panels(
@@ -185,6 +264,43 @@ def explanation_panels(
         figure.suptitle(f"{title} · {NOTICE}", fontsize=9)
 
 
+def _grid_panel(axes: Axes, table: Sequence[Sequence[float | str]], scores: Sequence[float]) -> Any:
+    """One heat map, its colours on the scale of `scores`; returns what a colour bar is made of."""
+    from matplotlib.patches import Rectangle
+
+    low, high = min(scores, default=0), max(scores, default=1)
+    values = [[np.nan if isinstance(cell, str) else cell for cell in row] for row in table]
+    colours = axes.imshow(values, cmap="viridis", vmin=low, vmax=high, aspect="auto")
+    axes.set_facecolor("#eeeeee")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    for (y, x), value in np.ndenumerate(values):
+        cell = table[y][x]
+        words, size = (cell, 7.0) if isinstance(cell, str) else (f"{cell:.3f}", 8.5)
+        ink = "white" if value < 0.4 * low + 0.6 * high else _INK
+        axes.text(x, y, words, ha="center", va="center", fontsize=size, color=ink)
+        if value == high:
+            axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=_LINES[1], linewidth=2.4))
+    return colours
+
+
+def _grid_bars(axes: Axes, axis: str, cells: Mapping[str, float | str], scores: Sequence[float]) -> None:
+    """A bar for each value of the only axis that has several, the best in another colour."""
+    heights = [0.0 if isinstance(cell, str) else cell for cell in cells.values()]
+    words = [cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells.values()]
+    best = [not isinstance(cell, str) and cell == max(scores) for cell in cells.values()]
+    bars = axes.bar(list(cells), heights, width=0.6, color=[_LINES[1] if first else _LINES[0] for first in best])
+    axes.bar_label(bars, words, padding=2, fontsize=8)
+    axes.grid(False, axis="x")
+    axes.set_xlim(-0.7, len(cells) - 0.3)
+    axes.set(ylim=(0, 1.15 * max(scores, default=1) or 1), xlabel=_spoken(axis), ylabel="Dice on validation")
+
+
+def _spoken(axis: str) -> str:
+    return axis.replace("_", " ")
+
+
 def _cycle() -> Iterator[str]:
     while True:
         yield from _LINES
@@ -202,6 +318,27 @@ def _figure(width: float, height: float, path: Path | str) -> Iterator[Figure]:
         FigureCanvasAgg(figure)
         yield figure
         figure.savefig(path, format="png", facecolor="white")
+
+
+def _curves_with_chance(
+    axes: Axes, lines: Mapping[str, Sequence[float]], chance: Mapping[str, Sequence[float]]
+) -> None:
+    dashes: Any = (0, (4, 3))
+    for (name, values), colour in zip(lines.items(), _LINES, strict=False):
+        at = np.linspace(0, 1, len(values))
+        axes.plot(at, chance[name], color=colour, alpha=0.6, linewidth=1.2, linestyle=dashes)
+        axes.plot(at, values, color=colour, clip_on=False)
+    if not any(lines.values()):
+        axes.text(0.5, 0.5, "no lesion predicted", transform=axes.transAxes, ha="center", va="center")
+
+
+def _line_legend(figure: Figure, names: Sequence[str]) -> None:
+    """One legend for all panels: a colour a name, dashed for a random order."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=colour, label=name) for name, colour in zip(names, _LINES, strict=False)]
+    lines.append(Line2D([], [], color="#909090", linestyle=(0, (4, 3)), label="in a random order"))
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
