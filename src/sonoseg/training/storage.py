@@ -1,0 +1,44 @@
+"""Where the processes of a search meet: a database, or a journal file on a disk that they share."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+import warnings
+from collections.abc import Sequence
+
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sonoseg.errors import InputError
+
+
+def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0)) -> BaseStorage:
+    """Opens it, or makes it; as several processes may do so at once, again after each of `attempts` (seconds).
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    mend = "give --storage sqlite:///FILE, journal:FILE or the URL of a database"
+    try:
+        if storage.startswith("journal:"):
+            return JournalStorage(JournalFileBackend(storage.removeprefix("journal:")))
+        options = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return RDBStorage(storage, engine_kwargs=options)
+    except DBAPIError as error:  # tables that another process is making at this moment
+        if attempts:
+            time.sleep(attempts[0] * random.uniform(0.5, 1))
+            return open_storage(storage, attempts[1:])
+        raise InputError(shown(storage), f"cannot be opened ({str(error.orig).strip()})", mend) from error
+    except (OSError, ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
+        raise InputError(shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", mend) from error
+
+
+def shown(storage: str) -> str:
+    """A storage's URL without the password that may be in it."""
+    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", storage)
