@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.models.catalog import find_experiment
-from sonoseg.training.dataset import InMemory
+from sonoseg.training.dataset import InMemory, as_it_is
 from sonoseg.training.fit import has_bfloat16
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import SegmentationModule
@@ -81,7 +81,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         write_phantoms(folder, options.images)
-        loader = DataLoader(InMemory(load_cases(Path(folder)), options.size, "reading"), options.batch)
+        loader = DataLoader(
+            InMemory(load_cases(Path(folder)), options.size, "reading"), options.batch, collate_fn=as_it_is
+        )
     experiment = find_experiment(options.model)
     module = SegmentationModule(experiment.build().to(memory_format=torch.channels_last), experiment.recipe, 0)
     plain = experiment.build()

@@ -2,20 +2,46 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from sonoseg.data import load_cases
 from sonoseg.errors import InputError
-from sonoseg.training.dataset import InMemory, gather
+from sonoseg.models.fusion_unet import FusionUNetConfig
+from sonoseg.training.dataset import InMemory, Pairs, as_it_is, encode_once, gather, read_once
 
 
 def test_images_and_masks_are_held_at_training_size(phantoms):
     cases = load_cases(phantoms)
     held = InMemory(cases, 64)
-    assert held.images.shape == held.masks.shape == (24, 1, 64, 64)
-    assert held.images.dtype == held.masks.dtype == torch.uint8
+    assert held.inputs.shape == held.masks.shape == (24, 1, 64, 64)
+    assert held.inputs.dtype == held.masks.dtype == torch.uint8
     for case, mask in zip(cases, held.masks, strict=True):
         assert bool(mask.any()) == bool(case.read_mask().any())
         assert abs(mask.float().mean() - case.read_mask().mean()) < 0.01
+
+
+def test_a_loader_takes_batches_out_in_one_piece():
+    pairs = Pairs(torch.arange(5)[:, None], torch.arange(5)[:, None] + 10)
+    batches = list(DataLoader(pairs, 2, collate_fn=as_it_is))
+    assert [batch[0].flatten().tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert all(torch.equal(masks, inputs + 10) for inputs, masks in batches)
+
+
+def test_many_trainings_read_the_images_once(phantoms, monkeypatch):
+    cases = tuple(load_cases(phantoms))
+    assert read_once(cases, 32) is read_once(cases, 32)
+    assert read_once(cases, 32) is not read_once(cases, 64)
+
+
+def test_features_of_frozen_encoders_are_those_of_each_image(phantoms):
+    model = FusionUNetConfig(("resnet18",), frozen=True).build().eval()
+    images = InMemory(load_cases(phantoms), 32)
+    features = encode_once(model, images, torch.device("cpu"), bfloat16=False)
+    with torch.no_grad():
+        expected = model.encode(images.inputs[20:21].float() / 255)[0]
+    assert torch.allclose(features.inputs[20:21], expected, atol=1e-5)
+    assert features.masks is images.masks
+    assert not features.inputs.requires_grad
 
 
 def test_further_data_sets_join_the_training_images_only(phantoms):

@@ -17,6 +17,7 @@ from sonoseg.data import load_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
 from sonoseg.training import fit
+from sonoseg.training.dataset import InMemory
 from sonoseg.training.processes import Processes
 from sonoseg.training.run import RunConfig, load_run
 
@@ -180,7 +181,7 @@ def test_weights_of_another_network_do_not_fit(run, tmp_path):
 def test_order_of_training_images_changes_with_the_epoch_and_not_with_the_process(phantoms):
     experiment = find_experiment("sonoseg-1")
     config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 7, "none", "")
-    sets = [fit.InMemory(load_cases(phantoms), 32)] * 2
+    sets = [InMemory(load_cases(phantoms), 32)] * 2
     orders = []
     for _ in range(2):
         loader = fit.loaders(sets, config, Processes())[0]
@@ -189,3 +190,30 @@ def test_order_of_training_images_changes_with_the_epoch_and_not_with_the_proces
     loader.sampler.set_epoch(4)
     assert orders[0] == orders[1] != list(loader.sampler)
     assert np.array_equal(np.sort(orders[0]), np.arange(24))
+
+
+def test_frozen_encoders_are_run_once_and_nothing_is_learned_otherwise(phantoms, tmp_path, monkeypatch):
+    """The same log with and without; in float32, for autocast rounds the features at another place."""
+    monkeypatch.setattr(fit, "has_bfloat16", lambda: False)
+    frozen = ("train", "model-15", "--data", str(phantoms), *OPTIONS)
+    assert main([*frozen, "--out", str(tmp_path / "once")]) == 0
+    monkeypatch.setattr(fit, "encodes_once", lambda config: False)
+    assert main([*frozen, "--out", str(tmp_path / "always")]) == 0
+    logs = []
+    for name in ("once", "always"):
+        with (tmp_path / name / "log.csv").open() as file:
+            logs.append(
+                [[float(row[key]) for key in ("train_loss", "validation_loss")] for row in csv.DictReader(file)]
+            )
+    assert np.array(logs[0]) == pytest.approx(np.array(logs[1]), rel=1e-4)
+
+
+def test_a_compiled_network_learns_the_same(run, phantoms, tmp_path, monkeypatch):
+    """Compiled as far as a processor without a compiler allows."""
+    compile_it, seen = torch.compile, []
+    monkeypatch.setattr(torch, "compile", lambda part: seen.append(part) or compile_it(part, backend="eager"))
+    assert main(words(phantoms, tmp_path / "compiled", "--compile")) == 0
+    assert len(seen) == 2
+    ours, same = load_file(tmp_path / "compiled" / "best.safetensors"), load_file(run / "best.safetensors")
+    assert ours.keys() == same.keys()
+    assert all(torch.allclose(ours[name], same[name], atol=1e-3) for name in same if ours[name].is_floating_point())

@@ -27,8 +27,9 @@ from sonoseg.models.catalog import Experiment, Recipe, find_experiment
 from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
-from sonoseg.training.dataset import InMemory, gather
-from sonoseg.training.module import SegmentationModule
+from sonoseg.training.dataset import Pairs, as_it_is, encode_once, gather, read_once
+from sonoseg.training.losses import LOSSES
+from sonoseg.training.module import OPTIMIZERS, SCHEDULES, SegmentationModule
 from sonoseg.training.processes import Processes, find_processes
 from sonoseg.training.run import (
     CONFIG,
@@ -43,16 +44,34 @@ from sonoseg.training.run import (
 )
 
 if TYPE_CHECKING:
-    from sonoseg.cli import Train
+    from sonoseg.cli import Sweep, Train
 
 Settings = TypeVar("Settings", Recipe, NetworkConfig)
 
 
 def train_command(options: Train) -> None:
     """`sonoseg train`: checks everything, trains, and says where the run is."""
+    config, training, validation = configure(options)
+    weights = options.encoder_weights if config.network.encoders else "none"
+    out = options.out or Path("runs") / f"{options.model}-{Path(options.split).stem}"
+    history = train(config, training, validation, out, weights, options.start_from, options.compile)
+    if not find_processes().first:
+        return
+    best = min(history, key=lambda row: row["validation_loss"])
+    print(
+        f"{out}: {len(history)} epochs; best is epoch {best['epoch']:.0f} with validation loss "
+        f"{best['validation_loss']:.4f} and Dice {best['validation_dice']:.4f}"
+    )
+
+
+def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]]:
+    """What the command line asks for, with the training and validation cases that it is about.
+
+    Raises:
+        InputError: an option or a folder is at fault.
+    """
     experiment = find_experiment(options.model)
-    if options.size < 32 or options.size % 32:
-        raise InputError(f"--size {options.size}", "is not a multiple of 32", "try --size 224")
+    check_size(options.size)
     recipe = overridden(experiment.recipe, options)
     check_recipe(recipe)
     check_network_options(experiment, options)
@@ -72,24 +91,26 @@ def train_command(options: Train) -> None:
         start_from=fingerprint(start) if start else "",
         lineage=lineage(start) if start else (),
     )
-    out = options.out or Path("runs") / f"{options.model}-{Path(options.split).stem}"
-    history = train(config, training, validation, out, weights, start)
-    if not find_processes().first:
-        return
-    best = min(history, key=lambda row: row["validation_loss"])
-    print(
-        f"{out}: {len(history)} epochs; best is epoch {best['epoch']:.0f} with validation loss "
-        f"{best['validation_loss']:.4f} and Dice {best['validation_dice']:.4f}"
-    )
+    return config, training, validation
 
 
-def overridden(settings: Settings, options: Train) -> Settings:
+def check_size(size: int) -> None:
+    """Refuses a size that the encoders cannot halve five times.
+
+    Raises:
+        InputError: it is none.
+    """
+    if size < 32 or size % 32:
+        raise InputError(f"--size {size}", "is not a multiple of 32", "try --size 224")
+
+
+def overridden(settings: Settings, options: Train | Sweep) -> Settings:
     """`settings` with what the command line says otherwise."""
     asked = {field.name: getattr(options, field.name, None) for field in fields(settings)}
     return replace(settings, **{name: value for name, value in asked.items() if value is not None})
 
 
-def check_network_options(experiment: Experiment, options: Train) -> None:
+def check_network_options(experiment: Experiment, options: Train | Sweep) -> None:
     """Refuses options of a network that this one does not have.
 
     Raises:
@@ -102,12 +123,15 @@ def check_network_options(experiment: Experiment, options: Train) -> None:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Refuses numbers that no training can use.
+    """Refuses what no training can use.
 
     Raises:
-        InputError: one is out of its range.
+        InputError: a number is out of its range, or there is nothing of that name.
     """
     ranges = {
+        "loss": recipe.loss in LOSSES,
+        "optimizer": recipe.optimizer in OPTIMIZERS,
+        "schedule": recipe.schedule in ("constant", *SCHEDULES),
         "learning_rate": 0 < recipe.learning_rate < 10,
         "weight_decay": 0 <= recipe.weight_decay < 1,
         "batch": recipe.batch >= 1,
@@ -129,6 +153,7 @@ def train(
     out: Path,
     encoder_weights: str = "none",
     start_from: Path | None = None,
+    compiled: bool = False,
 ) -> list[dict[str, float]]:
     """Trains what `config` says on `training` and keeps what is best on `validation`.
 
@@ -142,6 +167,7 @@ def train(
         out: the run folder.
         encoder_weights: imagenet, none, or where to read the encoders' first weights.
         start_from: where to read the whole network's first weights.
+        compiled: run the training's network through torch.compile.
 
     Returns:
         the log, a dict an epoch.
@@ -159,12 +185,18 @@ def train(
     check_claim(out, config)
     begun = checkpoint.exists()
     model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
-    sets = [InMemory(cases, config.size, f"reading {len(cases)} images") for cases in (training, validation)]
+    sets: list[Pairs] = [read_once(tuple(cases), config.size) for cases in (training, validation)]
+    trainer, folder = make_trainer(config, out, processes)
+    device = trainer.strategy.root_device
+    if encodes_once(config):
+        sets = [encode_once(model, images, device, has_bfloat16()) for images in sets]
     if processes.first:
         write_json(output_folder(out) / CONFIG, config.to_json())
     module = SegmentationModule(model, config.recipe, config.seed)
-    first, second = loaders(sets, config, processes)
-    trainer, folder = make_trainer(config, out, processes)
+    if compiled:
+        for name in ("parts", "decode"):
+            setattr(module.model, name, torch.compile(getattr(module.model, name)))
+    first, second = loaders([images.on(device) for images in sets], config, processes)
     try:
         trainer.fit(module, first, second, ckpt_path=checkpoint if begun else None, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
@@ -174,6 +206,11 @@ def train(
             raise
         raise out_of_memory(config) from error
     return folder.history
+
+
+def encodes_once(config: RunConfig) -> bool:
+    """Whether every epoch would see the same features: frozen encoders, images never changed, no skip connections."""
+    return config.network.frozen and config.recipe.augment == "none" and not getattr(config.network, "skips", False)
 
 
 def out_of_memory(config: RunConfig) -> InputError:
@@ -196,9 +233,7 @@ def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | No
     return model.to(memory_format=torch.channels_last)
 
 
-def loaders(
-    sets: Sequence[InMemory], config: RunConfig, processes: Processes
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
+def loaders(sets: Sequence[Pairs], config: RunConfig, processes: Processes) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training in an order that (seed, epoch) decides, validation in the order of the cases.
 
     Each process gets its share of the training images, and all validation images: dealt out, some would count twice.
@@ -206,8 +241,8 @@ def loaders(
     shuffled: DistributedSampler[Any] = DistributedSampler(sets[0], processes.count, processes.rank, seed=config.seed)
     whole_batches = len(shuffled) > config.recipe.batch  # a last batch of one image breaks batch normalisation
     return (
-        DataLoader(sets[0], config.recipe.batch, sampler=shuffled, drop_last=whole_batches),
-        DataLoader(sets[1], config.recipe.batch),
+        DataLoader(sets[0], config.recipe.batch, sampler=shuffled, drop_last=whole_batches, collate_fn=as_it_is),
+        DataLoader(sets[1], config.recipe.batch, collate_fn=as_it_is),
     )
 
 

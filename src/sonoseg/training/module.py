@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, PolynomialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonoseg.models.catalog import Recipe
@@ -18,9 +22,19 @@ from sonoseg.training.losses import LOSSES
 SMALLEST_LESION = 20
 """Pixels; a lesion that augmentation has moved out of the picture but for a few is no lesion."""
 
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+SCHEDULES: dict[str, Callable[[Optimizer, float, int], LRScheduler]] = {
+    "one-cycle": lambda optimizer, highest, steps: OneCycleLR(optimizer, highest, steps, pct_start=0.15),
+    "poly": lambda optimizer, _, steps: PolynomialLR(optimizer, steps, power=0.9),
+}
+"""Name → schedule of an optimiser, its learning rate and the number of steps; besides these there is constant."""
+
 
 class SegmentationModule(L.LightningModule):
-    """Trains `model` by `recipe`. Batches are uint8 images and masks (N, 1, H, W).
+    """Trains `model` by `recipe`. Batches are uint8 masks and images (N, 1, H, W), or features in their place.
 
     Every step draws its randomness from (seed, step) alone: an epoch that is begun again after a crash is the
     same epoch.
@@ -46,15 +60,18 @@ class SegmentationModule(L.LightningModule):
         return self.averaged.module
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        image, mask = batch[0].float() / 255, batch[1].float()
+        seen, mask = batch[0], batch[1].float()
+        image = seen.float() / 255 if seen.dtype == torch.uint8 else seen
         if not self.trainer.training:
             return image, mask
         torch.manual_seed((self.seed << 40) + (self.global_rank << 32) + self.global_step)
         return AUGMENTATIONS[self.recipe.augment](image, mask)
 
     def loss(self, model: SegmentationNetwork, image: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and the logits (N, 1, H, W) it is of."""
-        pixels, presence = model.parts(image.to(memory_format=torch.channels_last))
+        """The loss, and the logits (N, 1, H, W) it is of; `image` may be what frozen encoders made of one."""
+        image = image.to(memory_format=torch.channels_last)
+        encoded = image.shape[1] > 3
+        pixels, presence = model.decode(image, [], truth.shape[2:]) if encoded else model.parts(image)
         pixels = pixels.float()
         loss = LOSSES[self.recipe.loss](pixels, truth)
         if presence is None:
@@ -86,13 +103,11 @@ class SegmentationModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         weights = [weight for weight in self.model.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        optimizer = OPTIMIZERS[self.recipe.optimizer](
+            weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
         if self.recipe.schedule == "constant":
             return optimizer
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.recipe.learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.15,
-        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = SCHEDULES[self.recipe.schedule](optimizer, self.recipe.learning_rate, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
