@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction
 
 import sonoseg
 from sonoseg.errors import InputError
@@ -22,9 +22,11 @@ LAB = {
     "timm",
     "lightning",
     "monai",
+    "filelock",
     "matplotlib",
     "onnx",
     "onnxscript",
+    "optuna",
     "safetensors",
     "scipy",
     "tqdm",
@@ -158,8 +160,8 @@ class Train:
     seed: int = 0
     """Decides every random choice."""
     encoders: tuple[str, ...] | None = None
-    """One or more of resnet18, densenet121, efficientnet_b0, tf_efficientnet_lite0, tf_efficientnet_lite2."""
-    attention: Literal["none", "cbam", "nonlocal"] | None = None
+    """One or more of resnet18, resnet50, densenet121, efficientnet_b0, tf_efficientnet_lite0, tf_efficientnet_lite2."""
+    attention: Literal["none", "cbam", "nonlocal", "transformer"] | None = None
     """After every decoder stage."""
     skips: bool | None = None
     """Join the encoders' maps to the decoder at every scale."""
@@ -167,14 +169,16 @@ class Train:
     """The decoder's block."""
     presence: bool | None = None
     """Add a head that says whether there is a lesion at all."""
-    loss: Literal["bce", "dice", "bce+dice", "bce+image-dice"] | None = None
+    loss: Literal["bce", "dice", "bce+dice", "0.4bce+0.6dice", "bce+image-dice"] | None = None
     """What is minimised."""
+    optimizer: Literal["adam", "sgd"] | None = None
+    """sgd has a momentum of 0.9."""
     learning_rate: float | None = None
-    """Adam's; with one-cycle, the highest."""
-    schedule: Literal["constant", "one-cycle"] | None = None
+    """With one-cycle, the highest; with poly, the first."""
+    schedule: Literal["constant", "one-cycle", "poly"] | None = None
     """How the learning rate changes."""
     weight_decay: float | None = None
-    """Decoupled weight decay."""
+    """Decoupled with adam, added to the gradient with sgd."""
     batch: int | None = None
     """Images a step."""
     dropout: float | None = None
@@ -187,10 +191,47 @@ class Train:
     """Change the training images at random."""
     ema: float | None = None
     """Decay of the running average of the weights that is kept; 0: the weights themselves."""
+    compile: bool = False
+    """Compile the network first (torch.compile), which takes minutes; worth it for long trainings on a GPU."""
 
     def run(self) -> int:
         _call("sonoseg.training.fit:train_command", self)
         return 0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Train with every combination of some settings and name the best; processes started alike share the work."""
+
+    model: Positional[str]
+    """A name that `sonoseg models` lists."""
+    data: Path
+    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    grid: UseAppendAction[tuple[str, ...]] = ()
+    """AXIS=VALUE,VALUE, once an axis, such as learning_rate=1e-4,1e-3; without any, the paper's 36 combinations."""
+    split: str = "paper"
+    """As in train; the combinations are compared on its validation images."""
+    also: tuple[str, ...] = ()
+    """More data sets to train on, as in train."""
+    out: Path | None = None
+    """Folder for table, picture and runs; by default runs/MODEL-SPLIT-sweep."""
+    storage: str | None = None
+    """Where the processes meet: a database's URL, or journal:FILE on a network disk; by default sqlite:///OUT/sweep.db."""
+    encoder_weights: str = "imagenet"
+    """imagenet, none (random), or a run folder or .safetensors file whose encoders to start from."""
+    start_from: Path | None = None
+    """A run folder or .safetensors file of the same network, to start all of it from."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
+    seed: int = 0
+    """Decides every random choice."""
+    epochs: int | None = None
+    """At most."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation loss; 0: never."""
+
+    def run(self) -> int:
+        return int(_call("sonoseg.training.sweep:sweep_command", self))
 
 
 @dataclass(frozen=True)
@@ -267,15 +308,64 @@ class Explain:
 
     model: Positional[Path]
     """A run folder."""
-    images: Positional[tuple[Path, ...]]
-    """PNG, JPEG, TIFF or BMP files, or folders of them."""
-    layer: str = "bottleneck"
-    """bottleneck, stage1 … stage4, or fused (all stages together)."""
+    images: Positional[tuple[Path, ...]] = ()
+    """PNG, JPEG, TIFF or BMP files, or folders of them; none with --score."""
+    layer: str | None = None
+    """bottleneck (the default), stage1 … stage4, or fused (all stages together). With --score, by default each one."""
     out: Path = Path("explained")
-    """Folder for STEM_explained.png."""
+    """Folder for STEM_explained.png; with --score for faithfulness.json, .csv and .png."""
+    score: bool = False
+    """Instead of pictures, measure whether the heat maps are true, on the images of --data."""
+    data: Path | None = None
+    """For --score: BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    split: str = "all"
+    """For --score: all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    subset: Literal["train", "validation", "test"] = "test"
+    """For --score: which part of the split."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.explain.explain:explain_files", self.model, self.images, self.out, self.layer))
+        return int(_call("sonoseg.explain.explain:explain_command", self))
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Reproduce the paper: train what is missing, set our numbers beside the printed ones, write the report."""
+
+    data: Path
+    """BUSI's folder, or another data set to do the same on."""
+    out: Path = Path("reproduction")
+    """Folder for report.html, report.md, tables/ and runs/. The same command goes on where it was stopped."""
+    models: str = "all"
+    """Such as 1-20,swin-unet,default; all: the twenty models, the five rivals and default, the network inside."""
+    split: tuple[str, ...] = ("paper",)
+    """One or more: paper, paper-clean, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    seeds: tuple[int, ...] = (0,)
+    """One training each; the report shows their mean."""
+    recipe: Literal["paper", "own"] = "paper"
+    """How the rivals are trained: by the paper's recipe, as it did, or by their own authors'."""
+    encoder_weights: str = "imagenet"
+    """imagenet, none (random), or a run folder whose encoders to start from."""
+    encoder_about: str = ""
+    """What that run was trained on, in a few words for the report, such as BUS-BRA."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
+    epochs: int | None = None
+    """At most, instead of the paper's 50."""
+    patience: int | None = None
+    """Instead of the paper's 10."""
+    batch: int | None = None
+    """Images a step, instead of the paper's 16."""
+    learning_rate: float | None = None
+    """Instead of the paper's 1e-4."""
+    explain: int = 16
+    """Test images on which the explanations are measured; 0: none."""
+    pictures: tuple[str, ...] = ()
+    """Names of test images to show; by default the first benign and the first malignant one."""
+    workers: int = 0
+    """Processes that train side by side; 0: one for each GPU."""
+
+    def run(self) -> int:
+        return int(_call("sonoseg.reproduction.command:reproduce_command", self))
 
 
 @dataclass(frozen=True)
@@ -302,7 +392,21 @@ class Export:
         return 0
 
 
-Command = Demo | Segment | Explain | Evaluate | Compare | Train | Average | Calibrate | Export | Models | Data
+Command = (
+    Demo
+    | Segment
+    | Explain
+    | Evaluate
+    | Compare
+    | Train
+    | Sweep
+    | Average
+    | Calibrate
+    | Reproduce
+    | Export
+    | Models
+    | Data
+)
 
 
 def _call(target: str, *arguments: Any, **options: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The whole paper from one command: its trainings, its tables, and what it does not say."""

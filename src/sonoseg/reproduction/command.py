@@ -1,0 +1,120 @@
+"""`sonoseg reproduce`: does what is missing, on every GPU and beside other machines, and writes the report."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from sonoseg.files import output_folder
+from sonoseg.reproduction.jobs import Job, parse_models, plan
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Reproduce
+
+
+def reproduce_command(options: Reproduce) -> int:
+    """`sonoseg reproduce`: checks everything, works, reports; the exit code, 1 if a job failed."""
+    import torch
+
+    from sonoseg.reproduction.page import write_report
+    from sonoseg.reproduction.work import Material, check
+
+    options = replace(options, out=options.out.absolute())
+    jobs = plan(parse_models(options.models), options.split, options.seeds)
+    check(jobs, options)
+    material = Material.read(options)
+    output_folder(options.out / "runs")
+    workers = options.workers or max(1, torch.cuda.device_count())
+    if workers > 1:
+        work_beside(options, jobs, workers, torch.cuda.device_count())
+    else:
+        work(options, jobs)
+    write_report(options, jobs, material)
+    states = [(job, job.failure(options.out)) for job in jobs if job.result(options.out) is None]
+    failed = [f"{job.name}: {reason}" for job, reason in states if reason]
+    print(f"{options.out / 'report.html'}: {len(jobs) - len(states)} of {len(jobs)} done", end="")
+    print(f", {len(failed)} failed; the same command tries these again" if failed else "")
+    print("\n".join(failed), end="\n" if failed else "")
+    elsewhere = len(states) - len(failed)
+    if elsewhere:
+        print(f"{elsewhere} are being worked at by other processes; the last to end writes the whole report")
+    return 1 if failed else 0
+
+
+def work_beside(options: Reproduce, jobs: Sequence[Job], workers: int, gpus: int) -> None:
+    """`work` in several processes, each with a GPU of its own if there are any."""
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    processes = [
+        context.Process(target=_worker, args=(options, jobs, str(number % gpus) if gpus else ""))
+        for number in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        for process in processes:
+            process.join()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.join()
+        raise
+
+
+def _worker(options: Reproduce, jobs: Sequence[Job], gpu: str) -> None:
+    if gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    try:
+        work(options, jobs)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def work(options: Reproduce, jobs: Sequence[Job]) -> None:
+    """Does one job after the other that nobody else is at; one that fails is recorded, and the rest are done.
+
+    A job belongs to whoever holds its lock file; a process that dies lets go of it, and what it has trained so far is
+    taken up by the next one.
+    """
+    from sonoseg.reproduction.work import Material, do_job
+
+    material = Material.read(options)
+    began, at_first = time.monotonic(), count_done(jobs, options)
+    for job in jobs:
+        try:
+            with FileLock(options.out / "runs" / f".{job.name}.lock", timeout=0):
+                if job.result(options.out) is not None:
+                    continue
+                done = count_done(jobs, options)
+                say_where(job, done, len(jobs), time.monotonic() - began, done - at_first)
+                try:
+                    do_job(job, options, material)
+                except Exception as error:  # whatever it is, the other models are not at fault
+                    job.fail(options.out, error)
+                    print(f"sonoseg: {job.name} failed: {error}", file=sys.stderr)
+        except Timeout:
+            continue  # another process is at it
+
+
+def count_done(jobs: Sequence[Job], options: Reproduce) -> int:
+    """How many jobs are done, by whomever."""
+    return sum(job.result(options.out) is not None for job in jobs)
+
+
+def say_where(job: Job, done: int, count: int, seconds: float, finished: int) -> None:
+    """One line: which job this is, and how much longer all may take if they go on as `finished` went in `seconds`."""
+    left = f"; about {duration(seconds / finished * (count - done))} left" if finished else ""
+    print(f"[{done + 1} of {count}] {job.model}, split {job.split}, seed {job.seed}{left}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 12 min, 3 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,203 @@
+"""One job: train, evaluate on every subset, explain, draw, weigh; nothing that is done is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from sonoseg.data.case import Case
+from sonoseg.data.load import load_cases
+from sonoseg.data.splits import SUBSETS, split_cases
+from sonoseg.errors import InputError
+from sonoseg.evaluation.evaluate import evaluate
+from sonoseg.evaluation.predictors import Predictor, load_predictor
+from sonoseg.evaluation.run_predictor import RunPredictor
+from sonoseg.explain.explain import explain_case
+from sonoseg.explain.gradcam import DEFAULT_LAYER
+from sonoseg.explain.score import score_explanations
+from sonoseg.files import output_folder, write_json
+from sonoseg.models.catalog import TABLE_1, Recipe, find_experiment
+from sonoseg.models.encoders import load_tensors
+from sonoseg.models.network import NetworkConfig
+from sonoseg.reproduction.cost import measure_cost
+from sonoseg.reproduction.jobs import FAILED, RESULT, SHIPPED, Job
+from sonoseg.training.fit import check_recipe, check_size, configure, train
+
+if TYPE_CHECKING:
+    from sonoseg.cli import Reproduce
+
+EXPLANATIONS, PICTURES = "faithfulness.json", "pictures"
+PAPER_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images that all jobs share.
+
+    Attributes:
+        subsets: split → subset → cases.
+        pictures: test cases that are drawn with every model's answer.
+    """
+
+    subsets: dict[str, dict[str, list[Case]]]
+    pictures: tuple[Case, ...]
+
+    @classmethod
+    def read(cls, options: Reproduce) -> Material:
+        """Looks at the data folder.
+
+        Raises:
+            InputError: the folder, a split or a named picture is not there.
+        """
+        cases = load_cases(options.data)
+        subsets = {split: split_cases(cases, split) for split in options.split}
+        for split, parts in subsets.items():
+            for name in SUBSETS:
+                if not parts[name]:
+                    raise InputError(f"--split {split}", f"leaves no {name} images", "choose another")
+        test = next(iter(subsets.values()))["test"]
+        return cls(subsets, chosen_pictures(test, options.pictures))
+
+
+def chosen_pictures(test: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
+    """The test cases called `names`; without any, the first benign and the first malignant one, or the first two."""
+    by_name = {case.name: case for case in test}
+    for name in names:
+        if name not in by_name:
+            raise InputError(f"--pictures {name}", "is no test image", f"choose one such as {test[0].name}")
+    if names:
+        return tuple(by_name[name] for name in names)
+    first = [next((case for case in test if case.label == label), None) for label in ("benign", "malignant")]
+    return tuple(case for case in first if case) or tuple(test[:2])
+
+
+def recipe_of(model: str, options: Reproduce) -> Recipe:
+    """How `model` is trained: Table 1's and, unless their own are asked for, the rivals' by the paper's recipe."""
+    own = options.recipe == "own" or model in {row.name for row in TABLE_1}
+    recipe = find_experiment(model).recipe if own else Recipe()
+    asked = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
+    return Recipe(**{**asdict(recipe), **{name: value for name, value in asked.items() if value is not None}})
+
+
+def first_weights_for(network: NetworkConfig, weights: str) -> str:
+    """imagenet, none, or the path `weights` where it holds all of the network's encoders; none where it does not."""
+    if not network.encoders:
+        return "none"
+    if weights in ("imagenet", "none"):
+        return weights
+    found = {name.split(".")[2] for name in load_tensors(Path(weights)) if name.startswith("encoders.parts.")}
+    return weights if found.issuperset(network.encoders) else "none"
+
+
+def train_options(job: Job, options: Reproduce) -> Any:
+    """The options of the `sonoseg train` that this job is."""
+    return SimpleNamespace(
+        model=job.model,
+        data=options.data,
+        split=job.split,
+        also=(),
+        encoder_weights=first_weights_for(find_experiment(job.model).network, options.encoder_weights),
+        start_from=None,
+        size=options.size,
+        seed=job.seed,
+        **asdict(recipe_of(job.model, options)),
+    )
+
+
+def settings_of(job: Job, options: Reproduce) -> dict[str, Any]:
+    """What decides the job's numbers, for result.json: what was done with other settings is not taken for it."""
+    if job.model == SHIPPED:
+        return {"data": options.data.name}
+    recipe = asdict(recipe_of(job.model, options))
+    return {"data": options.data.name, "size": options.size, "recipe": recipe, "departures": departures(options)}
+
+
+def check(jobs: Sequence[Job], options: Reproduce) -> None:
+    """Refuses, before work starts, what would end in nonsense.
+
+    Raises:
+        InputError: a size or recipe out of range, encoders that would be frozen at random without having been asked
+            for, or an output folder with results of other settings.
+    """
+    check_size(options.size)
+    for job in jobs:
+        there = (job.result(options.out) or {}).get("settings")
+        if there is not None and there != settings_of(job, options):
+            fault = f"holds {job.model} with other settings"
+            raise InputError(job.folder(options.out), fault, "choose another --out, or the same options")
+    for model in dict.fromkeys(job.model for job in jobs if job.model != SHIPPED):
+        check_recipe(recipe_of(model, options))
+        network = find_experiment(model).network
+        weights = first_weights_for(network, options.encoder_weights)
+        if network.frozen and weights == "none" and options.encoder_weights != "none":
+            lacks = f"lacks the encoders that {model} keeps frozen ({', '.join(network.encoders)})"
+            raise InputError(f"--encoder-weights {options.encoder_weights}", lacks, "give a run that has them")
+
+
+def departures(options: Reproduce) -> list[str]:
+    """What is not as in the paper, in words; empty for a full reproduction."""
+    paper = asdict(Recipe())
+    words = [f"{options.size} × {options.size} pixels instead of 224 × 224"] if options.size != PAPER_SIZE else []
+    for name in ("epochs", "patience", "batch", "learning_rate"):
+        asked = getattr(options, name)
+        if asked is not None and asked != paper[name]:
+            words.append(f"{name.replace('_', ' ')} {asked:g} instead of {paper[name]:g}")
+    if options.encoder_weights == "none":
+        words.append("encoders started at random instead of ImageNet, the frozen ones too")
+    elif options.encoder_weights != "imagenet":
+        start = options.encoder_about or f"the run {Path(options.encoder_weights).name}"
+        words.append(f"encoders started from {start} instead of ImageNet")
+    return words
+
+
+def do_job(job: Job, options: Reproduce, material: Material) -> None:
+    """Does what of the job is not done yet, and writes result.json at the end.
+
+    Raises:
+        InputError: it cannot be done, such as for lack of memory or of weights.
+    """
+    folder, subsets = output_folder(job.folder(options.out)), material.subsets[job.split]
+    result: dict[str, Any] = {**asdict(job), "settings": settings_of(job, options)}
+    if job.model == SHIPPED:
+        predictor: Predictor = load_predictor(SHIPPED)
+    else:
+        result |= _train(job, options)
+        predictor = RunPredictor(folder)
+    for name in SUBSETS:
+        if not (folder / name / "metrics.json").exists():
+            about = {"data": options.data.name, "split": Path(job.split).name, "subset": name}
+            evaluate(predictor, subsets[name], folder / name, progress=False, about=about, pictures=False)
+    if isinstance(predictor, RunPredictor):
+        _explain(predictor, folder, options, material, subsets["test"])
+    write_json(folder / RESULT, result)
+    (folder / FAILED).unlink(missing_ok=True)
+
+
+def _train(job: Job, options: Reproduce) -> dict[str, Any]:
+    asked = train_options(job, options)
+    config, training, validation = configure(asked)
+    history = train(config, training, validation, job.folder(options.out), asked.encoder_weights)
+    best = min(history, key=lambda row: row["validation_loss"])
+    return {
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]),
+        "training_seconds": sum(row["seconds"] for row in history),
+        "encoder_weights": "none" if config.encoder_weights == "none" else options.encoder_about or "imagenet",
+        "cost": measure_cost(config.network, config.recipe.dropout, config.size, config.recipe.batch),
+    }
+
+
+def _explain(
+    predictor: RunPredictor, folder: Path, options: Reproduce, material: Material, test: Sequence[Case]
+) -> None:
+    for case in material.pictures:
+        target = output_folder(folder / PICTURES) / f"{Path(case.name).stem}.png"
+        if not target.exists():
+            explain_case(predictor, case, target, DEFAULT_LAYER)
+    if options.explain and not (folder / EXPLANATIONS).exists():
+        with_lesion = [case for case in test if case.label != "normal"]
+        scores = score_explanations(predictor, with_lesion, limit=options.explain, progress=False)
+        write_json(folder / EXPLANATIONS, scores)

@@ -1,0 +1,176 @@
+"""The whole of it, small: every model, a killed run, two workers, a model that fails."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sonoseg.cli import main
+from sonoseg.models.catalog import CATALOG
+from sonoseg.reproduction import command, work
+from sonoseg.reproduction.command import duration
+
+
+def table(out, name):
+    with (out / "tables" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def epochs(folder):
+    """The log of a run, without the seconds."""
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.timeout(600)
+def test_all_models_make_the_complete_report_in_a_few_minutes(words, tmp_path):
+    """On an idle machine under three; how long it takes is printed, not asserted."""
+    began = time.monotonic()
+    assert main([*words, "--models", "all"]) == 0
+    print(f"{time.monotonic() - began:.0f} s")
+    out = tmp_path / "out"
+    assert [row["model"] for row in table(out, "table1-grouped-paper")] == [f"model-{n}" for n in range(1, 21)]
+    for row in table(out, "table1-grouped-paper"):
+        assert float(row["dice_difference"]) == pytest.approx(
+            float(row["dice_ours"]) - float(row["dice_paper"]), abs=1e-5
+        )
+        assert row["parameters_ours"] == row["parameters_paper"]
+    rivals = table(out, "table5-grouped")
+    assert [row["model"].partition(" ")[0] for row in rivals[:5]] == list(CATALOG)[20:25]
+    assert sum("reconstruction" in row["model"] for row in rivals) == 4
+    assert len(table(out, "costs-grouped")) == 25
+    assert {row["layer"] for row in table(out, "claim-grouped")} >= {"bottleneck", "stage1", "stage4"}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for words_there in (
+        "REDUCED",
+        "Table 3",
+        "Table 4",
+        "Table 6",
+        "Does the claim hold?",
+        "HD95",
+        "calibration error",
+    ):
+        assert words_there in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert (out / "report.md").read_text(encoding="utf-8").count("\n## ") > 15
+
+
+def test_what_is_done_is_not_done_again_and_other_settings_are_refused(words, tmp_path, monkeypatch, capsys):
+    assert main([*words, "--models", "15"]) == 0
+    monkeypatch.setattr(work, "do_job", None)  # would fail if it were called
+    assert main([*words, "--models", "15"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--models", "15", "--batch", "2"]) == 2
+    assert "holds model-15 with other settings; choose another --out" in capsys.readouterr().err
+
+
+def test_a_model_that_fails_is_shown_as_failed_and_tried_again(words, tmp_path, monkeypatch, capsys):
+    real = work.do_job
+
+    def fail_first(job, options, material):
+        if job.model == "model-15":
+            raise RuntimeError("no luck")
+        real(job, options, material)
+
+    monkeypatch.setattr(work, "do_job", fail_first)
+    assert main([*words, "--models", "15,default"]) == 1
+    assert "model-15-grouped-0: no luck" in capsys.readouterr().out
+    out = tmp_path / "out"
+    assert table(out, "table1-grouped-paper")[0]["failure"] == "no luck"
+    assert "failed: no luck" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(work, "do_job", real)
+    assert main([*words, "--models", "15,default"]) == 0
+    assert table(out, "table1-grouped-paper")[0]["failure"] == ""
+    assert not (out / "runs" / "model-15-grouped-0" / "failed.json").exists()
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_reproduction_goes_on_where_it_was(words, tmp_path):
+    """Killed while it trains its second model, in the middle of five epochs."""
+    more = [*words, "--models", "default,15", "--epochs", "5"]
+    folder = tmp_path / "out" / "runs" / "model-15-grouped-0"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sonoseg.cli", *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (folder / "last.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = epochs(folder)
+    first = (tmp_path / "out" / "runs" / "default-grouped-0" / "result.json").stat().st_mtime_ns
+    assert main(more) == 0
+    assert (tmp_path / "out" / "runs" / "default-grouped-0" / "result.json").stat().st_mtime_ns == first
+    assert epochs(folder)[: len(before)] == before
+    assert len(epochs(folder)) == 5
+
+
+@pytest.mark.timeout(400)
+def test_two_workers_share_the_jobs(words, tmp_path):
+    assert main([*words, "--models", "15-16", "--workers", "2"]) == 0
+    for name in ("model-15", "model-16"):
+        folder = tmp_path / "out" / "runs" / f"{name}-grouped-0"
+        assert json.loads((folder / "result.json").read_text())["epochs"] == 1
+    assert len(table(tmp_path / "out", "table1-grouped-paper")) == 2
+
+
+def test_a_job_that_another_process_is_at_is_left_to_it(words, tmp_path, capsys):
+    locks = tmp_path / "out" / "runs"
+    locks.mkdir(parents=True)
+    holder = (
+        "import sys, time, filelock; lock = filelock.FileLock(sys.argv[1]);"
+        "lock.acquire(); print(1, flush=True); time.sleep(60)"
+    )
+    lock = str(locks / ".default-grouped-0.lock")
+    process = subprocess.Popen([sys.executable, "-c", holder, lock], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    try:
+        assert main([*words, "--models", "default"]) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert "1 are being worked at by other processes" in capsys.readouterr().out
+    assert main([*words, "--models", "default"]) == 0  # the lock died with its holder
+    assert "1 of 1 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        (["--models", "model-99"], "model-99: no such model"),
+        (["--split", "paper"], "paper: this split is BUSI's"),
+        (["--models", "15", "--size", "33"], "--size 33: is not a multiple of 32"),
+        (["--encoder-weights", "nowhere"], "nowhere: no such weights"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(words, tmp_path, capsys, more, fault):
+    assert main([*words, "--models", "15", *more]) == 2
+    error = capsys.readouterr().err
+    assert fault in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(words, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert main([*words, "--models", "default"]) == 2
+    assert "is a file, not a folder" in capsys.readouterr().err or Path(tmp_path / "out").is_file()
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (90, "2 min"), (3601, "1 h 0 min"), (11100, "3 h 5 min")])
+def test_durations_are_read_at_a_glance(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_each_worker_sees_its_own_gpu(monkeypatch):
+    seen = []
+    monkeypatch.setattr(command, "work", lambda options, jobs: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    command._worker(None, (), "3")
+    assert seen == ["3"]

@@ -1,0 +1,49 @@
+import pytest
+
+from sonoseg.errors import InputError
+from sonoseg.reproduction.jobs import Job, parse_models, plan
+
+RIVALS = ("swin-unet", "mrfe-cnn", "adu-net", "ddra-net", "dpnet")
+
+
+def test_numbers_ranges_and_names_are_models_in_that_order_each_once():
+    assert parse_models("3, 1-3,swin-unet,default") == ("model-3", "model-1", "model-2", "swin-unet", "default")
+    assert parse_models("model-7,sonoseg-1") == ("model-7", "sonoseg-1")
+
+
+def test_all_are_the_twenty_the_five_and_the_network_inside():
+    names = parse_models("all")
+    assert names[:20] == tuple(f"model-{number}" for number in range(1, 21))
+    assert names[20:] == (*RIVALS, "default")
+
+
+@pytest.mark.parametrize("words", ["21", "0-3", "swin", "5-3", "", "1,,2", "-1", "1-"])
+def test_what_is_no_model_is_refused(words):
+    with pytest.raises(InputError, match=r"no such model|names no model"):
+        parse_models(words)
+
+
+def test_the_network_inside_is_not_trained_again_for_each_seed():
+    jobs = plan(("model-1", "default"), ("paper", "paper-clean"), (4, 5))
+    assert len(jobs) == 6
+    assert [job.name for job in jobs[:3]] == ["model-1-paper-4", "default-paper-4", "model-1-paper-5"]
+
+
+def test_a_split_in_a_file_gives_a_plain_folder(tmp_path):
+    assert Job("model-1", "some/where/fold.csv", 0).folder(tmp_path) == tmp_path / "runs" / "model-1-fold-0"
+
+
+def test_half_a_result_is_none(tmp_path):
+    job = Job("model-1", "paper", 0)
+    job.folder(tmp_path).mkdir(parents=True)
+    (job.folder(tmp_path) / "result.json").write_text('{"model":')
+    assert job.result(tmp_path) is None
+
+
+def test_a_failure_is_recorded_in_one_line_with_its_traceback(tmp_path):
+    job = Job("model-1", "paper", 0)
+    job.folder(tmp_path).mkdir(parents=True)
+    job.fail(tmp_path, ValueError("two\nlines"))
+    assert job.failure(tmp_path) == "two lines"
+    job.fail(tmp_path, MemoryError())
+    assert job.failure(tmp_path) == "MemoryError"

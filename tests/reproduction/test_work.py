@@ -1,0 +1,90 @@
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sonoseg.cli import Reproduce
+from sonoseg.data import load_cases
+from sonoseg.errors import InputError
+from sonoseg.models.catalog import Recipe, find_experiment
+from sonoseg.reproduction.jobs import plan
+from sonoseg.reproduction.work import (
+    Material,
+    check,
+    chosen_pictures,
+    departures,
+    first_weights_for,
+    recipe_of,
+    train_options,
+)
+
+FULL = Reproduce(Path("BUSI"))
+
+
+def test_the_paper_s_recipe_is_what_nothing_departs_from():
+    assert departures(FULL) == []
+    assert recipe_of("model-2", FULL) == replace(Recipe(), loss="dice")
+    assert recipe_of("swin-unet", FULL) == Recipe()
+
+
+def test_the_rivals_may_be_trained_as_their_authors_did():
+    own = recipe_of("swin-unet", replace(FULL, recipe="own"))
+    assert own == find_experiment("swin-unet").recipe != Recipe()
+
+
+def test_whatever_is_reduced_is_said():
+    few = replace(FULL, size=96, epochs=5, learning_rate=1e-3, encoder_weights="runs/x", encoder_about="BUS-BRA")
+    words = " ".join(departures(few))
+    for part in ("96 × 96 pixels", "epochs 5 instead of 50", "rate 0.001 instead of 0.0001", "started from BUS-BRA"):
+        assert part in words
+    assert "frozen" in departures(replace(FULL, encoder_weights="none"))[0]
+    assert departures(replace(FULL, size=224, epochs=50, batch=16)) == []
+
+
+def test_a_job_trains_with_the_options_of_sonoseg_train():
+    (job,) = plan(("model-2",), ("paper",), (7,))
+    asked = vars(train_options(job, replace(FULL, epochs=3)))
+    assert asdict(replace(Recipe(), loss="dice", epochs=3)).items() <= asked.items()
+    assert (asked["model"], asked["split"], asked["seed"], asked["size"]) == ("model-2", "paper", 7, 224)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file with the weights of one encoder."""
+    file = tmp_path / "resnet.safetensors"
+    save_file({"encoders.parts.resnet18.conv1.weight": torch.zeros(1)}, file)
+    return str(file)
+
+
+def test_first_weights_are_taken_only_where_all_encoders_are_there(weights):
+    network = replace(find_experiment("model-7").network, encoders=("resnet18",))
+    assert first_weights_for(network, weights) == weights
+    assert first_weights_for(find_experiment("model-7").network, weights) == "none"
+    assert first_weights_for(find_experiment("adu-net").network, "imagenet") == "none"
+
+
+def test_random_encoders_are_never_frozen_unless_asked_for(weights):
+    jobs = plan(("model-5",), ("paper",), (0,))
+    with pytest.raises(InputError, match="lacks the encoders that model-5 keeps frozen"):
+        check(jobs, replace(FULL, encoder_weights=weights))
+    check(jobs, replace(FULL, encoder_weights="none"))
+
+
+def test_a_recipe_out_of_range_is_refused():
+    with pytest.raises(InputError, match="--epochs 0"):
+        check(plan(("model-1",), ("paper",), (0,)), replace(FULL, epochs=0))
+
+
+def test_pictures_are_a_benign_and_a_malignant_one_or_those_asked_for(real_data):
+    test = [case for case in load_cases(real_data / "busi") if case.name.endswith("(1).png")]
+    assert [case.label for case in chosen_pictures(test, ())] == ["benign", "malignant"]
+    assert [case.name for case in chosen_pictures(test, ("normal (1).png",))] == ["normal (1).png"]
+    with pytest.raises(InputError, match=r"--pictures x\.png: is no test image"):
+        chosen_pictures(test, ("x.png",))
+
+
+def test_a_split_without_training_images_is_refused(phantoms):
+    with pytest.raises(InputError, match="--split all: leaves no train images"):
+        Material.read(replace(FULL, data=phantoms, split=("all",)))
