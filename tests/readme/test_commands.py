@@ -75,6 +75,14 @@ def shortened(line: str) -> list[str]:
     words = shlex.split(line)
     if "BUSI" in words and "--split" in words:
         words[words.index("--split") + 1] = "busi.csv"
+    if words[1] == "sweep":
+        grid = [place for place, word in enumerate(words) if word == "--grid"]
+        words = [word for place, word in enumerate(words) if place not in grid and place - 1 not in grid]
+        words[2:3] = ["sonoseg-1", "--grid", "batch=4", "--epochs", "1", "--size", "32", "--encoder-weights", "none"]
+    if words[1] == "reproduce":
+        out = words[words.index("--out") + 1 :][:1] if "--out" in words else ["reproduction"]
+        words = ["sonoseg", "reproduce", "--data", "BUSI", "--split", "busi.csv", "--out", *out, "--models", "15"]
+        words += ["--size", "32", "--epochs", "1", "--batch", "2", "--encoder-weights", "none", "--explain", "0"]
     if words[1] == "train":
         if "--out" not in words:
             words += ["--out", "runs/model-1-paper"]
@@ -101,7 +109,7 @@ def test_the_commands_of_a_page_work_in_order(page: str, workplace: Path) -> Non
 
 def test_every_command_that_there_is_stands_in_the_readme() -> None:
     used = {shlex.split(line)[1] for line in lines("README.md") if line.startswith("sonoseg ")}
-    assert used == {"segment", "data", "models", "train", "evaluate", "explain", "export"}
+    assert used == {"segment", "data", "models", "train", "reproduce", "evaluate", "explain", "export"}
 
 
 def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:

@@ -113,6 +113,14 @@ def test_the_threshold_on_the_model_card_is_that_of_the_shipped_network() -> Non
     assert f"resized to {card.size[1]} × {card.size[0]}" in text
 
 
+def test_the_speed_in_the_readme_is_what_was_measured() -> None:
+    rows = json.loads((ROOT / "results/benchmarks/reader_speed.json").read_text())["rows"]
+    ratios = {row["what"]: row["times sonoseg's frame to mask"] for row in rows}
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"the reader is {ratios['smp.Unet efficientnet-b0, PyTorch']:.1f} times as fast as" in text
+    assert f"{ratios['smp.Unet efficientnet-b0, ONNX Runtime']:.1f} times as fast as that in ONNX Runtime" in text
+
+
 def test_the_licence_is_apache_2_in_full() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
