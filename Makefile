@@ -16,7 +16,7 @@ test: .venv/lab
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 bench: .venv/lab
 	$(PIP) --editable '.[lab,video,bench]'

@@ -37,7 +37,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     model = FusionUNet(network)
     model(torch.rand(4, 1, 64, 64))
     save_weights(folder, model.eval())
-    config = RunConfig("tiny", network, Recipe(), "phantoms", "grouped", "", 64, 0, "none", "")
+    config = RunConfig("model-7", network, Recipe(), "phantoms", "grouped", "", 64, 0, "none", "")
     write_json(folder / CONFIG, config.to_json())
     assert main(["calibrate", str(folder), "--data", str(data), "--split", "grouped", "--also", str(data)]) == 0
     return folder

@@ -28,13 +28,13 @@ def test_a_run_answers_with_the_probabilities_of_its_network(tmp_path: Path) -> 
     torch.manual_seed(0)
     model = FusionUNet(network).eval()
     config = RunConfig(
-        "tiny", network, Recipe(), data="d", split="paper", cases="", size=64, seed=0,
+        "model-7", network, Recipe(), data="d", split="paper", cases="", size=64, seed=0,
         encoder_weights="none", start_from="",
     )  # fmt: skip
     write_json(tmp_path / CONFIG, config.to_json())
     save_weights(tmp_path, model)
     predictor = load_predictor(str(tmp_path))
-    assert (predictor.name, predictor.threshold, predictor.min_lesion_fraction) == ("tiny", 0.5, 0)
+    assert (predictor.name, predictor.threshold, predictor.min_lesion_fraction) == ("model-7", 0.5, 0)
 
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, shape, dtype=np.uint8) for shape in ((90, 70), (64, 64), (33, 120))]

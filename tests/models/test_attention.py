@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sonoseg.models.attention import CBAM, NonLocal
+from sonoseg.models.attention import CBAM, NonLocal, Transformer
 
 
 def parameters(module):
@@ -17,6 +17,31 @@ def parameters(module):
 def test_attention_adds_the_parameters_that_the_paper_gives_away(channels):
     assert parameters(CBAM(channels)) == 2 * channels**2 // 8 + 98
     assert parameters(NonLocal(channels)) == 2 * channels**2 + 2.5 * channels
+
+
+@pytest.mark.parametrize("channels", [16, 64, 512])
+def test_a_transformer_block_has_the_parameters_of_its_formula(channels):
+    assert parameters(Transformer(channels)) == 8 * channels**2 + 21 * channels
+
+
+def test_a_transformer_block_is_pytorchs_encoder_layer_after_the_position_signal():
+    torch.manual_seed(0)
+    block, x = Transformer(128).eval(), torch.randn(2, 128, 5, 7)
+    layer = torch.nn.TransformerEncoderLayer(
+        128, 2, 256, activation="gelu", batch_first=True, norm_first=True, dropout=0.0
+    ).eval()
+    names = {
+        "self_attn.in_proj_": "qkv.",
+        "self_attn.out_proj.": "out.",
+        "linear1.": "mlp.0.",
+        "linear2.": "mlp.2.",
+        "norm1.": "norm1.",
+        "norm2.": "norm2.",
+    }
+    own = block.state_dict()
+    layer.load_state_dict({a + kind: own[b + kind] for a, b in names.items() for kind in ("weight", "bias")})
+    tokens = (x + block.position(x)).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(block(x).flatten(2).transpose(1, 2), layer(tokens), rtol=1e-4, atol=1e-5)
 
 
 def test_non_local_is_the_softmax_over_all_dot_products():

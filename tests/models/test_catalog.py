@@ -47,6 +47,19 @@ def test_paper_recipe_is_the_default():
     assert (recipe.epochs, recipe.patience, recipe.augment) == (50, 10, "none")
 
 
+def test_the_five_rivals_stand_between_the_papers_networks_and_ours():
+    names = list(CATALOG)
+    assert names[:20] == [f"model-{number}" for number in range(1, 21)]
+    assert names[20:] == ["swin-unet", "mrfe-cnn", "adu-net", "ddra-net", "dpnet", "sonoseg-1"]
+
+
+def test_swin_unet_has_its_authors_recipe():
+    recipe = CATALOG["swin-unet"].recipe
+    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == ("sgd", 0.05, "poly")
+    assert (recipe.weight_decay, recipe.batch, recipe.epochs) == (1e-4, 24, 150)
+    assert recipe.loss == "0.4bce+0.6dice"
+
+
 def test_unknown_model_error_names_the_choices():
     with pytest.raises(InputError, match=r"model-21: no such model; choose one of model-1, .*sonoseg-1"):
         find_experiment("model-21")
@@ -60,3 +73,11 @@ def test_models_command_prints_json_and_a_table(capsys):
     table = capsys.readouterr().out.splitlines()
     assert len(table) == len(CATALOG) + 2
     assert "23,881,989" in table[2]
+    assert [line.split()[0] for line in table if "reconstruction" in line] == [
+        "mrfe-cnn",
+        "adu-net",
+        "ddra-net",
+        "dpnet",
+    ]
+    wanted = {"name", "total_params", "trainable_params", "encoders", "attention", "frozen", "loss", "note"}
+    assert all(wanted <= row.keys() for row in rows)

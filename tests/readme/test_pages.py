@@ -113,6 +113,17 @@ def test_the_threshold_on_the_model_card_is_that_of_the_shipped_network() -> Non
     assert f"resized to {card.size[1]} × {card.size[0]}" in text
 
 
+def test_the_tables_on_the_page_of_what_reproduced_are_those_of_the_report() -> None:
+    text = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+    report = (ROOT / "results/reproduction/report.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"<!-- report: (.+?) -->\n\n(.+?)\n\n<!-- /report -->", text, re.DOTALL)
+    assert len(blocks) >= 6
+    for title, table in blocks:
+        assert f"## {title}\n" in report
+        assert table in report, title
+    assert "REDUCED" in report and "**Reduced**" in text
+
+
 def test_the_speed_in_the_readme_is_what_was_measured() -> None:
     rows = json.loads((ROOT / "results/benchmarks/reader_speed.json").read_text())["rows"]
     ratios = {row["what"]: row["times sonoseg's frame to mask"] for row in rows}

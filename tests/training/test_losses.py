@@ -28,6 +28,11 @@ def test_hybrid_is_the_sum(batch):
     assert LOSSES["bce+dice"](*batch) == pytest.approx(float(LOSSES["bce"](*batch) + LOSSES["dice"](*batch)), abs=1e-6)
 
 
+def test_the_weighted_hybrid_is_the_weighted_sum(batch):
+    expected = 0.4 * LOSSES["bce"](*batch) + 0.6 * LOSSES["dice"](*batch)
+    assert LOSSES["0.4bce+0.6dice"](*batch) == pytest.approx(float(expected), abs=1e-6)
+
+
 def test_bce_is_minus_the_mean_log_probability_of_the_truth(batch):
     logits, truth = batch
     probability = torch.where(truth > 0, logits.sigmoid(), 1 - logits.sigmoid())

@@ -50,7 +50,7 @@ class DdraNet(SegmentationNetwork):
         self.dropout = nn.Dropout2d(dropout)
         self.stages = nn.ModuleList([PoolingStage(deepest), *(PyramidStage(skip) for skip in reversed(skips))])
         self.smooth = nn.ModuleList(ConvBlock(WIDTH, WIDTH) for _ in skips)
-        self.fuse = ConvBlock(4 * WIDTH, WIDTH)
+        self.fuse = ConvBlock(len(self.stages) * WIDTH, WIDTH)
         self.head = nn.Conv2d(WIDTH, 1, 1)
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -16,6 +16,7 @@ from sonoseg.models.network import SegmentationNetwork
 TIMM_NAME = "swin_tiny_patch4_window7_224"
 EMBED, DEPTH, WINDOW, DROP_PATH = 96, 2, 7, 0.2
 HEADS = (3, 6, 12, 24)
+"""At each scale, the finest first."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class SwinUNet(SegmentationNetwork):
 
     def __init__(self, dropout: float = 0.0, pretrained: bool = False) -> None:
         super().__init__()
-        widths = [EMBED * 2**level for level in range(4)]
+        self.levels = tuple(reversed(range(len(HEADS) - 1)))  # of the decoder
         self.normalize = Normalize()
         self.encoders = SwinEncoder()
         self.bottleneck = nn.Identity()
         self.dropout = nn.Dropout2d(dropout)
-        self.stages = nn.ModuleList(UpStage(level, widths[level]) for level in (2, 1, 0))
+        self.stages = nn.ModuleList(UpStage(level) for level in self.levels)
         self.norm = nn.LayerNorm(EMBED)
         self.expand = PatchExpand(EMBED, EMBED, 4)
         self.head = nn.Conv2d(EMBED, 1, 1, bias=False)
@@ -81,7 +82,7 @@ class SwinUNet(SegmentationNetwork):
         }
         for name, own in self.encoders.named_parameters():
             own.data.copy_(renamed[name])
-        for stage, level in zip(self.stages, (2, 1, 0), strict=True):
+        for stage, level in zip(self.stages, self.levels, strict=True):
             blocks: nn.Module = self.encoders.layers[level]["blocks"]  # type: ignore[index]  # a ModuleDict
             stage.get_submodule("blocks").load_state_dict(blocks.state_dict())
 
@@ -95,12 +96,12 @@ class SwinEncoder(nn.Module):
             {"proj": nn.Conv2d(3, EMBED, 4, stride=4), "norm": nn.LayerNorm(EMBED)},
         )
         self.layers = nn.ModuleList(
-            nn.ModuleDict({"downsample": PatchMerging(EMBED * 2 ** (level - 1)), "blocks": swin_blocks(level)})
+            nn.ModuleDict({"downsample": PatchMerging(width_of(level - 1)), "blocks": swin_blocks(level)})
             if level
             else nn.ModuleDict({"blocks": swin_blocks(level)})
-            for level in range(4)
+            for level in range(len(HEADS))
         )
-        self.norm = nn.LayerNorm(8 * EMBED)
+        self.norm = nn.LayerNorm(width_of(len(HEADS) - 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 3, H, W) → (N, 768, H/32, W/32) and, before the other scales' blocks, the maps of the skips."""
@@ -117,8 +118,9 @@ class SwinEncoder(nn.Module):
 class UpStage(nn.Module):
     """Doubles the resolution, joins the skip, attends: (N, 2C, h, w) and (N, C, 2h, 2w) → (N, C, 2h, 2w)."""
 
-    def __init__(self, level: int, width: int) -> None:
+    def __init__(self, level: int) -> None:
         super().__init__()
+        width = width_of(level)
         self.expand = PatchExpand(2 * width, width, 2)
         self.join = nn.Linear(2 * width, width)
         self.blocks = swin_blocks(level)
@@ -144,13 +146,18 @@ class PatchExpand(nn.Module):
         return placed
 
 
+def width_of(level: int) -> int:
+    """Channels at a scale, 0 the finest."""
+    return EMBED << level
+
+
 def swin_blocks(level: int) -> nn.Sequential:
     """The two blocks of a scale, the second one's windows shifted by half; deeper ones are dropped more often."""
     last = DEPTH * len(HEADS) - 1
     return nn.Sequential(
         *(
             SwinTransformerBlock(
-                EMBED * 2**level,
+                width_of(level),
                 HEADS[level],
                 [WINDOW, WINDOW],
                 [WINDOW // 2 * number] * 2,

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 from torch._dispatch.python import enable_python_dispatcher
@@ -152,23 +153,28 @@ def _interpolate(
     """Bilinear interpolation as two matrix products, of which the gradient is two more."""
     sizes = size or [round(length * scale_factor) for length in image.shape[2:]]
     down, across = map(_resizing_matrix, image.shape[2:], sizes)
-    return down @ image @ across.T
+    return torch.from_numpy(down) @ image @ torch.from_numpy(across.T)
 
 
 def _pool(image: Tensor, size: int) -> Tensor:
     """Adaptive average pooling to `size` × `size`, as two matrix products too."""
     down, across = (_pooling_matrix(length, size) for length in image.shape[2:])
-    return down @ image @ across.T
+    return torch.from_numpy(down) @ image @ torch.from_numpy(across.T)
 
 
-def _pooling_matrix(old: int, new: int) -> Tensor:
+def _resizing_matrix(old: int, new: int) -> NDArray[np.float32]:
+    """(new, old): each row the weights of linear interpolation between pixels' middles.
+
+    Like its neighbour in NumPy, so that the graph holds the result and not how it was come by.
+    """
+    place = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
+    weights = (1 - np.abs(place[:, None] - np.arange(old))).clip(0)
+    return weights.astype(np.float32)
+
+
+def _pooling_matrix(old: int, new: int) -> NDArray[np.float32]:
     """(new, old): each row an average of the pixels that its share of the length touches."""
-    bins, place = torch.arange(new)[:, None], torch.arange(old)
+    bins, place = np.arange(new)[:, None], np.arange(old)
     inside = (place >= bins * old // new) & (place * new < (bins + 1) * old)
-    return inside / inside.sum(1, keepdim=True)
-
-
-def _resizing_matrix(old: int, new: int) -> Tensor:
-    """(new, old): each row the weights of linear interpolation between pixels' middles."""
-    place = ((torch.arange(new) + 0.5) * old / new - 0.5).clamp(0, old - 1)
-    return (1 - (place[:, None] - torch.arange(old)).abs()).clamp(min=0)
+    weights: NDArray[np.float32] = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    return weights
