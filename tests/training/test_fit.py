@@ -150,6 +150,23 @@ def test_bad_options_are_refused_before_anything_is_written(phantoms, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("wrong", [{"optimizer": "lion"}, {"schedule": "cosine"}, {"loss": "hinge"}])
+def test_a_recipe_of_unknown_parts_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(InputError, match=f"--{name} {wrong[name]}: is out of range"):
+        fit.check_recipe(replace(find_experiment("model-1").recipe, **wrong))
+
+
+def test_sgd_with_the_poly_schedule_falls_to_0(phantoms, tmp_path):
+    more = ("--optimizer", "sgd", "--learning-rate", "0.01", "--schedule", "poly", "--loss", "0.4bce+0.6dice")
+    assert main(words(phantoms, tmp_path / "run", *more)) == 0
+    with (tmp_path / "run" / "log.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.01 * (1 - part / 3) ** 0.9 for part in (1, 2, 3)], rel=1e-4)
+    optimizer = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["optimizer_states"][0]
+    assert optimizer["param_groups"][0]["momentum"] == 0.9
+
+
 def test_too_little_memory_names_the_batch_to_try(phantoms, tmp_path, capsys, monkeypatch):
     def exhausted(*_, **__):
         raise torch.OutOfMemoryError("no more")

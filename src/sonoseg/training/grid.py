@@ -12,6 +12,7 @@ from sonoseg.models.catalog import Recipe
 from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.fit import check_recipe
 from sonoseg.training.losses import LOSSES
+from sonoseg.training.module import OPTIMIZERS, SCHEDULES
 
 Value = str | int | float
 Grid = Mapping[str, Sequence[Value]]
@@ -23,7 +24,8 @@ PAPER: Grid = {"learning_rate": (1e-5, 1e-4, 1e-3), "batch": (8, 16, 32), "dropo
 CHOICES: Mapping[str, Collection[str]] = {
     "loss": LOSSES,
     "augment": AUGMENTATIONS,
-    "schedule": ("constant", "one-cycle"),
+    "optimizer": OPTIMIZERS,
+    "schedule": ("constant", *SCHEDULES),
 }
 """What the fields that are words may be."""
 
