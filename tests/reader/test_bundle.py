@@ -35,7 +35,7 @@ def test_a_bundle_gives_its_card_and_runs_any_number_of_images(bundle: Path, car
     assert (SEAL_MARK + opened.sha256).encode() in bundle.read_bytes()
     for count in (1, 3):
         batch = np.random.default_rng(0).random((count, 1, 96, 112), dtype=np.float32)
-        probability, _ = opened.run(batch)
+        probability = opened.run(batch).probability
         assert probability.shape == batch.shape
         assert probability.dtype == np.float32
         inner = batch[:, 0, 40:49, 40:49].mean((1, 2))

@@ -122,6 +122,7 @@ def test_the_tables_on_the_page_of_what_reproduced_are_those_of_the_report() -> 
         assert f"## {title}\n" in report
         assert table in report, title
     assert "REDUCED" in report and "**Reduced**" in text
+    assert all(title.endswith(", reduced") for title, _ in blocks)
 
 
 def test_the_speed_in_the_readme_is_what_was_measured() -> None:

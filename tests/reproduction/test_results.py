@@ -93,7 +93,7 @@ def test_a_model_that_is_not_there_is_a_row_that_says_so(out):
     rows = read_rows(out, jobs("model-1", "model-3"))
     assert [row.done for row in rows] == [True, False]
     shown = paper.table_1(rows, "grouped", "paper").shown_rows
-    assert shown[1][4] == "failed: not done yet"
+    assert shown[1][4] == "not done yet"
 
 
 def test_paired_differences_are_against_model_1_and_corrected(out):

@@ -18,6 +18,7 @@ from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
 from sonoseg.training import fit
 from sonoseg.training.dataset import InMemory
+from sonoseg.training.losses import LOSSES
 from sonoseg.training.processes import Processes
 from sonoseg.training.run import RunConfig, load_run
 
@@ -234,3 +235,10 @@ def test_a_compiled_network_learns_the_same(run, phantoms, tmp_path, monkeypatch
     ours, same = load_file(tmp_path / "compiled" / "best.safetensors"), load_file(run / "best.safetensors")
     assert ours.keys() == same.keys()
     assert all(torch.allclose(ours[name], same[name], atol=1e-3) for name in same if ours[name].is_floating_point())
+
+
+def test_a_loss_that_is_no_longer_finite_ends_the_training(phantoms, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(LOSSES, "bce", lambda logits, truth: logits.sum() * float("nan"))
+    assert main(words(phantoms, tmp_path / "out", "--loss", "bce")) == 2
+    fault = "--learning-rate 0.001: the loss is no longer finite (epoch 1, step 1); try a smaller one"
+    assert fault in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ def write_report(options: Reproduce, jobs: Sequence[Job], material: Material) ->
     rows = read_rows(options.out, jobs)
     leaked = {Path(split).stem: beyond.leaked_images(subsets) for split, subsets in material.subsets.items()}
     tables = all_tables(rows, leaked)
+    if departures(options):
+        tables = [replace(each, title=f"{each.title}, reduced") for each in tables]
     folder = output_folder(options.out / "tables")
     for each in tables:
         write_text(folder / f"{each.name}.csv", _csv(each))

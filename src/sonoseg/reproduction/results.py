@@ -96,9 +96,14 @@ def read_rows(out: Path, jobs: Sequence[Job]) -> list[Row]:
     for model, split in dict.fromkeys((job.model, job.split) for job in jobs):
         seeds = [job for job in jobs if (job.model, job.split) == (model, split)]
         done = tuple(job.folder(out) for job in seeds if job.result(out) is not None)
-        reasons = [job.failure(out) or "not done yet" for job in seeds if job.result(out) is None]
-        rows.append(Row(model, Path(split).stem, done, "; ".join(dict.fromkeys(reasons))))
+        reasons = [job.failure(out) for job in seeds if job.result(out) is None]
+        rows.append(Row(model, Path(split).stem, done, "; ".join(map(told, dict.fromkeys(reasons)))))
     return rows
+
+
+def told(reason: str | None) -> str:
+    """Why a model is missing, for people."""
+    return "not done yet" if reason is None else f"failed: {reason}"
 
 
 def printed(table: str) -> dict[str, dict[str, float | None]]:

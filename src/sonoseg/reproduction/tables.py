@@ -60,7 +60,7 @@ def _beside_printed(
     """One row's cells for the CSV and for people: of every metric what is printed, ours, and the difference."""
     if not row.done:
         nothing: list[Cell] = [None] * (3 * len(METRICS) + 2)
-        return [*nothing, row.failure], [f"failed: {row.failure}", *["–"] * len(METRICS)]
+        return [*nothing, row.failure], [row.failure, *["–"] * len(METRICS)]
     raw: list[Cell] = []
     shown: dict[str, Cell] = {}
     for metric in METRICS:

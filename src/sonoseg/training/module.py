@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, PolynomialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.training.augment import AUGMENTATIONS
@@ -83,6 +84,9 @@ class SegmentationModule(L.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         loss, logits = self.loss(self.model, *batch)
+        if not loss.isfinite():
+            place = f"the loss is no longer finite (epoch {self.current_epoch + 1}, step {self.global_step + 1})"
+            raise InputError(f"--learning-rate {self.recipe.learning_rate:g}", place, "try a smaller one")
         self._log("train", loss, logits, batch[1])
         return loss
 
