@@ -1,10 +1,12 @@
+import copy
+
 import pytest
 import timm
 import torch
 from timm.layers import create_conv2d
 from torch import nn
 
-from sonoseg.models.depthwise import DepthwiseConv2d, quicken
+from sonoseg.models.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d, quicken
 
 
 @pytest.mark.parametrize("padding", ["", "same"])
@@ -52,6 +54,20 @@ def test_autocast_computes_in_bfloat16_and_gives_gradients_in_float32():
     assert out.dtype == torch.bfloat16
     assert quick.weight.grad is not None
     assert quick.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_a_dilated_ones_gradient_is_right_under_autocast(dilation):
+    torch.manual_seed(0)
+    conv = DilatedDepthwiseConv2d(32, dilation).to(memory_format=torch.channels_last)
+    exact = copy.deepcopy(conv).double()
+    image = torch.randn(4, 32, 64, 64).bfloat16().to(memory_format=torch.channels_last)
+    gradient = torch.randn(4, 32, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = conv(image)
+    out.backward(gradient.to(out.dtype))
+    exact(image.double()).backward(gradient.double())
+    torch.testing.assert_close(conv.weight.grad.double(), exact.weight.grad, rtol=1e-2, atol=1.0)
 
 
 def test_other_convolutions_stay_as_they_are():

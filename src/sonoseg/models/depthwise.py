@@ -1,7 +1,8 @@
-"""Depthwise convolutions that train at a bearable speed on a processor.
+"""Depthwise convolutions that train at a bearable speed, and rightly, on a processor.
 
 oneDNN, through which PyTorch computes on processors, has no quick kernel for two gradients: that of the input where
-the stride is 2, and that of the weights where the kernel is 5×5. Both are written here with kernels that are quick.
+the stride is 2, and that of the weights where the kernel is 5×5. Both are written here with kernels that are quick. And one gradient of it is wrong: that of the weights of a
+dilated one in bfloat16.
 """
 
 from __future__ import annotations
@@ -81,6 +82,22 @@ class DepthwiseConv2d(nn.Module):
         if self.training and image.device.type == "cpu":
             return _DepthwiseConvolution.apply(image, weight, self.stride)  # type: ignore[no-any-return]
         return F.conv2d(image, weight, stride=self.stride, groups=len(weight))
+
+
+class DilatedDepthwiseConv2d(nn.Conv2d):
+    """3×3, without bias, in 32 bits on a processor: (N, C, H, W) → (N, C, H, W).
+
+    In bfloat16, oneDNN's gradient of the weights is wrong by more than its own size.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(image)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(image.float())
 
 
 def is_same(conv: nn.Conv2d) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sonoseg.models.attention import split_heads
 from sonoseg.models.blocks import DoubleConv, PlainEncoder
+from sonoseg.models.depthwise import DilatedDepthwiseConv2d
 from sonoseg.models.encoders import Normalize
 from sonoseg.models.network import SegmentationNetwork
 
@@ -135,10 +136,7 @@ class SCPH(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.around = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
-            for dilation in (1, 2, 3)
-        )
+        self.around = nn.ModuleList(DilatedDepthwiseConv2d(channels, dilation) for dilation in (1, 2, 3))
         self.mix = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.weigh = nn.Sequential(CoordinateAttention(channels), ChannelAttention())
 
