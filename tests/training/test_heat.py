@@ -15,10 +15,10 @@ from sonoseg.models import adu_net, ddra_net, dpnet, swin_unet
 from sonoseg.models.attention import Transformer
 from sonoseg.models.catalog import RIVALS, Recipe, find_experiment
 from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.models.swin_unet import SwinUNetConfig, swin_blocks
+from sonoseg.models.swin_unet import swin_blocks
 from sonoseg.reader.bundle import Bundle
-from sonoseg.training.export import TOLERANCE, export_bundle, folded, make_card
-from sonoseg.training.heat import _interpolate, _pool, trace_heat
+from sonoseg.training.export import TOLERANCE, export_bundle, make_card
+from sonoseg.training.heat import _interpolate, _pool
 from sonoseg.training.run import RunConfig
 
 OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
@@ -65,19 +65,6 @@ def test_the_map_is_the_labs(tmp_path, network):
         np.testing.assert_allclose(heat[0], grad_cam(model, torch.from_numpy(image[None])), atol=1e-3)
 
 
-def test_the_gradient_written_out_is_autograds_for_any_batch():
-    """Of the network with the most kinds of operations, as large as it is."""
-    torch.manual_seed(0)
-    model = settled(SwinUNetConfig().build())
-    image = torch.rand(3, 1, 64, 64)
-    frozen = folded(model).requires_grad_(False)
-    graph = trace_heat(frozen, (64, 64), *frozen.encode(image[:2]))
-    for count in (1, 3):
-        features, maps = frozen.encode(image[:count])
-        for one, heat in zip(image, graph(features, *maps), strict=False):
-            np.testing.assert_allclose(heat[0], grad_cam(model, one[None]), atol=1e-3)
-
-
 class FewMaps(nn.Module):
     """In place of DDRA-Net's encoder: maps at strides 2, 4 and 8."""
 
@@ -120,7 +107,7 @@ def test_a_transformer_blocks_bundle_answers_as_pytorch_does(tmp_path):
 
 def check_agreement(model, bundle):
     """Probability and heat of the bundle are the network's."""
-    for count in (1, 2):
+    for count in (1, 3):
         batch = np.random.default_rng(count).random((count, 1, 64, 64), np.float32)
         answer = bundle.run(batch, explain=True)
         with torch.no_grad():

@@ -1,8 +1,8 @@
 """Depthwise convolutions that train at a bearable speed, and rightly, on a processor.
 
 oneDNN, through which PyTorch computes on processors, has no quick kernel for two gradients: that of the input where
-the stride is 2, and that of the weights where the kernel is 5×5. Both are written here with kernels that are quick. And one gradient of it is wrong: that of the weights of a
-dilated one in bfloat16.
+the stride is 2, and that of the weights where the kernel is 5×5. Both are written here with kernels that are quick.
+And one of its gradients is wrong: that of the weights of a dilated one in bfloat16.
 """
 
 from __future__ import annotations
