@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any
 
 from sonoseg.evaluation.calibration import Reliability
 from sonoseg.evaluation.roc import PixelROC, thin
 from sonoseg.evaluation.tradeoff import Point
 from sonoseg.files import atomic_path, write_text
 from sonoseg.report.figures import reliability_figure, roc_figure, trade_off_figure
+from sonoseg.report.tables import csv_number, csv_text
 
 
 def write_roc(folder: Path, name: str, roc: PixelROC, picture: bool) -> None:
@@ -42,7 +40,7 @@ def write_reliability(folder: Path, reliable: Reliability, picture: bool) -> Non
 
 def write_trade_off(folder: Path, name: str, points: Sequence[Point], picture: bool) -> None:
     """Writes tradeoff.csv and, with `picture`, tradeoff.png."""
-    rows = [[cell_text(value) for value in astuple(point)] for point in points]
+    rows = [[csv_number(value) for value in astuple(point)] for point in points]
     write_text(folder / "tradeoff.csv", csv_text([field.name for field in fields(Point)], rows))
     curve = [
         (point.threshold, point.false_lesions, point.lesion_dice)
@@ -52,17 +50,3 @@ def write_trade_off(folder: Path, name: str, points: Sequence[Point], picture: b
     if picture:
         with atomic_path(folder / "tradeoff.png") as temporary:
             trade_off_figure({name: curve}, temporary)
-
-
-def cell_text(value: float | None) -> str:
-    """Six digits; nothing where there is no value."""
-    return "" if value is None else f"{value:.6g}"
-
-
-def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

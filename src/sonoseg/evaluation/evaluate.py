@@ -15,7 +15,7 @@ from sonoseg.data.splits import split_cases
 from sonoseg.errors import InputError
 from sonoseg.evaluation.calibration import reliability
 from sonoseg.evaluation.counts import Counts, count, stack
-from sonoseg.evaluation.curves import cell_text, csv_text, write_reliability, write_roc, write_trade_off
+from sonoseg.evaluation.curves import write_reliability, write_roc, write_trade_off
 from sonoseg.evaluation.metrics import CONVENTIONS, METRICS, image_scores, normals_summary, summary
 from sonoseg.evaluation.predictors import Predictor, load_predictor, predicted_mask, resize_probability
 from sonoseg.evaluation.roc import PixelROC
@@ -31,7 +31,7 @@ from sonoseg.evaluation.tradeoff import TradeOff
 from sonoseg.files import output_folder, write_json, write_text
 from sonoseg.reader.images import resize_mask
 from sonoseg.reader.measure import largest_part
-from sonoseg.report.tables import Cell, text_table
+from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
 
 if TYPE_CHECKING:
     from sonoseg.cli import Evaluate
@@ -189,7 +189,7 @@ def _cases_csv(
         [case.name, case.label, case.group, counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
         + [f"{scores[metric][n]:.6f}" for metric in METRICS]
         + [largest_false_part[n]]
-        + [cell_text(getattr(surfaces[n], name)) for name in DISTANCES]
+        + [csv_number(getattr(surfaces[n], name)) for name in DISTANCES]
         for n, case in enumerate(cases)
     ]
     return csv_text(header, rows)

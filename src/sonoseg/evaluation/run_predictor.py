@@ -43,6 +43,10 @@ class RunPredictor:
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Images (H, W) of any sizes → as many maps (size, size) in 0..1."""
+        return list(self.answer(self.tensor(images)).cpu().numpy())
+
+    def answer(self, image: Tensor) -> Tensor:
+        """(N, 1, size, size) in 0..1 on the model's device → calibrated lesion probability (N, size, size)."""
         with torch.inference_mode():
-            logits = self.model(self.tensor(images)) / self.temperature
-        return list(logits.sigmoid()[:, 0].cpu().numpy())
+            probability: Tensor = (self.model(image) / self.temperature).sigmoid()[:, 0]
+        return probability

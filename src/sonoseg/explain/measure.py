@@ -164,7 +164,4 @@ def _curves(
 
 def _probability(predictor: RunPredictor, images: NDArray[np.float32]) -> torch.Tensor:
     """(N, H, W) in 0..1, N at most 16 → lesion probability (N, H, W)."""
-    with torch.inference_mode():
-        logits = predictor.model(torch.from_numpy(images)[:, None].to(predictor.device))
-        probability: torch.Tensor = (logits / predictor.temperature).sigmoid()[:, 0]
-    return probability
+    return predictor.answer(torch.from_numpy(images)[:, None].to(predictor.device))

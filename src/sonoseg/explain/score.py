@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ from sonoseg.explain.randomise import ALL, DECODER
 from sonoseg.explain.verdict import QUESTIONS, claim_rows
 from sonoseg.files import atomic_path, write_json, write_text
 from sonoseg.report.figures import faithfulness_figure
-from sonoseg.report.tables import Cell, text_table
+from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
 
 if TYPE_CHECKING:
     from sonoseg.cli import Explain
@@ -147,13 +145,12 @@ def _mean_curve(maps: Sequence[ScoredMap], name: str) -> list[float]:
 def write_scores(folder: Path, maps: Sequence[ScoredMap], result: dict[str, Any]) -> None:
     """Writes faithfulness.json, .csv (a row an image and layer, empty where undefined) and .png into `folder`."""
     measures = list(next(iter(result["layers"].values())))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "group", "layer", *measures])
-    for scored in maps:
-        cells = ["" if (value := scored.measures.get(name)) is None else f"{value:.6g}" for name in measures]
-        writer.writerow([scored.case.name, scored.case.label, scored.case.group, scored.layer, *cells])
-    write_text(folder / "faithfulness.csv", text.getvalue())
+    rows = [
+        [scored.case.name, scored.case.label, scored.case.group, scored.layer]
+        + [csv_number(scored.measures.get(name)) for name in measures]
+        for scored in maps
+    ]
+    write_text(folder / "faithfulness.csv", csv_text(["file", "label", "group", "layer", *measures], rows))
     curves = dict(result["curves"])
     with atomic_path(folder / "faithfulness.png") as temporary:
         faithfulness_figure(curves, curves.pop(RANDOM), temporary, title=f"{result['model']}, Grad-CAM")

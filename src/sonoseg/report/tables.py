@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
+from typing import Any
 
 Cell = str | int | float | None
 
@@ -46,3 +49,17 @@ def cell_text(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:.3f}"
     return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The same table as CSV, its cells as they are."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def csv_number(value: float | None) -> str:
+    """A number for CSV, of six digits; nothing where there is no value."""
+    return "" if value is None else f"{value:.6g}"

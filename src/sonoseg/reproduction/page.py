@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sonoseg.evaluation.curves import csv_text
 from sonoseg.evaluation.metrics import CONVENTIONS
 from sonoseg.files import atomic_path, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
 from sonoseg.report.figures import roc_figure
 from sonoseg.report.html import Html, cards, facts, figure, page, paragraph, section, table
-from sonoseg.report.tables import markdown_table
+from sonoseg.report.tables import csv_text, markdown_table
 from sonoseg.reproduction import beyond
 from sonoseg.reproduction import tables as paper
 from sonoseg.reproduction.jobs import Job

@@ -1,4 +1,4 @@
-"""The paper's tables with our numbers in them, and those that it does not have."""
+"""The paper's tables with our numbers in them."""
 
 from __future__ import annotations
 

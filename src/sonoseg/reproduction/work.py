@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from sonoseg.models.encoders import load_tensors
 from sonoseg.models.network import NetworkConfig
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import FAILED, RESULT, SHIPPED, Job
-from sonoseg.training.fit import check_recipe, check_size, configure, train
+from sonoseg.training.fit import check_recipe, check_size, configure, overridden, train
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce
@@ -78,8 +78,7 @@ def recipe_of(model: str, options: Reproduce) -> Recipe:
     """How `model` is trained: Table 1's and, unless their own are asked for, the rivals' by the paper's recipe."""
     own = options.recipe == "own" or model in {row.name for row in TABLE_1}
     recipe = find_experiment(model).recipe if own else Recipe()
-    asked = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
-    return Recipe(**{**asdict(recipe), **{name: value for name, value in asked.items() if value is not None}})
+    return overridden(recipe, options)
 
 
 def first_weights_for(network: NetworkConfig, weights: str) -> str:

@@ -44,7 +44,7 @@ from sonoseg.training.run import (
 )
 
 if TYPE_CHECKING:
-    from sonoseg.cli import Sweep, Train
+    from sonoseg.cli import Reproduce, Sweep, Train
 
 Settings = TypeVar("Settings", Recipe, NetworkConfig)
 
@@ -104,7 +104,7 @@ def check_size(size: int) -> None:
         raise InputError(f"--size {size}", "is not a multiple of 32", "try --size 224")
 
 
-def overridden(settings: Settings, options: Train | Sweep) -> Settings:
+def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settings:
     """`settings` with what the command line says otherwise."""
     asked = {field.name: getattr(options, field.name, None) for field in fields(settings)}
     return replace(settings, **{name: value for name, value in asked.items() if value is not None})

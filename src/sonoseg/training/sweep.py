@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import shlex
 import sys
@@ -18,7 +16,7 @@ from sonoseg.data.case import Case
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder, write_text
 from sonoseg.report.figures import grid_figure
-from sonoseg.report.tables import Cell, markdown_table, text_table
+from sonoseg.report.tables import Cell, csv_text, markdown_table, text_table
 from sonoseg.training.fit import configure, train
 from sonoseg.training.grid import Grid, Value, folder_name, parse_grid
 from sonoseg.training.processes import find_processes
@@ -175,13 +173,10 @@ def table(results: Sequence[Result]) -> tuple[list[str], list[list[Cell]]]:
 
 def write_results(out: Path, options: Sweep, grid: Grid, results: Sequence[Result]) -> None:
     """Writes sweep.csv, sweep.md, sweep.png and, as soon as there is one, winner.txt."""
-    text = io.StringIO()
     known = {"dice": "validation_dice", "loss": "validation_loss"}  # an axis may be called loss
     known |= {name: name for name in ("epoch", "seconds", "state", "reason")}
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*grid, *known.values()])
-    writer.writerows([*result.values.values(), *(asdict(result)[key] for key in known)] for result in results)
-    write_text(out / "sweep.csv", text.getvalue())
+    rows = [[*result.values.values(), *(asdict(result)[key] for key in known)] for result in results]
+    write_text(out / "sweep.csv", csv_text([*grid, *known.values()], rows))
     best = winner(results)
     command = winner_command(options, best.values) if best else ""
     lines = [f"# Search of {options.model}, split {Path(options.split).name}", "", markdown_table(*table(results))]
