@@ -186,7 +186,9 @@ class Train:
     epochs: int | None = None
     """At most."""
     patience: int | None = None
-    """Stop after so many epochs without a better validation loss; 0: never."""
+    """Stop after so many epochs that were no better on validation; 0: never."""
+    monitor: Literal["loss", "dice"] | None = None
+    """What of validation says which epoch is the best, the one that is kept."""
     augment: Literal["none", "light", "ultrasound"] | None = None
     """Change the training images at random."""
     ema: float | None = None
@@ -228,7 +230,7 @@ class Sweep:
     epochs: int | None = None
     """At most."""
     patience: int | None = None
-    """Stop after so many epochs without a better validation loss; 0: never."""
+    """Stop after so many epochs that were no better on validation; 0: never."""
 
     def run(self) -> int:
         return int(_call("sonoseg.training.sweep:sweep_command", self))

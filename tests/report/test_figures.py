@@ -79,17 +79,17 @@ def test_a_roc_figure_without_curves_is_still_drawn(tmp_path: Path) -> None:
 
 
 def test_learning_curves_mark_the_epoch_that_was_kept(tmp_path: Path, words: list[str]) -> None:
-    learning_curves(rows(6), tmp_path / "curves.png")
+    learning_curves(rows(6), 3, tmp_path / "curves.png")
     assert "kept: epoch 3" in words
     assert {"loss", "Dice", "learning rate", "training", "validation", "epoch"} <= set(words)
 
 
 def test_learning_curves_take_one_epoch_and_losses_that_are_not_finite(tmp_path: Path, words: list[str]) -> None:
-    learning_curves(rows(1), tmp_path / "one.png")
+    learning_curves(rows(1), 1, tmp_path / "one.png")
     broken = rows(4)
     broken[0]["validation_loss"] = float("nan")
     broken[1]["train_loss"] = float("inf")
-    learning_curves(broken, tmp_path / "broken.png")
+    learning_curves(broken, 3, tmp_path / "broken.png")
     assert "kept: epoch 1" in words and "kept: epoch 3" in words
 
 

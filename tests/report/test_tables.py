@@ -32,6 +32,13 @@ def test_a_pipe_in_a_markdown_cell_does_not_split_it() -> None:
     assert markdown_table(["name"], [["a|b"]]).splitlines()[-1] == "| a\\|b |"
 
 
+def test_what_is_not_nothing_is_not_rounded_to_it() -> None:
+    cells = [0.0, 1e-9, 0.0006, -1e-9]
+    assert markdown_table(["p"], [[cell] for cell in cells]).splitlines()[2:] == [
+        "|   0.000 |", "| < 0.001 |", "|   0.001 |", "|  -0.000 |",
+    ]  # fmt: skip
+
+
 def test_a_table_without_rows_is_its_header() -> None:
     assert text_table(["model"], []) == "model\n─────"
 

@@ -70,6 +70,19 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(words, tm
     assert "holds model-15 with other settings; choose another --out" in capsys.readouterr().err
 
 
+def test_the_report_is_of_all_that_the_folder_holds(words, tmp_path, capsys):
+    """A model on one split, then another on another: the second call's report has both, and the first's settings."""
+    out = tmp_path / "out"
+    assert main([*words, "--models", "15"]) == 0
+    assert main([*words, "--models", "default", "--split", "grouped-1"]) == 0
+    assert "1 of 1 done" in capsys.readouterr().out.splitlines()[-1]
+    assert [row["model"] for row in table(out, "dice-grouped")] == ["model-15"]
+    assert [row["model"] for row in table(out, "dice-grouped-1")] == ["sonoseg-1, shipped"]
+    assert "2 of 2 models" in (out / "report.md").read_text(encoding="utf-8")
+    assert main([*words, "--models", "16", "--batch", "2"]) == 2
+    assert "holds model-15 with other settings" in capsys.readouterr().err
+
+
 def test_a_model_that_fails_is_shown_as_failed_and_tried_again(words, tmp_path, monkeypatch, capsys):
     real = work.do_job
 
@@ -170,7 +183,7 @@ def test_durations_are_read_at_a_glance(seconds, words):
 
 def test_each_worker_sees_its_own_gpu(monkeypatch):
     seen = []
-    monkeypatch.setattr(command, "work", lambda options, jobs: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setattr(command, "work", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    command._worker(None, (), "3")
+    command._worker(None, (), None, "3")
     assert seen == ["3"]

@@ -1,7 +1,8 @@
 import pytest
 
 from sonoseg.errors import InputError
-from sonoseg.reproduction.jobs import Job, parse_models, plan
+from sonoseg.files import write_json
+from sonoseg.reproduction.jobs import Job, held, in_order, parse_models, plan
 
 RIVALS = ("swin-unet", "mrfe-cnn", "adu-net", "ddra-net", "dpnet")
 
@@ -31,6 +32,30 @@ def test_the_network_inside_is_not_trained_again_for_each_seed():
 
 def test_a_split_in_a_file_gives_a_plain_folder(tmp_path):
     assert Job("model-1", "some/where/fold.csv", 0).folder(tmp_path) == tmp_path / "runs" / "model-1-fold-0"
+
+
+def test_jobs_are_shown_split_by_split_in_the_catalog_s_order_each_once():
+    jobs = [
+        Job("default", "paper", 0),
+        Job("dpnet", "paper", 0),
+        Job("model-2", "paper", 1),
+        Job("model-2", "paper", 0),
+    ]
+    shown = in_order([*jobs, *jobs, Job("model-10", "paper-clean", 0)])
+    assert [job.name for job in shown] == [
+        "model-2-paper-0", "model-2-paper-1", "dpnet-paper-0", "default-paper-0", "model-10-paper-clean-0",
+    ]  # fmt: skip
+
+
+def test_a_folder_holds_what_is_done_and_what_failed(tmp_path):
+    assert held(tmp_path) == []
+    done, failed, half = (Job(model, "paper", 0) for model in ("model-1", "model-2", "model-3"))
+    for job in (done, half):
+        job.folder(tmp_path).mkdir(parents=True)
+    write_json(done.folder(tmp_path) / "result.json", {"model": "model-1", "split": "paper", "seed": 0, "epochs": 3})
+    (half.folder(tmp_path) / "result.json").write_text("{")
+    failed.fail(tmp_path, ValueError("no"))
+    assert held(tmp_path) == [done, failed]
 
 
 def test_half_a_result_is_none(tmp_path):

@@ -62,7 +62,6 @@ def test_first_weights_are_taken_only_where_all_encoders_are_there(weights):
     network = replace(find_experiment("model-7").network, encoders=("resnet18",))
     assert first_weights_for(network, weights) == weights
     assert first_weights_for(find_experiment("model-7").network, weights) == "none"
-    assert first_weights_for(find_experiment("adu-net").network, "imagenet") == "none"
 
 
 def test_random_encoders_are_never_frozen_unless_asked_for(weights):

@@ -19,8 +19,9 @@ from sonoseg.models.catalog import find_experiment
 from sonoseg.training import fit
 from sonoseg.training.dataset import InMemory
 from sonoseg.training.losses import LOSSES
+from sonoseg.training.module import SegmentationModule
 from sonoseg.training.processes import Processes
-from sonoseg.training.run import RunConfig, load_run
+from sonoseg.training.run import RunConfig, best_epoch, load_run
 
 OPTIONS = ("--split", "grouped", "--encoder-weights", "none", "--size", "64", "--batch", "4", "--epochs", "3")
 
@@ -49,6 +50,34 @@ def test_a_run_folder_holds_config_log_curves_weights_and_checkpoint(run):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert all(0 < float(row["validation_loss"]) < 10 for row in rows)
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("loss", 3), ("dice", 4)])
+def test_the_epoch_that_is_kept_is_the_best_by_what_is_asked_for(monitor, best):
+    nan = float("nan")
+    values = [(nan, 0.1), (0.9, 0.2), (0.3, 0.5), (0.4, 0.7), (0.5, nan)]
+    history = [
+        {"epoch": number, "validation_loss": loss, "validation_dice": dice}
+        for number, (loss, dice) in enumerate(values, 1)
+    ]
+    assert best_epoch(history, monitor)["epoch"] == best
+    assert best_epoch(history[:1], "loss")["epoch"] == 1
+
+
+def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(phantoms, tmp_path, monkeypatch):
+    """Made-up Dice: the second of the epochs is the best, while the loss goes on falling."""
+    dice, saved = [0.25, 0.75, 0.5, 0.5, 0.5], []
+
+    def step(module, *_):
+        values = {"validation_dice": dice[module.current_epoch], "validation_loss": 1 - module.current_epoch / 8}
+        module.log_dict(values, on_epoch=True, batch_size=1)
+
+    monkeypatch.setattr(SegmentationModule, "validation_step", step)
+    monkeypatch.setattr(fit, "save_weights", lambda *_: saved.append(True))
+    assert main(words(phantoms, tmp_path, "--monitor", "dice", "--patience", "2", "--epochs", "9")) == 0
+    with (tmp_path / "log.csv").open() as file:
+        assert [row["validation_dice"] for row in csv.DictReader(file)] == ["0.25", "0.75", "0.5", "0.5"]
+    assert len(saved) == 2
 
 
 def test_the_best_network_is_the_running_average_ready_to_predict(run):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,12 +52,6 @@ class AduNet(SegmentationNetwork):
         """(N, 1 or 3, H, W) in 0..1 → features (N, 1024, H/32, W/32), and the maps at strides 1, 2, 4, 8, 16."""
         deepest, maps = self.encoder(self.normalize(image))
         return self.attention(deepest), maps
-
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, None]:
-        x = self.dropout(self.bottleneck(features))
-        for stage, skip in zip(self.stages, reversed(maps), strict=True):
-            x = stage(x, skip)
-        return self.head(x), None
 
 
 class GatedStage(nn.Module):

@@ -39,7 +39,9 @@ class Recipe:
     epochs: int = 50
     """At most."""
     patience: int = 10
-    """Stop after so many epochs without a better validation loss; 0: never."""
+    """Stop after so many epochs that `monitor` found no better; 0: never."""
+    monitor: str = "loss"
+    """What of validation says which epoch is the best, the one that is kept: loss, or dice (convention `paper`)."""
     augment: str = "none"
     """A name of `sonoseg.training.augment.AUGMENTATIONS`."""
     ema: float = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -60,12 +59,6 @@ class DpNet(SegmentationNetwork):
         deepest, skips = self.encoder(self.normalize(image))
         maps = [attention(level) for attention, level in zip(self.attentions, (*skips, deepest), strict=True)]
         return self.positions(maps.pop()), maps
-
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, None]:
-        x = self.dropout(self.bottleneck(features))
-        for stage, skip in zip(self.stages, reversed(maps), strict=True):
-            x = stage(x, skip)
-        return self.head(x), None
 
 
 class UpStage(nn.Module):

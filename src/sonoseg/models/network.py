@@ -10,23 +10,34 @@ from torch import Tensor, nn
 
 
 class SegmentationNetwork(nn.Module):
-    """Image → features and maps → one logit a pixel. Subclasses give `encode` and `decode`.
+    """Image → features and maps → one logit a pixel. Subclasses give `encode`, and `decode` if it is no plain ladder.
 
     Attributes:
         bottleneck: an identity that `decode` passes the features through, so that Grad-CAM finds them by name.
+        dropout: of the features, before the decoder.
         stages: the decoder's, from the deepest up; each returns one map (N, C, h, w).
+        head: the last stage's map → logits.
     """
 
     bottleneck: nn.Module
+    dropout: nn.Dropout2d
     stages: nn.ModuleList
+    head: nn.Module
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the deepest features (N, C, h, w), and the other maps, the finest first."""
         raise NotImplementedError
 
     def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """What `encode` gave, for an image of `size` (H, W) → `parts`."""
-        raise NotImplementedError
+        """What `encode` gave, for an image of `size` (H, W) → `parts`; here stage by stage, a map to each."""
+        return self.head(self.climb(features, maps)), None
+
+    def climb(self, features: Tensor, maps: list[Tensor]) -> Tensor:
+        """The features through every stage, each with its map, the coarsest first: the last stage's (N, C, h, w)."""
+        x: Tensor = self.dropout(self.bottleneck(features))
+        for stage, skip in zip(self.stages, reversed(maps), strict=True):
+            x = stage(x, skip)
+        return x
 
     def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """The logits of each pixel (N, 1, H, W), and of a lesion being there at all (N, 1) or None."""

@@ -63,10 +63,7 @@ class SwinUNet(SegmentationNetwork):
         return features, maps
 
     def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, None]:
-        x = self.dropout(self.bottleneck(features))
-        for stage, skip in zip(self.stages, reversed(maps), strict=True):
-            x = stage(x, skip)
-        x = self.expand(self.norm(to_last(x)))
+        x = self.expand(self.norm(to_last(self.climb(features, maps))))
         return self.head(to_first(x)), None
 
     def load_timm(self, weights: Mapping[str, Tensor]) -> None:

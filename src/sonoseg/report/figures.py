@@ -153,16 +153,16 @@ def grid_figure(
         bar.outline.set_visible(False)
 
 
-def learning_curves(rows: Sequence[Mapping[str, float]], path: Path | str) -> None:
+def learning_curves(rows: Sequence[Mapping[str, float]], kept: float, path: Path | str) -> None:
     """Draws loss, Dice and learning rate over the epochs, and marks the epoch whose weights were kept.
 
     Args:
         rows: one an epoch, with `epoch`, `train_loss`, `validation_loss`, `validation_dice`, `learning_rate`
             and, if it was measured, `train_dice`. Values that are not finite leave a gap.
+        kept: that epoch.
         path: the PNG to write.
     """
     epochs = [row["epoch"] for row in rows]
-    best = min(rows, key=lambda row: np.nan_to_num(row["validation_loss"], nan=np.inf))["epoch"]
     panels = (
         ("loss", {"training": "train_loss", "validation": "validation_loss"}),
         ("Dice", {"training": "train_dice", "validation": "validation_dice"}),
@@ -180,7 +180,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]], path: Path | str) -> No
                 axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
                 axes.set_ylim(bottom=0)
                 continue
-            axes.axvline(best, color="#909090", linewidth=1, linestyle=(0, (4, 3)), label=f"kept: epoch {best:g}")
+            axes.axvline(kept, color="#909090", linewidth=1, linestyle=(0, (4, 3)), label=f"kept: epoch {kept:g}")
             if title == "Dice":
                 axes.set_ylim(0, 1)
             axes.legend()

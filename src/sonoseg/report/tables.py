@@ -43,10 +43,15 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -
 
 
 def cell_text(cell: Cell) -> str:
-    """Whole numbers with thousands separators, others with three decimals, None as "–", words as they are."""
+    """Whole numbers with thousands separators, others with three decimals, None as "–", words as they are.
+
+    What is greater than 0 but would be rounded to it is "< 0.001".
+    """
     if cell is None:
         return "–"
     if isinstance(cell, float):
+        if 0 < cell < 0.0005:
+            return "< 0.001"
         return f"{cell:.3f}"
     return f"{cell:,}" if isinstance(cell, int) else cell
 

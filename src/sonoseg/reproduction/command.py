@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from sonoseg.files import output_folder
-from sonoseg.reproduction.jobs import Job, parse_models, plan
+from sonoseg.reproduction.jobs import Job, held, in_order, parse_models, plan
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce
+    from sonoseg.reproduction.work import Material
 
 
 def reproduce_command(options: Reproduce) -> int:
@@ -28,15 +29,15 @@ def reproduce_command(options: Reproduce) -> int:
 
     options = replace(options, out=options.out.absolute())
     jobs = plan(parse_models(options.models), options.split, options.seeds)
-    check(jobs, options)
-    material = Material.read(options)
+    check([*jobs, *held(options.out)], options)
+    material = Material.read(options, [job.split for job in held(options.out)])
     output_folder(options.out / "runs")
     workers = options.workers or max(1, torch.cuda.device_count())
     if workers > 1:
-        work_beside(options, jobs, workers, torch.cuda.device_count())
+        work_beside(options, jobs, material, workers, torch.cuda.device_count())
     else:
-        work(options, jobs)
-    write_report(options, jobs, material)
+        work(options, jobs, material)
+    write_report(options, in_order([*jobs, *held(options.out)]), material)
     states = [(job, job.failure(options.out)) for job in jobs if job.result(options.out) is None]
     failed = [f"{job.name}: {reason}" for job, reason in states if reason]
     print(f"{options.out / 'report.html'}: {len(jobs) - len(states)} of {len(jobs)} done", end="")
@@ -48,11 +49,11 @@ def reproduce_command(options: Reproduce) -> int:
     return 1 if failed else 0
 
 
-def work_beside(options: Reproduce, jobs: Sequence[Job], workers: int, gpus: int) -> None:
+def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, workers: int, gpus: int) -> None:
     """`work` in several processes, each with a GPU of its own if there are any."""
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     processes = [
-        context.Process(target=_worker, args=(options, jobs, str(number % gpus) if gpus else ""))
+        context.Process(target=_worker, args=(options, jobs, material, str(number % gpus) if gpus else ""))
         for number in range(workers)
     ]
     for process in processes:
@@ -66,24 +67,23 @@ def work_beside(options: Reproduce, jobs: Sequence[Job], workers: int, gpus: int
         raise
 
 
-def _worker(options: Reproduce, jobs: Sequence[Job], gpu: str) -> None:
+def _worker(options: Reproduce, jobs: Sequence[Job], material: Material, gpu: str) -> None:
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
-        work(options, jobs)
+        work(options, jobs, material)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def work(options: Reproduce, jobs: Sequence[Job]) -> None:
+def work(options: Reproduce, jobs: Sequence[Job], material: Material) -> None:
     """Does one job after the other that nobody else is at; one that fails is recorded, and the rest are done.
 
     A job belongs to whoever holds its lock file; a process that dies lets go of it, and what it has trained so far is
     taken up by the next one.
     """
-    from sonoseg.reproduction.work import Material, do_job
+    from sonoseg.reproduction.work import do_job
 
-    material = Material.read(options)
     began, at_first = time.monotonic(), count_done(jobs, options)
     for job in jobs:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder, write_json
-from sonoseg.models.catalog import RIVALS, TABLE_1, find_experiment
+from sonoseg.models.catalog import CATALOG, RIVALS, TABLE_1, find_experiment
 
 SHIPPED = "default"
 """The network inside: evaluated beside the others, not trained."""
@@ -83,6 +83,19 @@ def parse_models(words: str) -> tuple[str, ...]:
     if not names:
         raise InputError(f"--models {words}", "names no model", "try 1-20,swin-unet")
     return tuple(dict.fromkeys(names))
+
+
+def held(out: Path) -> list[Job]:
+    """The jobs that the folder `out` holds, done or failed, whatever call they were of."""
+    found = [_read(file) for name in (RESULT, FAILED) for file in sorted((out / "runs").glob(f"*/{name}"))]
+    jobs = [Job(**{key: each[key] for key in ("model", "split", "seed")}) for each in found if each]
+    return list(dict.fromkeys(jobs))
+
+
+def in_order(jobs: Iterable[Job]) -> list[Job]:
+    """Each once, split by split, as in the catalog, the network inside last."""
+    names = [*CATALOG, SHIPPED]
+    return sorted(set(jobs), key=lambda job: (job.split, names.index(job.model), job.seed))
 
 
 def plan(models: Iterable[str], splits: Iterable[str], seeds: Iterable[int]) -> list[Job]:

@@ -75,11 +75,12 @@ def all_tables(rows: Sequence[Row], leaked: Mapping[str, set[str]]) -> list[Tabl
 def describe(options: Reproduce, rows: Sequence[Row]) -> str:
     """What was run, and how far it is from the paper, in a sentence or two."""
     changes = departures(options)
-    seeds = len(dict.fromkeys(options.seeds))
+    seeds = max((len(row.folders) for row in rows), default=0)
     how = f"REDUCED, not the paper's experiment: {'; '.join(changes)}." if changes else "The paper's recipe."
-    times = "one training each" if seeds == 1 else f"{seeds} trainings each, their means shown"
+    times = "one training each" if seeds < 2 else f"up to {seeds} trainings each, their means shown"
     done = sum(row.done for row in rows)
-    return f"{how} {done} of {len(rows)} models, {times}, data {options.data.name}, split {', '.join(options.split)}."
+    splits = ", ".join(dict.fromkeys(row.split for row in rows))
+    return f"{how} {done} of {len(rows)} models, {times}, data {options.data.name}, split {splits}."
 
 
 def draw_curves(out: Path, rows: Sequence[Row]) -> dict[str, Path]:

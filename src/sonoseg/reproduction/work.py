@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from sonoseg.models.network import NetworkConfig
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import FAILED, RESULT, SHIPPED, Job
 from sonoseg.training.fit import check_recipe, check_size, configure, overridden, train
+from sonoseg.training.run import best_epoch
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce
@@ -46,14 +47,18 @@ class Material:
     pictures: tuple[Case, ...]
 
     @classmethod
-    def read(cls, options: Reproduce) -> Material:
+    def read(cls, options: Reproduce, more: Iterable[str] = ()) -> Material:
         """Looks at the data folder.
+
+        Args:
+            options: of the call.
+            more: splits besides those of the call, which the report is about too.
 
         Raises:
             InputError: the folder, a split or a named picture is not there.
         """
         cases = load_cases(options.data)
-        subsets = {split: split_cases(cases, split) for split in options.split}
+        subsets = {split: split_cases(cases, split) for split in (*options.split, *more)}
         for split, parts in subsets.items():
             for name in SUBSETS:
                 if not parts[name]:
@@ -83,8 +88,6 @@ def recipe_of(model: str, options: Reproduce) -> Recipe:
 
 def first_weights_for(network: NetworkConfig, weights: str) -> str:
     """imagenet, none, or the path `weights` where it holds all of the network's encoders; none where it does not."""
-    if not network.encoders:
-        return "none"
     if weights in ("imagenet", "none"):
         return weights
     found = {name.split(".")[2] for name in load_tensors(Path(weights)) if name.startswith("encoders.parts.")}
@@ -179,7 +182,7 @@ def _train(job: Job, options: Reproduce) -> dict[str, Any]:
     asked = train_options(job, options)
     config, training, validation = configure(asked)
     history = train(config, training, validation, job.folder(options.out), asked.encoder_weights)
-    best = min(history, key=lambda row: row["validation_loss"])
+    best = best_epoch(history, config.recipe.monitor)
     return {
         "epochs": len(history),
         "best_epoch": int(best["epoch"]),

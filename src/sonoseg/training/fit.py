@@ -35,7 +35,9 @@ from sonoseg.training.run import (
     CONFIG,
     CURVES,
     LAST,
+    MONITORS,
     RunConfig,
+    best_epoch,
     check_claim,
     fingerprint,
     lineage,
@@ -52,12 +54,11 @@ Settings = TypeVar("Settings", Recipe, NetworkConfig)
 def train_command(options: Train) -> None:
     """`sonoseg train`: checks everything, trains, and says where the run is."""
     config, training, validation = configure(options)
-    weights = options.encoder_weights if config.network.encoders else "none"
     out = options.out or Path("runs") / f"{options.model}-{Path(options.split).stem}"
-    history = train(config, training, validation, out, weights, options.start_from, options.compile)
+    history = train(config, training, validation, out, options.encoder_weights, options.start_from, options.compile)
     if not find_processes().first:
         return
-    best = min(history, key=lambda row: row["validation_loss"])
+    best = best_epoch(history, config.recipe.monitor)
     print(
         f"{out}: {len(history)} epochs; best is epoch {best['epoch']:.0f} with validation loss "
         f"{best['validation_loss']:.4f} and Dice {best['validation_dice']:.4f}"
@@ -138,6 +139,7 @@ def check_recipe(recipe: Recipe) -> None:
         "dropout": 0 <= recipe.dropout < 1,
         "epochs": recipe.epochs >= 1,
         "patience": recipe.patience >= 0,
+        "monitor": recipe.monitor in MONITORS,
         "ema": 0 <= recipe.ema < 1,
     }
     for name, good in ranges.items():
@@ -220,8 +222,13 @@ def out_of_memory(config: RunConfig) -> InputError:
 
 
 def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | None) -> SegmentationNetwork:
-    """The network before its first step, its random parts drawn from the seed."""
+    """The network before its first step, its random parts drawn from the seed.
+
+    Where the config says that its encoders have no first weights, `encoder_weights` is not asked for any.
+    """
     torch.manual_seed(config.seed)
+    if config.encoder_weights == "none":
+        encoder_weights = "none"
     pretrained = encoder_weights == "imagenet" and start_from is None
     model = config.network.build(config.recipe.dropout, pretrained)
     if start_from is not None:
@@ -251,10 +258,12 @@ def make_trainer(config: RunConfig, out: Path, processes: Processes) -> tuple[L.
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    folder = RunFolder(out)
+    folder = RunFolder(out, config.recipe.monitor)
     callbacks: list[L.Callback] = [ProgressBar(hidden=not processes.first)]
     if config.recipe.patience:
-        callbacks.append(EarlyStopping("validation_loss", patience=config.recipe.patience))
+        mode = "min" if config.recipe.monitor == "loss" else "max"
+        watched = f"validation_{config.recipe.monitor}"
+        callbacks.append(EarlyStopping(watched, patience=config.recipe.patience, mode=mode))
     trainer = L.Trainer(
         devices=processes.count // processes.machines,
         num_nodes=processes.machines,
@@ -289,8 +298,8 @@ class RunFolder(L.Callback):
     The checkpoint comes last: a crash before it repeats the epoch, which writes the same files again.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, monitor: str) -> None:
+        self.folder, self.monitor = folder, monitor
         self.history: list[dict[str, float]] = []
         self.started = time.monotonic()
 
@@ -312,10 +321,11 @@ class RunFolder(L.Callback):
         row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
         row |= {"seconds": time.monotonic() - self.started}
         self.history.append(row)
-        if row["validation_loss"] <= min(earlier["validation_loss"] for earlier in self.history):
+        kept = best_epoch(self.history, self.monitor)
+        if kept is row:
             save_weights(self.folder, module.kept)
         write_log(self.folder, self.history)
-        draw_curves(self.folder, self.history)
+        draw_curves(self.folder, self.history, kept["epoch"])
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and not self.history:
@@ -329,12 +339,12 @@ class RunFolder(L.Callback):
         self.history = state["history"]
 
 
-def draw_curves(folder: Path, history: list[dict[str, float]]) -> None:
+def draw_curves(folder: Path, history: list[dict[str, float]], kept: float) -> None:
     """Draws curves.png."""
     from sonoseg.report.figures import learning_curves
 
     with atomic_path(folder / CURVES) as temporary:
-        learning_curves(history, temporary)
+        learning_curves(history, kept, temporary)
 
 
 class ProgressBar(L.Callback):

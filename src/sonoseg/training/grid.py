@@ -13,6 +13,7 @@ from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.fit import check_recipe
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import OPTIMIZERS, SCHEDULES
+from sonoseg.training.run import MONITORS
 
 Value = str | int | float
 Grid = Mapping[str, Sequence[Value]]
@@ -26,6 +27,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "augment": AUGMENTATIONS,
     "optimizer": OPTIMIZERS,
     "schedule": ("constant", *SCHEDULES),
+    "monitor": MONITORS,
 }
 """What the fields that are words may be."""
 

@@ -6,10 +6,12 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,6 +106,18 @@ def save_weights(folder: Path, model: SegmentationNetwork) -> None:
     }
     with atomic_path(folder / BEST) as temporary:
         save_file(tensors, temporary)
+
+
+MONITORS: dict[str, Callable[[Mapping[str, float]], float]] = {
+    "loss": lambda row: -row["validation_loss"],
+    "dice": lambda row: row["validation_dice"],
+}
+"""Name → how good an epoch was, from its row of the log."""
+
+
+def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:
+    """The row of the epoch that is kept: the best by `monitor`, the later of equals, never one that is no number."""
+    return max(history, key=lambda row: (np.nan_to_num(MONITORS[monitor](row), nan=-np.inf), row["epoch"]))
 
 
 def load_run(folder: Path) -> tuple[SegmentationNetwork, RunConfig]:

@@ -20,7 +20,7 @@ from sonoseg.report.tables import Cell, csv_text, markdown_table, text_table
 from sonoseg.training.fit import configure, train
 from sonoseg.training.grid import Grid, Value, folder_name, parse_grid
 from sonoseg.training.processes import find_processes
-from sonoseg.training.run import RunConfig
+from sonoseg.training.run import RunConfig, best_epoch
 from sonoseg.training.search import Result, Search
 
 if TYPE_CHECKING:
@@ -45,11 +45,10 @@ def sweep_command(options: Sweep) -> int:
     name = f"{options.model}-{Path(options.split).stem}"
     out = output_folder(options.out or Path("runs") / f"{name}-sweep")
     search = Search(options.storage or f"sqlite:///{out / 'sweep.db'}", name, settings(config, grid), grid)
-    weights = options.encoder_weights if config.network.encoders else "none"
     while (number := next_trial(search)) is not None:
         recipe = replace(config.recipe, **search.values(number))  # type: ignore[arg-type]
         run = out / "trials" / folder_name(search.values(number))
-        try_out(search, number, replace(config, recipe=recipe), training, validation, run, weights, options.start_from)
+        try_out(search, number, replace(config, recipe=recipe), training, validation, run, options)
         write_results(out, options, grid, search.results())
     results = search.results()
     write_results(out, options, grid, results)
@@ -102,15 +101,14 @@ def try_out(
     training: Sequence[Case],
     validation: Sequence[Case],
     run: Path,
-    weights: str,
-    start_from: Path | None,
+    options: Sweep,
 ) -> None:
     """Trains trial `number` in the folder `run`, where a killed one goes on, and records what comes of it."""
     try:
         with search.alive(number):
-            history = train(config, training, validation, run, weights, start_from)
-        rows = [row for row in history if math.isfinite(row["validation_loss"])]
-        if not rows:
+            history = train(config, training, validation, run, options.encoder_weights, options.start_from)
+        best = best_epoch(history, config.recipe.monitor)
+        if not math.isfinite(best["validation_loss"]):
             raise InputError(run.name, "the loss was never a finite number", "try a lower learning rate")
     except KeyboardInterrupt:
         search.release(number)
@@ -122,7 +120,6 @@ def try_out(
     except Exception as error:  # a fault of ours: the others need not meet it too
         search.fail(number, f"{type(error).__name__}: {error}")
         raise
-    best = min(rows, key=lambda row: row["validation_loss"])
     dice, loss = (round(best[f"validation_{name}"], 6) for name in ("dice", "loss"))
     search.complete(number, dice, loss, int(best["epoch"]), round(sum(row["seconds"] for row in history), 1))
 
