@@ -199,3 +199,16 @@ def test_lengths_and_areas_are_scaled_by_the_spacing_and_places_are_not() -> Non
     assert millimetres["perpendicular_diameter"] == pytest.approx(0.2 * pixels["perpendicular_diameter"], abs=1e-4)
     assert pixels["box"] == millimetres["box"] == {"x": 20, "y": 10, "width": 3, "height": 4}
     assert pixels["centre"] == millimetres["centre"] == [21.5, 12]
+
+
+def test_a_part_of_an_image_is_measured_in_the_image() -> None:
+    random = np.random.default_rng(3)
+    mask = np.zeros((60, 80), bool)
+    mask[20:50, 30:70] = random.random((30, 40)) < 0.6
+    probability = random.random(mask.shape, np.float32)
+    part = np.s_[18:52, 25:75]
+    clean, lesions = find_lesions(mask, probability, 5)
+    clean_part, lesions_part = find_lesions(mask[part], probability[part], 5, (25, 18))
+    np.testing.assert_array_equal(clean_part, clean[part])
+    assert lesions_part == lesions
+    assert find_lesions(np.zeros((0, 0), bool), np.zeros((0, 0), np.float32))[1] == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,8 +21,11 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "MIN_SIDE",
+    "WHOLE",
     "check_size",
+    "enlarge",
     "list_images",
+    "reach",
     "read_image",
     "read_mask",
     "resize_image",
@@ -33,6 +37,9 @@ MIN_SIDE = 16
 MAX_PIXELS = 100_000_000
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _EXPORT = "export it again as PNG, JPEG, TIFF or BMP"
+Region = tuple[slice, slice]
+"""Rows and columns of an image."""
+WHOLE: Region = (slice(None), slice(None))
 _warnings_lock = threading.Lock()
 
 
@@ -104,6 +111,43 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     """Resizes (H, W) bool to `size` = (h, w), nearest neighbour."""
     resized = Image.fromarray(mask.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
     return np.array(resized) > 0
+
+
+def enlarge(small: NDArray[np.float32], shape: tuple[int, int], region: Region = WHOLE) -> NDArray[np.float32]:
+    """A map (h, w), h and w at least 2, at the size `shape` = (H, W), linear between the centres of its pixels.
+
+    Args:
+        small: the map.
+        shape: of the image.
+        region: the part of the image to work out; what it holds is the same, bit by bit, as in the whole.
+    """
+    (upper, down), (left, right) = (_between(*axis) for axis in zip(small.shape, shape, region, strict=True))
+    tall = small[upper] + (small[upper + 1] - small[upper]) * down[:, None]
+    wide: NDArray[np.float32] = tall[:, left] + (tall[:, left + 1] - tall[:, left]) * right
+    return wide
+
+
+def _between(count: int, wanted: int, part: slice) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Of each wanted pixel along an axis, the pixel before it, and how far it is on the way to the next, 0..1."""
+    at = ((np.arange(wanted)[part] + 0.5) * (count / wanted) - 0.5).clip(0, count - 1)
+    before = np.minimum(at.astype(np.intp), count - 2)
+    return before, (at - before).astype(np.float32)
+
+
+def reach(hot: NDArray[np.bool_], shape: tuple[int, int]) -> Region:
+    """The part of an image of `shape` (H, W) on which the True pixels of a map (h, w) have any influence."""
+    rows, columns = (
+        _reach(np.flatnonzero(hot.any(1 - axis)), count, wanted)
+        for axis, (count, wanted) in enumerate(zip(hot.shape, shape, strict=True))
+    )
+    return rows, columns
+
+
+def _reach(hot: NDArray[np.intp], count: int, wanted: int) -> slice:
+    if not len(hot):
+        return slice(0, 0)
+    first, last = ((np.array([hot[0] - 1, hot[-1] + 1]) + 0.5) * (wanted / count) - 0.5).tolist()
+    return slice(max(0, math.floor(first)), min(wanted, math.ceil(last) + 1))
 
 
 def _pixels(path: Path | str) -> NDArray[Any]:

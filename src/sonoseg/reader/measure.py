@@ -100,7 +100,7 @@ def largest_part(mask: NDArray[np.bool_]) -> int:
 
 
 def find_lesions(
-    mask: NDArray[np.bool_], probability: NDArray[np.float32], min_area: float = 0
+    mask: NDArray[np.bool_], probability: NDArray[np.float32], min_area: float = 0, corner: tuple[int, int] = (0, 0)
 ) -> tuple[NDArray[np.bool_], tuple[Lesion, ...]]:
     """Measures the connected parts of a mask that have at least `min_area` pixels, largest first.
 
@@ -108,6 +108,7 @@ def find_lesions(
         mask: (H, W) bool.
         probability: (H, W) float32 in 0..1.
         min_area: in pixels.
+        corner: (x, y) of the mask's top left pixel in the image, if it is a part of one; lesions lie in the image.
 
     Returns:
         The mask (H, W) without the smaller parts, and a Lesion for each part left.
@@ -120,6 +121,8 @@ def find_lesions(
     clean = mask.copy()
     if not kept.all():
         clean[mask] = np.repeat(kept[runs.label], lengths)
+    (x, y), (row, start, stop, _) = corner, runs
+    runs = runs._replace(row=row + y, start=start + x, stop=stop + x)
     order = np.argsort(runs.label, kind="stable")
     last = np.cumsum(np.bincount(runs.label))
     lesions = []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.reader.images import enlarge
 from sonoseg.reader.measure import Lesion
 
 
@@ -17,7 +19,7 @@ class SegmentationResult:
 
     Attributes:
         image: (H, W) uint8, as it was read.
-        probability: (H, W) float32 in 0..1, that a pixel belongs to a lesion.
+        network_map: (h, w) float32 in 0..1, the same as `probability` at the size of the network's input.
         mask: (H, W) bool, the lesions.
         lesions: the connected parts of the mask, largest first.
         spacing: mm per pixel, None when it is not known.
@@ -27,12 +29,17 @@ class SegmentationResult:
     """
 
     image: NDArray[np.uint8]
-    probability: NDArray[np.float32]
+    network_map: NDArray[np.float32]
     mask: NDArray[np.bool_]
     lesions: tuple[Lesion, ...]
     spacing: float | None
     model: str
     unfamiliarity: float | None = None
+
+    @cached_property
+    def probability(self) -> NDArray[np.float32]:
+        """(H, W) float32 in 0..1, that a pixel belongs to a lesion; worked out when it is first asked for."""
+        return enlarge(self.network_map, self.mask.shape)
 
     @property
     def doubts(self) -> tuple[str, ...]:

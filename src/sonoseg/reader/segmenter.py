@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sonoseg.errors import InputError
 from sonoseg.reader.bundle import Answers, Bundle, Card, find_bundle
-from sonoseg.reader.images import read_image, resize_image, to_gray
+from sonoseg.reader.images import enlarge, reach, read_image, resize_image, to_gray
 from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.result import SegmentationResult
 
@@ -86,7 +85,7 @@ class Segmenter:
         gray = read_image(image) if isinstance(image, (str, Path)) else to_gray(image)
         heat = self._run([gray], explain=True).heat
         assert heat is not None
-        return np.clip(_enlarged(heat[0], gray), 0, 1)
+        return np.clip(enlarge(heat[0], gray.shape), 0, 1)
 
     def probability(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """The network's own output for (H, W) uint8 images: (N, h, w) float32 in 0..1 at its input's size."""
@@ -107,15 +106,13 @@ class Segmenter:
         unfamiliarity: float | None,
         spacing: float | None,
     ) -> SegmentationResult:
-        probability = _enlarged(small, image)
-        mask = probability >= self.card.threshold
-        mask, lesions = find_lesions(mask, probability, self.card.min_lesion_fraction * mask.size)
-        return SegmentationResult(image, probability, mask, lesions, spacing, self.card.name, unfamiliarity)
-
-
-def _enlarged(small: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A map (h, w) at the size of `image`."""
-    return np.asarray(Image.fromarray(small).resize(image.shape[::-1], Image.Resampling.BILINEAR))
+        threshold, mask = self.card.threshold, np.zeros(image.shape, bool)
+        # Most of a frame is nowhere near a lesion: the rest of it need not be enlarged and searched.
+        region = reach(small >= threshold, image.shape)
+        near = enlarge(small, image.shape, region)
+        corner = (region[1].start, region[0].start)
+        mask[region], lesions = find_lesions(near >= threshold, near, self.card.min_lesion_fraction * mask.size, corner)
+        return SegmentationResult(image, small, mask, lesions, spacing, self.card.name, unfamiliarity)
 
 
 def check_spacing(spacing: float | None) -> None:
