@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -26,7 +26,8 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.bundle import CARD_KEY, EXPLAIN, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
-from sonoseg.training.heat import on_demand, trace_heat
+from sonoseg.training.graph import convolve_before_doubling, on_demand, store_half
+from sonoseg.training.heat import trace_heat
 from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def export_bundle(
     deployed = Deployed(model, image, calibration).eval()
     with torch.no_grad():
         own = [answer.numpy() for answer in deployed(image)]
-    graph = trace(deployed, image)
+    graph = convolve_before_doubling(trace(deployed, image))
     whole = answers(graph.SerializeToString(), image)
     worst = difference(whole, [np.concatenate([answer, answer[:1]]) for answer in own])
     if not worst <= TOLERANCE:
@@ -196,10 +197,6 @@ def difference(some: list[NDArray[np.float32]], others: list[NDArray[np.float32]
     return float(np.max([np.abs(a - b).max() / max(1.0, float(np.abs(b).max())) for a, b in pairs]))
 
 
-SMALL = 1024
-"""Tensors with fewer elements stay in 32 bits: they weigh nothing."""
-
-
 def trace(deployed: Deployed, image: Tensor) -> onnx.ModelProto:
     """The ONNX graph, with a free batch size.
 
@@ -226,17 +223,3 @@ def trace(deployed: Deployed, image: Tensor) -> onnx.ModelProto:
     for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
         part.ClearField("metadata_props")
     return model
-
-
-def store_half(model: onnx.ModelProto) -> None:
-    """Stores large weights in 16 bits, each behind a Cast that the runtime folds away when it loads the graph."""
-    casts = []
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < SMALL:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-    for position, node in enumerate(casts):
-        model.graph.node.insert(position, node)

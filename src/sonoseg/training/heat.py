@@ -7,11 +7,9 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses import FakeTensorMode
@@ -72,37 +70,6 @@ def trace_heat(
     with mode, enable_python_dispatcher(), patch.multiple(F, **written_out):
         graph: fx.GraphModule = make_fx(Heat(model, size), table)(*images)
     return graph
-
-
-def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
-    """Moves what only `output` needs behind a switch: an optional boolean input, false unless it is given.
-
-    ONNX Runtime computes a whole graph whatever is asked of it; but of an If only the branch that is taken. Where the
-    switch is off, the output is empty, of shape (0,).
-    """
-    graph = model.graph
-    wanted = {value.name for value in graph.output if value.name != output}
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-    nodes = list(graph.node)
-    always = [node for node in nodes if wanted.intersection(node.output)]
-    rest = [node for node in nodes if not wanted.intersection(node.output)]
-    for node in rest:
-        node.output[:] = [f"{output}.on" if name == output else name for name in node.output]
-    branches = {}
-    empty = helper.make_node("Constant", [], [f"{output}.off"], value=numpy_helper.from_array(np.zeros(0, np.float32)))
-    for kind, content in {"on": rest, "off": [empty]}.items():
-        value = helper.make_tensor_value_info(f"{output}.{kind}", TensorProto.FLOAT, None)
-        branches[kind] = helper.make_graph(content, f"{output}.{kind}", [], [value])
-    choice = helper.make_node("If", [switch], [output], then_branch=branches["on"], else_branch=branches["off"])
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend([*always, choice])
-    graph.initializer.append(numpy_helper.from_array(np.array(False), switch))
-    graph.input.append(helper.make_tensor_value_info(switch, TensorProto.BOOL, []))
-    for value in graph.output:
-        if value.name == output:
-            value.type.tensor_type.ClearField("shape")
 
 
 def _convolution_backward(
