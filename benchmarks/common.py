@@ -16,17 +16,25 @@ from sonoseg.files import write_json
 from sonoseg.report.tables import text_table
 
 RESULTS = Path(__file__).parent.parent / "results" / "benchmarks"
+PAUSE = 0.06
+"""Seconds; ONNX Runtime's and OpenMP's threads spin for some milliseconds after their last work."""
 PACKAGES = ("sonoseg", "onnxruntime", "torch", "lightning", "segmentation-models-pytorch", "openvino", "av", "numpy")
 
 
 def take_turns(sides: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 3) -> dict[str, list[float]]:
-    """Seconds of each call, the sides in turns, so that what slows the machine slows all of them."""
+    """Seconds of each call, the sides in turns, so that what slows the machine slows all of them.
+
+    Before each there is a pause, in which the threads of the side before stop spinning for more work, and a call that
+    is not timed, which wakes its own.
+    """
     for _ in range(warm):
         for call in sides.values():
             call()
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, call in sides.items():
+            time.sleep(PAUSE)
+            call()
             began = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - began)

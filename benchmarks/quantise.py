@@ -1,20 +1,22 @@
-"""Would 8-bit weights and activations be faster, and what would they cost? Convolutions quantised by ONNX Runtime.
+"""Would 8-bit weights and activations be faster, and what would they cost?
 
     python benchmarks/quantise.py BUSI
 
-The shipped bundle's graph, its ranges fitted to 64 training images of `paper-clean`, scored on the validation images
-beside the bundle itself, and timed in turns with it.
+The shipped bundle's graph, its convolutions quantised by ONNX Runtime's tools, all of them or all but the first ones,
+their ranges fitted to 64 training images of `paper-clean`; scored on the validation images beside the bundle itself,
+and timed in turns with it. The same graph in OpenVINO appears if that is installed.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from common import report, spread, take_turns
 from numpy.typing import NDArray
@@ -25,6 +27,9 @@ from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.reader.bundle import Bundle, default_bundle_path
 from sonoseg.reader.images import resize_image, resize_mask
+
+FIRST = (0, 4, 8)
+"""How many of the first convolutions, which see the image's full range, stay as they are."""
 
 
 class Images(CalibrationDataReader):  # type: ignore[misc]
@@ -43,23 +48,46 @@ def prepared(cases: Sequence[Case], size: tuple[int, int]) -> NDArray[np.float32
     return np.stack([resize_image(case.read_image(), size)[None] for case in cases]).astype(np.float32) / 255
 
 
-def quantised(images: NDArray[np.float32], folder: Path) -> onnxruntime.InferenceSession:
-    """The bundle's graph with its convolutions in 8 bits: weights by channel, activations by tensor."""
+def quantised(images: NDArray[np.float32], folder: Path, first: int) -> Path:
+    """The bundle's graph with its convolutions but the `first` in 8 bits: weights by channel, activations by tensor."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(folder / "whole.onnx")
     onnxruntime.InferenceSession(default_bundle_path(), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(folder / "whole.onnx").graph.node
     quantize_static(
         folder / "whole.onnx",
-        folder / "int8.onnx",
+        folder / f"int8-{first}.onnx",
         Images(images),
+        nodes_to_exclude=[node.name for node in nodes if node.op_type == "Conv"][:first],
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=["Conv"],
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
-    return onnxruntime.InferenceSession(folder / "int8.onnx", providers=["CPUExecutionProvider"])
+    return folder / f"int8-{first}.onnx"
+
+
+def in_onnxruntime(file: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The graph's probability of (N, 1, H, W)."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(["probability"], {"image": image})[0]
+
+
+def in_openvino(file: Path, size: tuple[int, int]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:
+    """The same of one image in OpenVINO; None if it is not there."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    model = openvino.Core().read_model(file)
+    model.reshape({model.input("image"): [1, 1, *size]})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    return lambda image: compiled({"image": image})["probability"]
 
 
 def lesion_dice(probability: NDArray[np.float32], masks: NDArray[np.bool_], threshold: float) -> float:
@@ -74,13 +102,16 @@ def main(busi: str) -> None:
     split = split_cases(load_cases(Path(busi)), "paper-clean")
     images = prepared(split["validation"], bundle.card.size)
     masks = np.stack([resize_mask(case.read_mask(), bundle.card.size) for case in split["validation"]])
+    sides: dict[str, Any] = {"as shipped": lambda image: bundle.run(image).probability}
     with tempfile.TemporaryDirectory() as folder:
-        session = quantised(prepared(split["train"][::8][:64], bundle.card.size), Path(folder))
-    sides: dict[str, Any] = {
-        "as shipped": lambda image: bundle.run(image).probability,
-        "8 bits": lambda image: session.run(["probability"], {"image": image})[0],
-    }
-    times = take_turns({name: (lambda run=run: run(images[:1])) for name, run in sides.items()}, 60)
+        known = prepared(split["train"][::8][:64], bundle.card.size)
+        for first in FIRST:
+            file = quantised(known, Path(folder), first)
+            name = f"8 bits but for {first} convolutions" if first else "8 bits"
+            sides[name] = in_onnxruntime(file)
+            if (other := in_openvino(file, bundle.card.size)) is not None:
+                sides[f"{name}, OpenVINO"] = other
+    times = take_turns({name: (lambda run=run: run(images[:1])) for name, run in sides.items()}, 40)
     rows = []
     for name, run in sides.items():
         probability = np.concatenate([run(image[None])[:, 0] for image in images])

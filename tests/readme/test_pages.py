@@ -131,6 +131,16 @@ def test_the_speed_in_the_readme_is_what_was_measured() -> None:
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"the reader is {ratios['smp.Unet efficientnet-b0, PyTorch']:.1f} times as fast as" in text
     assert f"{ratios['smp.Unet efficientnet-b0, ONNX Runtime']:.1f} times as fast as that in ONNX Runtime" in text
+    times = {row["what"]: row["median ms"] for row in rows}
+    alone, *others = (
+        times[name]
+        for name in (
+            "sonoseg-1, network alone",
+            "smp.Unet efficientnet-b0, PyTorch",
+            "smp.Unet efficientnet-b0, ONNX Runtime",
+        )
+    )
+    assert "network against network it is {:.1f} and {:.1f} times".format(*(other / alone for other in others)) in text
 
 
 def test_the_licence_is_apache_2_in_full() -> None:
