@@ -129,7 +129,8 @@ def across_splits(rows: Sequence[Row]) -> Table:
     header = ("model", "convention", "paper", "paper-clean", "difference", "low", "high", "p")
     caption = (
         "The same test images after training with their near-copies (split paper) and without (paper-clean, which also"
-        " has fewer training images): Dice, the mean difference image by image, its 95 % interval, Wilcoxon's p."
+        " has fewer training images): Dice, the mean difference image by image, its 95 % interval, Wilcoxon's p. They"
+        " are over images: another seed may change more."
     )
     return Table("paper-clean", "What leakage is worth: paper-clean beside paper", caption, header, cells)
 
