@@ -145,10 +145,10 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
     entries = [(f"{len(done)} of {len(rows)}", "models done, counted for each split")]
     best = best_of(done)
     first = next((row for row in done if row.model == "model-1"), None)
-    for row, words in ((first, "Model 1"), (best, "our best by validation")):
+    for row, words in ((first, ""), (best, "our best by validation, ")):
         if row is not None:
             value = float(row.scores("paper", "dice").mean())
-            entries.append((f"{value:.3f}", f"Dice paper of {words}, {label_of(row.model)}, split {row.split}"))
+            entries.append((f"{value:.3f}", f"Dice paper of {words}{label_of(row.model)}, split {row.split}"))
     return [*entries, ("0.614", "Dice paper that the paper prints for Model 1")]
 
 
