@@ -364,7 +364,7 @@ class Reproduce:
     pictures: tuple[str, ...] = ()
     """Names of test images to show; by default the first benign and the first malignant one."""
     workers: int = 0
-    """Processes that train side by side; 0: one for each GPU."""
+    """Processes that train side by side; 0: one for each GPU. Without GPUs they share the cores."""
 
     def run(self) -> int:
         return int(_call("sonoseg.reproduction.command:reproduce_command", self))

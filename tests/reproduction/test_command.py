@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from sonoseg.cli import main
 from sonoseg.models.catalog import CATALOG
@@ -32,7 +33,7 @@ def epochs(folder):
 def test_all_models_make_the_complete_report_in_a_few_minutes(words, tmp_path):
     """On an idle machine under three; how long it takes is printed, not asserted."""
     began = time.monotonic()
-    assert main([*words, "--models", "all"]) == 0
+    assert main([*words, "--models", "all", "--workers", "2"]) == 0
     print(f"{time.monotonic() - began:.0f} s")
     out = tmp_path / "out"
     assert [row["model"] for row in table(out, "table1-grouped-paper")] == [f"model-{n}" for n in range(1, 21)]
@@ -181,9 +182,13 @@ def test_durations_are_read_at_a_glance(seconds, words):
     assert duration(seconds) == words
 
 
-def test_each_worker_sees_its_own_gpu(monkeypatch):
-    seen = []
+def test_each_worker_sees_its_own_gpu_or_its_share_of_the_cores(monkeypatch):
+    seen, threads = [], []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(command, "work", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    command._worker(None, (), None, "3")
-    assert seen == ["3"]
+    command._worker(None, (), None, "3", 2)
+    assert (seen, threads) == (["3"], [])
+    command._worker(None, (), None, "", 3)
+    assert threads == [2]

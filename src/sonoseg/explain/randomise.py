@@ -26,7 +26,8 @@ def randomised_copies(model: SegmentationNetwork, images: Tensor, seed: int) -> 
     normalisation takes the statistics of `images`, without which most signals would fade on their way.
 
     Args:
-        model: in evaluation mode; left as it is. The copies share the weights that they keep with it.
+        model: in evaluation mode; left as it is. The copies share with it the weights that they keep, and the new
+            ones with each other.
         images: (N, 1, H, W) in 0..1, on the model's device; a few of those that will be explained.
         seed: of the new weights.
 
@@ -37,13 +38,17 @@ def randomised_copies(model: SegmentationNetwork, images: Tensor, seed: int) -> 
     layers = list(model.explain_layers())
     starts, ends = _times(model, images[:1])
     owners = [name for name, module in model.named_modules() if [*module.parameters(False), *module.buffers(False)]]
-    owners.sort(key=lambda name: -starts[name])  # so that every level gives its first modules the same new weights
+    owners.sort(key=lambda name: -starts[name])
+    names = [DECODER, *layers[2:], HEAD][: len(layers)]
+    levels = {name: ends[layer] for name, layer in reversed(list(zip(names, layers, strict=True)))} | {ALL: -1}
     copies: dict[str, SegmentationNetwork] = {}
-    for index in reversed(range(len(layers))):
-        level = DECODER if index == 0 else HEAD if index == len(layers) - 1 else layers[index + 1]
-        behind = [name for name in owners if starts[name] > ends[layers[index]]]
-        copies[level] = _randomised(model, behind, images, seed)
-    copies[ALL] = _randomised(model, owners, images, seed)
+    last, done = model, 0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for level, end in levels.items():
+            behind = [name for name in owners if starts[name] > end]
+            copies[level] = last = _randomised(last, behind, behind[done:], images)
+            done = len(behind)
     return copies
 
 
@@ -75,9 +80,14 @@ def _note(times: dict[str, int], name: str, now: int) -> None:
     times.setdefault(name, now)
 
 
-def _randomised(model: SegmentationNetwork, names: Sequence[str], images: Tensor, seed: int) -> SegmentationNetwork:
-    """A copy in which the modules called `names` start anew; all other parameters are the model's own."""
-    chosen = set(names)
+def _randomised(
+    model: SegmentationNetwork, random: Sequence[str], anew: Sequence[str], images: Tensor
+) -> SegmentationNetwork:
+    """A copy in which the modules called `anew` start anew; all other parameters are the model's own.
+
+    The batch statistics are those of all that is `random` by then.
+    """
+    chosen = set(anew)
     kept = {
         id(parameter): parameter
         for name, module in model.named_modules()
@@ -86,11 +96,10 @@ def _randomised(model: SegmentationNetwork, names: Sequence[str], images: Tensor
     }
     other = copy.deepcopy(model, dict[int, object](kept))
     modules = dict(other.named_modules())
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        for name in names:
+    with torch.no_grad():
+        for name in anew:
             _reset(modules[name])
-    _measure_statistics(other, [modules[name] for name in names], images)
+    _measure_statistics(other, [modules[name] for name in random], images)
     return other
 
 

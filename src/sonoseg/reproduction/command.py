@@ -50,10 +50,10 @@ def reproduce_command(options: Reproduce) -> int:
 
 
 def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, workers: int, gpus: int) -> None:
-    """`work` in several processes, each with a GPU of its own if there are any."""
+    """`work` in several processes, each with a GPU of its own if there are any, or else its share of the cores."""
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     processes = [
-        context.Process(target=_worker, args=(options, jobs, material, str(number % gpus) if gpus else ""))
+        context.Process(target=_worker, args=(options, jobs, material, str(number % gpus) if gpus else "", workers))
         for number in range(workers)
     ]
     for process in processes:
@@ -67,9 +67,13 @@ def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, wor
         raise
 
 
-def _worker(options: Reproduce, jobs: Sequence[Job], material: Material, gpu: str) -> None:
+def _worker(options: Reproduce, jobs: Sequence[Job], material: Material, gpu: str, workers: int) -> None:
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    else:  # more threads than cores wait for each other
+        import torch
+
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     try:
         work(options, jobs, material)
     except KeyboardInterrupt:
