@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonoseg.files import write_json
 from sonoseg.report.tables import text_table
@@ -45,6 +46,20 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, quartiles and number of `values`."""
     low, median, high = np.percentile(values, (25, 50, 75)).tolist()
     return {"median": median, "quartile_1": low, "quartile_3": high, "count": len(values)}
+
+
+def in_openvino(file: Path, image: NDArray[np.float32], precision: str) -> Callable[..., Any] | None:
+    """A bundle's graph in OpenVINO, for images of the shape of `image`; None if OpenVINO is not there."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    core = openvino.Core()
+    model = core.read_model(file)
+    model.reshape({model.input("image"): image.shape})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    compiled: Callable[..., Any] = core.compile_model(model, "CPU", settings)
+    return compiled
 
 
 def machine() -> dict[str, Any]:

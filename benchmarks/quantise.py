@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from common import report, spread, take_turns
+from common import in_openvino, report, spread, take_turns
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -48,16 +48,22 @@ def prepared(cases: Sequence[Case], size: tuple[int, int]) -> NDArray[np.float32
     return np.stack([resize_image(case.read_image(), size)[None] for case in cases]).astype(np.float32) / 255
 
 
-def quantised(images: NDArray[np.float32], folder: Path, first: int) -> Path:
-    """The bundle's graph with its convolutions but the `first` in 8 bits: weights by channel, activations by tensor."""
+def optimised(folder: Path) -> Path:
+    """The bundle's graph as the quantiser takes it."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(folder / "whole.onnx")
     onnxruntime.InferenceSession(default_bundle_path(), options, providers=["CPUExecutionProvider"])
-    nodes = onnx.load(folder / "whole.onnx").graph.node
+    return folder / "whole.onnx"
+
+
+def quantised(whole: Path, images: NDArray[np.float32], first: int) -> Path:
+    """A graph with its convolutions but the `first` in 8 bits: weights by channel, activations by tensor."""
+    file = whole.with_name(f"int8-{first}.onnx")
+    nodes = onnx.load(whole).graph.node
     quantize_static(
-        folder / "whole.onnx",
-        folder / f"int8-{first}.onnx",
+        whole,
+        file,
         Images(images),
         nodes_to_exclude=[node.name for node in nodes if node.op_type == "Conv"][:first],
         quant_format=QuantFormat.QDQ,
@@ -66,7 +72,7 @@ def quantised(images: NDArray[np.float32], folder: Path, first: int) -> Path:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
-    return folder / f"int8-{first}.onnx"
+    return file
 
 
 def in_onnxruntime(file: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -75,19 +81,6 @@ def in_onnxruntime(file: Path) -> Callable[[NDArray[np.float32]], NDArray[np.flo
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return lambda image: session.run(["probability"], {"image": image})[0]
-
-
-def in_openvino(file: Path, size: tuple[int, int]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:
-    """The same of one image in OpenVINO; None if it is not there."""
-    try:
-        import openvino
-    except ImportError:
-        return None
-    model = openvino.Core().read_model(file)
-    model.reshape({model.input("image"): [1, 1, *size]})
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
-    return lambda image: compiled({"image": image})["probability"]
 
 
 def lesion_dice(probability: NDArray[np.float32], masks: NDArray[np.bool_], threshold: float) -> float:
@@ -104,13 +97,14 @@ def main(busi: str) -> None:
     masks = np.stack([resize_mask(case.read_mask(), bundle.card.size) for case in split["validation"]])
     sides: dict[str, Any] = {"as shipped": lambda image: bundle.run(image).probability}
     with tempfile.TemporaryDirectory() as folder:
+        whole = optimised(Path(folder))
         known = prepared(split["train"][::8][:64], bundle.card.size)
         for first in FIRST:
-            file = quantised(known, Path(folder), first)
+            file = quantised(whole, known, first)
             name = f"8 bits but for {first} convolutions" if first else "8 bits"
             sides[name] = in_onnxruntime(file)
-            if (other := in_openvino(file, bundle.card.size)) is not None:
-                sides[f"{name}, OpenVINO"] = other
+            if (compiled := in_openvino(file, images[:1], "f32")) is not None:
+                sides[f"{name}, OpenVINO"] = lambda image, run=compiled: run({"image": image})["probability"]
     times = take_turns({name: (lambda run=run: run(images[:1])) for name, run in sides.items()}, 40)
     rows = []
     for name, run in sides.items():

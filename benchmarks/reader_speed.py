@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 import segmentation_models_pytorch as smp
 import torch
-from common import report, spread, take_turns
+from common import in_openvino, report, spread, take_turns
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -52,18 +52,10 @@ def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[[], Any
 
 def openvino_sides(image: NDArray[np.float32]) -> dict[str, Callable[[], Any]]:
     """Our network in OpenVINO, if it is there: in the precision that we use, and in the one that it may choose."""
-    try:
-        import openvino
-    except ImportError:
-        return {}
-    core = openvino.Core()
     sides = {}
     for precision in ("f32", "bf16"):
-        model = core.read_model(default_bundle_path())
-        model.reshape({model.input("image"): image.shape})
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-        compiled = core.compile_model(model, "CPU", settings)
-        sides[f"sonoseg-1, OpenVINO in {precision}, network alone"] = partial(compiled, {"image": image})
+        if (compiled := in_openvino(default_bundle_path(), image, precision)) is not None:
+            sides[f"sonoseg-1, OpenVINO in {precision}, network alone"] = partial(compiled, {"image": image})
     return sides
 
 

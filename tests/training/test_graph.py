@@ -12,7 +12,7 @@ from sonoseg.training.graph import convolve_before_doubling
 RANDOM = np.random.default_rng(0)
 
 
-def doubling(channels=512, scale=2, bias=True, dilation=1):
+def doubling(channels=512, scale=2, bias=True, dilation=1, pads=True):
     """A map is enlarged, joined to a skip connection and convolved."""
     weights = {
         "weight": RANDOM.normal(0, 0.02, (5, channels + 3, 3, 3)).astype(np.float32),
@@ -27,7 +27,7 @@ def doubling(channels=512, scale=2, bias=True, dilation=1):
             ["joined", "weight", *(["bias"] if bias else [])],
             ["out"],
             kernel_shape=[3, 3],
-            pads=[dilation] * 4,
+            **({"pads": [dilation] * 4} if pads else {}),
             dilations=[dilation] * 2,
         ),
         helper.make_node("Relu", ["out"], ["answer"]),
@@ -68,7 +68,7 @@ def test_a_convolution_of_a_doubled_map_is_worked_out_on_the_map(bias, images):
     np.testing.assert_allclose(answer(fast, images), answer(model, images), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"channels": 64}, {"scale": 4}, {"dilation": 2}])
+@pytest.mark.parametrize("options", [{"channels": 64}, {"scale": 4}, {"dilation": 2}, {"pads": False}])
 def test_other_convolutions_are_left_as_they_are(options):
     model = doubling(**options)
     same = convolve_before_doubling(model)

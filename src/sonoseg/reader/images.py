@@ -114,7 +114,7 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
 
 
 def enlarge(small: NDArray[np.float32], shape: tuple[int, int], region: Region = WHOLE) -> NDArray[np.float32]:
-    """A map (h, w), h and w at least 2, at the size `shape` = (H, W), linear between the centres of its pixels.
+    """A map (h, w) at the size `shape` = (H, W), linear between the centres of its pixels.
 
     Args:
         small: the map.
@@ -146,7 +146,7 @@ def reach(hot: NDArray[np.bool_], shape: tuple[int, int]) -> Region:
 def _reach(hot: NDArray[np.intp], count: int, wanted: int) -> slice:
     if not len(hot):
         return slice(0, 0)
-    first, last = ((np.array([hot[0] - 1, hot[-1] + 1]) + 0.5) * (wanted / count) - 0.5).tolist()
+    first, last = ((place + 0.5) * (wanted / count) - 0.5 for place in (hot[0] - 1, hot[-1] + 1))
     return slice(max(0, math.floor(first)), min(wanted, math.ceil(last) + 1))
 
 

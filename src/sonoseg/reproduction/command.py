@@ -29,8 +29,9 @@ def reproduce_command(options: Reproduce) -> int:
 
     options = replace(options, out=options.out.absolute())
     jobs = plan(parse_models(options.models), options.split, options.seeds)
-    check([*jobs, *held(options.out)], options)
-    material = Material.read(options, [job.split for job in held(options.out)])
+    earlier = held(options.out)
+    check([*jobs, *earlier], options)
+    material = Material.read(options, [job.split for job in earlier])
     output_folder(options.out / "runs")
     workers = options.workers or max(1, torch.cuda.device_count())
     if workers > 1:

@@ -17,7 +17,7 @@ from sonoseg.files import atomic_path, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
 from sonoseg.report.figures import roc_figure
 from sonoseg.report.html import Html, cards, facts, figure, page, paragraph, section, table
-from sonoseg.report.tables import csv_text, markdown_table
+from sonoseg.report.tables import csv_number, csv_text, markdown_table
 from sonoseg.reproduction import beyond
 from sonoseg.reproduction import tables as paper
 from sonoseg.reproduction.jobs import Job
@@ -108,7 +108,7 @@ def _curve(row: Row, subset: str) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def _csv(each: Table) -> str:
-    rows = [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in each.rows]
+    rows = [[csv_number(cell) if isinstance(cell, float) else cell for cell in row] for row in each.rows]
     return csv_text(each.header, rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Material:
             InputError: the folder, a split or a named picture is not there.
         """
         cases = load_cases(options.data)
-        subsets = {split: split_cases(cases, split) for split in (*options.split, *more)}
+        subsets = {split: split_cases(cases, split) for split in dict.fromkeys((*options.split, *more))}
         for split, parts in subsets.items():
             for name in SUBSETS:
                 if not parts[name]:
@@ -90,8 +91,13 @@ def first_weights_for(network: NetworkConfig, weights: str) -> str:
     """imagenet, none, or the path `weights` where it holds all of the network's encoders; none where it does not."""
     if weights in ("imagenet", "none"):
         return weights
-    found = {name.split(".")[2] for name in load_tensors(Path(weights)) if name.startswith("encoders.parts.")}
-    return weights if found.issuperset(network.encoders) else "none"
+    return weights if encoders_in(weights).issuperset(network.encoders) else "none"
+
+
+@functools.cache
+def encoders_in(weights: str) -> frozenset[str]:
+    """The encoders that the path `weights` holds; read once, for all models."""
+    return frozenset(name.split(".")[2] for name in load_tensors(Path(weights)) if name.startswith("encoders.parts."))
 
 
 def train_options(job: Job, options: Reproduce) -> Any:

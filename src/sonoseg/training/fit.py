@@ -261,9 +261,9 @@ def make_trainer(config: RunConfig, out: Path, processes: Processes) -> tuple[L.
     folder = RunFolder(out, config.recipe.monitor)
     callbacks: list[L.Callback] = [ProgressBar(hidden=not processes.first)]
     if config.recipe.patience:
-        mode = "min" if config.recipe.monitor == "loss" else "max"
-        watched = f"validation_{config.recipe.monitor}"
-        callbacks.append(EarlyStopping(watched, patience=config.recipe.patience, mode=mode))
+        monitor = config.recipe.monitor
+        stop = EarlyStopping(f"validation_{monitor}", patience=config.recipe.patience, mode=MONITORS[monitor])
+        callbacks.append(stop)
     trainer = L.Trainer(
         devices=processes.count // processes.machines,
         num_nodes=processes.machines,

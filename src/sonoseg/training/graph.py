@@ -35,12 +35,10 @@ def convolve_before_doubling(model: onnx.ModelProto) -> onnx.ModelProto:
     doubling = {tensor.name for tensor in four if numpy_helper.to_array(tensor).tolist() == [1, 1, 2, 2]}
     nodes: list[NodeProto] = []
     for conv in graph.node:
-        joined = makers.get(conv.input[0]) if _is_plain_3x3(conv) else None
-        two = joined is not None and joined.op_type == "Concat" and len(joined.input) == 2
-        double = makers.get(joined.input[0]) if joined is not None and two else None
-        many = double is not None and shapes.get(double.input[0], [0, 0])[1] >= MANY
-        if joined is not None and double is not None and many and doubling.intersection(double.input[2:]):
-            constants, instead = _by_taps(conv, double, joined.input[1], shapes)
+        double, skip = _joined(conv, makers)
+        small, *sizes = double.input if double is not None else [""]
+        if double is not None and doubling.intersection(sizes) and shapes.get(small, [0, 0])[1] >= MANY:
+            constants, instead = _by_taps(conv, double, skip, shapes)
             graph.initializer.extend(constants)
             nodes += instead
         else:
@@ -50,12 +48,19 @@ def convolve_before_doubling(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def _joined(conv: NodeProto, makers: Mapping[str, NodeProto]) -> tuple[NodeProto | None, str]:
+    """Of a plain 3×3 convolution of two joined maps: the node that makes the first, and the second's name."""
+    join = makers.get(conv.input[0]) if _is_plain_3x3(conv) else None
+    if join is None or join.op_type != "Concat" or len(join.input) != 2:
+        return None, ""
+    return makers.get(join.input[0]), join.input[1]
+
+
 def _is_plain_3x3(node: NodeProto) -> bool:
-    if node.op_type != "Conv":
-        return False
-    asked = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    plain = {"kernel_shape": [3, 3], "pads": [1] * 4, "strides": [1, 1], "dilations": [1, 1], "group": 1}
-    return all(asked.get(name, value) == value for name, value in plain.items()) and "kernel_shape" in asked
+    asked = {"strides": [1, 1], "dilations": [1, 1], "group": 1}  # what ONNX takes where nothing is said
+    plain = asked | {"kernel_shape": [3, 3], "pads": [1] * 4}
+    asked |= {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return node.op_type == "Conv" and all(asked.get(name) == value for name, value in plain.items())
 
 
 def _by_taps(

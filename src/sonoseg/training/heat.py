@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from sonoseg.models.network import SegmentationNetwork
+from sonoseg.reader.images import enlarge
 
 
 class Heat(nn.Module):
@@ -134,9 +135,7 @@ def _resizing_matrix(old: int, new: int) -> NDArray[np.float32]:
 
     Like its neighbour in NumPy, so that the graph holds the result and not how it was come by.
     """
-    place = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
-    weights = (1 - np.abs(place[:, None] - np.arange(old))).clip(0)
-    return weights.astype(np.float32)
+    return enlarge(np.eye(old, dtype=np.float32), (new, old))
 
 
 def _pooling_matrix(old: int, new: int) -> NDArray[np.float32]:

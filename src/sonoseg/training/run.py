@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.familiarity import Familiarity
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
+from sonoseg.report.tables import csv_number, csv_text
 
 CONFIG, LOG, CURVES, BEST, LAST = "config.json", "log.csv", "curves.png", "best.safetensors", "last.ckpt"
 CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
@@ -108,16 +107,14 @@ def save_weights(folder: Path, model: SegmentationNetwork) -> None:
         save_file(tensors, temporary)
 
 
-MONITORS: dict[str, Callable[[Mapping[str, float]], float]] = {
-    "loss": lambda row: -row["validation_loss"],
-    "dice": lambda row: row["validation_dice"],
-}
-"""Name → how good an epoch was, from its row of the log."""
+MONITORS = {"loss": "min", "dice": "max"}
+"""Name → whether its best is the least or the greatest."""
 
 
 def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:
     """The row of the epoch that is kept: the best by `monitor`, the later of equals, never one that is no number."""
-    return max(history, key=lambda row: (np.nan_to_num(MONITORS[monitor](row), nan=-np.inf), row["epoch"]))
+    sign = 1 if MONITORS[monitor] == "max" else -1
+    return max(history, key=lambda row: (np.nan_to_num(sign * row[f"validation_{monitor}"], nan=-np.inf), row["epoch"]))
 
 
 def load_run(folder: Path) -> tuple[SegmentationNetwork, RunConfig]:
@@ -174,11 +171,8 @@ def load_calibration(folder: Path) -> Calibration | None:
 
 def write_log(folder: Path, history: list[dict[str, float]]) -> None:
     """Writes log.csv, a row an epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
-    write_text(folder / LOG, text.getvalue())
+    header = list(history[0])
+    write_text(folder / LOG, csv_text(header, [[csv_number(row[key]) for key in header] for row in history]))
 
 
 def check_claim(folder: Path, config: RunConfig) -> None:
