@@ -1,4 +1,4 @@
-"""Makes the pictures of README.md and docs/: python docs/images/make_images.py RUN_FOLDER BUSI_FOLDER."""
+"""Makes the pictures of README.md and docs/: python docs/images/make_images.py BUSI_FOLDER."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def trade_off(source: Path | str) -> list[tuple[float, float, float]]:
         return [tuple(float(row[name]) for name in names) for row in csv.DictReader(file)]  # type: ignore[misc]
 
 
-def main(run: Path, busi: Path) -> None:
-    """Phantoms by the shipped network; on validation images of BUSI (CC0) the run's Grad-CAM and its worst failures."""
+def main(busi: Path) -> None:
+    """Of the network inside: phantoms, and on validation images of BUSI (CC0) Grad-CAM and its worst failures."""
     with tempfile.TemporaryDirectory() as folder:
         run_demo(Path(folder) / "demo", 5, "default")
         shrink(Path(folder) / "demo" / "segmented" / f"{PHANTOM}_overlay.png", HERE / "overlay.png", 640, 200)
-        explain_files(run, [busi / SCAN.partition(" ")[0] / SCAN], folder)
+        explain_files("default", [busi / SCAN.partition(" ")[0] / SCAN], folder)
         shrink(Path(folder) / f"{Path(SCAN).stem}_explained.png", HERE / "gradcam.png", 1300, 200)
     curves = {name: trade_off(folder) for name, folder in CURVES.items()}
     trade_off_figure(curves, HERE / "tradeoff.png")
@@ -72,4 +72,4 @@ def main(run: Path, busi: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -154,7 +154,7 @@ class Train:
     encoder_weights: str = "imagenet"
     """imagenet, none (random), or a run folder or .safetensors file whose encoders to start from."""
     start_from: Path | None = None
-    """A run folder or .safetensors file of the same network, to start all of it from."""
+    """A run folder or .safetensors file of the same network, to start all of it from; or default, the one inside."""
     size: int = 224
     """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
     seed: int = 0
@@ -222,7 +222,7 @@ class Sweep:
     encoder_weights: str = "imagenet"
     """imagenet, none (random), or a run folder or .safetensors file whose encoders to start from."""
     start_from: Path | None = None
-    """A run folder or .safetensors file of the same network, to start all of it from."""
+    """A run folder or .safetensors file of the same network, to start all of it from; or default, the one inside."""
     size: int = 224
     """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
     seed: int = 0
@@ -241,9 +241,11 @@ class Average:
     """Average the weights of runs of one network that began alike: often better than each, and as fast as one."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders."""
+    """Run folders; default is the one inside."""
     out: Path = Path("runs/average")
     """The run folder to write."""
+    half: bool = False
+    """Store the weights in 16 bits: half the size."""
 
     def run(self) -> int:
         _call("sonoseg.training.average:average_command", self)
@@ -309,7 +311,7 @@ class Explain:
     """Show with Grad-CAM what a network looks at: original, ground truth, prediction, heat map."""
 
     model: Positional[Path]
-    """A run folder."""
+    """A run folder, or default, the one inside."""
     images: Positional[tuple[Path, ...]] = ()
     """PNG, JPEG, TIFF or BMP files, or folders of them; none with --score."""
     layer: str | None = None
@@ -375,7 +377,7 @@ class Export:
     """Write a trained network as one bundle file that the reader segments with."""
 
     folder: Positional[Path]
-    """A run folder."""
+    """A run folder, or default, the one inside."""
     out: Path = Path("model.onnx")
     """The bundle."""
     name: str | None = None

@@ -81,7 +81,7 @@ def test_what_cannot_be_explained_is_told_before_anything_is_made(run: Path, pha
     images = [phantoms / "images"]
     for arguments, words in (
         ((bundle, images, out), "needs the gradients of a run"),
-        (("default", images, out), "needs the gradients of a run"),
+        (("nowhere", images, out), "needs the gradients of a run; give default, or a folder"),
         ((run, images, out, "stage7"), "stage7: no such layer in this model; choose one of bottleneck, stage1"),
         ((run, [phantoms / "nowhere.png"], out), "no such file"),
         ((run, [*images, phantoms / "masks"], out), "same name"),

@@ -42,6 +42,20 @@ def test_the_average_is_the_mean_of_every_weight_and_remembers_its_parents(runs,
     assert config.start_from.count("sha256:") == 3
 
 
+def test_the_network_inside_may_be_averaged_with_one_tuned_from_it_and_stored_in_16_bits(tmp_path):
+    model, config = load_run("default")
+    with torch.no_grad():
+        model.head.bias += 1
+    tuned = tmp_path / "tuned"
+    tuned.mkdir()
+    save_weights(tuned, model)
+    write_json(tuned / CONFIG, replace(config, start_from="default", lineage=()).to_json())
+    assert main(["average", "default", str(tuned), "--out", str(tmp_path / "mean"), "--half"]) == 0
+    mean, _ = load_run(tmp_path / "mean")
+    assert mean.head.bias.item() == pytest.approx(model.head.bias.item() - 0.5, abs=1e-6)
+    assert (tmp_path / "mean" / BEST).stat().st_size < 0.6 * (tuned / BEST).stat().st_size
+
+
 def test_averaging_again_gives_the_same_file_and_other_runs_are_refused(runs, tmp_path, capsys):
     command = ["average", *map(str, runs[:2]), "--out", str(tmp_path / "mean")]
     assert main(command) == 0

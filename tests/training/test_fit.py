@@ -150,6 +150,14 @@ def test_a_run_can_start_from_another_and_says_so(phantoms, run, tmp_path):
     assert [stage["recipe"]["epochs"] for stage in config.lineage] == [3]
 
 
+def test_a_run_can_start_from_the_network_inside(phantoms, tmp_path):
+    assert main([*words(phantoms, tmp_path), "--start-from", "default"]) == 0
+    config = RunConfig.read(tmp_path)
+    assert config.start_from.startswith("default sha256:")
+    assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == ("busi+busi+busbra", 192)
+    assert "validation_dice" in (tmp_path / "log.csv").read_text()
+
+
 def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
     cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][:4]
     experiment = find_experiment("sonoseg-1")

@@ -24,6 +24,7 @@ from sonoseg.explain.score import score_command
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.reader.paths import list_images
 from sonoseg.report.figures import explanation_panels
+from sonoseg.training.run import find_run
 
 if TYPE_CHECKING:
     from sonoseg.cli import Explain
@@ -36,8 +37,7 @@ def explain_command(options: Explain) -> int:
         InputError: as `explain_files` and `score.measure_cases`, or the options do not go together.
     """
     if options.score:
-        _require_run(options.model)
-        return score_command(options)
+        return score_command(_run_folder(options.model), options)
     if options.data is not None:
         raise InputError("--data", "is for --score", "add --score, or leave --data out")
     if not options.images:
@@ -51,7 +51,7 @@ def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | s
     An image that cannot be explained is reported on stderr; the rest are done.
 
     Args:
-        model: a run folder; a bundle holds no gradients.
+        model: a run folder, or "default", the one inside; a bundle holds only the gradients of one layer.
         images: files and folders (see `reader.paths.list_images`).
         out: the folder to write to.
         layer: see `gradcam.grad_cam`.
@@ -63,8 +63,7 @@ def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | s
         InputError: before any work starts: `model` is not a run folder, there is no such layer or image, two
             images share a name, or `out` cannot be written to.
     """
-    _require_run(model)
-    predictor = RunPredictor(Path(model))
+    predictor = RunPredictor(_run_folder(model))
     check_layer(predictor.model, layer)
     paths = list_images(images)
     folder = output_folder(out)
@@ -103,9 +102,12 @@ def find_case(image: Path) -> Case | None:
     return Case(image.name, image, masks, "unknown", image.name) if masks else None
 
 
-def _require_run(model: Path | str) -> None:
-    if not Path(model).is_dir():
-        raise InputError(model, "Grad-CAM needs the gradients of a run", "give a folder that sonoseg train made")
+def _run_folder(model: Path | str) -> Path:
+    folder = find_run(model)
+    if not folder.is_dir():
+        mend = "give default, or a folder that sonoseg train made"
+        raise InputError(model, "Grad-CAM needs the gradients of a run", mend)
+    return folder
 
 
 def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) -> None:

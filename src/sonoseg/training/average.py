@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 def average_command(options: Average) -> None:
     """`sonoseg average`: writes the run folder and says where it is."""
-    average_runs(options.runs, options.out)
+    average_runs(options.runs, options.out, options.half)
     print(f"{options.out}: the mean of {len(options.runs)} runs")
 
 
-def average_runs(runs: tuple[Path, ...], out: Path) -> None:
+def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
     """Writes a run folder whose best weights are the mean of those of `runs`, batch statistics included.
 
     The mean is a good network only where the runs began with the same weights; it costs no more than one of them.
+    With `half` it is stored in 16 bits (see `save_weights`).
 
     Raises:
         InputError: fewer than two runs, a run that cannot be read, networks or sizes that differ, or an `out` that
@@ -48,4 +49,4 @@ def average_runs(runs: tuple[Path, ...], out: Path) -> None:
     }
     models[0].load_state_dict(mean)
     write_json(output_folder(out) / CONFIG, config.to_json())
-    save_weights(out, models[0])
+    save_weights(out, models[0], half)

@@ -39,6 +39,7 @@ from sonoseg.training.run import (
     RunConfig,
     best_epoch,
     check_claim,
+    find_run,
     fingerprint,
     lineage,
     save_weights,
@@ -232,7 +233,7 @@ def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | No
     pretrained = encoder_weights == "imagenet" and start_from is None
     model = config.network.build(config.recipe.dropout, pretrained)
     if start_from is not None:
-        load_matching(model, start_from)
+        load_matching(model, find_run(start_from))
     elif encoder_weights not in ("imagenet", "none"):
         load_matching(model, Path(encoder_weights), prefix="encoders.")
     elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
-SMALL = 1024
-"""Tensors with fewer elements stay in 32 bits: they weigh nothing."""
+from sonoseg.training.run import LARGE
+
 MANY = 512
 """Channels from which on `convolve_before_doubling` is worth its shifts and sums."""
 _END = 2**31 - 1
@@ -147,7 +147,7 @@ def store_half(model: onnx.ModelProto) -> None:
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < SMALL:
+        if values.dtype != np.float32 or values.size < LARGE:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))

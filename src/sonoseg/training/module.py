@@ -69,18 +69,22 @@ class SegmentationModule(L.LightningModule):
         return AUGMENTATIONS[self.recipe.augment](image, mask)
 
     def loss(self, model: SegmentationNetwork, image: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and the logits (N, 1, H, W) it is of; `image` may be what frozen encoders made of one."""
+        """The loss, and the logits (N, 1, H, W) it is of; `image` may be what frozen encoders made of one.
+
+        A network that judges presence learns that an image is normal by its presence head alone, and where a lesion
+        lies from images that have one: taught by normals too, the pixels' logits overlook faint lesions.
+        """
         image = image.to(memory_format=torch.channels_last)
         encoded = image.shape[1] > 3
         pixels, presence = model.decode(image, [], truth.shape[2:]) if encoded else model.parts(image)
-        pixels = pixels.float()
-        loss = LOSSES[self.recipe.loss](pixels, truth)
+        pixels, pixel_loss = pixels.float(), LOSSES[self.recipe.loss]
         if presence is None:
-            return loss, pixels
-        there = (truth.sum((2, 3)) > SMALLEST_LESION).float()
-        presence = presence.float()
-        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(presence, there)
-        return loss, torch.minimum(pixels, presence[:, :, None, None])
+            return pixel_loss(pixels, truth), pixels
+        presence, there = presence.float(), truth.sum((2, 3)) > SMALLEST_LESION
+        some = there[:, 0]
+        loss = pixel_loss(pixels[some], truth[some]) if some.any() else 0 * pixels.sum()
+        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(presence, there.float())
+        return loss, model.gate(pixels, presence)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         loss, logits = self.loss(self.model, *batch)

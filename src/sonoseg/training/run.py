@@ -19,10 +19,15 @@ from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.familiarity import Familiarity
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
+from sonoseg.reader.bundle import WEIGHTS
 from sonoseg.report.tables import csv_number, csv_text
 
 CONFIG, LOG, CURVES, BEST, LAST = "config.json", "log.csv", "curves.png", "best.safetensors", "last.ckpt"
 CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
+LARGE = 1024
+"""Elements from which on a tensor is worth storing in 16 bits."""
+SHIPPED = {file.parent.name: file.parent for file in WEIGHTS.glob(f"*/{CONFIG}")}
+"""Name → folder of the runs inside: of the networks that the reader has as bundles of the same names."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,14 @@ class RunConfig:
             ) from error
 
 
+def find_run(run: Path | str) -> Path:
+    """The folder of a shipped run ("default"); any other path as it is."""
+    return SHIPPED.get(str(run), Path(run))
+
+
 def weights_file(path: Path) -> Path:
-    """The weights that `path`, a run folder or a .safetensors file, stands for."""
+    """The weights that `path`, a run folder, a shipped run or a .safetensors file, stands for."""
+    path = find_run(path)
     return path / BEST if path.is_dir() else path
 
 
@@ -90,19 +101,29 @@ def fingerprint(path: Path) -> str:
 
 def lineage(start: Path) -> tuple[dict[str, Any], ...]:
     """The configs of the run at `start` and of those before it; nothing is known of a lone weights file."""
+    start = find_run(start)
     if not start.is_dir():
         return ()
     config = RunConfig.read(start)
     return (*config.lineage, config.to_json() | {"lineage": []})
 
 
-def save_weights(folder: Path, model: SegmentationNetwork) -> None:
-    """Writes `model` as best.safetensors."""
+def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -> None:
+    """Writes `model` as best.safetensors.
+
+    Args:
+        folder: the run.
+        model: on any device.
+        half: in 16 bits, but for what is a number a channel, as batch statistics are, and what weighs nothing.
+    """
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
+    if half:
+        large = {name: tensor for name, tensor in tensors.items() if tensor.ndim > 1 and tensor.numel() >= LARGE}
+        tensors |= {name: tensor.half() for name, tensor in large.items()}
     with atomic_path(folder / BEST) as temporary:
         save_file(tensors, temporary)
 
@@ -117,16 +138,20 @@ def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> dict[str, f
     return max(history, key=lambda row: (np.nan_to_num(sign * row[f"validation_{monitor}"], nan=-np.inf), row["epoch"]))
 
 
-def load_run(folder: Path) -> tuple[SegmentationNetwork, RunConfig]:
+def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
     """The best network of a run, in evaluation mode on the CPU, and its config.
+
+    Args:
+        run: a run folder, or "default", the one inside.
 
     Raises:
         InputError: the folder is not a run, or its weights do not fit.
     """
-    config = RunConfig.read(Path(folder))
+    folder = find_run(run)
+    config = RunConfig.read(folder)
     model = config.network.build(config.recipe.dropout, pretrained=False)
     try:
-        model.load_state_dict(load_tensors(Path(folder)))
+        model.load_state_dict(load_tensors(folder))
     except RuntimeError as error:
         raise InputError(folder, "its weights do not fit its config", "train it again") from error
     return model.eval().to(memory_format=torch.channels_last), config
@@ -153,6 +178,7 @@ def load_calibration(folder: Path) -> Calibration | None:
     Raises:
         InputError: it cannot be read, or was made for other weights than those in the folder.
     """
+    folder = find_run(folder)
     if not (folder / CALIBRATION).exists():
         return None
     mend = "run sonoseg calibrate again"
