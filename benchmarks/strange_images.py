@@ -59,9 +59,9 @@ def written() -> Iterator[Frame]:
         yield 255 - np.asarray(page)
 
 
-def slices() -> Iterator[Frame]:
-    """Of CT and MR, as they are and through other windows."""
-    with gzip.open(folders()["matplotlib"] / "s1045.ima.gz") as file:
+def slices(folder: Path) -> Iterator[Frame]:
+    """Of CT and MR, as they are and through other windows; one of them from Matplotlib's `folder`."""
+    with gzip.open(folder / "s1045.ima.gz") as file:
         found = [np.frombuffer(file.read(), np.uint16).astype(float).reshape(256, 256)]
     try:
         from pydicom import dcmread
@@ -111,7 +111,7 @@ def main() -> None:
         ],
         "textures, sky, microscopy, retina": list(pictures(own["skimage"], TEXTURES)),
         "pages of text": [*pictures(own["skimage"], PAGES), *written()],
-        "slices of CT and MR": list(slices()),
+        "slices of CT and MR": list(slices(own["matplotlib"])),
         "blank": list(flat()),
         "noise": list(noisy()),
         "graded": list(graded()),
@@ -119,12 +119,13 @@ def main() -> None:
     segmenter = sonoseg.load()
     rows = []
     for kind, frames in kinds.items():
-        told = [float(segmenter.segment(frame).unfamiliarity or 0) for frame in frames]
-        marked = sum(value > 1 for value in told)
-        rows.append({"kind": kind, "images": len(frames), "marked": marked, "least unfamiliar": round(min(told), 2)})
+        results = [segmenter.segment(frame) for frame in frames]
+        marked = sum(bool(result.doubts) for result in results)
+        least = round(min(result.unfamiliarity or 0 for result in results), 2)
+        rows.append({"kind": kind, "images": len(frames), "marked": marked, "least unfamiliar": least})
     total = {key: sum(row[key] for row in rows) for key in ("images", "marked")}
-    least = min(row["least unfamiliar"] for row in rows)
-    report("strange_images", {}, [*rows, {"kind": "all", **total, "least unfamiliar": least}])
+    lowest = min(row["least unfamiliar"] for row in rows)
+    report("strange_images", {}, [*rows, {"kind": "all", **total, "least unfamiliar": lowest}])
 
 
 if __name__ == "__main__":

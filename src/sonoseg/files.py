@@ -45,7 +45,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(mode)  # some writers leave files that only their user may read
+        with contextlib.suppress(OSError):  # there are disks on which only the owner may do that, and all may write
+            temporary.chmod(mode)  # some writers leave files that only their user may read
         temporary.replace(path)
     except OSError as error:
         raise write_error(path, error) from error

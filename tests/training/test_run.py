@@ -7,20 +7,17 @@ from safetensors.numpy import load_file
 
 import sonoseg
 from sonoseg.data.load import load_cases
+from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.models.catalog import find_experiment
-from sonoseg.reader.images import resize_image
-from sonoseg.training.run import BEST, CALIBRATION, CONFIG, SHIPPED, find_run, load_calibration, load_run, save_weights
+from sonoseg.training.run import BEST, CALIBRATION, CONFIG, SHIPPED, find_run, load_calibration, save_weights
 
 
 def test_the_run_inside_is_the_bundle_inside(phantoms):
     bundle = sonoseg.load()
-    model, config = load_run("default")
-    calibration = load_calibration(find_run("default"))
-    assert calibration is not None and (config.size, config.size) == bundle.card.size
+    predictor = RunPredictor("default")
+    assert load_calibration(find_run("default")) is not None and predictor.size == bundle.card.size
     images = [case.read_image() for case in load_cases(phantoms)[:6]]
-    batch = np.stack([resize_image(image, bundle.card.size) for image in images])[:, None] / np.float32(255)
-    with torch.no_grad():
-        own = (model(torch.from_numpy(batch)) / calibration.temperature).sigmoid()[:, 0].numpy()
+    own = np.stack(predictor.probability(images))
     assert own.max() > 0.5
     theirs = np.stack(list(bundle.probability(images)))
     np.testing.assert_allclose(own, theirs, atol=1e-2)  # folded, the weights are rounded to 16 bits once more

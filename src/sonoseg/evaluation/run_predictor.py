@@ -17,7 +17,7 @@ class RunPredictor:
     """The best weights of a run, in float32, on the GPU if there is one. The mask's rule is probability ≥ 0.5.
 
     Args:
-        folder: the run.
+        folder: the run; as in `load_run`, "default" is the one inside.
         calibrated: divide the logits by the temperature that `sonoseg calibrate` found, if it has been run.
 
     Raises:

@@ -37,7 +37,8 @@ def explain_command(options: Explain) -> int:
         InputError: as `explain_files` and `score.measure_cases`, or the options do not go together.
     """
     if options.score:
-        return score_command(_run_folder(options.model), options)
+        _require_run(options.model)
+        return score_command(options)
     if options.data is not None:
         raise InputError("--data", "is for --score", "add --score, or leave --data out")
     if not options.images:
@@ -63,7 +64,8 @@ def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | s
         InputError: before any work starts: `model` is not a run folder, there is no such layer or image, two
             images share a name, or `out` cannot be written to.
     """
-    predictor = RunPredictor(_run_folder(model))
+    _require_run(model)
+    predictor = RunPredictor(Path(model))
     check_layer(predictor.model, layer)
     paths = list_images(images)
     folder = output_folder(out)
@@ -102,12 +104,10 @@ def find_case(image: Path) -> Case | None:
     return Case(image.name, image, masks, "unknown", image.name) if masks else None
 
 
-def _run_folder(model: Path | str) -> Path:
-    folder = find_run(model)
-    if not folder.is_dir():
+def _require_run(model: Path | str) -> None:
+    if not find_run(model).is_dir():
         mend = "give default, or a folder that sonoseg train made"
         raise InputError(model, "Grad-CAM needs the gradients of a run", mend)
-    return folder
 
 
 def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) -> None:

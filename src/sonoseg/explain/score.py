@@ -48,13 +48,13 @@ _COLUMNS = {
 }
 
 
-def score_command(run: Path, options: Explain) -> int:
-    """`sonoseg explain --score` of the network in `run`: checks, measures, writes, prints; returns the exit code, 0."""
+def score_command(options: Explain) -> int:
+    """`sonoseg explain --score`: checks the input, measures, writes, prints; returns the exit code, 0."""
     if options.images:
         raise InputError("--score", "takes its images from --data", "leave the names of images out")
     if options.data is None:
         raise InputError("--score", "needs images whose lesions are known", "add --data DIR")
-    predictor = RunPredictor(run)
+    predictor = RunPredictor(options.model)
     layers = [options.layer] if options.layer else list(predictor.model.explain_layers())
     check_layer(predictor.model, layers[0])
     cases = split_cases(load_cases(options.data), options.split)[options.subset]

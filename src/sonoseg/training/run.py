@@ -122,8 +122,9 @@ def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
     if half:
-        large = {name: tensor for name, tensor in tensors.items() if tensor.ndim > 1 and tensor.numel() >= LARGE}
-        tensors |= {name: tensor.half() for name, tensor in large.items()}
+        for name, tensor in tensors.items():
+            if tensor.ndim > 1 and tensor.numel() >= LARGE:
+                tensors[name] = tensor.half()
     with atomic_path(folder / BEST) as temporary:
         save_file(tensors, temporary)
 
