@@ -152,7 +152,7 @@ class Train:
     out: Path | None = None
     """The run folder; by default runs/MODEL-SPLIT."""
     encoder_weights: str = "imagenet"
-    """imagenet, none (random), or a run folder or .safetensors file whose encoders to start from."""
+    """imagenet, none (random), or whose encoders to start from: a run folder, a .safetensors file, or default, ours."""
     start_from: Path | None = None
     """A run folder or .safetensors file of the same network, to start all of it from; or default, the one inside."""
     size: int = 224
@@ -220,7 +220,7 @@ class Sweep:
     storage: str | None = None
     """Where the processes meet: a database's URL, or journal:FILE on a network disk; by default sqlite:///OUT/sweep.db."""
     encoder_weights: str = "imagenet"
-    """imagenet, none (random), or a run folder or .safetensors file whose encoders to start from."""
+    """imagenet, none (random), or whose encoders to start from: a run folder, a .safetensors file, or default, ours."""
     start_from: Path | None = None
     """A run folder or .safetensors file of the same network, to start all of it from; or default, the one inside."""
     size: int = 224

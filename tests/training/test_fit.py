@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sonoseg.cli import main
+from sonoseg.cli import Train, main
 from sonoseg.data import load_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
@@ -156,6 +156,16 @@ def test_a_run_can_start_from_the_network_inside(phantoms, tmp_path):
     assert config.start_from.startswith("default sha256:")
     assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == ("busi+busi+busbra", 192)
     assert "validation_dice" in (tmp_path / "log.csv").read_text()
+
+
+def test_encoders_can_start_from_those_inside(phantoms, tmp_path):
+    options = Train("sonoseg-1", phantoms, "grouped", encoder_weights="default", convolution="double")
+    config, _, _ = fit.configure(options)
+    assert config.encoder_weights.startswith("default sha256:")
+    assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == ("busi+busi+busbra", 192)
+    own = fit.first_weights(config, "default", None).encoders.state_dict()
+    inside = load_run("default")[0].encoders.state_dict()
+    assert all(torch.equal(tensor, inside[name]) for name, tensor in own.items())
 
 
 def test_four_real_images_are_learned_by_heart(real_data, tmp_path):

@@ -51,8 +51,9 @@ class Familiarity(nn.Module):
         """The encoders' maps (N, C, H, W), from stride 2 on → (N, D): each channel's mean and deviation."""
         parts = []
         for channels in maps[:MAPS]:
-            mean = channels.mean((2, 3), keepdim=True)
-            parts += [mean[:, :, 0, 0], (channels - mean).square().mean((2, 3)).sqrt()]
+            mean, length = channels.mean((2, 3)), torch.linalg.vector_norm(channels, dim=(2, 3))
+            pixels = channels.shape[2] * channels.shape[3]
+            parts += [mean, (length.square() / pixels - mean.square()).clamp(min=0).sqrt()]  # two passes, not four
         return torch.cat(parts, 1)
 
     def distance(self, summary: Tensor) -> Tensor:

@@ -117,7 +117,8 @@ def find_lesions(
     lengths = runs.stop - runs.start
     areas = np.bincount(runs.label, lengths)
     kept = areas >= min_area
-    sums = np.bincount(np.repeat(runs.label, lengths), probability[mask])
+    of_runs = np.add.reduceat(probability[mask], np.cumsum(lengths) - lengths, dtype=np.float64)
+    sums = np.bincount(runs.label, of_runs)
     clean = mask.copy()
     if not kept.all():
         clean[mask] = np.repeat(kept[runs.label], lengths)

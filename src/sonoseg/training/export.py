@@ -26,7 +26,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.bundle import CARD_KEY, EXPLAIN, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
-from sonoseg.training.graph import convolve_before_doubling, on_demand, store_half
+from sonoseg.training.graph import on_demand, store_half
 from sonoseg.training.heat import trace_heat
 from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
 
@@ -131,7 +131,9 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
         input={"size": [config.size, config.size], "range": [0, 1], "channels": 1},
         threshold=options.threshold,
         min_lesion_fraction=options.min_lesion_fraction,
-        training_data=[f"{stage['data']}, split {stage['split']}, {stage['size']} pixels" for stage in stages],
+        training_data=list(
+            dict.fromkeys(f"{stage['data']}, split {stage['split']}, {stage['size']} pixels" for stage in stages)
+        ),
         recipe=json.dumps(config.to_json() | {"calibration": calibration.report if calibration else None}),
         scores=scores,
         intended_use=INTENDED_USE,
@@ -165,7 +167,7 @@ def export_bundle(
     deployed = Deployed(model, image, calibration).eval()
     with torch.no_grad():
         own = [answer.numpy() for answer in deployed(image)]
-    graph = convolve_before_doubling(trace(deployed, image))
+    graph = trace(deployed, image)
     whole = answers(graph.SerializeToString(), image)
     worst = difference(whole, [np.concatenate([answer, answer[:1]]) for answer in own])
     if not worst <= TOLERANCE:

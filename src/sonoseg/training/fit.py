@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from sonoseg.models.catalog import Experiment, Recipe, find_experiment
 from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
+from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.dataset import Pairs, as_it_is, encode_once, gather, read_once
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import OPTIMIZERS, SCHEDULES, SegmentationModule
@@ -50,6 +51,15 @@ if TYPE_CHECKING:
     from sonoseg.cli import Reproduce, Sweep, Train
 
 Settings = TypeVar("Settings", Recipe, NetworkConfig)
+
+CHOICES: Mapping[str, Collection[str]] = {
+    "loss": LOSSES,
+    "augment": AUGMENTATIONS,
+    "optimizer": OPTIMIZERS,
+    "schedule": ("constant", *SCHEDULES),
+    "monitor": MONITORS,
+}
+"""What those fields of `Recipe` that are words may be."""
 
 
 def train_command(options: Train) -> None:
@@ -80,6 +90,7 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
     training, validation = gather(options.data, options.split, options.also)
     names = "\n".join(case.name for case in (*training, *validation))
     weights, start = options.encoder_weights if experiment.network.encoders else "none", options.start_from
+    origin = start or (None if weights in ("imagenet", "none") else Path(weights))
     config = RunConfig(
         model=options.model,
         network=overridden(experiment.network, options),
@@ -91,7 +102,7 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
         seed=options.seed,
         encoder_weights=weights if weights in ("imagenet", "none") else fingerprint(Path(weights)),
         start_from=fingerprint(start) if start else "",
-        lineage=lineage(start) if start else (),
+        lineage=lineage(origin) if origin else (),
     )
     return config, training, validation
 
@@ -131,16 +142,13 @@ def check_recipe(recipe: Recipe) -> None:
         InputError: a number is out of its range, or there is nothing of that name.
     """
     ranges = {
-        "loss": recipe.loss in LOSSES,
-        "optimizer": recipe.optimizer in OPTIMIZERS,
-        "schedule": recipe.schedule in ("constant", *SCHEDULES),
+        **{name: getattr(recipe, name) in choices for name, choices in CHOICES.items()},
         "learning_rate": 0 < recipe.learning_rate < 10,
         "weight_decay": 0 <= recipe.weight_decay < 1,
         "batch": recipe.batch >= 1,
         "dropout": 0 <= recipe.dropout < 1,
         "epochs": recipe.epochs >= 1,
         "patience": recipe.patience >= 0,
-        "monitor": recipe.monitor in MONITORS,
         "ema": 0 <= recipe.ema < 1,
     }
     for name, good in ranges.items():
@@ -235,7 +243,7 @@ def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | No
     if start_from is not None:
         load_matching(model, find_run(start_from))
     elif encoder_weights not in ("imagenet", "none"):
-        load_matching(model, Path(encoder_weights), prefix="encoders.")
+        load_matching(model, find_run(encoder_weights), prefix="encoders.")
     elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:
         print("note: these encoders are frozen at random weights; they will learn nothing", file=sys.stderr)
     return model.to(memory_format=torch.channels_last)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_type_hints
 
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe
-from sonoseg.training.augment import AUGMENTATIONS
-from sonoseg.training.fit import check_recipe
-from sonoseg.training.losses import LOSSES
-from sonoseg.training.module import OPTIMIZERS, SCHEDULES
-from sonoseg.training.run import MONITORS
+from sonoseg.training.fit import CHOICES, check_recipe
 
 Value = str | int | float
 Grid = Mapping[str, Sequence[Value]]
@@ -21,15 +17,6 @@ Grid = Mapping[str, Sequence[Value]]
 
 PAPER: Grid = {"learning_rate": (1e-5, 1e-4, 1e-3), "batch": (8, 16, 32), "dropout": (0.2, 0.3, 0.4, 0.5)}
 """The search of Anari et al. 2025."""
-
-CHOICES: Mapping[str, Collection[str]] = {
-    "loss": LOSSES,
-    "augment": AUGMENTATIONS,
-    "optimizer": OPTIMIZERS,
-    "schedule": ("constant", *SCHEDULES),
-    "monitor": MONITORS,
-}
-"""What the fields that are words may be."""
 
 
 def parse_grid(words: Sequence[str], recipe: Recipe) -> Grid:

@@ -49,7 +49,7 @@ class RunConfig:
     start_from: str
     """Name and sha256 of the weights that the whole network began with; empty if it began anew."""
     lineage: tuple[dict[str, Any], ...] = ()
-    """The configs of the runs that those weights came from, the oldest first."""
+    """The configs of the runs that the first weights came from, the oldest first."""
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples as lists, as when read back
