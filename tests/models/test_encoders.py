@@ -22,12 +22,20 @@ def test_channels_are_those_of_timms_feature_maps(name):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_each_encoder_sees_the_grey_levels_that_its_imagenet_weights_were_trained_on(name):
     encoders = Encoders((name,), frozen=False, pretrained=False).eval()
-    plain = timm.create_model(name, num_classes=0, global_pool="").eval()
-    plain.load_state_dict(encoders.parts[name].state_dict())
-    settings = timm.data.resolve_model_data_config(plain)
+    settings = timm.data.resolve_model_data_config(timm.create_model(name))
     image = torch.rand(1, 3, 64, 64)
     mean, std = (torch.tensor(settings[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-    torch.testing.assert_close(encoders(image)[0], plain((image - mean) / std), rtol=1e-4, atol=1e-4)
+    expected = encoders.parts[name]((image - mean) / std)
+    torch.testing.assert_close(encoders(image)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_light_encoder_is_timms_up_to_its_last_convolution():
+    name = "tf_efficientnet_lite0"
+    own, plain = build_encoder(name, pretrained=False).eval(), timm.create_model(name).eval()
+    assert not plain.load_state_dict(own.state_dict(), strict=False).unexpected_keys
+    image = torch.rand(1, 3, 64, 64)
+    *_, last = plain.forward_intermediates(image, intermediates_only=True)
+    torch.testing.assert_close(own(image), last, rtol=1e-4, atol=1e-4)
 
 
 def test_without_network_the_error_names_the_choices_in_two_lines(monkeypatch):

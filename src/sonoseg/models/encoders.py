@@ -21,10 +21,12 @@ ENCODERS: dict[str, tuple[int, ...]] = {
     "resnet50": (64, 256, 512, 1024, 2048),
     "densenet121": (64, 256, 512, 1024, 1024),
     "efficientnet_b0": (16, 24, 40, 112, 1280),
-    "tf_efficientnet_lite0": (16, 24, 40, 112, 1280),
-    "tf_efficientnet_lite2": (16, 24, 48, 120, 1280),
+    "tf_efficientnet_lite0": (16, 24, 40, 112, 320),
+    "tf_efficientnet_lite2": (16, 24, 48, 120, 352),
 }
-"""Name in timm → channels of its feature maps at strides 2, 4, 8, 16 and 32."""
+"""Name in timm → channels of its feature maps at strides 2, 4, 8, 16 and 32.
+
+The light ones end before their last convolution, to the 1,280 channels that ImageNet's classes are told from."""
 
 
 def build_encoder(name: str, pretrained: bool) -> nn.Module:
@@ -51,6 +53,8 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
             "give --encoder-weights none (random), or a path to\n"
             "a run folder or .safetensors file whose encoders to start from, or try again with a network",
         ) from error
+    if name.startswith("tf_efficientnet_lite"):
+        encoder.conv_head = encoder.bn2 = nn.Identity()
     return quicken(encoder)
 
 
