@@ -302,6 +302,7 @@ def test_the_shipped_network_draws_where_it_looked(tmp_path: Path) -> None:
     looked = sonoseg.load().explain(tmp_path / "a.png")
     looked = enlarge(looked, (heat.width * len(looked) // looked.shape[1], heat.width))  # as small pictures are drawn
     colour = np.ptp(np.asarray(heat.convert("RGB"), int)[: len(looked)], 2)
-    assert colour[looked > 0.5].min() > 30 and np.median(colour[looked < 0.01]) == 0
+    assert (colour[looked > 0.5] > 30).mean() > 0.99  # all but where the outline crosses it
+    assert np.median(colour[looked < 0.01]) == 0
     (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
     assert entry["heat"] == "a_heat.png"

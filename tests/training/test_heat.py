@@ -121,7 +121,7 @@ def test_it_is_computed_only_when_asked_for_and_at_the_images_size(tmp_path):
     _, bundle = exported(FusionUNetConfig(("resnet18",)), tmp_path / "b.onnx")
     assert bundle.run(np.zeros((1, 1, 64, 64), np.float32)).heat is None
     empty = bundle.session.run(["heat"], {"image": np.zeros((1, 1, 64, 64), np.float32)})[0]
-    assert empty.shape == (0,)
+    assert empty.shape == (0, 1, 64, 64)
     image = np.random.default_rng(0).integers(0, 255, (90, 130), dtype=np.uint8)
     heat = sonoseg.load(tmp_path / "b.onnx").explain(image)
     assert heat.shape == image.shape and heat.dtype == np.float32

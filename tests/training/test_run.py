@@ -44,7 +44,7 @@ def test_half_is_half_the_size_and_nearly_the_same(tmp_path):
         save_weights(tmp_path / name, model, half)
     whole, half = (load_file(tmp_path / name / BEST) for name in ("whole", "half"))
     sizes = [sum(value.nbytes for value in tensors.values()) for tensors in (whole, half)]
-    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.05)
     for name, value in whole.items():
         assert value.ndim > 1 or half[name].dtype == value.dtype
         np.testing.assert_allclose(half[name].astype(value.dtype), value, rtol=1e-3, atol=1e-7)

@@ -8,6 +8,7 @@ no window, no state shared between threads.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,8 +100,11 @@ def trade_off_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]],
         axes = figure.subplots()
         for (label, points), colour in zip(curves.items(), _cycle(), strict=False):
             axes.plot([p[1] for p in points], [p[2] for p in points], color=colour, marker=".", label=label)
+            written: list[tuple[float, float]] = []
             for threshold, false, dice in points[1::4]:
-                axes.annotate(f"{threshold:g}", (false, dice), (4, 4), textcoords="offset points", fontsize=7)
+                if all(math.dist((false, dice), other) > 0.03 for other in written):  # else one lies on another
+                    axes.annotate(f"{threshold:g}", (false, dice), (4, 4), textcoords="offset points", fontsize=7)
+                    written.append((false, dice))
         axes.set(xlim=(-0.03, 1.03), ylim=(0, 1), title="Lesions against normal images, by threshold")
         axes.set(xlabel="normal images with a false lesion", ylabel="mean Dice on images with a lesion")
         if any(curves.values()):
