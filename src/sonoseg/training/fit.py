@@ -90,7 +90,8 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
     training, validation = gather(options.data, options.split, options.also)
     names = "\n".join(case.name for case in (*training, *validation))
     weights, start = options.encoder_weights if experiment.network.encoders else "none", options.start_from
-    origin = start or (None if weights in ("imagenet", "none") else Path(weights))
+    given = None if weights in ("imagenet", "none") else Path(weights)
+    origin = start or given
     config = RunConfig(
         model=options.model,
         network=overridden(experiment.network, options),
@@ -100,7 +101,7 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
         cases=hashlib.sha256(names.encode()).hexdigest(),
         size=options.size,
         seed=options.seed,
-        encoder_weights=weights if weights in ("imagenet", "none") else fingerprint(Path(weights)),
+        encoder_weights=fingerprint(given) if given else weights,
         start_from=fingerprint(start) if start else "",
         lineage=lineage(origin) if origin else (),
     )
