@@ -193,6 +193,8 @@ class Train:
     """Change the training images at random."""
     ema: float | None = None
     """Decay of the running average of the weights that is kept; 0: the weights themselves."""
+    learn: str | None = None
+    """The part of the network that learns: encoders, stages, head or presence; the rest stays as it starts."""
     compile: bool = False
     """Compile the network first (torch.compile), which takes minutes; worth it for long trainings on a GPU."""
 
@@ -245,7 +247,7 @@ class Average:
     out: Path = Path("runs/average")
     """The run folder to write."""
     half: bool = False
-    """Store the weights in 16 bits: half the size."""
+    """Store the weights in 16 bits: half the size. One run may do for that."""
 
     def run(self) -> int:
         _call("sonoseg.training.average:average_command", self)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -5,6 +7,7 @@ from safetensors.torch import save_file
 
 from sonoseg.errors import InputError
 from sonoseg.models.encoders import ENCODERS, Encoders, build_encoder, load_matching, load_tensors
+from sonoseg.models.fusion_unet import FusionUNetConfig
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("resnet18", 11_176_512), ("densenet121", 6_953_856)])
@@ -62,6 +65,17 @@ def test_weights_of_another_network_are_refused(tmp_path):
     save_file({"parts.resnet18.conv1.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="has no weights that fit"):
         load_matching(Encoders(("resnet18",), False, False), tmp_path / "other.safetensors")
+
+
+def test_a_presence_head_that_does_not_fit_starts_at_random_and_that_is_said(tmp_path, capsys):
+    parts = FusionUNetConfig(("resnet18",), skips=True, widths=(32, 16, 16, 8))
+    source, target = parts.build(), replace(parts, presence=True).build()
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    begun = target.presence[1].weight.clone()
+    assert load_matching(target, tmp_path / "weights.safetensors") == len(source.state_dict())
+    assert torch.equal(target.presence[1].weight, begun)
+    assert torch.equal(target.head.weight, source.head.weight)
+    assert "presence.1.weight, presence.1.bias start at random" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\xff" * 100])

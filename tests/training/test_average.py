@@ -56,6 +56,13 @@ def test_the_network_inside_may_be_averaged_with_one_tuned_from_it_and_stored_in
     assert (tmp_path / "mean" / BEST).stat().st_size < 0.6 * (tuned / BEST).stat().st_size
 
 
+def test_one_run_may_be_stored_in_16_bits(runs, tmp_path):
+    assert main(["average", str(runs[0]), "--out", str(tmp_path / "half"), "--half"]) == 0
+    whole, half = (load_file(folder / BEST) for folder in (runs[0], tmp_path / "half"))
+    assert all(np.allclose(half[name].astype(np.float64), value, rtol=1e-3, atol=1e-4) for name, value in whole.items())
+    assert (tmp_path / "half" / BEST).stat().st_size < 0.6 * (runs[0] / BEST).stat().st_size
+
+
 def test_averaging_again_gives_the_same_file_and_other_runs_are_refused(runs, tmp_path, capsys):
     command = ["average", *map(str, runs[:2]), "--out", str(tmp_path / "mean")]
     assert main(command) == 0

@@ -16,7 +16,7 @@ from sonoseg.files import write_json
 from sonoseg.models.catalog import Experiment, find_experiment
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
-from sonoseg.training.export import TOLERANCE, export_bundle, make_card
+from sonoseg.training.export import HEAT_TOLERANCE, TOLERANCE, export_bundle, make_card
 from sonoseg.training.run import CONFIG, RunConfig, save_weights
 
 OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
@@ -52,8 +52,8 @@ def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, h
     experiment = Experiment("trial", network)
     model = settled(experiment)
     agreement = export_bundle(model, make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx", half)
-    assert agreement.onnx_to_torch <= TOLERANCE
-    assert half or agreement.rounding <= TOLERANCE
+    assert agreement.onnx_to_torch <= HEAT_TOLERANCE
+    assert half or agreement.rounding <= HEAT_TOLERANCE
     bundle = Bundle.read(tmp_path / "b.onnx")
     for count in (1, 2, 5):
         image = np.random.default_rng(count).random((count, 1, 64, 64), np.float32)
@@ -121,6 +121,6 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
 def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
     experiment = find_experiment("sonoseg-1")
     monkeypatch.setattr("sonoseg.training.export.TOLERANCE", -1.0)
-    with pytest.raises(InputError, match="differs from PyTorch"):
+    with pytest.raises(InputError, match="graph's probability differs from PyTorch's"):
         export_bundle(settled(experiment), make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -168,6 +168,13 @@ def test_encoders_can_start_from_those_inside(phantoms, tmp_path):
     assert all(torch.equal(tensor, inside[name]) for name, tensor in own.items())
 
 
+def test_a_part_can_learn_while_the_rest_stays_as_it_starts(phantoms, run, tmp_path):
+    assert main([*words(phantoms, tmp_path), "--start-from", str(run), "--learn", "presence"]) == 0
+    before, after = (load_file(folder / "best.safetensors") for folder in (run, tmp_path))
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"presence.1.weight", "presence.1.bias"}
+
+
 def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
     cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][:4]
     experiment = find_experiment("sonoseg-1")
@@ -188,6 +195,7 @@ def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
         ("--split", "paper", "this split is BUSI's"),
         ("--encoder-weights", "nowhere", "no weights there"),
         ("--also", "nowhere", "there is no such folder"),
+        ("--learn", "nose", "nothing of that name to teach; try encoders, stages, head, presence"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_written(phantoms, tmp_path, capsys, option, value, fault):

@@ -46,6 +46,9 @@ class Recipe:
     """A name of `sonoseg.training.augment.AUGMENTATIONS`."""
     ema: float = 0.0
     """Decay of the running average of the weights that is validated and kept; 0: the weights themselves."""
+    learn: str = ""
+    """The part of the network that learns, for example presence, head or encoders; the rest stays as it starts, batch
+    statistics too. Empty: all of it."""
 
 
 @dataclass(frozen=True)

@@ -133,16 +133,22 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(file, "not a readable safetensors file", "give the weights of a sonoseg run") from error
 
 
-def load_matching(module: nn.Module, path: Path, prefix: str = "") -> int:
+def load_matching(module: nn.Module, path: Path, prefix: str = "", fresh: str = "presence.") -> int:
     """Copies into `module` the tensors below `path` whose names start with `prefix`; returns how many.
 
+    A line on stderr says so where those that start with `fresh` keep their values, since none there fit.
+
     Raises:
-        InputError: one that `module` needs under `prefix` is missing or of another shape.
+        InputError: another that `module` needs under `prefix` is missing or of another shape.
     """
     found = load_tensors(path)
     wanted = {name: tensor for name, tensor in module.state_dict().items() if name.startswith(prefix)}
-    for name, tensor in wanted.items():
-        if name not in found or found[name].shape != tensor.shape:
+    misfits = [name for name, tensor in wanted.items() if name not in found or found[name].shape != tensor.shape]
+    for name in misfits:
+        if not name.startswith(fresh):
             raise InputError(path, f"has no weights that fit {name}", "give a run of the same network")
-    module.load_state_dict({name: found[name] for name in wanted}, strict=False)
-    return len(wanted)
+    if misfits:
+        print(f"note: {', '.join(misfits)} start at random, {path} has none that fit", file=sys.stderr)
+    taken = {name: found[name] for name in wanted if name not in misfits}
+    module.load_state_dict(taken, strict=False)
+    return len(taken)

@@ -62,7 +62,8 @@ class FusionUNet(SegmentationNetwork):
             )
         )
         self.head = nn.Conv2d(config.widths[-1], 1, 1)
-        self.presence = nn.Linear(2 * bottleneck, 1) if config.presence else None
+        judged = bottleneck + (skips[-1] if config.skips else 0)
+        self.presence = nn.Sequential(nn.Dropout(dropout), nn.Linear(judged, 1)) if config.presence else None
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
@@ -71,15 +72,24 @@ class FusionUNet(SegmentationNetwork):
 
     def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         features = self.bottleneck(features)
-        presence = None if self.presence is None else self.presence(self.summary(features))
         x = self.dropout(features)
         skips = maps[::-1] if self.skips else [None] * len(self.stages)
         for stage, skip in zip(self.stages, skips, strict=True):
             x = stage(x, skip)
-        logits = F.interpolate(self.head(x), size=tuple(size), mode="bilinear", align_corners=False)
-        return logits, presence
+        coarse = self.head(x)
+        logits = F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
+        if self.presence is None:
+            return logits, None
+        seen = [self.outlined(coarse, each) for each in (features, *(maps[-1:] if self.skips else ()))]
+        return logits, self.presence(torch.cat(seen, 1))
 
-    def summary(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → (N, 2C): each channel's mean and maximum."""
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
-        return F.dropout(pooled, self.dropout.p, self.training)
+    @staticmethod
+    def outlined(logits: Tensor, features: Tensor) -> Tensor:
+        """(N, 1, H, W) and (N, C, h, w), H and W multiples of h and w → (N, C): the features' mean over the outline.
+
+        Each place counts by the probability that it is lesion, so that what is judged is what the pixels point at; no
+        gradient goes back to the pixels, whose outline is not to move for the judgement's sake. Where they point at
+        nothing, 0.
+        """
+        weight = F.avg_pool2d(logits.detach().sigmoid(), logits.shape[2] // features.shape[2])
+        return (weight * features).sum((2, 3)) / (weight.sum((2, 3)) + 1e-3)

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 def average_command(options: Average) -> None:
     """`sonoseg average`: writes the run folder and says where it is."""
     average_runs(options.runs, options.out, options.half)
-    print(f"{options.out}: the mean of {len(options.runs)} runs")
+    print(f"{options.out}: the mean of {len(options.runs)} run{'s' * (len(options.runs) > 1)}")
 
 
 def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
     """Writes a run folder whose best weights are the mean of those of `runs`, batch statistics included.
 
     The mean is a good network only where the runs began with the same weights; it costs no more than one of them.
-    With `half` it is stored in 16 bits (see `save_weights`).
+    With `half` it is stored in 16 bits (see `save_weights`), for which one run may do.
 
     Raises:
-        InputError: fewer than two runs, a run that cannot be read, networks or sizes that differ, or an `out` that
-            holds another run.
+        InputError: fewer than two runs and not `half`, a run that cannot be read, networks or sizes that differ, or an
+            `out` that holds another run.
     """
-    if len(runs) < 2:
+    if len(runs) < 2 and not half:
         raise InputError("runs", "an average needs at least two", "name more run folders")
     models, configs = zip(*map(load_run, runs), strict=True)
     for folder, config in zip(runs[1:], configs[1:], strict=True):

@@ -197,6 +197,7 @@ def train(
     check_claim(out, config)
     begun = checkpoint.exists()
     model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
+    check_part(model, config.recipe.learn)
     sets: list[Pairs] = [read_once(tuple(cases), config.size) for cases in (training, validation)]
     trainer, folder = make_trainer(config, out, processes)
     device = trainer.strategy.root_device
@@ -248,6 +249,17 @@ def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | No
     elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:
         print("note: these encoders are frozen at random weights; they will learn nothing", file=sys.stderr)
     return model.to(memory_format=torch.channels_last)
+
+
+def check_part(model: SegmentationNetwork, part: str) -> None:
+    """Refuses to teach a part that the network does not have, or that is frozen.
+
+    Raises:
+        InputError: it is none of those that are named.
+    """
+    parts = {name.split(".")[0]: None for name, weight in model.named_parameters() if weight.requires_grad}
+    if part and part not in parts:
+        raise InputError(f"--learn {part}", "this network has nothing of that name to teach", f"try {', '.join(parts)}")
 
 
 def loaders(sets: Sequence[Pairs], config: RunConfig, processes: Processes) -> tuple[DataLoader[Any], DataLoader[Any]]:
