@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.evaluation.counts import count, stack
+from sonoseg.evaluation.metrics import image_scores
 from sonoseg.files import write_json
 from sonoseg.report.tables import text_table
 
@@ -46,6 +48,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, quartiles and number of `values`."""
     low, median, high = np.percentile(values, (25, 50, 75)).tolist()
     return {"median": median, "quartile_1": low, "quartile_3": high, "count": len(values)}
+
+
+def lesion_dice(drawn: Iterable[NDArray[np.bool_]], truths: Iterable[NDArray[np.bool_]]) -> float:
+    """Mean Dice of masks (H, W) over the images with a lesion."""
+    return float(image_scores(stack(map(count, drawn, truths)), "lesion")["dice"].mean())
 
 
 def in_openvino(file: Path, image: NDArray[np.float32], precision: str) -> Callable[..., Any] | None:

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import report
-from numpy.typing import NDArray
+from common import lesion_dice, report
 
 from sonoseg.evaluation.predictors import Predictor, load_predictor, predicted_mask, resize_probability
 from sonoseg.training.augment import augment_ultrasound
@@ -34,14 +33,13 @@ def disturbed(images: Pairs) -> Pairs:
     return Pairs((255 * changed[left]).round().to(torch.uint8), masks[left].to(torch.uint8))
 
 
-def lesion_dice(predictor: Predictor, images: Pairs) -> float:
+def score(predictor: Predictor, images: Pairs) -> float:
     """Mean Dice over the images."""
-    scores = []
-    for image, mask in zip(images.inputs[:, 0].numpy(), images.masks[:, 0].numpy() > 0, strict=True):
-        (probability,) = predictor.probability([image])
-        drawn: NDArray[np.bool_] = predicted_mask(predictor, resize_probability(probability, image.shape))
-        scores.append(2 * float((drawn & mask).sum()) / float(drawn.sum() + mask.sum()))
-    return float(np.mean(scores))
+    drawn = (
+        predicted_mask(predictor, resize_probability(predictor.probability([image])[0], image.shape))
+        for image in images.inputs[:, 0].numpy()
+    )
+    return lesion_dice(drawn, images.masks[:, 0].numpy() > 0)
 
 
 def main() -> None:
@@ -59,8 +57,8 @@ def main() -> None:
     draws = [disturbed(images) for _ in range(DRAWS)]
     rows = []
     for model, predictor in predictors.items():
-        plain = lesion_dice(predictor, images)
-        worse = float(np.mean([lesion_dice(predictor, draw) for draw in draws]))
+        plain = score(predictor, images)
+        worse = float(np.mean([score(predictor, draw) for draw in draws]))
         rows.append({"model": Path(model).name, "as they are": round(plain, 4), "disturbed": round(worse, 4)})
     report(f"disturbed-{options.data.name}", {"images": len(images), "size": SIDE, "draws": DRAWS}, rows)
 

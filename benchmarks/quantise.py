@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from common import in_openvino, report, spread, take_turns
+from common import in_openvino, lesion_dice, report, spread, take_turns
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -83,13 +83,6 @@ def in_onnxruntime(file: Path) -> Callable[[NDArray[np.float32]], NDArray[np.flo
     return lambda image: session.run(["probability"], {"image": image})[0]
 
 
-def lesion_dice(probability: NDArray[np.float32], masks: NDArray[np.bool_], threshold: float) -> float:
-    """Mean Dice of (N, H, W) over the images with a lesion."""
-    drawn, there = probability >= threshold, masks.any((1, 2))
-    dice = 2 * (drawn & masks).sum((1, 2)) / np.maximum(1, drawn.sum((1, 2)) + masks.sum((1, 2)))
-    return float(dice[there].mean())
-
-
 def main(busi: str) -> None:
     bundle = Bundle.read(default_bundle_path())
     split = split_cases(load_cases(Path(busi)), "paper-clean")
@@ -109,7 +102,7 @@ def main(busi: str) -> None:
     rows = []
     for name, run in sides.items():
         probability = np.concatenate([run(image[None])[:, 0] for image in images])
-        dice = lesion_dice(probability, masks, bundle.card.threshold)
+        dice = lesion_dice(probability >= bundle.card.threshold, masks)
         median = spread(times[name])["median"]
         rows.append({"network": name, "median ms": round(1000 * median, 1), "lesion Dice, validation": round(dice, 4)})
     report("quantise", {"images": len(images), "size": list(bundle.card.size)}, rows)

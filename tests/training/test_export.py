@@ -53,7 +53,7 @@ def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, h
     model = settled(experiment)
     agreement = export_bundle(model, make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx", half)
     assert agreement.onnx_to_torch <= HEAT_TOLERANCE
-    assert half or agreement.rounding <= HEAT_TOLERANCE
+    assert half or agreement.rounding <= TOLERANCE
     bundle = Bundle.read(tmp_path / "b.onnx")
     for count in (1, 2, 5):
         image = np.random.default_rng(count).random((count, 1, 64, 64), np.float32)

@@ -257,9 +257,8 @@ def test_another_search_in_the_storage_or_none_that_opens_is_one_line(
 
 
 def test_an_axis_of_words_takes_what_train_takes():
-    words = {name for name, kind in get_type_hints(Recipe).items() if kind is str} - {
-        "learn"
-    }  # each network has its own
+    free = {"learn"}  # each network has parts of its own
+    words = {name for name, kind in get_type_hints(Recipe).items() if kind is str} - free
     assert words == CHOICES.keys()
     for name in words:
         literal = get_args(get_type_hints(Train)[name])[0]

@@ -133,10 +133,10 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(file, "not a readable safetensors file", "give the weights of a sonoseg run") from error
 
 
-def load_matching(module: nn.Module, path: Path, prefix: str = "", fresh: str = "presence.") -> int:
+def load_matching(module: nn.Module, path: Path, prefix: str = "") -> int:
     """Copies into `module` the tensors below `path` whose names start with `prefix`; returns how many.
 
-    A line on stderr says so where those that start with `fresh` keep their values, since none there fit.
+    Those of a presence head may stay as they are where none there fit; a line on stderr says so.
 
     Raises:
         InputError: another that `module` needs under `prefix` is missing or of another shape.
@@ -145,7 +145,7 @@ def load_matching(module: nn.Module, path: Path, prefix: str = "", fresh: str = 
     wanted = {name: tensor for name, tensor in module.state_dict().items() if name.startswith(prefix)}
     misfits = [name for name, tensor in wanted.items() if name not in found or found[name].shape != tensor.shape]
     for name in misfits:
-        if not name.startswith(fresh):
+        if not name.startswith("presence."):
             raise InputError(path, f"has no weights that fit {name}", "give a run of the same network")
     if misfits:
         print(f"note: {', '.join(misfits)} start at random, {path} has none that fit", file=sys.stderr)

@@ -45,10 +45,8 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         self.model, self.recipe, self.seed = model, recipe, seed
         if recipe.learn:  # Lightning keeps modes as they are
-            learning = model.eval().get_submodule(recipe.learn).train()
-            chosen = set(learning.parameters())
-            for weight in set(model.parameters()) - chosen:
-                weight.requires_grad_(False)
+            model.eval().requires_grad_(False)
+            model.get_submodule(recipe.learn).train().requires_grad_(True)
         self.averaged = (
             AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
             if recipe.ema
