@@ -26,14 +26,23 @@ from sonoseg.models.depthwise import quicken
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.reader.images import resize_image
+from sonoseg.training.augment import AUGMENTATIONS, gamma, move, time_gain
 from sonoseg.training.dataset import InMemory
 from sonoseg.training.fit import loaders, make_trainer
 from sonoseg.training.module import SegmentationModule
 from sonoseg.training.processes import Processes
 from sonoseg.training.run import BEST, LAST, RunConfig
 
+
+def plain(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """`augment_light` without its lesion-free crops, which are ours: what a user would write."""
+    image, mask = move(image, mask, strength=0.5, crops=0)
+    return gamma(time_gain(image)).clamp(0, 1), mask
+
+
+AUGMENTATIONS["plain"] = plain
 RECIPE = Recipe(
-    loss="bce+dice", learning_rate=1e-3, schedule="one-cycle", epochs=45, patience=0, augment="light", ema=0
+    loss="bce+dice", learning_rate=1e-3, schedule="one-cycle", epochs=45, patience=0, monitor="dice", augment="plain"
 )
 """No running average of the weights: the encoder's slow batch statistics (momentum 0.01) do not bear one."""
 

@@ -4,9 +4,9 @@
     python benchmarks/reader_speed.py --rounds 20
 
 Every row is a call on one image, one after the other, the rows taking turns. "Frame to mask" begins with a decoded
-gray frame of 1000 × 700 pixels and ends with probabilities, mask and measured lesions of that size. The others are the
-network alone at the bundle's input size: ours, and smp.Unet("efficientnet-b0") in PyTorch as it comes and in ONNX
-Runtime. OpenVINO's rows appear if it is installed.
+gray frame of 1000 × 700 pixels and ends with a mask of that size; of ours, also with every lesion measured. The others
+are the network alone at the bundle's input size: ours, and smp.Unet("efficientnet-b0") in PyTorch as it comes and in
+ONNX Runtime. OpenVINO's rows appear if it is installed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,20 @@ import numpy as np
 import onnxruntime
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from common import in_openvino, report, spread, take_turns
 from numpy.typing import NDArray
 from PIL import Image
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 import sonoseg
 from sonoseg.data.phantom import make_phantom
 from sonoseg.reader.bundle import Bundle, default_bundle_path
 
 FRAME = (1000, 700)
+MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+OURS = {what: f"sonoseg-1, {what}" for what in ("frame to mask", "network alone")}
+"""What the other rows are measured by."""
 
 
 def frame() -> NDArray[np.uint8]:
@@ -39,15 +44,22 @@ def frame() -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(make_phantom(0)[0]).resize(FRAME, Image.Resampling.BILINEAR))
 
 
-def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[[], Any]:
-    """The peer, exported and optimised by PyTorch's exporter, in ONNX Runtime."""
+def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[..., torch.Tensor]:
+    """The peer, exported and optimised by PyTorch, in ONNX Runtime; on `image` (1, 3, h, w) if given no other."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder) / "peer.onnx"
         torch.onnx.export(peer, (image,), file, input_names=["image"], dynamo=True, external_data=False, verbose=False)
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    pixels = image.numpy()
-    return lambda: session.run(None, {"image": pixels})
+    return lambda pixels=image: torch.from_numpy(session.run(None, {"image": pixels.numpy()})[0])
+
+
+def peers_mask(peer: Callable[[torch.Tensor], torch.Tensor], scan: NDArray[np.uint8], size: tuple[int, int]) -> Any:
+    """The mask (H, W) of a frame (H, W) by `peer`, with the few lines around it that its users write."""
+    small = torch.from_numpy(np.array(Image.fromarray(scan).resize(size[::-1], Image.Resampling.BILINEAR)))
+    pixels = ((small.float() / 255 - MEAN) / STD).contiguous()[None]
+    logits = F.interpolate(peer(pixels), size=scan.shape, mode="bilinear", align_corners=False)
+    return (logits[0, 0] > 0).numpy()
 
 
 def openvino_sides(image: NDArray[np.float32]) -> dict[str, Callable[[], Any]]:
@@ -69,27 +81,30 @@ def main() -> None:
     coloured = torch.from_numpy(image).expand(-1, 3, -1, -1).contiguous()
     peer = smp.Unet("efficientnet-b0", encoder_weights=None).eval()
 
-    def eager() -> None:
+    def eager(pixels: torch.Tensor = coloured) -> torch.Tensor:
         with torch.inference_mode():
-            peer(coloured)
+            return peer(pixels)
 
+    in_onnx = peer_in_onnx(peer, coloured)
     sides: dict[str, Callable[[], Any]] = {
-        "sonoseg-1, frame to mask": lambda: segmenter.segment(scan),
-        "sonoseg-1, network alone": lambda: bundle.run(image),
+        OURS["frame to mask"]: lambda: segmenter.segment(scan),
+        "sonoseg-1, frame to mask and lesions": lambda: segmenter.segment(scan).lesions,
+        "smp.Unet efficientnet-b0, PyTorch, frame to mask": lambda: peers_mask(eager, scan, (height, width)),
+        "smp.Unet efficientnet-b0, ONNX Runtime, frame to mask": lambda: peers_mask(in_onnx, scan, (height, width)),
+        OURS["network alone"]: lambda: bundle.run(image),
         "sonoseg-1, network and Grad-CAM": lambda: bundle.run(image, explain=True),
         "smp.Unet efficientnet-b0, PyTorch": eager,
-        "smp.Unet efficientnet-b0, ONNX Runtime": peer_in_onnx(peer, coloured),
+        "smp.Unet efficientnet-b0, ONNX Runtime": in_onnx,
         **openvino_sides(image),
     }
     times = {name: spread(values) for name, values in take_turns(sides, options.rounds).items()}
-    ours = times["sonoseg-1, frame to mask"]["median"]
     rows = [
         {
             "what": name,
             "median ms": round(1000 * told["median"], 1),
             "quartiles": f"{1000 * told['quartile_1']:.1f} to {1000 * told['quartile_3']:.1f}",
             "images a second": round(1 / told["median"], 1),
-            "times sonoseg's frame to mask": round(told["median"] / ours, 2),
+            **{f"times our {what}": round(told["median"] / times[row]["median"], 2) for what, row in OURS.items()},
         }
         for name, told in times.items()
     ]

@@ -2,10 +2,12 @@
 
     python benchmarks/training_speed.py                       # Model 1, 224 pixels, batch 8
     python benchmarks/training_speed.py --model sonoseg-1
+    python benchmarks/training_speed.py --batch 64 --images 2048 --compile     # on a GPU
 
-The sides train for one short epoch each, in turns, on the same synthetic images held in memory: `sonoseg train`'s own
-loop; the same network and loss in a plain float32 loop; and smp.Unet("efficientnet-b0") in a Lightning module of the
-kind that its documentation shows (float32, Dice loss, Adam). Without augmentation, validation or files.
+The sides train for one short epoch each, in turns, on the same synthetic images held in memory, a GPU's where there is
+one: `sonoseg train`'s own loop, if asked for also with --compile; the same network and loss in a plain float32 loop;
+and smp.Unet("efficientnet-b0") in a Lightning module of the kind that its documentation shows (float32, Dice loss,
+Adam). Without augmentation, validation or files.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from torch.utils.data import DataLoader
 
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
-from sonoseg.models.catalog import find_experiment
-from sonoseg.training.dataset import InMemory, as_it_is
-from sonoseg.training.fit import has_bfloat16
+from sonoseg.models.catalog import Experiment, find_experiment
+from sonoseg.training.dataset import InMemory, Pairs, as_it_is
+from sonoseg.training.fit import compile_parts, has_bfloat16
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import SegmentationModule
 
@@ -69,6 +71,31 @@ def floats(batch: Any) -> tuple[Tensor, Tensor]:
     return image.float() / 255, mask.float()
 
 
+def phantoms(count: int, size: int) -> Pairs:
+    """`count` synthetic images and masks in memory, 32 of them different."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_phantoms(folder, min(count, 32))
+        some = InMemory(load_cases(Path(folder)), size, "reading")
+    rows = torch.arange(count) % len(some)
+    return Pairs(some.inputs[rows], some.masks[rows])
+
+
+def our_module(experiment: Experiment) -> SegmentationModule:
+    """As `sonoseg train` builds it."""
+    return SegmentationModule(experiment.build().to(memory_format=torch.channels_last), experiment.recipe, 0)
+
+
+def fitting(module: L.LightningModule, precision: str, loader: DataLoader[Any]) -> Callable[[], None]:
+    """A call that trains `module` for an epoch, and returns when the device is done."""
+
+    def fit() -> None:
+        trainer(precision).fit(module, loader)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return fit
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="model-1")
@@ -76,17 +103,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        write_phantoms(folder, options.images)
-        loader = DataLoader(
-            InMemory(load_cases(Path(folder)), options.size, "reading"), options.batch, collate_fn=as_it_is
-        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loader = DataLoader(phantoms(options.images, options.size).on(device), options.batch, collate_fn=as_it_is)
     experiment = find_experiment(options.model)
-    module = SegmentationModule(experiment.build().to(memory_format=torch.channels_last), experiment.recipe, 0)
-    plain = experiment.build()
+    plain = experiment.build().to(device)
     optimizer = torch.optim.Adam([p for p in plain.parameters() if p.requires_grad], experiment.recipe.learning_rate)
     loss = LOSSES[experiment.recipe.loss]
 
@@ -95,15 +119,19 @@ def main() -> None:
         for batch in loader:
             image, mask = floats(batch)
             optimizer.zero_grad()
-            loss(plain(image), mask).backward()
+            loss(plain(image), mask, torch.ones(len(image), device=device)).backward()
             optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
-    peer = Peer()
     sides: dict[str, Callable[[], Any]] = {
-        f"{options.model}, sonoseg train": lambda: trainer(PRECISION).fit(module, loader),
+        f"{options.model}, sonoseg train": fitting(our_module(experiment), PRECISION, loader),
         f"{options.model}, a plain float32 loop": loop,
-        "smp.Unet efficientnet-b0, its Lightning example": lambda: trainer("32-true").fit(peer, loader),
+        "smp.Unet efficientnet-b0, its Lightning example": fitting(Peer(), "32-true", loader),
     }
+    if options.compile:
+        compiled = compile_parts(our_module(experiment))
+        sides[f"{options.model}, sonoseg train --compile"] = fitting(compiled, PRECISION, loader)
     times = take_turns(sides, options.rounds, warm=1)
     ours = spread(times[f"{options.model}, sonoseg train"])["median"]
     rows = []
@@ -117,8 +145,10 @@ def main() -> None:
                 "sonoseg is faster by": round(spread(seconds)["median"] / ours, 2),
             }
         )
-    settings = {"precision of sonoseg train": PRECISION, "device": "cuda" if torch.cuda.is_available() else "cpu"}
-    report(f"training_speed_{options.model}", vars(options) | settings, rows)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    settings = {"precision of sonoseg train": PRECISION, "device": name}
+    on_gpu = "_gpu" if device.type == "cuda" else ""
+    report(f"training_speed_{options.model}{on_gpu}", vars(options) | settings, rows)
 
 
 PRECISION = "bf16-mixed" if has_bfloat16() else "32-true"

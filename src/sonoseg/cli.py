@@ -155,12 +155,14 @@ class Train:
     """imagenet, none (random), or whose encoders to start from: a run folder, a .safetensors file, or default, ours."""
     start_from: Path | None = None
     """A run folder or .safetensors file of the same network, to start all of it from; or default, the one inside."""
+    teachers: tuple[Path, ...] = ()
+    """Run folders, or default: the pixels learn half from the masks, half from the mean of what these networks say."""
     size: int = 224
     """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
     seed: int = 0
     """Decides every random choice."""
     encoders: tuple[str, ...] | None = None
-    """One or more of resnet18, resnet50, densenet121, efficientnet_b0, tf_efficientnet_lite0, tf_efficientnet_lite2."""
+    """One or more of resnet18, resnet50, densenet121, efficientnet_b0, tf_efficientnet_lite0 to 2."""
     attention: Literal["none", "cbam", "nonlocal", "transformer"] | None = None
     """After every decoder stage."""
     skips: bool | None = None
@@ -187,8 +189,8 @@ class Train:
     """At most."""
     patience: int | None = None
     """Stop after so many epochs that were no better on validation; 0: never."""
-    monitor: Literal["loss", "dice"] | None = None
-    """What of validation says which epoch is the best, the one that is kept."""
+    monitor: Literal["loss", "dice", "last"] | None = None
+    """Which epoch is kept: that of the best validation loss or Dice, or the last (with --patience 0)."""
     augment: Literal["none", "light", "ultrasound"] | None = None
     """Change the training images at random."""
     ema: float | None = None
@@ -197,6 +199,8 @@ class Train:
     """The part of the network that learns: encoders, stages, head or presence; the rest stays as it starts."""
     compile: bool = False
     """Compile the network first (torch.compile), which takes minutes; worth it for long trainings on a GPU."""
+    graph: bool = False
+    """On one CUDA GPU, launch each step's forward and backward pass in one piece; for small networks and batches."""
 
     def run(self) -> int:
         _call("sonoseg.training.fit:train_command", self)

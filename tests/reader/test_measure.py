@@ -16,7 +16,7 @@ from skimage.draw import ellipse, polygon
 from skimage.measure import label, regionprops
 
 from sonoseg.reader.images import read_mask
-from sonoseg.reader.measure import Lesion, connected_runs, find_lesions
+from sonoseg.reader.measure import Lesion, connected_runs, drop_small, find_lesions
 
 Mask = NDArray[np.bool_]
 
@@ -29,7 +29,7 @@ def _labels(mask: Mask) -> NDArray[np.int64]:
 
 
 def _lesions(mask: Mask) -> tuple[Lesion, ...]:
-    return find_lesions(mask, mask.astype(np.float32))[1]
+    return find_lesions(mask, mask.astype(np.float32))
 
 
 def _real_masks(folder: Path) -> list[Mask]:
@@ -165,28 +165,27 @@ def test_a_single_pixel_is_measured_from_corner_to_corner() -> None:
 def test_parts_come_largest_first_and_small_ones_are_dropped() -> None:
     mask = np.zeros((40, 40), bool)
     mask[1:3, 1:3] = mask[10:20, 10:20] = mask[30:35, 30:36] = True
-    clean, lesions = find_lesions(mask, mask.astype(np.float32), min_area=5)
-    assert [lesion.area for lesion in lesions] == [100, 30]
+    clean = drop_small(mask, 5)
+    assert [lesion.area for lesion in _lesions(mask)] == [100, 30, 4]
     expected = mask.copy()
     expected[1:3, 1:3] = False
     np.testing.assert_array_equal(clean, expected)
-    assert len(find_lesions(mask, mask.astype(np.float32), min_area=4)[1]) == 3
+    np.testing.assert_array_equal(drop_small(mask, 4), mask)
 
 
 def test_the_probability_of_a_lesion_is_the_mean_over_its_own_pixels() -> None:
     mask = np.zeros((20, 20), bool)
     mask[2:6, 2:6] = mask[10:13, 10:19] = True
     probability = np.random.default_rng(0).random((20, 20), dtype=np.float32)
-    lesions = find_lesions(mask, probability)[1]
+    lesions = find_lesions(mask, probability)
     assert lesions[0].probability == pytest.approx(probability[10:13, 10:19].mean())
     assert lesions[1].probability == pytest.approx(probability[2:6, 2:6].mean())
 
 
 def test_an_empty_mask_has_no_lesion() -> None:
     mask = np.zeros((30, 40), bool)
-    clean, lesions = find_lesions(mask, np.zeros((30, 40), np.float32))
-    assert lesions == ()
-    assert not clean.any()
+    assert find_lesions(mask, np.zeros((30, 40), np.float32)) == ()
+    assert not drop_small(mask, 5).any()
 
 
 def test_lengths_and_areas_are_scaled_by_the_spacing_and_places_are_not() -> None:
@@ -207,8 +206,6 @@ def test_a_part_of_an_image_is_measured_in_the_image() -> None:
     mask[20:50, 30:70] = random.random((30, 40)) < 0.6
     probability = random.random(mask.shape, np.float32)
     part = np.s_[18:52, 25:75]
-    clean, lesions = find_lesions(mask, probability, 5)
-    clean_part, lesions_part = find_lesions(mask[part], probability[part], 5, (25, 18))
-    np.testing.assert_array_equal(clean_part, clean[part])
-    assert lesions_part == lesions
-    assert find_lesions(np.zeros((0, 0), bool), np.zeros((0, 0), np.float32))[1] == ()
+    np.testing.assert_array_equal(drop_small(mask[part], 5), drop_small(mask, 5)[part])
+    assert find_lesions(mask[part], probability[part], (25, 18)) == find_lesions(mask, probability)
+    assert find_lesions(np.zeros((0, 0), bool), np.zeros((0, 0), np.float32)) == ()

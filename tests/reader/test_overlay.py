@@ -12,7 +12,6 @@ from PIL import Image
 
 from sonoseg.errors import InputError
 from sonoseg.reader.images import read_image, read_mask
-from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.overlay import (
     CALIPER,
     MAX_SIDE,
@@ -30,8 +29,7 @@ from sonoseg.reader.result import SegmentationResult
 def _result(
     image: NDArray[np.uint8], mask: NDArray[np.bool_], spacing: float | None = None, name: str = "model"
 ) -> SegmentationResult:
-    probability = mask.astype(np.float32)
-    return SegmentationResult(image, probability, mask, find_lesions(mask, probability)[1], spacing, name)
+    return SegmentationResult(image, mask.astype(np.float32), mask, spacing, name)
 
 
 def _square(shape: tuple[int, int]) -> SegmentationResult:

@@ -62,6 +62,7 @@ def test_the_epoch_that_is_kept_is_the_best_by_what_is_asked_for(monitor, best):
     ]
     assert best_epoch(history, monitor)["epoch"] == best
     assert best_epoch(history[:1], "loss")["epoch"] == 1
+    assert best_epoch(history, "last")["epoch"] == 5
 
 
 def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(phantoms, tmp_path, monkeypatch):
@@ -156,6 +157,15 @@ def test_a_run_can_start_from_the_network_inside(phantoms, tmp_path):
     assert config.start_from.startswith("default sha256:")
     assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == ("busi+busi+busbra", 192)
     assert "validation_dice" in (tmp_path / "log.csv").read_text()
+
+
+def test_a_run_can_learn_from_teachers_and_says_so(phantoms, run, tmp_path):
+    taught = words(phantoms, tmp_path, "--teachers", str(run), "default", "--size", "32", "--epochs", "1")
+    assert main(taught) == 0
+    config = RunConfig.read(tmp_path)
+    assert [teacher.partition(" ")[0] for teacher in config.teachers] == ["undisturbed", "default"]
+    assert (config.lineage[0]["size"], config.lineage[-1]["data"]) == (64, "busi+busi+busbra")
+    assert not any(name.startswith("teacher") for name in load_file(tmp_path / "best.safetensors"))
 
 
 def test_encoders_can_start_from_those_inside(phantoms, tmp_path):
@@ -293,7 +303,7 @@ def test_a_compiled_network_learns_the_same(run, phantoms, tmp_path, monkeypatch
 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_training(phantoms, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(LOSSES, "bce", lambda logits, truth: logits.sum() * float("nan"))
+    monkeypatch.setitem(LOSSES, "bce", lambda logits, *_: logits.sum() * float("nan"))
     assert main(words(phantoms, tmp_path / "out", "--loss", "bce")) == 2
     fault = "--learning-rate 0.001: the loss is no longer finite (epoch 1, step 1); try a smaller one"
     assert fault in capsys.readouterr().err

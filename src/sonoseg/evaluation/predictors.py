@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonoseg.errors import InputError
-from sonoseg.reader.measure import find_lesions
+from sonoseg.reader.measure import drop_small
 
 CONSTANTS = {"all-foreground": 1.0, "all-background": 0.0}
 
@@ -108,4 +108,4 @@ def predicted_mask(predictor: Predictor, probability: NDArray[np.float32]) -> ND
 def mask_by_rule(probability: NDArray[np.float32], threshold: float, min_lesion_fraction: float) -> NDArray[np.bool_]:
     """Pixels (H, W) of at least `threshold`, without connected parts under `min_lesion_fraction` of the image."""
     mask: NDArray[np.bool_] = probability >= threshold
-    return mask if min_lesion_fraction == 0 else find_lesions(mask, probability, min_lesion_fraction * mask.size)[0]
+    return drop_small(mask, min_lesion_fraction * mask.size)

@@ -41,7 +41,8 @@ class Recipe:
     patience: int = 10
     """Stop after so many epochs that `monitor` found no better; 0: never."""
     monitor: str = "loss"
-    """What of validation says which epoch is the best, the one that is kept: loss, or dice (convention `paper`)."""
+    """Which epoch is the one that is kept: that of the best validation loss or dice (convention `paper`), or the last,
+    which takes a patience of 0."""
     augment: str = "none"
     """A name of `sonoseg.training.augment.AUGMENTATIONS`."""
     ema: float = 0.0

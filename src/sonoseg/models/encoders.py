@@ -22,6 +22,7 @@ ENCODERS: dict[str, tuple[int, ...]] = {
     "densenet121": (64, 256, 512, 1024, 1024),
     "efficientnet_b0": (16, 24, 40, 112, 1280),
     "tf_efficientnet_lite0": (16, 24, 40, 112, 320),
+    "tf_efficientnet_lite1": (16, 24, 40, 112, 320),
     "tf_efficientnet_lite2": (16, 24, 48, 120, 352),
 }
 """Name in timm → channels of its feature maps at strides 2, 4, 8, 16 and 32.

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_PIXELS",
     "MIN_SIDE",
     "WHOLE",
+    "bounds",
     "check_size",
     "enlarge",
     "list_images",
@@ -132,6 +133,12 @@ def _between(count: int, wanted: int, part: slice) -> tuple[NDArray[np.intp], ND
     at = ((np.arange(wanted)[part] + 0.5) * (count / wanted) - 0.5).clip(0, count - 1)
     before = np.minimum(at.astype(np.intp), count - 2)
     return before, (at - before).astype(np.float32)
+
+
+def bounds(mask: NDArray[np.bool_]) -> Region:
+    """The smallest part of a mask (H, W) that holds all its True pixels."""
+    rows, columns = (np.flatnonzero(mask.any(1 - axis)) for axis in range(2))
+    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else (slice(0, 0),) * 2
 
 
 def reach(hot: NDArray[np.bool_], shape: tuple[int, int]) -> Region:

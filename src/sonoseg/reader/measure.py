@@ -99,38 +99,42 @@ def largest_part(mask: NDArray[np.bool_]) -> int:
     return int(np.bincount(runs.label, runs.stop - runs.start).max(initial=0))
 
 
+def drop_small(mask: NDArray[np.bool_], min_area: float) -> NDArray[np.bool_]:
+    """The mask (H, W) without its connected parts of under `min_area` pixels."""
+    if min_area <= 1:
+        return mask
+    runs = connected_runs(mask)
+    lengths = runs.stop - runs.start
+    kept = np.bincount(runs.label, lengths) >= min_area
+    clean = mask.copy()
+    clean[mask] = np.repeat(kept[runs.label], lengths)
+    return clean
+
+
 def find_lesions(
-    mask: NDArray[np.bool_], probability: NDArray[np.float32], min_area: float = 0, corner: tuple[int, int] = (0, 0)
-) -> tuple[NDArray[np.bool_], tuple[Lesion, ...]]:
-    """Measures the connected parts of a mask that have at least `min_area` pixels, largest first.
+    mask: NDArray[np.bool_], probability: NDArray[np.float32], corner: tuple[int, int] = (0, 0)
+) -> tuple[Lesion, ...]:
+    """Measures the connected parts of a mask, largest first.
 
     Args:
         mask: (H, W) bool.
         probability: (H, W) float32 in 0..1.
-        min_area: in pixels.
         corner: (x, y) of the mask's top left pixel in the image, if it is a part of one; lesions lie in the image.
-
-    Returns:
-        The mask (H, W) without the smaller parts, and a Lesion for each part left.
     """
     runs = connected_runs(mask)
     lengths = runs.stop - runs.start
     areas = np.bincount(runs.label, lengths)
-    kept = areas >= min_area
     of_runs = np.add.reduceat(probability[mask], np.cumsum(lengths) - lengths, dtype=np.float64)
     sums = np.bincount(runs.label, of_runs)
-    clean = mask.copy()
-    if not kept.all():
-        clean[mask] = np.repeat(kept[runs.label], lengths)
     (x, y), (row, start, stop, _) = corner, runs
     runs = runs._replace(row=row + y, start=start + x, stop=stop + x)
     order = np.argsort(runs.label, kind="stable")
     last = np.cumsum(np.bincount(runs.label))
     lesions = []
-    for label in sorted(np.flatnonzero(kept), key=lambda label: -areas[label]):
+    for label in sorted(range(len(areas)), key=lambda label: -areas[label]):
         part = order[last[label - 1] if label else 0 : last[label]]
         lesions.append(_measure(Runs(*(column[part] for column in runs)), sums[label] / areas[label]))
-    return clean, tuple(lesions)
+    return tuple(lesions)
 
 
 def _join(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.reader.images import enlarge
-from sonoseg.reader.measure import Lesion
+from sonoseg.reader.images import bounds, enlarge
+from sonoseg.reader.measure import Lesion, find_lesions
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class SegmentationResult:
         image: (H, W) uint8, as it was read.
         network_map: (h, w) float32 in 0..1, the same as `probability` at the size of the network's input.
         mask: (H, W) bool, the lesions.
-        lesions: the connected parts of the mask, largest first.
         spacing: mm per pixel, None when it is not known.
         model: name of the network.
         unfamiliarity: how unlike the network's training images this one is, from 0; over 1 it is no image that the
@@ -31,7 +30,6 @@ class SegmentationResult:
     image: NDArray[np.uint8]
     network_map: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    lesions: tuple[Lesion, ...]
     spacing: float | None
     model: str
     unfamiliarity: float | None = None
@@ -40,6 +38,13 @@ class SegmentationResult:
     def probability(self) -> NDArray[np.float32]:
         """(H, W) float32 in 0..1, that a pixel belongs to a lesion; worked out when it is first asked for."""
         return enlarge(self.network_map, self.mask.shape)
+
+    @cached_property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """The connected parts of the mask, largest first; measured when they are first asked for."""
+        box = bounds(self.mask)
+        near = enlarge(self.network_map, self.mask.shape, box)
+        return find_lesions(self.mask[box], near, (box[1].start, box[0].start))
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From an image to its lesions: resize, network, threshold, measure."""
+"""From an image to its mask: resize, network, threshold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sonoseg.errors import InputError
 from sonoseg.reader.bundle import Answers, Bundle, Card, find_bundle
 from sonoseg.reader.images import enlarge, reach, read_image, resize_image, to_gray
-from sonoseg.reader.measure import find_lesions
+from sonoseg.reader.measure import drop_small
 from sonoseg.reader.result import SegmentationResult
 
 ImageLike = Path | str | NDArray[Any]
@@ -107,12 +107,11 @@ class Segmenter:
         spacing: float | None,
     ) -> SegmentationResult:
         threshold, mask = self.card.threshold, np.zeros(image.shape, bool)
-        # Most of a frame is nowhere near a lesion: the rest of it need not be enlarged and searched.
+        # Most of a frame is nowhere near a lesion: the rest of it need not be enlarged.
         region = reach(small >= threshold, image.shape)
-        near = enlarge(small, image.shape, region)
-        corner = (region[1].start, region[0].start)
-        mask[region], lesions = find_lesions(near >= threshold, near, self.card.min_lesion_fraction * mask.size, corner)
-        return SegmentationResult(image, small, mask, lesions, spacing, self.card.name, unfamiliarity)
+        outlined = enlarge(small, image.shape, region) >= threshold
+        mask[region] = drop_small(outlined, self.card.min_lesion_fraction * mask.size)
+        return SegmentationResult(image, small, mask, spacing, self.card.name, unfamiliarity)
 
 
 def check_spacing(spacing: float | None) -> None:

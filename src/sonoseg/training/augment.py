@@ -143,21 +143,23 @@ def gamma(image: Tensor) -> Tensor:
 
 
 def marks(image: Tensor) -> Tensor:
-    """Calipers' crosses and text-like dashes, burnt in by the machine or its user."""
-    height, width = image.shape[2:]
-    image = image.clone()
-    for picture in range(len(image)):
-        if torch.rand(()) > 0.25:
-            continue
-        for _ in range(int(torch.randint(1, 5, ()))):
-            x, y = int(torch.randint(0, width - 12, ())), int(torch.randint(0, height - 12, ()))
-            tone = float(torch.empty(()).uniform_(0.6, 1.0))
-            if torch.rand(()) < 0.6:
-                image[picture, 0, y + 3, x : x + 7] = tone
-                image[picture, 0, y : y + 7, x + 3] = tone
-            else:
-                image[picture, 0, y : y + 5, x : x + 12][:, torch.rand(12) < 0.6] = tone
+    """Calipers' crosses and text-like dashes, one to four, burnt in by the machine or its user."""
+    count, _, height, width = image.shape
+    device = image.device
+    number = torch.randint(1, 5, (count, 1, 1, 1), device=device) * (_draw(image, 0, 1) < 0.25)
+    row, column = torch.arange(height, device=device).view(-1, 1), torch.arange(width, device=device)
+    for mark in range(4):
+        y, x = row - _place(image, height), column - _place(image, width)  # from the mark's upper left corner
+        cross = (y == 3) & (x >= 0) & (x < 7) | (x == 3) & (y >= 0) & (y < 7)
+        dash = (torch.rand(count, 1, 1, width, device=device) < 0.6) & (x >= 0) & (x < 12) & (y >= 0) & (y < 5)
+        drawn = torch.where(_draw(image, 0, 1) < 0.6, cross, dash) & (mark < number)
+        image = torch.where(drawn, _draw(image, 0.6, 1.0), image)
     return image
+
+
+def _place(image: Tensor, length: int) -> Tensor:
+    """(N, 1, 1, 1) where along an axis of that length a mark may begin."""
+    return torch.randint(0, length - 12, (len(image), 1, 1, 1), device=image.device)
 
 
 def cut_out(image: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder, write_json
@@ -36,11 +36,8 @@ def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
     for folder, config in zip(runs[1:], configs[1:], strict=True):
         if (config.network, config.size) != (configs[0].network, configs[0].size):
             raise InputError(folder, f"is another network or size than {runs[0]}", "average runs of one network")
-    earlier: list[dict[str, Any]] = []
-    for folder in runs:
-        earlier += [config for config in lineage(folder) if config not in earlier]
     origin = "mean of " + ", ".join(map(fingerprint, runs))
-    config = replace(configs[0], start_from=origin, lineage=tuple(earlier))
+    config = replace(configs[0], start_from=origin, lineage=lineage(*runs))
     check_claim(out, config)
     states = [model.state_dict() for model in models]
     mean = {

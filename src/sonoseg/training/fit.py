@@ -29,6 +29,7 @@ from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
 from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.dataset import Pairs, as_it_is, encode_once, gather, read_once
+from sonoseg.training.graphed import Graphed
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import OPTIMIZERS, SCHEDULES, SegmentationModule
 from sonoseg.training.processes import Processes, find_processes
@@ -46,6 +47,7 @@ from sonoseg.training.run import (
     save_weights,
     write_log,
 )
+from sonoseg.training.teachers import Teachers
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce, Sweep, Train
@@ -66,7 +68,11 @@ def train_command(options: Train) -> None:
     """`sonoseg train`: checks everything, trains, and says where the run is."""
     config, training, validation = configure(options)
     out = options.out or Path("runs") / f"{options.model}-{Path(options.split).stem}"
-    history = train(config, training, validation, out, options.encoder_weights, options.start_from, options.compile)
+    check_graph(options)
+    starts = (options.encoder_weights, options.start_from)
+    history = train(
+        config, training, validation, out, *starts, options.compile, options.teachers, graphed=options.graph
+    )
     if not find_processes().first:
         return
     best = best_epoch(history, config.recipe.monitor)
@@ -91,7 +97,8 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
     names = "\n".join(case.name for case in (*training, *validation))
     weights, start = options.encoder_weights if experiment.network.encoders else "none", options.start_from
     given = None if weights in ("imagenet", "none") else Path(weights)
-    origin = start or given
+    teachers = getattr(options, "teachers", ())
+    origins = [run for run in (start or given, *teachers) if run]
     config = RunConfig(
         model=options.model,
         network=overridden(experiment.network, options),
@@ -103,7 +110,8 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
         seed=options.seed,
         encoder_weights=fingerprint(given) if given else weights,
         start_from=fingerprint(start) if start else "",
-        lineage=lineage(origin) if origin else (),
+        lineage=lineage(*origins),
+        teachers=tuple(map(fingerprint, teachers)),
     )
     return config, training, validation
 
@@ -116,6 +124,18 @@ def check_size(size: int) -> None:
     """
     if size < 32 or size % 32:
         raise InputError(f"--size {size}", "is not a multiple of 32", "try --size 224")
+
+
+def check_graph(options: Train) -> None:
+    """Refuses --graph where it cannot be.
+
+    Raises:
+        InputError: no GPU of CUDA's, several processes, or --compile as well.
+    """
+    if options.graph and (not torch.cuda.is_available() or find_processes().count > 1):
+        raise InputError("--graph", "needs one process with a GPU of CUDA's", "leave it out")
+    if options.graph and options.compile:
+        raise InputError("--graph", "is another way than --compile", "leave one of them out")
 
 
 def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settings:
@@ -149,7 +169,7 @@ def check_recipe(recipe: Recipe) -> None:
         "batch": recipe.batch >= 1,
         "dropout": 0 <= recipe.dropout < 1,
         "epochs": recipe.epochs >= 1,
-        "patience": recipe.patience >= 0,
+        "patience": recipe.patience >= 0 if recipe.monitor != "last" else recipe.patience == 0,
         "ema": 0 <= recipe.ema < 1,
     }
     for name, good in ranges.items():
@@ -166,6 +186,8 @@ def train(
     encoder_weights: str = "none",
     start_from: Path | None = None,
     compiled: bool = False,
+    teachers: Sequence[Path] = (),
+    graphed: bool = False,
 ) -> list[dict[str, float]]:
     """Trains what `config` says on `training` and keeps what is best on `validation`.
 
@@ -180,6 +202,8 @@ def train(
         encoder_weights: imagenet, none, or where to read the encoders' first weights.
         start_from: where to read the whole network's first weights.
         compiled: run the training's network through torch.compile.
+        teachers: run folders of networks that the pixels learn from besides the masks.
+        graphed: run the training's network as a CUDA graph; one GPU only.
 
     Returns:
         the log, a dict an epoch.
@@ -198,6 +222,7 @@ def train(
     begun = checkpoint.exists()
     model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
     check_part(model, config.recipe.learn)
+    told_by = Teachers(teachers)
     sets: list[Pairs] = [read_once(tuple(cases), config.size) for cases in (training, validation)]
     trainer, folder = make_trainer(config, out, processes)
     device = trainer.strategy.root_device
@@ -205,10 +230,12 @@ def train(
         sets = [encode_once(model, images, device, has_bfloat16()) for images in sets]
     if processes.first:
         write_json(output_folder(out) / CONFIG, config.to_json())
-    module = SegmentationModule(model, config.recipe, config.seed)
+    module = SegmentationModule(model, config.recipe, config.seed, told_by)
     if compiled:
-        for name in ("parts", "decode"):
-            setattr(module.model, name, torch.compile(getattr(module.model, name)))
+        compile_parts(module)
+    if graphed and not encodes_once(config):
+        shape = (config.recipe.batch, 1, config.size, config.size)
+        trainer.callbacks.append(Graphed(shape, has_bfloat16()))  # type: ignore[attr-defined]  # untyped there
     first, second = loaders([images.on(device) for images in sets], config, processes)
     try:
         trainer.fit(module, first, second, ckpt_path=checkpoint if begun else None, weights_only=True)
@@ -222,8 +249,12 @@ def train(
 
 
 def encodes_once(config: RunConfig) -> bool:
-    """Whether every epoch would see the same features: frozen encoders, images never changed, no skip connections."""
-    return config.network.frozen and config.recipe.augment == "none" and not getattr(config.network, "skips", False)
+    """Whether every epoch would see the same features, and nothing but them: frozen encoders, images never changed.
+
+    Skip connections and teachers need more than the features.
+    """
+    same = config.network.frozen and config.recipe.augment == "none"
+    return same and not getattr(config.network, "skips", False) and not config.teachers
 
 
 def out_of_memory(config: RunConfig) -> InputError:
@@ -260,6 +291,13 @@ def check_part(model: SegmentationNetwork, part: str) -> None:
     parts = {name.split(".")[0]: None for name, weight in model.named_parameters() if weight.requires_grad}
     if part and part not in parts:
         raise InputError(f"--learn {part}", "this network has nothing of that name to teach", f"try {', '.join(parts)}")
+
+
+def compile_parts(module: SegmentationModule) -> SegmentationModule:
+    """The same module, whose training steps run through torch.compile; validation, on the average or not, does not."""
+    for name in ("parts", "decode"):
+        setattr(module.model, name, torch.compile(getattr(module.model, name)))
+    return module
 
 
 def loaders(sets: Sequence[Pairs], config: RunConfig, processes: Processes) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -383,9 +421,9 @@ class ProgressBar(L.Callback):
         self.dice = float("nan")
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
-        self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
-        self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", dice=f"{self.dice:.3f}", refresh=False)
-        self.bar.update()
+        if self.bar.update():  # it was drawn anew; before that, reading the loss would only make a GPU wait
+            self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+            self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", dice=f"{self.dice:.3f}", refresh=False)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.dice = float(trainer.callback_metrics["validation_dice"])

@@ -7,33 +7,47 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "bce": lambda logits, truth: F.binary_cross_entropy_with_logits(logits, truth),
-    "dice": lambda logits, truth: soft_dice(logits, truth),
-    "bce+dice": lambda logits, truth: F.binary_cross_entropy_with_logits(logits, truth) + soft_dice(logits, truth),
-    "0.4bce+0.6dice": lambda logits, truth: (
-        0.4 * F.binary_cross_entropy_with_logits(logits, truth) + 0.6 * soft_dice(logits, truth)
-    ),
-    "bce+image-dice": lambda logits, truth: (
-        F.binary_cross_entropy_with_logits(logits, truth) + soft_dice(logits, truth, (1, 2, 3))
-    ),
+
+def bce(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over the pixels of the images that count."""
+    per_image = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((1, 2, 3))
+    return _mean(per_image, counted)
+
+
+def batch_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """1 − Dice of the batch as one large image: one without lesion is background, a small lesion counts for little."""
+    overlap, both = (part * counted for part in _overlap(logits, truth))
+    return 1 - (2 * overlap.sum() + SMOOTH) / (both.sum() + SMOOTH)
+
+
+def image_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """The mean over the images that count of 1 − Dice."""
+    overlap, both = _overlap(logits, truth)
+    return _mean(1 - (2 * overlap + SMOOTH) / (both + SMOOTH), counted)
+
+
+SMOOTH = 1.0
+"""Added above and below in a Dice: where there is no lesion, the pixels that may be taken for one almost free."""
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "bce": bce,
+    "dice": batch_dice,
+    "bce+dice": lambda *batch: bce(*batch) + batch_dice(*batch),
+    "0.4bce+0.6dice": lambda *batch: 0.4 * bce(*batch) + 0.6 * batch_dice(*batch),
+    "bce+image-dice": lambda *batch: bce(*batch) + image_dice(*batch),
 }
-"""Name → loss of logits and truth, both (N, 1, H, W), truth of 0 and 1."""
+"""Name → loss of logits (N, 1, H, W), truth (N, 1, H, W) in 0..1, and which images count, (N,) of 0 and 1.
+
+The rest is multiplied away, not picked out: to know how many are left, a GPU's queue would have to run dry.
+"""
 
 
-def soft_dice(logits: Tensor, truth: Tensor, over: tuple[int, ...] = (0, 1, 2, 3), smooth: float = 1.0) -> Tensor:
-    """1 − Dice of probabilities (Milletari et al. 2016, without the squares).
-
-    Args:
-        logits: (N, 1, H, W).
-        truth: (N, 1, H, W) of 0 and 1.
-        over: the axes one Dice is taken over. All of them: the batch is one large image, so that images without a
-            lesion count as background, and small lesions for little. (1, 2, 3): the mean over the images.
-        smooth: added above and below; where there is no lesion, the pixels that may be taken for one almost free.
-
-    Returns:
-        a scalar in 0..1.
-    """
+def _overlap(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each image, ∑ p·t and ∑ p + ∑ t, (N,): what Dice is made of (Milletari et al. 2016, without the squares)."""
     probability = logits.float().sigmoid()
-    overlap = (probability * truth).sum(over)
-    return (1 - (2 * overlap + smooth) / (probability.sum(over) + truth.sum(over) + smooth)).mean()
+    return (probability * truth).sum((1, 2, 3)), (probability + truth).sum((1, 2, 3))
+
+
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Of the values (N,) that count; 0 where none does."""
+    return (values * counted).sum() / counted.sum().clamp(min=1)

@@ -19,9 +19,13 @@ from sonoseg.models.catalog import Recipe
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.losses import LOSSES
+from sonoseg.training.teachers import Teachers
 
 SMALLEST_LESION = 20
 """Pixels; a lesion that augmentation has moved out of the picture but for a few is no lesion."""
+
+EVERY = 20
+"""Steps on a GPU from one look at the loss to the next: to look, the processor waits for all that is queued."""
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.AdamW,
@@ -38,12 +42,13 @@ class SegmentationModule(L.LightningModule):
     """Trains `model` by `recipe`. Batches are uint8 masks and images (N, 1, H, W), or features in their place.
 
     Every step draws its randomness from (seed, step) alone: an epoch that is begun again after a crash is the
-    same epoch.
+    same epoch. The pixels also learn from `teachers`, if there are any, what these say of the same view of an image.
     """
 
-    def __init__(self, model: SegmentationNetwork, recipe: Recipe, seed: int) -> None:
+    def __init__(self, model: SegmentationNetwork, recipe: Recipe, seed: int, teachers: Teachers | None = None) -> None:
         super().__init__()
         self.model, self.recipe, self.seed = model, recipe, seed
+        self.teachers = teachers or Teachers()  # no module: neither a checkpoint nor the average is to hold them
         if recipe.learn:  # Lightning keeps modes as they are
             model.eval().requires_grad_(False)
             model.get_submodule(recipe.learn).train().requires_grad_(True)
@@ -63,6 +68,9 @@ class SegmentationModule(L.LightningModule):
         assert isinstance(self.averaged.module, SegmentationNetwork)
         return self.averaged.module
 
+    def on_fit_start(self) -> None:
+        self.teachers.to(self.device)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         seen, mask = batch[0], batch[1].float()
         image = seen.float() / 255 if seen.dtype == torch.uint8 else seen
@@ -71,7 +79,9 @@ class SegmentationModule(L.LightningModule):
         torch.manual_seed((self.seed << 40) + (self.global_rank << 32) + self.global_step)
         return AUGMENTATIONS[self.recipe.augment](image, mask)
 
-    def loss(self, model: SegmentationNetwork, image: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, model: SegmentationNetwork, image: Tensor, truth: Tensor, teachers: Teachers | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, 1, H, W) it is of; `image` may be what frozen encoders made of one.
 
         A network that judges presence learns that an image is normal by its presence head alone, and where a lesion
@@ -80,18 +90,20 @@ class SegmentationModule(L.LightningModule):
         image = image.to(memory_format=torch.channels_last)
         encoded = image.shape[1] > 3
         pixels, presence = model.decode(image, [], truth.shape[2:]) if encoded else model.parts(image)
-        pixels, pixel_loss = pixels.float(), LOSSES[self.recipe.loss]
+        pixels, there = pixels.float(), (truth.sum((2, 3)) > SMALLEST_LESION).float()
+        counted = torch.ones_like(there) if presence is None else there
+        told = teachers.truth(image, truth) if teachers else truth
+        loss = LOSSES[self.recipe.loss](pixels, told, counted[:, 0])
         if presence is None:
-            return pixel_loss(pixels, truth), pixels
-        presence, there = presence.float(), truth.sum((2, 3)) > SMALLEST_LESION
-        some = there[:, 0]
-        loss = pixel_loss(pixels[some], truth[some]) if some.any() else 0 * pixels.sum()
-        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(presence, there.float())
+            return loss, pixels
+        presence = presence.float()
+        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(presence, there)
         return loss, model.gate(pixels, presence)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        loss, logits = self.loss(self.model, *batch)
-        if not loss.isfinite():
+        loss, logits = self.loss(self.model, *batch, self.teachers)
+        asked = loss.device.type == "cpu" or self.global_step % EVERY == 0
+        if asked and not loss.isfinite():
             place = f"the loss is no longer finite (epoch {self.current_epoch + 1}, step {self.global_step + 1})"
             raise InputError(f"--learning-rate {self.recipe.learning_rate:g}", place, "try a smaller one")
         self._log("train", loss, logits, batch[1])

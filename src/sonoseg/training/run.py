@@ -49,7 +49,9 @@ class RunConfig:
     start_from: str
     """Name and sha256 of the weights that the whole network began with; empty if it began anew."""
     lineage: tuple[dict[str, Any], ...] = ()
-    """The configs of the runs that the first weights came from, the oldest first."""
+    """The configs of the runs that the first weights or the teachers came from, the oldest first."""
+    teachers: tuple[str, ...] = ()
+    """Name and sha256 of the networks that it learned from besides the masks."""
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples as lists, as when read back
@@ -66,7 +68,7 @@ class RunConfig:
             value = json.loads(file.read_text(encoding="utf-8"))
             network, recipe = value.pop("network"), value.pop("recipe")
             network = {name: tuple(part) if isinstance(part, list) else part for name, part in network.items()}
-            value["lineage"] = tuple(value.get("lineage", ()))
+            value |= {name: tuple(value.get(name, ())) for name in ("lineage", "teachers")}
             kind = type(find_experiment(value["model"]).network)
             return cls(network=kind(**network), recipe=Recipe(**recipe), **value)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
@@ -99,13 +101,15 @@ def fingerprint(path: Path) -> str:
         raise InputError(path, "no weights there", "give a run folder or a .safetensors file") from error
 
 
-def lineage(start: Path) -> tuple[dict[str, Any], ...]:
-    """The configs of the run at `start` and of those before it; nothing is known of a lone weights file."""
-    start = find_run(start)
-    if not start.is_dir():
-        return ()
-    config = RunConfig.read(start)
-    return (*config.lineage, config.to_json() | {"lineage": []})
+def lineage(*origins: Path) -> tuple[dict[str, Any], ...]:
+    """The configs of the runs `origins` and of those before them, each once; a lone file of weights has none."""
+    known: list[dict[str, Any]] = []
+    for run in map(find_run, origins):
+        if run.is_dir():
+            config = RunConfig.read(run)
+            before = (*config.lineage, config.to_json() | {"lineage": []})
+            known += [each for each in before if each not in known]
+    return tuple(known)
 
 
 def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -> None:
@@ -129,14 +133,14 @@ def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -
         save_file(tensors, temporary)
 
 
-MONITORS = {"loss": "min", "dice": "max"}
-"""Name → whether its best is the least or the greatest."""
+MONITORS = {"loss": "min", "dice": "max", "last": "max"}
+"""Name → whether its best is the least or the greatest; of the last, the epoch's number is."""
 
 
 def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:
     """The row of the epoch that is kept: the best by `monitor`, the later of equals, never one that is no number."""
-    sign = 1 if MONITORS[monitor] == "max" else -1
-    return max(history, key=lambda row: (np.nan_to_num(sign * row[f"validation_{monitor}"], nan=-np.inf), row["epoch"]))
+    sign, name = (1 if MONITORS[monitor] == "max" else -1), "epoch" if monitor == "last" else f"validation_{monitor}"
+    return max(history, key=lambda row: (np.nan_to_num(sign * row[name], nan=-np.inf), row["epoch"]))
 
 
 def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
