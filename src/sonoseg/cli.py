@@ -167,6 +167,8 @@ class Train:
     """After every decoder stage."""
     skips: bool | None = None
     """Join the encoders' maps to the decoder at every scale."""
+    widths: tuple[int, int, int, int] | None = None
+    """Channels that leave the decoder's four stages, from the deepest up."""
     convolution: Literal["separable", "double"] | None = None
     """The decoder's block."""
     presence: bool | None = None

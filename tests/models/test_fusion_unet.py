@@ -70,18 +70,6 @@ def test_the_mean_over_an_outline_counts_each_place_by_its_probability_and_moves
     assert features.grad[0, 0].count_nonzero() == 2
 
 
-def test_the_judgement_teaches_its_own_weights_alone_but_can_be_explained():
-    config = FusionUNetConfig(LIGHT, skips=True, widths=(16, 8, 8, 8), presence=True)
-    network = FusionUNet(config, dropout=0.0).train()
-    network.parts(torch.rand(2, 1, 64, 64))[1].sum().backward()
-    moved = {name for name, weight in network.named_parameters() if weight.grad is not None}
-    assert moved == {"presence.1.weight", "presence.1.bias"}
-    features, maps = network.eval().encode(torch.rand(1, 1, 64, 64))
-    features.retain_grad()
-    network.decode(features, maps, (64, 64))[1].sum().backward()
-    assert features.grad.abs().sum() > 0
-
-
 def test_frozen_encoders_neither_learn_nor_drift():
     network = FusionUNet(FusionUNetConfig(LIGHT, frozen=True))  # without a call to train(), as Lightning takes it
     assert network.training

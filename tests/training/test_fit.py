@@ -233,6 +233,23 @@ def test_sgd_with_the_poly_schedule_falls_to_0(phantoms, tmp_path):
     assert optimizer["param_groups"][0]["momentum"] == 0.9
 
 
+@pytest.mark.parametrize(
+    ("model", "widths", "fault"),
+    [
+        ("sonoseg-1", (64, 0, 8, 8), "--widths 64 0 8 8: is out of range"),
+        ("dpnet", (64, 8, 8, 8), "--widths: dpnet has no such option"),
+    ],
+)
+def test_widths_that_no_network_can_have_are_refused(phantoms, model, widths, fault):
+    with pytest.raises(InputError, match=fault):
+        fit.configure(Train(model, phantoms, "grouped", encoder_weights="none", widths=widths))
+
+
+def test_the_last_epoch_is_kept_only_of_a_training_that_ends_there(phantoms, tmp_path, capsys):
+    assert main(words(phantoms, tmp_path / "out", "--monitor", "last", "--patience", "3")) == 2
+    assert "--patience 3: is out of range" in capsys.readouterr().err
+
+
 def test_too_little_memory_names_the_batch_to_try(phantoms, tmp_path, capsys, monkeypatch):
     def exhausted(*_, **__):
         raise torch.OutOfMemoryError("no more")

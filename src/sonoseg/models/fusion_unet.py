@@ -80,10 +80,7 @@ class FusionUNet(SegmentationNetwork):
         logits = F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
         if self.presence is None:
             return logits, None
-        judged = [features, *maps[-1:] * self.skips]
-        if self.training:  # what is judged is not to be bent towards the judgement, which the training images make easy
-            judged = [each.detach() for each in judged]
-        seen = [self.outlined(coarse, each) for each in judged]
+        seen = [self.outlined(coarse, each) for each in (features, *(maps[-1:] if self.skips else ()))]
         return logits, self.presence(torch.cat(seen, 1))
 
     @staticmethod

@@ -145,7 +145,7 @@ def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settin
 
 
 def check_network_options(experiment: Experiment, options: Train | Sweep) -> None:
-    """Refuses options of a network that this one does not have.
+    """Refuses options of a network that this one does not have, and decoder stages without channels.
 
     Raises:
         InputError: one was given.
@@ -154,6 +154,9 @@ def check_network_options(experiment: Experiment, options: Train | Sweep) -> Non
     for name in {field.name for field in fields(FusionUNetConfig)} - own:
         if getattr(options, name, None) is not None:
             raise InputError(f"--{name}", f"{experiment.name} has no such option", "leave it out or choose model-1")
+    widths = getattr(options, "widths", None)
+    if widths and min(widths) < 1:
+        raise InputError(f"--widths {' '.join(map(str, widths))}", "is out of range", "try 128 64 48 32")
 
 
 def check_recipe(recipe: Recipe) -> None:
