@@ -131,8 +131,8 @@ def test_the_speed_in_the_readme_is_what_was_measured() -> None:
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     torch, onnx = (f"smp.Unet efficientnet-b0, {engine}" for engine in ("PyTorch", "ONNX Runtime"))
     ratios = [told[f"{name}, frame to mask"]["times our frame to mask"] for name in (torch, onnx)]
-    assert "the reader is {:.1f} times as fast as `smp".format(ratios[0]) in text
-    assert "and {:.1f} times as fast as that in ONNX Runtime".format(ratios[1]) in text
+    assert f"the reader is {ratios[0]:.1f} times as fast as `smp" in text
+    assert f"and {ratios[1]:.1f} times as fast as that in ONNX Runtime" in text
     alone = [told[name]["times our network alone"] for name in (torch, onnx)]
     assert "network against network it is {:.1f} and {:.1f} times".format(*alone) in text
 

@@ -355,16 +355,22 @@ def has_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 
-class RunFolder(L.Callback):
-    """After every epoch writes log.csv, curves.png, best.safetensors if it is the best, and last, last.ckpt.
+REDRAWN = 10.0
+"""Seconds."""
 
-    The checkpoint comes last: a crash before it repeats the epoch, which writes the same files again.
+
+class RunFolder(L.Callback):
+    """After every epoch writes log.csv, best.safetensors if it is the best, and last, last.ckpt.
+
+    The checkpoint comes last: a crash before it repeats the epoch, which writes the same files again. curves.png is
+    drawn at most every `REDRAWN` seconds and at the end: a GPU's epoch may be shorter than the drawing.
     """
 
     def __init__(self, folder: Path, monitor: str) -> None:
         self.folder, self.monitor = folder, monitor
         self.history: list[dict[str, float]] = []
         self.started = time.monotonic()
+        self.drawn = -REDRAWN
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.started = time.monotonic()
@@ -384,11 +390,19 @@ class RunFolder(L.Callback):
         row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
         row |= {"seconds": time.monotonic() - self.started}
         self.history.append(row)
-        kept = best_epoch(self.history, self.monitor)
-        if kept is row:
+        if best_epoch(self.history, self.monitor) is row:
             save_weights(self.folder, module.kept)
         write_log(self.folder, self.history)
-        draw_curves(self.folder, self.history, kept["epoch"])
+        if time.monotonic() - self.drawn >= REDRAWN:
+            self._draw()
+
+    def _draw(self) -> None:
+        draw_curves(self.folder, self.history, best_epoch(self.history, self.monitor)["epoch"])
+        self.drawn = time.monotonic()
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.is_global_zero and self.history:
+            self._draw()
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and not self.history:
