@@ -123,9 +123,18 @@ def enlarge(small: NDArray[np.float32], shape: tuple[int, int], region: Region =
         region: the part of the image to work out; what it holds is the same, bit by bit, as in the whole.
     """
     (upper, down), (left, right) = (_between(*axis) for axis in zip(small.shape, shape, region, strict=True))
-    tall = small[upper] + (small[upper + 1] - small[upper]) * down[:, None]
-    wide: NDArray[np.float32] = tall[:, left] + (tall[:, left + 1] - tall[:, left]) * right
-    return wide
+    return _mixed(_mixed(small, upper, down[:, None], 0), left, right, 1)
+
+
+def _mixed(
+    values: NDArray[np.float32], before: NDArray[np.intp], share: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Along `axis`, of the lines `before` and those after them, `share` of the latter."""
+    low, high = values.take(before, axis), values.take(before + 1, axis)
+    high -= low
+    high *= share
+    high += low
+    return high
 
 
 def _between(count: int, wanted: int, part: slice) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
