@@ -38,6 +38,24 @@ def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, pre
     assert len(captures) == 2  # the second of them was the call of the whole network
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of CUDA's")
+def test_on_a_gpu_a_replayed_step_has_the_gradients_of_an_ordinary_one():
+    config = FusionUNetConfig(("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence=True)
+    model = config.build(dropout=0.0).cuda().train()
+    image = torch.rand(4, 1, 64, 64, device="cuda")
+
+    def gradients():
+        model.zero_grad()
+        pixels, presence = model.parts(image)
+        (pixels.square().mean() + presence.square().mean()).backward()
+        return {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+    ordinary = gradients()
+    graph(model, torch.rand_like(image), bfloat16=False)
+    torch.testing.assert_close(gradients(), ordinary, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_refused_in_one_line(phantoms, tmp_path, capsys):
     out = tmp_path / "run"
     options = ("--split", "grouped", "--encoder-weights", "none", "--graph")
