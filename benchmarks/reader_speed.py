@@ -27,14 +27,15 @@ import torch.nn.functional as F
 from common import in_openvino, report, spread, take_turns
 from numpy.typing import NDArray
 from PIL import Image
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 import sonoseg
 from sonoseg.data.phantom import make_phantom
+from sonoseg.models.encoders import Normalize
 from sonoseg.reader.bundle import Bundle, default_bundle_path
+from sonoseg.reader.images import resize_image
 
 FRAME = (1000, 700)
-MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+NORMALIZE = Normalize()
 OURS = {what: f"sonoseg-1, {what}" for what in ("frame to mask", "network alone")}
 """What the other rows are measured by."""
 
@@ -56,9 +57,8 @@ def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[..., to
 
 def peers_mask(peer: Callable[[torch.Tensor], torch.Tensor], scan: NDArray[np.uint8], size: tuple[int, int]) -> Any:
     """The mask (H, W) of a frame (H, W) by `peer`, with the few lines around it that its users write."""
-    small = torch.from_numpy(np.array(Image.fromarray(scan).resize(size[::-1], Image.Resampling.BILINEAR)))
-    pixels = ((small.float() / 255 - MEAN) / STD).contiguous()[None]
-    logits = F.interpolate(peer(pixels), size=scan.shape, mode="bilinear", align_corners=False)
+    small = torch.from_numpy(resize_image(scan, size))[None, None]
+    logits = F.interpolate(peer(NORMALIZE(small.float() / 255)), size=scan.shape, mode="bilinear", align_corners=False)
     return (logits[0, 0] > 0).numpy()
 
 

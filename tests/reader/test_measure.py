@@ -167,6 +167,7 @@ def test_parts_come_largest_first_and_small_ones_are_dropped() -> None:
     mask[1:3, 1:3] = mask[10:20, 10:20] = mask[30:35, 30:36] = True
     clean = drop_small(mask, 5)
     assert [lesion.area for lesion in _lesions(mask)] == [100, 30, 4]
+    assert [lesion.area for lesion in _lesions(clean)] == [100, 30]
     expected = mask.copy()
     expected[1:3, 1:3] = False
     np.testing.assert_array_equal(clean, expected)

@@ -44,6 +44,7 @@ def test_mask_and_lesions_follow_from_the_probability_and_the_card(segmenter: Se
     assert (result.probability >= 0).all()
     assert (result.probability <= 1).all()
     np.testing.assert_array_equal(result.mask, result.probability >= segmenter.card.threshold)
+    assert sum(lesion.area for lesion in result.lesions) == result.mask.sum()
     assert result.lesions == find_lesions(result.mask, result.probability)
     small = segmenter.probability([scan])
     assert small.shape == (1, *segmenter.card.size)
