@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from sonoseg.data import SPLITS, Case, load_cases, split_cases
 from sonoseg.data.busi import busi_files, busi_images
 from sonoseg.data.copies import near_copies, thumbnail
-from sonoseg.data.splits import stratified_folds
+from sonoseg.data.splits import leaked, stratified_folds
 from sonoseg.errors import InputError
 
 
@@ -74,7 +74,9 @@ def test_groups_never_part_in(name: str) -> None:
 def test_paper_split_does_part_them() -> None:
     paper = split_cases(_busi(), "paper")
     known = {case.group for case in paper["train"] + paper["validation"]}
-    assert sum(case.group in known for case in paper["test"]) == 35
+    assert leaked(paper, "test") == {case.name for case in paper["test"] if case.group in known}
+    assert len(leaked(paper, "test")) == 35
+    assert not leaked(split_cases(_busi(), "paper-clean"), "test")
 
 
 def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(real_data: Path) -> None:

@@ -87,6 +87,15 @@ def test_constant_answers_give_what_the_paper_prints_for_its_failed_models(
     assert metrics["conventions"]["all"]["dice"] == pytest.approx(paper["dice"] + empty)
 
 
+@pytest.mark.parametrize(("split", "copied"), [("paper", 35), ("paper-clean", 0)])
+def test_the_command_says_how_many_images_have_a_copy_in_another_subset(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, copied: int
+) -> None:
+    evaluate_command(Evaluate("all-background", real_data / "busi", split=split, subset="test", out=tmp_path))
+    assert ("35 of these 78 images have a near-copy" in capsys.readouterr().out) == (copied > 0)
+    assert json.loads((tmp_path / "metrics.json").read_text())["about"]["leaked"] == copied
+
+
 def test_a_perfect_answer_scores_one_where_it_can(phantoms: list[Case], tmp_path: Path) -> None:
     metrics = evaluate(Fake(knowing(phantoms, lambda mask: mask)), phantoms, tmp_path, (150, 190), False)
     for convention, best in (("paper", 0.75), ("lesion", 1), ("all", 1)):

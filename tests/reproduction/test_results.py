@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,12 +114,6 @@ def test_our_best_is_chosen_on_validation_and_is_no_rival(out):
     table = paper.table_6(rows[:1], rows, "grouped")
     assert "model-1" in table.caption
     assert {row[0] for row in table.rows} == {"adu-net (reconstruction)"}
-
-
-def test_leaked_images_are_those_with_a_relative_elsewhere(subsets):
-    assert beyond.leaked_images(subsets) == set()
-    relative = replace(subsets["test"][0], name="copy.png")
-    assert beyond.leaked_images({**subsets, "train": [relative]}) == {subsets["test"][0].name}
 
 
 def test_what_a_near_copy_is_worth_within_a_split(out, subsets):

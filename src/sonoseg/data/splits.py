@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,12 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
         raise InputError(name, "there is no such split", f"use {', '.join(SPLITS)} or a CSV file: file,subset")
     _require_files(name, cases, subset_of)
     return {subset: [case for case in cases if subset_of.get(case.name) == subset] for subset in SUBSETS}
+
+
+def leaked(subsets: Mapping[str, Sequence[Case]], subset: str) -> set[str]:
+    """Names of the images of `subset` of whose group, near-copies or a patient's, another image is elsewhere."""
+    elsewhere = {case.group for name, cases in subsets.items() if name != subset for case in cases}
+    return {case.name for case in subsets[subset] if case.group in elsewhere}
 
 
 def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:

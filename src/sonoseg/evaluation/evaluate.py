@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
-from sonoseg.data.splits import split_cases
+from sonoseg.data.splits import leaked, split_cases
 from sonoseg.errors import InputError
 from sonoseg.evaluation.calibration import reliability
 from sonoseg.evaluation.counts import Counts, count, stack
@@ -42,11 +42,22 @@ BATCH, GRID = 16, (224, 224)
 def evaluate_command(options: Evaluate) -> None:
     """`sonoseg evaluate`: checks the input, evaluates, prints the scores and where the files are."""
     predictor = load_predictor(options.model)
-    cases = split_cases(load_cases(options.data), options.split)[options.subset]
-    about = {"data": options.data.name, "split": Path(options.split).name, "subset": options.subset}
+    subsets = split_cases(load_cases(options.data), options.split)
+    cases, copied = subsets[options.subset], len(leaked(subsets, options.subset))
+    about: dict[str, str | int] = {
+        "data": options.data.name,
+        "split": Path(options.split).name,
+        "subset": options.subset,
+        "leaked": copied,
+    }
     metrics = evaluate(predictor, cases, options.out, about=about)
     print(f"{predictor.name} on {options.split}/{options.subset}, {metrics['images']} images\n")
     print(describe(metrics))
+    if copied:
+        print(
+            f"{copied} of these {len(cases)} images have a near-copy, or another image of their patient, elsewhere in "
+            f"{options.split}:\nof a network trained on that, part of the score is memory; grouped keeps them apart"
+        )
     print(f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png")
 
 
@@ -81,7 +92,7 @@ def evaluate(
     out: Path | str,
     size: tuple[int, int] = GRID,
     progress: bool = True,
-    about: Mapping[str, str] | None = None,
+    about: Mapping[str, str | int] | None = None,
     pictures: bool = True,
 ) -> dict[str, Any]:
     """Compares predictions with the truth on a grid of `size`, as the paper did, and writes what comes of it.

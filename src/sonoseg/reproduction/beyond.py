@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.data.case import Case
 from sonoseg.evaluation.compare import signed_rank_p
 from sonoseg.evaluation.intervals import bootstrap_interval
 from sonoseg.evaluation.metrics import CONVENTIONS, included
@@ -257,9 +256,3 @@ def paired(rows: Sequence[Row], split: str) -> Table:
         " over all models.",
         *paired_cells(others, first),
     )
-
-
-def leaked_images(subsets: dict[str, list[Case]]) -> set[str]:
-    """Names of the test images of whose group another image is in training or validation."""
-    known = {case.group for name in ("train", "validation") for case in subsets[name]}
-    return {case.name for case in subsets["test"] if case.group in known}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.data.splits import leaked
 from sonoseg.evaluation.metrics import CONVENTIONS
 from sonoseg.files import atomic_path, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
@@ -36,8 +37,8 @@ TITLE = "Anari et al. 2025, reproduced"
 def write_report(options: Reproduce, jobs: Sequence[Job], material: Material) -> None:
     """Writes tables/*.csv, roc-SPLIT-SUBSET.png, report.md and report.html into the output folder."""
     rows = read_rows(options.out, jobs)
-    leaked = {Path(split).stem: beyond.leaked_images(subsets) for split, subsets in material.subsets.items()}
-    tables = all_tables(rows, leaked)
+    copied = {Path(split).stem: leaked(subsets, "test") for split, subsets in material.subsets.items()}
+    tables = all_tables(rows, copied)
     if departures(options):
         tables = [replace(each, title=f"{each.title}, reduced") for each in tables]
     folder = output_folder(options.out / "tables")
