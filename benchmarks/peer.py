@@ -2,14 +2,17 @@
 
     python benchmarks/peer.py BUSI runs/peer --subset validation
     python benchmarks/peer.py BUSI runs/peer --subset test
+    python benchmarks/peer.py BUSI runs/ours --recipe sonoseg-1 --also BUSI@paper-clean BUSBRA@SPLIT --size 128
 
 From random weights, on the split paper-clean, 45 epochs at 224 pixels with flips, a little geometry, gamma and gain,
-BCE and Dice, and a one-cycle schedule up to 1e-3. Run again after a crash, it goes on.
+BCE and Dice, and a one-cycle schedule up to 1e-3. Or by the recipe of sonoseg-1, with smp's own presence head.
+Run again after a crash, it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +21,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.evaluation.evaluate import describe, evaluate
-from sonoseg.models.catalog import Recipe
+from sonoseg.models.catalog import OURS, Recipe
 from sonoseg.models.depthwise import quicken
-from sonoseg.models.encoders import load_tensors
+from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.reader.images import resize_image
 from sonoseg.training.augment import AUGMENTATIONS, gamma, move, time_gain
-from sonoseg.training.dataset import InMemory
+from sonoseg.training.dataset import InMemory, gather
 from sonoseg.training.fit import loaders, make_trainer
 from sonoseg.training.module import SegmentationModule
 from sonoseg.training.processes import Processes
 from sonoseg.training.run import BEST, LAST, RunConfig
+
+SPLIT = "paper-clean"
 
 
 def plain(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,32 +47,38 @@ def plain(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 AUGMENTATIONS["plain"] = plain
-RECIPE = Recipe(
+PLAIN = Recipe(
     loss="bce+dice", learning_rate=1e-3, schedule="one-cycle", epochs=45, patience=0, monitor="dice", augment="plain"
 )
 """No running average of the weights: the encoder's slow batch statistics (momentum 0.01) do not bear one."""
+RECIPES = {"plain": PLAIN, OURS.name: OURS.recipe}
 
 
 class Peer(FusionUNet):
-    """smp's U-Net behind the face of our networks: image (N, 1, H, W) in 0..1 → logits (N, 1, H, W)."""
+    """smp's U-Net behind the face of our networks: image (N, 1, H, W) in 0..1 → logits (N, 1, H, W).
 
-    def __init__(self) -> None:
+    Args:
+        presence: with its classification head, which judges whether there is a lesion.
+        dropout: before that.
+    """
+
+    def __init__(self, presence: bool, dropout: float = 0.0) -> None:
         nn.Module.__init__(self)
-        self.network = quicken(smp.Unet("efficientnet-b0", encoder_weights=None))
+        head = {"classes": 1, "dropout": dropout} if presence else None
+        self.network = quicken(smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head))
 
-    def parts(self, image: Tensor) -> tuple[Tensor, None]:
-        return self.network((image.expand(-1, 3, -1, -1) - 0.449) / 0.226), None
+    def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        answer = self.network((image.expand(-1, 3, -1, -1) - 0.449) / 0.226)
+        return answer if isinstance(answer, tuple) else (answer, None)
 
 
 class PeerPredictor:
-    """The trained network for `sonoseg.evaluation.evaluate`."""
+    """A trained network for `sonoseg.evaluation.evaluate`."""
 
     name, threshold, min_lesion_fraction = "smp.Unet efficientnet-b0", 0.5, 0.0
 
-    def __init__(self, run: Path, size: int) -> None:
-        self.size = (size, size)
-        self.model = Peer().eval()
-        self.model.load_state_dict(load_tensors(run / BEST))
+    def __init__(self, model: Peer, size: int) -> None:
+        self.model, self.size = model.eval(), (size, size)
 
     @torch.no_grad()
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
@@ -74,33 +86,42 @@ class PeerPredictor:
         return list(self.model(torch.from_numpy(batch).float() / 255).sigmoid()[:, 0].numpy())
 
 
-def train(subsets: dict[str, list], config: RunConfig, out: Path) -> None:
+def train(model: Peer, training: list[Case], validation: list[Case], config: RunConfig, out: Path) -> None:
     """Trains, or goes on, into `out`."""
-    torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
-    module = SegmentationModule(Peer().to(memory_format=torch.channels_last), config.recipe, config.seed)
-    sets = [InMemory(subsets[name], config.size) for name in ("train", "validation")]
+    module = SegmentationModule(model.to(memory_format=torch.channels_last), config.recipe, config.seed)
+    sets = [InMemory(cases, config.size) for cases in (training, validation)]
     trainer, _ = make_trainer(config, out, Processes())
     checkpoint = out / LAST if (out / LAST).exists() else None
     trainer.fit(module, *loaders(sets, config, Processes()), ckpt_path=checkpoint, weights_only=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("busi", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--subset", default="validation")
-    parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
+    parser.add_argument("--recipe", choices=RECIPES, default="plain")
+    parser.add_argument("--also", nargs="+", default=(), help="further training images, as sonoseg train takes them")
+    parser.add_argument("--start-from", type=Path, help="the folder of another run of this program")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    recipe = Recipe(**{**RECIPE.__dict__, "epochs": options.epochs})
+    asked = {"epochs": options.epochs, "learning_rate": options.learning_rate}
+    recipe = replace(RECIPES[options.recipe], **{name: value for name, value in asked.items() if value})
     config = RunConfig(
-        "peer", FusionUNetConfig(), recipe, options.busi.name, "paper-clean", "", options.size, 0, "none", ""
+        "peer", FusionUNetConfig(), recipe, options.busi.name, SPLIT, "", options.size, options.seed, "none", ""
     )
-    subsets = split_cases(load_cases(options.busi), "paper-clean")
-    train(subsets, config, options.out)
-    metrics = evaluate(PeerPredictor(options.out, options.size), subsets[options.subset], options.out / options.subset)
-    print(describe(metrics))
+    torch.manual_seed(options.seed)
+    model = Peer(options.recipe == OURS.name, recipe.dropout)
+    if options.start_from:
+        load_matching(model, options.start_from / BEST)
+    train(model, *gather(options.busi, SPLIT, options.also), config, options.out)
+    load_matching(model, options.out / BEST)
+    cases = split_cases(load_cases(options.busi), SPLIT)[options.subset]
+    print(describe(evaluate(PeerPredictor(model, options.size), cases, options.out / options.subset)))
 
 
 if __name__ == "__main__":
