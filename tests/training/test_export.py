@@ -45,8 +45,18 @@ def run(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("attention", ["none", "cbam", "nonlocal"])
-@pytest.mark.parametrize("half", [False, True])
+@pytest.fixture(scope="module")
+def bundles(run, tmp_path_factory):
+    """The run as whole.onnx, with a name, a threshold and scores, and in 16 bits as half.onnx: an export takes long."""
+    folder = tmp_path_factory.mktemp("bundles")
+    (folder / "metrics.json").write_text(json.dumps({"images": 3}))
+    options = {"whole": ["--scores", str(folder / "metrics.json"), "--name", "mine", "--threshold", "0.4"]}
+    for name, more in {**options, "half": ["--half"]}.items():
+        assert main(["export", str(run), "--out", str(folder / f"{name}.onnx"), *more]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(("attention", "half"), [("none", False), ("none", True), ("cbam", False), ("nonlocal", False)])
 def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, half):
     network = FusionUNetConfig(("resnet18",), attention, skips=True, presence=True)
     experiment = Experiment("trial", network)
@@ -62,35 +72,29 @@ def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, h
         assert np.abs(bundle.run(image)[0] - expected).max() <= (5e-3 if half else TOLERANCE)
 
 
-def test_the_graph_is_folded_and_says_nothing_of_the_machine_it_was_made_on(run, tmp_path):
-    assert main(["export", str(run), "--out", str(tmp_path / "b.onnx"), "--half"]) == 0
-    graph = onnx.load(tmp_path / "b.onnx").graph
+def test_the_graph_is_folded_and_says_nothing_of_the_machine_it_was_made_on(bundles):
+    graph = onnx.load(bundles / "half.onnx").graph
     operators = {node.op_type for node in graph.node}
     assert "Conv" in operators
     assert "BatchNormalization" not in operators
-    content = (tmp_path / "b.onnx").read_bytes()
+    content = (bundles / "half.onnx").read_bytes()
     assert b".py" not in content
     assert str(Path(sonoseg.__file__).parent).encode() not in content
 
 
-def test_half_is_half_the_size_and_runs_the_same_graph(run, tmp_path):
-    for name, more in {"whole": [], "half": ["--half"]}.items():
-        assert main(["export", str(run), "-o", str(tmp_path / f"{name}.onnx"), *more]) == 0
-    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("whole", "half")]
+def test_half_is_half_the_size_and_runs_the_same_graph(bundles):
+    sizes = [(bundles / f"{name}.onnx").stat().st_size for name in ("whole", "half")]
     assert sizes[1] < 0.57 * sizes[0]  # the nodes of the graph weigh the same in both
     image = np.random.default_rng(0).random((1, 1, 64, 64), np.float32)
     answers = [
-        onnxruntime.InferenceSession(tmp_path / f"{name}.onnx").run(None, {"image": image})[0]
+        onnxruntime.InferenceSession(bundles / f"{name}.onnx").run(None, {"image": image})[0]
         for name in ("whole", "half")
     ]
     assert np.abs(answers[0] - answers[1]).max() < 0.01
 
 
-def test_an_exported_run_segments_a_picture(run, tmp_path):
-    (tmp_path / "metrics.json").write_text(json.dumps({"images": 3}))
-    bundle, out = tmp_path / "b.onnx", tmp_path / "out"
-    scores = ["--scores", str(tmp_path / "metrics.json"), "--name", "mine", "--threshold", "0.4"]
-    assert main(["export", str(run), "--out", str(bundle), *scores]) == 0
+def test_an_exported_run_segments_a_picture(bundles, tmp_path):
+    bundle, out = bundles / "whole.onnx", tmp_path / "out"
     card = Bundle.read(bundle).card
     assert (card.name, card.size, card.threshold, card.scores) == ("mine", (64, 64), 0.4, {"images": 3})
     assert card.training_data == ["phantoms, split grouped, 64 pixels"]
