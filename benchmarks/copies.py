@@ -1,6 +1,6 @@
 """What are near-copies worth? One network, trained with near-copies of the test images and without.
 
-    python benchmarks/copies.py BUSI --without results/copies/without-0 … --with results/copies/with-0 …
+    python benchmarks/copies.py BUSI --without results/copies/without-*/test --with results/copies/with-*/test
 
 Each folder is an evaluation of the split paper's test images. Their mean Dice over the folders of either kind is
 compared on the images that have a near-copy among the others of that split, and on those that have none.

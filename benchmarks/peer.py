@@ -62,7 +62,7 @@ class Peer(FusionUNet):
         dropout: before that.
     """
 
-    def __init__(self, presence: bool, dropout: float = 0.0) -> None:
+    def __init__(self, presence: bool, dropout: float) -> None:
         nn.Module.__init__(self)
         head = {"classes": 1, "dropout": dropout} if presence else None
         self.network = quicken(smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head))

@@ -79,6 +79,16 @@ def test_paper_split_does_part_them() -> None:
     assert not leaked(split_cases(_busi(), "paper-clean"), "test")
 
 
+def test_leaked_images_are_those_with_a_relative_elsewhere() -> None:
+    train, test, other, copy = _cases(["benign"] * 4, ["a", "b", "c", "b"])
+    subsets = {"train": [train], "validation": [], "test": [test, other]}
+    assert leaked(subsets, "test") == set()
+    assert leaked({**subsets, "train": [train, copy]}, "test") == {test.name}
+    assert leaked({**subsets, "validation": [copy]}, "test") == {test.name}
+    assert leaked({**subsets, "train": [copy]}, "train") == {copy.name}
+    assert leaked({**subsets, "test": [test, copy]}, "test") == set()
+
+
 def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(real_data: Path) -> None:
     cases = load_cases(real_data / "busi")
     pairs = near_copies([thumbnail(case.read_image()) for case in cases])

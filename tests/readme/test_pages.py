@@ -131,8 +131,8 @@ def test_what_near_copies_are_worth_is_what_was_measured() -> None:
     rows = json.loads((ROOT / "results/benchmarks/copies.json").read_text())["rows"]
     assert len(rows) == 3
     for row in rows:
-        dice = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()]
-        assert f"| {' | '.join(dice)} |" in table
+        cells = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()]
+        assert f"| {' | '.join(cells)} |" in table
     copied, _, over_all = (round(float(row["difference"].split()[0]), 2) for row in rows)
     worth = f"worth {copied:.2f} Dice on the images that have one, {over_all:.2f} over all"
     assert worth in (ROOT / "README.md").read_text(encoding="utf-8")

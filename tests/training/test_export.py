@@ -56,7 +56,8 @@ def bundles(run, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("attention", "half"), [("none", False), ("none", True), ("cbam", False), ("nonlocal", False)])
+@pytest.mark.parametrize("attention", ["none", "cbam", "nonlocal"])
+@pytest.mark.parametrize("half", [False, True])
 def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, half):
     network = FusionUNetConfig(("resnet18",), attention, skips=True, presence=True)
     experiment = Experiment("trial", network)
