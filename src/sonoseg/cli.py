@@ -261,6 +261,28 @@ class Average:
 
 
 @dataclass(frozen=True)
+class Slim:
+    """Take channels that hardly matter out of a run's EfficientNet-Lite: a smaller and faster network."""
+
+    folder: Positional[Path]
+    """A run folder, or default, the one inside."""
+    data: Path
+    """The data set that it was trained on."""
+    split: str = "paper"
+    """The split that it was trained on."""
+    also: tuple[str, ...] = ()
+    """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
+    share: float = 0.003
+    """Of the variance of what leaves a block, so much may be lost in it."""
+    out: Path = Path("runs/slim")
+    """The run folder to write."""
+
+    def run(self) -> int:
+        _call("sonoseg.training.slim:slim_command", self)
+        return 0
+
+
+@dataclass(frozen=True)
 class Calibrate:
     """Learn how sure a trained network may be, and which images are unlike its own; evaluate and export take it up."""
 
@@ -413,6 +435,7 @@ Command = (
     | Train
     | Sweep
     | Average
+    | Slim
     | Calibrate
     | Reproduce
     | Export

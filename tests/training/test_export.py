@@ -16,7 +16,7 @@ from sonoseg.files import write_json
 from sonoseg.models.catalog import Experiment, find_experiment
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
-from sonoseg.training.export import HEAT_TOLERANCE, TOLERANCE, export_bundle, make_card
+from sonoseg.training.export import HEAT_TOLERANCE, TOLERANCE, export_bundle, folded, make_card
 from sonoseg.training.run import CONFIG, RunConfig, save_weights
 
 OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
@@ -71,6 +71,17 @@ def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, h
         with torch.no_grad():
             expected = model(torch.from_numpy(image)).sigmoid().numpy()
         assert np.abs(bundle.run(image)[0] - expected).max() <= (5e-3 if half else TOLERANCE)
+
+
+@pytest.mark.parametrize(("encoder", "inputs"), [("tf_efficientnet_lite0", 1), ("efficientnet_b0", 3)])
+def test_a_first_convolution_is_made_gray_where_all_colours_are_scaled_alike(encoder, inputs):
+    network = FusionUNetConfig((encoder,), widths=(16, 16, 8, 8))
+    model = settled(Experiment("trial", network))
+    lighter, image = folded(model), torch.rand(2, 1, 64, 64)
+    assert lighter.encoders.parts[encoder].conv_stem.weight.shape[1] == inputs
+    assert model.encoders.parts[encoder].conv_stem.weight.shape[1] == 3
+    with torch.no_grad():
+        torch.testing.assert_close(lighter(image), model(image), rtol=1e-4, atol=1e-5)
 
 
 def test_the_graph_is_folded_and_says_nothing_of_the_machine_it_was_made_on(bundles):

@@ -189,7 +189,8 @@ def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
     cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][:4]
     experiment = find_experiment("sonoseg-1")
     recipe = replace(experiment.recipe, augment="none", batch=4, epochs=4, ema=0.5, dropout=0.0)
-    config = RunConfig("sonoseg-1", experiment.network, recipe, "busi", "-", "-", 96, 0, "default", "")
+    network = load_run("default")[1].network
+    config = RunConfig("sonoseg-1", network, recipe, "busi", "-", "-", 96, 0, "default", "")
     history = fit.train(config, 12 * cases, cases, tmp_path, "default")
     assert history[-1]["train_loss"] < 0.85 * history[0]["train_loss"]
     assert max(row["validation_dice"] for row in history) > 0.8

@@ -79,7 +79,7 @@ class Normalize(nn.Module):
         return cls(settings["mean"], settings["std"])
 
     def forward(self, image: Tensor) -> Tensor:
-        return (image.expand(-1, 3, -1, -1) - self.mean) / self.std
+        return (image - self.mean) / self.std
 
 
 class Encoders(nn.Module):

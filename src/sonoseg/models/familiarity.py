@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 COMPONENTS, MAPS = 32, 3
@@ -48,18 +49,23 @@ class Familiarity(nn.Module):
 
     @staticmethod
     def summary(maps: Sequence[Tensor]) -> Tensor:
-        """The encoders' maps (N, C, H, W), from stride 2 on → (N, D): each channel's mean and deviation."""
-        parts = []
-        for channels in maps[:MAPS]:
-            mean, length = channels.mean((2, 3)), torch.linalg.vector_norm(channels, dim=(2, 3))
-            pixels = channels.shape[2] * channels.shape[3]
-            parts += [mean, (length.square() / pixels - mean.square()).clamp(min=0).sqrt()]  # two passes, not four
-        return torch.cat(parts, 1)
+        """The encoders' maps (N, C, H, W), from stride 2 on → (N, D): all channels' means, then their deviations."""
+        # Pooled, since ONNX Runtime keeps its blocks of channels for that; for a mean or a square it copies the map.
+        first = maps[:MAPS]
+        mean, square = (
+            torch.cat([F.avg_pool2d(values, values.shape[2:]) for values in each], 1).flatten(1)
+            for each in (first, [channels * channels for channels in first])
+        )
+        return torch.cat([mean, (square - mean * mean).clamp(min=0).sqrt()], 1)
 
     def distance(self, summary: Tensor) -> Tensor:
         """(N, D) → (N,), before the limit."""
-        scaled = (summary - self.mean) / self.deviation
-        return (scaled - scaled @ self.basis @ self.basis.T).square().mean(1).sqrt()
+        features = len(self.basis)
+        left_out = torch.eye(features).to(self.basis) - self.basis @ self.basis.T
+        # One matrix for everything: the runtime folds it when it loads the graph.
+        weight = left_out / (self.deviation[:, None] * features**0.5)
+        distance: Tensor = torch.linalg.vector_norm((summary - self.mean) @ weight, dim=1)
+        return distance
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """The encoders' maps (N, C, H, W), from stride 2 on → (N,), from 0; 1 is the limit."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sonoseg.models.blocks import DecoderStage
 from sonoseg.models.encoders import Encoders
+from sonoseg.models.narrow import narrow
 from sonoseg.models.network import SegmentationNetwork
 
 
@@ -32,6 +33,8 @@ class FusionUNetConfig:
     """In every decoder stage: separable (the paper's), or double (two 3×3 convolutions)."""
     presence: bool = False
     """Add a head that says whether there is a lesion at all, and let it hold down the pixel logits."""
+    inner: tuple[int, ...] = ()
+    """Channels inside each of the encoders' blocks (`sonoseg slim`), the first block first; empty: as designed."""
 
     def build(self, dropout: float = 0.3, pretrained: bool = False) -> FusionUNet:
         return FusionUNet(self, dropout, pretrained)
@@ -51,6 +54,8 @@ class FusionUNet(SegmentationNetwork):
     def __init__(self, config: FusionUNetConfig, dropout: float = 0.3, pretrained: bool = False) -> None:
         super().__init__()
         self.encoders = Encoders(config.encoders, config.frozen, pretrained)
+        if config.inner:
+            narrow(self.encoders, config.inner)
         *skips, bottleneck = self.encoders.channels
         self.skips = config.skips
         self.bottleneck = nn.Identity()  # a place with a name, for Grad-CAM

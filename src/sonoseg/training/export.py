@@ -24,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
+from sonoseg.models.encoders import Encoders, Normalize
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.bundle import CARD_KEY, EXPLAIN, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
 from sonoseg.training.graph import on_demand, store_half
@@ -74,17 +75,29 @@ class Deployed(nn.Module):
 
 
 def folded(model: SegmentationNetwork) -> SegmentationNetwork:
-    """A copy whose decoder has its batch normalisation folded into its convolutions.
+    """A copy with fewer steps: a decoder with its batch normalisation folded into its convolutions, and gray stems.
 
-    PyTorch's exporter would do it too, but not where the gradient shares the weights.
+    PyTorch's exporter would fold as well, but not where the gradient shares the weights.
     """
     model = copy.deepcopy(model)
     for block in model.modules():
+        if isinstance(block, Encoders):
+            make_gray(block)
         if isinstance(block, nn.Sequential):
             for position, (conv, norm) in enumerate(pairwise(block)):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     block[position], block[position + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
     return model
+
+
+def make_gray(encoders: Encoders) -> None:
+    """Lets first convolutions take gray images as they are where all three colours would be scaled alike."""
+    for name, encoder in encoders.parts.items():
+        norm, stem = encoders.normalize[name], getattr(encoder, "conv_stem", None)
+        assert isinstance(norm, Normalize)
+        if isinstance(stem, nn.Conv2d) and all(len(torch.unique(values)) == 1 for values in (norm.mean, norm.std)):
+            norm.mean, norm.std = norm.mean[:, :1], norm.std[:, :1]
+            stem.weight, stem.in_channels = nn.Parameter(stem.weight.sum(1, keepdim=True)), 1
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
     origins = [run for run in (start or given, *teachers) if run]
     config = RunConfig(
         model=options.model,
-        network=overridden(experiment.network, options),
+        network=as_narrow_as(overridden(experiment.network, options), start or given),
         recipe=recipe,
         data="+".join(Path(source.partition("@")[0]).name for source in (str(options.data), *options.also)),
         split=Path(options.split).name,
@@ -142,6 +142,16 @@ def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settin
     """`settings` with what the command line says otherwise."""
     asked = {field.name: getattr(options, field.name, None) for field in fields(settings)}
     return replace(settings, **{name: value for name, value in asked.items() if value is not None})
+
+
+def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:
+    """`network` with as many channels inside its encoders' blocks as the run has whose weights it is to start from."""
+    if origin is None or not isinstance(network, FusionUNetConfig) or not find_run(origin).is_dir():
+        return network
+    before = RunConfig.read(find_run(origin)).network
+    if not isinstance(before, FusionUNetConfig) or before.encoders != network.encoders:
+        return network
+    return replace(network, inner=before.inner)
 
 
 def check_network_options(experiment: Experiment, options: Train | Sweep) -> None:
