@@ -33,6 +33,13 @@ def test_importing_sonoseg_imports_nothing_heavy() -> None:
     assert not loaded & (LAB | {"numpy", "PIL", "onnxruntime"})
 
 
+def test_help_imports_nothing_heavy_either() -> None:
+    code = "import contextlib, sonoseg.cli\nwith contextlib.suppress(SystemExit):\n    sonoseg.cli.main(['--help'])"
+    loaded = _loaded_after(code)
+    assert "tyro" in loaded
+    assert not loaded & (LAB | {"numpy", "PIL", "onnxruntime", "typeguard"})
+
+
 def test_segmenting_files_needs_neither_lab_nor_development_packages(
     tmp_path: Path, bundle: Path, scan: NDArray[np.uint8]
 ) -> None:
