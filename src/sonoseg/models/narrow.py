@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -63,11 +64,10 @@ def insides(network: nn.Module) -> list[Inside]:
 
 def _of(encoder: Any) -> Iterator[Inside]:  # timm is untyped
     (first,), *stages = encoder.blocks
-    blocks = [block for stage in stages for block in stage]
     if not isinstance(first.se, nn.Identity):
         return
     yield Inside(encoder.conv_stem, encoder.bn1, first.conv_dw, first.bn1, first.conv_pw, first.bn2, first)
-    for block in blocks:
+    for block in chain(*stages):
         yield Inside(block.conv_pw, block.bn1, block.conv_dw, block.bn2, block.conv_pwl, block.bn3, block)
 
 

@@ -7,6 +7,7 @@ squares (channel pruning, He et al. 2017). Both need only the channels' means an
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,8 +73,7 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
     there = RunConfig.read(out).network if (out / CONFIG).exists() else config.network
     check_claim(out, replace(config, network=there))  # how many channels it has is only known in the end
 
-    slim = config.network.build(config.recipe.dropout, pretrained=False)
-    slim.load_state_dict(model.state_dict())
+    slim = copy.deepcopy(model)
     seen = observe(model, read_once(tuple(cases), config.size).inputs)
     for inside, moments in zip(tqdm(insides(slim), "choosing", leave=False, unit="block"), seen, strict=True):
         make_slim(inside, moments, share)
