@@ -6,26 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sonoseg.reader.result import SegmentationResult
-    from sonoseg.reader.segmenter import Segmenter
+    from sonoseg.reader.segmenter import ImageLike, Segmenter
 
 __all__ = ["SegmentationResult", "__version__", "load", "segment"]
 
 
-def segment(
-    image: Path | str | NDArray[Any], model: Path | str = "default", spacing: float | None = None
-) -> SegmentationResult:
+def segment(image: ImageLike, model: Path | str = "default", spacing: float | None = None) -> SegmentationResult:
     """Segments one image.
 
     Args:
-        image: a PNG, JPEG, TIFF or BMP file, or an array (H, W), (H, W, 3) or (H, W, 4).
+        image: a PNG, JPEG, TIFF or BMP file: its path, its bytes, or open in binary mode; or a PIL image; or an array
+            (H, W), (H, W, 3) or (H, W, 4) of whole or floating-point numbers.
         model: a shipped name or the path of a bundle; kept in memory for the next call.
         spacing: mm per pixel; None leaves measurements in pixels.
 
     Raises:
-        sonoseg.errors.InputError: the image, the model or the spacing cannot be used; says how to mend it.
+        sonoseg.errors.InputError: the image, the model or the spacing cannot be used; says what to do about it.
 
     Example:
         >>> sonoseg.segment("scan.png").mask

@@ -11,22 +11,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.image import read_image
+from sonoseg.core.mask import Mask, read_mask
 from sonoseg.data.case import Case, size_fault
 from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.listing import Finding, Scan
 from sonoseg.data.load import scan
 from sonoseg.data.splits import split_cases
 from sonoseg.errors import InputError
-from sonoseg.reader.images import read_image, read_mask
 
 KINDS = {
     "unreadable": "files that cannot be read",
+    "doubtful": "files whose data is not sound",
     "duplicate name": "images of one name",
     "image without mask": "images without a mask",
     "mask without image": "masks without an image",
     "image without row": "images without a row in the table",
     "row without image": "rows in the table without an image",
     "size mismatch": "masks of another size than their image",
+    "several values": "masks of more than two values",
+    "large mask": "masks over half of their image",
+    "mask at every border": "masks that touch every border of their image",
     "empty mask": "lesion images whose mask is empty",
     "normal with lesion": "normal images whose mask is not empty",
     "exact copies": "groups of images with the same pixels",
@@ -83,8 +88,9 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     """Reads every image and mask of a data set and reports what is wrong with them.
 
     Looks for files that cannot be read, images and masks without each other, names that occur twice, masks of
-    another size or at odds with the label, exact copies (same pixels), near-copies (see `near_copies`),
-    labels that differ among copies and, if a split is named, copies and groups that it divides.
+    another size or at odds with the label, of more than two values, over half of the image or at every border of it,
+    exact copies (same pixels), near-copies (see `near_copies`), labels that differ among copies and, if a split is
+    named, copies and groups that it divides.
 
     Args:
         folder: BUSI, BUS-BRA, or a folder with images/ and masks/.
@@ -119,21 +125,37 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
             found.add("unreadable", path, error.fault)
             whole = False
             continue
-        lesion |= bool(mask.any())
-        if image is not None and mask.shape != image.shape:
-            found.add("size mismatch", path, size_fault(mask.shape, image.shape))
+        lesion |= bool(mask.pixels.any())
+        if image is not None and mask.pixels.shape != image.shape:
+            found.add("size mismatch", path, size_fault(mask.pixels.shape, image.shape))
+        _check_mask(found, path, mask)
     if case.label == "normal" and lesion:
         found.add("normal with lesion", case.image, "labelled normal, but its mask is not empty")
     if case.label in ("benign", "malignant") and whole and not lesion:
         found.add("empty mask", case.image, f"labelled {case.label}, but its mask is empty")
 
 
+def _check_mask(found: Scan, path: Path, mask: Mask) -> None:
+    """What is unusual about a mask that was read: it may be wrong, or right."""
+    pixels, share = mask.pixels, mask.pixels.mean()
+    if mask.between:
+        found.add("several values", path, f"{mask.between} values in between; lesion is what is above {mask.cut:g}")
+    if share > 0.5:
+        found.add("large mask", path, f"{share:.0%} of the image is lesion")
+    if all(side.any() for side in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])):
+        found.add("mask at every border", path, f"it touches every border; {share:.0%} of the image is lesion")
+
+
 def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
+    """The pixels of an image; notes it if it cannot be read, or its decoder doubts them."""
     try:
-        return read_image(path)
+        image = read_image(path)
     except InputError as error:
         found.add("unreadable", path, error.fault)
         return None
+    for doubt in image.doubts:
+        found.add("doubtful", path, doubt)
+    return image.pixels
 
 
 def _check_copies(found: Scan, images: _Images, pairs: list[tuple[int, int]]) -> None:

@@ -25,6 +25,7 @@ class SegmentationResult:
         model: name of the network.
         unfamiliarity: how unlike the network's training images this one is, from 0; over 1 it is no image that the
             network knows, such as a photo, a page of text or a CT. None if the network does not tell.
+        reading: why the pixels of the image may be wrong, see `sonoseg.core.image.Image`.
     """
 
     image: NDArray[np.uint8]
@@ -33,6 +34,7 @@ class SegmentationResult:
     spacing: float | None
     model: str
     unfamiliarity: float | None = None
+    reading: tuple[str, ...] = ()
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
@@ -50,8 +52,9 @@ class SegmentationResult:
     def doubts(self) -> tuple[str, ...]:
         """Why this result should not be trusted, in words; empty if nothing speaks against it."""
         if self.unfamiliarity is None or self.unfamiliarity <= 1:
-            return ()
-        return (f"unlike the images that the network was trained on ({self.unfamiliarity:.1f} times the limit)",)
+            return self.reading
+        times = f"{self.unfamiliarity:.1f} times the limit"
+        return (*self.reading, f"unlike the images that the network was trained on ({times})")
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: size, unit ("mm" when the spacing is known, else "px"), spacing and its source, doubts, lesions.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.image import Image, pixel_spacing, read_image
+from sonoseg.core.source import Source
 from sonoseg.errors import InputError
 from sonoseg.reader.bundle import Answers, Bundle, Card, find_bundle
-from sonoseg.reader.images import enlarge, reach, read_image, resize_image, to_gray
+from sonoseg.reader.images import enlarge, reach, resize_image
 from sonoseg.reader.measure import drop_small
 from sonoseg.reader.result import SegmentationResult
 
-ImageLike = Path | str | NDArray[Any]
+ImageLike = Source | Image
+"""See `sonoseg.core.image.read_image`."""
 
 
 class Segmenter:
@@ -45,8 +47,10 @@ class Segmenter:
         """Segments one image.
 
         Args:
-            image: a file, or an array as `sonoseg.reader.images.to_gray` takes it.
-            spacing: mm per pixel, the same in both directions; None leaves measurements in pixels.
+            image: a file, its bytes, an open file, an array, a PIL image or an `Image`; see
+                `sonoseg.core.image.read_image`.
+            spacing: mm per pixel, the same in both directions; None leaves measurements in pixels, or in mm if an
+                `Image` has a spacing.
 
         Raises:
             InputError: the image or the spacing cannot be used.
@@ -55,13 +59,13 @@ class Segmenter:
 
     def segment_batch(self, images: Sequence[ImageLike], spacing: float | None = None) -> list[SegmentationResult]:
         """Segments several images of any sizes in one run of the network; see `segment`."""
-        check_spacing(spacing)
-        grays = [read_image(i) if isinstance(i, (str, Path)) else to_gray(i) for i in images]
-        if not grays:
+        spacing = check_spacing(spacing)
+        read = [read_image(image, spacing) for image in images]
+        if not read:
             return []
-        probabilities, unfamiliarity, _ = self._run(grays)
-        told = [None] * len(grays) if unfamiliarity is None else map(float, unfamiliarity)
-        return [self._result(*answer, spacing) for answer in zip(grays, probabilities, told, strict=True)]
+        probabilities, unfamiliarity, _ = self._run([image.pixels for image in read])
+        distances = [None] * len(read) if unfamiliarity is None else map(float, unfamiliarity)
+        return [self._result(*answer) for answer in zip(read, probabilities, distances, strict=True)]
 
     def check_explains(self) -> None:
         """Raises InputError if the bundle holds no explanation."""
@@ -74,7 +78,7 @@ class Segmenter:
         none; it is coarse, and says where the network is sensitive, not whether it is right.
 
         Args:
-            image: a file or an array, as in `segment`.
+            image: as in `segment`.
 
         Returns:
             (H, W) float32 in 0..1, of the image's size.
@@ -82,7 +86,7 @@ class Segmenter:
         Raises:
             InputError: the image cannot be used, or the bundle cannot explain.
         """
-        gray = read_image(image) if isinstance(image, (str, Path)) else to_gray(image)
+        gray = read_image(image).pixels
         heat = self._run([gray], explain=True).heat
         assert heat is not None
         return np.clip(enlarge(heat[0], gray.shape), 0, 1)
@@ -99,25 +103,31 @@ class Segmenter:
         heat = None if answers.heat is None else answers.heat[:, 0]
         return answers._replace(probability=answers.probability[:, 0], heat=heat)
 
-    def _result(
-        self,
-        image: NDArray[np.uint8],
-        small: NDArray[np.float32],
-        unfamiliarity: float | None,
-        spacing: float | None,
-    ) -> SegmentationResult:
-        threshold, mask = self.card.threshold, np.zeros(image.shape, bool)
+    def _result(self, image: Image, small: NDArray[np.float32], unfamiliarity: float | None) -> SegmentationResult:
+        shape, threshold = image.pixels.shape, self.card.threshold
+        mask = np.zeros(shape, bool)
         # Most of a frame is nowhere near a lesion: the rest of it need not be enlarged.
-        region = reach(small >= threshold, image.shape)
-        outlined = enlarge(small, image.shape, region) >= threshold
+        region = reach(small >= threshold, shape)
+        outlined = enlarge(small, shape, region) >= threshold
         mask[region] = drop_small(outlined, self.card.min_lesion_fraction * mask.size)
-        return SegmentationResult(image, small, mask, spacing, self.card.name, unfamiliarity)
+        spacing = check_spacing(image.spacing)
+        name = self.card.name
+        return SegmentationResult(image.pixels, small, mask, spacing, name, unfamiliarity, image.doubts)
 
 
-def check_spacing(spacing: float | None) -> None:
-    """Raises InputError unless `spacing` is None or a length in mm."""
-    if spacing is not None and not (math.isfinite(spacing) and spacing > 0):
-        raise InputError("spacing", f"{spacing} is not a pixel size", "give mm per pixel, for example 0.08")
+def check_spacing(spacing: Any) -> float | None:
+    """`spacing` as a number of mm, the same for rows and columns; None for None.
+
+    Raises:
+        InputError: not a length, or a pair of two different ones.
+    """
+    pair = pixel_spacing(spacing)
+    if pair is None:
+        return None
+    if pair[0] != pair[1]:
+        problem = f"pixels of {pair[0]:g} × {pair[1]:g} mm are not square, so lengths would be wrong"
+        raise InputError("spacing", problem, "resize the image to square pixels")
+    return pair[0]
 
 
 def load(model: Path | str = "default") -> Segmenter:

@@ -1,0 +1,176 @@
+"""Pixels as the file means them, upright: as 8-bit gray for images, as colours and alpha for masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from sonoseg.core import deep, jpeg, tiff
+from sonoseg.core.source import Source, array_of, name_of, opened, quiet
+from sonoseg.errors import InputError
+
+Pixels = NDArray[Any]
+_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+_COLOUR = ("RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+_GRAY = np.array((0.299, 0.587, 0.114), np.float32)
+"""ITU-R 601."""
+_LOSSY = ("JPEG", "MPO", "WEBP")
+_ORIENTATION = 0x112
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The pixels of an image as they are stored, upright.
+
+    Attributes:
+        subject: what messages call the image.
+        colour: (H, W) gray or (H, W, 3) RGB, of any real dtype.
+        alpha: (H, W), None if there is none.
+        indices: (H, W) uint8, into the palette; None if there is none.
+        top: the largest value of a gray sample, if it has under 8 bits; otherwise None.
+        lossy: whether compression changed the pixels.
+    """
+
+    subject: str
+    colour: Pixels
+    alpha: Pixels | None = None
+    indices: Pixels | None = None
+    top: int | None = None
+    lossy: bool = False
+
+
+def decode_gray(source: Source) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """An image as gray, (H, W) uint8, and what speaks against its data; see `sonoseg.core.image.read_image`."""
+    array = array_of(source)
+    if array is not None:
+        return _gray_array(array), ()
+    with opened(source) as image:
+        subject, content = name_of(source), jpeg.content(image)
+        gray = _turned(_gray(image, subject), image)
+        return np.ascontiguousarray(gray), jpeg.doubts(content) if content else ()
+
+
+def decode_samples(source: Source) -> Samples:
+    """An image as its file stores it.
+
+    Raises:
+        InputError: as `sonoseg.core.image.read_image`.
+    """
+    array = array_of(source)
+    if array is not None:
+        alpha = array[..., 3] if array.ndim == 3 and array.shape[2] == 4 else None
+        return Samples("image", array if array.ndim == 2 else array[..., :3], alpha)
+    with opened(source) as image:
+        subject, top = name_of(source), _top(image)
+        planes = [plane if plane is None else _turned(plane, image) for plane in _planes(image, subject)]
+        colour, alpha, indices = planes
+        assert colour is not None
+        return Samples(subject, colour, alpha, indices, top, _is_lossy(image))
+
+
+def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
+    """Any real numbers (H, W) as uint8: their own smallest..largest value as 0..255; one value becomes 0.
+
+    Raises:
+        InputError: numbers that are not finite.
+    """
+    # Halved, so that the difference of two large values cannot overflow.
+    low, high = float(array.min()) / 2, float(array.max()) / 2
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(subject, "has pixels that are not finite numbers (NaN or infinite)", "replace them by numbers")
+    gray = np.zeros(array.shape, np.uint8)
+    if low == high:
+        return gray
+    for top in range(0, len(array), _ROWS):  # a part at a time, because float64 takes eight times the memory
+        halves = array[top : top + _ROWS].astype(np.float64) / 2
+        gray[top : top + _ROWS] = np.rint((halves - low) / (high - low) * 255)
+    return gray
+
+
+def _gray_array(array: Pixels) -> NDArray[np.uint8]:
+    if array.ndim == 2:
+        return array.copy() if array.dtype == np.uint8 else stretch(array, "image")
+    if array.dtype == np.uint8:
+        return np.array(Image.fromarray(np.ascontiguousarray(array[..., :3])).convert("L"))
+    return stretch(array[..., :3] @ _GRAY.astype(np.float64), "image")
+
+
+def _gray(image: Image.Image, subject: str) -> NDArray[np.uint8]:
+    if deep.is_deep(image):
+        rows = [band[..., 0] if band.shape[2] == 2 else band[..., :3] @ _GRAY for band in deep.bands(image)]
+        return stretch(np.concatenate(rows), subject)
+    image.load()
+    numbers = _numbers(image)
+    if numbers is not None:
+        return stretch(numbers, subject)
+    if "transparency" in image.info or image.mode in ("La", "RGBa", "HSV"):
+        image = _as_colour(image, subject)
+    elif image.mode not in ("1", "L", "P", *_ALPHA, *_COLOUR):
+        raise _unknown(image, subject)
+    return np.array(image.convert("L"))
+
+
+def _planes(image: Image.Image, subject: str) -> tuple[Pixels, Pixels | None, Pixels | None]:
+    """Colour, alpha and palette indices of an image."""
+    if deep.is_deep(image):
+        has_alpha, rows = deep.has_alpha(image), np.concatenate(list(deep.bands(image)))
+        colour = rows[..., 0] if rows.shape[2] == 2 else rows[..., :3]
+        return colour, rows[..., -1] if has_alpha else None, None
+    image.load()
+    numbers = _numbers(image)
+    if numbers is not None:
+        return numbers, None, None
+    if image.mode in ("1", "L") and "transparency" not in image.info:
+        return np.asarray(image.convert("L")), None, None
+    indices = np.asarray(image) if image.mode == "P" else None
+    colours = np.asarray(_as_colour(image, subject))
+    return colours[..., :3], colours[..., 3] if colours.shape[2] == 4 else None, indices
+
+
+def _numbers(image: Image.Image) -> Pixels | None:
+    """The pixels of an image that has one sample of more than 8 bits, or a signed one; None for others."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        has_numbers = image.mode[0] in "IF" or (image.mode == "L" and tiff.is_signed(image))
+        return tiff.values(image, np.asarray(image)) if has_numbers else None
+    return np.asarray(image) if image.mode[0] in "IF" else None
+
+
+def _as_colour(image: Image.Image, subject: str) -> Image.Image:
+    """An image as RGB, or as RGBA if it has alpha."""
+    if image.mode in ("La", "RGBa"):
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    elif image.mode not in ("1", "L", "P", *_ALPHA, *_COLOUR):
+        raise _unknown(image, subject)
+    has_alpha = image.mode in _ALPHA or "transparency" in image.info
+    with quiet():
+        return image.convert("RGBA" if has_alpha else "RGB")
+
+
+def _unknown(image: Image.Image, subject: str) -> InputError:
+    return InputError(subject, f"has pixels of the mode {image.mode}, which are not read", "convert it to gray or RGB")
+
+
+def _turned(pixels: Pixels, image: Image.Image) -> Pixels:
+    """`pixels` (H, W, ...) upright, by the EXIF orientation that loading has left to do."""
+    with quiet():
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return pixels[rows, columns]
+
+
+def _top(image: Image.Image) -> int | None:
+    """The largest value of a sample of 2 or 4 bits, which Pillow multiplies to fill 8."""
+    rawmode = deep.rawmode(image)
+    return {"L;2": 3, "L;4": 15}.get(rawmode[:3])
+
+
+def _is_lossy(image: Image.Image) -> bool:
+    return image.format in _LOSSY or (isinstance(image, TiffImagePlugin.TiffImageFile) and tiff.is_lossy(image))

@@ -1,0 +1,188 @@
+"""Which pixels of a mask are lesion: decided on its colours and its alpha, or refused where they do not tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.core.decode import Samples, decode_samples
+from sonoseg.core.source import Source
+from sonoseg.errors import InputError
+
+Values = NDArray[Any]
+LARGEST_LABEL = 15
+"""Whole values up to here are labels, such as 0, 1, 2; larger ones are shades."""
+_NOISE = 1 / 8
+"""Of the largest value: how far compression and resizing may change black or white."""
+_HINT = "paint lesions white (255) on black (0)"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask as it was read.
+
+    Attributes:
+        pixels: (H, W) bool, True is lesion.
+        between: how many different values it has between that of the background and the largest.
+        cut: the value above which a pixel was taken as lesion.
+    """
+
+    pixels: NDArray[np.bool_]
+    between: int
+    cut: float
+
+
+def read_mask(source: Source) -> Mask:
+    """Reads a mask: the lesion is what is brighter, or of another colour, than its black background.
+
+    A colour counts as bright as its brightest channel. Where the colour is the same everywhere, alpha is read; where
+    transparent pixels have a colour, they are background. Of values between black and the largest, as JPEG, smooth
+    edges and probability maps have them, those above half the largest are lesion; of labels, every one above 0.
+
+    Args:
+        source: as for `sonoseg.core.image.read_image`.
+
+    Raises:
+        InputError: as `read_image`; or the mask does not tell what is lesion: no black background, lesion on most of
+            the image's border (inverted masks), several gray levels that may be labels or shades, labels with an
+            "ignore" value, values below 0, or colour and transparency at odds.
+    """
+    samples = decode_samples(source)
+    values = _values(samples)
+    subject = samples.subject
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(subject, "has pixels that are not finite numbers (NaN or infinite)", "replace them by numbers")
+    if low < 0:
+        raise InputError(subject, f"the mask has values below 0 (down to {low})", _HINT)
+    if high == 0:
+        return Mask(np.zeros(values.shape, np.bool_), 0, 0)
+    if low > high * _NOISE:
+        problem = "the mask has no black background"
+        raise InputError(subject, problem + (" (it has one colour)" if low == high else ""), _HINT)
+    between = _between(values, low, high)
+    cut = _cut(samples, values, between, float(high)) if len(between) else float(low)
+    mask = values > cut
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if border.mean() > 0.5:
+        problem = f"the mask seems to be inverted: {border.mean():.0%} of the image's border would be lesion"
+        raise InputError(subject, problem, _HINT)
+    return Mask(mask, len(between), cut)
+
+
+def _values(samples: Samples) -> Values:
+    """How much lesion each pixel is, (H, W): 0 is none."""
+    colour, alpha = samples.colour, samples.alpha
+    if samples.indices is not None and _are_labels(samples.indices, colour):
+        return samples.indices
+    if alpha is not None and _is_constant(alpha):
+        alpha = None
+    if alpha is not None and _is_constant(colour):
+        return alpha
+    values = colour if colour.ndim == 2 else colour.max(axis=2)
+    if samples.top is not None:
+        values = values // (255 // samples.top)
+    if alpha is None:
+        return values
+    hidden, black = alpha == 0, values == 0
+    if (values[hidden] > 0).any() and (black & ~hidden).any():
+        raise InputError(samples.subject, "colour and transparency of the mask tell different things", _HINT)
+    shown: Values = values.astype(np.float64) * alpha / alpha.max()
+    return shown
+
+
+def _are_labels(indices: Values, colour: Values) -> bool:
+    """Whether the indices of a palette are labels: 0 is black, or all colours are the same, and all form areas."""
+    used = np.unique(indices)
+    if len(used) < 2:
+        return False
+    if _is_constant(colour):
+        return True
+    is_gray = (colour[..., 0] == colour[..., 1]).all() and (colour[..., 0] == colour[..., 2]).all()
+    if is_gray or used[0] != 0 or colour[indices == 0].any():
+        return False
+    return all(_has_area(indices == label) for label in used[1:])
+
+
+def _is_constant(array: Values) -> bool:
+    return bool((array == array[:1, :1]).all())
+
+
+def _between(values: Values, low: Any, high: Any) -> Values:
+    """The different values that are neither the smallest nor the largest."""
+    inner = values[(values > low) & (values < high)]
+    return np.unique(inner)
+
+
+def _cut(samples: Samples, values: Values, between: Values, high: float) -> float:
+    """The value above which a pixel of a mask of more than two values is lesion."""
+    if _are_colours(samples):
+        return 0
+    areas = [value for value in between[: LARGEST_LABEL + 1] if _has_area(values == value)]
+    is_whole = bool((between == np.rint(between)).all()) and high == round(high)
+    if is_whole and high <= LARGEST_LABEL:
+        if samples.lossy:
+            raise InputError(samples.subject, "labels do not survive lossy compression", "save the mask as PNG")
+        is_smooth = samples.top == high and len(areas) < len(between)
+        return high / 2 if is_smooth else 0
+    if is_whole and between[-1] <= LARGEST_LABEL and areas and not samples.lossy:
+        labels = ", ".join(f"{value:g}" for value in between)
+        problem = f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
+        raise InputError(samples.subject, problem, "keep 0 for background, 1 and up to 15 for lesions")
+    if _has_levels(values, high):
+        problem = f"the mask has areas of gray between 0 and {high:g}, which may be labels or doubt"
+        raise InputError(samples.subject, problem, _HINT)
+    return high / 2
+
+
+def _are_colours(samples: Samples) -> bool:
+    """Whether a mask is painted in a few colours on black, each in areas.
+
+    Raises:
+        InputError: there is gray or white among them, which may mean "ignore".
+    """
+    colour = samples.colour
+    if colour.ndim == 2 or colour.dtype != np.uint8:
+        return False
+    packed = colour.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    used = np.unique(packed)
+    if len(used) > LARGEST_LABEL + 1 or used[0] != 0:
+        return False
+    channels = np.stack([used >> 16, used >> 8 & 255, used & 255]).astype(int)[:, 1:]
+    is_pale = np.ptp(channels, axis=0) <= 32
+    if is_pale.all() or not all(_has_area(packed == one) for one in used[1:]):
+        return False
+    if is_pale.any():
+        problem = 'the mask has colours, and gray or white, which may mean "ignore"'
+        raise InputError(samples.subject, problem, _HINT)
+    return True
+
+
+def _has_area(part: NDArray[np.bool_]) -> bool:
+    """Whether a part of a mask fills 3 × 3 pixels anywhere: smooth edges are thinner."""
+    return bool(_eroded(part).any())
+
+
+def _eroded(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    rows = part[:-2] & part[1:-1] & part[2:]
+    return rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
+
+
+def _has_levels(values: Values, high: float) -> bool:
+    """Whether the middle values form even areas of a few levels, as labels do; shades of a probability are spread."""
+    share = values / high
+    low_near, high_near = share[1:-1, 1:-1].copy(), share[1:-1, 1:-1].copy()
+    height, width = share.shape
+    for row in range(3):
+        for column in range(3):
+            near = share[row : row + height - 2, column : column + width - 2]
+            np.minimum(low_near, near, out=low_near)
+            np.maximum(high_near, near, out=high_near)
+    middle = share[1:-1, 1:-1]
+    even = (high_near - low_near < _NOISE / 2) & (middle > _NOISE) & (middle < 1 - _NOISE)
+    shades = np.bincount((middle[even] * 16).astype(int), minlength=16)
+    enough = max(9, 0.02 * np.count_nonzero(share > 0.5))
+    return bool(shades.sum() >= enough and np.sort(shades)[-3:].sum() >= 0.9 * shades.sum())
