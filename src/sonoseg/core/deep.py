@@ -14,7 +14,7 @@ _ROWS = 256
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an image, opened and not yet loaded, has 16-bit colours, or 16-bit gray with alpha."""
-    return rawmode(image).endswith((";16B", ";16L", ";16N")) and image.mode in ("RGB", "RGBA", "RGBX", "CMYK")
+    return rawmode(image).endswith((";16B", ";16L", ";16N")) and image.mode in ("RGB", "RGBA", "RGBX")
 
 
 def has_alpha(image: Image.Image) -> bool:
@@ -23,7 +23,7 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def bands(image: Image.Image) -> Iterator[NDArray[np.uint16]]:
-    """The rows of such an image, some at a time: (h, W, C) uint16, C being gray and alpha, RGB, RGBA or CMYK."""
+    """The rows of such an image, some at a time: (h, W, C) uint16, C being gray and alpha, RGB or RGBA."""
     assert isinstance(image, ImageFile.ImageFile)
     assert image.fp is not None
     packed = rawmode(image)

@@ -17,6 +17,10 @@ LARGEST_LABEL = 15
 """Whole values up to here are labels, such as 0, 1, 2; larger ones are shades."""
 _NOISE = 1 / 8
 """Of the largest value: how far compression and resizing may change black or white."""
+_SHADES = 64
+"""In which levels of gray are told apart."""
+_ROWS = 256
+"""Large masks are looked at a part at a time, which takes less memory."""
 _HINT = "paint lesions white (255) on black (0)"
 
 
@@ -51,6 +55,8 @@ def read_mask(source: Source) -> Mask:
             "ignore" value, values below 0, or colour and transparency at odds.
     """
     samples = decode_samples(source)
+    if samples.indices is not None and _are_labels(samples.indices, samples.colour):
+        samples = Samples(samples.subject, samples.indices)
     values = _values(samples)
     subject = samples.subject
     low, high = values.min(), values.max()
@@ -76,8 +82,6 @@ def read_mask(source: Source) -> Mask:
 def _values(samples: Samples) -> Values:
     """How much lesion each pixel is, (H, W): 0 is none."""
     colour, alpha = samples.colour, samples.alpha
-    if samples.indices is not None and _are_labels(samples.indices, colour):
-        return samples.indices
     if alpha is not None and _is_constant(alpha):
         alpha = None
     if alpha is not None and _is_constant(colour):
@@ -113,8 +117,13 @@ def _is_constant(array: Values) -> bool:
 
 def _between(values: Values, low: Any, high: Any) -> Values:
     """The different values that are neither the smallest nor the largest."""
-    inner = values[(values > low) & (values < high)]
-    return np.unique(inner)
+    if values.dtype not in (np.uint8, np.uint16):
+        return np.unique(values[(values > low) & (values < high)])
+    seen = np.zeros(int(high) + 1, np.bool_)
+    for top in range(0, len(values), _ROWS):
+        seen[values[top : top + _ROWS]] = True
+    seen[[low, high]] = False
+    return np.flatnonzero(seen)
 
 
 def _cut(samples: Samples, values: Values, between: Values, high: float) -> float:
@@ -132,7 +141,8 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
         labels = ", ".join(f"{value:g}" for value in between)
         problem = f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
         raise InputError(samples.subject, problem, "keep 0 for background, 1 and up to 15 for lesions")
-    if _has_levels(values, high):
+    are_even = not samples.lossy and len(areas) == len(between)
+    if are_even or _has_levels(values, high):
         problem = f"the mask has areas of gray between 0 and {high:g}, which may be labels or doubt"
         raise InputError(samples.subject, problem, _HINT)
     return high / 2
@@ -172,17 +182,28 @@ def _eroded(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _has_levels(values: Values, high: float) -> bool:
-    """Whether the middle values form even areas of a few levels, as labels do; shades of a probability are spread."""
-    share = values / high
-    low_near, high_near = share[1:-1, 1:-1].copy(), share[1:-1, 1:-1].copy()
-    height, width = share.shape
+    """Whether many even pixels have about the same value, and few a similar one: labels; a probability has all."""
+    shades, lesion = np.zeros(_SHADES + 1, np.intp), 0
+    for top in range(0, len(values) - 2, _ROWS):
+        share = values[top : top + _ROWS + 2].astype(np.float32) / np.float32(high)
+        lowest, highest = _extremes_near(share)
+        middle = share[1:-1, 1:-1]
+        even = middle[highest - lowest < _NOISE / 4]
+        shades += np.bincount((even * _SHADES).astype(int), minlength=_SHADES + 1)
+        lesion += np.count_nonzero(middle > 0.5)
+    at_level, similar = np.convolve(shades, np.ones(3), "same"), np.convolve(shades, np.ones(9), "same")
+    is_level = (at_level > max(9, 0.02 * lesion)) & (at_level > 0.75 * similar)
+    margin = int(_NOISE * _SHADES)
+    return bool(is_level[margin:-margin].any())
+
+
+def _extremes_near(array: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The smallest and the largest value of the 3 × 3 around each inner pixel of (H, W), each (H - 2, W - 2)."""
+    lowest, highest = array[1:-1, 1:-1].copy(), array[1:-1, 1:-1].copy()
+    height, width = lowest.shape
     for row in range(3):
         for column in range(3):
-            near = share[row : row + height - 2, column : column + width - 2]
-            np.minimum(low_near, near, out=low_near)
-            np.maximum(high_near, near, out=high_near)
-    middle = share[1:-1, 1:-1]
-    even = (high_near - low_near < _NOISE / 2) & (middle > _NOISE) & (middle < 1 - _NOISE)
-    shades = np.bincount((middle[even] * 16).astype(int), minlength=16)
-    enough = max(9, 0.02 * np.count_nonzero(share > 0.5))
-    return bool(shades.sum() >= enough and np.sort(shades)[-3:].sum() >= 0.9 * shades.sum())
+            near = array[row : row + height, column : column + width]
+            np.minimum(lowest, near, out=lowest)
+            np.maximum(highest, near, out=highest)
+    return lowest, highest

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from sonoseg.core import tiff
 from sonoseg.core.paths import readable_file
@@ -75,7 +75,7 @@ def opened(source: Source) -> Iterator[Image.Image]:
     subject = name_of(source)
     with contextlib.ExitStack() as files, decoding(subject):
         if isinstance(source, Image.Image):
-            image = source
+            image = _as_file(source)
         else:
             image = _open(files.enter_context(_file(source, subject)), subject)
         check_size(subject, *image.size)
@@ -167,6 +167,15 @@ def _open(file: IO[bytes], subject: str) -> Image.Image:
     except UnidentifiedImageError:
         tiff.refuse_unknown(file, subject)
         raise
+
+
+def _as_file(image: Image.Image) -> Image.Image:
+    """A PIL image that is opened and not loaded, opened anew: Pillow maps some TIFFs into memory wrongly."""
+    if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile or not image.fp:
+        return image
+    with quiet():
+        again = Image.open(image.fp, formats=FORMATS)
+    return again if again.size == image.size else image
 
 
 def _check_frames(image: Image.Image, subject: str) -> None:

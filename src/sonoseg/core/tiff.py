@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 256, 257
 _COLOUR_MAP, _INK_SET, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 332, 339, 530
 _UNSIGNED, _SIGNED = 1, 2
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5
-_COLOUR_MODES = ("RGB", "RGBA", "RGBX", "CMYK")
+_COLOUR_MODES = ("RGB", "RGBA", "RGBX")
 _COLOURS = {
     0: "gray with 0 as white",
     1: "gray",
@@ -72,6 +72,7 @@ def prepare(image: TiffImagePlugin.TiffImageFile, subject: object) -> None:
     planes, deep = tags.get(_PLANAR, 1) == 2, _bits(tags) > 8
     # Of 16-bit colours Pillow keeps the high byte (see deep.py), and of those it has loaded the low byte is gone.
     lost = deep and image.mode in _COLOUR_MODES and (planes or not codec or "a;16" in rawmode)
+    lost |= deep and image.mode == "CMYK"
     # Pillow's own decoder takes the first letter of a raw mode for that of a plane.
     torn = planes and codec == "raw" and (_bits(tags) != 8 or colour == _WHITE_IS_ZERO)
     inks = colour == _CMYK and tags.get(_INK_SET, 1) != 1

@@ -1,0 +1,209 @@
+"""A mask is its lesion, however it was painted and saved; what does not tell its lesion is refused by name."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from sonoseg.core.mask import read_mask
+from sonoseg.errors import InputError
+
+SIZE = (120, 160)
+ROWS, COLUMNS = np.mgrid[: SIZE[0], : SIZE[1]]
+LESION = ((ROWS - 55) / 30) ** 2 + ((COLUMNS - 70) / 38) ** 2 < 1
+SECOND = ((ROWS - 95) / 12) ** 2 + ((COLUMNS - 130) / 14) ** 2 < 1
+ONES = LESION.astype(np.uint8)
+WHITE = ONES * 255
+RING = (((ROWS - 55) / 36) ** 2 + ((COLUMNS - 70) / 44) ** 2 < 1) & ~LESION
+
+
+def _saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _painted(colour: tuple[int, ...], ground: tuple[int, ...] | None = None) -> Image.Image:
+    ground = (0,) * len(colour) if ground is None else ground
+    return Image.fromarray(np.where(LESION[..., None], colour, ground).astype(np.uint8))
+
+
+def _palette(indices: NDArray[np.uint8], *colours: int) -> Image.Image:
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette([*colours, *[0] * (768 - len(colours))])
+    return image
+
+
+def _transparent(*colours: Image.Image, alpha: NDArray[np.uint8] = WHITE) -> Image.Image:
+    return Image.merge("RGBA" if len(colours) == 3 else "LA", [*colours, Image.fromarray(alpha)])
+
+
+FLAT = Image.new("L", SIZE[::-1], 255)
+BLACK = Image.new("L", SIZE[::-1], 0)
+PAINTED = {
+    "white": Image.fromarray(WHITE),
+    "1 bit": Image.fromarray(LESION),
+    "0 and 1": Image.fromarray(ONES),
+    "16 bits": Image.fromarray(ONES.astype(np.uint16)),
+    "float": Image.fromarray(ONES.astype(np.float32)),
+    "red": _painted((255, 0, 0)),
+    "dark blue": _painted((0, 0, 4)),
+    "opaque": _painted((255, 255, 255, 255), (0, 0, 0, 255)),
+    "transparent ground": _painted((255, 255, 255, 255), (0, 0, 0, 0)),
+    "red on transparent white": _painted((255, 0, 0, 255), (255, 255, 255, 0)),
+    "all transparent": _painted((255, 255, 255, 0), (0, 0, 0, 0)),
+    "white with alpha": _transparent(FLAT, FLAT, FLAT),
+    "black with alpha": _transparent(BLACK, BLACK, BLACK),
+    "gray with alpha": _transparent(FLAT),
+    "palette": _palette(ONES, 0, 0, 0, 200, 0, 0),
+    "dark palette": _palette(ONES, 0, 0, 0, 1, 1, 1),
+    "black palette": _palette(ONES, 0, 0, 0),
+    "white palette of one colour": _palette(ONES, 255, 255, 255, 255, 255, 255),
+}
+
+
+@pytest.mark.parametrize("kind", PAINTED)
+def test_a_lesion_of_one_colour_on_black_is_read_as_painted(kind: str) -> None:
+    image = PAINTED[kind]
+    sources = [image, _saved(image, "TIFF")] + ([] if kind == "float" else [_saved(image)])
+    for source in sources:
+        mask = read_mask(source)
+        assert mask.pixels.dtype == np.bool_
+        np.testing.assert_array_equal(mask.pixels, LESION)
+        assert mask.between == 0
+
+
+LABELS = {
+    "0, 1, 2": (ONES + 2 * SECOND.astype(np.uint8)),
+    "0, 3, 15": (ONES * 3 + 15 * SECOND.astype(np.uint8)),
+    "0, 1, 2 in 16 bits": (ONES + 2 * SECOND.astype(np.uint16)),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_every_small_label_is_lesion(kind: str) -> None:
+    mask = read_mask(_saved(Image.fromarray(LABELS[kind])))
+    np.testing.assert_array_equal(mask.pixels, LESION | SECOND)
+    assert (mask.between, mask.cut) == (1, 0)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_labels_of_few_bits_are_no_shades(bits: int) -> None:
+    gray = Image.fromarray(LABELS["0, 1, 2"])
+    gray = gray.convert("P")
+    gray.putpalette([value // 3 for value in range(768)])
+    content = bytearray(_saved(gray, bits=bits))
+    assert content[24] == bits
+    np.testing.assert_array_equal(read_mask(bytes(content)).pixels, LESION | SECOND)
+
+
+def test_colours_of_a_palette_and_of_pixels_are_all_lesion() -> None:
+    labels = ONES + 2 * SECOND.astype(np.uint8)
+    colours = np.array([(0, 0, 0), (128, 0, 0), (0, 60, 0)], np.uint8)
+    for image in (_palette(labels, 0, 0, 0, 128, 0, 0, 0, 60, 0), Image.fromarray(colours[labels])):
+        np.testing.assert_array_equal(read_mask(_saved(image)).pixels, LESION | SECOND)
+
+
+def _enlarged(factor: int, how: Image.Resampling) -> Image.Image:
+    small = Image.fromarray(WHITE).resize((SIZE[1] // factor, SIZE[0] // factor), Image.Resampling.BOX)
+    return small.resize(SIZE[::-1], how)
+
+
+DISTANCE = 1 - np.hypot((ROWS - 55) / 30, (COLUMNS - 70) / 38)
+PROBABILITY = 1 / (1 + np.exp(-8 * DISTANCE))
+SHADED = {
+    "JPEG of 75": (_saved(Image.fromarray(WHITE), "JPEG", quality=75), 0.01),
+    "JPEG of 95": (_saved(Image.fromarray(WHITE), "JPEG", quality=95), 0.01),
+    "JPEG of 10": (_saved(Image.fromarray(WHITE), "JPEG", quality=10), 0.02),
+    "JPEG in colour": (_saved(_painted((255, 0, 0)), "JPEG", quality=90), 0.02),
+    "JPEG in TIFF": (_saved(Image.fromarray(WHITE), "TIFF", compression="jpeg"), 0.01),
+    "PNG of a JPEG": (_saved(Image.open(io.BytesIO(_saved(Image.fromarray(WHITE), "JPEG", quality=60)))), 0.01),
+    "bilinear": (_saved(_enlarged(2, Image.Resampling.BILINEAR)), 0.02),
+    "bicubic": (_saved(_enlarged(4, Image.Resampling.BICUBIC)), 0.03),
+    "alpha": (_transparent(FLAT, FLAT, FLAT, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))), 0.02),
+    "probability": (_saved(Image.fromarray((PROBABILITY * 255).round().astype(np.uint8))), 0.01),
+    "faint probability": (_saved(Image.fromarray((PROBABILITY * 60).round().astype(np.uint8))), 0.02),
+    "probability in 16 bits": (_saved(Image.fromarray((PROBABILITY * 65535).astype(np.uint16))), 0.01),
+    "probability in numbers": (_saved(Image.fromarray(PROBABILITY.astype(np.float32)), "TIFF"), 0.01),
+    "array": (PROBABILITY, 0.01),
+}
+
+
+@pytest.mark.parametrize("kind", SHADED)
+def test_shades_are_cut_halfway_to_the_largest(kind: str) -> None:
+    source, tolerance = SHADED[kind]
+    mask = read_mask(source)
+    largest = PROBABILITY.max() if "probability" in kind or kind == "array" else 1
+    expected = LESION if largest == 1 else largest / 2 < PROBABILITY
+    assert mask.between > 0
+    assert abs(mask.pixels.sum() / expected.sum() - 1) < tolerance
+    assert (mask.pixels != expected).sum() < 2 * tolerance * expected.sum() + 9
+
+
+def test_four_bit_shades_are_cut_and_not_taken_for_labels() -> None:
+    edges = np.asarray(_enlarged(4, Image.Resampling.BILINEAR)) // 17
+    image = Image.fromarray(edges).convert("P")
+    image.putpalette([value // 3 * 17 for value in range(48)])
+    rows = np.asarray(image)
+    packed = Image.frombytes("L", SIZE[::-1], (rows[:, ::2] << 4 | rows[:, 1::2]).tobytes(), "raw", "L;4")
+    packed.save(buffer := io.BytesIO(), "TIFF")
+    mask = read_mask(buffer.getvalue())
+    assert abs(mask.pixels.sum() / LESION.sum() - 1) < 0.03
+
+
+REFUSED = {
+    "inverted": (Image.fromarray(255 - WHITE), "seems to be inverted"),
+    "inverted JPEG": (_saved(Image.fromarray(255 - WHITE), "JPEG"), "seems to be inverted"),
+    "inverted 0 and 1": (Image.fromarray(1 - ONES), "seems to be inverted"),
+    "inverted alpha": (_transparent(FLAT, alpha=255 - WHITE), "seems to be inverted"),
+    "white": (FLAT, "no black background .it has one colour"),
+    "white palette": (_palette(ONES, 255, 255, 255, 200, 0, 0), "no black background"),
+    "gray ground": (Image.fromarray(np.where(LESION, 255, 90).astype(np.uint8)), "no black background"),
+    "labels from 1": (Image.fromarray(ONES + 1), "no black background"),
+    "red on white": (_painted((255, 0, 0), (255, 255, 255)), "no black background"),
+    "ignore ring": (Image.fromarray(np.where(RING, 255, ONES)), 'labels 1 and the value 255, which may mean "ignore"'),
+    "ignore in a palette": (_palette(np.where(RING, 255, ONES).astype(np.uint8), 0, 0, 0, 128, 0, 0), "ignore"),
+    "white among colours": (
+        Image.fromarray(
+            np.select([LESION[..., None], RING[..., None]], [(255, 0, 0), (224, 224, 192)]).astype(np.uint8)
+        ),
+        "colours, and gray or white",
+    ),
+    "three levels": (Image.fromarray(np.select([LESION, RING], [255, 128]).astype(np.uint8)), "areas of gray between"),
+    "levels in JPEG": (
+        _saved(Image.fromarray(np.select([LESION, SECOND], [255, 128]).astype(np.uint8)), "JPEG", quality=90),
+        "areas of gray between",
+    ),
+    "labels in JPEG": (_saved(Image.fromarray(LABELS["0, 1, 2"] * 2), "JPEG", quality=90), "do not survive"),
+    "alpha at odds": (_painted((255, 255, 255, 0), (0, 0, 0, 255)), "colour and transparency"),
+    "below 0": (Image.fromarray(DISTANCE.astype(np.float32)), "values below 0"),
+    "NaN": (Image.fromarray(np.where(LESION, np.nan, 0).astype(np.float32)), "not finite"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_mask_that_does_not_tell_its_lesion_is_refused_in_one_line(kind: str) -> None:
+    source, problem = REFUSED[kind]
+    with pytest.raises(InputError, match=problem) as error:
+        read_mask(source)
+    assert str(error.value).startswith("image: ")
+    assert "; " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_mask_without_lesion_is_empty() -> None:
+    for empty in (BLACK, BLACK.convert("RGB"), BLACK.convert("RGBA"), BLACK.convert("1"), BLACK.convert("P")):
+        mask = read_mask(_saved(empty))
+        assert not mask.pixels.any()
+        assert mask.between == 0
+
+
+def test_a_lesion_may_be_large_and_lie_at_the_border() -> None:
+    large = np.zeros(SIZE, np.uint8)
+    large[5:, 10:150] = 255
+    np.testing.assert_array_equal(read_mask(large).pixels, large > 0)
