@@ -356,15 +356,16 @@ def test_every_source_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:
         at_end = io.BytesIO(content)
         at_end.seek(0, io.SEEK_END)
         sources: list[Any] = [str(path), _Path(path), content, bytearray(content), memoryview(content)]
-        sources += [io.BytesIO(content), at_end, _Raw(content), Image.open(path), Image.open(io.BytesIO(content))]
+        sources += [io.BytesIO(content), at_end, _Raw(content), Image.open(io.BytesIO(content))]
         for source in sources:
             np.testing.assert_array_equal(read_image(source), expected)
         with path.open("rb") as file:
             np.testing.assert_array_equal(read_image(file), expected)
             assert not file.closed
-        loaded = Image.open(path)
-        loaded.load()
-        np.testing.assert_array_equal(read_image(loaded), expected)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(read_image(image), expected)
+            image.load()
+            np.testing.assert_array_equal(read_image(image), expected)
 
 
 def test_a_record_says_where_it_is_from(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from pathlib import Path
 
@@ -59,6 +60,42 @@ def test_all_faults_are_found_at_once_and_ordered_by_kind(good: Path, write, wri
         ("normal with lesion", "normal/normal x1.png"),
     ]
     assert report.exit_code == 1
+
+
+def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
+    whole = np.zeros((24, 32), np.uint8)
+    for name in ("labels", "large", "cross", "shades", "inverted", "sound"):
+        write(f"images/{name}.png")
+    labels, large, cross, shades = (whole.copy() for _ in range(4))
+    labels[4:9, 5:12], labels[14:19, 5:12] = 1, 2
+    large[1:20, 1:30] = 255
+    cross[12], cross[:, 16] = 255, 255
+    shades[4:9, 5:12], shades[4, 5:12] = 255, 100
+    inverted = 255 - large
+    sound = whole.copy()
+    sound[0:9, 5:12] = 255
+    masks = {"labels": labels, "large": large, "cross": cross, "shades": shades, "inverted": inverted, "sound": sound}
+    for name, mask in masks.items():
+        write(f"masks/{name}.png", mask)
+    lines = [(one.kind, *one.files, one.message) for one in check_folder(tmp_path).findings]
+    problem = "the mask seems to be inverted: 100% of the image's border would be lesion"
+    assert lines == [
+        ("unreadable", "masks/inverted.png", problem),
+        ("several values", "masks/labels.png", "1 values in between; lesion is what is above 0"),
+        ("several values", "masks/shades.png", "1 values in between; lesion is what is above 127.5"),
+        ("large mask", "masks/large.png", "72% of the image is lesion"),
+        ("mask at every border", "masks/cross.png", "it touches every border; 7% of the image is lesion"),
+    ]
+
+
+def test_an_image_of_damaged_jpeg_data_is_reported(good: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(pixels).save(buffer := io.BytesIO(), "JPEG")
+    data = buffer.getvalue()
+    middle = len(data) // 2
+    (good / "benign/benign x1.png").write_bytes(data[:middle] + data[middle - 60 : middle] + data[middle:])
+    Image.fromarray(pixels > 999).save(good / "benign/benign x1_mask.png")
+    assert ("doubtful", ("benign/benign x1.png",)) in _found(good)
 
 
 def test_report_as_text_groups_by_kind_with_counts(good: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sonoseg
+from sonoseg.core.image import read_image
 from sonoseg.errors import InputError
 from sonoseg.reader.bundle import Bundle, seal
 from sonoseg.reader.measure import find_lesions
@@ -93,10 +96,47 @@ def test_the_same_picture_in_any_form_gives_the_same_mask(segmenter: Segmenter, 
     assert (deep != expected).mean() < 0.01
 
 
-@pytest.mark.parametrize("spacing", [0, -0.1, float("nan"), float("inf")])
-def test_a_spacing_that_is_no_length_is_refused(segmenter: Segmenter, scan: Scan, spacing: float) -> None:
+@pytest.mark.parametrize("spacing", [0, -0.1, float("nan"), float("inf"), True, "0.1", [0.1]])
+def test_a_spacing_that_is_no_length_is_refused(segmenter: Segmenter, scan: Scan, spacing: Any) -> None:
     with pytest.raises(InputError, match=r"spacing: .* is not a pixel size"):
         segmenter.segment(scan, spacing)
+
+
+@pytest.mark.parametrize("spacing", [np.float32(0.5), np.float64(0.5), (0.5, 0.5)])
+def test_numpy_scalars_are_a_spacing_and_can_be_written_as_json(segmenter: Segmenter, scan: Scan, spacing: Any) -> None:
+    result = segmenter.segment(scan, spacing)
+    assert json.loads(json.dumps(result.to_dict()))["spacing"]["mm_per_pixel"] == 0.5
+
+
+def test_pixels_that_are_not_square_are_refused(segmenter: Segmenter, scan: Scan) -> None:
+    image = read_image(scan, (0.1, 0.2))
+    with pytest.raises(InputError, match=r"spacing: pixels of 0.1 × 0.2 mm are not square"):
+        segmenter.segment(image)
+    assert segmenter.segment(read_image(scan, 0.1)).spacing == 0.1
+
+
+def test_every_source_of_an_image_gives_its_mask(segmenter: Segmenter, scan: Scan, tmp_path: Path) -> None:
+    path = tmp_path / "scan.png"
+    picture = Image.fromarray(scan)
+    picture.save(path)
+    expected = segmenter.segment(scan)
+    cmyk, palette = picture.convert("CMYK"), picture.convert("RGB").quantize(256)
+    for source in (path.read_bytes(), io.BytesIO(path.read_bytes()), picture, cmyk, palette, read_image(path)):
+        result = segmenter.segment(source)
+        np.testing.assert_array_equal(result.image, scan)
+        np.testing.assert_array_equal(result.mask, expected.mask)
+        np.testing.assert_array_equal(segmenter.segment_batch([source])[0].mask, expected.mask)
+
+
+def test_damaged_jpeg_data_is_a_doubt(segmenter: Segmenter, scan: Scan) -> None:
+    Image.fromarray(scan).save(buffer := io.BytesIO(), "JPEG")
+    data = buffer.getvalue()
+    assert segmenter.segment(data).doubts == ()
+    middle = len(data) // 2
+    damaged = data[:middle] + data[middle - 60 : middle] + data[middle:]
+    doubt = "its JPEG data is damaged, parts of the image may be wrong"
+    assert segmenter.segment(damaged).doubts == (doubt,)
+    assert segmenter.segment(damaged).to_dict()["doubts"] == [doubt]
 
 
 def test_the_public_api_segments_files_and_arrays(bundle: Path, scan: Scan, tmp_path: Path) -> None:
@@ -106,6 +146,8 @@ def test_the_public_api_segments_files_and_arrays(bundle: Path, scan: Scan, tmp_
     assert isinstance(from_file, sonoseg.SegmentationResult)
     np.testing.assert_array_equal(from_file.mask, from_array.mask)
     assert (from_file.spacing, from_array.spacing) == (0.1, None)
+    from_bytes = sonoseg.segment((tmp_path / "scan.png").read_bytes(), model=bundle)
+    np.testing.assert_array_equal(from_file.mask, from_bytes.mask)
     with pytest.raises(InputError, match="no such file"):
         sonoseg.segment(tmp_path / "gone.png", model=bundle)
 

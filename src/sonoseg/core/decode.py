@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from sonoseg.core import deep, jpeg, tiff
-from sonoseg.core.source import Source, array_of, name_of, opened, quiet
+from sonoseg.core.quiet import quiet
+from sonoseg.core.source import Source, array_of, name_of, opened
 from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]
@@ -51,24 +52,35 @@ def decode_gray(source: Source) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         return _gray_array(array), ()
     with opened(source) as image:
         subject, content = name_of(source), jpeg.content(image)
-        gray = _turned(_gray(image, subject), image)
-        return np.ascontiguousarray(gray), jpeg.doubts(content) if content else ()
+        with tiff.loading(image) as complaints:
+            gray = _turned(_gray(image, subject), image)
+        return np.ascontiguousarray(gray), _doubts(content, complaints)
+
+
+def _doubts(content: bytes | None, complaints: list[str]) -> tuple[str, ...]:
+    """What speaks against an image, by the content of a JPEG, or by what libtiff said."""
+    if complaints:
+        return (f"its TIFF data is damaged, parts of the image may be wrong ({complaints[0]})",)
+    return jpeg.doubts(content) if content else ()
 
 
 def decode_samples(source: Source) -> Samples:
     """An image as its file stores it.
 
     Raises:
-        InputError: as `sonoseg.core.image.read_image`.
+        InputError: as `sonoseg.core.image.read_image`; or its data is damaged, although it can be decoded.
     """
     array = array_of(source)
     if array is not None:
         alpha = array[..., 3] if array.ndim == 3 and array.shape[2] == 4 else None
         return Samples("image", array if array.ndim == 2 else array[..., :3], alpha)
     with opened(source) as image:
-        subject, top = name_of(source), _top(image)
-        planes = [plane if plane is None else _turned(plane, image) for plane in _planes(image, subject)]
-        colour, alpha, indices = planes
+        subject, top, content = name_of(source), _top(image), jpeg.content(image)
+        with tiff.loading(image) as complaints:
+            planes = _planes(image, subject)
+        for doubt in _doubts(content, complaints):
+            raise InputError(subject, doubt, "copy or export it again")
+        colour, alpha, indices = (None if plane is None else _turned(plane, image) for plane in planes)
         assert colour is not None
         return Samples(subject, colour, alpha, indices, top, _is_lossy(image))
 

@@ -49,7 +49,8 @@ def doubts(data: bytes) -> tuple[str, ...]:
         padded += data[at:end] + _ONES
         at = end
     padded += data[at:]
-    is_short = not np.array_equal(_decoded(data), _decoded(bytes(padded)))
+    as_is, with_ones = _decoded(data), _decoded(bytes(padded))
+    is_short = as_is is None or with_ones is None or not np.array_equal(as_is, with_ones)
     is_long = is_baseline and _decoded(data[: ends[-1] - 2].removesuffix(b"\xff")) is not None
     return (_DOUBT,) if is_short or is_long or not _restarts_count_up(data, ends) else ()
 

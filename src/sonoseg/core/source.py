@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
-import warnings
 from collections.abc import Iterator
 from os import PathLike, fsdecode, fspath
 from typing import IO, Any
@@ -16,6 +14,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from sonoseg.core import tiff
 from sonoseg.core.paths import readable_file
+from sonoseg.core.quiet import quiet
 from sonoseg.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
@@ -25,7 +24,6 @@ MAX_BYTES = 500_000_000
 """Of an open file, which is read whole."""
 _EXPORT = "export it again as PNG, JPEG, TIFF or BMP"
 _KINDS = "give a file, its bytes, a numpy array or a PIL image"
-_warnings_lock = threading.Lock()
 
 Source = str | PathLike[str] | PathLike[bytes] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
 """A path, the content of a file, an open file, a PIL image, or an array of pixels."""
@@ -100,14 +98,6 @@ def decoding(subject: str) -> Iterator[None]:
         raise InputError(subject, "not enough memory to read it", "make the image smaller") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise InputError(subject, "is damaged or cut short", "copy or export it again") from error
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Holds back Pillow's warnings; one thread at a time, because the filters belong to the whole process."""
-    with _warnings_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def check_size(subject: object, width: int, height: int, most: int = MAX_PIXELS) -> None:

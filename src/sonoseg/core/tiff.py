@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImagePalette, TiffImagePlugin
+from PIL import Image, ImagePalette, TiffImagePlugin
 
+from sonoseg.core.quiet import caught, quiet
 from sonoseg.errors import InputError
 
 # Tags of TIFF 6.0 (1992), section 8, and of its supplements.
@@ -51,7 +54,9 @@ def refuse_unknown(file: IO[bytes], subject: object) -> None:
     head = file.read(16)
     if head[:4] not in TiffImagePlugin.PREFIXES:
         return
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2] == 43 or head[3] == 43 else head[:8])
+    if head[:4] == b"MM\0+":
+        raise InputError(subject, "a big-endian BigTIFF, which cannot be read", _HINT)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2] == 43 else head[:8])
     file.seek(tags.next)
     tags.load(file)
     if _SAMPLES in tags or _BITS in tags or _PHOTOMETRIC in tags:
@@ -115,6 +120,16 @@ def values(image: TiffImagePlugin.TiffImageFile, pixels: NDArray[Any]) -> NDArra
     if tags[_PHOTOMETRIC] == _WHITE_IS_ZERO and image.mode.startswith("I"):
         return 65535 - pixels
     return pixels
+
+
+@contextlib.contextmanager
+def loading(image: Image.Image) -> Iterator[list[str]]:
+    """A block in which an image may be loaded; of a TIFF, yields what libtiff has to say of its data, at the end."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or not image.tile:
+        yield []
+        return
+    with caught() as lines, quiet():
+        yield lines
 
 
 def is_signed(image: TiffImagePlugin.TiffImageFile) -> bool:
