@@ -414,6 +414,15 @@ def test_what_is_no_image_is_refused_with_what_it_was(kind: str) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("height", [16, 255, 256, 257, 700])
+def test_tall_images_are_stretched_in_parts_as_in_one(height: int) -> None:
+    numbers = RANDOM.normal(size=(height, 20))
+    expected = (numbers - numbers.min()) / np.ptp(numbers) * 255
+    np.testing.assert_allclose(read_image(numbers), expected, atol=0.5001)
+    colour = RANDOM.integers(0, 65536, (height, 20, 3)).astype(np.uint16)
+    np.testing.assert_allclose(read_image(_png16(3, 2, colour)), read_image(colour), atol=1)
+
+
 @pytest.mark.parametrize(
     ("spacing", "expected"),
     [

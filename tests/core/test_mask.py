@@ -207,3 +207,17 @@ def test_a_lesion_may_be_large_and_lie_at_the_border() -> None:
     large = np.zeros(SIZE, np.uint8)
     large[5:, 10:150] = 255
     np.testing.assert_array_equal(read_mask(large).pixels, large > 0)
+
+
+@pytest.mark.parametrize("height", [255, 256, 257, 258, 600])
+def test_tall_masks_are_read_in_parts_as_in_one(height: int) -> None:
+    rows, columns = np.mgrid[:height, :40]
+    lesion = (abs(rows - height / 2) < height / 2 - 8) & (abs(columns - 20) < 9)
+    smooth = np.asarray(Image.fromarray(lesion.astype(np.uint8) * 255).resize((20, height // 2), Image.Resampling.BOX))
+    mask = read_mask(Image.fromarray(smooth).resize((40, height), Image.Resampling.BILINEAR))
+    assert (mask.pixels != lesion).mean() < 0.02
+    levels = np.where(lesion, 255, 0).astype(np.uint8)
+    levels[-20:-10, 5:15] = 128
+    levels[-9] = np.arange(40)  # more values than labels have
+    with pytest.raises(InputError, match="areas of gray between"):
+        read_mask(levels)

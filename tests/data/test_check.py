@@ -81,8 +81,8 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
     problem = "the mask seems to be inverted: 100% of the image's border would be lesion"
     assert lines == [
         ("unreadable", "masks/inverted.png", problem),
-        ("several values", "masks/labels.png", "1 values in between; lesion is what is above 0"),
-        ("several values", "masks/shades.png", "1 values in between; lesion is what is above 127.5"),
+        ("several values", "masks/labels.png", "it has 3 values; lesion is what is above 0"),
+        ("several values", "masks/shades.png", "it has 3 values; lesion is what is above 127.5"),
         ("large mask", "masks/large.png", "72% of the image is lesion"),
         ("mask at every border", "masks/cross.png", "it touches every border; 7% of the image is lesion"),
     ]

@@ -192,7 +192,7 @@ def _has_levels(values: Values, high: float) -> bool:
         shades += np.bincount((even * _SHADES).astype(int), minlength=_SHADES + 1)
         lesion += int(np.count_nonzero(middle > 0.5))
     at_level, similar = np.convolve(shades, np.ones(3), "same"), np.convolve(shades, np.ones(9), "same")
-    is_level = (at_level > max(9, 0.02 * lesion)) & (at_level > 0.75 * similar)
+    is_level = (at_level > max(16, 0.005 * lesion)) & (at_level > 0.75 * similar)
     margin = int(_NOISE * _SHADES)
     return bool(is_level[margin:-margin].any())
 

@@ -139,7 +139,7 @@ def _check_mask(found: Scan, path: Path, mask: Mask) -> None:
     """What is unusual about a mask that was read: it may be wrong, or right."""
     pixels, share = mask.pixels, mask.pixels.mean()
     if mask.between:
-        found.add("several values", path, f"{mask.between} values in between; lesion is what is above {mask.cut:g}")
+        found.add("several values", path, f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}")
     if share > 0.5:
         found.add("large mask", path, f"{share:.0%} of the image is lesion")
     if all(side.any() for side in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])):
