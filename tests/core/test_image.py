@@ -300,6 +300,15 @@ def test_png_of_16_bits_keeps_both_bytes_in_every_colour(channels: int, colour: 
     np.testing.assert_allclose(read_image(Image.open(io.BytesIO(content))), expected, atol=1)
 
 
+def test_a_loaded_png_of_16_bit_colours_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scan.png"
+    path.write_bytes(_png16(3, 2, np.repeat(GRAY[..., None].astype(np.uint16), 3, 2)))
+    with Image.open(path) as image:
+        image.load()
+        with pytest.raises(InputError, match=r"scan\.png: Pillow has loaded it, and kept 8 of its 16 bits; give"):
+            read_image(image)
+
+
 UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     1: lambda stored: stored,
     2: np.fliplr,

@@ -6,11 +6,12 @@ import contextlib
 import io
 from collections.abc import Iterator
 from os import PathLike, fsdecode, fspath
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from sonoseg.core import tiff
 from sonoseg.core.paths import readable_file
@@ -160,7 +161,18 @@ def _open(file: IO[bytes], subject: str) -> Image.Image:
 
 
 def _as_file(image: Image.Image) -> Image.Image:
-    """A PIL image that is opened and not loaded, opened anew: Pillow maps some TIFFs into memory wrongly."""
+    """A PIL image that is opened and not loaded, opened anew: Pillow maps some TIFFs into memory wrongly.
+
+    Raises:
+        InputError: a PNG of 16-bit colours that was loaded, so that its low bytes are gone (if its file tells).
+    """
+    if isinstance(image, PngImagePlugin.PngImageFile) and not image.tile:
+        with contextlib.suppress(OSError, ValueError):
+            with Path(fsdecode(image.filename)).open("rb") as file:
+                head = file.read(26)
+            if head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # bits and colour type
+                problem = "Pillow has loaded it, and kept 8 of its 16 bits"
+                raise InputError(name_of(image), problem, "give the file itself")
     if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile or not image.fp:
         return image
     with quiet():
