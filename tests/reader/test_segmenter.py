@@ -14,7 +14,8 @@ from PIL import Image
 
 import sonoseg
 from sonoseg.errors import InputError
-from sonoseg.reader.bundle import Bundle, seal
+from sonoseg.reader.bundle import Bundle
+from sonoseg.reader.checksum import add_checksum
 from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.segmenter import Segmenter, load
 
@@ -114,11 +115,11 @@ def test_a_loaded_model_is_kept_until_its_file_changes(
     tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(seal(unsealed()))
+    path.write_bytes(add_checksum(unsealed()))
     first = load(path)
     assert load(str(path)) is first
     assert sonoseg.load(path) is first
-    path.write_bytes(seal(unsealed(card | {"name": "another"})))
+    path.write_bytes(add_checksum(unsealed(card | {"name": "another"})))
     assert load(path).card.name == "another"
     path.write_bytes(b"junk")
     with pytest.raises(InputError, match="not a sonoseg bundle"):

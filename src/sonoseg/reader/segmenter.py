@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
-from sonoseg.reader.bundle import Answers, Bundle, Card, find_bundle
+from sonoseg.reader.answers import Answers
+from sonoseg.reader.bundle import Bundle, Card, find_bundle
 from sonoseg.reader.images import enlarge, reach, read_image, resize_image, to_gray
 from sonoseg.reader.measure import drop_small
 from sonoseg.reader.result import SegmentationResult
@@ -38,7 +39,7 @@ class Segmenter:
 
     @property
     def sha256(self) -> str:
-        """The seal of the bundle, 64 hex digits."""
+        """The checksum of the bundle, 64 hex digits."""
         return self._bundle.sha256
 
     def segment(self, image: ImageLike, spacing: float | None = None) -> SegmentationResult:
