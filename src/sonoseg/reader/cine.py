@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from sonoseg.errors import InputError
 from sonoseg.files import atomic_path
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.overlay import draw_frame
@@ -54,7 +55,10 @@ def segment_clip(
     began, (overlay, table) = perf_counter(), output_names(path)
 
     def segmented(frame: Frame) -> tuple[Frame, SegmentationResult]:
-        return frame, segmenter.segment(frame.image, spacing)
+        try:
+            return frame, segmenter.segment(frame.image, spacing)
+        except InputError as error:
+            raise error.of(path) from error
 
     with (
         closing(Clip(path)) as clip,

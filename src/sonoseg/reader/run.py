@@ -23,9 +23,6 @@ from sonoseg.reader.segmenter import Segmenter, check_spacing, load
 from sonoseg.reader.video import check_av
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sonoseg.cli import Segment
 
 PICTURES = ("mask", "overlay", "heat")
@@ -111,15 +108,14 @@ def _segment_all(
     summary = Summary([], [], [], None)
 
     def outcome(path: Path) -> tuple[Path, SegmentationResult | InputError | None]:
-        return path, None if is_clip(path) else _try_segment(segmenter, path, spacing)
+        return path, None if is_clip(path) else _try_segment(segmenter, path, spacing, explain)
 
     with closing(ahead(map(outcome, files))) as outcomes:
         for count, (path, result) in enumerate(outcomes):
             if isinstance(result, InputError):
                 summary.failed.append(result)
             elif result is not None:
-                heat = segmenter.explain(result.image) if explain else None
-                summary.images.append(_write_image(result, path, folder, heat))
+                summary.images.append(_write_image(result, path, folder))
             else:
                 try:
                     show = partial(progress, count, len(files))
@@ -132,11 +128,13 @@ def _segment_all(
     return summary
 
 
-def _try_segment(segmenter: Segmenter, path: Path, spacing: float | None) -> SegmentationResult | InputError:
+def _try_segment(
+    segmenter: Segmenter, path: Path, spacing: float | None, explain: bool
+) -> SegmentationResult | InputError:
     try:
-        return segmenter.segment(path, spacing)
+        return segmenter.segment(path, spacing, explain)
     except InputError as error:
-        return error
+        return error.of(path)
     except MemoryError:
         return InputError(path, "not enough memory to segment it", "make the picture smaller")
 
@@ -194,13 +192,12 @@ def _check_outputs(files: list[Path], folder: Path) -> None:
                 raise InputError(taken, fault, "choose another output folder")
 
 
-def _write_image(
-    result: SegmentationResult, image: Path, folder: Path, heat: NDArray[np.float32] | None
-) -> dict[str, Any]:
+def _write_image(result: SegmentationResult, image: Path, folder: Path) -> dict[str, Any]:
     """Writes the pictures; returns the entry for results.json."""
     names = dict(zip(PICTURES, _output_names(image), strict=True))
     write_picture(folder / names["mask"], result.mask.astype("uint8") * 255)
     write_picture(folder / names["overlay"], result.overlay())
+    heat = result.heat
     if heat is None:
         del names["heat"]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ ImageLike = Path | str | NDArray[Any]
 
 
 class Segmenter:
-    """A network, loaded once and used often; may be shared between threads.
+    """A network, loaded once and used often; may be shared between threads, and sent to other processes.
+
+    What is pickled is the bundle's path and checksum, not the network: the file must be there in the other process.
 
     Example:
         >>> segmenter = sonoseg.load()
@@ -42,27 +45,33 @@ class Segmenter:
         """The checksum of the bundle, 64 hex digits."""
         return self._bundle.sha256
 
-    def segment(self, image: ImageLike, spacing: float | None = None) -> SegmentationResult:
+    def segment(self, image: ImageLike, spacing: float | None = None, explain: bool = False) -> SegmentationResult:
         """Segments one image.
 
         Args:
             image: a file, or an array as `sonoseg.reader.images.to_gray` takes it.
             spacing: mm per pixel, the same in both directions; None leaves measurements in pixels.
+            explain: ask in the same run where the network looked, for the result's `heat`.
 
         Raises:
-            InputError: the image or the spacing cannot be used.
+            InputError: the image or the spacing cannot be used, or the bundle cannot explain.
         """
-        return self.segment_batch([image], spacing)[0]
+        return self.segment_batch([image], spacing, explain)[0]
 
-    def segment_batch(self, images: Sequence[ImageLike], spacing: float | None = None) -> list[SegmentationResult]:
+    def segment_batch(
+        self, images: Sequence[ImageLike], spacing: float | None = None, explain: bool = False
+    ) -> list[SegmentationResult]:
         """Segments several images of any sizes in one run of the network; see `segment`."""
         check_spacing(spacing)
         grays = [read_image(i) if isinstance(i, (str, Path)) else to_gray(i) for i in images]
         if not grays:
             return []
-        probabilities, unfamiliarity, _ = self._run(grays)
+        probabilities, unfamiliarity, heat = self._run(grays, explain)
         told = [None] * len(grays) if unfamiliarity is None else map(float, unfamiliarity)
-        return [self._result(*answer, spacing) for answer in zip(grays, probabilities, told, strict=True)]
+        results = [self._result(*answer, spacing) for answer in zip(grays, probabilities, told, strict=True)]
+        if heat is None:
+            return results
+        return [replace(result, heat_map=one) for result, one in zip(results, heat, strict=True)]
 
     def check_explains(self) -> None:
         """Raises InputError if the bundle holds no explanation."""
@@ -83,10 +92,9 @@ class Segmenter:
         Raises:
             InputError: the image cannot be used, or the bundle cannot explain.
         """
-        gray = read_image(image) if isinstance(image, (str, Path)) else to_gray(image)
-        heat = self._run([gray], explain=True).heat
+        heat = self.segment(image, explain=True).heat
         assert heat is not None
-        return np.clip(enlarge(heat[0], gray.shape), 0, 1)
+        return heat
 
     def probability(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """The network's own output for (H, W) uint8 images: (N, h, w) float32 in 0..1 at its input's size."""
