@@ -18,6 +18,7 @@ from sonoseg.reader.ahead import ahead
 from sonoseg.reader.cine import output_names, segment_clip
 from sonoseg.reader.overlay import NOTICE, draw_heat, write_picture
 from sonoseg.reader.paths import is_clip, list_images
+from sonoseg.reader.progress import ProgressLine
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter, check_spacing, load
 from sonoseg.reader.video import check_av
@@ -141,8 +142,9 @@ def _try_segment(
 
 def segment_command(options: Segment) -> int:
     """`sonoseg segment`: `segment_files`, a line on each image printed, faults to stderr; gives the exit code."""
-    progress = _show_count if sys.stderr.isatty() else None
-    summary = segment_files(options.images, options.model, options.out, options.spacing, progress, options.explain)
+    with ProgressLine(sys.stderr) as line:
+        progress = partial(_show_count, line)
+        summary = segment_files(options.images, options.model, options.out, options.spacing, progress, options.explain)
     for error in summary.failed:
         print(f"sonoseg: {error}", file=sys.stderr)
     for entry in summary.images:
@@ -156,9 +158,8 @@ def segment_command(options: Segment) -> int:
     return summary.exit_code
 
 
-def _show_count(done: int, total: int, frames: int) -> None:
-    line = f"{done}/{total} files" + (f", frame {frames} of the next" if frames else "")
-    print(f"\r{line:40}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
+    line.show(f"{done}/{total} files" + (f", frame {frames} of the next" if frames else ""), last=done == total)
 
 
 def _describe(entry: dict[str, Any]) -> str:
