@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,12 +200,10 @@ def test_a_network_that_does_not_end_is_stopped(
 
 
 def test_a_run_within_its_time_leaves_no_watch_behind(bundle: Path) -> None:
-    import threading
-
-    opened, before = Bundle.read(bundle), threading.active_count()
+    opened = Bundle.read(bundle)
     for _ in range(3):
         opened.run(BATCH)
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join(10)
-    assert threading.active_count() == before
+    watches = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    for watch in watches:
+        watch.join(10)
+    assert not any(watch.is_alive() for watch in watches)

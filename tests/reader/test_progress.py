@@ -42,8 +42,8 @@ def _show(out: io.StringIO, clock: list[float], seconds: int, step: float) -> No
 
 def test_a_log_file_gets_a_plain_line_every_half_minute(clock: list[float]) -> None:
     out = io.StringIO()
-    _show(out, clock, 100, 0.5)
-    assert out.getvalue() == "60/200 files\n120/200 files\n180/200 files\n"
+    _show(out, clock, 90, 0.5)
+    assert out.getvalue() == "60/180 files\n120/180 files\n"
 
 
 def test_a_log_file_gets_nothing_from_short_work(clock: list[float]) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
 from sonoseg.reader.checksum import HINT
+from sonoseg.reader.session import time_limit
 
 OUTPUTS, EXPLAIN = ("probability", "heat", "unfamiliarity"), "explain"
 SECONDS = 60.0
@@ -56,7 +54,11 @@ def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: b
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4  # our own error says it
     limit = SECONDS * len(batch)
-    with _time_limit(options, limit) as late:
+
+    def stop() -> None:
+        options.terminate = True  # looked at between two operations: one alone is never cut short
+
+    with time_limit(limit, stop) as late:
         try:
             values = session.run(names, {"image": batch, **switch}, options)
         except Exception as error:  # onnxruntime's errors share no other base
@@ -69,27 +71,6 @@ def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: b
     if explain:
         heat = _checked(path, "heat", answers["heat"], batch.shape, 1)
     return Answers(probability, unfamiliarity, heat)
-
-
-@contextmanager
-def _time_limit(options: Any, seconds: float) -> Iterator[threading.Event]:
-    """Stops the run that has these RunOptions after so many seconds; the event then is set.
-
-    The network looks at the switch between two operations: one operation alone is never cut short.
-    """
-    late = threading.Event()
-
-    def stop() -> None:
-        late.set()
-        options.terminate = True
-
-    timer = threading.Timer(seconds, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield late
-    finally:
-        timer.cancel()
 
 
 def _run_error(path: Path, error: Exception, limit: float | None) -> InputError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -18,9 +19,12 @@ from sonoseg.errors import InputError
 from sonoseg.reader.answers import EXPLAIN, OUTPUTS, Answers, run_network
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, HINT, add_checksum, read_checked
 from sonoseg.reader.paths import readable_file
+from sonoseg.reader.session import open_session
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 CARD_KEY = "sonoseg.card"
+_LONGEST_CARD = 1_000_000
+_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of characters
 # The older names, for scripts outside the package.
 SEAL_KEY, SEAL_MARK, seal = CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
@@ -76,6 +80,8 @@ class Card:
         Raises:
             ValueError: not JSON, or a key is missing or has a value out of its range; says which.
         """
+        if len(text) > _LONGEST_CARD:
+            raise ValueError(f"its card is over {_LONGEST_CARD} characters")
         try:
             values = json.loads(text)
         except (ValueError, RecursionError):
@@ -89,11 +95,13 @@ class Card:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**53  # larger ones may be no float
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and not _UNWRITABLE.search(value)
 
 
 def _is_texts(value: object) -> bool:
@@ -186,7 +194,8 @@ class Bundle:
         """
         path = readable_file(path)
         content, sha256 = read_checked(path)  # only what has the right checksum reaches onnxruntime
-        session, metadata = _open(path, content, threads)
+        session = open_session(path, content, threads)
+        metadata = session.get_modelmeta().custom_metadata_map
         if metadata.get(CHECKSUM_KEY) != CHECKSUM_MARK + sha256:
             raise InputError(path, "is not a sonoseg bundle (its checksum is in the wrong place)", HINT)
         try:
@@ -228,22 +237,6 @@ def _read_same(path: Path, sha256: str, threads: int) -> Bundle:
     if bundle.sha256 != sha256:
         raise InputError(path, "is another bundle than when work began", "start again")
     return bundle
-
-
-def _open(path: Path, content: bytes, threads: int) -> tuple[Any, dict[str, str]]:
-    """The session and the metadata."""
-    import onnxruntime  # a quarter of a second, which errors before this need not wait for
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # our own error says it
-    try:
-        # Without fallback: trying again on the same processor only prints the problem.
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
-    except Exception as error:  # onnxruntime's errors share no other base
-        raise InputError(path, "holds no network that onnxruntime can load", "upgrade onnxruntime") from error
-    return session, metadata
 
 
 def _check_network(session: Any, card: Card) -> None:

@@ -24,9 +24,9 @@ class ProgressLine:
         self._next = time.monotonic() + (0 if self._terminal else LOG_PAUSE)
 
     def show(self, text: str, last: bool = False) -> None:
-        """Shows `text`, unless something was shown just before; on a terminal the last one always."""
+        """Shows `text`, unless something was shown just before; the last one always on a terminal, never in a log."""
         now = time.monotonic()
-        if now < self._next and not (last and self._terminal):
+        if (last and not self._terminal) or (now < self._next and not last):
             return
         self._next = now + (TERMINAL_PAUSE if self._terminal else LOG_PAUSE)
         if self._terminal:
