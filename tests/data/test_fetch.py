@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes
 
+from sonoseg import cli
 from sonoseg.data import download
 from sonoseg.data.busi import busi_files
 from sonoseg.data.download import DownloadError
@@ -270,9 +274,10 @@ def test_without_a_network_one_line_says_what_to_do_by_hand(fetch, tmp_path: Pat
         fetch(url=url)
     why, what = str(raised.value).split("; ")
     assert why.startswith(f"{url}: cannot be downloaded (")
-    assert what == (
-        f"download it in a browser, then run: sonoseg data fetch busi '{tmp_path / 'busi'}' --zip Dataset_BUSI.zip"
-    )
+    assert what.startswith("download it in a browser, then run: sonoseg data fetch busi ")
+    command = what.partition("run: sonoseg ")[2]
+    options = tyro.cli(cli.Command, args=shlex.split(command), config=(OmitSubcommandPrefixes, OmitArgPrefixes))
+    assert options == cli.Data(cli.Fetch("busi", tmp_path / "busi", Path("Dataset_BUSI.zip")))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -493,6 +498,19 @@ def test_file_or_unwritable_parent_in_place_of_the_folder_is_refused(fetch, serv
     with pytest.raises(InputError, match="choose another folder"):
         fetch_busi(tmp_path / "busi" / "below", server.url, table=TABLE, progress=io.StringIO())
     assert server.asked == []
+
+
+@pytest.mark.parametrize("length", [248, 300, 5000])
+def test_a_name_that_is_too_long_is_told_as_such(server: Server, tmp_path: Path, length: int) -> None:
+    with pytest.raises(InputError, match="the file name is too long for this disk; choose a shorter name"):
+        fetch_busi(tmp_path / ("x" * length), server.url, table=TABLE, progress=io.StringIO())
+    assert server.asked == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_in_place_of_the_folder_is_refused(server: Server) -> None:
+    with pytest.raises(InputError, match="/dev/null: is a file, not a folder"):
+        fetch_busi("/dev/null", server.url, table=TABLE, progress=io.StringIO())
 
 
 def test_full_disk_is_the_disks_fault_and_not_the_networks(fetch, monkeypatch) -> None:

@@ -43,6 +43,8 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
         DownloadError: no connection, or it broke off and `part` grows no more.
         InputError: `part` cannot be written, or the file is larger than `LARGEST`.
     """
+    with writing(part), contextlib.suppress(FileNotFoundError):
+        _tag(part).stat()  # the longest name of all: too long for the disk is no problem of the network's
     failures, reached = 0, 0
     with ProgressLine(progress) as line:
         rate = _Rate(line)

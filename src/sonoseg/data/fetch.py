@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import shlex
 import shutil
 import struct
 import sys
@@ -63,9 +64,11 @@ def fetch_busi(
     """
     folder = Path(folder).absolute()
     sums = table if table is not None else {file.path: file.sha256 for file in busi_files()}
-    if folder.is_file():
+    with writing(folder):  # a name may be too long, or a folder above it locked
+        is_folder, is_there = folder.is_dir(), folder.exists()
+    if is_there and not is_folder:
         raise InputError(folder, "is a file, not a folder", "choose another folder")
-    if folder.is_dir() and entries(folder):
+    if is_folder and entries(folder):
         _require_complete(folder, sums)
         return f"{folder}: BUSI is already here and complete, all {len(sums)} files as published"
     output_folder(folder.parent)
@@ -73,7 +76,8 @@ def fetch_busi(
         _unpack(Path(archive), folder, sums)
     else:
         part = folder.with_name(f"{folder.name}.zip.part")
-        by_hand = f"download it in a browser, then run: sonoseg data fetch busi '{folder}' --zip Dataset_BUSI.zip"
+        command = f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
+        by_hand = f"download it in a browser, then run: {command}"
         download(url, part, by_hand, progress or sys.stderr)
         try:
             _unpack(part, folder, sums)
