@@ -20,9 +20,3 @@ class InputError(Exception):
         self.fault = fault
         self.mend = mend
         super().__init__(" ".join(f"{subject}: {fault}".split()) + f"; {mend}")
-
-    def of(self, subject: object) -> InputError:
-        """The same problem, told as one of `subject`: of the file at hand where the network is to blame."""
-        if self.subject == str(subject):
-            return self
-        return InputError(subject, f"{self.subject}: {self.fault}", self.mend)

@@ -346,7 +346,8 @@ def test_a_network_that_fails_on_some_files_is_told_with_each_and_the_others_are
     monkeypatch.setattr(Bundle, "run", failing)
     summary = segment_files([scans], bundle, tmp_path / "out")
     assert [str(error) for error in summary.failed] == [
-        f"{scans / name}: {bundle}: its network cannot be run; take another" for name in ("b.jpg", "d.mp4")
+        f"{scans / name}: has no result (dark-blobs.onnx: its network cannot be run); take another"
+        for name in ("b.jpg", "d.mp4")
     ]
     assert [Path(entry["file"]).name for entry in summary.images] == ["a.png", "c.tif"]
     names = {f"{stem}_{kind}.png" for stem in "ac" for kind in ("mask", "overlay")}

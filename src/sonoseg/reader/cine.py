@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from sonoseg.errors import InputError
 from sonoseg.files import atomic_path
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.overlay import draw_frame
@@ -55,10 +54,7 @@ def segment_clip(
     began, (overlay, table) = perf_counter(), output_names(path)
 
     def segmented(frame: Frame) -> tuple[Frame, SegmentationResult]:
-        try:
-            return frame, segmenter.segment(frame.image, spacing)
-        except InputError as error:
-            raise error.of(path) from error
+        return frame, segmenter.segment(frame.image, spacing)
 
     with (
         closing(Clip(path)) as clip,

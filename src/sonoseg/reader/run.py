@@ -113,18 +113,18 @@ def _segment_all(
 
     with closing(ahead(map(outcome, files))) as outcomes:
         for count, (path, result) in enumerate(outcomes):
+            show = partial(progress, count, len(files))
             if isinstance(result, InputError):
-                summary.failed.append(result)
+                summary.failed.append(_failure_of(path, result))
             elif result is not None:
                 summary.images.append(_write_image(result, path, folder))
             else:
                 try:
-                    show = partial(progress, count, len(files))
                     summary.clips.append(segment_clip(segmenter, path, folder, spacing, show))
                 except InputError as error:
-                    if error.subject != str(path):  # the disk's fault
+                    if error.subject not in (str(path), str(segmenter.path)):  # the disk's fault
                         raise
-                    summary.failed.append(error)
+                    summary.failed.append(_failure_of(path, error))
             progress(count + 1, len(files), 0)
     return summary
 
@@ -135,9 +135,16 @@ def _try_segment(
     try:
         return segmenter.segment(path, spacing, explain)
     except InputError as error:
-        return error.of(path)
+        return error
     except MemoryError:
         return InputError(path, "not enough memory to segment it", "make the picture smaller")
+
+
+def _failure_of(path: Path, error: InputError) -> InputError:
+    """The error of one file: `subject` is the file, also where a result of it or the network is at fault."""
+    if error.subject == str(path):
+        return error
+    return InputError(path, f"has no result ({Path(error.subject).name}: {error.fault})", error.mend)
 
 
 def segment_command(options: Segment) -> int:

@@ -41,6 +41,11 @@ class Segmenter:
         return self._bundle.card
 
     @property
+    def path(self) -> Path:
+        """The bundle's file."""
+        return self._bundle.path
+
+    @property
     def sha256(self) -> str:
         """The checksum of the bundle, 64 hex digits."""
         return self._bundle.sha256

@@ -117,7 +117,7 @@ class Clip:
         first, ticks, shape = 0, -step, None
         for count, frame in enumerate(self._decoded()):
             self._check_count(count + 1)
-            image = np.rot90(frame.to_ndarray(format="gray"), frame.rotation // 90)
+            image = np.rot90(frame.to_ndarray(format="gray"), round(frame.rotation / 90))
             if shape is None:
                 shape, first = image.shape, frame.pts or 0
             elif image.shape != shape:
