@@ -160,6 +160,19 @@ def test_a_data_set_that_no_demo_made_is_left_as_it_is(tmp_path: Path) -> None:
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 
+def test_a_network_that_cannot_be_run_leaves_an_earlier_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_demo(tmp_path, 1, "default")
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+
+    def failing(*_: Any) -> None:
+        raise InputError("model.onnx", "its network cannot be run", "take another")
+
+    monkeypatch.setattr("sonoseg.reader.bundle.run_network", failing)
+    with pytest.raises(InputError, match="its network cannot be run"):
+        run_demo(tmp_path, 1, "default")
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
 def test_a_demo_that_was_stopped_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any) -> None:
         write_phantoms(tmp_path, 1)

@@ -80,12 +80,13 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
         what results.json holds.
 
     Raises:
-        InputError: before anything is written: no such model, a count out of its range, or a folder that cannot be
+        InputError: before anything is written: no such model or one that cannot be run, a count out of its range, or a folder that cannot be
             written to or holds other files.
     """
     if not 1 <= count <= MOST:
         raise InputError(f"--count {count}", "is not a number of images for a demo", f"ask for 1 to {MOST}")
     segmenter = sonoseg.load(model)
+    segmenter.probability([np.zeros(segmenter.card.size, np.uint8)])  # if it fails, an earlier demo is kept
     folder = output_folder(out)
     _clear(folder)
     output_folder(folder / "segmented")  # first: by it `_clear` knows a demo that was stopped

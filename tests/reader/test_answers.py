@@ -190,7 +190,8 @@ def test_a_network_that_does_not_end_is_stopped(
     _endless(model)
     path = _write(tmp_path, model)
     monkeypatch.setattr(answers, "SECONDS", 0.2)
-    with pytest.raises(InputError, match=r"its network was stopped after 0\.4 s without an answer; give another"):
+    monkeypatch.setattr(answers, "SECONDS_MORE", 0.1)
+    with pytest.raises(InputError, match=r"its network was stopped after 0\.3 s without an answer; give another"):
         Bundle.read(path).run(BATCH)
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
     assert main(["segment", str(tmp_path / "a.png"), "--model", str(path), "--out", str(tmp_path / "out")]) == 2

@@ -14,8 +14,8 @@ from sonoseg.reader.checksum import HINT
 from sonoseg.reader.session import time_limit
 
 OUTPUTS, EXPLAIN = ("probability", "heat", "unfamiliarity"), "explain"
-SECONDS = 60.0
-"""One run of the network may take so long for each image. A laptop needs some hundredths of a second."""
+SECONDS, SECONDS_MORE = 60.0, 5.0
+"""A run of the network may take so long for one image, and for each further one. A laptop needs some hundredths."""
 _ROUNDING = 1e-3  # may leave a range by this much
 
 
@@ -44,7 +44,7 @@ def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: b
         explain: ask for the heat as well, which the network must be able to tell.
 
     Raises:
-        InputError: the network failed, took longer than `SECONDS` for each image, or an answer has another type or
+        InputError: the network failed, took longer than `SECONDS` allow, or an answer has another type or
             shape, is not finite, or is outside its range; says which answer.
     """
     import onnxruntime
@@ -53,7 +53,7 @@ def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: b
     switch = {EXPLAIN: np.array(True)} if explain else {}
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4  # our own error says it
-    limit = SECONDS * len(batch)
+    limit = SECONDS + SECONDS_MORE * (len(batch) - 1)
 
     def stop() -> None:
         options.terminate = True  # looked at between two operations: one alone is never cut short
