@@ -80,8 +80,8 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
         what results.json holds.
 
     Raises:
-        InputError: before anything is written: no such model or one that cannot be run, a count out of its range, or a folder that cannot be
-            written to or holds other files.
+        InputError: before anything is written: no such model or one that cannot be run, a count out of its range, or a
+            folder that cannot be written to or holds other files.
     """
     if not 1 <= count <= MOST:
         raise InputError(f"--count {count}", "is not a number of images for a demo", f"ask for 1 to {MOST}")
