@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sonoseg import cli
 from sonoseg.cli import main
 from sonoseg.data.phantom import make_phantom, write_phantoms
 
@@ -51,7 +53,7 @@ def complaint(capsys):
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("sonoseg: ")
-    assert ";" in lines[0], "no mend"
+    assert "; " in lines[0], "no hint"
     return lines[0]
 
 
@@ -122,30 +124,53 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path, scan, capsys):
     assert "is a file, not a folder" in complaint(capsys)
 
 
-@pytest.mark.parametrize(
-    ("words", "fault"),
-    [
-        (["evaluate", "nonsense", "--data", "DATA"], "nonsense"),
-        (["evaluate", "default", "--data", "DATA", "--split", "nonsense"], "there is no such split"),
-        (["evaluate", "default", "--data", "DATA", "--split", "paper"], "this split is BUSI's"),
-        (["evaluate", "default", "--data", "nowhere"], "there is no such folder"),
-        (["evaluate", "default", "--data", "DATA", "--subset", "train"], "no"),
-        (["train", "model-99", "--data", "DATA"], "model-99: no such model"),
-        (["explain", "nowhere", "DATA/images"], "nowhere"),
-        (["export", "nowhere"], "nowhere"),
-        (["data", "check", "nowhere"], "there is no such folder"),
-        (["data", "phantom", "DATA/labels.csv"], "labels.csv"),
-        (["segment", "scan.png", "--spacing", "-1"], "-1"),
-        (["demo", "--model", "nowhere.onnx"], "nowhere.onnx"),
-    ],
-)
-def test_every_command_refuses_what_is_not_there(tmp_path, monkeypatch, capsys, scan, words, fault):
+REFUSED = [
+    ("demo --model nowhere.onnx", "nowhere.onnx: no such model"),
+    ("demo --count 0", "--count 0: "),
+    ("segment nowhere.png", "nowhere.png: no such file"),
+    ("segment scan.png --spacing -1", "spacing: -1"),
+    ("segment scan.png --model nowhere.onnx", "nowhere.onnx: no such model"),
+    ("explain nowhere DATA/images", "nowhere: "),
+    ("explain default nowhere.png", "nowhere.png: no such file"),
+    ("evaluate nonsense --data DATA", "nonsense: "),
+    ("evaluate default --data DATA --split nonsense", "nonsense: there is no such split"),
+    ("evaluate default --data DATA --split paper", "paper: this split is BUSI's"),
+    ("evaluate default --data nowhere", "nowhere: there is no such folder"),
+    ("evaluate default --data DATA --subset train", "there are no images in this subset"),
+    ("compare nowhere elsewhere", "nowhere"),
+    ("train model-99 --data DATA", "model-99: no such model"),
+    ("train model-1 --data nowhere", "nowhere: there is no such folder"),
+    ("sweep model-99 --data DATA", "model-99: no such model"),
+    ("average nowhere", "an average needs at least two"),
+    ("average nowhere elsewhere", "nowhere"),
+    ("slim nowhere --data DATA --split all", "nowhere"),
+    ("calibrate nowhere --data DATA --split all", "nowhere"),
+    ("reproduce --data nowhere", "nowhere: there is no such folder"),
+    ("reproduce --data DATA --models 99 --split all", "model-99: no such model"),
+    ("export nowhere", "nowhere"),
+    ("data check nowhere", "nowhere: there is no such folder"),
+    ("data phantom DATA/labels.csv", "DATA/labels.csv"),
+    ("data fetch busi --zip nowhere.zip", "nowhere.zip: no such file"),
+]
+"""Words, and what the one line must say: the subject, and the problem where it is ours."""
+
+
+@pytest.mark.parametrize(("words", "problem"), REFUSED)
+def test_every_command_refuses_what_is_not_there(tmp_path, monkeypatch, capsys, scan, words, problem):
     write_phantoms(tmp_path / "DATA", 4, size=(128, 128))
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    assert main(words) == 2
-    assert fault in complaint(capsys)
+    assert main(words.split()) == 2
+    assert problem in complaint(capsys)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_command_is_left_out_above():
+    takes_no_input = {"models"}
+    tried = {words.split()[0] for words, _ in REFUSED}
+    tried |= {words.split()[1] for words, _ in REFUSED if words.startswith("data ")}
+    parts = [*get_args(cli.Command), *get_args(get_type_hints(cli.Data)["action"])]
+    assert tried == {part.__name__.lower() for part in parts} - takes_no_input
 
 
 def test_training_refuses_an_image_without_mask(tmp_path, capsys):
@@ -198,8 +223,8 @@ def test_help_imports_nothing_heavy_and_lists_the_commands():
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     print(f"--help took {time.perf_counter() - started:.2f} s")  # shown with -s; no test asserts a time
     assert text.rstrip().endswith("[]")
-    for command in ("demo", "segment", "explain", "evaluate", "train", "export", "models", "data"):
-        assert command in text
+    listed = [line.split("•")[1].split()[0] for line in text.splitlines() if "•" in line]
+    assert listed == [part.__name__.lower() for part in get_args(cli.Command)]
 
 
 def test_a_wrong_word_gets_help_and_exit_code_2(capsys):

@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_sco
 
 from sonoseg.cli import Demo, main
 from sonoseg.data.load import load_cases
-from sonoseg.data.phantom import make_phantom
+from sonoseg.data.phantom import make_phantom, write_phantoms
 from sonoseg.demo import demo_command, run_demo
 from sonoseg.errors import InputError
 
@@ -152,6 +152,39 @@ def test_a_folder_with_other_files_is_left_as_it_is(tmp_path: Path, foreign: str
     assert all((tmp_path / name).read_text() == name for name in own)
 
 
+def test_a_data_set_that_no_demo_made_is_left_as_it_is(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 2)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    with pytest.raises(InputError, match="holds a data set that no demo made; choose a new or an empty folder"):
+        run_demo(tmp_path, 2, "default")
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+def test_a_network_that_cannot_be_run_leaves_an_earlier_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_demo(tmp_path, 1, "default")
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+
+    def failing(*_: Any) -> None:
+        raise InputError("model.onnx", "its network cannot be run", "take another")
+
+    monkeypatch.setattr("sonoseg.reader.bundle.run_network", failing)
+    with pytest.raises(InputError, match="its network cannot be run"):
+        run_demo(tmp_path, 1, "default")
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+def test_a_demo_that_was_stopped_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        write_phantoms(tmp_path, 1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr("sonoseg.demo.write_phantoms", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(tmp_path, 2, "default")
+    assert len(run_demo(tmp_path, 2, "default")["images"]) == 2
+
+
 def test_a_link_into_a_folder_of_others_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -168,7 +201,9 @@ def test_a_link_into_a_folder_of_others_is_not_followed(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--model", "no-such"], 'no-such: no such model; give "default" or the path of a bundle'),
-        (["--count", "0"], "--count 0: is not a number of images; ask for at least 1"),
+        (["--count", "0"], "--count 0: is not a number of images for a demo; ask for 1 to 1000"),
+        (["--count", "1001"], "--count 1001: is not a number of images"),
+        (["--count", "9" * 30], "--count 999999999999999999999999999999: is not a number of images"),
         (["--count", "-3"], "--count -3: is not a number of images"),
         (["--model", "text.onnx"], "text.onnx: is not a sonoseg bundle"),
     ],

@@ -28,6 +28,8 @@ from sonoseg.report.tables import text_table
 if TYPE_CHECKING:
     from sonoseg.cli import Demo
 
+MOST = 1000
+"""Images of a demo: the report holds all their pictures."""
 _OWN = re.compile(
     r"images|masks|segmented|labels\.csv|results\.json|report\.html"
     r"|(images|masks)/synthetic_\d+\.png|segmented/synthetic_\d+_(mask|overlay)\.png"
@@ -71,23 +73,24 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
 
     Args:
         out: a new or empty folder, or one with an earlier demo.
-        count: how many images, at least 1; every fourth has no lesion.
+        count: how many images, 1 to `MOST`; every fourth has no lesion.
         model: a shipped name or a bundle file.
 
     Returns:
         what results.json holds.
 
     Raises:
-        InputError: before anything is written: no such model, a count below 1, or a folder that cannot be written
-            to or holds other files.
+        InputError: before anything is written: no such model or one that cannot be run, a count out of its range, or a
+            folder that cannot be written to or holds other files.
     """
-    if count < 1:
-        raise InputError(f"--count {count}", "is not a number of images", "ask for at least 1")
+    if not 1 <= count <= MOST:
+        raise InputError(f"--count {count}", "is not a number of images for a demo", f"ask for 1 to {MOST}")
     segmenter = sonoseg.load(model)
+    segmenter.probability([np.zeros(segmenter.card.size, np.uint8)])  # if it fails, an earlier demo is kept
     folder = output_folder(out)
     _clear(folder)
+    output_folder(folder / "segmented")  # first: by it `_clear` knows a demo that was stopped
     write_phantoms(folder, count)
-    output_folder(folder / "segmented")
     began = perf_counter()
     outcomes = [_segment(segmenter, case, folder) for case in load_cases(folder)]
     seconds = (perf_counter() - began) / count
@@ -108,7 +111,10 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
 
 
 def _clear(folder: Path) -> None:
-    """Removes an earlier demo's files from `folder`, and none if there is anything else in it that is not hidden."""
+    """Removes an earlier demo's files from `folder`, and none if there is anything else in it that is not hidden.
+
+    A data set of `write_phantoms` has the same names, but no folder segmented/.
+    """
     found = []
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
@@ -118,6 +124,8 @@ def _clear(folder: Path) -> None:
             raise InputError(folder, f"has other files in it, such as {name}", "choose a new or an empty folder")
         if not path.is_dir():
             found.append(path)
+    if found and not (folder / "segmented").is_dir():
+        raise InputError(folder, "holds a data set that no demo made", "choose a new or an empty folder")
     for path in found:
         try:
             path.unlink()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes
 
+from sonoseg import cli
 from sonoseg.data import download
 from sonoseg.data.busi import busi_files
 from sonoseg.data.download import DownloadError
@@ -106,12 +112,19 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
+class Terminal(io.StringIO):
+    """What a user sees."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def fetch(server: Server, tmp_path: Path):
     """fetch(**changes): fetches into tmp_path/busi; the progress shown is in fetch.progress."""
 
     def call(**changes: object) -> str:
-        call.progress = io.StringIO()
+        call.progress = Terminal()
         arguments = {"url": server.url, "table": TABLE, "progress": call.progress} | changes
         return fetch_busi(tmp_path / "busi", **arguments)
 
@@ -159,7 +172,7 @@ def test_fetch_goes_on_where_an_earlier_one_gave_up(fetch, server: Server, tmp_p
     with pytest.raises(DownloadError) as raised:
         fetch()
     assert "the connection broke off after 100000 of" in str(raised.value)
-    assert "Run the same command again to go on from 0.1 MB" in str(raised.value)
+    assert "; run the same command again to go on from 0.1 MB, or download it in a browser" in str(raised.value)
     assert not (tmp_path / "busi").exists()
     server.break_at = None
     fetch()
@@ -240,7 +253,7 @@ def test_kill_while_unpacking_is_made_good(fetch, server: Server, tmp_path: Path
 
 def test_file_with_a_wrong_hash_is_refused_and_the_download_thrown_away(fetch, server: Server, tmp_path: Path) -> None:
     server.content = _zip(FILES | {"normal/normal (1).png": b"other", "benign/benign (2).png": b"other"})
-    with pytest.raises(InputError, match=r"2 of its 12 files are not as published, first benign/benign \(2\)\.png"):
+    with pytest.raises(InputError, match=r"benign/benign \(2\)\.png in it is not as published; download it again"):
         fetch()
     assert list(tmp_path.iterdir()) == []
 
@@ -256,14 +269,15 @@ def test_missing_files_and_no_zip_are_refused(fetch, server: Server, tmp_path: P
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.zip", "http://no-such-host.invalid/x.zip", "nonsense"])
-def test_without_a_network_two_lines_say_what_to_do_by_hand(fetch, tmp_path: Path, url: str) -> None:
+def test_without_a_network_one_line_says_what_to_do_by_hand(fetch, tmp_path: Path, url: str) -> None:
     with pytest.raises(DownloadError) as raised:
         fetch(url=url)
-    why, what = str(raised.value).splitlines()
+    why, what = str(raised.value).split("; ")
     assert why.startswith(f"{url}: cannot be downloaded (")
-    assert what == (
-        f"Download it in a browser, then run: sonoseg data fetch busi '{tmp_path / 'busi'}' --zip Dataset_BUSI.zip"
-    )
+    assert what.startswith("download it in a browser, then run: sonoseg data fetch busi ")
+    command = what.partition("run: sonoseg ")[2]
+    options = tyro.cli(cli.Command, args=shlex.split(command), config=(OmitSubcommandPrefixes, OmitArgPrefixes))
+    assert options == cli.Data(cli.Fetch("busi", tmp_path / "busi", Path("Dataset_BUSI.zip")))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -307,13 +321,165 @@ def test_archive_writes_no_file_that_is_not_busis(fetch, tmp_path: Path) -> None
     assert found == {"in/evil.zip", *(f"busi/{name}" for name in FILES)}
 
 
-def test_archive_that_would_fill_the_disk_is_refused(fetch, tmp_path: Path) -> None:
-    archive = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bomb:
-        for name in FILES:
-            bomb.writestr(name, b"\0" * (101 << 20) if name == "normal/normal (2).png" else b"x")
+def _with_one(path: Path, name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> None:
+    """The archive of FILES, with other content in one of them."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for other, whole in FILES.items():
+            archive.writestr(other, content if other == name else whole, method if other == name else None)
+
+
+def test_archive_with_a_file_far_too_large_is_refused_before_unpacking(fetch, tmp_path: Path) -> None:
+    _with_one(tmp_path / "bomb.zip", "normal/normal (2).png", b"\0" * (101 << 20))
     with pytest.raises(InputError, match=r"normal \(2\)\.png in it is far too large"):
-        fetch(archive=archive)
+        fetch(archive=tmp_path / "bomb.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["bomb.zip"]
+
+
+def test_nothing_that_is_not_as_published_is_ever_written(fetch, tmp_path: Path, monkeypatch) -> None:
+    written = []
+    monkeypatch.setattr(Path, "write_bytes", lambda path, content: written.append(path.name))
+    (tmp_path / "bomb.zip").touch()
+    _with_one(tmp_path / "bomb.zip", "malignant/malignant (1).png", b"\0" * (7 << 20))
+    with pytest.raises(InputError, match=r"malignant \(1\)\.png in it is not as published"):
+        fetch(archive=tmp_path / "bomb.zip")
+    assert written == [Path(name).name for name in FILES if name.startswith("benign")]
+
+
+def _understate(content: bytearray) -> None:
+    """Says of every entry that it has 60,000 bytes."""
+    for mark, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + place : at + place + 4] = (60_000).to_bytes(4, "little")
+            at = content.find(mark, at + 4)
+
+
+def test_archive_that_lies_about_a_size_unpacks_no_more_than_it_says(fetch, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    _with_one(path, "benign/benign (1).png", b"\0" * (200 << 20))
+    content = bytearray(path.read_bytes())
+    _understate(content)
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"is not as published|is not a zip file or is damaged"):
+            fetch(archive=path)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_archive_with_an_endless_list_of_contents_is_refused_in_little_memory(fetch, tmp_path: Path) -> None:
+    path, entry = tmp_path / "many.zip", b"PK\x01\x02" + bytes(42)
+    count = 300_000
+    with path.open("wb") as file:
+        for _ in range(count):
+            file.write(entry)
+        size = count * len(entry)
+        file.write(b"PK\x05\x06" + bytes(4) + b"\xff" * 4 + size.to_bytes(4, "little") + bytes(4) + bytes(2))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="its list of contents is far too long"):
+            fetch(archive=path)
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_archive_packed_by_another_method_is_refused_by_name(fetch, tmp_path: Path, method: int) -> None:
+    name = "benign/benign (2).png"
+    _with_one(tmp_path / "a.zip", name, FILES[name], method)
+    with pytest.raises(InputError, match=r"benign \(2\)\.png in it is packed by another method"):
+        fetch(archive=tmp_path / "a.zip")
+
+
+def _set_flag(content: bytearray, flag: int) -> None:
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.index(mark) + place
+        word = int.from_bytes(content[at : at + 2], "little") | flag
+        content[at : at + 2] = word.to_bytes(2, "little")
+
+
+def _not_utf8(content: bytearray) -> None:
+    _set_flag(content, 0x800)
+    content[content.index(b"PK\x01\x02") + 46] = 0xFF
+
+
+DAMAGE = {
+    "password": (lambda content: _set_flag(content, 1), "needs a password"),
+    "name that is not UTF-8": (_not_utf8, "is not a zip file or is damaged"),
+    "no local header": (lambda content: content.__setitem__(slice(0, 4), b"XXXX"), "is not a zip file or is damaged"),
+    "offset out of the file": (
+        lambda content: content.__setitem__(slice(-6, -2), b"\xff\xff\xff\x7f"),
+        "is not a zip file or is damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_odd_archives_are_refused_in_one_line(fetch, tmp_path: Path, kind: str) -> None:
+    damage, problem = DAMAGE[kind]
+    content = bytearray(_zip(FILES))
+    damage(content)
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InputError, match=problem) as raised:
+        fetch(archive=tmp_path / "a.zip")
+    assert str(raised.value).startswith(f"{tmp_path / 'a.zip'}: ")
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_any_altered_byte_leaves_busi_or_one_error(fetch, tmp_path: Path) -> None:
+    random, whole = np.random.default_rng(1), _zip({name: content[:200] for name, content in FILES.items()})
+    table = {name: hashlib.sha256(content[:200]).hexdigest() for name, content in FILES.items()}
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in random.integers(0, len(content), 6):
+            content[place] = random.integers(0, 256)
+        (tmp_path / "a.zip").write_bytes(content)
+        try:
+            fetch(archive=tmp_path / "a.zip", table=table)
+        except InputError as error:
+            assert str(error).startswith(f"{tmp_path / 'a.zip'}: ")
+            assert not (tmp_path / "busi").exists()
+        else:
+            shutil.rmtree(tmp_path / "busi")
+
+
+def test_archive_whose_names_have_backslashes_is_good(fetch, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, content in FILES.items():
+            archive.writestr("Dataset\\" + name.replace("/", "\\"), content)
+    assert "all 12 files as published" in fetch(archive=tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_an_archive_that_is_no_file_is_refused_at_once(fetch, tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "a.zip"
+    {"pipe": os.mkfifo, "folder": Path.mkdir}.get(kind, str)(path)
+    with pytest.raises(InputError, match=r"is not a regular file|is a folder"):
+        fetch(archive=path)
+
+
+def test_a_pipe_among_the_files_is_not_waited_for(fetch, tmp_path: Path) -> None:
+    fetch()
+    path = tmp_path / "busi" / "normal" / "normal (1).png"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"1 of BUSI's 12 files are missing or not as published, first normal"):
+        fetch()
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_a_download_without_end_is_broken_off_and_thrown_away(
+    fetch, server: Server, tmp_path: Path, lengths: bool, monkeypatch
+) -> None:
+    server.lengths = lengths
+    monkeypatch.setattr(download, "LARGEST", 400_000)
+    with pytest.raises(InputError, match=r"busi\.zip\.part: the download is over"):
+        fetch()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_with_something_else_in_it_is_left_alone(fetch, server: Server, tmp_path: Path) -> None:
@@ -332,6 +498,19 @@ def test_file_or_unwritable_parent_in_place_of_the_folder_is_refused(fetch, serv
     with pytest.raises(InputError, match="choose another folder"):
         fetch_busi(tmp_path / "busi" / "below", server.url, table=TABLE, progress=io.StringIO())
     assert server.asked == []
+
+
+@pytest.mark.parametrize("length", [248, 300, 5000])
+def test_a_name_that_is_too_long_is_told_as_such(server: Server, tmp_path: Path, length: int) -> None:
+    with pytest.raises(InputError, match="the file name is too long for this disk; choose a shorter name"):
+        fetch_busi(tmp_path / ("x" * length), server.url, table=TABLE, progress=io.StringIO())
+    assert server.asked == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_in_place_of_the_folder_is_refused(server: Server) -> None:
+    with pytest.raises(InputError, match="/dev/null: is a file, not a folder"):
+        fetch_busi("/dev/null", server.url, table=TABLE, progress=io.StringIO())
 
 
 def test_full_disk_is_the_disks_fault_and_not_the_networks(fetch, monkeypatch) -> None:

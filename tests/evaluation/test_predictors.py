@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 from sonoseg.errors import InputError
 from sonoseg.evaluation.predictors import load_predictor, predicted_mask, resize_probability
-from sonoseg.reader.bundle import CARD_KEY, SEAL_KEY, SEAL_MARK, seal
+from sonoseg.reader.bundle import CARD_KEY
+from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 from sonoseg.reader.segmenter import load
 
 CARD = {
@@ -44,10 +45,10 @@ def negative(tmp_path: Path) -> Path:
         [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {CARD_KEY: json.dumps(CARD), SEAL_KEY: SEAL_MARK + "0" * 64})
+    helper.set_model_props(model, {CARD_KEY: json.dumps(CARD), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64})
     onnx.checker.check_model(model)
     path = tmp_path / "negative.onnx"
-    path.write_bytes(seal(model.SerializeToString()))
+    path.write_bytes(add_checksum(model.SerializeToString()))
     return path
 
 

@@ -1,4 +1,4 @@
-"""Bundles without PyTorch: a tiny network that finds dark blobs, sealed like a real one."""
+"""Bundles without PyTorch: a tiny network that finds dark blobs, with its checksum as a real one has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
-from sonoseg.reader.bundle import CARD_KEY, SEAL_KEY, SEAL_MARK, seal
+from sonoseg.reader.bundle import CARD_KEY
+from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
 CARD: dict[str, Any] = {
     "format": 1,
@@ -37,7 +38,7 @@ BLUR = 9
 
 
 def build_onnx(card: dict[str, Any] | None = None, metadata: dict[str, str] | None = None) -> bytes:
-    """An unsealed network: probability = sigmoid(40 (0.35 - image averaged over 9 x 9))."""
+    """A network without a right checksum: probability = sigmoid(40 (0.35 - image averaged over 9 x 9))."""
     card = CARD if card is None else card
     height, width = card["input"]["size"]
     nodes = [
@@ -60,7 +61,7 @@ def build_onnx(card: dict[str, Any] | None = None, metadata: dict[str, str] | No
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    default = {CARD_KEY: json.dumps(card), SEAL_KEY: SEAL_MARK + "0" * 64}
+    default = {CARD_KEY: json.dumps(card), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64}
     helper.set_model_props(model, default if metadata is None else metadata)
     onnx.checker.check_model(model)
     return model.SerializeToString()
@@ -74,15 +75,15 @@ def card() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def unsealed() -> Callable[..., bytes]:
-    """`build_onnx`, for tests that change it before it is sealed."""
+    """`build_onnx`, for tests that change it before it gets its checksum."""
     return build_onnx
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed bundle that finds dark blobs."""
+    """A bundle that finds dark blobs."""
     path = tmp_path_factory.mktemp("bundle") / "dark-blobs.onnx"
-    path.write_bytes(seal(build_onnx()))
+    path.write_bytes(add_checksum(build_onnx()))
     return path
 
 

@@ -19,6 +19,8 @@ from sonoseg.cli import Segment
 from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
 from sonoseg.reader import run
+from sonoseg.reader.answers import Answers
+from sonoseg.reader.bundle import Bundle
 from sonoseg.reader.images import enlarge
 from sonoseg.reader.run import segment_command, segment_files
 from sonoseg.reader.segmenter import Segmenter, load
@@ -238,10 +240,10 @@ def test_too_little_memory_for_one_image_does_not_stop_the_others(
 ) -> None:
     segment = Segmenter.segment
 
-    def failing(self: Segmenter, image: Path, spacing: float | None = None) -> Any:
+    def failing(self: Segmenter, image: Path, *options: Any) -> Any:
         if image.stem == "b":
             raise MemoryError
-        return segment(self, image, spacing)
+        return segment(self, image, *options)
 
     monkeypatch.setattr(Segmenter, "segment", failing)
     summary = segment_files([scans], bundle, tmp_path / "out")
@@ -306,3 +308,47 @@ def test_the_shipped_network_draws_where_it_looked(tmp_path: Path) -> None:
     assert np.median(colour[looked < 0.01]) == 0
     (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
     assert entry["heat"] == "a_heat.png"
+
+
+def test_the_command_runs_the_network_once_for_each_image_it_explains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, whole = [], Bundle.run
+
+    def counted(self: Bundle, batch: NDArray[np.float32], explain: bool = False) -> Answers:
+        runs.append(explain)
+        return whole(self, batch, explain)
+
+    for number in range(2):
+        Image.fromarray(make_phantom(number)[0]).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(Bundle, "run", counted)
+    segment_files([tmp_path], "default", tmp_path / "out", explain=True)
+    assert runs == [True, True]
+
+
+def test_a_network_that_fails_on_some_files_is_told_with_each_and_the_others_are_done(
+    scans: Path,
+    tmp_path: Path,
+    bundle: Path,
+    make_clip: Callable[..., Path],
+    loop: list[Scan],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_clip(scans / "d.mp4", loop[:3])
+    whole, runs = Bundle.run, []
+
+    def failing(self: Bundle, batch: NDArray[np.float32], explain: bool = False) -> Answers:
+        runs.append(explain)
+        if len(runs) in (2, 5):  # the second image, the second frame
+            raise InputError(bundle, "its network cannot be run", "take another")
+        return whole(self, batch, explain)
+
+    monkeypatch.setattr(Bundle, "run", failing)
+    summary = segment_files([scans], bundle, tmp_path / "out")
+    assert [str(error) for error in summary.failed] == [
+        f"{scans / name}: has no result (dark-blobs.onnx: its network cannot be run); take another"
+        for name in ("b.jpg", "d.mp4")
+    ]
+    assert [Path(entry["file"]).name for entry in summary.images] == ["a.png", "c.tif"]
+    names = {f"{stem}_{kind}.png" for stem in "ac" for kind in ("mask", "overlay")}
+    assert _names(tmp_path / "out") == names | {"results.json"}

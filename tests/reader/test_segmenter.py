@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
+import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,11 @@ from PIL import Image
 
 import sonoseg
 from sonoseg.core.image import read_image
+from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
-from sonoseg.reader.bundle import Bundle, seal
+from sonoseg.reader.answers import Answers
+from sonoseg.reader.bundle import Bundle
+from sonoseg.reader.checksum import add_checksum
 from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.segmenter import Segmenter, load
 
@@ -156,12 +162,72 @@ def test_a_loaded_model_is_kept_until_its_file_changes(
     tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(seal(unsealed()))
+    path.write_bytes(add_checksum(unsealed()))
     first = load(path)
     assert load(str(path)) is first
     assert sonoseg.load(path) is first
-    path.write_bytes(seal(unsealed(card | {"name": "another"})))
+    path.write_bytes(add_checksum(unsealed(card | {"name": "another"})))
     assert load(path).card.name == "another"
     path.write_bytes(b"junk")
     with pytest.raises(InputError, match="not a sonoseg bundle"):
         load(path)
+
+
+def test_a_segmenter_works_in_a_pool_of_processes(bundle: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bundle.parent)  # a relative path must hold in the other process too
+    opened = Bundle.read(bundle.name, threads=1)
+    segmenter = Segmenter(replace(opened, card=replace(opened.card, threshold=0.25)))
+    images = [scan, scan[:100, :130]]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        results = list(pool.map(segmenter.segment, images))
+    for image, result in zip(images, results, strict=True):
+        expected = segmenter.segment(image)
+        np.testing.assert_array_equal(result.mask, expected.mask)
+        np.testing.assert_array_equal(result.network_map, expected.network_map)
+        assert result.lesions == expected.lesions
+
+
+def test_a_pickled_segmenter_is_small_and_is_read_once(bundle: Path) -> None:
+    segmenter = Segmenter(Bundle.read(bundle, threads=1))
+    content = pickle.dumps(segmenter)
+    assert len(content) < 5000
+    first, second = pickle.loads(content), pickle.loads(content)
+    assert first.card == segmenter.card
+    assert first.sha256 == segmenter.sha256
+    assert first._bundle.threads == 1
+    assert first._bundle.session is second._bundle.session
+
+
+def test_a_pickled_segmenter_of_a_file_that_changed_is_refused(
+    tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(add_checksum(unsealed()))
+    content = pickle.dumps(Segmenter(Bundle.read(path)))
+    path.write_bytes(add_checksum(unsealed(card | {"name": "another"})))
+    with pytest.raises(InputError, match=r"model\.onnx: is another bundle than when work began; start again"):
+        pickle.loads(content)
+    path.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        pickle.loads(content)
+
+
+def test_result_and_explanation_come_from_one_run_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, runs = make_phantom(0)[0], []
+    segmenter = sonoseg.load()
+    plain, heat = segmenter.segment(image), segmenter.explain(image)
+    run = Bundle.run
+
+    def counted(self: Bundle, batch: NDArray[np.float32], explain: bool = False) -> Answers:
+        runs.append(explain)
+        return run(self, batch, explain)
+
+    monkeypatch.setattr(Bundle, "run", counted)
+    explained = segmenter.segment(image, explain=True)
+    assert runs == [True]
+    assert plain.heat is None
+    assert explained.heat is not None
+    np.testing.assert_array_equal(explained.heat, heat)
+    np.testing.assert_array_equal(explained.network_map, plain.network_map)
+    np.testing.assert_array_equal(explained.mask, plain.mask)
+    assert explained.unfamiliarity == plain.unfamiliarity

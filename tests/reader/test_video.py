@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
@@ -109,7 +110,7 @@ def _cut(share: float, **options: Any) -> Callable[[Path, MakeClip, Loop], None]
 
 
 BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
-    "text": (lambda path, *_: path.write_text("no video\n" * 99), "not a video that can be read"),
+    "text": (lambda path, *_: path.write_text("no video\n" * 99), "not a video that can be read but text"),
     "empty": (lambda path, *_: path.write_bytes(b""), "is an empty file"),
     "noise": (lambda path, *_: path.write_bytes(np.random.default_rng(0).bytes(9999)), "not a video that can be read"),
     "missing": (lambda path, *_: None, "no such file"),
@@ -140,6 +141,114 @@ def test_what_is_no_video_is_told_in_one_line(
     assert error.value.subject == str(path)
     assert "\n" not in str(error.value)
     assert capfd.readouterr() == ("", "")
+
+
+PLAYLISTS = {
+    "concat": "ffconcat version 1.0\nfile {clip}\n",
+    "concat, spaces first": "ffconcat version 1.0 \r\nfile '{clip}'\r\nfile '{clip}'\r\n",
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n",
+    "HLS, another file": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n",
+    "DASH": (
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"'
+        ' mediaPresentationDuration="PT1S"><Period><AdaptationSet><Representation id="1" bandwidth="1000"'
+        ' mimeType="video/mp4" codecs="avc1"><BaseURL>{url}</BaseURL></Representation></AdaptationSet></Period></MPD>'
+    ),
+    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    "PLS": "[playlist]\nFile1={url}\nNumberOfEntries=1\n",
+    "ASX": '<asx version="3.0"><entry><ref href="{url}"/></entry></asx>',
+    "RTSP text": "RTSPtextrtsp://127.0.0.1/x",
+    "accents": "ffconcat version 1.0\n# über\nfile {clip}\n",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("name", ["scan.mp4", "scan.avi", "scan.mkv", "scan.mpg"])
+def test_a_playlist_under_a_clips_name_reads_nothing_else(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, kind: str, name: str
+) -> None:
+    make_clip(tmp_path / "other.mp4", loop[:2])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.mp4"
+        path = tmp_path / name
+        path.write_text(PLAYLISTS[kind].format(clip="other.mp4", url=url), encoding="utf-8")
+        with pytest.raises(InputError, match="not a video that can be read but text, such as a playlist; give the"):
+            _read(path)
+        with pytest.raises(BlockingIOError):  # nobody has called
+            server.accept()
+
+
+NAMES = (
+    "10:30.mp4",
+    "pipe:0.mp4",
+    "concat:a|b.mp4",
+    "%03d.mp4",
+    "a\nb.mp4",
+    "\x1b[31m.mp4",
+    "file:x.mp4",
+    "-.mp4",
+    "\udcff.mp4",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_never_taken_for_an_address(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(tmp_path / "a.mp4", loop[:3]).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    expected = _read(Path(name))[1]
+    with video_writer(Path(f"x{name}"), Fraction(25), Fraction(1, 25)) as writer:
+        for number in range(3):
+            writer.write(np.full((32, 32, 3), 90 * number, np.uint8), number)
+    written = _read(Path(f"x{name}"))[1]
+    assert len(expected) == 3
+    assert [round(frame.image.mean() / 90) for frame in written] == [0, 1, 2]
+
+
+def test_a_folder_named_like_an_address_makes_no_request(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        folder = Path(f"http:/127.0.0.1:{server.getsockname()[1]}")
+        (tmp_path / folder).mkdir(parents=True)
+        make_clip(tmp_path / "a.mp4", loop[:3]).rename(tmp_path / folder / "a.mp4")
+        monkeypatch.chdir(tmp_path)
+        assert len(_read(folder / "a.mp4")[1]) == 3
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_too_many_frames_are_refused_whatever_the_file_says(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(tmp_path / ("a.mp4" if said else "a.mkv"), loop)
+    monkeypatch.setattr(video, "MAX_FRAMES", 12)
+    assert len(_read(path)[1]) == 12
+    monkeypatch.setattr(video, "MAX_FRAMES", 11)
+    with pytest.raises(InputError, match="has over 11 frames; cut it into shorter clips"):
+        _read(path)
+
+
+def test_a_clip_of_days_is_refused_and_one_of_hours_is_read(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+    hour = 3600 * 1000
+    _, frames = _read(make_clip(tmp_path / "a.mkv", loop[:3], ticks=[0, 40, 2 * hour]))
+    assert [frame.ticks for frame in frames] == [0, 40, 2 * hour]
+    with pytest.raises(InputError, match="lasts over 24 hours"):
+        _read(make_clip(tmp_path / "b.mkv", loop[:3], ticks=[0, 40, 30 * hour]))
+
+
+def test_frames_that_become_huge_on_the_way_are_refused(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = make_clip(tmp_path / "a.m2v", [frame[:64, :64] for frame in loop[:3]], codec="mpeg2video").read_bytes()
+    large = make_clip(tmp_path / "b.m2v", [frame[:288, :416] for frame in loop[:3]], codec="mpeg2video").read_bytes()
+    (tmp_path / "c.mpg").write_bytes(small + large)
+    monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 64 * 64)
+    with pytest.raises(InputError, match=r"is damaged or cut short|change their size"):
+        _read(tmp_path / "c.mpg")
 
 
 def test_any_altered_byte_leaves_a_video_or_one_error(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
@@ -213,3 +322,16 @@ def test_a_disk_that_takes_no_more_is_an_input_error(tmp_path: Path, monkeypatch
     ):
         monkeypatch.setattr(writer, "finish", full)
         writer.write(np.zeros((32, 32, 3), np.uint8), 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+@pytest.mark.parametrize("count", [3, 100])
+def test_a_full_disk_is_an_input_error(tmp_path: Path, count: int) -> None:
+    (tmp_path / "a.mp4").symlink_to("/dev/full")
+    noise = np.random.default_rng(0).integers(0, 255, (count, 64, 64, 3), np.uint8)
+    with (
+        pytest.raises(InputError, match=r"a\.mp4: the disk is full"),
+        video_writer(tmp_path / "a.mp4", Fraction(25), Fraction(1, 25)) as writer,
+    ):
+        for number, picture in enumerate(noise):
+            writer.write(picture, number)

@@ -14,17 +14,17 @@ from typing import TextIO
 
 from sonoseg.errors import InputError
 from sonoseg.files import write_error
+from sonoseg.reader.progress import ProgressLine
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0  # seconds without a byte
 _ATTEMPTS = 3  # connections without progress before giving up
+LARGEST = 2 << 30
+"""Bytes of a download; a server that never ends must not fill the disk."""
 
 
 class DownloadError(InputError):
-    """A file cannot be downloaded; `str(error)` is two lines: why, and what to do by hand."""
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.fault}\n{self.mend}"
+    """A file cannot be downloaded; the hint says what to do by hand."""
 
 
 def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
@@ -36,25 +36,26 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
     Args:
         url: of the file.
         part: where it goes. What identifies the file on the server is kept beside it, see `remove`.
-        by_hand: the sentence that tells how to download it by hand.
+        by_hand: how to download it by hand, as a hint.
         progress: where bytes, percent and time left are shown.
 
     Raises:
         DownloadError: no connection, or it broke off and `part` grows no more.
-        InputError: `part` cannot be written.
+        InputError: `part` cannot be written, or the file is larger than `LARGEST`.
     """
-    bar = _Bar(progress)
+    with writing(part), contextlib.suppress(FileNotFoundError):
+        _tag(part).stat()  # the longest name of all: too long for the disk is no problem of the network's
     failures, reached = 0, 0
-    while True:
-        try:
-            _continue(url, part, bar)
-            return bar.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            before, reached = reached, part.stat().st_size if part.exists() else 0
-            failures = 1 if reached > before else failures + 1
-            if not reached or failures >= _ATTEMPTS or isinstance(error, urllib.error.HTTPError):
-                bar.close()
-                raise _error(url, by_hand, reached, error) from error
+    with ProgressLine(progress) as line:
+        rate = _Rate(line)
+        while True:
+            try:
+                return _continue(url, part, rate)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                before, reached = reached, part.stat().st_size if part.exists() else 0
+                failures = 1 if reached > before else failures + 1
+                if not reached or failures >= _ATTEMPTS or isinstance(error, urllib.error.HTTPError):
+                    raise _error(url, by_hand, reached, error) from error
 
 
 def remove(part: Path) -> None:
@@ -75,11 +76,11 @@ def writing(path: Path) -> Iterator[None]:
 
 def _error(url: str, by_hand: str, reached: int, error: Exception) -> DownloadError:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-    again = f"Run the same command again to go on from {reached / 1e6:.1f} MB. " if reached else ""
+    again = f"run the same command again to go on from {reached / 1e6:.1f} MB, or " if reached else ""
     return DownloadError(url, f"cannot be downloaded ({reason})", again + by_hand)
 
 
-def _continue(url: str, part: Path, bar: _Bar) -> None:
+def _continue(url: str, part: Path, rate: _Rate) -> None:
     """One connection: asks for what `part` lacks, and takes all of it if that is what the server gives."""
     tag = _tag(part)
     done = part.stat().st_size if part.exists() else 0
@@ -95,7 +96,7 @@ def _continue(url: str, part: Path, bar: _Bar) -> None:
             raise
         if error.headers.get("Content-Range") != f"bytes */{done}":  # not: all of it had arrived before
             remove(part)
-            _continue(url, part, bar)
+            _continue(url, part, rate)
         return
     with response:
         resumed = response.status == 206
@@ -106,21 +107,31 @@ def _continue(url: str, part: Path, bar: _Bar) -> None:
             _remember(tag, response.headers)
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
-        done = _append(response, part, done, total, bar)
+        done = _append(response, part, done, total, rate)
     if total is not None and done < total:
         raise ConnectionError(f"the connection broke off after {done} of {total} bytes")
 
 
-def _append(source: http.client.HTTPResponse, part: Path, done: int, total: int | None, bar: _Bar) -> int:
-    """Writes what `source` gives behind the first `done` bytes of `part`; returns the new length."""
+def _append(source: http.client.HTTPResponse, part: Path, done: int, total: int | None, rate: _Rate) -> int:
+    """Writes what `source` returns behind the first `done` bytes of `part`; returns the new length."""
+    if total is not None and total > LARGEST:
+        raise _removed(part)
     with writing(part), part.open("ab") as file:
         file.truncate(done)
     while chunk := source.read(_CHUNK):
         with writing(part), part.open("ab") as file:
             file.write(chunk)
         done += len(chunk)
-        bar.show(done, total)
+        if done > LARGEST:
+            raise _removed(part)
+        rate.show(done, total)
     return done
+
+
+def _removed(part: Path) -> InputError:
+    """The error for a download that is too large, which is thrown away."""
+    remove(part)
+    return InputError(part, f"the download is over {LARGEST >> 20} MB", "check the address")
 
 
 def _remember(tag: Path, headers: Message) -> None:
@@ -137,27 +148,19 @@ def _tag(part: Path) -> Path:
     return part.with_name(f"{part.name}.tag")
 
 
-class _Bar:
-    """One line on a terminal: bytes, percent, time left; at most ten times a second."""
+class _Rate:
+    """Says how many bytes there are, the percent, and the time left."""
 
-    def __init__(self, out: TextIO) -> None:
-        self.out = out
-        self.began, self.shown, self.first = time.monotonic(), 0.0, -1
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+        self._began, self._first = time.monotonic(), -1
 
     def show(self, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        self.first = done if self.first < 0 else self.first
-        if now - self.shown < 0.1 and done != total:
-            return
-        self.shown = now
-        line = f"{done / 1e6:.1f} MB"
+        if self._first < 0:
+            self._first = done
+        text = f"{done / 1e6:.1f} MB"
         if total:
-            rate = (done - self.first) / max(now - self.began, 1e-6)
+            rate = (done - self._first) / max(time.monotonic() - self._began, 1e-6)
             left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
-            line = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB, {100 * done / total:.0f} %{left}"
-        self.out.write(f"\r{line:<60}")
-        self.out.flush()
-
-    def close(self) -> None:
-        self.out.write("\n")
-        self.out.flush()
+            text = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB, {100 * done / total:.0f} %{left}"
+        self._line.show(text, last=done == total)

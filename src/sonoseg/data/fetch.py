@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import shlex
 import shutil
+import struct
 import sys
 import zipfile
 import zlib
@@ -16,9 +20,14 @@ from sonoseg.data.download import download, remove, writing
 from sonoseg.data.listing import entries
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder
+from sonoseg.reader.paths import readable_file
 
 BUSI_URL = "https://scholar.cu.edu.eg/Dataset_BUSI.zip"
-_LARGEST = 100 << 20  # bytes; the largest file of BUSI has under 2 MB
+_LARGEST = 8 << 20  # bytes; the largest file of BUSI has under 2 MB
+_CHUNK = 1 << 16
+_ENCRYPTED = 1  # a bit of an entry's flags
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)
+"""What Python raises at a damaged zip file; ValueError at a name that is not UTF-8."""
 
 
 class _ArchiveError(InputError):
@@ -55,9 +64,11 @@ def fetch_busi(
     """
     folder = Path(folder).absolute()
     sums = table if table is not None else {file.path: file.sha256 for file in busi_files()}
-    if folder.is_file():
+    with writing(folder):  # a name may be too long, or a folder above it locked
+        is_folder, is_there = folder.is_dir(), folder.exists()
+    if is_there and not is_folder:
         raise InputError(folder, "is a file, not a folder", "choose another folder")
-    if folder.is_dir() and entries(folder):
+    if is_folder and entries(folder):
         _require_complete(folder, sums)
         return f"{folder}: BUSI is already here and complete, all {len(sums)} files as published"
     output_folder(folder.parent)
@@ -65,7 +76,8 @@ def fetch_busi(
         _unpack(Path(archive), folder, sums)
     else:
         part = folder.with_name(f"{folder.name}.zip.part")
-        by_hand = f"Download it in a browser, then run: sonoseg data fetch busi '{folder}' --zip Dataset_BUSI.zip"
+        command = f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
+        by_hand = f"download it in a browser, then run: {command}"
         download(url, part, by_hand, progress or sys.stderr)
         try:
             _unpack(part, folder, sums)
@@ -77,52 +89,73 @@ def fetch_busi(
 
 
 def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
-    """Unpacks the files of `sums` beside `folder`, checks them, and renames the result to `folder`."""
+    """Unpacks the files of `sums` beside `folder` and renames the result to `folder`.
+
+    Each file is checked before it is written; the first that is not as published ends it.
+    """
     temporary = folder.with_name(f".{folder.name}.unpacking")
-    mend = f"download it again from {BUSI_URL}"
+    hint = f"download it again from {BUSI_URL}"
     try:
-        with zipfile.ZipFile(source) as archive:
+        with _LimitedReader(io.FileIO(readable_file(source))) as file, zipfile.ZipFile(file) as archive:
             members = _members(source, archive, sums)
             shutil.rmtree(temporary, ignore_errors=True)
-            wrong = [path for path in sums if _extract(archive, members[path], temporary / path) != sums[path]]
-        if wrong:
-            fault = f"{len(wrong)} of its {len(sums)} files are not as published, first {wrong[0]}"
-            raise _ArchiveError(source, fault, mend)
+            for path, digest in sums.items():
+                content = _content(archive, members[path])
+                if hashlib.sha256(content).hexdigest() != digest:
+                    raise _ArchiveError(source, f"{path} in it is not as published", hint)
+                with writing(temporary / path):
+                    (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+                    (temporary / path).write_bytes(content)
         with writing(folder):
             if folder.exists():
                 folder.rmdir()
             temporary.rename(folder)
-    except FileNotFoundError as error:
-        raise InputError(source, "there is no such file", "check the path") from error
     except OSError as error:
+        if error.errno == errno.EINVAL:  # of a place before the file's beginning
+            raise _ArchiveError(source, "is not a zip file or is damaged", hint) from error
         raise InputError(source, f"cannot be read ({error.strerror or error})", "choose another file") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise _ArchiveError(source, f"is not a zip file or is damaged ({error})", mend) from error
+    except _DAMAGED as error:
+        raise _ArchiveError(source, f"is not a zip file or is damaged ({error})", hint) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+class _LimitedReader(io.BufferedReader):
+    """A file of which only so much is read at once: a zip file's list of contents is read in one piece."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        most = _LARGEST + 1
+        content = super().read(most if size is None or size < 0 else min(size, most))
+        if len(content) > _LARGEST:
+            raise zipfile.BadZipFile("its list of contents is far too long")
+        return content
+
+
 def _members(source: Path, archive: zipfile.ZipFile, sums: Mapping[str, str]) -> dict[str, zipfile.ZipInfo]:
     """The archive's entries by the last two parts of their names, all of a name that is ever used."""
-    members = {"/".join(info.filename.split("/")[-2:]): info for info in archive.infolist()}
-    missing = [path for path in sums if path not in members]
+    names = {"/".join(info.filename.replace("\\", "/").split("/")[-2:]): info for info in archive.infolist()}
+    missing = [path for path in sums if path not in names]
     if missing:
         fault = f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
         raise _ArchiveError(source, fault, f"download it again from {BUSI_URL}")
-    large = [path for path in sums if members[path].file_size > _LARGEST]
-    if large:
-        raise _ArchiveError(source, f"{large[0]} in it is far too large", f"download it from {BUSI_URL}")
+    members = {path: names[path] for path in sums}
+    for path, info in members.items():
+        problem = ""
+        if info.file_size > _LARGEST:
+            problem = "is far too large"
+        elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            problem = "is packed by another method than zip's own"
+        elif info.flag_bits & _ENCRYPTED:
+            problem = "needs a password"
+        if problem:
+            raise _ArchiveError(source, f"{path} in it {problem}", f"download it from {BUSI_URL}")
     return members
 
 
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> str:
-    """Writes one entry to `target`; returns its sha256."""
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """One entry, unpacked in small pieces, up to the size that `_members` has checked."""
     with archive.open(member) as source:
-        content = source.read()  # no more than the size that `_members` has checked
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
+        return b"".join(iter(lambda: source.read(_CHUNK), b""))
 
 
 def _require_complete(folder: Path, sums: Mapping[str, str]) -> None:
@@ -134,7 +167,10 @@ def _require_complete(folder: Path, sums: Mapping[str, str]) -> None:
 
 
 def _digest(path: Path) -> str:
+    """Of a file no larger than BUSI's; "" for anything else."""
     try:
+        if readable_file(path).stat().st_size > _LARGEST:
+            return ""
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+    except (OSError, InputError):
         return ""

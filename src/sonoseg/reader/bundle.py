@@ -1,29 +1,32 @@
-"""The model bundle: one ONNX file that carries its own card and a seal against alteration."""
+"""The model bundle: one ONNX file that carries its own card and a checksum."""
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
+from sonoseg.reader.answers import EXPLAIN, OUTPUTS, Answers, run_network
+from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, HINT, add_checksum, read_checked
 from sonoseg.reader.paths import readable_file
+from sonoseg.reader.session import open_session
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-OUTPUTS, EXPLAIN = ("probability", "heat", "unfamiliarity"), "explain"
-CARD_KEY, SEAL_KEY, SEAL_MARK = "sonoseg.card", "sonoseg.sha256", "sonoseg-sha256:"
-_SEAL = re.compile(re.escape(SEAL_MARK.encode()) + rb"[0-9a-f]{64}")
-_MAX_BYTES = 2**31  # no ONNX file is larger
-_FETCH = "give a bundle made by sonoseg export"
+CARD_KEY = "sonoseg.card"
+_LONGEST_CARD = 1_000_000
+_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of characters
+# The older names, for scripts outside the package.
+SEAL_KEY, SEAL_MARK, seal = CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Card:
         Raises:
             ValueError: not JSON, or a key is missing or has a value out of its range; says which.
         """
+        if len(text) > _LONGEST_CARD:
+            raise ValueError(f"its card is over {_LONGEST_CARD} characters")
         try:
             values = json.loads(text)
         except (ValueError, RecursionError):
@@ -90,11 +95,13 @@ class Card:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**53  # larger ones may be no float
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and not _UNWRITABLE.search(value)
 
 
 def _is_texts(value: object) -> bool:
@@ -136,23 +143,6 @@ _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def seal(content: bytes) -> bytes:
-    """Fills in the seal of a bundle: the sha256 of the file with the seal's own 64 hex digits set to zeros.
-
-    Args:
-        content: an ONNX file whose metadata has `SEAL_KEY` = `SEAL_MARK` and any 64 hex digits.
-
-    Raises:
-        ValueError: no such mark, or more than one.
-    """
-    marks = list(_SEAL.finditer(content))
-    if len(marks) != 1:
-        raise ValueError(f"{len(marks)} seal marks instead of one")
-    end = marks[0].end()
-    empty = content[: end - 64] + b"0" * 64 + content[end:]
-    return empty[: end - 64] + hashlib.sha256(empty).hexdigest().encode() + empty[end:]
-
-
 def default_bundle_path() -> Path:
     """Where the bundle that ships with sonoseg lies."""
     return WEIGHTS / "default.onnx"
@@ -175,116 +165,93 @@ def find_bundle(model: Path | str) -> Path:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle, its network ready to run.
+    """A checked bundle, its network ready to run. May be pickled: what is sent is the path, not the network.
 
     Attributes:
         path: the file.
         card: what the network is.
-        sha256: 64 hex digits, the file's seal.
+        sha256: 64 hex digits, the file's checksum.
         session: onnxruntime.InferenceSession on the CPU.
+        threads: processor threads for the network; 0 takes one for each core.
     """
 
     path: Path
     card: Card
     sha256: str
     session: Any
+    threads: int = 0
 
     @classmethod
     def read(cls, path: Path | str, threads: int = 0) -> Bundle:
-        """Reads a bundle and checks its seal, its card and its inputs and outputs.
+        """Reads a bundle and checks its checksum, its card and its inputs and outputs.
 
         Args:
             path: the ONNX file.
-            threads: processor threads for the network; 0 takes one a core.
+            threads: processor threads for the network; 0 takes one for each core.
 
         Raises:
             InputError: not there, not a bundle, altered, or not a network that this version can run.
         """
         path = readable_file(path)
-        sha256, session, metadata = _open(path, threads)
-        if metadata.get(SEAL_KEY) != SEAL_MARK + sha256:
-            raise InputError(path, "is not a sonoseg bundle (its seal is in the wrong place)", _FETCH)
+        content, sha256 = read_checked(path)  # only what has the right checksum reaches onnxruntime
+        session = open_session(path, content, threads)
+        metadata = session.get_modelmeta().custom_metadata_map
+        if metadata.get(CHECKSUM_KEY) != CHECKSUM_MARK + sha256:
+            raise InputError(path, "is not a sonoseg bundle (its checksum is in the wrong place)", HINT)
         try:
             card = Card.from_json(metadata.get(CARD_KEY, ""))
             _check_network(session, card)
         except ValueError as error:
-            raise InputError(path, f"is not a bundle that can be used: {error}", _FETCH) from error
-        return cls(path, card, sha256, session)
+            raise InputError(path, f"is not a bundle that can be used: {error}", HINT) from error
+        return cls(path, card, sha256, session, threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read_again, (self.path.absolute(), self.card, self.sha256, self.threads)
 
     def check_explains(self) -> None:
         """Raises InputError if the network cannot tell where it looked."""
-        if EXPLAIN not in {node.name for node in self.session.get_overridable_initializers()}:
+        if not _explains(self.session):
             raise InputError(self.path, "cannot tell where it looked", "export it again with this version")
 
     def run(self, batch: NDArray[np.float32], explain: bool = False) -> Answers:
-        """Runs the network on (N, 1, H, W) float32 in 0..1.
+        """Runs the network once on (N, 1, H, W) float32 in 0..1.
 
         Raises:
-            InputError: the network failed, gave something else than probabilities, or cannot explain.
+            InputError: the network failed, took too long, returned something else than `Answers` promises, or cannot
+                explain.
         """
         if explain:
             self.check_explains()
-        names = [node.name for node in self.session.get_outputs() if node.name in OUTPUTS]
-        switch = {EXPLAIN: np.array(True)} if explain else {}
-        try:
-            answers = dict(zip(names, self.session.run(names, {"image": batch, **switch}), strict=True))
-        except Exception as error:  # onnxruntime's errors share no other base
-            reason = "out of memory" if "alloc" in str(error).lower() else "its network cannot be run"
-            raise InputError(self.path, reason, "try fewer images at once or another bundle") from error
-        probability = answers["probability"]
-        # Rounding may leave 0..1 by a little; NaN fails both comparisons.
-        if probability.shape != batch.shape or not (probability.min() > -1e-3 and probability.max() < 1 + 1e-3):
-            raise InputError(self.path, "its network does not give probabilities", _FETCH)
-        heat = answers["heat"] if explain else None
-        return Answers(np.clip(probability, 0, 1), answers.get("unfamiliarity"), heat)
+        return run_network(self.path, self.session, batch, explain)
 
 
-class Answers(NamedTuple):
-    """What a network says of N images (N, 1, H, W).
-
-    Attributes:
-        probability: (N, 1, H, W) in 0..1, that a pixel is lesion.
-        unfamiliarity: (N,) from 0, how unlike the training images each image is, over 1 too unlike to be trusted;
-            None if the network does not tell.
-        heat: (N, 1, H, W) in 0..1, Grad-CAM of the bottleneck; None if it was not asked for.
-    """
-
-    probability: NDArray[np.float32]
-    unfamiliarity: NDArray[np.float32] | None
-    heat: NDArray[np.float32] | None
+def _read_again(path: Path, card: Card, sha256: str, threads: int) -> Bundle:
+    """A pickled bundle, in another process or in this one."""
+    return replace(_read_same(path, sha256, threads), card=card)
 
 
-def _open(path: Path, threads: int) -> tuple[str, Any, dict[str, str]]:
-    """The seal's digits, session and metadata. Nothing unsealed is handed to onnxruntime."""
-    if path.stat().st_size >= _MAX_BYTES:
-        raise InputError(path, "is not a sonoseg bundle", _FETCH)
-    content = path.read_bytes()
-    marks = list(_SEAL.finditer(content))
-    if len(marks) != 1:
-        raise InputError(path, "is not a sonoseg bundle", _FETCH)
-    if seal(content) != content:
-        raise InputError(path, "has been altered or damaged since it was exported", "copy or export it again")
-
-    import onnxruntime  # a quarter of a second, which errors above need not wait for
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # its faults are told by our own error
-    try:
-        # Without fallback: trying again on the same processor only prints the fault.
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
-    except Exception as error:  # onnxruntime's errors share no other base
-        raise InputError(path, "holds no network that onnxruntime can load", "upgrade onnxruntime") from error
-    return marks[0].group()[-64:].decode(), session, metadata
+@functools.lru_cache(maxsize=2)
+def _read_same(path: Path, sha256: str, threads: int) -> Bundle:
+    """The bundle with this checksum; kept, since a process pool sends it again with every task."""
+    bundle = Bundle.read(path, threads)
+    if bundle.sha256 != sha256:
+        raise InputError(path, "is another bundle than when work began", "start again")
+    return bundle
 
 
 def _check_network(session: Any, card: Card) -> None:
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    inputs = session.get_inputs()
     if [(node.name, node.type) for node in inputs] != [("image", "tensor(float)")]:
         raise ValueError('its network has not the one float input "image"')
-    if ("probability", "tensor(float)") not in [(node.name, node.type) for node in outputs]:
-        raise ValueError('its network has no float output "probability"')
+    types = {node.name: node.type for node in session.get_outputs()}
+    needed = {"probability", "heat"} if _explains(session) else {"probability"}
+    for name in OUTPUTS:
+        if types.get(name, "tensor(float)") != "tensor(float)" or name in needed - types.keys():
+            raise ValueError(f'its network has no float output "{name}"')
     batch, *rest = inputs[0].shape or [1]
     if isinstance(batch, int) or rest != [1, *card.size]:
         raise ValueError(f"its network takes {inputs[0].shape}, not any number of [1, {card.size}] images")
+
+
+def _explains(session: Any) -> bool:
+    return EXPLAIN in {node.name for node in session.get_overridable_initializers()}

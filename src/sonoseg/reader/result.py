@@ -26,6 +26,8 @@ class SegmentationResult:
         unfamiliarity: how unlike the network's training images this one is, from 0; over 1 it is no image that the
             network knows, such as a photo, a page of text or a CT. None if the network does not tell.
         reading: why the pixels of the image may be wrong, see `sonoseg.core.image.Image`.
+        heat_map: (h, w) float32 in 0..1, the same as `heat` at the size of the network's input; None if it was not
+            asked for.
     """
 
     image: NDArray[np.uint8]
@@ -35,11 +37,17 @@ class SegmentationResult:
     model: str
     unfamiliarity: float | None = None
     reading: tuple[str, ...] = ()
+    heat_map: NDArray[np.float32] | None = None
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
         """(H, W) float32 in 0..1, that a pixel belongs to a lesion; worked out when it is first asked for."""
         return enlarge(self.network_map, self.mask.shape)
+
+    @property
+    def heat(self) -> NDArray[np.float32] | None:
+        """(H, W) float32 in 0..1, where the network looked (see `Segmenter.explain`); None if it was not asked for."""
+        return None if self.heat_map is None else np.clip(enlarge(self.heat_map, self.mask.shape), 0, 1)
 
     @cached_property
     def lesions(self) -> tuple[Lesion, ...]:

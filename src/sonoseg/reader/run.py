@@ -18,14 +18,12 @@ from sonoseg.reader.ahead import ahead
 from sonoseg.reader.cine import output_names, segment_clip
 from sonoseg.reader.overlay import NOTICE, draw_heat, write_picture
 from sonoseg.reader.paths import is_clip, list_images
+from sonoseg.reader.progress import ProgressLine
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter, check_spacing, load
 from sonoseg.reader.video import check_av
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sonoseg.cli import Segment
 
 PICTURES = ("mask", "overlay", "heat")
@@ -111,40 +109,49 @@ def _segment_all(
     summary = Summary([], [], [], None)
 
     def outcome(path: Path) -> tuple[Path, SegmentationResult | InputError | None]:
-        return path, None if is_clip(path) else _try_segment(segmenter, path, spacing)
+        return path, None if is_clip(path) else _try_segment(segmenter, path, spacing, explain)
 
     with closing(ahead(map(outcome, files))) as outcomes:
         for count, (path, result) in enumerate(outcomes):
+            show = partial(progress, count, len(files))
             if isinstance(result, InputError):
-                summary.failed.append(result)
+                summary.failed.append(_failure_of(path, result))
             elif result is not None:
-                heat = segmenter.explain(result.image) if explain else None
-                summary.images.append(_write_image(result, path, folder, heat))
+                summary.images.append(_write_image(result, path, folder))
             else:
                 try:
-                    show = partial(progress, count, len(files))
                     summary.clips.append(segment_clip(segmenter, path, folder, spacing, show))
                 except InputError as error:
-                    if error.subject != str(path):  # the disk's fault
+                    if error.subject not in (str(path), str(segmenter.path)):  # the disk's fault
                         raise
-                    summary.failed.append(error)
+                    summary.failed.append(_failure_of(path, error))
             progress(count + 1, len(files), 0)
     return summary
 
 
-def _try_segment(segmenter: Segmenter, path: Path, spacing: float | None) -> SegmentationResult | InputError:
+def _try_segment(
+    segmenter: Segmenter, path: Path, spacing: float | None, explain: bool
+) -> SegmentationResult | InputError:
     try:
-        return segmenter.segment(path, spacing)
+        return segmenter.segment(path, spacing, explain)
     except InputError as error:
         return error
     except MemoryError:
         return InputError(path, "not enough memory to segment it", "make the picture smaller")
 
 
+def _failure_of(path: Path, error: InputError) -> InputError:
+    """The error of one file: `subject` is the file, also where a result of it or the network is at fault."""
+    if error.subject == str(path):
+        return error
+    return InputError(path, f"has no result ({Path(error.subject).name}: {error.fault})", error.mend)
+
+
 def segment_command(options: Segment) -> int:
     """`sonoseg segment`: `segment_files`, a line on each image printed, faults to stderr; gives the exit code."""
-    progress = _show_count if sys.stderr.isatty() else None
-    summary = segment_files(options.images, options.model, options.out, options.spacing, progress, options.explain)
+    with ProgressLine(sys.stderr) as line:
+        progress = partial(_show_count, line)
+        summary = segment_files(options.images, options.model, options.out, options.spacing, progress, options.explain)
     for error in summary.failed:
         print(f"sonoseg: {error}", file=sys.stderr)
     for entry in summary.images:
@@ -158,9 +165,8 @@ def segment_command(options: Segment) -> int:
     return summary.exit_code
 
 
-def _show_count(done: int, total: int, frames: int) -> None:
-    line = f"{done}/{total} files" + (f", frame {frames} of the next" if frames else "")
-    print(f"\r{line:40}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
+    line.show(f"{done}/{total} files" + (f", frame {frames} of the next" if frames else ""), last=done == total)
 
 
 def _describe(entry: dict[str, Any]) -> str:
@@ -194,13 +200,12 @@ def _check_outputs(files: list[Path], folder: Path) -> None:
                 raise InputError(taken, fault, "choose another output folder")
 
 
-def _write_image(
-    result: SegmentationResult, image: Path, folder: Path, heat: NDArray[np.float32] | None
-) -> dict[str, Any]:
+def _write_image(result: SegmentationResult, image: Path, folder: Path) -> dict[str, Any]:
     """Writes the pictures; returns the entry for results.json."""
     names = dict(zip(PICTURES, _output_names(image), strict=True))
     write_picture(folder / names["mask"], result.mask.astype("uint8") * 255)
     write_picture(folder / names["overlay"], result.overlay())
+    heat = result.heat
     if heat is None:
         del names["heat"]
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from sonoseg.core.image import Image, pixel_spacing, read_image
 from sonoseg.core.source import Source
 from sonoseg.errors import InputError
-from sonoseg.reader.bundle import Answers, Bundle, Card, find_bundle
+from sonoseg.reader.answers import Answers
+from sonoseg.reader.bundle import Bundle, Card, find_bundle
 from sonoseg.reader.images import enlarge, reach, resize_image
 from sonoseg.reader.measure import drop_small
 from sonoseg.reader.result import SegmentationResult
@@ -23,7 +25,9 @@ ImageLike = Source | Image
 
 
 class Segmenter:
-    """A network, loaded once and used often; may be shared between threads.
+    """A network, loaded once and used often; may be shared between threads, and sent to other processes.
+
+    What is pickled is the bundle's path and checksum, not the network: the file must be there in the other process.
 
     Example:
         >>> segmenter = sonoseg.load()
@@ -39,11 +43,16 @@ class Segmenter:
         return self._bundle.card
 
     @property
+    def path(self) -> Path:
+        """The bundle's file."""
+        return self._bundle.path
+
+    @property
     def sha256(self) -> str:
-        """The seal of the bundle, 64 hex digits."""
+        """The checksum of the bundle, 64 hex digits."""
         return self._bundle.sha256
 
-    def segment(self, image: ImageLike, spacing: float | None = None) -> SegmentationResult:
+    def segment(self, image: ImageLike, spacing: float | None = None, explain: bool = False) -> SegmentationResult:
         """Segments one image.
 
         Args:
@@ -51,21 +60,27 @@ class Segmenter:
                 `sonoseg.core.image.read_image`.
             spacing: mm per pixel, the same in both directions; None leaves measurements in pixels, or in mm if an
                 `Image` has a spacing.
+            explain: ask in the same run where the network looked, for the result's `heat`.
 
         Raises:
-            InputError: the image or the spacing cannot be used.
+            InputError: the image or the spacing cannot be used, or the bundle cannot explain.
         """
-        return self.segment_batch([image], spacing)[0]
+        return self.segment_batch([image], spacing, explain)[0]
 
-    def segment_batch(self, images: Sequence[ImageLike], spacing: float | None = None) -> list[SegmentationResult]:
+    def segment_batch(
+        self, images: Sequence[ImageLike], spacing: float | None = None, explain: bool = False
+    ) -> list[SegmentationResult]:
         """Segments several images of any sizes in one run of the network; see `segment`."""
         spacing = check_spacing(spacing)
         read = [read_image(image, spacing) for image in images]
         if not read:
             return []
-        probabilities, unfamiliarity, _ = self._run([image.pixels for image in read])
+        probabilities, unfamiliarity, heat = self._run([image.pixels for image in read], explain)
         distances = [None] * len(read) if unfamiliarity is None else map(float, unfamiliarity)
-        return [self._result(*answer) for answer in zip(read, probabilities, distances, strict=True)]
+        results = [self._result(*answer) for answer in zip(read, probabilities, distances, strict=True)]
+        if heat is None:
+            return results
+        return [replace(result, heat_map=one) for result, one in zip(results, heat, strict=True)]
 
     def check_explains(self) -> None:
         """Raises InputError if the bundle holds no explanation."""
@@ -86,10 +101,9 @@ class Segmenter:
         Raises:
             InputError: the image cannot be used, or the bundle cannot explain.
         """
-        gray = read_image(image).pixels
-        heat = self._run([gray], explain=True).heat
+        heat = self.segment(image, explain=True).heat
         assert heat is not None
-        return np.clip(enlarge(heat[0], gray.shape), 0, 1)
+        return heat
 
     def probability(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """The network's own output for (H, W) uint8 images: (N, h, w) float32 in 0..1 at its input's size."""

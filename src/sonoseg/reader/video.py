@@ -1,9 +1,13 @@
-"""Cine loops through PyAV (the extra `video`): a video read frame by frame, and one written."""
+"""Cine loops through PyAV (the extra `video`): a video read frame by frame, and one written.
+
+FFmpeg never gets a name, only an open file: it takes names as addresses, and would ask the network for some of them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,9 +25,21 @@ if TYPE_CHECKING:
     import av
 
 MAX_FRAME_PIXELS = 4096 * 4096
+MAX_FRAMES = 200_000
+"""Over two hours at 25 frames a second."""
+MAX_HOURS = 24
+FORMATS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,gif,nut,dv,mxf,ivf"
+"""Containers in FFmpeg's words; all hold their frames themselves. Playlists, which name other files, are not there."""
 CODECS = ("libx264", "mpeg4")
 """Of the video that is written; the first that this PyAV can encode. x264 makes H.264, which everything plays."""
 _EXPORT = "export it again as MP4 or AVI"
+_OPTIONS = {
+    "format_whitelist": FORMATS,
+    "protocol_whitelist": "none",
+    "max_pixels": str(4 * MAX_FRAME_PIXELS),  # FFmpeg decodes a frame when it opens a file; over this it knows no size
+}
+_BUFFER = 1 << 18
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # no text has these
 
 
 class Frame(NamedTuple):
@@ -48,33 +64,46 @@ class Clip:
         time_base: seconds a tick.
 
     Raises:
-        InputError: not there, not a video, without pictures, or frames under 16 × 16 or over 16 megapixels (found
-            before one is decoded).
+        InputError: not there, not a video (a playlist is none), without pictures, over `MAX_FRAMES` or `MAX_HOURS`, or
+            frames under 16 × 16 or over 16 megapixels (found before one is decoded).
     """
 
     def __init__(self, path: Path | str) -> None:
         import av
 
         self.path = readable_file(path)
-        try:
-            self._container = av.open(str(self.path), metadata_errors="ignore")
-        except Exception as error:  # damaged files make FFmpeg raise nearly anything
-            raise InputError(self.path, "not a video that can be read", _EXPORT) from error
         with contextlib.ExitStack() as opened:
-            opened.callback(self.close)
+            file = opened.enter_context(self.path.open("rb"))
+            try:
+                self._container = av.open(file, "r", metadata_errors="ignore", options=_OPTIONS, buffer_size=_BUFFER)
+            except Exception as error:  # damaged files make FFmpeg raise nearly anything
+                raise _no_video(self.path) from error
+            opened.callback(self._container.close)
             if not self._container.streams.video:
                 raise InputError(self.path, "has no pictures in it, only sound or text", "give a video")
             self._stream = self._container.streams.video[0]
             if not self._stream.width:
-                raise InputError(self.path, "not a video that can be read", _EXPORT)
+                fault = f"not a video that can be read, or its frames are over {MAX_FRAME_PIXELS // 10**6} megapixels"
+                raise InputError(self.path, fault, _EXPORT)
             check_size(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
             self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
             self.time_base = self._stream.time_base or 1 / self.rate
-            opened.pop_all()
+            self._check_count(self._stream.frames)  # what the file says; `frames` counts
+            self._check_time(self._stream.duration or 0)
+            self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Closes the file."""
-        self._container.close()
+        self._opened.close()
+
+    def _check_count(self, frames: int) -> None:
+        if frames > MAX_FRAMES:
+            raise InputError(self.path, f"has over {MAX_FRAMES} frames", "cut it into shorter clips")
+
+    def _check_time(self, ticks: int) -> None:
+        if ticks * self.time_base > MAX_HOURS * 3600:
+            raise InputError(self.path, f"lasts over {MAX_HOURS} hours", "cut it into shorter clips or export it again")
 
     def frames(self) -> Iterator[Frame]:
         """The frames in the order they are shown, gray and upright; may be read once.
@@ -82,18 +111,20 @@ class Clip:
         Times that are missing or do not rise are taken from the rate.
 
         Raises:
-            InputError: the file is damaged or cut short, has no frame, or frames of more than one size.
+            InputError: the file is damaged or cut short, has no frame, too many, or frames of more than one size.
         """
         step = max(1, round(1 / (self.rate * self.time_base)))
         first, ticks, shape = 0, -step, None
         for count, frame in enumerate(self._decoded()):
-            image = np.rot90(frame.to_ndarray(format="gray"), frame.rotation // 90)
+            self._check_count(count + 1)
+            image = np.rot90(frame.to_ndarray(format="gray"), round(frame.rotation / 90))
             if shape is None:
                 shape, first = image.shape, frame.pts or 0
             elif image.shape != shape:
                 raise InputError(self.path, f"its frames change their size after {count}", "cut it there into two")
             later = ticks + step if frame.pts is None else frame.pts - first
             ticks = later if later > ticks else ticks + step
+            self._check_time(ticks)
             yield Frame(np.ascontiguousarray(image), ticks)
         if shape is None:
             raise InputError(self.path, "has no frame in it", _EXPORT)
@@ -115,6 +146,15 @@ class Clip:
 
     def _damaged(self, count: int) -> InputError:
         return InputError(self.path, f"is damaged or cut short after {count} frames", "copy or export it again")
+
+
+def _no_video(path: Path) -> InputError:
+    problem = "not a video that can be read"
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not _BINARY.search(start):
+        return InputError(path, f"{problem} but text, such as a playlist", "give the video itself")
+    return InputError(path, problem, _EXPORT)
 
 
 class VideoWriter:
@@ -170,9 +210,9 @@ def video_writer(path: Path, rate: Fraction, time_base: Fraction) -> Iterator[Vi
     import av
 
     try:
-        with av.open(str(path), "w") as container:
+        with path.open("wb+") as file, av.open(file, "w", buffer_size=_BUFFER) as container:
             writer = VideoWriter(container, rate, time_base)
             yield writer
             writer.finish()
-    except av.FFmpegError as error:
+    except (av.FFmpegError, OSError) as error:
         raise write_error(path, OSError(error.errno, error.strerror)) from error

@@ -1,4 +1,4 @@
-"""`sonoseg export`: a run becomes one bundle, an ONNX file with its card and seal, that the reader segments with."""
+"""`sonoseg export`: a run becomes one bundle that the reader segments with, an ONNX file with card and checksum."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.models.encoders import Encoders, Normalize
 from sonoseg.models.network import SegmentationNetwork
-from sonoseg.reader.bundle import CARD_KEY, EXPLAIN, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
+from sonoseg.reader.answers import EXPLAIN, OUTPUTS
+from sonoseg.reader.bundle import CARD_KEY, Card
+from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 from sonoseg.training.graph import on_demand, store_half
 from sonoseg.training.heat import trace_heat
 from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
@@ -165,7 +167,7 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
 def export_bundle(
     model: SegmentationNetwork, card: Card, out: Path, half: bool = False, calibration: Calibration | None = None
 ) -> Agreement:
-    """Writes `model` as a sealed bundle.
+    """Writes `model` as a bundle.
 
     Args:
         model: in evaluation mode.
@@ -193,8 +195,8 @@ def export_bundle(
     if half:
         store_half(graph)
     on_demand(graph, "heat", EXPLAIN)
-    helper.set_model_props(graph, {CARD_KEY: card.to_json(), SEAL_KEY: SEAL_MARK + "0" * 64})
-    content = seal(graph.SerializeToString())
+    helper.set_model_props(graph, {CARD_KEY: card.to_json(), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64})
+    content = add_checksum(graph.SerializeToString())
     rounding = differences(answers(content, image), whole)
     with atomic_path(out) as temporary:
         temporary.write_bytes(content)
