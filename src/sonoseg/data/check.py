@@ -16,7 +16,7 @@ from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.listing import Finding, Scan
 from sonoseg.data.load import scan
 from sonoseg.data.splits import split_cases
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, visible
 from sonoseg.reader.images import read_image, read_mask
 
 KINDS = {
@@ -26,6 +26,7 @@ KINDS = {
     "mask without image": "masks without an image",
     "image without row": "images without a row in the table",
     "row without image": "rows in the table without an image",
+    "unknown column": "columns of the table that are not known",
     "size mismatch": "masks of another size than their image",
     "empty mask": "lesion images whose mask is empty",
     "normal with lesion": "normal images whose mask is not empty",
@@ -61,7 +62,7 @@ class Report:
         for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
             findings = list(group)
             lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
-            lines += [f"       {', '.join(one.files)}: {one.message}" for one in findings]
+            lines += [f"       {visible(', '.join(one.files))}: {visible(one.message)}" for one in findings]
         return "\n".join(lines)
 
 

@@ -12,8 +12,8 @@ from email.message import Message
 from pathlib import Path
 from typing import TextIO
 
-from sonoseg.errors import InputError
-from sonoseg.files import write_error
+from sonoseg.errors import InputError, visible
+from sonoseg.files import file_size, is_there, write_error
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0  # seconds without a byte
@@ -24,7 +24,7 @@ class DownloadError(InputError):
     """A file cannot be downloaded; `str(error)` is two lines: why, and what to do by hand."""
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.fault}\n{self.mend}"
+        return visible(f"{self.subject}: {self.fault}\n{self.mend}", keep="\n")
 
 
 def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
@@ -50,7 +50,7 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
             _continue(url, part, bar)
             return bar.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            before, reached = reached, part.stat().st_size if part.exists() else 0
+            before, reached = reached, file_size(part)
             failures = 1 if reached > before else failures + 1
             if not reached or failures >= _ATTEMPTS or isinstance(error, urllib.error.HTTPError):
                 bar.close()
@@ -82,11 +82,11 @@ def _error(url: str, by_hand: str, reached: int, error: Exception) -> DownloadEr
 def _continue(url: str, part: Path, bar: _Bar) -> None:
     """One connection: asks for what `part` lacks, and takes all of it if that is what the server gives."""
     tag = _tag(part)
-    done = part.stat().st_size if part.exists() else 0
+    done = file_size(part)
     headers = {"User-Agent": "sonoseg"}
     if done:
         headers["Range"] = f"bytes={done}-"
-        if tag.exists():
+        if is_there(tag):
             headers["If-Range"] = tag.read_text(encoding="latin-1")
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)

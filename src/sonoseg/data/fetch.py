@@ -15,7 +15,7 @@ from sonoseg.data.busi import busi_files, find_busi
 from sonoseg.data.download import download, remove, writing
 from sonoseg.data.listing import entries
 from sonoseg.errors import InputError
-from sonoseg.files import output_folder
+from sonoseg.files import is_folder, is_there, output_folder
 
 BUSI_URL = "https://scholar.cu.edu.eg/Dataset_BUSI.zip"
 _LARGEST = 100 << 20  # bytes; the largest file of BUSI has under 2 MB
@@ -55,9 +55,9 @@ def fetch_busi(
     """
     folder = Path(folder).absolute()
     sums = table if table is not None else {file.path: file.sha256 for file in busi_files()}
-    if folder.is_file():
+    if is_there(folder) and not is_folder(folder):
         raise InputError(folder, "is a file, not a folder", "choose another folder")
-    if folder.is_dir() and entries(folder):
+    if is_folder(folder) and entries(folder):
         _require_complete(folder, sums)
         return f"{folder}: BUSI is already here and complete, all {len(sums)} files as published"
     output_folder(folder.parent)
@@ -89,7 +89,7 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
             fault = f"{len(wrong)} of its {len(sums)} files are not as published, first {wrong[0]}"
             raise _ArchiveError(source, fault, mend)
         with writing(folder):
-            if folder.exists():
+            if is_there(folder):
                 folder.rmdir()
             temporary.rename(folder)
     except FileNotFoundError as error:

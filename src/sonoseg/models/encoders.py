@@ -14,6 +14,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from sonoseg.errors import InputError
+from sonoseg.files import is_file, is_folder
 from sonoseg.models.depthwise import quicken
 
 ENCODERS: dict[str, tuple[int, ...]] = {
@@ -125,8 +126,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    file = path / "best.safetensors" if path.is_dir() else path
-    if not file.is_file():
+    file = path / "best.safetensors" if is_folder(path) else path
+    if not is_file(file):
         raise InputError(file, "no such weights", "give imagenet, none, a run folder or a .safetensors file")
     try:
         return load_file(file)

@@ -1,41 +1,19 @@
-"""Which files are read: one that must be there, and the pictures and clips in a list of files and folders."""
+"""Which files are read: the pictures and clips in a list of files and folders."""
 
 from __future__ import annotations
 
+import os
 import re
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from sonoseg.errors import InputError
+from sonoseg.files import is_folder
+from sonoseg.inputs import readable_file as readable_file
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"})
-_OUTPUTS = re.compile(r"_(mask(_\d+)?|overlay|heat)$", re.IGNORECASE)
-
-
-def readable_file(path: Path | str) -> Path:
-    """`path`, when it is a file with something in it that may be read.
-
-    Raises:
-        InputError: nothing is there, it is a folder, a device, empty, or reading it is not permitted.
-    """
-    path = Path(path)
-    try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
-            path.open("rb").close()
-    except PermissionError as error:
-        raise InputError(path, "no permission to read it", "change its permissions") from error
-    except (OSError, ValueError) as error:
-        raise InputError(path, "no such file", "check the path") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise InputError(path, "is a folder, not a file", "give a file inside it")
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(path, "is not a regular file", "give a file on disk")
-    if status.st_size == 0:
-        raise InputError(path, "is an empty file", "copy or export it again")
-    return path
+_OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat)$", re.IGNORECASE)
 
 
 def is_clip(path: Path) -> bool:
@@ -49,6 +27,7 @@ def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
     A folder gives its own PNG, JPEG, TIFF and BMP files, sorted by name; not those of folders inside it,
     hidden files, or masks and overlays as sonoseg and BUSI name them (`..._mask`, `..._mask_1`,
     `..._overlay`). A file is taken whatever its name; whether it is a picture shows when it is read.
+    Links are files of their own, whatever they lead to; one in a folder that leads to nothing is listed too.
 
     Args:
         paths: files and folders.
@@ -58,10 +37,11 @@ def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
         InputError: a path does not exist, a folder has no image, no path was given, or two images share a
             stem (their results would overwrite each other).
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in map(Path, paths):
-        for image in _folder_images(path, clips) if path.is_dir() else [readable_file(path)]:
-            found.setdefault(image.resolve(), image)
+        for image in _folder_images(path, clips) if is_folder(path) else [readable_file(path)]:
+            # The folder's own place, but not the file's: data stores keep equal files once, under several links.
+            found.setdefault(os.path.join(os.path.realpath(image.parent), image.name), image)  # noqa: PTH118
     if not found:
         raise InputError("images", "none given", "name image files or folders with images")
     stems: dict[str, Path] = {}
@@ -80,7 +60,7 @@ def _folder_images(folder: Path, clips: bool) -> list[Path]:
     except OSError as error:
         raise InputError(folder, "no permission to list this folder", "change its permissions") from error
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES if clips else IMAGE_SUFFIXES
-    images = [path for path in entries if _is_input(path, suffixes) and path.is_file()]
+    images = [path for path in entries if _is_input(path, suffixes) and not is_folder(path)]
     if not images:
         fault = f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
         raise InputError(folder, fault, "give a folder with images")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.errors import visible
 from sonoseg.reader.overlay import NOTICE, PREDICTION, TRUTH
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "legend.frameon": False,
     "savefig.dpi": 150,
+    "text.parse_math": False,  # a $ in a file's name begins no formula
 }
 
 
@@ -316,11 +319,16 @@ def _figure(width: float, height: float, path: Path | str) -> Iterator[Figure]:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks: boxes
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+        for words in figure.findobj(Text):
+            assert isinstance(words, Text)
+            words.set_text(visible(words.get_text(), keep="\n"))  # Matplotlib refuses what is not UTF-8
         figure.savefig(path, format="png", facecolor="white")
 
 
