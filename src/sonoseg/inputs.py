@@ -102,6 +102,8 @@ def _is_formula(text: str) -> bool:
 
 
 def _is_number(text: str) -> bool:
+    if text != text.strip():
+        return False
     try:
         float(text)
     except ValueError:

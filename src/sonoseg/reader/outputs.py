@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,22 @@ def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[li
     return names, sorted(earlier)
 
 
-def begin_work(folder: Path, names: Iterable[str]) -> None:
-    """Notes in `folder` what will be written there, so that the next call may replace it if this one is killed."""
+@contextlib.contextmanager
+def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Iterator[None]:
+    """Notes in `folder` what the block will write there, so that the next call may replace it if this one is killed.
+
+    The note stays (see `end_work`), unless the block is interrupted before it has written anything new.
+    """
     try:
-        write_json(folder / AT_WORK, {"files": list(names)})
+        write_json(folder / AT_WORK, {"files": [*names, *earlier]})
     except InputError as error:
         raise InputError(folder, error.fault, error.mend) from error
+    try:
+        yield
+    except BaseException:
+        if not any(os.path.lexists(folder / name) for name in set(names) - set(earlier)):
+            end_work(folder)
+        raise
 
 
 def end_work(folder: Path) -> None:

@@ -16,7 +16,7 @@ from sonoseg.errors import InputError, visible
 from sonoseg.files import atomic_path, is_there, output_folder, write_json
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.cine import segment_clip
-from sonoseg.reader.outputs import PICTURES, RESULTS, begin_work, earlier_files, end_work, output_names, plan_outputs
+from sonoseg.reader.outputs import PICTURES, RESULTS, at_work, earlier_files, end_work, output_names, plan_outputs
 from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
 from sonoseg.reader.paths import is_clip, list_images
 from sonoseg.reader.result import SegmentationResult
@@ -95,8 +95,8 @@ def segment_files(
         segmenter.check_explains()
     new_folders = [path for path in (folder, *folder.parents) if not is_there(path)]
     output_folder(folder)
-    begin_work(folder, [*names, *earlier])
-    summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
+    with at_work(folder, names, earlier):
+        summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
     if not (summary.images or summary.clips):
         end_work(folder)
         with contextlib.suppress(OSError):  # not empty, if another program has written there
@@ -153,7 +153,7 @@ def _failure_of(path: Path, error: InputError) -> InputError:
     """The error of one file: `subject` is the file, also where a result of it or the network is at fault."""
     if error.subject == str(path):
         return error
-    return InputError(path, f"no result, since of {Path(error.subject).name}: {error.fault}", error.mend)
+    return InputError(path, f"has no result ({Path(error.subject).name}: {error.fault})", error.mend)
 
 
 def segment_command(options: Segment) -> int:

@@ -36,7 +36,7 @@ def markdown_text(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell) -> Cell:
-    return markdown_text(cell).replace("|", "\\|") if isinstance(cell, str) else cell
+    return markdown_text(visible(cell)).replace("|", "\\|") if isinstance(cell, str) else cell
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -> list[list[str]]:
