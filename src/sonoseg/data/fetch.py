@@ -16,6 +16,7 @@ from sonoseg.data.download import download, remove, writing
 from sonoseg.data.listing import entries
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there, output_folder
+from sonoseg.inputs import read_bytes, readable_file
 
 BUSI_URL = "https://scholar.cu.edu.eg/Dataset_BUSI.zip"
 _LARGEST = 100 << 20  # bytes; the largest file of BUSI has under 2 MB
@@ -78,6 +79,7 @@ def fetch_busi(
 
 def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
     """Unpacks the files of `sums` beside `folder`, checks them, and renames the result to `folder`."""
+    source = readable_file(source)
     temporary = folder.with_name(f".{folder.name}.unpacking")
     mend = f"download it again from {BUSI_URL}"
     try:
@@ -92,8 +94,6 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
             if is_there(folder):
                 folder.rmdir()
             temporary.rename(folder)
-    except FileNotFoundError as error:
-        raise InputError(source, "there is no such file", "check the path") from error
     except OSError as error:
         raise InputError(source, f"cannot be read ({error.strerror or error})", "choose another file") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
@@ -135,6 +135,6 @@ def _require_complete(folder: Path, sums: Mapping[str, str]) -> None:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(read_bytes(path, _LARGEST)).hexdigest()
+    except InputError:
         return ""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, is_folder, is_there, write_text
-from sonoseg.inputs import read_json
+from sonoseg.inputs import read_json, readable_file
 from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.familiarity import Familiarity
@@ -96,9 +96,9 @@ def fingerprint(path: Path) -> str:
         InputError: there are none.
     """
     try:
-        with weights_file(path).open("rb") as file:
+        with readable_file(weights_file(path)).open("rb") as file:
             return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError as error:
+    except (OSError, InputError) as error:
         raise InputError(path, "no weights there", "give a run folder or a .safetensors file") from error
 
 
