@@ -138,6 +138,14 @@ def test_table_that_would_not_be_read_is_refused(plain: Path) -> None:
         load_cases(plain)
 
 
+def test_accents_stored_in_two_ways_are_one_name(tmp_path: Path, write, write_mask) -> None:
+    write("images/cafe\u0301.png")  # as macOS stores it
+    write_mask("masks/caf\u00e9_mask.png")
+    (tmp_path / "labels.csv").write_text("file,group\ncaf\u00e9.png,p1\n", encoding="utf-8")
+    (case,) = load_cases(tmp_path)
+    assert (case.name, case.group, case.read_mask().sum()) == ("cafe\u0301.png", "p1", 35)
+
+
 def test_two_tables_are_refused(plain: Path) -> None:
     for name in ("labels.csv", "Labels.csv"):
         (plain / name).write_text("file\na.png\n")

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from sonoseg.data.case import Case
-from sonoseg.data.listing import Scan, duplicate_names, list_images, mask_stem, subfolder
+from sonoseg.data.listing import Scan, duplicate_names, list_images, mask_stem, name_key, subfolder
 
 CLASSES = ("benign", "malignant", "normal")
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
@@ -104,14 +104,14 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
         if stem is None:
             images.append(path)
         else:
-            masks.setdefault(stem.casefold(), []).append(path)
+            masks.setdefault(name_key(stem), []).append(path)
     table = busi_images()
-    stems = {path.stem.casefold() for path in images}
+    stems = {name_key(path.stem) for path in images}
     for path in images:
-        own = tuple(masks.get(path.stem.casefold(), ()))
+        own = tuple(masks.get(name_key(path.stem), ()))
         if not own and label != "normal":
             scan.add("image without mask", path, "there is no mask for it")
-        truth = _TRUTH.fullmatch(path.stem.casefold())
+        truth = _TRUTH.fullmatch(name_key(path.stem))
         if truth and truth["image"] in stems:
             scan.add("mask without image", path, "is named like a mask; end its name in _mask if it is one")
         group = table[path.name].group if path.name in table else path.name

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sonoseg.data.case import LABELS, Case
-from sonoseg.data.listing import Finding, Scan, duplicate_names, entries, list_images, mask_stem, read_table, subfolder
+from sonoseg.data.listing import (
+    Finding,
+    Scan,
+    duplicate_names,
+    entries,
+    list_images,
+    mask_stem,
+    name_key,
+    read_table,
+    subfolder,
+)
 from sonoseg.errors import InputError
 
 TABLE = "labels.csv"
@@ -48,10 +59,10 @@ def scan_folder(root: Path) -> Scan:
     rows = _read_labels(table, scan) if table else {}
     own = _masks_of(images, masks, scan)
     for path in images:
-        found = tuple(own.get(path.stem.casefold(), ()))
+        found = tuple(own.get(name_key(path.stem), ()))
         if not found:
             scan.add("image without mask", path, "there is no mask for it")
-        known = rows.pop(path.name, _Known())
+        known = rows.pop(unicodedata.normalize("NFC", path.name), _Known())
         scan.cases.append(Case(path.name, path, found, known.label, known.group or path.name, known.spacing))
     for name in rows:
         message = f"{TABLE} has a row for it, but it is not there"
@@ -60,13 +71,13 @@ def scan_folder(root: Path) -> Scan:
 
 
 def _masks_of(images: Sequence[Path], masks: Sequence[Path], scan: Scan) -> dict[str, list[Path]]:
-    """The masks of each image by its name without ending, in small letters; notes masks that are of none."""
-    stems = {path.stem.casefold() for path in images}
+    """The masks of each image by the `name_key` of its name without ending; notes masks that are of none."""
+    stems = {name_key(path.stem) for path in images}
     own: dict[str, list[Path]] = {}
     for path in masks:
-        stem = path.stem.casefold()
+        stem = name_key(path.stem)
         if stem not in stems:
-            stem = (mask_stem(path) or "").casefold()
+            stem = name_key(mask_stem(path) or "")
         if stem in stems:
             own.setdefault(stem, []).append(path)
         else:
@@ -99,7 +110,7 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
             message = f"has the column {column}, which is not known"
             scan.findings.append(Finding("unknown column", (path.name,), message))
     for row in rows:
-        name, label = row["file"], (row.get("label") or "unknown").casefold()
+        name, label = unicodedata.normalize("NFC", row["file"]), (row.get("label") or "unknown").casefold()
         if not name:
             raise InputError(path, "has a row without a file", "name its image, or remove the row")
         if name in known:

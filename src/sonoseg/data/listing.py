@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +78,18 @@ def subfolder(root: Path, name: str) -> Path | None:
     Raises:
         InputError: there are two, such as Benign and benign.
     """
+    name = name_key(name)
     if not is_folder(root):
         return None
-    found = [path for path in entries(root) if path.name.casefold() == name.casefold() and is_folder(path)]
+    found = [path for path in entries(root) if name_key(path.name) == name and is_folder(path)]
     if len(found) > 1:
         raise InputError(found[0], f"there is also the folder {found[1].name}", "put both into one folder")
     return found[0] if found else None
+
+
+def name_key(name: str) -> str:
+    """What two names have in common that differ in the case of letters, or in how their accents are stored."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def mask_stem(path: Path) -> str | None:
@@ -98,7 +105,7 @@ def duplicate_names(root: Path, images: Iterable[Path]) -> list[Finding]:
     """One finding for every name that several images share, whatever their folder and suffix."""
     by_stem: dict[str, list[str]] = {}
     for path in images:
-        by_stem.setdefault(path.stem.casefold(), []).append(path.relative_to(root).as_posix())
+        by_stem.setdefault(name_key(path.stem), []).append(path.relative_to(root).as_posix())
     return [
         Finding("duplicate name", tuple(names), "has the same name as " + " and ".join(names[1:]))
         for names in by_stem.values()

@@ -133,6 +133,7 @@ def _folds(cases: Sequence[Case]) -> dict[str, int]:
 def _from_table(path: Path) -> dict[str, str]:
     rows = read_table(path, ("file", "subset"))
     for row in rows:
+        row["subset"] = row["subset"].casefold()
         if row["subset"] not in SUBSETS:
             fault = f"puts {row['file']} into the unknown subset {row['subset']}"
             raise InputError(path, fault, f"use {', '.join(SUBSETS)}")

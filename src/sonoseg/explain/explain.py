@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.data.listing import list_images as list_pictures
-from sonoseg.data.listing import mask_stem
+from sonoseg.data.listing import mask_stem, name_key
 from sonoseg.data.load import scan
 from sonoseg.errors import InputError
 from sonoseg.evaluation.counts import count
@@ -100,8 +100,8 @@ def find_case(image: Path) -> Case | None:
     for case in cases:
         if case.image.absolute() == image and (case.masks or case.label == "normal"):
             return case
-    stem = image.stem.casefold()
-    masks = tuple(path for path in list_pictures(image.parent) if (mask_stem(path) or "").casefold() == stem)
+    stem = name_key(image.stem)
+    masks = tuple(path for path in list_pictures(image.parent) if name_key(mask_stem(path) or "") == stem)
     return Case(image.name, image, masks, "unknown", image.name) if masks else None
 
 
