@@ -11,7 +11,7 @@ from typing import Any
 
 from sonoseg.errors import InputError
 
-TEXT_LIMIT = 64 << 20
+TEXT_LIMIT = 32 << 20
 """Bytes that a table or a JSON file may have."""
 _ENCODINGS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),

@@ -52,6 +52,7 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ("file\na.png\na.png", "has two rows for a.png"),
         ("name\na.png", "has no column file"),
         ("file,label\n,benign", "has a row without a file"),
+        ("file," + ",".join(f"c{n}" for n in range(2000)), "has 2001 columns, which is too many"),
         ("file,label,Label\na.png,benign,malignant", "has the column label 2 times"),
         ("file,label\na.png,benign,p1", "row 2 has too many or too few values"),
         ("file,label,\na.png,benign,p1", "row 2 has a value in a column without a name"),

@@ -16,6 +16,7 @@ from sonoseg.files import is_folder
 from sonoseg.inputs import read_text, unguard_cell
 from sonoseg.reader.paths import IMAGE_SUFFIXES
 
+_MOST_COLUMNS = 1000
 _MASK = re.compile(r"(?P<image>.+)[_\- ]masks?([_\- ]?\d+)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -135,6 +136,8 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
     for name in columns:
         if name not in header:
             raise InputError(path, f"has no column {name}", mend)
+    if len(header) > _MOST_COLUMNS:
+        raise InputError(path, f"has {len(header)} columns, which is too many", mend)
     for name in header:
         if name and header.count(name) > 1:
             raise InputError(path, f"has the column {name} {header.count(name)} times", "keep one of them")

@@ -51,7 +51,7 @@ def evaluate_command(options: Evaluate) -> None:
         "leaked": copied,
     }
     metrics = evaluate(predictor, cases, options.out, about=about)
-    print(f"{predictor.name} on {options.split}/{options.subset}, {metrics['images']} images\n")
+    print(f"{visible(predictor.name)} on {options.split}/{options.subset}, {metrics['images']} images\n")
     print(describe(metrics))
     if copied:
         print(

@@ -22,7 +22,7 @@ RESULTS, AT_WORK = "results.json", ".segmenting.json"
 PICTURES = ("mask", "overlay", "heat")
 _KEYS = (*PICTURES, "frames_table")
 """Of an entry of results.json: these name files."""
-_LIMIT = 1 << 30  # bytes of results.json, some million images
+_LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
 
 
 def output_names(path: Path, explain: bool) -> tuple[str, ...]:
