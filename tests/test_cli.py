@@ -14,6 +14,7 @@ from PIL import Image
 from sonoseg.cli import main
 from sonoseg.data.phantom import make_phantom, write_phantoms
 
+LONG = "n" * 300
 NOISE = np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)
 
 
@@ -137,6 +138,23 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path, scan, capsys):
         (["data", "phantom", "DATA/labels.csv"], "labels.csv"),
         (["segment", "scan.png", "--spacing", "-1"], "-1"),
         (["demo", "--model", "nowhere.onnx"], "nowhere.onnx"),
+        (["segment", "scan.png", "--model", "DATA"], "make a bundle of a run: sonoseg export DATA"),
+        (["data", "phantom", "new", "--seed", "-1"], "--seed: -1 is below 0"),
+        (["compare", "DATA", "DATA", "--out", "."], ".: is a folder, not a file"),
+        (["export", "default", "--out", "DATA"], "DATA: is a folder, not a file"),
+        (["segment", LONG], LONG),
+        (["segment", "scan.png", "--model", LONG], "no such model"),
+        (["segment", "scan.png", "--out", LONG], "the file name is too long"),
+        (["evaluate", "default", "--data", LONG], "there is no such folder"),
+        (["evaluate", LONG, "--data", "DATA"], "no such model"),
+        (["evaluate", "default", "--data", "DATA", "--split", f"{LONG}.csv"], "no such file"),
+        (["train", "model-1", "--data", "DATA", "--split", "all", "--also", LONG], "there is no such folder"),
+        (["data", "check", LONG], "there is no such folder"),
+        (["data", "fetch", "busi", "--folder", "new", "--zip", LONG], "no such file"),
+        (["compare", LONG, LONG], "not the scores of an evaluation"),
+        (["explain", LONG, "scan.png"], "needs the gradients of a run"),
+        (["average", LONG, LONG], "not the config of a sonoseg run"),
+        (["export", LONG], "not the config of a sonoseg run"),
     ],
 )
 def test_every_command_refuses_what_is_not_there(tmp_path, monkeypatch, capsys, scan, words, fault):
