@@ -16,6 +16,7 @@ from sonoseg import cli
 from sonoseg.cli import main
 from sonoseg.data.phantom import make_phantom, write_phantoms
 
+LONG = "n" * 300
 NOISE = np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)
 
 
@@ -151,6 +152,23 @@ REFUSED = [
     ("data check nowhere", "nowhere: there is no such folder"),
     ("data phantom DATA/labels.csv", "DATA/labels.csv"),
     ("data fetch busi --zip nowhere.zip", "nowhere.zip: no such file"),
+    ("segment scan.png --model DATA", "make a bundle of a run: sonoseg export DATA"),
+    ("data phantom new --seed -1", "--seed: -1 is below 0"),
+    ("compare DATA DATA --out .", ".: is a folder, not a file"),
+    ("export default --out DATA", "DATA: is a folder, not a file"),
+    (f"segment {LONG}", LONG),
+    (f"segment scan.png --model {LONG}", "no such model"),
+    (f"segment scan.png --out {LONG}", "the file name is too long"),
+    (f"evaluate default --data {LONG}", "there is no such folder"),
+    (f"evaluate {LONG} --data DATA", "no such model"),
+    (f"evaluate default --data DATA --split {LONG}.csv", "no such file"),
+    (f"train model-1 --data DATA --split all --also {LONG}", "there is no such folder"),
+    (f"data check {LONG}", "there is no such folder"),
+    (f"data fetch busi --folder new --zip {LONG}", "no such file"),
+    (f"compare {LONG} {LONG}", "not the scores of an evaluation"),
+    (f"explain {LONG} scan.png", "needs the gradients of a run"),
+    (f"average {LONG} {LONG}", "not the config of a sonoseg run"),
+    (f"export {LONG}", "not the config of a sonoseg run"),
 ]
 """Words, and what the one line must say: the subject, and the problem where it is ours."""
 

@@ -185,6 +185,22 @@ def test_a_demo_that_was_stopped_begins_again(tmp_path: Path, monkeypatch: pytes
     assert len(run_demo(tmp_path, 2, "default")["images"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("results.json", '{"sonoseg": "0.1", "images": [], "clips": [], "failed": []}'),
+        ("report.html", "<html>"),
+        ("labels.csv", "file,label\npatient.png,benign\n"),
+        ("labels.csv", "name\nx\n"),
+    ],
+)
+def test_a_file_of_others_that_is_named_as_the_demos_is_left_as_it_is(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=f"has other files in it, such as {name}; choose a new or an empty folder"):
+        run_demo(tmp_path, 2, "default")
+    assert (tmp_path / name).read_text() == text
+
+
 def test_a_link_into_a_folder_of_others_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

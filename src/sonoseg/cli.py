@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAp
 
 import sonoseg
 from sonoseg.errors import InputError
+from sonoseg.terminal import finish, screens
 
 LAB = {
     "torch",
@@ -454,16 +454,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        0 if all went well, 1 if a part failed and the rest was done, 2 if the input was at fault, 130 if stopped.
+        0 if all went well, 1 if a part failed and the rest was done, 2 if the input was at fault, 130 if stopped,
+        141 if the program that read the output has ended.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    command: Command = tyro.cli(
-        Command,
-        prog="sonoseg",
-        description=sonoseg.__doc__,
-        args=["--out" if word == "-o" else word for word in words],
-        config=(OmitSubcommandPrefixes, OmitArgPrefixes),
-    )
+    with screens() as (out, err):
+        try:
+            command: Command = tyro.cli(
+                Command,
+                prog="sonoseg",
+                description=sonoseg.__doc__,
+                args=["--out" if word == "-o" else word for word in words],
+                config=(OmitSubcommandPrefixes, OmitArgPrefixes),
+            )
+        except SystemExit as stopped:  # after --help, or a word that is no option
+            raise SystemExit(finish(stopped.code if isinstance(stopped.code, int) else 0, out)) from None
+        out.escapes = err.escapes = True
+        return finish(_run(command), out)
+
+
+def _run(command: Command) -> int:
     try:
         return command.run()
     except InputError as error:
@@ -474,9 +484,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr)
     except MemoryError:
         print("sonoseg: not enough memory; try fewer or smaller images at once", file=sys.stderr)
-    except BrokenPipeError:  # such as `sonoseg models | head`; the shell's own answer to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
     except KeyboardInterrupt:
         print("sonoseg: stopped; the same command goes on or begins again", file=sys.stderr)
         return 130

@@ -13,12 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 import sonoseg
 from sonoseg.data.case import Case
+from sonoseg.data.listing import read_table
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
 from sonoseg.evaluation.counts import Counts, count, stack
 from sonoseg.evaluation.metrics import METRICS, image_scores, normals_summary, summary
-from sonoseg.files import output_folder, write_error, write_json, write_text
+from sonoseg.files import is_folder, output_folder, write_error, write_json, write_text
+from sonoseg.inputs import read_json
 from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.overlay import NOTICE, write_picture
 from sonoseg.reader.segmenter import Segmenter
@@ -116,13 +118,15 @@ def _clear(folder: Path) -> None:
     A data set of `write_phantoms` has the same names, but no folder segmented/.
     """
     found = []
-    for path in folder.rglob("*"):
+    results = _results_of_demo(folder)
+    for path in sorted(folder.rglob("*"), reverse=True):  # the report before the results that make it known
         name = path.relative_to(folder).as_posix()
         if path.name.startswith("."):  # such as a file manager leaves behind
             continue
-        if path.is_symlink() or not _OWN.fullmatch(name):
+        other = name in ("results.json", "report.html") and not results
+        if path.is_symlink() or other or not _OWN.fullmatch(name) or (name == "labels.csv" and not _is_own_table(path)):
             raise InputError(folder, f"has other files in it, such as {name}", "choose a new or an empty folder")
-        if not path.is_dir():
+        if not is_folder(path):
             found.append(path)
     if found and not (folder / "segmented").is_dir():
         raise InputError(folder, "holds a data set that no demo made", "choose a new or an empty folder")
@@ -131,6 +135,24 @@ def _clear(folder: Path) -> None:
             path.unlink()
         except OSError as error:
             raise write_error(path, error) from error
+
+
+def _results_of_demo(folder: Path) -> bool:
+    """Whether `folder` has the results.json of an earlier demo."""
+    try:
+        results = read_json(folder / "results.json")
+    except InputError:
+        return False
+    return isinstance(results, dict) and results.get("synthetic") is True and "sonoseg" in results
+
+
+def _is_own_table(path: Path) -> bool:
+    """Whether a labels.csv is of phantoms alone."""
+    try:
+        rows = read_table(path, ("file",))
+    except InputError:
+        return False
+    return all(_OWN.fullmatch(f"images/{row['file']}") for row in rows)
 
 
 def _segment(segmenter: Segmenter, case: Case, folder: Path) -> Outcome:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters: line ends, tabs, and ESC, which begins a terminal's commands
+    "\u2028\u2029"  # line ends of Unicode
+    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # change the direction of the text that follows
+    "\ud800-\udfff]"  # bytes of a file name that are not UTF-8
+)
+
 
 class InputError(Exception):
     """A fault in what the user gave, which the user can mend.
 
-    ``str(error)`` is one line, ``subject: fault; mend`` (a mend may ask for a second line). The command line
-    prints it without a traceback and exits with code 2.
+    ``str(error)`` is one line, ``subject: fault; mend``. The command line prints it without a traceback and
+    exits with code 2. Control characters in it, such as a file's name may have, are written as escapes.
 
     Args:
         subject: the file, folder, option or name at fault.
@@ -19,4 +28,18 @@ class InputError(Exception):
         self.subject = str(subject)
         self.fault = fault
         self.mend = mend
-        super().__init__(" ".join(f"{subject}: {fault}".split()) + f"; {mend}")
+        super().__init__(f"{visible(self.subject)}: {visible(' '.join(fault.split()))}; {visible(mend)}")
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""`text` with every character that a terminal would obey, or that cannot be written, as an escape like \x1b.
+
+    Args:
+        text: such as a file's name.
+        keep: control characters that stay as they are, such as the line ends of a text of several lines.
+    """
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

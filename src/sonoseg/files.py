@@ -1,10 +1,20 @@
-"""Writing files so that nothing is ever half-written: to a temporary name, then renamed."""
+"""Files and folders: what is there, and writing so that nothing is ever half-written.
+
+A file is written to a temporary name beside it, then renamed. What a killed command leaves is removed by the next.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import json
+import os
+import platform
+import re
+import stat
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +30,76 @@ _MENDS = {
     errno.EROFS: ("the disk is read-only", "choose another folder"),
     errno.ENOTDIR: ("a part of this path is a file, not a folder", "choose another folder"),
     errno.EEXIST: ("this is a file, not a folder", "choose another folder"),
+    errno.EISDIR: ("this is a folder, not a file", "choose another name"),
     errno.ENAMETOOLONG: ("the file name is too long for this disk", "choose a shorter name"),
 }
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EBADF, errno.ENAMETOOLONG, errno.EINVAL}
+_TEMPORARY = re.compile(r"\.sonoseg-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}(\..*)?", re.DOTALL)
+_ABANDONED = 2 * 24 * 3600.0  # seconds after which a temporary file of another machine is no longer written to
+_own: set[str] = set()
+"""Names of the temporary files that this process is writing."""
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether `path` leads to something; a link to nothing does not.
+
+    Unlike `Path.exists` it is False for a name that is too long for the disk.
+
+    Raises:
+        InputError: that cannot be found out, as in a folder that the user may not enter.
+    """
+    return _status(path) is not None
+
+
+def is_file(path: Path | str) -> bool:
+    """Whether `path` leads to a regular file; see `is_there`."""
+    status = _status(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether `path` leads to a folder; see `is_there`."""
+    status = _status(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def file_size(path: Path | str) -> int:
+    """Bytes of the file at `path`, 0 if there is none; see `is_there`."""
+    status = _status(path)
+    return 0 if status is None else status.st_size
+
+
+def _status(path: Path | str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116  # takes what Path does not, and is what Path calls
+    except PermissionError as error:
+        raise InputError(path, "no permission to look there", "change the permissions of its folder") from error
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise InputError(path, f"cannot be looked at ({error.strerror})", "check the disk") from error
+    except ValueError:  # a null character, or one that no file name can have
+        return None
 
 
 def write_error(path: Path | str, error: OSError) -> InputError:
     """The one-line error for a failed write to `path`."""
     fault, mend = _MENDS.get(error.errno or 0, (f"cannot be written ({error.strerror})", "choose another folder"))
     return InputError(path, fault, mend)
+
+
+def check_target(path: Path | str) -> None:
+    """Makes sure that a file written to `path` replaces no folder, device or pipe, nor a link to one.
+
+    Raises:
+        InputError: it would.
+    """
+    status = _status(path)
+    if status is None or stat.S_ISREG(status.st_mode):
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(path, "is a folder, not a file", "give the name of a file to write")
+    raise InputError(path, "is a device or a pipe, not a file", "choose another name")
 
 
 @contextlib.contextmanager
@@ -37,10 +109,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     The temporary name keeps the suffix, so that writers that choose a format by it still work.
 
     Raises:
-        InputError: the disk is full, read-only, or writing is not permitted.
+        InputError: the disk is full, read-only, or writing is not permitted; `path` is a folder, device or pipe.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
+    check_target(path)
+    _remove_abandoned(path.parent)
+    temporary = path.parent / _temporary_name(path.suffix)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -53,12 +127,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        _own.discard(temporary.name)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Writes `text` as UTF-8, atomically (see `atomic_path`)."""
+    """Writes `text` as UTF-8, atomically (see `atomic_path`); what UTF-8 cannot hold as escapes.
+
+    File names hold such characters where their bytes are not UTF-8.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -75,9 +153,67 @@ def output_folder(path: Path | str) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".{uuid.uuid4().hex[:12]}"
+        probe = path / _temporary_name("")
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise write_error(path, error) from error
+    _own.discard(probe.name)
+    _remove_abandoned(path)
     return path
+
+
+def output_file(path: Path | str) -> Path:
+    """Makes sure, before work starts, that a file can be written at `path`; makes its folder if need be.
+
+    Raises:
+        InputError: it names a folder, a device or a pipe, or its folder cannot be written to.
+    """
+    path = Path(path)
+    check_target(path)
+    output_folder(path.parent)
+    return path
+
+
+def _temporary_name(suffix: str) -> str:
+    """A new name that tells which process of which machine writes the file."""
+    name = f".sonoseg-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{suffix}"
+    _own.add(name)
+    return name
+
+
+@functools.cache
+def _machine() -> str:
+    """8 hex digits for this machine, or this container: within it a process number means one process."""
+    names = platform.node()
+    with contextlib.suppress(OSError):
+        names += os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # not a path
+    return hashlib.sha256(names.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+@functools.lru_cache(maxsize=4096)
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the temporary files in `folder` whose process has ended; looks once for each folder."""
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        for entry in found:
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and _is_abandoned(entry, match):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+
+
+def _is_abandoned(entry: os.DirEntry[str], match: re.Match[str]) -> bool:
+    if match["machine"] == _machine() and os.name == "posix":
+        process = int(match["process"])
+        return entry.name not in _own if process == os.getpid() else not _is_alive(process)
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it belongs to another user, or there is no such number
+        return True
+    return True

@@ -70,14 +70,24 @@ def test_busbra_image_without_row_or_mask_is_refused(small: Path, write) -> None
         (b"ID,Case\nbus_0000-l,1\n", "has no column Pathology"),
         (b"ID,Case,Pathology\nbus_0000-l,1\n", "row 2 has too many or too few values"),
         (b"ID,Case,Pathology\nbus_0000-l,1,benign,9\n", "row 2 has too many or too few values"),
-        (b"\xff\xfe\x00", "is not a CSV file in UTF-8"),
+        (b"\xff\xfe\x00", "is not text in UTF-8"),
         (b"", "has no column ID"),
+        (b"ID,Case,Pathology\na,1,benign\na,2,benign\n", "has two rows for a; keep one"),
+        (b"ID,Case,Pathology\na,,benign\n", "names no patient for a; fill in the column Case"),
     ],
 )
 def test_malformed_busbra_table_is_refused(small: Path, text: bytes, fault: str) -> None:
     (small / "bus_data.csv").write_bytes(text)
     with pytest.raises(InputError, match=fault):
         load_cases(small)
+
+
+def test_busbra_table_with_blanks_and_capitals_is_read(small: Path) -> None:
+    rows = [f"bus_{i:04d}-l, {i // 2}, Malignant" for i in range(6)]
+    (small / "bus_data.csv").write_text("\n".join(["Id, case, pathology", *rows]))
+    cases = load_cases(small)
+    assert [case.group for case in cases] == [f"patient {i // 2}" for i in range(6)]
+    assert {case.label for case in cases} == {"malignant"}
 
 
 def test_busbra_fold_that_is_no_fold_is_refused(small: Path) -> None:

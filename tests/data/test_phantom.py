@@ -105,14 +105,25 @@ def test_written_phantoms_load_as_a_data_set_without_findings(tmp_path: Path) ->
 
 def test_phantoms_never_mix_with_other_images(tmp_path: Path, write) -> None:
     write("images/patient.png")
-    with pytest.raises(InputError, match="already has other images; choose an empty folder"):
+    with pytest.raises(InputError, match="already has other images or labels; choose an empty folder"):
         write_phantoms(tmp_path, 2)
     assert [path.name for path in tmp_path.rglob("*.png")] == ["patient.png"]
+    (tmp_path / "images" / "patient.png").unlink()
+    (tmp_path / "labels.csv").write_text("file\npatient.png\n")
+    with pytest.raises(InputError, match="already has other images or labels"):
+        write_phantoms(tmp_path, 2)
+    assert (tmp_path / "labels.csv").read_text() == "file\npatient.png\n"
 
 
 def test_no_phantoms_or_a_file_for_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 is not a number of images"):
         write_phantoms(tmp_path / "a", 0)
+    with pytest.raises(InputError, match="1000000000 images are too many; ask for at most"):
+        write_phantoms(tmp_path / "a", 10**9)
+    for make in (lambda: write_phantoms(tmp_path / "a", 1, seed=-1), lambda: make_phantom(-1)):
+        with pytest.raises(InputError, match="--seed: -1 is below 0; give 0 or"):
+            make()
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="choose another folder"):
         write_phantoms(tmp_path / "file", 1)

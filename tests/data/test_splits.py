@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from sonoseg.data import SPLITS, Case, load_cases, split_cases
 from sonoseg.data.busi import busi_files, busi_images
 from sonoseg.data.copies import near_copies, thumbnail
-from sonoseg.data.splits import leaked, stratified_folds
+from sonoseg.data.splits import leaked, parse_source, stratified_folds
 from sonoseg.errors import InputError
 
 
@@ -205,5 +205,35 @@ def test_wrong_split_csv_is_refused(tmp_path: Path, text: str, fault: str) -> No
 
 
 def test_missing_split_csv_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         split_cases(_busi(), str(tmp_path / "no.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "folder", "split"),
+    [
+        ("data", "data", ""),
+        ("data@grouped", "data", "grouped"),
+        ("data@me@clinic.org/s.csv", "data", "me@clinic.org/s.csv"),
+        ("me@clinic.org/more", "me@clinic.org/more", ""),
+        ("me@clinic.org/more@paper-clean", "me@clinic.org/more", "paper-clean"),
+        ("me@clinic.org/more@a@b.csv", "me@clinic.org/more", "a@b.csv"),
+        ("gone@clinic.org", "gone@clinic.org", ""),
+        ("gone@grouped", "gone@grouped", ""),
+        ("data@halves", "data", "halves"),
+    ],
+)
+def test_an_at_sign_may_be_in_the_folder_and_in_the_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, folder: str, split: str
+) -> None:
+    for name in ("data", "me@clinic.org/more"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert parse_source(text) == (Path(folder), split)
+
+
+def test_a_source_that_may_be_read_in_two_ways_is_refused(tmp_path: Path) -> None:
+    for name in ("data", "data@grouped"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="data@grouped: may be read in two ways"):
+        parse_source(str(tmp_path / "data@grouped"))

@@ -1,9 +1,10 @@
+import os
 from dataclasses import replace
 
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from sonoseg.errors import InputError
 from sonoseg.models.encoders import ENCODERS, Encoders, build_encoder, load_matching, load_tensors
@@ -41,17 +42,24 @@ def test_a_light_encoder_is_timms_up_to_its_last_convolution():
     torch.testing.assert_close(own(image), last, rtol=1e-4, atol=1e-4)
 
 
-def test_without_network_the_error_names_the_choices_in_two_lines(monkeypatch):
+def test_without_network_the_error_names_the_choices_in_one_line(monkeypatch):
     def offline(*_, **__):
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(InputError) as caught:
         build_encoder("resnet18", True)
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 2
-    assert "--encoder-weights none" in lines[0]
-    assert ".safetensors" in lines[1]
+    (line,) = str(caught.value).splitlines()
+    assert "--encoder-weights none" in line
+    assert ".safetensors" in line
+
+
+def test_weights_in_a_folder_whose_name_is_not_utf8_are_loaded(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (tmp_path / "x").write_bytes(save({"a": torch.ones(2)}))
+    (tmp_path / "x").rename(folder / "best.safetensors")
+    assert torch.equal(load_tensors(folder)["a"], torch.ones(2))
 
 
 def test_weights_of_a_file_are_loaded_by_name(tmp_path):

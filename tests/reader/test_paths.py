@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sonoseg.errors import InputError
-from sonoseg.reader.paths import list_images, readable_file
+from sonoseg.inputs import readable_file
+from sonoseg.reader.paths import list_images
 
 
 def _touch(folder: Path, *names: str) -> list[Path]:
@@ -59,20 +60,25 @@ def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
         list_images([first, second])
 
 
-def test_unreadable_things_are_told_apart(tmp_path: Path) -> None:
-    (empty,) = _touch(tmp_path, "empty")
-    empty.write_bytes(b"")
-    os.mkfifo(tmp_path / "pipe")
-    for path, fault in [
-        (tmp_path, "is a folder"),
-        (empty, "is an empty file"),
-        (tmp_path / "pipe", "not a regular file"),
-        (tmp_path / "gone", "no such file"),
-        (tmp_path / ("long" * 99), "no such file"),
-        ("null\0byte", "no such file"),
-    ]:
-        with pytest.raises(InputError, match=fault):
-            readable_file(path)
+def test_links_to_one_stored_file_are_images_of_their_own_and_dangling_ones_are_listed(tmp_path: Path) -> None:
+    (stored,) = _touch(tmp_path / "store", "blob")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).symlink_to(stored)
+    (folder / "gone.png").symlink_to(tmp_path / "nothing")
+    (folder / "folder.png").symlink_to(tmp_path / "store")
+    assert [path.name for path in list_images([folder])] == ["a.png", "b.png", "gone.png"]
+    (tmp_path / "other").symlink_to(folder)
+    assert list_images([folder / "a.png", tmp_path / "other" / "a.png"]) == [folder / "a.png"]
+    with pytest.raises(InputError, match=r"gone\.png: is a link to a file that is not there; fetch"):
+        list_images([folder / "gone.png"])
+
+
+def test_a_second_mask_of_a_folder_is_no_image(tmp_path: Path) -> None:
+    kept = _touch(tmp_path, "a.png")
+    _touch(tmp_path, "a_Mask.png", "a_mask2.png", "a_MASK_1.png")
+    assert list_images([tmp_path]) == kept
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

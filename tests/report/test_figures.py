@@ -164,3 +164,12 @@ def test_figures_are_imported_without_matplotlib_and_drawn_without_pyplot() -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["a$$b", "$\\frac{", "caf\udce9", "a\x1b[2J", "漢字", "n" * 250])
+def test_any_name_can_be_drawn(tmp_path: Path, name: str, recwarn: pytest.WarningsRecorder) -> None:
+    line = np.array([0.0, 1.0])
+    roc_figure({name: (line, line)}, tmp_path / "roc.png")
+    assert not recwarn.list
+    with Image.open(tmp_path / "roc.png") as picture:
+        assert np.asarray(picture.convert("L"))[:, -150:-20].min() < 100  # there is a text at the right

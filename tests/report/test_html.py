@@ -149,3 +149,7 @@ def test_the_page_template_is_part_of_the_package() -> None:
     assert template.is_file()
     package = Path(__file__).parents[2] / "pyproject.toml"
     assert "report/templates/*" in package.read_text()
+
+
+def test_control_characters_are_shown_and_do_not_spoil_a_page() -> None:
+    assert paragraph("a\x1b[2J\x00caf\udce9 <b>") == "<p>a\\x1b[2J\\x00caf\\udce9 &lt;b&gt;</p>"

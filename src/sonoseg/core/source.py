@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from sonoseg.core import tiff
-from sonoseg.core.paths import readable_file
 from sonoseg.core.quiet import quiet
 from sonoseg.errors import InputError
+from sonoseg.inputs import readable_file
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 MIN_SIDE = 16

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sonoseg.data.case import Case
-from sonoseg.data.listing import Scan, duplicate_names, list_images, read_table
+from sonoseg.data.listing import Scan, duplicate_names, list_images, read_table, subfolder
 from sonoseg.errors import InputError
+from sonoseg.files import is_there
 
 TABLE = "bus_data.csv"
 FOLDS = "5-fold-cv.csv"
@@ -18,7 +19,7 @@ FOLDS = "5-fold-cv.csv"
 
 def find_busbra(folder: Path) -> Path | None:
     """`folder` if it is laid out as BUS-BRA, with bus_data.csv and Images/; otherwise None."""
-    return folder if (folder / TABLE).is_file() and (folder / "Images").is_dir() else None
+    return folder if is_there(folder / TABLE) and subfolder(folder, "Images") else None
 
 
 def scan_busbra(root: Path) -> Scan:
@@ -28,31 +29,44 @@ def scan_busbra(root: Path) -> Scan:
     not there are passed over, so that a part of BUS-BRA can be used.
 
     Raises:
-        InputError: bus_data.csv cannot be read or lacks a column.
+        InputError: bus_data.csv cannot be read, lacks a column, or has two rows or no patient for an image.
     """
-    rows = {row["ID"]: row for row in read_table(root / TABLE, ("ID", "Case", "Pathology"))}
-    images = list_images(root / "Images")
+    rows = _read_rows(root / TABLE)
+    folders = subfolder(root, "Images"), subfolder(root, "Masks")
+    images, masks = (list_images(folder) if folder else [] for folder in folders)
     numbers = {path.stem.removeprefix("bus_") for path in images}
-    masks = list_images(root / "Masks") if (root / "Masks").is_dir() else []
     scan = Scan(root, [], duplicate_names(root, images))
-    mask_of: dict[str, Path] = {}
+    masks_of: dict[str, list[Path]] = {}
     for path in masks:
         number = path.stem.removeprefix("mask_")
         if number not in numbers:
             scan.add("mask without image", path, "there is no image for it")
-        mask_of[number] = path
+        masks_of.setdefault(number, []).append(path)
     for path in images:
         number = path.stem.removeprefix("bus_")
-        own = (mask_of[number],) if number in mask_of else ()
+        own = tuple(masks_of.get(number, ()))
         if not own:
             scan.add("image without mask", path, "there is no mask for it")
         row = rows.get(path.stem)
         if row is None:
             scan.add("image without row", path, f"{TABLE} has no row for it, so its patient is unknown")
             continue
-        label = row["Pathology"] if row["Pathology"] in ("benign", "malignant") else "unknown"
+        pathology = row["Pathology"].casefold()
+        label = pathology if pathology in ("benign", "malignant") else "unknown"
         scan.cases.append(Case(path.name, path, own, label, f"patient {row['Case']}"))
     return scan
+
+
+def _read_rows(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of bus_data.csv by image."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in read_table(path, ("ID", "Case", "Pathology")):
+        if row["ID"] in rows:
+            raise InputError(path, f"has two rows for {row['ID']}", "keep one of them")
+        if not row["Case"]:
+            raise InputError(path, f"names no patient for {row['ID']}", "fill in the column Case")
+        rows[row["ID"]] = row
+    return rows
 
 
 def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
@@ -64,7 +78,7 @@ def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
     roots = {case.image.parent.parent for case in cases}
     root = roots.pop()
     path = root / FOLDS
-    if roots or find_busbra(root) is None or not path.is_file():
+    if roots or find_busbra(root) is None or not is_there(path):
         return None
     fold_of = {row["ID"]: row["kFold"] for row in read_table(path, ("ID", "kFold"))}
     folds = {}

@@ -13,11 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from sonoseg.data.case import Case
-from sonoseg.data.listing import Scan, duplicate_names, list_images
+from sonoseg.data.listing import Scan, duplicate_names, list_images, mask_stem, name_key, subfolder
 
 CLASSES = ("benign", "malignant", "normal")
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
-_MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?")
+_TRUTH = re.compile(r"(?P<image>.+)[_\- ](gt|seg|segmentation|annotation|roi|truth|label)s?([_\- ]?\d+)?")
+"""Names in small letters of what is a mask in other data sets: in normal/ it would be taken for an image."""
 
 
 @dataclass(frozen=True)
@@ -73,35 +74,49 @@ def busi_images() -> dict[str, BusiFile]:
 def find_busi(folder: Path) -> Path | None:
     """The folder with the class folders: `folder` or the published folder in it; None if neither is."""
     for root in (folder, folder / PUBLISHED_FOLDER):
-        if any((root / name).is_dir() for name in CLASSES):
+        if any(subfolder(root, name) for name in CLASSES):
             return root
     return None
 
 
 def scan_busi(root: Path) -> Scan:
-    """Pairs images with masks by name: NAME.png with NAME_mask.png, NAME_mask_1.png, ...
+    """Pairs images with masks by name: NAME.png with NAME_mask.png, NAME_mask_1.png, ... whatever the case of letters.
 
     The cases are ordered by their paths as strings ("benign (10).png" before "benign (2).png"), as the
     paper's split had them. A normal image needs no mask. An image that is not BUSI's own is its own group.
     """
+    scan = Scan(root, [], [])
+    names: list[Path] = []
+    for label in CLASSES:
+        folder = subfolder(root, label)
+        if folder is not None:
+            names += _scan_class(scan, folder, label)
+    scan.findings.extend(duplicate_names(root, names))
+    return scan
+
+
+def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
+    """Adds the cases of one class folder and what is amiss with them; returns its images."""
     images: list[Path] = []
-    masks: dict[Path, list[Path]] = {}
-    for path in (path for name in CLASSES if (root / name).is_dir() for path in list_images(root / name)):
-        match = _MASK.fullmatch(path.stem)
-        if match:
-            masks.setdefault(path.parent / match["image"], []).append(path)
-        else:
+    masks: dict[str, list[Path]] = {}
+    for path in list_images(folder):
+        stem = mask_stem(path)
+        if stem is None:
             images.append(path)
-    scan = Scan(root, [], duplicate_names(root, images))
+        else:
+            masks.setdefault(name_key(stem), []).append(path)
     table = busi_images()
+    stems = {name_key(path.stem) for path in images}
     for path in images:
-        own = tuple(masks.get(path.with_suffix(""), ()))
-        label = path.parent.name
+        own = tuple(masks.get(name_key(path.stem), ()))
         if not own and label != "normal":
             scan.add("image without mask", path, "there is no mask for it")
+        truth = _TRUTH.fullmatch(name_key(path.stem))
+        if truth and truth["image"] in stems:
+            scan.add("mask without image", path, "is named like a mask; end its name in _mask if it is one")
         group = table[path.name].group if path.name in table else path.name
         scan.cases.append(Case(path.name, path, own, label, group))
-    for image in masks.keys() - {path.with_suffix("") for path in images}:
-        for path in masks[image]:
+    for stem in masks.keys() - stems:
+        for path in masks[stem]:
             scan.add("mask without image", path, "there is no image for it")
-    return scan
+    return images

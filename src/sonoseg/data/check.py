@@ -18,7 +18,7 @@ from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.listing import Finding, Scan
 from sonoseg.data.load import scan
 from sonoseg.data.splits import split_cases
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, visible
 
 KINDS = {
     "unreadable": "files that cannot be read",
@@ -28,6 +28,7 @@ KINDS = {
     "mask without image": "masks without an image",
     "image without row": "images without a row in the table",
     "row without image": "rows in the table without an image",
+    "unknown column": "columns of the table that are not known",
     "size mismatch": "masks of another size than their image",
     "several values": "masks of more than two values",
     "large mask": "masks over half of their image",
@@ -66,7 +67,7 @@ class Report:
         for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
             findings = list(group)
             lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
-            lines += [f"       {', '.join(one.files)}: {one.message}" for one in findings]
+            lines += [f"       {visible(', '.join(one.files))}: {visible(one.message)}" for one in findings]
         return "\n".join(lines)
 
 

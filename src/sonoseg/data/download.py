@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sonoseg.errors import InputError
-from sonoseg.files import write_error
+from sonoseg.files import file_size, is_there, write_error
 from sonoseg.reader.progress import ProgressLine
 
 _CHUNK = 1 << 18
@@ -52,7 +52,7 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
             try:
                 return _continue(url, part, rate)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                before, reached = reached, part.stat().st_size if part.exists() else 0
+                before, reached = reached, file_size(part)
                 failures = 1 if reached > before else failures + 1
                 if not reached or failures >= _ATTEMPTS or isinstance(error, urllib.error.HTTPError):
                     raise _error(url, by_hand, reached, error) from error
@@ -83,11 +83,11 @@ def _error(url: str, by_hand: str, reached: int, error: Exception) -> DownloadEr
 def _continue(url: str, part: Path, rate: _Rate) -> None:
     """One connection: asks for what `part` lacks, and takes all of it if that is what the server gives."""
     tag = _tag(part)
-    done = part.stat().st_size if part.exists() else 0
+    done = file_size(part)
     headers = {"User-Agent": "sonoseg"}
     if done:
         headers["Range"] = f"bytes={done}-"
-        if tag.exists():
+        if is_there(tag):
             headers["If-Range"] = tag.read_text(encoding="latin-1")
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)

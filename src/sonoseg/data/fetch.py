@@ -19,8 +19,8 @@ from sonoseg.data.busi import busi_files, find_busi
 from sonoseg.data.download import download, remove, writing
 from sonoseg.data.listing import entries
 from sonoseg.errors import InputError
-from sonoseg.files import output_folder
-from sonoseg.reader.paths import readable_file
+from sonoseg.files import is_folder, is_there, output_folder
+from sonoseg.inputs import read_bytes, readable_file
 
 BUSI_URL = "https://scholar.cu.edu.eg/Dataset_BUSI.zip"
 _LARGEST = 8 << 20  # bytes; the largest file of BUSI has under 2 MB
@@ -64,11 +64,9 @@ def fetch_busi(
     """
     folder = Path(folder).absolute()
     sums = table if table is not None else {file.path: file.sha256 for file in busi_files()}
-    with writing(folder):  # a name may be too long, or a folder above it locked
-        is_folder, is_there = folder.is_dir(), folder.exists()
-    if is_there and not is_folder:
+    if is_there(folder) and not is_folder(folder):
         raise InputError(folder, "is a file, not a folder", "choose another folder")
-    if is_folder and entries(folder):
+    if is_folder(folder) and entries(folder):
         _require_complete(folder, sums)
         return f"{folder}: BUSI is already here and complete, all {len(sums)} files as published"
     output_folder(folder.parent)
@@ -107,7 +105,7 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
                     (temporary / path).parent.mkdir(parents=True, exist_ok=True)
                     (temporary / path).write_bytes(content)
         with writing(folder):
-            if folder.exists():
+            if is_there(folder):
                 folder.rmdir()
             temporary.rename(folder)
     except OSError as error:
@@ -169,8 +167,6 @@ def _require_complete(folder: Path, sums: Mapping[str, str]) -> None:
 def _digest(path: Path) -> str:
     """Of a file no larger than BUSI's; "" for anything else."""
     try:
-        if readable_file(path).stat().st_size > _LARGEST:
-            return ""
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, InputError):
+        return hashlib.sha256(read_bytes(path, _LARGEST)).hexdigest()
+    except InputError:
         return ""

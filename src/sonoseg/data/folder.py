@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sonoseg.data.case import LABELS, Case
-from sonoseg.data.listing import Scan, duplicate_names, list_images, read_table
+from sonoseg.data.listing import (
+    Finding,
+    Scan,
+    duplicate_names,
+    entries,
+    list_images,
+    mask_stem,
+    name_key,
+    read_table,
+    subfolder,
+)
 from sonoseg.errors import InputError
 
 TABLE = "labels.csv"
+COLUMNS = ("label", "group", "spacing")
+_LIKE_TABLE = re.compile(r"labels?(\.csv)?\.(csv|tsv|txt|xls|xlsx|ods|json)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What labels.csv says of an image."""
+
+    label: str = "unknown"
+    group: str = ""
+    spacing: float | None = None
 
 
 def find_folder(folder: Path) -> Path | None:
     """`folder` if it has images/ and masks/; otherwise None."""
-    return folder if (folder / "images").is_dir() and (folder / "masks").is_dir() else None
+    return folder if subfolder(folder, "images") and subfolder(folder, "masks") else None
 
 
 def scan_folder(root: Path) -> Scan:
-    """Pairs images/STEM.* with masks/STEM.* or masks/STEM_mask.*.
+    """Pairs images/STEM.* with masks/STEM.*, masks/STEM_mask.*, masks/STEM_mask_1.*, … whatever the case of letters.
 
     labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
     `group` (patient) and `spacing` (mm per pixel). What it does not tell is label "unknown", the image its
@@ -27,39 +52,73 @@ def scan_folder(root: Path) -> Scan:
     Raises:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is no positive number.
     """
-    rows = _read_labels(root / TABLE) if (root / TABLE).exists() else {}
-    images = list_images(root / "images")
-    masks = list_images(root / "masks")
+    folders = subfolder(root, "images"), subfolder(root, "masks")
+    images, masks = (list_images(folder) if folder else [] for folder in folders)
     scan = Scan(root, [], duplicate_names(root, images))
-    stems = {path.stem for path in images}
+    table = _find_table(root)
+    rows = _read_labels(table, scan) if table else {}
+    own = _masks_of(images, masks, scan)
+    for path in images:
+        found = tuple(own.get(name_key(path.stem), ()))
+        if not found:
+            scan.add("image without mask", path, "there is no mask for it")
+        known = rows.pop(unicodedata.normalize("NFC", path.name), _Known())
+        scan.cases.append(Case(path.name, path, found, known.label, known.group or path.name, known.spacing))
+    for name in rows:
+        message = f"{TABLE} has a row for it, but it is not there"
+        scan.findings.append(Finding("row without image", (f"images/{name}",), message))
+    return scan
+
+
+def _masks_of(images: Sequence[Path], masks: Sequence[Path], scan: Scan) -> dict[str, list[Path]]:
+    """The masks of each image by the `name_key` of its name without ending; notes masks that are of none."""
+    stems = {name_key(path.stem) for path in images}
     own: dict[str, list[Path]] = {}
     for path in masks:
-        stem = path.stem if path.stem in stems else path.stem.removesuffix("_mask")
+        stem = name_key(path.stem)
+        if stem not in stems:
+            stem = name_key(mask_stem(path) or "")
         if stem in stems:
             own.setdefault(stem, []).append(path)
         else:
             scan.add("mask without image", path, "there is no image for it")
-    for path in images:
-        found = tuple(own.get(path.stem, ()))
-        if not found:
-            scan.add("image without mask", path, "there is no mask for it")
-        label, group, spacing = rows.pop(path.name, ("unknown", "", None))
-        scan.cases.append(Case(path.name, path, found, label, group or path.name, spacing))
-    for name in rows:
-        scan.add("row without image", root / "images" / name, f"{TABLE} has a row for it, but it is not there")
-    return scan
+    return own
 
 
-def _read_labels(path: Path) -> dict[str, tuple[str, str, float | None]]:
-    rows: dict[str, tuple[str, str, float | None]] = {}
-    for row in read_table(path, ("file",)):
-        name, label = row["file"], row.get("label") or "unknown"
-        if name in rows:
+def _find_table(root: Path) -> Path | None:
+    """labels.csv in `root`, whatever the case of its letters.
+
+    Raises:
+        InputError: there are two, or one of another kind, such as labels.xlsx, that would not be read.
+    """
+    found = [path for path in entries(root) if _LIKE_TABLE.fullmatch(path.name)]
+    tables = [path for path in found if path.name.casefold() == TABLE]
+    for path in found:
+        if path not in tables:
+            raise InputError(path, f"is not read, only {TABLE} is", f"save it as {TABLE}, or move it elsewhere")
+    if len(tables) > 1:
+        raise InputError(tables[0], f"there is also {tables[1].name}", "keep one of them")
+    return tables[0] if tables else None
+
+
+def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
+    """What labels.csv says of each image; notes the columns that are not known."""
+    known: dict[str, _Known] = {}
+    rows = read_table(path, ("file",), COLUMNS)
+    for column in rows[0] if rows else ():
+        if column not in ("file", *COLUMNS):
+            message = f"has the column {column}, which is not known"
+            scan.findings.append(Finding("unknown column", (path.name,), message))
+    for row in rows:
+        name, label = unicodedata.normalize("NFC", row["file"]), (row.get("label") or "unknown").casefold()
+        if not name:
+            raise InputError(path, "has a row without a file", "name its image, or remove the row")
+        if name in known:
             raise InputError(path, f"has two rows for {name}", "keep one of them")
         if label not in LABELS:
             raise InputError(path, f"gives {name} the unknown label {label}", f"use one of {', '.join(LABELS)}")
-        rows[name] = (label, row.get("group", ""), _spacing(path, name, row.get("spacing", "")))
-    return rows
+        known[name] = _Known(label, row.get("group", ""), _spacing(path, name, row.get("spacing", "")))
+    return known
 
 
 def _spacing(path: Path, name: str, text: str) -> float | None:

@@ -10,12 +10,15 @@ from sonoseg.data.case import Case
 from sonoseg.data.folder import find_folder, scan_folder
 from sonoseg.data.listing import Scan, entries
 from sonoseg.errors import InputError
+from sonoseg.files import is_folder, is_there
 
 _MENDS = {
     "duplicate name": "rename all but one of them",
     "image without mask": "add the missing masks (empty where there is no lesion) or remove the images",
+    "mask without image": "rename them as their images are named, with _mask at the end, or remove them",
     "image without row": "add the missing rows or remove the images",
     "row without image": "add the missing images or remove the rows",
+    "unknown column": "name it label, group (of a patient) or spacing if it is one of these, or remove it",
 }
 _LAYOUTS = "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ (BUS-BRA), or images/ and masks/"
 
@@ -28,8 +31,8 @@ def scan(folder: Path | str) -> Scan:
             malformed.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        fault = "is a file, not a folder" if folder.exists() else "there is no such folder"
+    if not is_folder(folder):
+        fault = "is a file, not a folder" if is_there(folder) else "there is no such folder"
         raise InputError(folder, fault, "give the folder of a data set")
     for find, read in ((find_busi, scan_busi), (find_busbra, scan_busbra), (find_folder, scan_folder)):
         root = find(folder)
@@ -45,10 +48,11 @@ def scan(folder: Path | str) -> Scan:
 def load_cases(folder: Path | str) -> list[Case]:
     """The cases of a data set: BUSI, BUS-BRA, or a plain folder of images/ and masks/.
 
-    The order is fixed: by the path in the data set, compared as strings. Masks without image are passed over.
+    The order is fixed: by the path in the data set, compared as strings.
 
     Raises:
-        InputError: as `scan`; two images have one name; an image has no mask, or no row in the table.
+        InputError: as `scan`; two images have one name; an image has no mask, or no row in the table; a mask has no
+            image; a column of the table is not known.
     """
     found = scan(folder)
     for kind, mend in _MENDS.items():

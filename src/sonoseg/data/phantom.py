@@ -17,10 +17,11 @@ from PIL import Image
 
 from sonoseg.data.listing import entries
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_path, output_folder, write_text
+from sonoseg.files import atomic_path, is_there, output_folder, write_text
 
 SPACING = 0.1  # mm per pixel
 WITHOUT_LESION = 4  # every fourth phantom
+MOST = 100_000  # images of one set
 Floats = NDArray[np.floating[Any]]
 _RANGE = 58.0  # dB from black to white
 _MEAN_SPECKLE = 8.0  # dB that blurring takes from the mean of the log envelope
@@ -70,8 +71,9 @@ def make_phantom(
         image (H, W) uint8 gray and mask (H, W) bool, True in the lesion.
 
     Raises:
-        InputError: `size` is too small.
+        InputError: `size` is too small, or the seed is below 0.
     """
+    _check_seed(seed)
     rng = np.random.default_rng(seed)
     drawn = (int(rng.integers(320, 461)), int(rng.integers(400, 561)))
     height, width = size or drawn
@@ -96,15 +98,20 @@ def write_phantoms(folder: Path | str, count: int, seed: int = 0, size: tuple[in
         size: as for `make_phantom`.
 
     Raises:
-        InputError: `count` or `size` is too small, or the folder has other images or cannot be written to.
+        InputError: `count`, `seed` or `size` is too small, or `count` over `MOST`; the folder has other images or
+            labels, or cannot be written to.
     """
     folder = Path(folder)
     if count < 1:
         raise InputError("phantoms", f"{count} is not a number of images", "ask for at least 1")
+    if count > MOST:
+        raise InputError("phantoms", f"{count} images are too many", f"ask for at most {MOST}")
+    _check_seed(seed)
     names = [f"synthetic_{i:02d}.png" for i in range(count)]
     images, masks = output_folder(folder / "images"), output_folder(folder / "masks")
-    if {path.name for path in entries(images)} - set(names):
-        raise InputError(folder, "already has other images", "choose an empty folder")
+    there = {path.name for path in entries(images)}
+    if there - set(names) or (is_there(folder / "labels.csv") and not there):
+        raise InputError(folder, "already has other images or labels", "choose an empty folder")
     rows = ["file,label,group,spacing"]
     for i, name in enumerate(names):
         lesion = i % WITHOUT_LESION != WITHOUT_LESION - 1
@@ -113,6 +120,11 @@ def write_phantoms(folder: Path | str, count: int, seed: int = 0, size: tuple[in
         _write_png(masks / name, mask.astype(np.uint8) * 255)
         rows.append(f"{name},{'unknown' if lesion else 'normal'},{name},{SPACING}")
     write_text(folder / "labels.csv", "\n".join(rows) + "\n")
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise InputError("--seed", f"{seed} is below 0", "give 0 or a positive whole number")
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:

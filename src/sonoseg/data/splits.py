@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from sonoseg.data.busi import busi_images
 from sonoseg.data.case import Case
 from sonoseg.data.listing import read_table
 from sonoseg.errors import InputError
+from sonoseg.files import is_folder
 
 SUBSETS = ("train", "validation", "test")
 FOLDS = 5
@@ -46,6 +48,27 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
         raise InputError(name, "there is no such split", f"use {', '.join(SPLITS)} or a CSV file: file,subset")
     _require_files(name, cases, subset_of)
     return {subset: [case for case in cases if subset_of.get(case.name) == subset] for subset in SUBSETS}
+
+
+def parse_source(text: str) -> tuple[Path, str]:
+    """Folder and split that FOLDER or FOLDER@SPLIT stands for; the split is "" where none is named.
+
+    Either may have an @ in it: a folder is known by being there, a split by its name or its ending .csv.
+
+    Raises:
+        InputError: `text` may be read in two ways.
+    """
+    readings = [(Path(text), "")] if is_folder(text) else []
+    for place in (found.start() for found in re.finditer("@", text)):
+        folder, split = text[:place], text[place + 1 :]
+        if (split in SPLITS or split.endswith(".csv")) and folder and is_folder(folder):
+            readings.append((Path(folder), split))
+    if len(readings) > 1:
+        raise InputError(text, "may be read in two ways, since two such folders are there", "rename one of them")
+    if readings:
+        return readings[0]
+    folder, at, split = text.rpartition("@")  # something is not there: whoever reads it says so
+    return (Path(folder), split) if at and is_folder(folder) else (Path(text), "")
 
 
 def leaked(subsets: Mapping[str, Sequence[Case]], subset: str) -> set[str]:
@@ -110,6 +133,7 @@ def _folds(cases: Sequence[Case]) -> dict[str, int]:
 def _from_table(path: Path) -> dict[str, str]:
     rows = read_table(path, ("file", "subset"))
     for row in rows:
+        row["subset"] = row["subset"].casefold()
         if row["subset"] not in SUBSETS:
             fault = f"puts {row['file']} into the unknown subset {row['subset']}"
             raise InputError(path, fault, f"use {', '.join(SUBSETS)}")

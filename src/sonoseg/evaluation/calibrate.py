@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
-from sonoseg.data.splits import split_cases
+from sonoseg.data.splits import parse_source, split_cases
 from sonoseg.errors import InputError
 from sonoseg.evaluation.calibration import fit_temperature, negative_log_likelihood, reliability
 from sonoseg.evaluation.evaluate import BATCH, GRID
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def calibrate_command(options: Calibrate) -> None:
     """`sonoseg calibrate`: checks the input, writes the two files, says what they change."""
     predictor = RunPredictor(options.folder, calibrated=False)
-    sources = [(str(options.data), options.split), *(source.partition("@")[::2] for source in options.also)]
-    subsets = [split_cases(load_cases(Path(folder)), split or "all") for folder, split in sources]
+    sources = [(options.data, options.split), *map(parse_source, options.also)]
+    subsets = [split_cases(load_cases(folder), split or "all") for folder, split in sources]
     known = [case for subset in subsets for case in subset["train"]]
     held_out = [case for subset in subsets for case in subset["validation"]]
     report = calibrate(predictor, options.folder, known, subsets[0]["validation"], held_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.data.listing import read_table
 from sonoseg.errors import InputError
 from sonoseg.evaluation.counts import Counts
 from sonoseg.evaluation.intervals import bootstrap_interval
 from sonoseg.evaluation.metrics import FALSE_LESION_FRACTION, image_scores, included
-from sonoseg.files import write_json
+from sonoseg.files import output_file, write_json
 from sonoseg.report.tables import Cell, text_table
 
 if TYPE_CHECKING:
@@ -49,12 +49,11 @@ class Evaluated:
         """
         file = folder / "cases.csv"
         try:
-            with file.open(newline="", encoding="utf-8") as text:
-                rows = list(csv.DictReader(text))
+            rows = read_table(file, ("file", "group", "tp", "fp", "fn", "tn", "largest_false_part"))
             columns = {key: np.array([int(row[key]) for row in rows]) for key in ("tp", "fp", "fn", "tn")}
             largest = np.array([int(row["largest_false_part"]) for row in rows])
             files, groups = (tuple(row[key] for row in rows) for key in ("file", "group"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (InputError, ValueError, OverflowError) as error:
             raise InputError(file, "not the scores of an evaluation", "give a folder of sonoseg evaluate") from error
         if not rows:
             raise InputError(file, "holds no images", "run sonoseg evaluate again")
@@ -100,6 +99,8 @@ class Comparison:
 
 def compare_command(options: Compare) -> None:
     """`sonoseg compare`: reads the evaluations, prints a table, and writes it as JSON if asked to."""
+    if options.out is not None:
+        output_file(options.out)
     reference, *others = [Evaluated.read(folder) for folder in (options.reference, *options.models)]
     comparisons = [row for convention in ("lesion", "all") for row in compare(reference, others, convention)]
     print(describe(comparisons))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import leaked, split_cases
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, visible
 from sonoseg.evaluation.calibration import reliability
 from sonoseg.evaluation.counts import Counts, count, stack
 from sonoseg.evaluation.curves import write_reliability, write_roc, write_trade_off
@@ -51,7 +51,7 @@ def evaluate_command(options: Evaluate) -> None:
         "leaked": copied,
     }
     metrics = evaluate(predictor, cases, options.out, about=about)
-    print(f"{predictor.name} on {options.split}/{options.subset}, {metrics['images']} images\n")
+    print(f"{visible(predictor.name)} on {options.split}/{options.subset}, {metrics['images']} images\n")
     print(describe(metrics))
     if copied:
         print(
@@ -166,7 +166,7 @@ def _compare(
     largest_false_part: list[int] = []
     surfaces: list[Surface] = []
     roc, trade_off = PixelROC(), TradeOff(predictor.min_lesion_fraction)
-    with tqdm(total=len(cases), desc=predictor.name, disable=not progress, unit="image") as bar:
+    with tqdm(total=len(cases), desc=visible(predictor.name), disable=not progress, unit="image") as bar:
         for start in range(0, len(cases), BATCH):
             batch = cases[start : start + BATCH]
             images = [case.read_image() for case in batch]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonoseg.errors import InputError
+from sonoseg.files import is_folder, is_there
 from sonoseg.reader.measure import drop_small
 
 CONSTANTS = {"all-foreground": 1.0, "all-background": 0.0}
@@ -78,14 +79,14 @@ def load_predictor(model: str) -> Predictor:
 
     if model in CONSTANTS:
         return ConstantPredictor(model)
-    if Path(model).is_dir():
+    if is_folder(model):
         from sonoseg.evaluation.run_predictor import RunPredictor
 
         return RunPredictor(Path(model))
     try:
         return BundlePredictor(find_bundle(model))
     except InputError as error:
-        if Path(model).exists():
+        if is_there(model):
             raise
         choices = f"a run folder, a bundle (.onnx), default, {' or '.join(CONSTANTS)}"
         raise InputError(model, "no such model", f"give {choices}") from error

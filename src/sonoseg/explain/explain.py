@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sonoseg.data.case import Case
+from sonoseg.data.listing import list_images as list_pictures
+from sonoseg.data.listing import mask_stem, name_key
 from sonoseg.data.load import scan
 from sonoseg.errors import InputError
 from sonoseg.evaluation.counts import count
@@ -21,7 +22,7 @@ from sonoseg.evaluation.predictors import predicted_mask, resize_probability
 from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, grad_cam
 from sonoseg.explain.score import score_command
-from sonoseg.files import atomic_path, output_folder
+from sonoseg.files import atomic_path, is_folder, output_folder
 from sonoseg.reader.paths import list_images
 from sonoseg.report.figures import explanation_panels
 from sonoseg.training.run import find_run
@@ -99,13 +100,13 @@ def find_case(image: Path) -> Case | None:
     for case in cases:
         if case.image.absolute() == image and (case.masks or case.label == "normal"):
             return case
-    name = re.compile(re.escape(image.stem) + r"_mask(_\d+)?\.\w+")
-    masks = tuple(path for path in sorted(image.parent.iterdir()) if name.fullmatch(path.name))
+    stem = name_key(image.stem)
+    masks = tuple(path for path in list_pictures(image.parent) if name_key(mask_stem(path) or "") == stem)
     return Case(image.name, image, masks, "unknown", image.name) if masks else None
 
 
 def _require_run(model: Path | str) -> None:
-    if not find_run(model).is_dir():
+    if not is_folder(find_run(model)):
         mend = "give default, or a folder that sonoseg train made"
         raise InputError(model, "Grad-CAM needs the gradients of a run", mend)
 

@@ -14,6 +14,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from sonoseg.errors import InputError
+from sonoseg.files import is_file, is_folder
 from sonoseg.models.depthwise import quicken
 
 ENCODERS: dict[str, tuple[int, ...]] = {
@@ -51,8 +52,8 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
         raise InputError(
             f"ImageNet weights of {name}",
             "cannot be downloaded from here",
-            "give --encoder-weights none (random), or a path to\n"
-            "a run folder or .safetensors file whose encoders to start from, or try again with a network",
+            "give --encoder-weights none (random), or a run folder or .safetensors file whose encoders to start from, "
+            "or try again with a network",
         ) from error
     if name.startswith("tf_efficientnet_lite"):
         encoder.conv_head = encoder.bn2 = nn.Identity()
@@ -123,13 +124,15 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         InputError: `path` is missing or not a safetensors file.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
-    file = path / "best.safetensors" if path.is_dir() else path
-    if not file.is_file():
+    file = path / "best.safetensors" if is_folder(path) else path
+    if not is_file(file):
         raise InputError(file, "no such weights", "give imagenet, none, a run folder or a .safetensors file")
     try:
-        return load_file(file)
+        if str(file).isascii():
+            return load_file(file)
+        return load(file.read_bytes())  # load_file cannot open names that are not UTF-8
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(file, "not a readable safetensors file", "give the weights of a sonoseg run") from error
 

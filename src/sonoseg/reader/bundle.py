@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
+from sonoseg.files import is_folder, is_there
 from sonoseg.reader.answers import EXPLAIN, OUTPUTS, Answers, run_network
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, HINT, add_checksum, read_checked
 from sonoseg.reader.paths import readable_file
@@ -157,7 +158,9 @@ def find_bundle(model: Path | str) -> Path:
     shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.onnx"))}
     if str(model) in shipped:
         return shipped[str(model)]
-    if not Path(model).exists():
+    if is_folder(model):
+        raise InputError(model, "is a folder, not a bundle", f"make a bundle of a run: sonoseg export {model}")
+    if not is_there(model):
         choices = [*(f'"{name}"' for name in shipped), "the path of a bundle (.onnx)"]
         raise InputError(model, "no such model", f"give {' or '.join(choices)}")
     return readable_file(model)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from sonoseg.errors import visible
 from sonoseg.files import atomic_path
 from sonoseg.reader.measure import Lesion, Point
 from sonoseg.reader.result import SegmentationResult
@@ -132,8 +133,13 @@ def _drawn(result: SegmentationResult, truth: NDArray[np.bool_] | None, scale: f
 def write_picture(path: Path | str, picture: NDArray[np.uint8]) -> None:
     """Writes a picture (H, W, 3) or (H, W) uint8 as PNG, atomically."""
     with atomic_path(path) as temporary:
-        # The lowest compression takes a quarter of the time for a sixth more bytes.
-        Image.fromarray(picture).save(temporary, format="PNG", compress_level=1)
+        save_picture(temporary, picture)
+
+
+def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Writes a picture (H, W, 3) or (H, W) uint8 as PNG, not atomically."""
+    # The lowest compression takes a quarter of the time for a sixth more bytes.
+    Image.fromarray(picture).save(path, format="PNG", compress_level=1)
 
 
 def _lengths(lesion: Lesion, spacing: float | None) -> str:
@@ -206,7 +212,7 @@ def _with_caption(canvas: Image.Image, result: SegmentationResult, has_truth: bo
     if result.doubts:
         y += line
         draw.text((line / 2, y), DOUBT, font=font, fill=WARNING, anchor="lm")
-    notice = f"{NOTICE}. Model: {result.model}"
+    notice = f"{NOTICE}. Model: {visible(result.model)}"
     fit = (width - line) / draw.textlength(notice, font=font)
     if fit < 1:  # a long name in smaller letters, with room for their rounding to whole pixels
         font = ImageFont.load_default(0.9 * fit * text_size)

@@ -1,19 +1,21 @@
-"""Which files are read: one that must be there, and the pictures and clips in a list of files and folders."""
+"""Which files are read: the pictures and clips in a list of files and folders."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from sonoseg.core.paths import readable_file
 from sonoseg.errors import InputError
+from sonoseg.files import is_folder
+from sonoseg.inputs import readable_file
 
 __all__ = ["CLIP_SUFFIXES", "IMAGE_SUFFIXES", "is_clip", "list_images", "readable_file"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"})
-_OUTPUTS = re.compile(r"_(mask(_\d+)?|overlay|heat)$", re.IGNORECASE)
+_OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat)$", re.IGNORECASE)
 
 
 def is_clip(path: Path) -> bool:
@@ -27,6 +29,7 @@ def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
     A folder gives its own PNG, JPEG, TIFF and BMP files, sorted by name; not those of folders inside it,
     hidden files, or masks and overlays as sonoseg and BUSI name them (`..._mask`, `..._mask_1`,
     `..._overlay`). A file is taken whatever its name; whether it is a picture shows when it is read.
+    Links are files of their own, whatever they lead to; one in a folder that leads to nothing is listed too.
 
     Args:
         paths: files and folders.
@@ -36,10 +39,11 @@ def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
         InputError: a path does not exist, a folder has no image, no path was given, or two images share a
             stem (their results would overwrite each other).
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in map(Path, paths):
-        for image in _folder_images(path, clips) if path.is_dir() else [readable_file(path)]:
-            found.setdefault(image.resolve(), image)
+        for image in _folder_images(path, clips) if is_folder(path) else [readable_file(path)]:
+            # The folder's own place, but not the file's: data stores keep equal files once, under several links.
+            found.setdefault(os.path.join(os.path.realpath(image.parent), image.name), image)  # noqa: PTH118
     if not found:
         raise InputError("images", "none given", "name image files or folders with images")
     stems: dict[str, Path] = {}
@@ -58,7 +62,7 @@ def _folder_images(folder: Path, clips: bool) -> list[Path]:
     except OSError as error:
         raise InputError(folder, "no permission to list this folder", "change its permissions") from error
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES if clips else IMAGE_SUFFIXES
-    images = [path for path in entries if _is_input(path, suffixes) and path.is_file()]
+    images = [path for path in entries if _is_input(path, suffixes) and not is_folder(path)]
     if not images:
         fault = f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
         raise InputError(folder, fault, "give a folder with images")

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sonoseg
-from sonoseg.errors import InputError
-from sonoseg.files import output_folder, write_json
+from sonoseg.errors import InputError, visible
+from sonoseg.files import atomic_path, is_there, output_folder, write_json
 from sonoseg.reader.ahead import ahead
-from sonoseg.reader.cine import output_names, segment_clip
-from sonoseg.reader.overlay import NOTICE, draw_heat, write_picture
+from sonoseg.reader.cine import segment_clip
+from sonoseg.reader.outputs import PICTURES, RESULTS, at_work, earlier_files, end_work, output_names, plan_outputs
+from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
 from sonoseg.reader.paths import is_clip, list_images
 from sonoseg.reader.progress import ProgressLine
 from sonoseg.reader.result import SegmentationResult
@@ -26,7 +27,6 @@ from sonoseg.reader.video import check_av
 if TYPE_CHECKING:
     from sonoseg.cli import Segment
 
-PICTURES = ("mask", "overlay", "heat")
 Progress = Callable[[int, int, int], None]
 
 
@@ -68,7 +68,8 @@ def segment_files(
 
     Writes into `out`: for an image STEM_mask.png (0 and 255, the image's own size), STEM_overlay.png and, if asked
     to explain, STEM_heat.png; for a video what `segment_clip` says; and at the end results.json. Each file appears
-    whole or not at all. What cannot be read is noted and passed over.
+    whole or not at all, the files of an image together. What cannot be read or written is noted and passed over.
+    Nothing is replaced but what earlier calls wrote (see `outputs`).
 
     Args:
         paths: image files, videos and folders (see `list_images`).
@@ -80,27 +81,34 @@ def segment_files(
 
     Raises:
         InputError: before anything is written: a path, the model, the spacing or `out` cannot be used, a result
-            would overwrite an input, the model cannot explain, or there are videos and no PyAV; later only if the
-            disk fails.
+            would replace an input or another's file, the model cannot explain, or there are videos and no PyAV.
     """
     check_spacing(spacing)
     files, folder = list_images(paths, clips=True), Path(out)
-    _check_outputs(files, folder)
+    names, earlier = plan_outputs(files, folder, explain)
     for path in filter(is_clip, files):
         check_av(path)
     segmenter = load(model)
     if explain:
         segmenter.check_explains()
-    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
+    new_folders = [path for path in (folder, *folder.parents) if not is_there(path)]
     output_folder(folder)
-    summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
+    with at_work(folder, names, earlier):
+        summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
     if not (summary.images or summary.clips):
+        end_work(folder)
         with contextlib.suppress(OSError):  # not empty, if another program has written there
             for path in new_folders:
                 path.rmdir()
         return summary
-    write_json(folder / "results.json", _report(segmenter, summary))
-    return replace(summary, results=folder / "results.json")
+    before = earlier_files(folder, earlier, [*summary.images, *summary.clips])
+    try:
+        write_json(folder / RESULTS, {**_report(segmenter, summary), "earlier_files": before})
+    except InputError as error:
+        summary.failed.append(error)
+        return summary
+    end_work(folder)
+    return replace(summary, results=folder / RESULTS)
 
 
 def _segment_all(
@@ -114,17 +122,17 @@ def _segment_all(
     with closing(ahead(map(outcome, files))) as outcomes:
         for count, (path, result) in enumerate(outcomes):
             show = partial(progress, count, len(files))
-            if isinstance(result, InputError):
-                summary.failed.append(_failure_of(path, result))
-            elif result is not None:
-                summary.images.append(_write_image(result, path, folder))
-            else:
-                try:
+            try:
+                if isinstance(result, InputError):
+                    raise result
+                if result is None:
                     summary.clips.append(segment_clip(segmenter, path, folder, spacing, show))
-                except InputError as error:
-                    if error.subject not in (str(path), str(segmenter.path)):  # the disk's fault
-                        raise
-                    summary.failed.append(_failure_of(path, error))
+                else:
+                    summary.images.append(_write_image(result, path, folder))
+            except InputError as error:
+                summary.failed.append(_failure_of(path, error))
+            except MemoryError:
+                summary.failed.append(InputError(path, "not enough memory to draw it", "make the picture smaller"))
             progress(count + 1, len(files), 0)
     return summary
 
@@ -155,11 +163,12 @@ def segment_command(options: Segment) -> int:
     for error in summary.failed:
         print(f"sonoseg: {error}", file=sys.stderr)
     for entry in summary.images:
-        print(f"{entry['file']}: {_describe(entry)}")
+        name = visible(entry["file"])
+        print(f"{name}: {_describe(entry)}")
         for doubt in entry["doubts"]:
-            print(f"{entry['file']}: do not trust this: {doubt}")
+            print(f"{name}: do not trust this: {doubt}")
     for entry in summary.clips:
-        print(f"{entry['file']}: {_describe_clip(entry)}")
+        print(f"{visible(entry['file'])}: {_describe_clip(entry)}")
     if summary.results is not None:
         print(f"masks, overlays and {summary.results.name} are in {summary.results.parent}")
     return summary.exit_code
@@ -187,29 +196,19 @@ def _describe_clip(entry: dict[str, Any]) -> str:
     return f"{rates}; a lesion in {entry['frames_with_lesion']}, the largest in frame {largest['frame']}: {found}"
 
 
-def _output_names(path: Path) -> tuple[str, ...]:
-    return output_names(path) if is_clip(path) else tuple(f"{path.stem}_{kind}.png" for kind in PICTURES)
-
-
-def _check_outputs(files: list[Path], folder: Path) -> None:
-    inputs = {path.resolve(): path for path in files}
-    for path in files:
-        for name in _output_names(path):
-            if taken := inputs.get((folder / name).resolve()):
-                fault = f"is an input, and would be overwritten by the result of {path}"
-                raise InputError(taken, fault, "choose another output folder")
-
-
 def _write_image(result: SegmentationResult, image: Path, folder: Path) -> dict[str, Any]:
-    """Writes the pictures; returns the entry for results.json."""
-    names = dict(zip(PICTURES, _output_names(image), strict=True))
-    write_picture(folder / names["mask"], result.mask.astype("uint8") * 255)
-    write_picture(folder / names["overlay"], result.overlay())
+    """Writes the pictures, all of them or none; returns the entry for results.json."""
     heat = result.heat
-    if heat is None:
-        del names["heat"]
-    else:
-        write_picture(folder / names["heat"], draw_heat(result, heat))
+    pictures = {"mask": result.mask.astype("uint8") * 255, "overlay": result.overlay()}
+    if heat is not None:
+        pictures["heat"] = draw_heat(result, heat)
+    names = dict(zip(PICTURES, output_names(image, heat is not None), strict=False))
+    # They are renamed in the opposite order: the longest name, which the disk may refuse, first.
+    in_order = sorted(pictures, key=lambda kind: len(names[kind]))
+    with contextlib.ExitStack() as stack:
+        places = {kind: stack.enter_context(atomic_path(folder / names[kind])) for kind in in_order}
+        for kind, place in places.items():
+            save_picture(place, pictures[kind])
     return {"file": str(image), **names, **result.to_dict()}
 
 

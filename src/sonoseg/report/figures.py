@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.errors import visible
 from sonoseg.reader.overlay import NOTICE, PREDICTION, TRUTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LONGEST = 160
+"""Characters of a text in a picture; of a longer one the middle is left out."""
 _INK = "#333333"
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d31", "#56b4e9")
 _STYLE: dict[Any, Any] = {
@@ -44,6 +48,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "legend.frameon": False,
     "savefig.dpi": 150,
+    "text.parse_math": False,  # a $ in a file's name begins no formula
 }
 
 
@@ -316,12 +321,23 @@ def _figure(width: float, height: float, path: Path | str) -> Iterator[Figure]:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks, or too long a name
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+        for words in figure.findobj(Text):
+            assert isinstance(words, Text)
+            words.set_text(_drawable(words.get_text()))
         figure.savefig(path, format="png", facecolor="white")
+
+
+def _drawable(words: str) -> str:
+    """`words` without what Matplotlib refuses, such as names that are not UTF-8, and not too long for a picture."""
+    words = visible(words, keep="\n")
+    return words if len(words) <= LONGEST else f"{words[: LONGEST // 2]}…{words[-LONGEST // 2 :]}"
 
 
 def _curves_with_chance(

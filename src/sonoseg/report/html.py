@@ -8,9 +8,9 @@ A page is put together from parts, each an `Html`:
 from __future__ import annotations
 
 import base64
+import html
 import io
 from collections.abc import Iterable, Sequence
-from html import escape
 from importlib.resources import files
 from string import Template
 from typing import NewType
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sonoseg
+from sonoseg.errors import visible
 from sonoseg.reader.overlay import NOTICE
 from sonoseg.report.tables import Cell, cell_text
 
@@ -115,6 +116,11 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
     content = io.BytesIO()
     Image.fromarray(picture).save(content, format="JPEG", quality=82, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def escape(text: str) -> str:
+    """`text` as HTML that shows it, control characters as escapes."""
+    return html.escape(visible(text, keep="\n\t"))
 
 
 def _description(value: str | Sequence[str]) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Sequence
 from typing import Any
+
+from sonoseg.errors import visible
+from sonoseg.inputs import guard_cell
 
 Cell = str | int | float | None
 
@@ -22,13 +26,23 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """The same table in Markdown, columns of numbers aligned to the right."""
-    escaped = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in row] for row in rows]
+    escaped = [[_markdown_cell(cell) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in _aligned(header, escaped, rule="-"))
+
+
+def markdown_text(text: str) -> str:
+    """`text` for Markdown, so that what looks like HTML in it is shown and not obeyed."""
+    return html.escape(visible(text, keep="\n"), quote=False)
+
+
+def _markdown_cell(cell: Cell) -> Cell:
+    return markdown_text(visible(cell)).replace("|", "\\|") if isinstance(cell, str) else cell
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -> list[list[str]]:
     """Header, rule and rows as text, every column padded to one width."""
-    lines = [list(header), *([cell_text(cell) for cell in row] for row in rows)]
+    lines = [list(header)]
+    lines += [[visible(cell_text(cell)) for cell in row] for row in rows]
     if any(len(line) != len(header) for line in lines):
         raise ValueError(f"a row has another number of cells than the header's {len(header)}")
     columns: list[list[str]] = []
@@ -57,11 +71,15 @@ def cell_text(cell: Cell) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The same table as CSV, its cells as they are."""
+    """The same table as CSV, its cells as they are, but for text that a spreadsheet would take for a formula.
+
+    `data.listing.read_table` reads that text back as it was.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow([guard_cell(cell) if isinstance(cell, str) else cell for cell in row])
     return text.getvalue()
 
 

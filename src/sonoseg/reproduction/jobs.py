@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder, write_json
+from sonoseg.inputs import read_json
 from sonoseg.models.catalog import CATALOG, RIVALS, TABLE_1, find_experiment
 
 SHIPPED = "default"
@@ -52,8 +52,8 @@ class Job:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: dict[str, Any] = read_json(file)
+    except InputError:
         return None
     return found
 

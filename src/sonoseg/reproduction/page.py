@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.data.listing import read_table
 from sonoseg.data.splits import leaked
 from sonoseg.evaluation.metrics import CONVENTIONS
-from sonoseg.files import atomic_path, output_folder, write_text
+from sonoseg.files import atomic_path, is_there, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
 from sonoseg.report.figures import roc_figure
 from sonoseg.report.html import Html, cards, facts, figure, page, paragraph, section, table
-from sonoseg.report.tables import csv_number, csv_text, markdown_table
+from sonoseg.report.tables import csv_number, csv_text, markdown_table, markdown_text
 from sonoseg.reproduction import beyond
 from sonoseg.reproduction import tables as paper
 from sonoseg.reproduction.jobs import Job
@@ -102,8 +102,8 @@ def draw_curves(out: Path, rows: Sequence[Row]) -> dict[str, Path]:
 
 
 def _curve(row: Row, subset: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    with (row.folders[0] / subset / "roc.csv").open(newline="", encoding="utf-8") as file:
-        points = [(float(p["false_positive_rate"]), float(p["true_positive_rate"])) for p in csv.DictReader(file)]
+    names = ("false_positive_rate", "true_positive_rate")
+    points = [(float(p[names[0]]), float(p[names[1]])) for p in read_table(row.folders[0] / subset / "roc.csv", names)]
     false, true = np.array(points or [(0.0, 0.0)]).T
     return false, true
 
@@ -118,11 +118,11 @@ def _shown(each: Table) -> tuple[Sequence[str], Sequence[Sequence[str | int | fl
 
 
 def _markdown(lead: str, tables: Sequence[Table], rows: Sequence[Row]) -> str:
-    parts = [f"# {TITLE}", lead]
-    failed = [f"- {label_of(row.model)}, split {row.split}: {row.failure}" for row in rows if row.failure]
-    parts += ["## Failed or missing", "\n".join(failed)] if failed else []
+    parts = [f"# {TITLE}", markdown_text(lead)]
+    failed = [f"{label_of(row.model)}, split {row.split}: {row.failure}" for row in rows if row.failure]
+    parts += ["## Failed or missing", "\n".join(f"- {markdown_text(line)}" for line in failed)] if failed else []
     for each in tables:
-        parts += [f"## {each.title}", each.caption, markdown_table(*_shown(each))]
+        parts += [f"## {markdown_text(each.title)}", markdown_text(each.caption), markdown_table(*_shown(each))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -169,7 +169,7 @@ def _pictures(rows: Sequence[Row], split: str, material: Material) -> list[Html]
         figures = []
         for row in (row for row in rows if row.split == split and row.done):
             path = row.folders[0] / PICTURES / f"{Path(case.name).stem}.png"
-            if path.exists():
+            if is_there(path):
                 name = label_of(row.model)
                 alt = f"{case.name}: image, truth, prediction and heat map of {name}"
                 figures.append(figure(_picture(path), alt, name, case.name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 from sonoseg.evaluation.compare import Evaluated
 from sonoseg.evaluation.intervals import bootstrap_interval
 from sonoseg.evaluation.metrics import image_scores, included
+from sonoseg.files import is_there
+from sonoseg.inputs import read_json
 from sonoseg.models.catalog import TABLE_1
 from sonoseg.reproduction.jobs import SHIPPED, Job
 from sonoseg.reproduction.work import EXPLANATIONS
@@ -87,7 +88,7 @@ class Row:
     def explanations(self) -> dict[str, Any] | None:
         """faithfulness.json of the first seed; None if nothing was measured."""
         file = self.folders[0] / EXPLANATIONS if self.folders else None
-        return _json(file) if file is not None and file.exists() else None
+        return _json(file) if file is not None and is_there(file) else None
 
 
 def read_rows(out: Path, jobs: Sequence[Job]) -> list[Row]:
@@ -150,5 +151,5 @@ def _is_number(text: str) -> bool:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    found: dict[str, Any] = read_json(file)
     return found

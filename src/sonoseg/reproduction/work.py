@@ -19,7 +19,7 @@ from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain.explain import explain_case
 from sonoseg.explain.gradcam import DEFAULT_LAYER
 from sonoseg.explain.score import score_explanations
-from sonoseg.files import output_folder, write_json
+from sonoseg.files import is_there, output_folder, write_json
 from sonoseg.models.catalog import TABLE_1, Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.network import NetworkConfig
@@ -175,7 +175,7 @@ def do_job(job: Job, options: Reproduce, material: Material) -> None:
         result |= _train(job, options)
         predictor = RunPredictor(folder)
     for name in SUBSETS:
-        if not (folder / name / "metrics.json").exists():
+        if not is_there(folder / name / "metrics.json"):
             about = {"data": options.data.name, "split": Path(job.split).name, "subset": name}
             evaluate(predictor, subsets[name], folder / name, progress=False, about=about, pictures=False)
     if isinstance(predictor, RunPredictor):
@@ -203,9 +203,9 @@ def _explain(
 ) -> None:
     for case in material.pictures:
         target = output_folder(folder / PICTURES) / f"{Path(case.name).stem}.png"
-        if not target.exists():
+        if not is_there(target):
             explain_case(predictor, case, target, DEFAULT_LAYER)
-    if options.explain and not (folder / EXPLANATIONS).exists():
+    if options.explain and not is_there(folder / EXPLANATIONS):
         with_lesion = [case for case in test if case.label != "normal"]
         scores = score_explanations(predictor, with_lesion, limit=options.explain, progress=False)
         write_json(folder / EXPLANATIONS, scores)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.case import Case
+from sonoseg.data.splits import parse_source
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.images import resize_image, resize_mask
 
@@ -34,8 +35,8 @@ def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], lis
     subsets = split_cases(load_cases(data), split)
     training = subsets["train"]
     for source in also:
-        folder, _, name = source.partition("@")
-        cases = load_cases(Path(folder))
+        folder, name = parse_source(source)
+        cases = load_cases(folder)
         training = training + (split_cases(cases, name)["train"] if name else cases)
     return training, subsets["validation"]
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_path, output_folder
+from sonoseg.files import atomic_path, output_file
+from sonoseg.inputs import read_json
 from sonoseg.models.encoders import Encoders, Normalize
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.answers import EXPLAIN, OUTPUTS
@@ -114,7 +115,7 @@ class Agreement:
 
 def export_command(options: Export) -> None:
     """`sonoseg export`: checks the input, writes the bundle, says what it is."""
-    output_folder(options.out.absolute().parent)
+    output_file(options.out)
     if not 0 < options.threshold < 1 or not 0 <= options.min_lesion_fraction < 1:
         raise InputError("--threshold or --min-lesion-fraction", "is not between 0 and 1", "try 0.5 and 0")
     model, config = load_run(options.folder)
@@ -137,8 +138,8 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
     scores: dict[str, Any] = {}
     if options.scores is not None:
         try:
-            scores = json.loads(options.scores.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            scores = read_json(options.scores)
+        except InputError as error:
             raise InputError(options.scores, "not a readable metrics.json", "give one of sonoseg evaluate") from error
     stages = [*config.lineage, config.to_json()]
     card = Card(

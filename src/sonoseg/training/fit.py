@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader, DistributedSampler
 from tqdm import tqdm
 
 from sonoseg.data.case import Case
+from sonoseg.data.splits import parse_source
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_path, output_folder, write_json
+from sonoseg.files import atomic_path, is_folder, is_there, output_folder, write_json
 from sonoseg.models.catalog import Experiment, Recipe, find_experiment
 from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNetConfig
@@ -103,9 +104,9 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
         model=options.model,
         network=as_narrow_as(overridden(experiment.network, options), start or given),
         recipe=recipe,
-        data="+".join(Path(source.partition("@")[0]).name for source in (str(options.data), *options.also)),
+        data="+".join(folder.name for folder in (options.data, *(parse_source(also)[0] for also in options.also))),
         split=Path(options.split).name,
-        cases=hashlib.sha256(names.encode()).hexdigest(),
+        cases=hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         size=options.size,
         seed=options.seed,
         encoder_weights=fingerprint(given) if given else weights,
@@ -146,7 +147,7 @@ def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settin
 
 def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:
     """`network` with as many channels inside its encoders' blocks as the run has whose weights it is to start from."""
-    if origin is None or not isinstance(network, FusionUNetConfig) or not find_run(origin).is_dir():
+    if origin is None or not isinstance(network, FusionUNetConfig) or not is_folder(find_run(origin)):
         return network
     before = RunConfig.read(find_run(origin)).network
     if not isinstance(before, FusionUNetConfig) or before.encoders != network.encoders:
@@ -232,7 +233,7 @@ def train(
     processes = find_processes()
     checkpoint = out / LAST
     check_claim(out, config)
-    begun = checkpoint.exists()
+    begun = is_there(checkpoint)
     model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
     check_part(model, config.recipe.learn)
     told_by = Teachers(teachers)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_path, write_text
+from sonoseg.files import atomic_path, is_folder, is_there, write_text
+from sonoseg.inputs import read_json, readable_file
 from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.familiarity import Familiarity
@@ -65,7 +66,7 @@ class RunConfig:
         """
         file = folder / CONFIG
         try:
-            value = json.loads(file.read_text(encoding="utf-8"))
+            value = read_json(file)
             network, recipe = value.pop("network"), value.pop("recipe")
             network = {name: tuple(part) if isinstance(part, list) else part for name, part in network.items()}
             value |= {name: tuple(value.get(name, ())) for name in ("lineage", "teachers")}
@@ -85,7 +86,7 @@ def find_run(run: Path | str) -> Path:
 def weights_file(path: Path) -> Path:
     """The weights that `path`, a run folder, a shipped run or a .safetensors file, stands for."""
     path = find_run(path)
-    return path / BEST if path.is_dir() else path
+    return path / BEST if is_folder(path) else path
 
 
 def fingerprint(path: Path) -> str:
@@ -95,9 +96,9 @@ def fingerprint(path: Path) -> str:
         InputError: there are none.
     """
     try:
-        with weights_file(path).open("rb") as file:
+        with readable_file(weights_file(path)).open("rb") as file:
             return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError as error:
+    except (OSError, InputError) as error:
         raise InputError(path, "no weights there", "give a run folder or a .safetensors file") from error
 
 
@@ -105,7 +106,7 @@ def lineage(*origins: Path) -> tuple[dict[str, Any], ...]:
     """The configs of the runs `origins` and of those before them, each once; a lone file of weights has none."""
     known: list[dict[str, Any]] = []
     for run in map(find_run, origins):
-        if run.is_dir():
+        if is_folder(run):
             config = RunConfig.read(run)
             before = (*config.lineage, config.to_json() | {"lineage": []})
             known += [each for each in before if each not in known]
@@ -184,11 +185,11 @@ def load_calibration(folder: Path) -> Calibration | None:
         InputError: it cannot be read, or was made for other weights than those in the folder.
     """
     folder = find_run(folder)
-    if not (folder / CALIBRATION).exists():
+    if not is_there(folder / CALIBRATION):
         return None
     mend = "run sonoseg calibrate again"
     try:
-        report = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
+        report = read_json(folder / CALIBRATION)
         temperature, made_for = float(report["temperature"]), report["weights"]
         tensors = load_tensors(folder / FAMILIARITY)
         familiarity = Familiarity(*tensors["basis"].shape)
@@ -212,7 +213,7 @@ def check_claim(folder: Path, config: RunConfig) -> None:
     Raises:
         InputError: it does; names the first difference.
     """
-    if not (folder / CONFIG).exists():
+    if not is_there(folder / CONFIG):
         return
     there, asked = RunConfig.read(folder).to_json(), config.to_json()
     for key in asked:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.errors import InputError
-from sonoseg.files import output_folder, write_json
+from sonoseg.files import is_there, output_folder, write_json
 from sonoseg.models.catalog import count_parameters
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.narrow import Inside, insides
@@ -70,7 +70,7 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
         raise InputError(run, "the split leaves no training images", "choose another --split")
     origin = f"{fingerprint(run)}, {share:g} slimmer by {len(cases)} images"
     config = replace(config, start_from=origin, lineage=lineage(run))
-    there = RunConfig.read(out).network if (out / CONFIG).exists() else config.network
+    there = RunConfig.read(out).network if is_there(out / CONFIG) else config.network
     check_claim(out, replace(config, network=there))  # how many channels it has is only known in the end
 
     slim = copy.deepcopy(model)

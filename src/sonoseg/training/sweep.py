@@ -16,7 +16,7 @@ from sonoseg.data.case import Case
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_folder, write_text
 from sonoseg.report.figures import grid_figure
-from sonoseg.report.tables import Cell, csv_text, markdown_table, text_table
+from sonoseg.report.tables import Cell, csv_text, markdown_table, markdown_text, text_table
 from sonoseg.training.fit import configure, train
 from sonoseg.training.grid import Grid, Value, folder_name, parse_grid
 from sonoseg.training.processes import find_processes
@@ -176,7 +176,8 @@ def write_results(out: Path, options: Sweep, grid: Grid, results: Sequence[Resul
     write_text(out / "sweep.csv", csv_text([*grid, *known.values()], rows))
     best = winner(results)
     command = winner_command(options, best.values) if best else ""
-    lines = [f"# Search of {options.model}, split {Path(options.split).name}", "", markdown_table(*table(results))]
+    title = markdown_text(f"Search of {options.model}, split {Path(options.split).name}")
+    lines = [f"# {title}", "", markdown_table(*table(results))]
     lines += ["", "The best on validation:", "", f"```console\n{command}\n```"] if best else []
     write_text(out / "sweep.md", "\n".join(lines) + "\n")
     cells = {

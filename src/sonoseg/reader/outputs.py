@@ -1,0 +1,129 @@
+"""The files that `sonoseg segment` writes, and those that it must not replace.
+
+Only what an earlier call has written is replaced: results.json lists it, and while a call is at work, so does a
+hidden file beside it. Whatever else has such a name, as an annotator's NAME_mask.png may, is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sonoseg.errors import InputError
+from sonoseg.files import is_file, is_there, write_json
+from sonoseg.inputs import read_json
+from sonoseg.reader import cine
+from sonoseg.reader.paths import is_clip
+
+RESULTS, AT_WORK = "results.json", ".segmenting.json"
+PICTURES = ("mask", "overlay", "heat")
+_KEYS = (*PICTURES, "frames_table")
+"""Of an entry of results.json: these name files."""
+_LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
+
+
+def output_names(path: Path, explain: bool) -> tuple[str, ...]:
+    """The names of the files that are written for an image or a clip."""
+    if is_clip(path):
+        return cine.output_names(path)
+    return tuple(f"{path.stem}_{kind}.png" for kind in PICTURES if explain or kind != "heat")
+
+
+def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[list[str], list[str]]:
+    """The names of the files that will be written into `folder`, and of those there that earlier calls wrote.
+
+    Raises:
+        InputError: one would replace an input, or a file that no earlier call has written.
+    """
+    inputs = {os.path.realpath(path): path for path in files}
+    earlier = _earlier_names(folder)
+    names, taken = [], []
+    for path in files:
+        for name in output_names(path, explain):
+            target = folder / name
+            if own := inputs.get(os.path.realpath(target)):
+                fault = f"is an input, and would be overwritten by the result of {path}"
+                raise InputError(own, fault, "choose another output folder")
+            names.append(name)
+            if name not in earlier and os.path.lexists(target) and (is_file(target) or not is_there(target)):
+                taken.append(target)
+    if taken:
+        more = f", and {len(taken) - 1} more such" if len(taken) > 1 else ""
+        fault = f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
+        raise InputError(taken[0], fault, "choose another output folder, or move it away")
+    return names, sorted(earlier)
+
+
+@contextlib.contextmanager
+def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Iterator[None]:
+    """Notes in `folder` what the block will write there, so that the next call may replace it if this one is killed.
+
+    The note stays (see `end_work`), unless the block is interrupted before it has written anything new.
+    """
+    try:
+        write_json(folder / AT_WORK, {"files": [*names, *earlier]})
+    except InputError as error:
+        raise InputError(folder, error.fault, error.mend) from error
+    try:
+        yield
+    except BaseException:
+        if not any(os.path.lexists(folder / name) for name in set(names) - set(earlier)):
+            end_work(folder)
+        raise
+
+
+def end_work(folder: Path) -> None:
+    """Takes that note away."""
+    with contextlib.suppress(OSError):
+        (folder / AT_WORK).unlink()
+
+
+def earlier_files(folder: Path, earlier: Iterable[str], entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of the names `earlier`, those that are still in `folder` and that no new entry of results.json names."""
+    new = set(_names_in(entries))
+    return [name for name in earlier if name not in new and is_file(folder / name)]
+
+
+def _earlier_names(folder: Path) -> set[str]:
+    names = _noted_names(folder / AT_WORK)
+    file = folder / RESULTS
+    if not os.path.lexists(file):
+        return names
+    foreign = InputError(file, "is there already, and not of sonoseg segment", "choose another output folder")
+    try:
+        report = read_json(file, _LIMIT)
+    except InputError as error:
+        raise foreign from error
+    lists = _lists_of(report)
+    if lists is None:
+        raise foreign
+    images, clips, earlier = lists
+    return names | set(_names_in([*images, *clips])) | {name for name in earlier if isinstance(name, str)}
+
+
+def _lists_of(report: Any) -> tuple[list[Any], list[Any], list[Any]] | None:
+    """Images, clips and earlier files of a results.json; None if it is not one of `sonoseg segment`."""
+    if not isinstance(report, dict) or not isinstance(report.get("sonoseg"), str):
+        return None
+    images, clips, failed = report.get("images"), report.get("clips"), report.get("failed")
+    earlier = report.get("earlier_files", [])
+    if isinstance(images, list) and isinstance(clips, list) and isinstance(failed, list) and isinstance(earlier, list):
+        return images, clips, earlier
+    return None
+
+
+def _names_in(entries: Iterable[Any]) -> list[str]:
+    found = [entry.get(key) for entry in entries if isinstance(entry, Mapping) for key in _KEYS]
+    return [name for name in found if isinstance(name, str)]
+
+
+def _noted_names(file: Path) -> set[str]:
+    """What a call that was killed noted; nothing if there is none."""
+    try:
+        noted = read_json(file)["files"]
+        return {name for name in noted if isinstance(name, str)}
+    except (InputError, KeyError, TypeError):
+        return set()
