@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction
 
 import sonoseg
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, is_out_of_memory
+from sonoseg.progress import close_bars
 
 LAB = {
     "torch",
@@ -450,6 +452,17 @@ def _call(target: str, *arguments: Any, **options: Any) -> Any:
     return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
+def _run_quietly(command: Command) -> int:
+    """Runs it; the warnings of libraries are not shown (unless asked for with python -W), and no bar stays open."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            return command.run()
+        finally:
+            close_bars()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -465,14 +478,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config=(OmitSubcommandPrefixes, OmitArgPrefixes),
     )
     try:
-        return command.run()
+        return _run_quietly(command)
     except InputError as error:
         print(f"sonoseg: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in LAB:
             raise
         print(f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         print("sonoseg: not enough memory; try fewer or smaller images at once", file=sys.stderr)
     except BrokenPipeError:  # such as `sonoseg models | head`; the shell's own answer to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

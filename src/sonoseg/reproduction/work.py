@@ -25,8 +25,9 @@ from sonoseg.models.encoders import load_tensors
 from sonoseg.models.network import NetworkConfig
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import FAILED, RESULT, SHIPPED, Job
-from sonoseg.training.fit import check_recipe, check_size, configure, overridden, train
+from sonoseg.training.fit import train
 from sonoseg.training.run import best_epoch
+from sonoseg.training.settings import check_recipe, check_size, configure, overridden
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce

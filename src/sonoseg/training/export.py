@@ -27,9 +27,10 @@ from sonoseg.files import atomic_path, output_folder
 from sonoseg.models.encoders import Encoders, Normalize
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.bundle import CARD_KEY, EXPLAIN, OUTPUTS, SEAL_KEY, SEAL_MARK, Card, seal
+from sonoseg.training.calibration import Calibration, load_calibration
 from sonoseg.training.graph import on_demand, store_half
 from sonoseg.training.heat import trace_heat
-from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
+from sonoseg.training.run import RunConfig, load_run
 
 if TYPE_CHECKING:
     from sonoseg.cli import Export
