@@ -101,7 +101,10 @@ class Comparison:
 def compare_command(options: Compare) -> None:
     """`sonoseg compare`: reads the evaluations, prints a table, and writes it as JSON if asked to."""
     reference, *others = [Evaluated.read(folder) for folder in (options.reference, *options.models)]
-    comparisons = [row for convention in ("lesion", "all") for row in compare(reference, others, convention)]
+    conventions = ("lesion", "all") if reference.counts.has_lesion.any() else ("all",)
+    comparisons: list[Comparison] = []
+    for convention in conventions:
+        comparisons += compare(reference, others, convention)
     print(describe(comparisons))
     if options.out is not None:
         write_json(options.out, [asdict(row) for row in comparisons])

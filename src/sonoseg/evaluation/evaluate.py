@@ -127,7 +127,8 @@ def evaluate(
     - `reliability.csv` and `.png`, how often the lesion's probability is right (see `calibration.Reliability`);
     - `tradeoff.csv` and `.png`, what other thresholds would find and miss (see `tradeoff.Point`);
     - `metrics.json`, which is also returned: `about`, with how many of the images the network was `trained_on`, and
-      how many its epoch was `chosen_on`, by their pixels (None where that is not recorded); `model` (its name and rule); `images`; `conventions` (see
+      how many its epoch was `chosen_on`, by their pixels (None where that is not recorded);
+      `model` (its name and rule); `images`; `conventions` (see
       `metrics.summary`); `normals` (see `metrics.normals_summary`); `auc` (None unless there are both lesion and
       background pixels); `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`).
 

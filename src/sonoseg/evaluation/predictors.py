@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sonoseg.errors import InputError
 from sonoseg.reader.images import enlarge
@@ -99,7 +100,12 @@ def resize_probability(probability: NDArray[np.float32], size: tuple[int, int]) 
     """
     if probability.shape == size:
         return probability
-    clipped: NDArray[np.float32] = np.clip(enlarge(probability, size), 0, 1)  # rounding may leave 0..1 by a hair
+    if size[0] >= probability.shape[0] and size[1] >= probability.shape[1]:
+        # The same but for rounding, which the published scores contain. Pillow would average a map made smaller.
+        scaled = np.array(Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR))
+    else:
+        scaled = enlarge(probability, size)
+    clipped: NDArray[np.float32] = np.clip(scaled, 0, 1)  # rounding may leave 0..1 by a hair
     return clipped
 
 

@@ -5,8 +5,8 @@ file) and its dashboard serve. Optuna's GridSampler is not used. In a shared stu
 process is at, takes one whose process was killed for done, and SQLite hands a queued trial to two processes at once.
 Instead a process that wants a combination adds a running trial of it and then looks: of several living trials of one
 combination that of the lowest number counts, and the storage deals out numbers one at a time. A trial lives until
-it has failed without a reason; one whose process gives no sign for `GRACE` seconds is made to. A failure of the machine,
-such as a full disk, is tried again by processes that start after it.
+it has failed without a reason; one whose process gives no sign for `GRACE` seconds is made to. A failure of
+the machine, such as a full disk, is tried again by processes that start after it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def in_reach(storage: str) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, OptunaError) as error:
+    except (SQLAlchemyError, OptunaError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         hint = "free some space or wait until it can be reached; the same command goes on"
         raise MachineError(shown(storage), f"cannot be used ({reason})", hint) from error
