@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -452,8 +453,13 @@ def _call(target: str, *arguments: Any, **options: Any) -> Any:
     return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
+_SILENT = logging.NullHandler()
+"""Without a handler, Python prints what libraries log."""
+
+
 def _run_quietly(command: Command) -> int:
-    """Runs it; the warnings of libraries are not shown (unless asked for with python -W), and no bar stays open."""
+    """Runs it; the messages of libraries are not shown (warnings are with python -W), and no bar stays open."""
+    logging.getLogger().addHandler(_SILENT)
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")

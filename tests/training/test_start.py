@@ -113,6 +113,16 @@ def test_a_damaged_checkpoint_is_one_line_and_the_weights_stay(
     assert weights(run) == weights(finished)
 
 
+@pytest.mark.parametrize("name", [LAST, "images.csv", ".lock", CONFIG])
+def test_a_folder_in_the_place_of_a_file_is_one_line(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "out" / name).mkdir(parents=True)
+    assert main(words(phantoms, tmp_path / "out")) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert line.startswith(f"sonoseg: {tmp_path / 'out' / name}: ") and "; " in line
+
+
 def test_a_checkpoint_of_another_network_is_one_line(
     phantoms: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,8 +297,9 @@ ODD = [
     (("size",), "192", "config.size is not a multiple of 32 up to 4096"),
     (("size",), 10**9, "config.size is not a multiple of 32"),
     (("seed",), -1, "config.seed is not a whole number"),
-    (("lineage",), {}, "config.lineage is not a list"),
-    (("teachers",), [1], "config.teachers is not a list"),
+    (("lineage",), {}, "config.lineage is not a list of configs"),
+    (("lineage",), [json.loads('{"a":' + "[" * 400 + "]" * 400 + "}")], "config.lineage is not a list of configs"),
+    (("teachers",), [1], "config.teachers is not a list of texts"),
     (("model",), "nope", "not the config of a sonoseg run"),
     (("model",), ["sonoseg-1"], "config.model is not a text"),
 ]

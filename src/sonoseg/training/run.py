@@ -102,8 +102,17 @@ class RunConfig:
         return cls(**value | rest | parts)
 
 
-def _is_list_of(kind: type) -> Rule:
-    return (lambda value: isinstance(value, list) and all(isinstance(each, kind) for each in value)), "a list"
+def _is_list_of(kind: type, wanted: str) -> Rule:
+    def check(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(each, kind) and is_shallow(each) for each in value)
+
+    return check, f"a list of {wanted}"
+
+
+def is_shallow(value: Any, levels: int = 6) -> bool:
+    """Whether lists and objects lie in each other at most so many levels deep; a config has four."""
+    inside = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return levels >= 0 and all(is_shallow(each, levels - 1) for each in inside)
 
 
 _OBJECT: Rule = (lambda value: isinstance(value, dict), "an object")
@@ -112,8 +121,8 @@ CONFIG_RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("network", "recipe"), _OBJECT),
     "size": SIZE,
     "seed": SEED,
-    "lineage": _is_list_of(dict),
-    "teachers": _is_list_of(str),
+    "lineage": _is_list_of(dict, "configs"),
+    "teachers": _is_list_of(str, "texts"),
 }
 """Key of config.json → its rule."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sonoseg.errors import InputError, MachineError, is_out_of_memory
-from sonoseg.files import write_json
+from sonoseg.files import write_error, write_json
 from sonoseg.models.encoders import load_matching, load_tensors
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import note
@@ -73,7 +73,10 @@ def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> None:
     if begun and not (folder / LAST).exists():
         raise MachineError(folder, "its checkpoint has just been deleted", "give the same command again")
     if not begun:
-        (folder / LAST).unlink(missing_ok=True)
+        try:
+            (folder / LAST).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(folder / LAST, error) from error
     record.write(folder)
     write_json(folder / CONFIG, config.to_json())
 
