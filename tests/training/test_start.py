@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ import torch
 from PIL import Image
 
 from sonoseg.cli import main
+from sonoseg.models.network import SegmentationNetwork
 from sonoseg.training import fit
+from sonoseg.training.module import SegmentationModule
 from sonoseg.training.run import BEST, CONFIG, LAST, SHIPPED, RunConfig, held
 
 TINY = ("--size", "32", "--batch", "4", "--encoder-weights", "none", "--encoders", "tf_efficientnet_lite0")
@@ -167,6 +170,26 @@ def test_one_folder_takes_one_training_at_a_time_and_a_killed_one_leaves_no_lock
     assert main(words(phantoms, run)) == 0  # its holder was killed
     with held(run):
         pass
+
+
+def test_what_another_process_has_finished_meanwhile_is_not_begun_again(
+    phantoms: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands began together in an empty folder; this one reads its images so long that the other ends first."""
+    out, first_weights = tmp_path / "run", fit.first_weights
+
+    def slow(*arguments: Any) -> SegmentationNetwork:
+        shutil.copytree(finished, out)
+        return first_weights(*arguments)
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "first_weights", slow)
+        patch.setattr(SegmentationModule, "training_step", stopped)  # would destroy the weights if it were reached
+        assert main(words(phantoms, out)) == 0
+    assert weights(out) == weights(finished)
 
 
 def test_changed_masks_are_noticed_and_named(

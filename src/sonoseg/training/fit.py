@@ -118,7 +118,9 @@ def train(
     processes = find_processes()
     check_network(config, smallest_step(len(training), config.recipe.batch, processes.count))
     sets: list[Pairs] = [read_once(cases, config.size) for cases in (training, validation)]
-    origins = [start_from or Path(encoder_weights)] if start_from or encoder_weights not in ("imagenet", "none") else []
+    origins = [start_from] if start_from else []
+    if not start_from and config.encoder_weights != "none" and encoder_weights not in ("imagenet", "none"):
+        origins = [Path(encoder_weights)]
     record = Record(record_of(training, validation, config.size).own, seen_before(*origins, *teachers))
     check_claim(out, config, record)
     begun = can_go_on(out)
@@ -128,7 +130,7 @@ def train(
     trainer, folder = make_trainer(config, out, processes)
     with held(out) if processes.first else contextlib.nullcontext():
         if processes.first:
-            claim(out, config, record, begun)
+            begun = claim(out, config, record, begun)
         module = SegmentationModule(model, config.recipe, config.seed, told_by)
         if encodes_once(config):
             device = trainer.strategy.root_device

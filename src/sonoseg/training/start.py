@@ -58,27 +58,38 @@ def can_go_on(folder: Path) -> bool:
     try:
         load_tensors(folder)
     except InputError:
-        note(f"note: {folder / BEST} is missing or damaged; the training begins again")
         return False
     return True
 
 
-def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> None:
+def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> bool:
     """Writes into the folder, which is `held`, whose it is; a checkpoint that is of no use goes.
 
+    Args:
+        folder: the run folder.
+        config: what is to be trained.
+        record: on which images.
+        begun: whether the folder held a training to go on with when it was looked at, before it was held.
+
+    Returns:
+        Whether it holds one now: another process may have trained since.
+
     Raises:
-        InputError: another process has written into it since it was looked at, or it cannot be written to.
+        InputError: the folder is another run's by now, or cannot be written to.
     """
     check_claim(folder, config, record)
-    if begun and not (folder / LAST).exists():
-        raise MachineError(folder, "its checkpoint has just been deleted", "give the same command again")
-    if not begun:
+    now = can_go_on(folder)
+    if begun and not now:
+        raise MachineError(folder, "its checkpoint or weights have just gone", "give the same command again")
+    if not now and (folder / LAST).exists():
+        note(f"note: {folder / BEST} is missing or damaged; the training begins again")
         try:
-            (folder / LAST).unlink(missing_ok=True)
+            (folder / LAST).unlink()
         except OSError as error:
             raise write_error(folder / LAST, error) from error
     record.write(folder)
     write_json(folder / CONFIG, config.to_json())
+    return now
 
 
 def check_checkpoint(file: Path, module: SegmentationModule) -> None:
