@@ -35,6 +35,16 @@ def test_an_error_in_the_block_leaves_all_old_files_and_no_other(tmp_path: Path)
     assert contents(tmp_path) == {"a": "old"}
 
 
+def test_an_error_in_an_inner_block_takes_only_its_own_files_away(tmp_path: Path) -> None:
+    with atomic_files():
+        write_text(tmp_path / "a", "1")
+        with pytest.raises(InputError, match="name is too long"), atomic_files():
+            write_text(tmp_path / "b", "2")
+            write_text(tmp_path / ("c" * 300), "3")  # refused at once
+        write_text(tmp_path / "d", "4")
+    assert contents(tmp_path) == {"a": "1", "d": "4"}
+
+
 def test_a_file_that_cannot_be_renamed_leaves_the_others_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
     (tmp_path / "c").mkdir()

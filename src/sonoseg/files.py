@@ -41,13 +41,22 @@ def atomic_files() -> Iterator[None]:
     """All files that are written inside the block with `atomic_path` appear together at its end, or none of them.
 
     They are renamed in the order in which they were written. If one cannot be renamed, those before it get their old
-    content back. A block inside another belongs to the outer one.
+    content back. The files of a block inside another appear with those of the outer one; an error that leaves the inner
+    block takes only its own files away.
 
     Raises:
         InputError: one of the files cannot be renamed.
     """
-    if _together.get() is not None:
-        yield
+    outer = _together.get()
+    if outer is not None:
+        before = len(outer)
+        try:
+            yield
+        except BaseException:
+            for temporary, _ in outer[before:]:
+                _remove(temporary)
+            del outer[before:]
+            raise
         return
     waiting: list[tuple[Path, Path]] = []
     token = _together.set(waiting)
@@ -119,6 +128,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     waiting = _together.get()
     kept = False
     try:
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that is too long is refused now, not when the file is renamed
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary

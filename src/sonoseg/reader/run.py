@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sonoseg
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_files, output_folder, write_json
+from sonoseg.files import output_folder, write_json
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.cine import output_names, segment_clip
 from sonoseg.reader.overlay import NOTICE, draw_heat, write_picture
@@ -69,8 +69,8 @@ def segment_files(
     While the results of one are drawn and written, a second thread reads and segments the next.
 
     Writes into `out`: for an image STEM_mask.png (0 and 255, the image's own size), STEM_overlay.png and, if asked
-    to explain, STEM_heat.png; for a video what `segment_clip` says; and results.json. All files appear
-    together at the end, or none does. What cannot be read is noted and passed over.
+    to explain, STEM_heat.png; for a video what `segment_clip` says; and at the end results.json. Each file appears
+    whole or not at all. What cannot be read is noted and passed over.
 
     Args:
         paths: image files, videos and folders (see `list_images`).
@@ -95,15 +95,13 @@ def segment_files(
         segmenter.check_explains()
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     output_folder(folder)
-    with atomic_files():  # pictures of this call and results.json of an earlier one never lie side by side
-        summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
-        if summary.images or summary.clips:
-            write_json(folder / "results.json", _report(segmenter, summary))
+    summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
     if not (summary.images or summary.clips):
         with contextlib.suppress(OSError):  # not empty, if another program has written there
             for path in new_folders:
                 path.rmdir()
         return summary
+    write_json(folder / "results.json", _report(segmenter, summary))
     return replace(summary, results=folder / "results.json")
 
 
