@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,8 @@ import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction
 
 import sonoseg
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, is_out_of_memory
+from sonoseg.progress import close_bars
 from sonoseg.terminal import finish, screens
 
 LAB = {
@@ -450,6 +453,22 @@ def _call(target: str, *arguments: Any, **options: Any) -> Any:
     return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
+_SILENT = logging.NullHandler()
+"""Without a handler, Python prints what libraries log."""
+
+
+def _run_quietly(command: Command) -> int:
+    """Runs it; the messages of libraries are not shown (warnings are with python -W), and no bar stays open."""
+    logging.getLogger().addHandler(_SILENT)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            return command.run()
+        finally:
+            close_bars()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -475,14 +494,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(command: Command) -> int:
     try:
-        return command.run()
+        return _run_quietly(command)
     except InputError as error:
         print(f"sonoseg: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in LAB:
             raise
         print(f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         print("sonoseg: not enough memory; try fewer or smaller images at once", file=sys.stderr)
     except KeyboardInterrupt:
         print("sonoseg: stopped; the same command goes on or begins again", file=sys.stderr)

@@ -128,7 +128,7 @@ def _clear(folder: Path) -> None:
             raise InputError(folder, f"has other files in it, such as {name}", "choose a new or an empty folder")
         if not is_folder(path):
             found.append(path)
-    if found and not (folder / "segmented").is_dir():
+    if found and not is_folder(folder / "segmented"):
         raise InputError(folder, "holds a data set that no demo made", "choose a new or an empty folder")
     for path in found:
         try:

@@ -43,3 +43,15 @@ def visible(text: str, keep: str = "") -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+class MachineError(InputError):
+    """A problem of the machine, such as a full disk: the same command may succeed later."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that there is not enough memory, as Python, PyTorch and ONNX Runtime say it."""
+    if isinstance(error, MemoryError):
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

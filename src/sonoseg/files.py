@@ -13,14 +13,16 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import time
 import uuid
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, MachineError
 
 _MENDS = {
     errno.ENOSPC: ("the disk is full", "free some space or write to another disk"),
@@ -85,7 +87,89 @@ def _status(path: Path | str) -> os.stat_result | None:
 def write_error(path: Path | str, error: OSError) -> InputError:
     """The one-line error for a failed write to `path`."""
     fault, mend = _MENDS.get(error.errno or 0, (f"cannot be written ({error.strerror})", "choose another folder"))
-    return InputError(path, fault, mend)
+    return MachineError(path, fault, mend)
+
+
+_together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("_together", default=None)
+"""The files (temporary, final) that wait for the end of `atomic_files`; None outside of it."""
+
+
+@contextlib.contextmanager
+def atomic_files() -> Iterator[None]:
+    """All files that are written inside the block with `atomic_path` appear together at its end, or none of them.
+
+    They are renamed in the order in which they were written. If one cannot be renamed, those before it get their old
+    content back. The files of a block inside another appear with those of the outer one; an error that leaves the inner
+    block takes only its own files away.
+
+    Raises:
+        InputError: one of the files cannot be renamed.
+    """
+    outer = _together.get()
+    if outer is not None:
+        before = len(outer)
+        try:
+            yield
+        except BaseException:
+            for temporary, _ in outer[before:]:
+                _remove(temporary)
+            del outer[before:]
+            raise
+        return
+    waiting: list[tuple[Path, Path]] = []
+    token = _together.set(waiting)
+    try:
+        yield
+        _together.reset(token)
+        _rename_all(waiting)
+    finally:
+        if _together.get() is waiting:
+            _together.reset(token)
+        for temporary, _ in waiting:
+            _remove(temporary)
+
+
+def _rename_all(waiting: list[tuple[Path, Path]]) -> None:
+    """Renames each temporary file; when one fails, the files before it are as they were."""
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for temporary, path in waiting:
+            try:
+                done.append((path, _second_name(path)))
+                temporary.replace(path)
+            except OSError as error:
+                raise write_error(path, error) from error
+    except BaseException:
+        for path, old in reversed(done):
+            with contextlib.suppress(OSError):
+                if old is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    old.replace(path)
+        raise
+    finally:
+        for _, old in done:
+            if old is not None:
+                _remove(old)
+
+
+def _second_name(path: Path) -> Path | None:
+    """Another file with the content of `path`; None if nothing is there."""
+    if not is_there(path):
+        return None
+    second = path.parent / _temporary_name(".old")
+    try:
+        second.hardlink_to(path)
+    except OSError:  # a folder, or a disk that has no hard links
+        shutil.copy2(path, second)
+    return second
+
+
+def _remove(temporary: Path) -> None:
+    """Removes a temporary file, if it is still there."""
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+    _own.discard(temporary.name)
 
 
 def check_target(path: Path | str) -> None:
@@ -106,6 +190,8 @@ def check_target(path: Path | str) -> None:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renamed to it when the block ends well, removed when it does not.
 
+    Inside `atomic_files` it is renamed at the end of that block.
+
     The temporary name keeps the suffix, so that writers that choose a format by it still work.
 
     Raises:
@@ -115,19 +201,26 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     check_target(path)
     _remove_abandoned(path.parent)
     temporary = path.parent / _temporary_name(path.suffix)
+    waiting = _together.get()
+    kept = False
     try:
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that is too long is refused now, not when the file is renamed
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
         with contextlib.suppress(OSError):  # there are disks on which only the owner may do that, and all may write
             temporary.chmod(mode)  # some writers leave files that only their user may read
-        temporary.replace(path)
+        if waiting is None:
+            temporary.replace(path)
+        else:
+            waiting.append((temporary, path))
+            kept = True
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        _own.discard(temporary.name)
+        if not kept:
+            _remove(temporary)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import sonoseg
 from sonoseg.cli import main
+from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
+from sonoseg.data.splits import split_cases
 from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
@@ -39,7 +44,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     save_weights(folder, model.eval())
     config = RunConfig("model-7", network, Recipe(), "phantoms", "grouped", "", 64, 0, "none", "")
     write_json(folder / CONFIG, config.to_json())
-    assert main(["calibrate", str(folder), "--data", str(data), "--split", "grouped", "--also", str(data)]) == 0
+    assert main(["calibrate", str(folder), "--data", str(data), "--split", "grouped"]) == 0
     return folder
 
 
@@ -84,12 +89,34 @@ def test_the_bundle_tells_images_unlike_its_own_and_the_reader_says_so(
     assert entries[0]["unfamiliarity"] > 1 > entries[1]["unfamiliarity"]
 
 
+NO_TEMPERATURES = (0, -1, 10**400, 1e308, "1", True, None, [1.0], float("nan"), float("inf"))
+
+
+def with_temperature(value: object) -> Callable[[Path], object]:
+    def spoil(run: Path) -> None:
+        report = json.loads((run / CALIBRATION).read_text()) | {"temperature": value}
+        (run / CALIBRATION).write_text(json.dumps(report))
+
+    return spoil
+
+
+def of_another_calibration(run: Path) -> None:
+    """As a kill between the two files could leave them."""
+    tensors = load_file(run / FAMILIARITY)
+    save_file(tensors | {"mean": 2 * tensors["mean"]}, run / FAMILIARITY)
+
+
 @pytest.mark.parametrize(
     ("spoil", "fault"),
     [
         (lambda run: (run / CALIBRATION).write_text("{}"), "not a calibration that can be read"),
-        (lambda run: (run / FAMILIARITY).write_bytes(b"no"), "no"),
-        (lambda run: (run / FAMILIARITY).unlink(), "no"),
+        (lambda run: (run / CALIBRATION).write_text("[" * 100_000), "not a calibration that can be read"),
+        (lambda run: (run / CALIBRATION).write_text("[]"), "not a calibration that can be read"),
+        (lambda run: (run / FAMILIARITY).write_bytes(b"no"), "not a readable safetensors file"),
+        (lambda run: (run / FAMILIARITY).unlink(), "no such weights"),
+        (lambda run: save_file({"basis": np.ones(3, np.float32)}, run / FAMILIARITY), "not a calibration that can be"),
+        *[(with_temperature(value), "its temperature is not a number from 0.04") for value in NO_TEMPERATURES],
+        (of_another_calibration, f"was not made together with {FAMILIARITY}"),
     ],
 )
 def test_a_broken_calibration_is_named(
@@ -102,7 +129,7 @@ def test_a_broken_calibration_is_named(
     spoil(run)
     assert main(["export", str(run), "--out", str(tmp_path / "b.onnx")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("sonoseg: ") and fault in error
+    assert error.startswith("sonoseg: ") and fault in error and len(error.splitlines()) == 1
     assert not (tmp_path / "b.onnx").exists()
 
 
@@ -118,6 +145,51 @@ def test_a_calibration_of_other_weights_is_refused(
     save_weights(run, FusionUNet(network).eval())
     assert main(["export", str(run), "--out", str(tmp_path / "b.onnx")]) == 2
     assert "was made for other weights" in capsys.readouterr().err
+
+
+def copied(run: Path, to: Path) -> Path:
+    to.mkdir()
+    for path in run.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_a_further_folder_without_a_split_is_known_as_a_whole(calibrated: Path, data: Path, tmp_path: Path) -> None:
+    """As in train: all of its images are training images, and none is held out."""
+    more = tmp_path / "more"
+    write_phantoms(more, 10, seed=9, size=(128, 160))
+    words = ["--data", str(data), "--split", "grouped"]
+    reports = {}
+    for name, also in {"alone": [], "whole": ["--also", str(more)], "split": ["--also", f"{more}@grouped"]}.items():
+        run = copied(calibrated, tmp_path / name)
+        assert main(["calibrate", str(run), *words, *also]) == 0
+        reports[name] = json.loads((run / CALIBRATION).read_text())
+    assert reports["whole"]["known"] == reports["alone"]["known"] + 10
+    assert reports["whole"]["held_out"] == reports["alone"]["held_out"]
+    subsets = split_cases(load_cases(more), "grouped")
+    assert reports["split"]["known"] == reports["alone"]["known"] + len(subsets["train"])
+    assert reports["split"]["held_out"] == reports["alone"]["held_out"] + len(subsets["validation"])
+
+
+def test_both_files_are_new_or_both_are_old(
+    calibrated: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copied(calibrated, tmp_path / "run")
+    before = {name: (run / name).read_bytes() for name in (CALIBRATION, FAMILIARITY)}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("sonoseg.files.json.dumps", full)
+    with pytest.raises(OSError, match="full"):
+        main(["calibrate", str(run), "--data", str(data), "--split", "grouped"])
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert {path.name for path in run.iterdir()} == {path.name for path in calibrated.iterdir()}
+
+
+def test_the_network_inside_is_not_calibrated(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", "default", "--data", str(data), "--split", "grouped"]) == 2
+    assert "default: the network inside stays as it is; give a folder" in capsys.readouterr().err
 
 
 def test_a_split_without_validation_images_is_refused(

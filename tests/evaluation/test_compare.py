@@ -39,6 +39,19 @@ def test_differences_are_paired(tmp_path: Path) -> None:
     assert row.p == pytest.approx(0.25)  # 2 of the 2³ signs are as extreme
 
 
+def test_normals_alone_are_compared_under_the_one_convention_that_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write(tmp_path / "first", [0, 0, 0], [0, 5, 0], [0, 0, 0])
+    second = write(tmp_path / "second", [0, 0, 0], [0, 0, 0], [0, 0, 0])
+    assert main(["compare", str(first), str(second), "--out", str(tmp_path / "c.json")]) == 0
+    (row,) = json.loads((tmp_path / "c.json").read_text())
+    assert (row["convention"], row["images"], row["dice"]) == ("all", 3, 1)
+    assert row["reference_dice"] == pytest.approx(2 / 3)
+    assert (row["false_lesions"], row["reference_false_lesions"]) == (0, 1)
+    assert "3 images under all" in capsys.readouterr().out
+
+
 def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     first = write(tmp_path / "first", [50, 40, 30, 0, 0], [0] * 5, TRUTH)
     second = write(tmp_path / "second", [90, 10, 30, 0, 0], [0] * 5, TRUTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import subprocess
 import sys
@@ -53,6 +54,27 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     folder = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, 8, size=(150, 190))
     return load_cases(folder)
+
+
+@pytest.mark.parametrize("fails", ["metrics.json", "cases.csv", "roc.png", "tradeoff.csv"])
+def test_old_and_new_scores_never_lie_side_by_side(
+    phantoms: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """The disk fills, or one file cannot be replaced: all files stay as they were."""
+    evaluate(Fake(lambda image: np.zeros(image.shape, np.float32)), phantoms, tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(before) == FILES
+    replace = Path.replace
+
+    def busy(self: Path, target: Path) -> Path:
+        if Path(target).name == fails and self.suffix != ".old":
+            raise OSError(errno.ENOSPC, "full")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", busy)
+    with pytest.raises(InputError, match=f"{fails}: the disk is full"):
+        evaluate(Fake(lambda image: np.ones(image.shape, np.float32)), phantoms, tmp_path, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def knowing(cases: list[Case], change: Callable[[NDArray[np.bool_]], NDArray[Any]]) -> Answer:

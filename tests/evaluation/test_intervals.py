@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from sonoseg.evaluation.intervals import bootstrap_interval
+from sonoseg.evaluation.intervals import bootstrap_interval, difference_interval
 
 
 @pytest.mark.parametrize("size", [5, 16, 78, 400])
@@ -54,6 +54,25 @@ def test_a_single_image_or_group_has_an_interval_of_no_width() -> None:
 def test_values_that_have_no_mean_are_refused(values: list[object]) -> None:
     with pytest.raises(ValueError, match="finite"):
         bootstrap_interval(np.array(values, dtype=np.float64))
+
+
+def test_the_difference_of_two_means_has_an_interval_around_it() -> None:
+    random = np.random.default_rng(0)
+    one, other = random.normal(0.8, 0.1, 200), random.normal(0.7, 0.1, 100)
+    low, high = difference_interval(one, other, [f"a{n}" for n in range(200)], [f"b{n}" for n in range(100)])
+    error = np.sqrt(one.var() / 200 + other.var() / 100)
+    assert (low, high) == pytest.approx(one.mean() - other.mean() + np.array([-1.96, 1.96]) * error, abs=0.004)
+
+
+def test_the_difference_of_two_means_draws_patients_whole() -> None:
+    """Ten images of each patient that are all alike tell no more than one of each."""
+    random = np.random.default_rng(1)
+    one, other = random.normal(0.8, 0.1, 30), random.normal(0.7, 0.1, 20)
+    patients = [f"a{n}" for n in range(30)], [f"b{n}" for n in range(20)]
+    tenfold = difference_interval(
+        np.repeat(one, 10), np.repeat(other, 10), list(np.repeat(patients[0], 10)), list(np.repeat(patients[1], 10))
+    )
+    assert tenfold == pytest.approx(difference_interval(one, other, *patients))
 
 
 def test_groups_must_be_as_many_as_values() -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+import torch.nn.functional as F
 from onnx import TensorProto, helper
 
 from sonoseg.errors import InputError
 from sonoseg.evaluation.predictors import load_predictor, predicted_mask, resize_probability
 from sonoseg.reader.bundle import CARD_KEY
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
+from sonoseg.reader.images import enlarge
 from sonoseg.reader.segmenter import load
 
 CARD = {
@@ -103,6 +106,14 @@ def test_scaling_a_map_keeps_its_range_and_leaves_its_own_size_alone() -> None:
         assert scaled.shape == size and scaled.dtype == np.float32
         assert scaled.min() >= 0 and scaled.max() <= 1
     assert (resize_probability(np.ones((30, 40), np.float32), (224, 224)) == 1).all()
+
+
+@pytest.mark.parametrize("size", [(7, 11), (15, 80), (60, 20), (90, 120), (29, 40), (1, 1)])
+def test_a_map_is_scaled_as_the_reader_scales_it_larger_or_smaller(size: tuple[int, int]) -> None:
+    probability = np.random.default_rng(2).random((30, 40)).astype(np.float32)
+    np.testing.assert_allclose(resize_probability(probability, size), enlarge(probability, size), atol=1e-5)
+    expected = F.interpolate(torch.from_numpy(probability)[None, None], size, mode="bilinear")[0, 0].numpy()
+    np.testing.assert_allclose(resize_probability(probability, size), expected, atol=1e-5)
 
 
 def test_an_unknown_model_is_answered_with_the_choices() -> None:

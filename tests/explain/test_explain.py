@@ -48,6 +48,11 @@ def phantoms(tmp_path: Path) -> Path:
     return tmp_path / "phantoms"
 
 
+def test_when_no_image_could_be_explained_the_exit_code_is_2(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    assert explain_files(run, [tmp_path / "x.png"], tmp_path / "out") == 2
+
+
 @pytest.mark.parametrize("layer", ["bottleneck", "fused"])
 def test_every_image_of_a_folder_gets_a_wide_picture(
     run: Path, phantoms: Path, tmp_path: Path, layer: str, capsys: pytest.CaptureFixture[str]

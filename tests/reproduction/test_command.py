@@ -3,14 +3,18 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sonoseg.cli import main
 from sonoseg.models.catalog import CATALOG
@@ -68,7 +72,7 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(words, tm
     assert main([*words, "--models", "15"]) == 0
     capsys.readouterr()
     assert main([*words, "--models", "15", "--batch", "2"]) == 2
-    assert "holds model-15 with other settings; choose another --out" in capsys.readouterr().err
+    assert "holds model-15 with another batch (4 there, 2 asked for)" in capsys.readouterr().err
 
 
 def test_the_report_is_of_all_that_the_folder_holds(words, tmp_path, capsys):
@@ -81,7 +85,45 @@ def test_the_report_is_of_all_that_the_folder_holds(words, tmp_path, capsys):
     assert [row["model"] for row in table(out, "dice-grouped-1")] == ["sonoseg-1, shipped"]
     assert "2 of 2 models" in (out / "report.md").read_text(encoding="utf-8")
     assert main([*words, "--models", "16", "--batch", "2"]) == 2
-    assert "holds model-15 with other settings" in capsys.readouterr().err
+    assert "holds model-15 with another batch (4 there, 2 asked for)" in capsys.readouterr().err
+
+
+def test_workers_that_are_killed_are_no_success(words, tmp_path, monkeypatch, capsys):
+    """As the kernel does when memory runs out."""
+
+    class Killed:
+        exitcode = -9
+
+        def __init__(self, **_):
+            pass
+
+        def start(self):
+            pass
+
+        def join(self):
+            pass
+
+    context = SimpleNamespace(Process=Killed)
+    monkeypatch.setattr(command.multiprocessing, "get_context", lambda _: context)
+    assert main([*words, "--models", "15-16", "--workers", "2"]) == 1
+    printed = capsys.readouterr().out
+    assert "0 of 2 done" in printed and "being worked at" not in printed
+    assert "2 of 2 workers did not end well, perhaps for lack of memory; try --workers 1" in printed
+    assert "2 are not done and nobody is at them; the same command goes on" in printed
+
+
+def test_images_that_changed_are_not_taken_for_those_that_were_scored(words, phantoms, tmp_path, capsys):
+    data = Path(shutil.copytree(phantoms, tmp_path / "data"))
+    line = [*words, "--models", "default", "--data", str(data)]
+    assert main(line) == 0
+    assert main(line) == 0
+    for mask in (data / "masks").iterdir():
+        with Image.open(mask) as picture:
+            pixels = np.array(picture)
+        Image.fromarray(np.roll(pixels, 30, 1)).save(mask)
+    capsys.readouterr()
+    assert main(line) == 2
+    assert "holds default with other images or masks; choose another --out" in capsys.readouterr().err
 
 
 def test_a_model_that_fails_is_shown_as_failed_and_tried_again(words, tmp_path, monkeypatch, capsys):
@@ -174,7 +216,8 @@ def test_bad_input_is_one_line_before_any_work(words, tmp_path, capsys, more, fa
 def test_an_output_that_is_a_file_is_refused(words, tmp_path, capsys):
     (tmp_path / "out").write_text("")
     assert main([*words, "--models", "default"]) == 2
-    assert "is a file, not a folder" in capsys.readouterr().err or Path(tmp_path / "out").is_file()
+    assert "is a file, not a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == ""
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (90, "2 min"), (3601, "1 h 0 min"), (11100, "3 h 5 min")])

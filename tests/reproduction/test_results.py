@@ -143,14 +143,6 @@ def test_every_table_has_as_many_cells_as_columns(out):
         assert all(len(row) == len(table.shown_header) for row in table.shown_rows), table.name
 
 
-def test_the_difference_of_two_means_has_an_interval_around_it():
-    random = np.random.default_rng(0)
-    one, other = random.normal(0.8, 0.1, 200), random.normal(0.7, 0.1, 100)
-    low, high = beyond.difference_interval(one, other)
-    error = np.sqrt(one.var() / 200 + other.var() / 100)
-    assert (low, high) == pytest.approx(one.mean() - other.mean() + np.array([-1.96, 1.96]) * error, abs=0.004)
-
-
 def test_shipped_tables_are_the_paper_s(real_data):
     """The same figures as the specification's, where that is at hand."""
     source = real_data.parent / "paper"

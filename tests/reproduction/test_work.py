@@ -1,8 +1,13 @@
+import json
+import re
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from sonoseg.cli import Reproduce
@@ -13,14 +18,18 @@ from sonoseg.reproduction.jobs import plan
 from sonoseg.reproduction.work import (
     Material,
     check,
+    check_options,
+    check_settings,
     chosen_pictures,
     departures,
     first_weights_for,
     recipe_of,
+    settings_of,
     train_options,
 )
 
 FULL = Reproduce(Path("BUSI"))
+NO_IMAGES = Material({}, (), {"paper": ""})
 
 
 def test_the_paper_s_recipe_is_what_nothing_departs_from():
@@ -67,13 +76,57 @@ def test_first_weights_are_taken_only_where_all_encoders_are_there(weights):
 def test_random_encoders_are_never_frozen_unless_asked_for(weights):
     jobs = plan(("model-5",), ("paper",), (0,))
     with pytest.raises(InputError, match="lacks the encoders that model-5 keeps frozen"):
-        check(jobs, replace(FULL, encoder_weights=weights))
-    check(jobs, replace(FULL, encoder_weights="none"))
+        check(jobs, replace(FULL, encoder_weights=weights), NO_IMAGES)
+    check(jobs, replace(FULL, encoder_weights="none"), NO_IMAGES)
 
 
 def test_a_recipe_out_of_range_is_refused():
     with pytest.raises(InputError, match="--epochs 0"):
-        check(plan(("model-1",), ("paper",), (0,)), replace(FULL, epochs=0))
+        check(plan(("model-1",), ("paper",), (0,)), replace(FULL, epochs=0), NO_IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"workers": -1}, "--workers -1: is out of range; give 0 to 1024"),
+        ({"workers": 10**20}, "is out of range"),
+        ({"explain": -1}, "--explain -1: is out of range"),
+        ({"seeds": (0, -1)}, "--seeds -1: is out of range; give a whole number from 0 to 16777215"),
+        ({"seeds": ()}, "names none"),
+        ({"size": 10**9}, "is not a multiple of 32 up to 4096"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(wrong, problem):
+    with pytest.raises(InputError, match=re.escape(problem)):
+        check_options(replace(FULL, **wrong))
+
+
+def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_difference_named(phantoms, tmp_path):
+    options = replace(FULL, data=phantoms, split=("grouped",), out=tmp_path, epochs=3)
+    material = Material.read(options)
+    (job,) = plan(("model-1",), ("grouped",), (0,))
+    check_settings(job, options, material)  # nothing is there
+    folder = job.folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps(settings_of(job, options, material)))
+    check_settings(job, options, material)
+    with pytest.raises(InputError, match=r"holds model-1 with another epochs \(3 there, 4 asked for\)"):
+        check_settings(job, replace(options, epochs=4), material)
+    other = replace(material, pixels={"grouped": "0" * 64})
+    with pytest.raises(InputError, match="holds model-1 with other images or masks; choose another --out"):
+        check_settings(job, options, other)
+
+
+def test_the_pixels_of_test_images_count_too(phantoms, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    options = replace(FULL, data=data, split=("grouped",))
+    before = Material.read(options)
+    mask = data / "masks" / before.subsets["grouped"]["test"][0].name
+    with Image.open(mask) as picture:
+        pixels = np.array(picture)
+    Image.fromarray(np.roll(pixels, 9, 0)).save(mask)
+    assert Material.read(options).pixels != before.pixels
 
 
 def test_pictures_are_a_benign_and_a_malignant_one_or_those_asked_for(real_data):

@@ -16,8 +16,9 @@ from sonoseg.files import write_json
 from sonoseg.models.catalog import Experiment, find_experiment
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
+from sonoseg.training.calibration import load_calibration
 from sonoseg.training.export import HEAT_TOLERANCE, TOLERANCE, export_bundle, folded, make_card
-from sonoseg.training.run import CONFIG, RunConfig, save_weights
+from sonoseg.training.run import CONFIG, RunConfig, find_run, save_weights
 
 OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
 
@@ -127,6 +128,21 @@ def test_bad_options_write_no_bundle(run, tmp_path, capsys, more, fault):
     assert main(["export", str(run), "--out", str(tmp_path / "b.onnx"), *more]) == 2
     assert fault in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cards_recipe_is_a_sentence():
+    config = config_of(find_experiment("sonoseg-1"))
+    assert make_card(config, OPTIONS).recipe == (
+        "sonoseg-1, seed 0: at most 30 epochs at 64 × 64 pixels, 8 images a step, loss bce+image-dice, adam at 0.001 "
+        "(one-cycle), augmentation light, epoch kept by dice."
+    )
+    shipped = RunConfig.read(find_run("default"))
+    recipe = make_card(shipped, OPTIONS, load_calibration(find_run("default"))).recipe
+    assert recipe.endswith(
+        "only the presence learned, started from " + shipped.start_from + ", 23 earlier trainings, "
+        "logits divided by 1.68."
+    )
+    assert len(recipe) < 500 and "{" not in recipe
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):

@@ -16,7 +16,7 @@ from sonoseg.cli import Train, main
 from sonoseg.data import load_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
-from sonoseg.training import fit
+from sonoseg.training import fit, settings
 from sonoseg.training.dataset import InMemory
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import SegmentationModule
@@ -40,7 +40,9 @@ def run(phantoms, tmp_path_factory):
 
 def test_a_run_folder_holds_config_log_curves_weights_and_checkpoint(run):
     assert {path.name for path in run.iterdir()} == {
+        ".lock",
         "config.json",
+        "images.csv",
         "log.csv",
         "curves.png",
         "best.safetensors",
@@ -221,7 +223,7 @@ def test_bad_options_are_refused_before_anything_is_written(phantoms, tmp_path, 
 def test_a_recipe_of_unknown_parts_is_refused(wrong):
     (name,) = wrong
     with pytest.raises(InputError, match=f"--{name} {wrong[name]}: is out of range"):
-        fit.check_recipe(replace(find_experiment("model-1").recipe, **wrong))
+        settings.check_recipe(replace(find_experiment("model-1").recipe, **wrong))
 
 
 def test_sgd_with_the_poly_schedule_falls_to_0(phantoms, tmp_path):

@@ -12,7 +12,10 @@ import pytest
 
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
-from sonoseg.training.processes import Processes, find_processes
+from sonoseg.models.catalog import find_experiment
+from sonoseg.training.fit import make_trainer
+from sonoseg.training.processes import Processes, find_processes, warn_of_srun
+from sonoseg.training.run import RunConfig
 
 SCRIPT = """
 import sys
@@ -55,6 +58,38 @@ def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
 def test_slurm_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     slurm(monkeypatch, SLURM_NTASKS_PER_NODE="2")
     assert find_processes() == Processes(4, 6, 3)
+
+
+BATCH = {"SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+@pytest.mark.parametrize("step", [None, "", "4294967291", "4294967292"])
+def test_a_batch_script_of_slurm_without_srun_is_alone_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str | None
+) -> None:
+    slurm(monkeypatch, **BATCH)
+    monkeypatch.delenv("SLURM_STEP_ID", raising=False)
+    if step is not None:
+        monkeypatch.setenv("SLURM_STEP_ID", step)
+    warn_of_srun.cache_clear()
+    assert find_processes() == find_processes() == Processes(0, 1, 1)
+    note = "note: this job of SLURM has 6 tasks, but was started without srun: one process trains alone"
+    assert capsys.readouterr().err.splitlines() == [note]  # once
+
+
+def test_the_first_task_of_srun_is_one_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch, **BATCH, SLURM_STEP_ID="0")
+    assert find_processes() == Processes(0, 6, 3)
+
+
+def test_a_trainer_of_one_process_does_not_wait_for_slurms_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slurm(monkeypatch, **BATCH)
+    experiment = find_experiment("sonoseg-1")
+    config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 0, "none", "")
+    trainer, _ = make_trainer(config, tmp_path, find_processes())
+    assert (trainer.world_size, trainer.num_nodes) == (1, 1)
 
 
 def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import sonoseg
 from sonoseg.data.load import load_cases
 from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.models.catalog import find_experiment
-from sonoseg.training.run import BEST, CALIBRATION, CONFIG, SHIPPED, find_run, load_calibration, save_weights
+from sonoseg.training.calibration import load_calibration
+from sonoseg.training.run import BEST, CALIBRATION, CONFIG, SHIPPED, find_run, save_weights
 
 
 def test_the_run_inside_is_the_bundle_inside(phantoms):

@@ -11,9 +11,10 @@ from typing import get_args, get_type_hints
 import pytest
 import tyro
 from PIL import Image
+from sqlalchemy.exc import OperationalError
 
 from sonoseg.cli import Command, Train, main
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, MachineError
 from sonoseg.models.catalog import Recipe
 from sonoseg.training import search as search_module
 from sonoseg.training import sweep
@@ -191,6 +192,61 @@ def test_when_all_fail_the_reason_is_the_error(phantoms, tmp_path, monkeypatch, 
     assert (tmp_path / "sweep.png").exists() and not (tmp_path / "winner.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (
+            MachineError("trials/x", "the disk is full", "free some space"),
+            "trials/x: the disk is full; free some space",
+        ),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("CUDA out of memory"), "not enough memory"),
+    ],
+)
+def test_what_the_machine_failed_at_is_tried_again_by_the_next_call(
+    phantoms, tmp_path, monkeypatch, capsys, problem, reason
+):
+    problems = [problem, problem, None]  # of batch 4, of batch 4 again, of none
+
+    def fault(recipe):
+        if recipe.batch == 4 and (error := problems.pop(0)) is not None:
+            raise error
+
+    calls = tried(monkeypatch, fault)
+    line = words(phantoms, tmp_path, axes=("--grid", "batch=4,8"))
+    for _ in range(2):
+        assert main(line) == 1
+        assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("failed", reason), ("complete", "")]
+    assert main(line) == main(line) == 0
+    assert [row["state"] for row in rows(tmp_path)] == ["complete", "complete"]
+    assert [batch for _, batch in calls] == [4, 8, 4, 4]
+    assert f"failed: {reason}" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_both_do_again_what_the_machine_failed_at(tmp_path):
+    storage, grid = f"sqlite:///{tmp_path}/db", {"batch": (4,)}
+    first = Search(storage, "one", {}, grid)
+    first.fail(first.claim(), "the disk is full", again=True)
+    assert first.claim() is None  # not in the same call
+    second, third = (Search(storage, "one", {}, grid) for _ in range(2))
+    again = second.claim()
+    assert again is not None and third.claim() is None
+    second.complete(again, 0.5, 1.0, 1, 1.0)
+    assert [result.dice for search in (first, second, third) for result in search.results()] == [0.5] * 3
+
+
+def test_a_storage_that_fails_on_the_way_is_one_line(phantoms, tmp_path, monkeypatch, capsys):
+    tried(monkeypatch)
+
+    def full(*_, **__):
+        raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(Search, "complete", full)
+    assert main(words(phantoms, tmp_path)) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("sonoseg: sqlite:///") and "cannot be used (database or disk is full); free" in error
+
+
 def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(phantoms, tmp_path, monkeypatch):
     faults = [KeyboardInterrupt(), ZeroDivisionError("a bug"), None]
 
@@ -231,12 +287,13 @@ def test_a_bad_axis_or_value_is_one_line_before_anything_is_written(phantoms, tm
 @pytest.mark.parametrize(
     ("more", "fault"),
     [
-        (["--grid", "ema=0.9"], "holds a search with another grid"),
+        (["--grid", "ema=0.9"], "another grid (batch=4 there, batch=4, ema=0.9 asked for)"),
         (["--seed", "3"], "holds a search with another seed (0 there, 3 asked for)"),
         (["--patience", "3"], "holds a search with another patience (0 there, 3 asked for)"),
         (["--storage", "nonsense"], "nonsense: cannot be opened"),
         (["--storage", "sqlite:////nowhere/at/all.db"], "cannot be opened (unable to open database file)"),
         (["--storage", "journal:/nowhere/at/all.log"], "cannot be opened"),
+        (["--storage", "journal:/dev/null"], "journal:/dev/null: is not a regular file; give --storage sqlite"),
         (
             ["--storage", "postgresql://me:secret@localhost/none"],
             "postgresql://me:***@localhost/none: cannot be opened",

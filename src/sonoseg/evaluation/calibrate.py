@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
@@ -20,10 +18,12 @@ from sonoseg.evaluation.evaluate import BATCH, GRID
 from sonoseg.evaluation.predictors import resize_probability
 from sonoseg.evaluation.roc import PixelROC
 from sonoseg.evaluation.run_predictor import RunPredictor
-from sonoseg.files import atomic_path, write_json
+from sonoseg.files import atomic_files, write_json
 from sonoseg.models.familiarity import Familiarity
+from sonoseg.progress import track
 from sonoseg.reader.images import resize_mask
-from sonoseg.training.run import CALIBRATION, FAMILIARITY, fingerprint
+from sonoseg.training.dataset import gather
+from sonoseg.training.run import CALIBRATION, FAMILIARITY, SHIPPED, fingerprint, held, write_tensors
 
 if TYPE_CHECKING:
     from sonoseg.cli import Calibrate
@@ -31,12 +31,17 @@ if TYPE_CHECKING:
 
 def calibrate_command(options: Calibrate) -> None:
     """`sonoseg calibrate`: checks the input, writes the two files, says what they change."""
+    if str(options.folder) in SHIPPED:
+        raise InputError(options.folder, "the network inside stays as it is", "give a folder that sonoseg train made")
     predictor = RunPredictor(options.folder, calibrated=False)
-    sources = [(options.data, options.split), *map(parse_source, options.also)]
-    subsets = [split_cases(load_cases(folder), split or "all") for folder, split in sources]
-    known = [case for subset in subsets for case in subset["train"]]
-    held_out = [case for subset in subsets for case in subset["validation"]]
-    report = calibrate(predictor, options.folder, known, subsets[0]["validation"], held_out)
+    known, validation = gather(options.data, options.split, options.also)
+    held_out = [*validation]
+    for source in options.also:
+        folder, split = parse_source(source)
+        if split:  # all images of a folder without a split are trained on
+            held_out += split_cases(load_cases(folder), split)["validation"]
+    with held(options.folder):
+        report = calibrate(predictor, options.folder, known, validation, held_out)
     ece = report["ece"]
     print(f"{options.folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;")
     print(f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels")
@@ -57,7 +62,8 @@ def calibrate(
 
     Returns:
         what calibration.json holds: `temperature`; `ece` and `nll`, each `before` and `after`; numbers of `images`,
-        `known` and `held_out`; `unfamiliar`, the share of held_out over the limit; `weights`, their sha256.
+        `known` and `held_out`; `unfamiliar`, the share of held_out over the limit; `weights`, their sha256; and that of
+        familiarity.safetensors.
 
     Raises:
         InputError: too few images, or one that cannot be read.
@@ -78,9 +84,9 @@ def calibrate(
         "unfamiliar": float((familiarity.distance(summaries) > familiarity.limit).float().mean()),
         "weights": fingerprint(folder).rpartition(" ")[2],
     }
-    with atomic_path(folder / FAMILIARITY) as temporary:
-        save_file(familiarity.state_dict(), temporary)
-    write_json(folder / CALIBRATION, report)
+    with atomic_files():
+        report[FAMILIARITY] = write_tensors(folder / FAMILIARITY, familiarity.state_dict())
+        write_json(folder / CALIBRATION, report)
     return report
 
 
@@ -107,4 +113,5 @@ def _summaries(predictor: RunPredictor, cases: Sequence[Case]) -> Tensor:
 
 
 def _batches(cases: Sequence[Case], title: str) -> Iterator[Sequence[Case]]:
-    yield from tqdm([cases[i : i + BATCH] for i in range(0, len(cases), BATCH)], title, leave=False, unit="batch")
+    batches = [cases[start : start + BATCH] for start in range(0, len(cases), BATCH)]
+    yield from track(batches, title, len(batches), "batch")

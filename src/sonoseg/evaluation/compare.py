@@ -102,7 +102,10 @@ def compare_command(options: Compare) -> None:
     if options.out is not None:
         output_file(options.out)
     reference, *others = [Evaluated.read(folder) for folder in (options.reference, *options.models)]
-    comparisons = [row for convention in ("lesion", "all") for row in compare(reference, others, convention)]
+    conventions = ("lesion", "all") if reference.counts.has_lesion.any() else ("all",)
+    comparisons: list[Comparison] = []
+    for convention in conventions:
+        comparisons += compare(reference, others, convention)
     print(describe(comparisons))
     if options.out is not None:
         write_json(options.out, [asdict(row) for row in comparisons])

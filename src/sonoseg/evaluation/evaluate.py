@@ -28,15 +28,20 @@ from sonoseg.evaluation.surface import (
     surface_summary,
 )
 from sonoseg.evaluation.tradeoff import TradeOff
-from sonoseg.files import output_folder, write_json, write_text
+from sonoseg.files import atomic_files, output_folder, write_json, write_text
+from sonoseg.progress import Bar, track
 from sonoseg.reader.images import resize_mask
 from sonoseg.reader.measure import largest_part
 from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
+from sonoseg.training.record import TRAIN, VALIDATION, Record
 
 if TYPE_CHECKING:
     from sonoseg.cli import Evaluate
 
 BATCH, GRID = 16, (224, 224)
+SEEN = {"trained": TRAIN, "chosen": VALIDATION}
+"""What a run did on images of a subset: it was trained on those of one, and its epoch was chosen on those of the other.
+"""
 
 
 def evaluate_command(options: Evaluate) -> None:
@@ -58,6 +63,8 @@ def evaluate_command(options: Evaluate) -> None:
             f"{copied} of these {len(cases)} images have a near-copy, or another image of their patient, elsewhere in "
             f"{options.split}:\nof a network trained on that, part of the score is memory; grouped keeps them apart"
         )
+    for line in describe_memory(metrics, getattr(predictor, "record", None)):
+        print(line)
     print(f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png")
 
 
@@ -86,6 +93,19 @@ def describe(metrics: dict[str, Any]) -> str:
     return "\n".join([table, "", *below])
 
 
+def describe_memory(metrics: dict[str, Any], record: Record | None) -> list[str]:
+    """What the scores owe to images that the network has seen before, a line each; nothing for what is no run."""
+    about, images = metrics["about"], metrics["images"]
+    lines: list[str] = []
+    if trained := about["trained_on"]:
+        lines.append(f"{trained} of these {images} images were used to train this network: their scores are memory")
+    if chosen := about["chosen_on"]:
+        lines.append(f"{chosen} of these {images} images were used to choose the epoch of this network")
+    if record is not None and not record.complete:
+        lines.append("on which images the runs that it began from were trained is not recorded")
+    return lines
+
+
 def evaluate(
     predictor: Predictor,
     cases: Sequence[Case],
@@ -98,7 +118,7 @@ def evaluate(
     """Compares predictions with the truth on a grid of `size`, as the paper did, and writes what comes of it.
 
     The predictor gets every image at its own size; its probability map and the true mask are scaled to the grid,
-    the mask by nearest neighbour. All files are written at the end, each atomically:
+    the mask by nearest neighbour. All files are written at the end, all of them or none:
 
     - `cases.csv`, an image a row: file, label, group, tp, fp, fn, tn, the metrics under the convention `paper`
       (0/0 = 0), largest_false_part (pixels of the largest connected false-positive part), and the distances of the
@@ -106,7 +126,9 @@ def evaluate(
     - `roc.csv` and `roc.png`, the pixel-wise ROC curve;
     - `reliability.csv` and `.png`, how often the lesion's probability is right (see `calibration.Reliability`);
     - `tradeoff.csv` and `.png`, what other thresholds would find and miss (see `tradeoff.Point`);
-    - `metrics.json`, which is also returned: `about`; `model` (its name and rule); `images`; `conventions` (see
+    - `metrics.json`, which is also returned: `about`, with how many of the images the network was `trained_on`, and
+      how many its epoch was `chosen_on`, by their pixels (None where that is not recorded);
+      `model` (its name and rule); `images`; `conventions` (see
       `metrics.summary`); `normals` (see `metrics.normals_summary`); `auc` (None unless there are both lesion and
       background pixels); `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`).
 
@@ -127,11 +149,11 @@ def evaluate(
         raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
     folder = output_folder(out)
     truths = _read_truths(cases, size, progress)
-    counts, largest_false_part, surfaces, roc, trade_off = _compare(predictor, cases, truths, progress)
+    counts, largest_false_part, surfaces, roc, trade_off, seen = _compare(predictor, cases, truths, progress)
     groups = [case.group for case in cases]
     reliable = reliability(roc)
     metrics = {
-        "about": dict(about or {}),
+        "about": {**(about or {}), **seen},
         "model": {key: getattr(predictor, key) for key in ("name", "threshold", "min_lesion_fraction")},
         "images": len(cases),
         "conventions": summary(counts, groups),
@@ -140,37 +162,37 @@ def evaluate(
         "calibration_error": reliable.error,
         "surface": surface_summary(surfaces, groups, size),
     }
-    write_text(folder / "cases.csv", _cases_csv(cases, counts, largest_false_part, surfaces))
-    write_roc(folder, predictor.name, roc, pictures)
-    write_reliability(folder, reliable, pictures)
-    write_trade_off(folder, predictor.name, trade_off.points(), pictures)
-    write_json(folder / "metrics.json", metrics)
+    with atomic_files():
+        write_text(folder / "cases.csv", _cases_csv(cases, counts, largest_false_part, surfaces))
+        write_roc(folder, predictor.name, roc, pictures)
+        write_reliability(folder, reliable, pictures)
+        write_trade_off(folder, predictor.name, trade_off.points(), pictures)
+        write_json(folder / "metrics.json", metrics)
     return metrics
 
 
 def _read_truths(cases: Sequence[Case], size: tuple[int, int], progress: bool) -> list[NDArray[np.bool_]]:
     """Every true mask on the grid; reading it also checks that its image can be read and is of its size."""
-    from tqdm import tqdm
-
-    bar = tqdm(cases, "reading masks", disable=not progress, leave=False, unit="image")
+    bar = track(cases, "reading masks", len(cases), "image", progress)
     return [resize_mask(case.read_mask(), size) for case in bar]
 
 
 def _compare(
     predictor: Predictor, cases: Sequence[Case], truths: Sequence[NDArray[np.bool_]], progress: bool
-) -> tuple[Counts, NDArray[np.int64], list[Surface], PixelROC, TradeOff]:
-    """Counts, largest false-positive parts (N,) in pixels and borders; the ROC's histograms, and the trade-off."""
-    from tqdm import tqdm
-
+) -> tuple[Counts, NDArray[np.int64], list[Surface], PixelROC, TradeOff, dict[str, int | None]]:
+    """Counts, largest false-positive parts (N,) in pixels, borders, histograms of the ROC, trade-off, and `SEEN`."""
     rows: list[Counts] = []
     largest_false_part: list[int] = []
     surfaces: list[Surface] = []
     roc, trade_off = PixelROC(), TradeOff(predictor.min_lesion_fraction)
-    with tqdm(total=len(cases), desc=visible(predictor.name), disable=not progress, unit="image") as bar:
+    record = getattr(predictor, "record", None)
+    seen: list[str | None] = []
+    with Bar(visible(predictor.name), len(cases), "image", progress, leave=True) as bar:
         for start in range(0, len(cases), BATCH):
             batch = cases[start : start + BATCH]
             images = [case.read_image() for case in batch]
             maps = predictor.probability(images)
+            seen += [record.subset_of(image) for image in images] if record else []
             for case, image, truth, own in zip(batch, images, truths[start : start + BATCH], maps, strict=True):
                 probability = _on_grid(predictor.name, case.name, own, truth.shape)
                 prediction = predicted_mask(predictor, probability)
@@ -180,7 +202,8 @@ def _compare(
                 largest_false_part.append(largest_part(prediction & ~truth))
                 surfaces.append(measure_surface(prediction, truth, pixel_size(case, image.shape, truth.shape)))
             bar.update(len(batch))
-    return stack(rows), np.array(largest_false_part, dtype=np.int64), surfaces, roc, trade_off
+    memory = {f"{subset}_on": seen.count(name) if record else None for subset, name in SEEN.items()}
+    return stack(rows), np.array(largest_false_part, dtype=np.int64), surfaces, roc, trade_off, memory
 
 
 def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:

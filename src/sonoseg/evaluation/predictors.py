@@ -11,6 +11,7 @@ from PIL import Image
 
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
+from sonoseg.reader.images import enlarge
 from sonoseg.reader.measure import drop_small
 
 CONSTANTS = {"all-foreground": 1.0, "all-background": 0.0}
@@ -93,11 +94,19 @@ def load_predictor(model: str) -> Predictor:
 
 
 def resize_probability(probability: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Scales a map (h, w) to `size` = (H, W) as the reader does, bilinearly; one of that size is left as it is."""
+    """Scales a map (h, w) to `size` = (H, W) as the reader does; one of that size is left as it is.
+
+    Returns:
+        (H, W) float32 in 0..1, linear between the centres of the map's pixels, larger or smaller alike.
+    """
     if probability.shape == size:
         return probability
-    scaled = Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR)
-    clipped: NDArray[np.float32] = np.clip(np.array(scaled), 0, 1)  # rounding may leave 0..1 by a hair
+    if size[0] >= probability.shape[0] and size[1] >= probability.shape[1]:
+        # The same but for rounding, which the published scores contain. Pillow would average a map made smaller.
+        scaled = np.array(Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR))
+    else:
+        scaled = enlarge(probability, size)
+    clipped: NDArray[np.float32] = np.clip(scaled, 0, 1)  # rounding may leave 0..1 by a hair
     return clipped
 
 

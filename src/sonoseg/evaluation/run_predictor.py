@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonoseg.reader.images import resize_image
-from sonoseg.training.run import load_calibration, load_run
+from sonoseg.training.calibration import load_calibration
+from sonoseg.training.record import Record
+from sonoseg.training.run import find_run, load_run
 
 
 class RunPredictor:
@@ -35,6 +37,8 @@ class RunPredictor:
         self.model = model.to(self.device)
         self.name = config.model
         self.size = (config.size, config.size)
+        self.record = Record.read(find_run(folder))
+        """Which images it was trained on; None if that is not known."""
 
     def tensor(self, images: list[NDArray[np.uint8]]) -> Tensor:
         """Images (H, W) of any sizes → (N, 1, size, size) float32 in 0..1 on the model's device."""

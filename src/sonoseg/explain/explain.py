@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.data.listing import list_images as list_pictures
@@ -23,6 +21,7 @@ from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, grad_cam
 from sonoseg.explain.score import score_command
 from sonoseg.files import atomic_path, is_folder, output_folder
+from sonoseg.progress import note, track
 from sonoseg.reader.paths import list_images
 from sonoseg.report.figures import explanation_panels
 from sonoseg.training.run import find_run
@@ -59,7 +58,7 @@ def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | s
         layer: see `gradcam.grad_cam`.
 
     Returns:
-        The exit code: 0, or 1 if an image could not be explained.
+        The exit code: 0, 1 if an image could not be explained, or 2 if none could.
 
     Raises:
         InputError: before any work starts: `model` is not a run folder, there is no such layer or image, two
@@ -71,14 +70,16 @@ def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | s
     paths = list_images(images)
     folder = output_folder(out)
     failed = 0
-    for path in tqdm(paths, "explaining", unit="image"):
+    for path in track(paths, "explaining", len(paths), "image", leave=True):
         try:
             case = find_case(path) or Case(path.name, path, (), "unknown", path.name)
             explain_case(predictor, case, folder / f"{path.stem}_explained.png", layer)
         except InputError as error:
             failed += 1
-            tqdm.write(f"sonoseg: {error}", file=sys.stderr)
+            note(f"sonoseg: {error}")
     print(f"{folder}: {len(paths) - failed} of {len(paths)} images explained, layer {layer}")
+    if failed == len(paths):
+        return 2
     return 1 if failed else 0
 
 

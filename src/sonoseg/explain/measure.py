@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.errors import InputError
@@ -20,6 +19,7 @@ from sonoseg.explain.gradcam import check_layer, grad_cams
 from sonoseg.explain.randomise import randomised_copies
 from sonoseg.files import output_folder
 from sonoseg.models.network import SegmentationNetwork
+from sonoseg.progress import track
 from sonoseg.reader.images import resize_mask
 
 CURVES, RANDOM = ("deletion", "insertion"), "random"
@@ -84,7 +84,7 @@ def measure_cases(
         output_folder(out)
     sample = predictor.tensor([case.read_image() for case in cases[:: -(-len(cases) // SAMPLE)]])
     draws = [randomised_copies(predictor.model, sample, seed) for seed in range(min(DRAWS, len(cases)))]
-    bar = tqdm(zip(cases, truths, strict=True), "scoring", len(cases), disable=not progress, unit="image")
+    bar = track(zip(cases, truths, strict=True), "scoring", len(cases), "image", progress, leave=True)
     return [
         scored
         for number, (case, truth) in enumerate(bar)

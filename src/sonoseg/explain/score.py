@@ -19,7 +19,7 @@ from sonoseg.explain.gradcam import check_layer
 from sonoseg.explain.measure import CURVES, DRAWS, RANDOM, ScoredMap, measure_cases
 from sonoseg.explain.randomise import ALL, DECODER
 from sonoseg.explain.verdict import QUESTIONS, claim_rows
-from sonoseg.files import atomic_path, write_json, write_text
+from sonoseg.files import atomic_files, atomic_path, write_json, write_text
 from sonoseg.report.figures import faithfulness_figure
 from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
 
@@ -150,11 +150,12 @@ def write_scores(folder: Path, maps: Sequence[ScoredMap], result: dict[str, Any]
         + [csv_number(scored.measures.get(name)) for name in measures]
         for scored in maps
     ]
-    write_text(folder / "faithfulness.csv", csv_text(["file", "label", "group", "layer", *measures], rows))
     curves = dict(result["curves"])
-    with atomic_path(folder / "faithfulness.png") as temporary:
-        faithfulness_figure(curves, curves.pop(RANDOM), temporary, title=f"{result['model']}, Grad-CAM")
-    write_json(folder / "faithfulness.json", result)
+    with atomic_files():
+        write_text(folder / "faithfulness.csv", csv_text(["file", "label", "group", "layer", *measures], rows))
+        with atomic_path(folder / "faithfulness.png") as temporary:
+            faithfulness_figure(curves, curves.pop(RANDOM), temporary, title=f"{result['model']}, Grad-CAM")
+        write_json(folder / "faithfulness.json", result)
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonoseg.evaluation.compare import signed_rank_p
-from sonoseg.evaluation.intervals import bootstrap_interval
+from sonoseg.evaluation.intervals import bootstrap_interval, difference_interval
 from sonoseg.evaluation.metrics import CONVENTIONS, included
 from sonoseg.explain.verdict import QUESTIONS, claim_rows
 from sonoseg.models.catalog import find_experiment
@@ -91,23 +90,17 @@ def leak(rows: Sequence[Row], split: str, leaked: Collection[str]) -> Table:
         scores = row.scores("lesion", "dice")
         with_copy, without = scores[copies], scores[~copies]
         if len(with_copy) and len(without):
-            low, high = difference_interval(with_copy, without)
+            groups = np.array(row.groups("lesion"))
+            low, high = difference_interval(with_copy, without, list(groups[copies]), list(groups[~copies]))
             means = float(with_copy.mean()), float(without.mean())
             cells.append([label_of(row.model), *means, means[0] - means[1], low, high])
     header = ("model", "with a near-copy", "without", "difference", "low", "high")
     caption = (
         f"Mean Dice lesion on the test images of which a near-copy is among the training or validation images"
-        f" ({len(leaked)}, normal ones included) and on the others; the 95 % interval is of the difference."
+        f" ({len(leaked)}, normal ones included) and on the others; the 95 % interval is of the difference,"
+        f" groups of near-copies drawn whole."
     )
     return Table(f"leak-{split}", f"What near-copies are worth within split {split}", caption, header, cells)
-
-
-def difference_interval(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % bootstrap interval of the difference of two independent means."""
-    random = np.random.default_rng(0)
-    means = [values[random.integers(0, len(values), (2000, len(values)))].mean(1) for values in (one, other)]
-    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
-    return float(low), float(high)
 
 
 def across_splits(rows: Sequence[Row]) -> Table:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from sonoseg.errors import InputError
 from sonoseg.files import output_folder
+from sonoseg.progress import close_bars
 from sonoseg.reproduction.jobs import Job, held, in_order, parse_models, plan
 
 if TYPE_CHECKING:
@@ -25,17 +27,19 @@ def reproduce_command(options: Reproduce) -> int:
     import torch
 
     from sonoseg.reproduction.page import write_report
-    from sonoseg.reproduction.work import Material, check
+    from sonoseg.reproduction.work import Material, check, check_options
 
     options = replace(options, out=options.out.absolute())
     jobs = plan(parse_models(options.models), options.split, options.seeds)
     earlier = held(options.out)
-    check([*jobs, *earlier], options)
+    check_options(options)
     material = Material.read(options, [job.split for job in earlier])
+    check([*jobs, *earlier], options, material)
     output_folder(options.out / "runs")
     workers = options.workers or max(1, torch.cuda.device_count())
+    died = 0
     if workers > 1:
-        work_beside(options, jobs, material, workers, torch.cuda.device_count())
+        died = work_beside(options, jobs, material, workers, torch.cuda.device_count())
     else:
         work(options, jobs, material)
     write_report(options, in_order([*jobs, *held(options.out)]), material)
@@ -44,14 +48,37 @@ def reproduce_command(options: Reproduce) -> int:
     print(f"{options.out / 'report.html'}: {len(jobs) - len(states)} of {len(jobs)} done", end="")
     print(f", {len(failed)} failed; the same command tries these again" if failed else "")
     print("\n".join(failed), end="\n" if failed else "")
-    elsewhere = len(states) - len(failed)
+    left = [job for job, reason in states if not reason]
+    elsewhere = sum(is_worked_at(job, options) for job in left)
     if elsewhere:
         print(f"{elsewhere} are being worked at by other processes; the last to end writes the whole report")
-    return 1 if failed else 0
+    if died:
+        print(f"{died} of {workers} workers did not end well, perhaps for lack of memory; try --workers {workers - 1}")
+    if len(left) > elsewhere:
+        print(f"{len(left) - elsewhere} are not done and nobody is at them; the same command goes on")
+    return 1 if failed or died or len(left) > elsewhere else 0
 
 
-def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, workers: int, gpus: int) -> None:
-    """`work` in several processes, each with a GPU of its own if there are any, or else its share of the cores."""
+def is_worked_at(job: Job, options: Reproduce) -> bool:
+    """Whether another process holds the job's lock."""
+    try:
+        with lock_of(job, options):
+            return False
+    except Timeout:
+        return True
+
+
+def lock_of(job: Job, options: Reproduce) -> FileLock:
+    """The lock of whoever does the job; it ends with the process that holds it."""
+    return FileLock(options.out / "runs" / f".{job.name}.lock", timeout=0)
+
+
+def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, workers: int, gpus: int) -> int:
+    """`work` in several processes, each with a GPU of its own if there are any, or else its share of the cores.
+
+    Returns:
+        how many of them were killed or ended by an error.
+    """
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     processes = [
         context.Process(target=_worker, args=(options, jobs, material, str(number % gpus) if gpus else "", workers))
@@ -66,6 +93,7 @@ def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, wor
         for process in processes:
             process.join()
         raise
+    return sum(process.exitcode != 0 for process in processes)
 
 
 def _worker(options: Reproduce, jobs: Sequence[Job], material: Material, gpu: str, workers: int) -> None:
@@ -79,6 +107,10 @@ def _worker(options: Reproduce, jobs: Sequence[Job], material: Material, gpu: st
         work(options, jobs, material)
     except KeyboardInterrupt:
         sys.exit(130)
+    except InputError as error:  # such as a disk that has no room for failed.json
+        close_bars()
+        print(f"sonoseg: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def work(options: Reproduce, jobs: Sequence[Job], material: Material) -> None:
@@ -92,7 +124,7 @@ def work(options: Reproduce, jobs: Sequence[Job], material: Material) -> None:
     began, at_first = time.monotonic(), count_done(jobs, options)
     for job in jobs:
         try:
-            with FileLock(options.out / "runs" / f".{job.name}.lock", timeout=0):
+            with lock_of(job, options):
                 if job.result(options.out) is not None:
                     continue
                 done = count_done(jobs, options)
@@ -100,6 +132,7 @@ def work(options: Reproduce, jobs: Sequence[Job], material: Material) -> None:
                 try:
                     do_job(job, options, material)
                 except Exception as error:  # whatever it is, the other models are not at fault
+                    close_bars()
                     job.fail(options.out, error)
                     print(f"sonoseg: {job.name} failed: {error}", file=sys.stderr)
         except Timeout:

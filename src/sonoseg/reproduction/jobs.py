@@ -15,7 +15,7 @@ from sonoseg.models.catalog import CATALOG, RIVALS, TABLE_1, find_experiment
 
 SHIPPED = "default"
 """The network inside: evaluated beside the others, not trained."""
-RESULT, FAILED = "result.json", "failed.json"
+RESULT, FAILED, SETTINGS = "result.json", "failed.json", "settings.json"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Job:
     def result(self, out: Path) -> dict[str, Any] | None:
         """What was measured; None while it is not finished."""
         return _read(self.folder(out) / RESULT)
+
+    def settings(self, out: Path) -> dict[str, Any] | None:
+        """What decides the numbers of what is there, finished or not; None while nothing is."""
+        return _read(self.folder(out) / SETTINGS)
 
     def failure(self, out: Path) -> str | None:
         """Why it could not be finished; None if nothing speaks against it."""

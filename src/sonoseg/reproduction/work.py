@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
@@ -23,10 +27,14 @@ from sonoseg.files import is_there, output_folder, write_json
 from sonoseg.models.catalog import TABLE_1, Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.network import NetworkConfig
+from sonoseg.progress import track
 from sonoseg.reproduction.cost import measure_cost
-from sonoseg.reproduction.jobs import FAILED, RESULT, SHIPPED, Job
-from sonoseg.training.fit import check_recipe, check_size, configure, overridden, train
+from sonoseg.reproduction.jobs import FAILED, RESULT, SETTINGS, SHIPPED, Job
+from sonoseg.training.differences import differences
+from sonoseg.training.fit import train
+from sonoseg.training.record import pixel_hash
 from sonoseg.training.run import best_epoch
+from sonoseg.training.settings import check_recipe, check_seed, check_size, configure, overridden
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce
@@ -42,10 +50,12 @@ class Material:
     Attributes:
         subsets: split → subset → cases.
         pictures: test cases that are drawn with every model's answer.
+        pixels: split → sha256 over names, subsets and pixels of its images and masks.
     """
 
     subsets: dict[str, dict[str, list[Case]]]
     pictures: tuple[Case, ...]
+    pixels: dict[str, str]
 
     @classmethod
     def read(cls, options: Reproduce, more: Iterable[str] = ()) -> Material:
@@ -65,7 +75,33 @@ class Material:
                 if not parts[name]:
                     raise InputError(f"--split {split}", f"leaves no {name} images", "choose another")
         test = next(iter(subsets.values()))["test"]
-        return cls(subsets, chosen_pictures(test, options.pictures))
+        pictures = chosen_pictures(test, options.pictures)
+        used: dict[str, Case] = {}
+        for parts in subsets.values():
+            for some in parts.values():
+                used |= {case.name: case for case in some}
+        bar = track(used.items(), "reading images", len(used), "image")
+        hashes = {name: pixels_of(case) for name, case in bar}
+        return cls(subsets, pictures, {split: digest_of(parts, hashes) for split, parts in subsets.items()})
+
+
+def pixels_of(case: Case) -> str:
+    """The hashes of a case's image and mask, at their own size.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    image, mask = case.read()
+    return f"{pixel_hash(image)} {pixel_hash(mask.view(np.uint8))}"
+
+
+def digest_of(subsets: Mapping[str, Sequence[Case]], hashes: Mapping[str, str]) -> str:
+    """64 hex digits of a split, by `pixels_of` each of its cases."""
+    digest = hashlib.sha256()
+    for name, cases in subsets.items():
+        for case in cases:
+            digest.update(f"{name} {case.name} {hashes[case.name]}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def chosen_pictures(test: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
@@ -115,27 +151,40 @@ def train_options(job: Job, options: Reproduce) -> Any:
     )
 
 
-def settings_of(job: Job, options: Reproduce) -> dict[str, Any]:
+def settings_of(job: Job, options: Reproduce, material: Material) -> dict[str, Any]:
     """What decides the job's numbers, for result.json: what was done with other settings is not taken for it."""
+    images = {"data": options.data.name, "pixels": material.pixels[job.split]}
     if job.model == SHIPPED:
-        return {"data": options.data.name}
+        return images
     recipe = asdict(recipe_of(job.model, options))
-    return {"data": options.data.name, "size": options.size, "recipe": recipe, "departures": departures(options)}
+    return {**images, "size": options.size, "recipe": recipe, "departures": departures(options)}
 
 
-def check(jobs: Sequence[Job], options: Reproduce) -> None:
+def check_options(options: Reproduce) -> None:
+    """Refuses numbers out of their ranges, before the images are read.
+
+    Raises:
+        InputError: one is.
+    """
+    check_size(options.size)
+    for seed in options.seeds:
+        check_seed(seed, "--seeds")
+    for name, most in {"workers": 1024, "explain": 1_000_000}.items():
+        if not 0 <= getattr(options, name) <= most:
+            raise InputError(f"--{name} {getattr(options, name)}", "is out of range", f"give 0 to {most}")
+    if not (options.seeds and options.split):
+        raise InputError("--seeds or --split", "names none", "leave it out, or name one or more")
+
+
+def check(jobs: Sequence[Job], options: Reproduce, material: Material) -> None:
     """Refuses, before work starts, what would end in nonsense.
 
     Raises:
         InputError: a size or recipe out of range, encoders that would be frozen at random without having been asked
             for, or an output folder with results of other settings.
     """
-    check_size(options.size)
     for job in jobs:
-        there = (job.result(options.out) or {}).get("settings")
-        if there is not None and there != settings_of(job, options):
-            fault = f"holds {job.model} with other settings"
-            raise InputError(job.folder(options.out), fault, "choose another --out, or the same options")
+        check_settings(job, options, material)
     for model in dict.fromkeys(job.model for job in jobs if job.model != SHIPPED):
         check_recipe(recipe_of(model, options))
         network = find_experiment(model).network
@@ -143,6 +192,24 @@ def check(jobs: Sequence[Job], options: Reproduce) -> None:
         if network.frozen and weights == "none" and options.encoder_weights != "none":
             lacks = f"lacks the encoders that {model} keeps frozen ({', '.join(network.encoders)})"
             raise InputError(f"--encoder-weights {options.encoder_weights}", lacks, "give a run that has them")
+
+
+def check_settings(job: Job, options: Reproduce, material: Material) -> None:
+    """Refuses a folder in which the job was done, or begun, with other settings or images.
+
+    Raises:
+        InputError: it was; names what differs.
+    """
+    there = (job.result(options.out) or {}).get("settings") or job.settings(options.out)
+    if there is None:
+        return
+    asked = json.loads(json.dumps(settings_of(job, options, material)))
+    found = [f"another {each}" for each in differences(there, asked) if not each.startswith("pixels")]
+    if there.get("pixels") != asked["pixels"]:  # hashes say nothing to people
+        found.append("other images or masks")
+    if found:
+        fault = f"holds {job.model} with {' and '.join(found)}"
+        raise InputError(job.folder(options.out), fault, "choose another --out, or the same options")
 
 
 def departures(options: Reproduce) -> list[str]:
@@ -168,7 +235,10 @@ def do_job(job: Job, options: Reproduce, material: Material) -> None:
         InputError: it cannot be done, such as for lack of memory or of weights.
     """
     folder, subsets = output_folder(job.folder(options.out)), material.subsets[job.split]
-    result: dict[str, Any] = {**asdict(job), "settings": settings_of(job, options)}
+    check_settings(job, options, material)
+    settings = settings_of(job, options, material)
+    write_json(folder / SETTINGS, settings)
+    result: dict[str, Any] = {**asdict(job), "settings": settings}
     if job.model == SHIPPED:
         predictor: Predictor = load_predictor(SHIPPED)
     else:

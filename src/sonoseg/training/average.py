@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonoseg.errors import InputError
-from sonoseg.files import output_folder, write_json
-from sonoseg.training.run import CONFIG, check_claim, fingerprint, lineage, load_run, save_weights
+from sonoseg.files import atomic_files, write_json
+from sonoseg.training.record import Record
+from sonoseg.training.run import CONFIG, check_claim, fingerprint, held, lineage, load_run, save_weights, seen_before
 
 if TYPE_CHECKING:
     from sonoseg.cli import Average
@@ -45,5 +46,8 @@ def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
         for name, first in states[0].items()
     }
     models[0].load_state_dict(mean)
-    write_json(output_folder(out) / CONFIG, config.to_json())
-    save_weights(out, models[0], half)
+    with held(out), atomic_files():
+        check_claim(out, config)
+        save_weights(out, models[0], half)
+        Record((), seen_before(*runs)).write(out)
+        write_json(out / CONFIG, config.to_json())

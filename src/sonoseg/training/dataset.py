@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.case import Case
 from sonoseg.data.splits import parse_source
 from sonoseg.models.network import SegmentationNetwork
+from sonoseg.progress import track
 from sonoseg.reader.images import resize_image, resize_mask
+from sonoseg.training.record import TRAIN, VALIDATION, Record, Seen, pixel_hash
 
 
 def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], list[Case]]:
@@ -78,16 +79,44 @@ class InMemory(Pairs):
 
     def __init__(self, cases: Sequence[Case], size: int, title: str = "reading") -> None:
         super().__init__(*(torch.empty(len(cases), 1, size, size, dtype=torch.uint8) for _ in range(2)))
-        for row, case in enumerate(tqdm(cases, title, leave=False, unit="image")):
+        for row, case in enumerate(track(cases, title, len(cases), "image")):
             image, mask = case.read()
             self.inputs[row, 0] = torch.from_numpy(resize_image(image, (size, size)))
             self.masks[row, 0] = torch.from_numpy(resize_mask(mask, (size, size)).astype(np.uint8))
 
 
+def read_once(cases: Sequence[Case], size: int) -> InMemory:
+    """`InMemory`, the same for many trainings of one process, as long as the files do not change."""
+    return _read_once(tuple(cases), size, tuple(_stamp(case) for case in cases))
+
+
 @lru_cache(maxsize=4)
-def read_once(cases: tuple[Case, ...], size: int) -> InMemory:
-    """`InMemory`, the same for many trainings of one process."""
+def _read_once(cases: tuple[Case, ...], size: int, _: tuple[Any, ...]) -> InMemory:
     return InMemory(cases, size, f"reading {len(cases)} images")
+
+
+def _stamp(case: Case) -> tuple[tuple[int, int], ...]:
+    """Time and length of a case's files; nothing where one is not there, which reading it reports."""
+    try:
+        states = [path.stat() for path in (case.image, *case.masks)]
+    except OSError:
+        return ()
+    return tuple((state.st_mtime_ns, state.st_size) for state in states)
+
+
+def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -> Record:
+    """The images that a run is trained and chosen on, by their pixels at `size`.
+
+    Raises:
+        InputError: as `InMemory`.
+    """
+    own: list[Seen] = []
+    for subset, cases in {TRAIN: training, VALIDATION: validation}.items():
+        pairs = read_once(cases, size)
+        for case, image, mask in zip(cases, pairs.inputs, pairs.masks, strict=True):
+            name = case.name.encode("utf-8", "backslashreplace").decode()
+            own.append(Seen(name, subset, size, pixel_hash(image[0].numpy()), pixel_hash(mask[0].numpy())))
+    return Record(tuple(own))
 
 
 def encode_once(model: SegmentationNetwork, images: Pairs, device: torch.device, bfloat16: bool) -> Pairs:
@@ -102,7 +131,8 @@ def encode_once(model: SegmentationNetwork, images: Pairs, device: torch.device,
     model.to(device)
     parts = []
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        for batch in tqdm(torch.split(images.inputs, 16), "encoding once", leave=False, unit="batch"):
+        batches = torch.split(images.inputs, 16)
+        for batch in track(batches, "encoding once", len(batches), "batch"):
             image = batch.to(device).float() / 255
             parts.append(model.encode(image.to(memory_format=torch.channels_last))[0].cpu())
     return Pairs(torch.cat(parts), images.masks)

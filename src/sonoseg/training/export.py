@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import tempfile
 import warnings
@@ -30,9 +29,10 @@ from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.answers import EXPLAIN, OUTPUTS
 from sonoseg.reader.bundle import CARD_KEY, Card
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
+from sonoseg.training.calibration import Calibration, load_calibration
 from sonoseg.training.graph import on_demand, store_half
 from sonoseg.training.heat import trace_heat
-from sonoseg.training.run import Calibration, RunConfig, load_calibration, load_run
+from sonoseg.training.run import RunConfig, load_run
 
 if TYPE_CHECKING:
     from sonoseg.cli import Export
@@ -152,7 +152,7 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
         training_data=list(
             dict.fromkeys(f"{stage['data']}, split {stage['split']}, {stage['size']} pixels" for stage in stages)
         ),
-        recipe=json.dumps(config.to_json() | {"calibration": calibration.report if calibration else None}),
+        recipe=describe_recipe(config, calibration),
         scores=scores,
         intended_use=INTENDED_USE,
         limits=list(LIMITS),
@@ -163,6 +163,32 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
         return Card.from_json(card.to_json())
     except ValueError as error:
         raise InputError(options.out, str(error), "give another --name or --scores") from error
+
+
+def describe_recipe(config: RunConfig, calibration: Calibration | None = None) -> str:
+    """How the network was trained, in a sentence; all settings are in the run folder's config.json."""
+    recipe = config.recipe
+    words = [
+        f"{config.model}, seed {config.seed}: at most {recipe.epochs} epochs at {config.size} × {config.size} pixels",
+        f"{recipe.batch} images a step",
+        f"loss {recipe.loss}",
+        f"{recipe.optimizer} at {recipe.learning_rate:g} ({recipe.schedule})",
+        f"augmentation {recipe.augment}",
+        f"epoch kept by {recipe.monitor}",
+    ]
+    if recipe.learn:
+        words.append(f"only the {recipe.learn} learned")
+    if config.start_from:
+        words.append(f"started from {config.start_from}")
+    elif config.encoder_weights != "none":
+        words.append(f"encoders started from {config.encoder_weights}")
+    if config.teachers:
+        words.append(f"taught by {len(config.teachers)} other networks")
+    if config.lineage:
+        words.append(f"{len(config.lineage)} earlier trainings")
+    if calibration:
+        words.append(f"logits divided by {calibration.temperature:.3g}")
+    return ", ".join(words) + "."
 
 
 def export_bundle(

@@ -2,67 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import logging
-import sys
 import time
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
-from tqdm import tqdm
 
 from sonoseg.data.case import Case
-from sonoseg.data.splits import parse_source
-from sonoseg.errors import InputError
-from sonoseg.files import atomic_path, is_folder, is_there, output_folder, write_json
-from sonoseg.models.catalog import Experiment, Recipe, find_experiment
-from sonoseg.models.encoders import load_matching
-from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.models.network import NetworkConfig, SegmentationNetwork
-from sonoseg.training.augment import AUGMENTATIONS
-from sonoseg.training.dataset import Pairs, as_it_is, encode_once, gather, read_once
+from sonoseg.errors import InputError, MachineError, is_out_of_memory
+from sonoseg.files import atomic_path, is_there
+from sonoseg.training.dataset import Pairs, as_it_is, encode_once, read_once, record_of
 from sonoseg.training.graphed import Graphed
-from sonoseg.training.losses import LOSSES
-from sonoseg.training.module import OPTIMIZERS, SCHEDULES, SegmentationModule
+from sonoseg.training.module import SegmentationModule
 from sonoseg.training.processes import Processes, find_processes
+from sonoseg.training.progress_bar import ProgressBar
+from sonoseg.training.record import Record
 from sonoseg.training.run import (
-    CONFIG,
+    BEST,
     CURVES,
     LAST,
-    MONITORS,
     RunConfig,
     best_epoch,
     check_claim,
-    find_run,
-    fingerprint,
-    lineage,
+    held,
     save_weights,
+    seen_before,
     write_log,
 )
+from sonoseg.training.settings import check_network, configure
+from sonoseg.training.start import can_go_on, check_checkpoint, check_part, claim, first_weights
 from sonoseg.training.teachers import Teachers
+from sonoseg.training.validate import MONITORS
 
 if TYPE_CHECKING:
-    from sonoseg.cli import Reproduce, Sweep, Train
-
-Settings = TypeVar("Settings", Recipe, NetworkConfig)
-
-CHOICES: Mapping[str, Collection[str]] = {
-    "loss": LOSSES,
-    "augment": AUGMENTATIONS,
-    "optimizer": OPTIMIZERS,
-    "schedule": ("constant", *SCHEDULES),
-    "monitor": MONITORS,
-}
-"""What those fields of `Recipe` that are words may be."""
+    from sonoseg.cli import Train
 
 
 def train_command(options: Train) -> None:
@@ -83,50 +65,6 @@ def train_command(options: Train) -> None:
     )
 
 
-def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]]:
-    """What the command line asks for, with the training and validation cases that it is about.
-
-    Raises:
-        InputError: an option or a folder is at fault.
-    """
-    experiment = find_experiment(options.model)
-    check_size(options.size)
-    recipe = overridden(experiment.recipe, options)
-    check_recipe(recipe)
-    check_network_options(experiment, options)
-    training, validation = gather(options.data, options.split, options.also)
-    names = "\n".join(case.name for case in (*training, *validation))
-    weights, start = options.encoder_weights if experiment.network.encoders else "none", options.start_from
-    given = None if weights in ("imagenet", "none") else Path(weights)
-    teachers = getattr(options, "teachers", ())
-    origins = [run for run in (start or given, *teachers) if run]
-    config = RunConfig(
-        model=options.model,
-        network=as_narrow_as(overridden(experiment.network, options), start or given),
-        recipe=recipe,
-        data="+".join(folder.name for folder in (options.data, *(parse_source(also)[0] for also in options.also))),
-        split=Path(options.split).name,
-        cases=hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
-        size=options.size,
-        seed=options.seed,
-        encoder_weights=fingerprint(given) if given else weights,
-        start_from=fingerprint(start) if start else "",
-        lineage=lineage(*origins),
-        teachers=tuple(map(fingerprint, teachers)),
-    )
-    return config, training, validation
-
-
-def check_size(size: int) -> None:
-    """Refuses a size that the encoders cannot halve five times.
-
-    Raises:
-        InputError: it is none.
-    """
-    if size < 32 or size % 32:
-        raise InputError(f"--size {size}", "is not a multiple of 32", "try --size 224")
-
-
 def check_graph(options: Train) -> None:
     """Refuses --graph where it cannot be.
 
@@ -137,59 +75,6 @@ def check_graph(options: Train) -> None:
         raise InputError("--graph", "needs one process with a GPU of CUDA's", "leave it out")
     if options.graph and options.compile:
         raise InputError("--graph", "is another way than --compile", "leave one of them out")
-
-
-def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settings:
-    """`settings` with what the command line says otherwise."""
-    asked = {field.name: getattr(options, field.name, None) for field in fields(settings)}
-    return replace(settings, **{name: value for name, value in asked.items() if value is not None})
-
-
-def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:
-    """`network` with as many channels inside its encoders' blocks as the run has whose weights it is to start from."""
-    if origin is None or not isinstance(network, FusionUNetConfig) or not is_folder(find_run(origin)):
-        return network
-    before = RunConfig.read(find_run(origin)).network
-    if not isinstance(before, FusionUNetConfig) or before.encoders != network.encoders:
-        return network
-    return replace(network, inner=before.inner)
-
-
-def check_network_options(experiment: Experiment, options: Train | Sweep) -> None:
-    """Refuses options of a network that this one does not have, and decoder stages without channels.
-
-    Raises:
-        InputError: one was given.
-    """
-    own = {field.name for field in fields(experiment.network)}
-    for name in {field.name for field in fields(FusionUNetConfig)} - own:
-        if getattr(options, name, None) is not None:
-            raise InputError(f"--{name}", f"{experiment.name} has no such option", "leave it out or choose model-1")
-    widths = getattr(options, "widths", None)
-    if widths and min(widths) < 1:
-        raise InputError(f"--widths {' '.join(map(str, widths))}", "is out of range", "try 128 64 48 32")
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Refuses what no training can use.
-
-    Raises:
-        InputError: a number is out of its range, or there is nothing of that name.
-    """
-    ranges = {
-        **{name: getattr(recipe, name) in choices for name, choices in CHOICES.items()},
-        "learning_rate": 0 < recipe.learning_rate < 10,
-        "weight_decay": 0 <= recipe.weight_decay < 1,
-        "batch": recipe.batch >= 1,
-        "dropout": 0 <= recipe.dropout < 1,
-        "epochs": recipe.epochs >= 1,
-        "patience": recipe.patience >= 0 if recipe.monitor != "last" else recipe.patience == 0,
-        "ema": 0 <= recipe.ema < 1,
-    }
-    for name, good in ranges.items():
-        if not good:
-            option = f"--{name.replace('_', '-')} {getattr(recipe, name)}"
-            raise InputError(option, "is out of range", "see sonoseg train --help")
 
 
 def train(
@@ -231,35 +116,63 @@ def train(
             fault = f"the split {config.split} leaves no {subset} images"
             raise InputError(config.data, fault, "choose another --split")
     processes = find_processes()
-    checkpoint = out / LAST
-    check_claim(out, config)
-    begun = is_there(checkpoint)
+    check_network(config, smallest_step(len(training), config.recipe.batch, processes.count))
+    sets: list[Pairs] = [read_once(cases, config.size) for cases in (training, validation)]
+    origins = [start_from] if start_from else []
+    if not start_from and config.encoder_weights != "none" and encoder_weights not in ("imagenet", "none"):
+        origins = [Path(encoder_weights)]
+    record = Record(record_of(training, validation, config.size).own, seen_before(*origins, *teachers))
+    check_claim(out, config, record)
+    begun = can_go_on(out)
     model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
     check_part(model, config.recipe.learn)
     told_by = Teachers(teachers)
-    sets: list[Pairs] = [read_once(tuple(cases), config.size) for cases in (training, validation)]
     trainer, folder = make_trainer(config, out, processes)
-    device = trainer.strategy.root_device
-    if encodes_once(config):
-        sets = [encode_once(model, images, device, has_bfloat16()) for images in sets]
-    if processes.first:
-        write_json(output_folder(out) / CONFIG, config.to_json())
-    module = SegmentationModule(model, config.recipe, config.seed, told_by)
-    if compiled:
-        compile_parts(module)
-    if graphed and not encodes_once(config):
-        shape = (config.recipe.batch, 1, config.size, config.size)
-        trainer.callbacks.append(Graphed(shape, has_bfloat16()))  # type: ignore[attr-defined]  # untyped there
-    first, second = loaders([images.on(device) for images in sets], config, processes)
+    with held(out) if processes.first else contextlib.nullcontext():
+        if processes.first:
+            begun = claim(out, config, record, begun)
+        module = SegmentationModule(model, config.recipe, config.seed, told_by)
+        if encodes_once(config):
+            device = trainer.strategy.root_device
+            sets = [encode_once(model, images, device, has_bfloat16()) for images in sets]
+        elif graphed:
+            shape = (config.recipe.batch, 1, config.size, config.size)
+            trainer.callbacks.append(Graphed(shape, has_bfloat16()))  # type: ignore[attr-defined]  # untyped there
+        if compiled:
+            compile_parts(module)
+        if begun:
+            check_checkpoint(out / LAST, module)
+        first, second = loaders([images.on(trainer.strategy.root_device) for images in sets], config, processes)
+        fit(trainer, module, first, second, out / LAST if begun else None)
+    return folder.history
+
+
+def fit(
+    trainer: L.Trainer,
+    module: SegmentationModule,
+    training: DataLoader[Any],
+    validation: DataLoader[Any],
+    checkpoint: Path | None,
+) -> None:
+    """Runs Lightning's loop, from `checkpoint` on if there is one; its ways to stop become ours.
+
+    Raises:
+        InputError: too little memory, or the disk fails.
+        KeyboardInterrupt: stopped by hand.
+    """
     try:
-        trainer.fit(module, first, second, ckpt_path=checkpoint if begun else None, weights_only=True)
+        trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "alloc" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and not is_out_of_memory(error):
             raise
-        raise out_of_memory(config) from error
-    return folder.history
+        raise out_of_memory(module.recipe.batch) from error
+
+
+def smallest_step(images: int, batch: int, processes: int) -> int:
+    """How many images the smallest training step has in each process (see `loaders`)."""
+    return min(batch, -(-images // processes))
 
 
 def encodes_once(config: RunConfig) -> bool:
@@ -271,40 +184,10 @@ def encodes_once(config: RunConfig) -> bool:
     return same and not getattr(config.network, "skips", False) and not config.teachers
 
 
-def out_of_memory(config: RunConfig) -> InputError:
+def out_of_memory(batch: int) -> InputError:
     """The error that names the batch size to try."""
-    smaller = max(1, config.recipe.batch // 2)
-    return InputError(f"--batch {config.recipe.batch}", "not enough memory", f"try --batch {smaller}")
-
-
-def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | None) -> SegmentationNetwork:
-    """The network before its first step, its random parts drawn from the seed.
-
-    Where the config says that its encoders have no first weights, `encoder_weights` is not asked for any.
-    """
-    torch.manual_seed(config.seed)
-    if config.encoder_weights == "none":
-        encoder_weights = "none"
-    pretrained = encoder_weights == "imagenet" and start_from is None
-    model = config.network.build(config.recipe.dropout, pretrained)
-    if start_from is not None:
-        load_matching(model, find_run(start_from))
-    elif encoder_weights not in ("imagenet", "none"):
-        load_matching(model, find_run(encoder_weights), prefix="encoders.")
-    elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:
-        print("note: these encoders are frozen at random weights; they will learn nothing", file=sys.stderr)
-    return model.to(memory_format=torch.channels_last)
-
-
-def check_part(model: SegmentationNetwork, part: str) -> None:
-    """Refuses to teach a part that the network does not have, or that is frozen.
-
-    Raises:
-        InputError: it is none of those that are named.
-    """
-    parts = {name.split(".")[0]: None for name, weight in model.named_parameters() if weight.requires_grad}
-    if part and part not in parts:
-        raise InputError(f"--learn {part}", "this network has nothing of that name to teach", f"try {', '.join(parts)}")
+    hint = f"try --batch {batch // 2}" if batch > 1 else "try a smaller --size"
+    return MachineError(f"--batch {batch}", "not enough memory", hint)
 
 
 def compile_parts(module: SegmentationModule) -> SegmentationModule:
@@ -346,6 +229,7 @@ def make_trainer(config: RunConfig, out: Path, processes: Processes) -> tuple[L.
         max_epochs=config.recipe.epochs,
         precision="bf16-mixed" if has_bfloat16() else "32-true",
         callbacks=[*callbacks, folder],
+        plugins=[LightningEnvironment()] if processes.count == 1 else None,  # or it may wait for SLURM's other tasks
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -392,7 +276,11 @@ class RunFolder(L.Callback):
         if trainer.is_global_zero:
             self._record(trainer, module, metrics)
         # Every process must call this too; the first one writes.
-        with atomic_path(self.folder / LAST) if trainer.is_global_zero else nullcontext(self.folder / LAST) as path:
+        with (
+            atomic_path(self.folder / LAST)
+            if trainer.is_global_zero
+            else contextlib.nullcontext(self.folder / LAST) as path
+        ):
             trainer.save_checkpoint(path)
 
     def _record(self, trainer: L.Trainer, module: SegmentationModule, metrics: Mapping[str, Tensor]) -> None:
@@ -416,7 +304,9 @@ class RunFolder(L.Callback):
             self._draw()
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero and not self.history:
+        if not isinstance(exception, KeyboardInterrupt) or not trainer.is_global_zero:
+            return
+        if not any(is_there(self.folder / name) for name in (BEST, LAST)):  # the first epoch of a new run
             assert isinstance(module, SegmentationModule)
             save_weights(self.folder, module.kept)
 
@@ -433,28 +323,3 @@ def draw_curves(folder: Path, history: list[dict[str, float]], kept: float) -> N
 
     with atomic_path(folder / CURVES) as temporary:
         learning_curves(history, kept, temporary)
-
-
-class ProgressBar(L.Callback):
-    """One bar for the whole run: epoch, loss, validation Dice, time left."""
-
-    bar: tqdm[Any]
-
-    def __init__(self, hidden: bool) -> None:
-        self.hidden = hidden
-
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        total = int(trainer.estimated_stepping_batches)
-        self.bar = tqdm(total=total, initial=trainer.global_step, unit="step", dynamic_ncols=True, disable=self.hidden)
-        self.dice = float("nan")
-
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
-        if self.bar.update():  # it was drawn anew; before that, reading the loss would only make a GPU wait
-            self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
-            self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", dice=f"{self.dice:.3f}", refresh=False)
-
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self.dice = float(trainer.callback_metrics["validation_dice"])
-
-    def on_train_end(self, *_: Any) -> None:
-        self.bar.close()

@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe
-from sonoseg.training.fit import CHOICES, check_recipe
+from sonoseg.training.settings import CHOICES, check_recipe
 
 Value = str | int | float
 Grid = Mapping[str, Sequence[Value]]

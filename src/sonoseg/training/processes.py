@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from sonoseg.errors import InputError
+from sonoseg.progress import note
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Processes:
 def find_processes() -> Processes:
     """Who we are; a lone process unless torchrun or srun started us.
 
+    A batch script of SLURM has the variables of a job of many tasks too, but is only one of them.
+
     Raises:
         InputError: SLURM was asked for tasks without saying how many on each machine.
     """
@@ -42,9 +46,33 @@ def find_processes() -> Processes:
         found = [kind for kind in (TorchElasticEnvironment, SLURMEnvironment) if kind.detect()]
         if not found:
             return Processes()
+        if found[0] is SLURMEnvironment and not started_by_srun():
+            warn_of_srun(int(os.environ["SLURM_NTASKS"]))
+            return Processes()
         environment: ClusterEnvironment = found[0]()
         rank, count = environment.global_rank(), environment.world_size()
-    except RuntimeError as error:  # Lightning's answer to --ntasks
+    except (RuntimeError, ValueError, KeyError) as error:  # Lightning's answer to --ntasks
         raise InputError("srun", "does not say how many tasks a machine has", "give --ntasks-per-node") from error
     here = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or count
     return Processes(rank, count, count // int(here))
+
+
+def started_by_srun() -> bool:
+    """Whether SLURM's srun started this process, and not a batch script or an interactive shell of the job.
+
+    srun numbers its steps from 0; batch scripts have no number, or one of those that SLURM keeps for itself. A task
+    that is not the first can only be srun's.
+    """
+    step, task = os.environ.get("SLURM_STEP_ID", ""), os.environ.get("SLURM_PROCID", "0")
+    return (step.isdigit() and int(step) < FIRST_RESERVED_STEP) or task != "0"
+
+
+FIRST_RESERVED_STEP = 0xFFFFFFF0
+"""SLURM's own steps, such as that of the batch script, have numbers from here on (slurm/slurm.h)."""
+
+
+@functools.cache
+def warn_of_srun(tasks: int) -> None:
+    """Says once that the job's other tasks are not used."""
+    if tasks > 1:
+        note(f"note: this job of SLURM has {tasks} tasks, but was started without srun: one process trains alone")

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
-from sonoseg.errors import InputError
-from sonoseg.files import atomic_path, is_folder, is_there, write_text
+from sonoseg.errors import InputError, MachineError, is_out_of_memory
+from sonoseg.files import atomic_path, is_folder, is_there, output_folder, write_text
 from sonoseg.inputs import read_json, readable_file
 from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
-from sonoseg.models.familiarity import Familiarity
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
 from sonoseg.reader.bundle import WEIGHTS
 from sonoseg.report.tables import csv_number, csv_text
+from sonoseg.training.differences import differences
+from sonoseg.training.record import UNKNOWN, Record, Seen, union
+from sonoseg.training.validate import (
+    MONITORS,
+    RECIPE_RULES,
+    SEED,
+    SIZE,
+    TEXT,
+    Rule,
+    check_fields,
+    rules_of,
+)
 
 CONFIG, LOG, CURVES, BEST, LAST = "config.json", "log.csv", "curves.png", "best.safetensors", "last.ckpt"
 CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
@@ -42,7 +55,7 @@ class RunConfig:
     """Names of the data folders; where they lie does not matter."""
     split: str
     cases: str
-    """sha256 over the names of the training and validation images, in order."""
+    """sha256 over names, subsets and pixels (at `size`) of the training and validation images and masks, in order."""
     size: int
     seed: int
     encoder_weights: str
@@ -66,16 +79,53 @@ class RunConfig:
         """
         file = folder / CONFIG
         try:
-            value = read_json(file)
-            network, recipe = value.pop("network"), value.pop("recipe")
-            network = {name: tuple(part) if isinstance(part, list) else part for name, part in network.items()}
-            value |= {name: tuple(value.get(name, ())) for name in ("lineage", "teachers")}
-            kind = type(find_experiment(value["model"]).network)
-            return cls(network=kind(**network), recipe=Recipe(**recipe), **value)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
-            raise InputError(
-                file, "not the config of a sonoseg run", "give a folder that sonoseg train made"
-            ) from error
+            return cls.from_json(read_json(file))
+        except (ValueError, RecursionError, InputError) as error:
+            reason = f" ({error})" if type(error) is ValueError else ""
+            hint = "give a folder that sonoseg train made"
+            raise InputError(file, f"not the config of a sonoseg run{reason}", hint) from error
+
+    @classmethod
+    def from_json(cls, value: Any) -> RunConfig:
+        """The config that `to_json` returned.
+
+        Raises:
+            ValueError: a key is missing or unknown, or has a value out of its range; names it.
+            InputError: there is no such model.
+        """
+        check_fields("config", value, cls, CONFIG_RULES)
+        network = find_experiment(value["model"]).network
+        check_fields("network", value["network"], type(network), rules_of(network))
+        check_fields("recipe", value["recipe"], Recipe, RECIPE_RULES)
+        options = {name: tuple(part) if isinstance(part, list) else part for name, part in value["network"].items()}
+        rest = {name: tuple(value.get(name, ())) for name in ("lineage", "teachers")}
+        parts = {"network": type(network)(**options), "recipe": Recipe(**value["recipe"])}
+        return cls(**value | rest | parts)
+
+
+def _is_list_of(kind: type, wanted: str) -> Rule:
+    def check(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(each, kind) and is_shallow(each) for each in value)
+
+    return check, f"a list of {wanted}"
+
+
+def is_shallow(value: Any, levels: int = 6) -> bool:
+    """Whether lists and objects lie in each other at most so many levels deep; a config has four."""
+    inside = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return levels >= 0 and all(is_shallow(each, levels - 1) for each in inside)
+
+
+_OBJECT: Rule = (lambda value: isinstance(value, dict), "an object")
+CONFIG_RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("model", "data", "split", "cases", "encoder_weights", "start_from"), TEXT),
+    **dict.fromkeys(("network", "recipe"), _OBJECT),
+    "size": SIZE,
+    "seed": SEED,
+    "lineage": _is_list_of(dict, "configs"),
+    "teachers": _is_list_of(str, "texts"),
+}
+"""Key of config.json → its rule."""
 
 
 def find_run(run: Path | str) -> Path:
@@ -89,6 +139,12 @@ def weights_file(path: Path) -> Path:
     return path / BEST if is_folder(path) else path
 
 
+def file_hash(file: Path) -> str:
+    """sha256 of a file, as "sha256:" and 64 hex digits."""
+    with file.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
 def fingerprint(path: Path) -> str:
     """Name and sha256 of the weights at `path`, to be told from others.
 
@@ -96,8 +152,7 @@ def fingerprint(path: Path) -> str:
         InputError: there are none.
     """
     try:
-        with readable_file(weights_file(path)).open("rb") as file:
-            return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return f"{path.name} {file_hash(readable_file(weights_file(path)))}"
     except (OSError, InputError) as error:
         raise InputError(path, "no weights there", "give a run folder or a .safetensors file") from error
 
@@ -113,6 +168,16 @@ def lineage(*origins: Path) -> tuple[dict[str, Any], ...]:
     return tuple(known)
 
 
+def seen_before(*origins: Path) -> tuple[Seen, ...]:
+    """The images that the runs `origins` and those before them have seen, as far as they are recorded."""
+    records: list[Record] = []
+    for origin in origins:
+        folder = find_run(origin)
+        found = Record.read(folder) if is_folder(folder) else None
+        records.append(found or Record((Seen(origin.name, UNKNOWN, 0, "", ""),)))
+    return union(records)
+
+
 def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -> None:
     """Writes `model` as best.safetensors.
 
@@ -121,8 +186,6 @@ def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -
         model: on any device.
         half: in 16 bits, but for what is a number a channel, as batch statistics are, and what weighs nothing.
     """
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
@@ -130,12 +193,21 @@ def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -
         for name, tensor in tensors.items():
             if tensor.ndim > 1 and tensor.numel() >= LARGE:
                 tensors[name] = tensor.half()
-    with atomic_path(folder / BEST) as temporary:
-        save_file(tensors, temporary)
+    write_tensors(folder / BEST, tensors)
 
 
-MONITORS = {"loss": "min", "dice": "max", "last": "max"}
-"""Name → whether its best is the least or the greatest; of the last, the epoch's number is."""
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Writes a .safetensors file, atomically; returns its `file_hash`.
+
+    Raises:
+        InputError: the disk is full or cannot be written to.
+    """
+    from safetensors.torch import save
+
+    content = save(tensors)  # its own writer reports a full disk as an error that is no OSError
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:
@@ -155,50 +227,18 @@ def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
     """
     folder = find_run(run)
     config = RunConfig.read(folder)
-    model = config.network.build(config.recipe.dropout, pretrained=False)
     try:
-        model.load_state_dict(load_tensors(folder))
+        model = config.network.build(config.recipe.dropout, pretrained=False)
+    except Exception as error:  # PyTorch and timm raise many kinds
+        if is_out_of_memory(error):
+            raise
+        raise InputError(folder / CONFIG, "no network can be built of it", "train it again") from error
+    tensors = load_tensors(folder)
+    try:
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(folder, "its weights do not fit its config", "train it again") from error
     return model.eval().to(memory_format=torch.channels_last), config
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What `sonoseg calibrate` learned of a run's network.
-
-    Attributes:
-        temperature: the logits are divided by it.
-        familiarity: tells images that are unlike the training images.
-        report: how it was come by, as in calibration.json.
-    """
-
-    temperature: float
-    familiarity: Familiarity
-    report: dict[str, Any]
-
-
-def load_calibration(folder: Path) -> Calibration | None:
-    """The calibration of the run in `folder`; None if it has none.
-
-    Raises:
-        InputError: it cannot be read, or was made for other weights than those in the folder.
-    """
-    folder = find_run(folder)
-    if not is_there(folder / CALIBRATION):
-        return None
-    mend = "run sonoseg calibrate again"
-    try:
-        report = read_json(folder / CALIBRATION)
-        temperature, made_for = float(report["temperature"]), report["weights"]
-        tensors = load_tensors(folder / FAMILIARITY)
-        familiarity = Familiarity(*tensors["basis"].shape)
-        familiarity.load_state_dict(tensors)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise InputError(folder / CALIBRATION, "not a calibration that can be read", mend) from error
-    if made_for != fingerprint(folder).rpartition(" ")[2]:
-        raise InputError(folder / CALIBRATION, "was made for other weights than the run's", mend)
-    return Calibration(temperature, familiarity.eval(), report)
 
 
 def write_log(folder: Path, history: list[dict[str, float]]) -> None:
@@ -207,16 +247,50 @@ def write_log(folder: Path, history: list[dict[str, float]]) -> None:
     write_text(folder / LOG, csv_text(header, [[csv_number(row[key]) for key in header] for row in history]))
 
 
-def check_claim(folder: Path, config: RunConfig) -> None:
+def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -> None:
     """Makes sure that `folder` holds no other run than that of `config`.
 
+    Args:
+        folder: the run folder, which need not be there.
+        config: what is asked for.
+        record: the images of `config`, to say which have changed.
+
     Raises:
-        InputError: it does; names the first difference.
+        InputError: it does; names what differs.
     """
     if not is_there(folder / CONFIG):
         return
     there, asked = RunConfig.read(folder).to_json(), config.to_json()
-    for key in asked:
-        if there[key] != asked[key]:
-            fault = f"holds a run with another {key} ({there[key]} there, {asked[key]} asked for)"
-            raise InputError(folder, fault, "choose another --out, or delete the folder")
+    cases = there.pop("cases"), asked.pop("cases")
+    found = [f"another {each}" for each in differences(there, asked)]
+    if not found and cases[0] != cases[1]:
+        found = [record.changes(Record.read(folder)) if record else "other images or masks"]
+    if found:
+        fault = f"holds a run with {' and '.join(found)}"
+        raise InputError(folder, fault, "choose another --out, or delete the folder")
+
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[Path]:
+    """Makes the run folder and keeps other processes from writing into it while the block lasts.
+
+    The lock is the operating system's: it is gone when the process is, however that ends.
+
+    Raises:
+        InputError: another process holds it, or `folder` cannot be made or written to.
+    """
+    lock = FileLock(output_folder(folder) / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        fault = "another sonoseg command is writing into this folder"
+        raise MachineError(folder, fault, "wait until it has ended, or choose another --out") from error
+    except OSError as error:
+        raise InputError(folder / LOCK, f"cannot be locked ({error.strerror})", "choose another --out") from error
+    try:
+        yield folder
+    finally:
+        lock.release()

@@ -5,7 +5,8 @@ file) and its dashboard serve. Optuna's GridSampler is not used. In a shared stu
 process is at, takes one whose process was killed for done, and SQLite hands a queued trial to two processes at once.
 Instead a process that wants a combination adds a running trial of it and then looks: of several living trials of one
 combination that of the lowest number counts, and the storage deals out numbers one at a time. A trial lives until
-it has failed without a reason; one whose process gives no sign for `GRACE` seconds is made to.
+it has failed without a reason; one whose process gives no sign for `GRACE` seconds is made to. A failure of
+the machine, such as a full disk, is tried again by processes that start after it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sonoseg.errors import InputError
+from sonoseg.training.differences import differences
 from sonoseg.training.grid import Grid, Value, combinations
 from sonoseg.training.storage import open_storage, shown
 
@@ -81,22 +83,23 @@ class Search:
         )
         self._id = self._storage.get_study_id_from_name(name)
         self._signs: dict[int, tuple[Any, float]] = {}
-        self._agree(storage, json.loads(json.dumps({"grid": grid, **settings})))
+        self._agree(storage, json.loads(json.dumps({"grid": describe_grid(grid), **settings})))
+        self._again = {trial.number for trial in self._trials() if trial.user_attrs.get("again")}
 
     def _agree(self, storage: str, asked: dict[str, Any]) -> None:
         there = self._study.user_attrs.get("asked")
         if there is None:
             self._study.set_user_attr("asked", asked)
             return
-        for key in asked | there:  # the grid first
-            if there.get(key) != asked.get(key):
-                fault = f"holds a search with another {key} ({there.get(key)} there, {asked.get(key)} asked for)"
-                raise InputError(shown(storage), fault, "choose another --out or --storage")
+        found = [f"another {each}" for each in differences(there, asked)]
+        if found:
+            fault = f"holds a search with {' and '.join(found)}"
+            raise InputError(shown(storage), fault, "choose another --out or --storage")
 
     def claim(self) -> int | None:
         """Begins the first combination that nobody has begun, and returns its trial's number; None: all are begun."""
         while True:
-            begun = self._living()
+            begun = {row for row, trial in self._living().items() if trial.number not in self._again}
             free = next((row for row in range(len(self.combinations)) if row not in begun), None)
             if free is None:
                 return None
@@ -109,8 +112,9 @@ class Search:
                     user_attrs={"combination": free, "owner": owner},
                 )
             )
-            if self._living()[free].user_attrs["owner"] == owner:
-                return self._living()[free].number
+            living = self._living()[free]
+            if living.user_attrs["owner"] == owner:
+                return living.number
             mine = [trial.number for trial in self._trials() if trial.user_attrs["owner"] == owner]
             self._end(mine[0], TrialState.PRUNED)
 
@@ -142,9 +146,12 @@ class Search:
         """Records what trial `number` has come to."""
         self._end(number, TrialState.COMPLETE, dice, loss=loss, epoch=epoch, seconds=seconds)
 
-    def fail(self, number: int, reason: str) -> None:
-        """Records that the combination of trial `number` cannot be trained, and why."""
-        self._end(number, TrialState.FAIL, reason=reason)
+    def fail(self, number: int, reason: str, again: bool = False) -> None:
+        """Records that the combination of trial `number` cannot be trained, and why.
+
+        With `again`, the machine was at fault, not the combination: processes that start later try it again.
+        """
+        self._end(number, TrialState.FAIL, reason=reason, again=again)
 
     def release(self, number: int) -> None:
         """Leaves the combination of trial `number` to whoever goes on."""
@@ -169,13 +176,15 @@ class Search:
         return self._study.get_trials(deepcopy=False)
 
     def _living(self) -> dict[int, FrozenTrial]:
-        """Combination → the trial of it that counts."""
+        """Combination → the trial of it that counts: the first one, but for failures that were tried again."""
         living: dict[int, FrozenTrial] = {}
         for trial in self._trials():
             if trial.state is TrialState.RUNNING and self._silent(trial):
                 self.release(trial.number)
             elif trial.state in (TrialState.RUNNING, TrialState.COMPLETE) or "reason" in trial.user_attrs:
-                living.setdefault(trial.user_attrs["combination"], trial)
+                before = living.get(trial.user_attrs["combination"])
+                if before is None or before.user_attrs.get("again"):
+                    living[trial.user_attrs["combination"]] = trial
         return living
 
     def _silent(self, trial: FrozenTrial) -> bool:
@@ -184,6 +193,11 @@ class Search:
         last, since = self._signs.get(trial.number, (None, now))
         self._signs[trial.number] = (sign, since if sign == last else now)
         return now - self._signs[trial.number][1] > GRACE
+
+
+def describe_grid(grid: Grid) -> str:
+    """The axes and their values in a line."""
+    return ", ".join(f"{axis}={','.join(map(str, values))}" for axis, values in grid.items())
 
 
 def result_of(values: Mapping[str, Value], trial: FrozenTrial) -> Result:

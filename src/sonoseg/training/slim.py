@@ -15,17 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sonoseg.data.case import Case
 from sonoseg.errors import InputError
-from sonoseg.files import is_there, output_folder, write_json
+from sonoseg.files import atomic_files, is_there, write_json
 from sonoseg.models.catalog import count_parameters
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.narrow import Inside, insides
 from sonoseg.models.network import SegmentationNetwork
-from sonoseg.training.dataset import gather, read_once
-from sonoseg.training.run import CONFIG, RunConfig, check_claim, fingerprint, lineage, load_run, save_weights
+from sonoseg.progress import track
+from sonoseg.training.dataset import gather, read_once, record_of
+from sonoseg.training.record import Record, union
+from sonoseg.training.run import (
+    CONFIG,
+    RunConfig,
+    check_claim,
+    fingerprint,
+    held,
+    lineage,
+    load_run,
+    save_weights,
+    seen_before,
+)
 
 if TYPE_CHECKING:
     from sonoseg.cli import Slim
@@ -75,12 +86,17 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
 
     slim = copy.deepcopy(model)
     seen = observe(model, read_once(tuple(cases), config.size).inputs)
-    for inside, moments in zip(tqdm(insides(slim), "choosing", leave=False, unit="block"), seen, strict=True):
+    blocks = track(zip(insides(slim), seen, strict=True), "choosing", len(seen), "block")
+    for inside, moments in blocks:
         make_slim(inside, moments, share)
     inner = tuple(inside.width for inside in insides(slim))
     config = replace(config, network=replace(config.network, inner=inner))
-    write_json(output_folder(out) / CONFIG, config.to_json())
-    save_weights(out, slim)
+    record = Record((), union((Record((), seen_before(run)), record_of(cases, (), config.size))))
+    with held(out), atomic_files():
+        check_claim(out, replace(config, network=there))
+        save_weights(out, slim)
+        record.write(out)
+        write_json(out / CONFIG, config.to_json())
     return model
 
 
@@ -141,7 +157,8 @@ def observe(model: SegmentationNetwork, images: Tensor) -> list[Moments]:
     for inside, moments in zip(insides(model), seen, strict=True):
         hooks.append(inside.project.register_forward_pre_hook(moments.add_inside))
         hooks.append(inside.block.register_forward_hook(moments.add_leaving))
-    for batch in tqdm(torch.split(images, BATCH), "looking at images", leave=False, unit="batch"):
+    batches = torch.split(images, BATCH)
+    for batch in track(batches, "looking at images", len(batches), "batch"):
         model.encode((batch.float() / 255).to(memory_format=torch.channels_last))
     for hook in hooks:
         hook.remove()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, MachineError
+from sonoseg.files import is_file, is_there
 
 
 def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0)) -> BaseStorage:
@@ -25,6 +28,9 @@ def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0))
     mend = "give --storage sqlite:///FILE, journal:FILE or the URL of a database"
     try:
         if storage.startswith("journal:"):
+            file = Path(storage.removeprefix("journal:"))
+            if is_there(file) and not is_file(file):
+                raise InputError(shown(storage), "is not a regular file", mend)
             return JournalStorage(JournalFileBackend(storage.removeprefix("journal:")))
         options = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
         with warnings.catch_warnings():
@@ -37,6 +43,21 @@ def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0))
         raise InputError(shown(storage), f"cannot be opened ({str(error.orig).strip()})", mend) from error
     except (OSError, ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
         raise InputError(shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", mend) from error
+
+
+@contextlib.contextmanager
+def in_reach(storage: str) -> Iterator[None]:
+    """What the storage fails at inside the block, such as a full disk, is one line.
+
+    Raises:
+        InputError: it failed.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, OptunaError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        hint = "free some space or wait until it can be reached; the same command goes on"
+        raise MachineError(shown(storage), f"cannot be used ({reason})", hint) from error
 
 
 def shown(storage: str) -> str:

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoseg.data.case import Case
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, MachineError, is_out_of_memory
 from sonoseg.files import atomic_path, output_folder, write_text
+from sonoseg.progress import close_bars
 from sonoseg.report.figures import grid_figure
 from sonoseg.report.tables import Cell, csv_text, markdown_table, markdown_text, text_table
-from sonoseg.training.fit import configure, train
+from sonoseg.training.fit import train
 from sonoseg.training.grid import Grid, Value, folder_name, parse_grid
 from sonoseg.training.processes import find_processes
 from sonoseg.training.run import RunConfig, best_epoch
 from sonoseg.training.search import Result, Search
+from sonoseg.training.settings import configure
+from sonoseg.training.storage import in_reach
 
 if TYPE_CHECKING:
     from sonoseg.cli import Sweep
@@ -44,13 +47,15 @@ def sweep_command(options: Sweep) -> int:
     grid = parse_grid(options.grid, config.recipe)
     name = f"{options.model}-{Path(options.split).stem}"
     out = output_folder(options.out or Path("runs") / f"{name}-sweep")
-    search = Search(options.storage or f"sqlite:///{out / 'sweep.db'}", name, settings(config, grid), grid)
-    while (number := next_trial(search)) is not None:
-        recipe = replace(config.recipe, **search.values(number))  # type: ignore[arg-type]
-        run = out / "trials" / folder_name(search.values(number))
-        try_out(search, number, replace(config, recipe=recipe), training, validation, run, options)
-        write_results(out, options, grid, search.results())
-    results = search.results()
+    storage = options.storage or f"sqlite:///{out / 'sweep.db'}"
+    with in_reach(storage):
+        search = Search(storage, name, settings(config, grid), grid)
+        while (number := next_trial(search)) is not None:
+            recipe = replace(config.recipe, **search.values(number))  # type: ignore[arg-type]
+            run = out / "trials" / folder_name(search.values(number))
+            try_out(search, number, replace(config, recipe=recipe), training, validation, run, options)
+            write_results(out, options, grid, search.results())
+        results = search.results()
     write_results(out, options, grid, results)
     print(describe(out, options, results))
     return int(any(result.state == "failed" for result in results))
@@ -113,13 +118,16 @@ def try_out(
     except KeyboardInterrupt:
         search.release(number)
         raise
-    except (InputError, MemoryError) as error:
-        search.fail(number, " ".join(str(error).split()) or "not enough memory")
-        print(f"failed: {error}", file=sys.stderr)
+    except Exception as error:
+        close_bars()
+        memory = is_out_of_memory(error)
+        if not memory and not isinstance(error, InputError):  # a bug of ours: the others need not meet it too
+            search.fail(number, f"{type(error).__name__}: {error}")
+            raise
+        reason = "not enough memory" if memory else " ".join(str(error).split())
+        search.fail(number, reason, again=memory or isinstance(error, MachineError))
+        print(f"failed: {reason}", file=sys.stderr)
         return
-    except Exception as error:  # a fault of ours: the others need not meet it too
-        search.fail(number, f"{type(error).__name__}: {error}")
-        raise
     dice, loss = (round(best[f"validation_{name}"], 6) for name in ("dice", "loss"))
     search.complete(number, dice, loss, int(best["epoch"]), round(sum(row["seconds"] for row in history), 1))
 
@@ -149,7 +157,8 @@ def describe(out: Path, options: Sweep, results: Sequence[Result]) -> str:
     """
     best = winner(results)
     if best is None:
-        raise InputError(out, f"every combination failed, the first with: {results[0].reason}", "see sweep.md there")
+        reason = next((result.reason for result in results if result.reason), "no reason is known")
+        raise InputError(out, f"every combination failed, the first with: {reason}", "see sweep.md there")
     run = out / "trials" / folder_name(best.values)
     return (
         f"{text_table(*table(results))}\n\nbest on validation, trained in {run}:\n"

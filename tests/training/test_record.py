@@ -1,0 +1,106 @@
+"""Images are known by their pixels, whatever their names and formats."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonoseg.data import load_cases
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.errors import InputError
+from sonoseg.training.dataset import record_of
+from sonoseg.training.differences import differences
+from sonoseg.training.record import IMAGES, Record, Seen, pixel_hash, union
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_phantoms(tmp_path / "data", 6, size=(128, 160))
+    return tmp_path / "data"
+
+
+def look(data: Path) -> Record:
+    cases = load_cases(data)
+    return record_of(cases[:4], cases[4:], 64)
+
+
+def test_a_record_is_read_back_as_it_was_written(data: Path, tmp_path: Path) -> None:
+    record = replace(look(data), earlier=(Seen("default", "unknown", 0, "", ""),))
+    record.write(tmp_path)
+    assert Record.read(tmp_path) == record
+    assert not record.complete and look(data).complete
+    assert Record.read(data) is None
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "run,file,subset,size,image,mask\nown,x,train,big,a,b\n", "\0"])
+def test_a_damaged_record_is_one_line_or_holds_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / IMAGES).write_text(text)
+    if text == "":
+        assert Record.read(tmp_path) == Record(())
+        return
+    try:
+        assert Record.read(tmp_path) == Record(())
+    except InputError as error:
+        assert "is not a list of images that can be read; delete it" in str(error)
+
+
+def test_pixels_decide_not_names_formats_or_dates(data: Path) -> None:
+    before = look(data)
+    file = next((data / "images").iterdir())
+    with Image.open(file) as image:
+        image.load()
+        image.save(file, compress_level=0)  # the same pixels in another file
+    assert look(data).digest == before.digest
+    with Image.open(file) as image:
+        pixels = np.array(image)
+    Image.fromarray(255 - pixels).save(file)
+    assert look(data).digest != before.digest
+    assert look(data).changes(before) == f"1 changed image ({file.name})"
+
+
+def test_what_changed_is_named(data: Path) -> None:
+    before = look(data)
+    for mask in sorted((data / "masks").iterdir())[:2]:
+        with Image.open(mask) as picture:
+            pixels = np.array(picture)
+        Image.fromarray(np.roll(pixels, 30, 1)).save(mask)
+    assert look(data).changes(before) == "2 changed masks (synthetic_00.png, …)"
+    cases = load_cases(data)
+    fewer = record_of(cases[1:4], cases[4:], 64)
+    assert fewer.changes(before) == "1 changed mask (synthetic_01.png), 1 missing image (synthetic_00.png)"
+    assert before.changes(fewer).endswith("1 new image (synthetic_00.png)")
+    assert fewer.changes(None) == "other images or masks"
+    assert record_of(cases[3::-1], cases[4:], 64).changes(look(data)) == "another order of its images"
+
+
+def test_an_image_is_recognised_under_any_name(data: Path) -> None:
+    record, cases = look(data), load_cases(data)
+    found = [record.subset_of(case.read_image()) for case in cases]
+    assert found == ["train"] * 4 + ["validation"] * 2
+    assert record.subset_of(cases[0].read_image()[::-1].copy()) is None
+    later = Record((), union([record]))
+    assert later.subset_of(cases[0].read_image()) == "train"
+    both = Record((replace(record.own[0], subset="validation"),), record.own[:1])
+    assert both.subset_of(cases[0].read_image()) == "train"
+
+
+def test_the_size_is_part_of_the_hash() -> None:
+    zeros = np.zeros((4, 6), np.uint8)
+    assert pixel_hash(zeros) != pixel_hash(zeros.T) and len(pixel_hash(zeros)) == 32
+
+
+def test_only_what_differs_is_named() -> None:
+    there = {"seed": 0, "recipe": {"epochs": 30, "batch": 8}, "widths": [1, 2], "lineage": [{"a": "x" * 99}], "on": ""}
+    asked = {"seed": 0, "recipe": {"epochs": 31, "batch": 8}, "widths": [1, 3], "lineage": [{"a": "x" * 98}], "on": 1}
+    assert differences(there, asked) == [
+        "epochs (30 there, 31 asked for)",
+        "widths (1 2 there, 1 3 asked for)",
+        "lineage",
+        "on (none there, 1 asked for)",
+    ]
+    assert differences(there, there) == []
+    assert differences({}, {"seed": 1}) == ["seed (none there, 1 asked for)"]
