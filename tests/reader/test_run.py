@@ -357,3 +357,26 @@ def test_a_network_that_fails_on_some_files_is_told_with_each_and_the_others_are
     assert [Path(entry["file"]).name for entry in summary.images] == ["a.png", "c.tif"]
     names = {f"{stem}_{kind}.png" for stem in "ac" for kind in ("mask", "overlay")}
     assert _names(tmp_path / "out") == names | {"results.json"}
+
+
+def test_a_second_call_that_is_stopped_leaves_no_list_of_other_pictures(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    segment_files([scans], "default", out)
+    write, written = run._write_image, []
+
+    def stop_at_the_second(result: Any, image: Path, folder: Path) -> dict[str, Any]:
+        if written:
+            raise KeyboardInterrupt
+        written.append(image)
+        return write(result, image, folder)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(run, "_write_image", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            segment_files([scans], "default", out, spacing=0.1)
+    assert not (out / "results.json").exists()
+    again = segment_files([scans], "default", out, spacing=0.1)
+    assert len(again.images) == 3
+    assert {entry["unit"] for entry in json.loads((out / "results.json").read_text())["images"]} == {"mm"}

@@ -75,6 +75,15 @@ def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Itera
         raise
 
 
+def retire_results(folder: Path) -> None:
+    """Takes an earlier call's results.json away, before the first of its pictures is replaced.
+
+    What a killed call leaves is then no list that tells of other pictures than those that are there.
+    """
+    with contextlib.suppress(OSError):
+        (folder / RESULTS).unlink()
+
+
 def end_work(folder: Path) -> None:
     """Takes that note away."""
     with contextlib.suppress(OSError):

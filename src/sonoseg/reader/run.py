@@ -16,7 +16,16 @@ from sonoseg.errors import InputError, visible
 from sonoseg.files import atomic_path, is_there, output_folder, write_json
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.cine import segment_clip
-from sonoseg.reader.outputs import PICTURES, RESULTS, at_work, earlier_files, end_work, output_names, plan_outputs
+from sonoseg.reader.outputs import (
+    PICTURES,
+    RESULTS,
+    at_work,
+    earlier_files,
+    end_work,
+    output_names,
+    plan_outputs,
+    retire_results,
+)
 from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
 from sonoseg.reader.paths import is_clip, list_images
 from sonoseg.reader.progress import ProgressLine
@@ -125,6 +134,7 @@ def _segment_all(
             try:
                 if isinstance(result, InputError):
                     raise result
+                retire_results(folder)
                 if result is None:
                     summary.clips.append(segment_clip(segmenter, path, folder, spacing, show))
                 else:
