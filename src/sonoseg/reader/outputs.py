@@ -70,7 +70,8 @@ def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Itera
     try:
         yield
     except BaseException:
-        if not any(os.path.lexists(folder / name) for name in set(names) - set(earlier)):
+        retired = earlier and not os.path.lexists(folder / RESULTS)
+        if not retired and not any(os.path.lexists(folder / name) for name in set(names) - set(earlier)):
             end_work(folder)
         raise
 
