@@ -115,6 +115,7 @@ def _enlarged(factor: int, how: Image.Resampling) -> Image.Image:
 
 
 DISTANCE = 1 - np.hypot((ROWS - 55) / 30, (COLUMNS - 70) / 38)
+SOFT = np.asarray(_enlarged(2, Image.Resampling.BILINEAR))
 PROBABILITY = 1 / (1 + np.exp(-8 * DISTANCE))
 SHADED = {
     "JPEG of 75": (_saved(Image.fromarray(WHITE), "JPEG", quality=75), 0.01),
@@ -126,6 +127,15 @@ SHADED = {
     "bilinear": (_saved(_enlarged(2, Image.Resampling.BILINEAR)), 0.02),
     "bicubic": (_saved(_enlarged(4, Image.Resampling.BICUBIC)), 0.03),
     "alpha": (_transparent(FLAT, FLAT, FLAT, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))), 0.02),
+    "red with alpha": (
+        _transparent(FLAT, BLACK, BLACK, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))),
+        0.02,
+    ),
+    "red on black with alpha": (
+        Image.fromarray(np.dstack([SOFT.clip(0, 1) * 255, SOFT * 0, SOFT * 0, SOFT])),
+        0.02,
+    ),
+    "premultiplied alpha": (Image.fromarray(np.dstack([SOFT] * 4)), 0.02),
     "probability": (_saved(Image.fromarray((PROBABILITY * 255).round().astype(np.uint8))), 0.01),
     "faint probability": (_saved(Image.fromarray((PROBABILITY * 60).round().astype(np.uint8))), 0.02),
     "probability in 16 bits": (_saved(Image.fromarray((PROBABILITY * 65535).astype(np.uint16))), 0.01),
@@ -174,6 +184,12 @@ REFUSED = {
         ),
         "colours, and gray or white",
     ),
+    "white among colours as bright": (
+        Image.fromarray(
+            np.select([LESION[..., None], SECOND[..., None]], [(255, 0, 0), (255, 255, 255)]).astype(np.uint8)
+        ),
+        "colours, and gray or white",
+    ),
     "three levels": (Image.fromarray(np.select([LESION, RING], [255, 128]).astype(np.uint8)), "areas of gray between"),
     "levels in JPEG": (
         _saved(Image.fromarray(np.select([LESION, SECOND], [255, 128]).astype(np.uint8)), "JPEG", quality=90),
@@ -194,6 +210,14 @@ def test_a_mask_that_does_not_tell_its_lesion_is_refused_in_one_line(kind: str) 
     assert str(error.value).startswith("image: ")
     assert "; " in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_image_in_the_place_of_its_mask_is_refused() -> None:
+    speckle = Image.fromarray(np.random.default_rng(0).normal(size=(40, 53)).astype(np.float32)).resize(SIZE[::-1])
+    image = (np.where(LESION, 30, 120) * (1 + 0.35 * np.asarray(speckle))).clip(0, 255).astype(np.uint8)
+    for source in (image, _saved(Image.fromarray(image), "JPEG", quality=80), image.astype(np.float32) / 255):
+        with pytest.raises(InputError, match=r"seems to be an image: \d\d% of it is neither black nor white; paint"):
+            read_mask(source)
 
 
 def test_a_mask_without_lesion_is_empty() -> None:

@@ -17,6 +17,12 @@ LARGEST_LABEL = 15
 """Whole values up to here are labels, such as 0, 1, 2; larger ones are shades."""
 _NOISE = 1 / 8
 """Of the largest value: how far compression and resizing may change black or white."""
+_MOST_GRAY, _MOST_RAGGED = 0.25, 100.0
+"""Over both, a "mask" is an image: the share of its pixels that are neither black nor white, and the square of its
+outline's length by its area. Masks of BUSI, compressed and blurred, have at most 0.09 and 52; its images, and those of
+BUS-BRA, at least 0.31 and 166."""
+_SAME = 1 / 64
+"""As a share of the largest value: two values no further apart are the same."""
 _SHADES = 64
 """In which levels of gray are told apart."""
 _ROWS = 256
@@ -52,13 +58,13 @@ def read_mask(source: Source) -> Mask:
     Raises:
         InputError: as `read_image`; or the mask does not tell what is lesion: no black background, lesion on most of
             the image's border (inverted masks), several gray levels that may be labels or shades, labels with an
-            "ignore" value, values below 0, or colour and transparency at odds.
+            "ignore" value, values below 0, colour and transparency at odds, or an image in a mask's place.
     """
     samples = decode_samples(source)
+    subject = samples.subject
     if samples.indices is not None and _are_labels(samples.indices, samples.colour):
         samples = Samples(samples.subject, samples.indices)
     values = _values(samples)
-    subject = samples.subject
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(subject, "has pixels that are not finite numbers (NaN or infinite)", "replace them by numbers")
@@ -87,6 +93,8 @@ def _values(samples: Samples) -> Values:
     if alpha is not None and _is_constant(colour):
         return alpha
     values = colour if colour.ndim == 2 else colour.max(axis=2)
+    if _are_colours(samples):
+        values = (values > 0).astype(np.uint8)
     if samples.top is not None:
         values = values // (255 // samples.top)
     if alpha is None:
@@ -94,7 +102,10 @@ def _values(samples: Samples) -> Values:
     hidden, black = alpha == 0, values == 0
     if (values[hidden] > 0).any() and (black & ~hidden).any():
         raise InputError(samples.subject, "colour and transparency of the mask tell different things", _HINT)
-    shown: Values = values.astype(np.float64) * alpha / alpha.max()
+    share = alpha / np.float64(alpha.max())
+    if np.abs(values / max(values.max(), 1) - share).max() < _SAME:
+        return alpha  # colours that were multiplied by alpha before
+    shown: Values = values * share
     return shown
 
 
@@ -128,8 +139,6 @@ def _between(values: Values, low: Any, high: Any) -> Values:
 
 def _cut(samples: Samples, values: Values, between: Values, high: float) -> float:
     """The value above which a pixel of a mask of more than two values is lesion."""
-    if _are_colours(samples):
-        return 0
     areas = [value for value in between[: LARGEST_LABEL + 1] if _has_area(values == value)]
     is_whole = bool((between == np.rint(between)).all()) and high == round(high)
     if is_whole and high <= LARGEST_LABEL:
@@ -145,7 +154,21 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
     if are_even or _has_levels(values, high):
         problem = f"the mask has areas of gray between 0 and {high:g}, which may be labels or doubt"
         raise InputError(samples.subject, problem, _HINT)
+    gray = _share_of_gray(values, high)
+    if gray > _MOST_GRAY and _raggedness(values > high / 2) > _MOST_RAGGED:
+        problem = f"the mask seems to be an image: {gray:.0%} of it is neither black nor white"
+        raise InputError(samples.subject, problem, _HINT)
     return high / 2
+
+
+def _share_of_gray(values: Values, high: float) -> float:
+    return float(((values > high * _NOISE) & (values < high * (1 - _NOISE))).mean())
+
+
+def _raggedness(mask: NDArray[np.bool_]) -> float:
+    """The square of the length of a mask's outline by its area: 20 for a disc, as much again for each further one."""
+    length = int(np.count_nonzero(mask[1:] != mask[:-1])) + int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
+    return float(length**2 / np.count_nonzero(mask))
 
 
 def _are_colours(samples: Samples) -> bool:
