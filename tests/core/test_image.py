@@ -454,6 +454,7 @@ def test_numbers_of_any_kind_are_a_spacing(spacing: Any, expected: Any) -> None:
 
 NO_SPACINGS = [True, np.True_, "0.1", b"1", 0, -1, np.nan, -np.inf, np.float32(0), 10**400, 1j, [0.1], (0.1,), (0.1, 0)]
 NO_SPACINGS += [(0.1, 0.1, 0.1), np.array(0.1), np.array([0.1, 0.1]), object()]
+NO_SPACINGS += [80, 1e200, 1e-200, (0.1, 11)]  # another unit than mm
 
 
 @pytest.mark.parametrize("spacing", NO_SPACINGS, ids=lambda one: str(one)[:20])

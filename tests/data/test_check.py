@@ -88,6 +88,15 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
     ]
 
 
+def test_a_mask_that_exif_does_not_turn_as_its_image_is_reported(good: Path) -> None:
+    turned = Image.Exif()
+    turned[0x112] = 3
+    for name in ("benign x1", "benign x2", "benign x2_mask"):
+        path = good / f"benign/{name}.png"
+        Image.open(path).save(path, exif=turned)
+    assert _found(good) == [("turned apart", ("benign/benign x1_mask.png",))]
+
+
 def test_an_image_of_damaged_jpeg_data_is_reported(good: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     Image.fromarray(pixels).save(buffer := io.BytesIO(), "JPEG")

@@ -37,6 +37,17 @@ def test_labels_table_gives_label_group_and_spacing(plain: Path) -> None:
     assert (a.label, a.group, a.spacing) == ("unknown", "a.png", None)
 
 
+@pytest.mark.parametrize("other", ["P1", " p1 ", "p1\u200b", "\uff501", "p1\u00a0", "\ufeffp1"])
+def test_groups_that_look_the_same_are_one(plain: Path, other: str) -> None:
+    (plain / "labels.csv").write_text(f"file,group\na.png,p1\nb.tif,{other}\n", encoding="utf-8")
+    assert [case.group for case in load_cases(plain)] == ["p1", "p1"]
+
+
+def test_groups_of_other_names_stay_apart(plain: Path) -> None:
+    (plain / "labels.csv").write_text("file,group\na.png,1\nb.tif,01\n")
+    assert [case.group for case in load_cases(plain)] == ["1", "01"]
+
+
 def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
     (plain / "labels.csv").write_text("\ufefffile,label\na.png,benign\n", encoding="utf-8")
     assert [case.label for case in load_cases(plain)] == ["benign", "unknown"]
@@ -49,6 +60,9 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ("file,spacing\na.png,0", "gives a.png the spacing 0; give a positive number"),
         ("file,spacing\na.png,nan", "gives a.png the spacing nan"),
         ("file,spacing\na.png,1mm", "gives a.png the spacing 1mm"),
+        ("file,spacing\na.png,0_1", "gives a.png the spacing 0_1"),
+        ("file,spacing\na.png,80", "gives a.png the spacing 80"),
+        ("file,spacing\na.png,1e300", "gives a.png the spacing 1e300"),
         ("file\na.png\na.png", "has two rows for a.png"),
         ("name\na.png", "has no column file"),
         ("file,label\n,benign", "has a row without a file"),

@@ -40,6 +40,11 @@ def test_files_keep_their_order_and_are_listed_once(tmp_path: Path) -> None:
     assert list_images([str(odd), b, tmp_path, tmp_path / "." / "a.png"]) == [odd, b, a]
 
 
+def test_jpeg_files_are_known_by_all_their_endings(tmp_path: Path) -> None:
+    kept = _touch(tmp_path, "a.jfif", "b.JPE", "c.jpeg", "d.jpg")
+    assert list_images([tmp_path]) == kept
+
+
 def test_a_named_mask_file_is_taken(tmp_path: Path) -> None:
     (mask,) = _touch(tmp_path, "a_mask.png")
     assert list_images([mask]) == [mask]

@@ -85,6 +85,18 @@ def decode_samples(source: Source) -> Samples:
         return Samples(subject, colour, alpha, indices, top, _is_lossy(image))
 
 
+def orientation(source: Source) -> int:
+    """How EXIF turns an image: 1 (not at all) to 8.
+
+    Raises:
+        InputError: as `sonoseg.core.image.read_image`, as far as the header shows it.
+    """
+    if array_of(source) is not None:
+        return 1
+    with opened(source) as image:
+        return _orientation(image)
+
+
 def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
     """Any real numbers (H, W) as uint8: their own smallest..largest value as 0..255; one value becomes 0.
 
@@ -169,13 +181,18 @@ def _unknown(image: Image.Image, subject: str) -> InputError:
 
 def _turned(pixels: Pixels, image: Image.Image) -> Pixels:
     """`pixels` (H, W, ...) upright, by the EXIF orientation that loading has left to do."""
-    with quiet():
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    if orientation in (5, 6, 7, 8):
+    turn = _orientation(image)
+    if turn in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
-    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
-    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    rows = slice(None, None, -1 if turn in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if turn in (2, 3, 6, 7) else 1)
     return pixels[rows, columns]
+
+
+def _orientation(image: Image.Image) -> int:
+    with quiet():
+        turn = image.getexif().get(_ORIENTATION, 1)
+    return int(turn) if turn in range(1, 9) else 1
 
 
 def _top(image: Image.Image) -> int | None:

@@ -15,6 +15,9 @@ from sonoseg.core.decode import decode_gray
 from sonoseg.core.source import Source, name_of
 from sonoseg.errors import InputError
 
+SPACINGS = (0.001, 10.0)
+"""mm per pixel: what is smaller or larger was given in another unit."""
+
 _logger = logging.getLogger("sonoseg")
 
 
@@ -67,7 +70,7 @@ def pixel_spacing(spacing: Any) -> tuple[float, float] | None:
     """The spacing (row, column) in mm that a number, or a pair of numbers, stands for; None for None.
 
     Raises:
-        InputError: not a real number, or a pair of them, above 0 and finite. A bool is no number.
+        InputError: not a real number from 0.001 to 10, or a pair of them. A bool is no number.
     """
     if spacing is None:
         return None
@@ -82,7 +85,7 @@ def _length(value: Any) -> float:
         length = float(value) if is_number else math.nan
     except OverflowError:
         length = math.inf
-    if not 0 < length < math.inf:
+    if not SPACINGS[0] <= length <= SPACINGS[1]:
         shown = repr(value) if isinstance(value, str) else str(value)
         raise InputError("spacing", f"{shown[:40]} is not a pixel size", "give mm per pixel, for example 0.08")
     return length

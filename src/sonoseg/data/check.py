@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.decode import orientation
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import Mask, read_mask
 from sonoseg.data.case import Case, size_fault
@@ -18,6 +19,7 @@ from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.listing import Finding, Scan
 from sonoseg.data.load import scan
 from sonoseg.data.splits import split_cases
+from sonoseg.data.unread import note_unread
 from sonoseg.errors import InputError, visible
 
 KINDS = {
@@ -28,8 +30,10 @@ KINDS = {
     "mask without image": "masks without an image",
     "image without row": "images without a row in the table",
     "row without image": "rows in the table without an image",
+    "not read": "files and folders that are not read",
     "unknown column": "columns of the table that are not known",
     "size mismatch": "masks of another size than their image",
+    "turned apart": "masks that EXIF turns otherwise than their image",
     "several values": "masks of more than two values",
     "large mask": "masks over half of their image",
     "mask at every border": "masks that touch every border of their image",
@@ -88,10 +92,10 @@ class _Images:
 def check_folder(folder: Path | str, split: str | None = None) -> Report:
     """Reads every image and mask of a data set and reports what is wrong with them.
 
-    Looks for files that cannot be read, images and masks without each other, names that occur twice, masks of
-    another size or at odds with the label, of more than two values, over half of the image or at every border of it,
-    exact copies (same pixels), near-copies (see `near_copies`), labels that differ among copies and, if a split is
-    named, copies and groups that it divides.
+    Looks for files that cannot be read, or that are not by their name or place (see `note_unread`), images and masks
+    without each other, names that occur twice, masks of another size or EXIF orientation or at odds with the label, of
+    more than two values, over half of the image or at every border of it, exact copies (same pixels), near-copies (see
+    `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it divides.
 
     Args:
         folder: BUSI, BUS-BRA, or a folder with images/ and masks/.
@@ -101,6 +105,7 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
         InputError: there is no data set to check, or the split does not fit it.
     """
     found = scan(folder)
+    note_unread(found)
     subsets = split_cases(found.cases, split) if split is not None else {}
     images = _Images()
     for case in found.cases:
@@ -129,6 +134,8 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
         lesion |= bool(mask.pixels.any())
         if image is not None and mask.pixels.shape != image.shape:
             found.add("size mismatch", path, size_fault(mask.pixels.shape, image.shape))
+        elif image is not None and orientation(path) != orientation(case.image):
+            found.add("turned apart", path, "EXIF turns one of mask and image only; see that they fit")
         _check_mask(found, path, mask)
     if case.label == "normal" and lesion:
         found.add("normal with lesion", case.image, "labelled normal, but its mask is not empty")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sonoseg.core.image import SPACINGS
 from sonoseg.data.case import LABELS, Case
 from sonoseg.data.listing import (
     Finding,
@@ -47,7 +48,7 @@ def scan_folder(root: Path) -> Scan:
 
     labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
     `group` (patient) and `spacing` (mm per pixel). What it does not tell is label "unknown", the image its
-    own group, spacing None. The cases are ordered by file name.
+    own group, spacing None. Groups that differ in case or in blanks are one. The cases are ordered by file name.
 
     Raises:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is no positive number.
@@ -104,6 +105,7 @@ def _find_table(root: Path) -> Path | None:
 def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
     """What labels.csv says of each image; notes the columns that are not known."""
     known: dict[str, _Known] = {}
+    groups: dict[str, str] = {}
     rows = read_table(path, ("file",), COLUMNS)
     for column in rows[0] if rows else ():
         if column not in ("file", *COLUMNS):
@@ -117,17 +119,26 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
             raise InputError(path, f"has two rows for {name}", "keep one of them")
         if label not in LABELS:
             raise InputError(path, f"gives {name} the unknown label {label}", f"use one of {', '.join(LABELS)}")
-        known[name] = _Known(label, row.get("group", ""), _spacing(path, name, row.get("spacing", "")))
+        group = row.get("group", "")
+        group = groups.setdefault(_group_key(group), group)  # as it is first written
+        known[name] = _Known(label, group, _spacing(path, name, row.get("spacing", "")))
     return known
+
+
+def _group_key(group: str) -> str:
+    """What the name of a group has in common with one that looks the same: no case, no hidden or double blanks."""
+    seen = "".join(sign for sign in unicodedata.normalize("NFKC", group) if unicodedata.category(sign) != "Cf")
+    return " ".join(seen.casefold().split())
 
 
 def _spacing(path: Path, name: str, text: str) -> float | None:
     if not text:
         return None
     try:
-        spacing = float(text)
+        spacing = math.nan if "_" in text else float(text)
     except ValueError:
         spacing = math.nan
-    if not 0 < spacing < math.inf:
-        raise InputError(path, f"gives {name} the spacing {text}", "give a positive number of mm per pixel")
+    if not SPACINGS[0] <= spacing <= SPACINGS[1]:
+        hint = "give a positive number of mm per pixel, for example 0.08"
+        raise InputError(path, f"gives {name} the spacing {text}", hint)
     return spacing

@@ -13,7 +13,7 @@ from sonoseg.inputs import readable_file
 
 __all__ = ["CLIP_SUFFIXES", "IMAGE_SUFFIXES", "is_clip", "list_images", "readable_file"]
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"})
 CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"})
 _OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat)$", re.IGNORECASE)
 

@@ -1,0 +1,62 @@
+"""What lies in a data set's folders as if it belonged to it, and is not read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sonoseg.data.busbra import TABLE as BUSBRA_TABLE
+from sonoseg.data.busi import CLASSES, find_busi
+from sonoseg.data.folder import TABLE
+from sonoseg.data.listing import Scan, entries, subfolder
+from sonoseg.errors import InputError
+from sonoseg.files import is_folder
+from sonoseg.reader.paths import IMAGE_SUFFIXES
+
+_PICTURES = frozenset(
+    (".avif", ".dcm", ".dib", ".dicom", ".gif", ".gz", ".heic", ".ima", ".jp2", ".mat", ".mha", ".nii")
+)
+_PICTURES |= {".npy", ".npz", ".nrrd", ".pgm", ".ppm", ".tga", ".webp", ".zip"}
+_TABLES = frozenset((".csv", ".tsv", ".xls", ".xlsx", ".ods"))
+_LIKE_TABLE = re.compile("label|patient|meta|clinic|annot|group|spacing", re.IGNORECASE)
+_LIKE_FOLDER = re.compile(r"[\W_]*(benign|malignant|normal|images?|masks?)([\W_\d].*)?", re.IGNORECASE | re.DOTALL)
+"""Names nearly as the layouts have them."""
+
+
+def note_unread(found: Scan) -> None:
+    """Adds a finding for each file or folder that is not read, but looks like a part of the data set.
+
+    These are, beside the images and the masks, folders and pictures of other formats; beside their folders, others of
+    nearly the same names, and tables where none is read.
+    """
+    layouts = (subfolder(found.root, name) for name in (*CLASSES, "images", "masks"))
+    used = {folder for folder in layouts if folder is not None}
+    for folder in sorted(used):
+        for path in entries(folder):
+            if is_folder(path):
+                _note_folder(found, path)
+            elif _seems_wanted(path):
+                found.add("not read", path, "its name does not end as those of PNG, JPEG, TIFF and BMP files")
+    others = [path for path in entries(found.root) if path not in used]
+    names = {path.name.casefold() for path in others}
+    has_table = find_busi(found.root) is None and bool(names & {TABLE, BUSBRA_TABLE})
+    for path in others:
+        if is_folder(path) and _LIKE_FOLDER.fullmatch(path.name):
+            _note_folder(found, path)
+        elif path.suffix.lower() in _TABLES and _LIKE_TABLE.search(path.stem) and not has_table:
+            found.add("not read", path, "is a table that is not read, so patients in it are not known")
+
+
+def _note_folder(found: Scan, folder: Path) -> None:
+    try:
+        is_empty = not entries(folder)
+    except InputError:
+        is_empty = False
+    if not is_empty:
+        found.add("not read", folder, "is a folder, and what is in it is not read")
+
+
+def _seems_wanted(path: Path) -> bool:
+    """Whether a file that is not read ends as pictures or tables do, or as an image but for a blank."""
+    suffix = path.suffix.lower()
+    return suffix not in IMAGE_SUFFIXES and suffix.strip() in _PICTURES | _TABLES | IMAGE_SUFFIXES
