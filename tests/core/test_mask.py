@@ -166,6 +166,20 @@ def test_four_bit_shades_are_cut_and_not_taken_for_labels() -> None:
     assert abs(mask.pixels.sum() / LESION.sum() - 1) < 0.03
 
 
+@pytest.mark.parametrize("white", [40, 100, 200])
+@pytest.mark.parametrize("quality", [70, 85])
+@pytest.mark.parametrize("again", [False, True])
+def test_gray_lesions_that_compression_has_made_brighter_in_spots_are_no_levels(
+    white: int, quality: int, again: bool
+) -> None:
+    for row in range(10, 19):  # JPEG's blocks lie differently on each
+        lesion = np.zeros((40, 48), bool)
+        lesion[row : row + 12, row : row + 17] = True
+        saved = _saved(Image.fromarray(lesion.astype(np.uint8) * white), "JPEG", quality=quality)
+        mask = read_mask(_saved(Image.open(io.BytesIO(saved))) if again else saved)
+        assert (mask.pixels != lesion).sum() <= 0.02 * lesion.sum()
+
+
 REFUSED = {
     "inverted": (Image.fromarray(255 - WHITE), "seems to be inverted"),
     "inverted JPEG": (_saved(Image.fromarray(255 - WHITE), "JPEG"), "seems to be inverted"),

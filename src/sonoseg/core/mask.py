@@ -215,9 +215,13 @@ def _has_levels(values: Values, high: float) -> bool:
         shades += np.bincount((even * _SHADES).astype(int), minlength=_SHADES + 1)
         lesion += int(np.count_nonzero(middle > 0.5))
     at_level, similar = np.convolve(shades, np.ones(3), "same"), np.convolve(shades, np.ones(9), "same")
-    is_level = (at_level > max(16, 0.005 * lesion)) & (at_level > 0.75 * similar)
+    is_common = at_level > max(16, 0.005 * lesion)
+    is_level = is_common & (at_level > 0.75 * similar)
     margin = int(_NOISE * _SHADES)
-    return bool(is_level[margin:-margin].any())
+    # Compression makes single pixels brighter than the lesion that was painted.
+    painted = int(np.flatnonzero(is_common).max(initial=0))
+    top = painted if painted > 0.75 * _SHADES else _SHADES
+    return bool(is_level[margin : top + 1 - margin].any())
 
 
 def _extremes_near(array: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
