@@ -101,7 +101,8 @@ def scan() -> NDArray[np.uint8]:
 def build_clip(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 25, **options: Any) -> Path:
     """Writes gray frames (H, W) as a video, by PyAV itself.
 
-    Options: `codec`, `ticks` (when each frame is shown, in milliseconds), `container` (for `av.open`).
+    Options: `codec`, `ticks` (when each frame is shown, in milliseconds), `container` (for `av.open`),
+    `aspect` (width by height of a pixel).
     """
     codec = options.get("codec", "mpeg4" if path.suffix == ".avi" else "libx264")
     ticks = options.get("ticks")
@@ -111,6 +112,8 @@ def build_clip(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 25, 
             if stream is None:
                 stream = file.add_stream(codec, rate=rate, options={"crf": "5"})
                 stream.height, stream.width = pixels.shape
+                if "aspect" in options:
+                    stream.codec_context.sample_aspect_ratio = options["aspect"]
                 if codec == "mpeg4":
                     stream.bit_rate = 8_000_000
                 stream.pix_fmt = "gray" if codec == "ffv1" else "yuv420p"

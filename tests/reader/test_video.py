@@ -85,6 +85,37 @@ def test_a_clip_that_was_filmed_sideways_is_turned_upright(tmp_path: Path, make_
     np.testing.assert_array_equal(turned, np.rot90(plain, -1))
 
 
+@pytest.mark.parametrize("aspect", [Fraction(16, 15), Fraction(2), Fraction(10, 11)])
+def test_frames_have_square_pixels(tmp_path: Path, make_clip: MakeClip, aspect: Fraction) -> None:
+    rows, columns = np.mgrid[:120, :160]
+    disc = (rows - 60) ** 2 + ((columns - 80) * float(aspect)) ** 2 < 40**2
+    picture = np.where(disc, 200, 50).astype(np.uint8)
+    _, frames = _read(make_clip(tmp_path / "a.mp4", [picture] * 3, aspect=aspect))
+    seen = frames[0].image > 125
+    high, wide = np.ptp(np.flatnonzero(seen.any(1))) + 1, np.ptp(np.flatnonzero(seen.any(0))) + 1
+    assert abs(high / wide - 1) < 0.03
+    assert frames[0].image.shape == (round(120 / min(aspect, 1)), round(160 * max(aspect, 1)))
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
+def test_a_clip_whose_sound_goes_on_longer_is_read(tmp_path: Path, loop: Loop, name: str) -> None:
+    codecs = {"a.mkv": ("libx264", "aac"), "a.webm": ("libvpx-vp9", "libopus")}
+    with av.open(str(tmp_path / name), "w") as file:
+        pictures, sound = file.add_stream(codecs[name][0], rate=25), file.add_stream(codecs[name][1], rate=48000)
+        assert isinstance(pictures, av.VideoStream)
+        assert isinstance(sound, av.AudioStream)
+        pictures.height, pictures.width, pictures.pix_fmt, sound.layout = 300, 420, "yuv420p", "stereo"
+        for image in loop:
+            file.mux(pictures.encode(av.VideoFrame.from_ndarray(image, "gray").reformat(format="yuv420p")))
+        file.mux(pictures.encode(None))
+        for number in range(60):
+            part = av.AudioFrame.from_ndarray(np.zeros((2, 2048), np.float32), "fltp", "stereo")
+            part.rate, part.pts = 48000, number * 2048
+            file.mux(sound.encode(part))
+        file.mux(sound.encode(None))
+    assert len(_read(tmp_path / name)[1]) == 12
+
+
 def _audio_only(path: Path, _: MakeClip, __: Loop) -> None:
     with av.open(str(path), "w", format="mp4") as file:
         stream = file.add_stream("aac", rate=8000)
@@ -103,7 +134,7 @@ def _no_frames(path: Path, make_clip: MakeClip, loop: Loop) -> None:
 
 def _cut(share: float, **options: Any) -> Callable[[Path, MakeClip, Loop], None]:
     def make(path: Path, make_clip: MakeClip, loop: Loop) -> None:
-        whole = make_clip(path.with_suffix(options.get("suffix", ".mp4")), loop, **options).read_bytes()
+        whole = make_clip(path.with_suffix(options.get("suffix", ".mp4")), loop * 3, **options).read_bytes()
         path.write_bytes(whole[: int(share * len(whole))])
 
     return make
@@ -120,6 +151,13 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
     "head cut off": (_cut(0.5), "not a video that can be read"),
     "cut short": (_cut(0.7, container={"movflags": "faststart"}), "is damaged or cut short after"),
     "cut short AVI": (_cut(0.7, suffix=".avi"), "is damaged or cut short after [1-9]"),
+    "cut short MKV": (_cut(0.7, suffix=".mkv"), "is damaged or cut short after [1-9]"),
+    "cut short WebM": (_cut(0.7, suffix=".webm", codec="libvpx-vp9"), "is damaged or cut short after [1-9]"),
+    "cut short WMV": (_cut(0.7, suffix=".wmv", codec="wmv2"), "is damaged or cut short after [1-9]"),
+    "needle pixels": (
+        lambda path, make, loop: make(path, loop, aspect=Fraction(1, 99)),
+        "says that its pixels are 1 wide and 99 high",
+    ),
     "tiny": (lambda path, make, _: make(path, [np.zeros((8, 40), np.uint8)] * 3), "40 × 8 pixels, too small"),
     "huge": (
         lambda path, make, _: make(path, [np.zeros((4200, 4200), np.uint8)], codec="mpeg4"),

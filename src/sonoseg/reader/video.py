@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
 from sonoseg.files import write_error
-from sonoseg.reader.images import check_size
+from sonoseg.reader.images import check_size, resize_image
 from sonoseg.reader.paths import readable_file
 
 if TYPE_CHECKING:
@@ -39,11 +40,16 @@ _OPTIONS = {
     "max_pixels": str(4 * MAX_FRAME_PIXELS),  # FFmpeg decodes a frame when it opens a file; over this it knows no size
 }
 _BUFFER = 1 << 18
+_TIMED = ("matroska,webm", "mxf")
+"""Containers that say at their beginning how long they last, and whose data may end anywhere without an error."""
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""Advanced Systems Format (WMV), section 3.2: the object that tells the file's size, 40 bytes after this."""
+_MOST_ASPECT = 16
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # no text has these
 
 
 class Frame(NamedTuple):
-    """One frame of a clip: pixels (H, W) uint8, and when it is shown, in units of `Clip.time_base` from the first."""
+    """One frame of a clip: (H, W) uint8, and when it is shown, in units of `Clip.time_base` from the first."""
 
     image: NDArray[np.uint8]
     ticks: int
@@ -86,6 +92,8 @@ class Clip:
                 fault = f"not a video that can be read, or its frames are over {MAX_FRAME_PIXELS // 10**6} megapixels"
                 raise InputError(self.path, fault, _EXPORT)
             check_size(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
+            self._aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+            self._check_aspect()
             self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
             self.time_base = self._stream.time_base or 1 / self.rate
             self._check_count(self._stream.frames)  # what the file says; `frames` counts
@@ -106,8 +114,9 @@ class Clip:
             raise InputError(self.path, f"lasts over {MAX_HOURS} hours", "cut it into shorter clips or export it again")
 
     def frames(self) -> Iterator[Frame]:
-        """The frames in the order they are shown, gray and upright; may be read once.
+        """The frames in the order they are shown, gray, upright, of square pixels; may be read once.
 
+        Where the file says that its pixels are not square, as DVDs do, frames are made longer on one side.
         Times that are missing or do not rise are taken from the rate.
 
         Raises:
@@ -117,7 +126,8 @@ class Clip:
         first, ticks, shape = 0, -step, None
         for count, frame in enumerate(self._decoded()):
             self._check_count(count + 1)
-            image = np.rot90(frame.to_ndarray(format="gray"), round(frame.rotation / 90))
+            stored = np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+            image = np.rot90(self._with_square_pixels(stored), round(frame.rotation / 90))
             if shape is None:
                 shape, first = image.shape, frame.pts or 0
             elif image.shape != shape:
@@ -129,20 +139,54 @@ class Clip:
         if shape is None:
             raise InputError(self.path, "has no frame in it", _EXPORT)
 
+    def _check_aspect(self) -> None:
+        aspect, one, width, height = self._aspect, Fraction(1), self._stream.width, self._stream.height
+        if not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
+            problem = f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
+            raise InputError(self.path, problem, _EXPORT)
+        check_size(self.path, round(width * max(aspect, one)), round(height / min(aspect, one)), MAX_FRAME_PIXELS)
+
+    def _with_square_pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._aspect == 1:
+            return image
+        (height, width), one = image.shape, Fraction(1)
+        return resize_image(image, (round(height / min(self._aspect, one)), round(width * max(self._aspect, one))))
+
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        packets, count = self._container.demux(self._stream), 0
+        packets, count, end = self._container.demux(), 0, 0.0
         while True:
             try:
                 packet = next(packets, None)
                 if packet is None:
+                    if self._is_cut_short(end):
+                        raise self._damaged(count)
                     return
-                frames = [] if packet.is_corrupt else packet.decode()
+                if packet.pts is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream.index != self._stream.index:  # sound: read to know where the file ends
+                    continue
+                frames: Any = [] if packet.is_corrupt else packet.decode()
+            except InputError:
+                raise
             except Exception as error:  # as above
                 raise self._damaged(count) from error
             if packet.is_corrupt:
                 raise self._damaged(count)
             count += len(frames)
             yield from frames
+
+    def _is_cut_short(self, end: float) -> bool:
+        """Whether the data of all streams, which ends after `end` seconds, is shorter than the file says it is."""
+        kind = self._container.format.name
+        if kind == "asf":
+            with self.path.open("rb") as file:
+                head, size = file.read(1 << 16), file.seek(0, os.SEEK_END)
+            at = head.find(_ASF_PROPERTIES)
+            is_live = at < 0 or head[at + 88 : at + 89] != b"\x02"  # flags: broadcast 1, seekable 2
+            return not is_live and int.from_bytes(head[at + 40 : at + 48], "little") > size
+        start = (self._container.start_time or 0) / 1e6
+        missing = start + (self._container.duration or 0) / 1e6 - end
+        return kind in _TIMED and missing > max(0.15, float(3 / self.rate))
 
     def _damaged(self, count: int) -> InputError:
         return InputError(self.path, f"is damaged or cut short after {count} frames", "copy or export it again")
