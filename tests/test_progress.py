@@ -10,12 +10,19 @@ import pytest
 from sonoseg import progress
 from sonoseg.cli import main
 from sonoseg.errors import InputError
-from sonoseg.progress import Bar, close_bars, note, track
+from sonoseg.progress import Bar, ProgressLine, close_bars, note, track
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class Full(Terminal):
+    """A disk that is full."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
 
 
 @pytest.fixture
@@ -72,3 +79,81 @@ def test_an_error_begins_on_a_new_line_though_the_bar_was_left_open(monkeypatch:
     assert main(["evaluate", "all-background", "--data", "d"]) == 2
     assert terminal.getvalue().endswith("\nsonoseg: x.png: is damaged; copy it again\n")
     close_bars()  # none is left
+
+
+def test_without_tqdm_a_terminal_gets_a_line_and_a_note_begins_on_a_new_one(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda _: None)
+    with Bar("reading", 4, "image") as bar:
+        assert bar.update()
+        note("note: hello")
+    assert terminal.getvalue() == "\rreading: 1 of 4 images, 0 s\nnote: hello\n"
+
+
+def _show(out: io.StringIO, clock: list[float], seconds: int, step: float) -> None:
+    with ProgressLine(out) as line:
+        count = round(seconds / step)
+        for number in range(1, count + 1):
+            clock[0] += step
+            line.show(f"{number}/{count} files", last=number == count)
+
+
+def test_a_log_file_gets_a_line_every_half_minute(clock: list[float]) -> None:
+    out = io.StringIO()
+    _show(out, clock, 90, 0.5)
+    assert out.getvalue() == "60/180 files\n120/180 files\n"
+
+
+def test_a_log_file_gets_nothing_from_short_work(clock: list[float]) -> None:
+    out = io.StringIO()
+    _show(out, clock, 29, 0.5)
+    assert out.getvalue() == ""
+
+
+def test_a_terminal_gets_one_line_that_is_written_over_and_ended(clock: list[float]) -> None:
+    out = Terminal()
+    _show(out, clock, 1, 0.25)
+    assert out.getvalue() == "\r1/4 files\r2/4 files\r3/4 files\r4/4 files\n"
+
+
+def test_a_shorter_line_leaves_nothing_of_the_longer_one(clock: list[float]) -> None:
+    out = Terminal()
+    with ProgressLine(out) as line:
+        line.show("1/2 files, frame 9 of the next")
+        clock[0] += 1
+        line.show("2/2 files")
+    assert out.getvalue().rstrip("\n").split("\r")[-1] == "2/2 files".ljust(30)
+
+
+def test_a_terminal_is_not_flooded_but_sees_the_last_line(clock: list[float]) -> None:
+    out = Terminal()
+    _show(out, clock, 1, 0.001)
+    lines = out.getvalue().rstrip().split("\r")
+    assert len(lines) <= 13
+    assert lines[-1] == "1000/1000 files"
+
+
+def test_an_error_begins_on_a_new_line(clock: list[float]) -> None:
+    out = Terminal()
+    with pytest.raises(ValueError, match="stop"), ProgressLine(out) as line:
+        line.show("1/4 files")
+        raise ValueError("stop")
+    assert out.getvalue() == "\r1/4 files\n"
+
+
+def test_nothing_shown_leaves_no_empty_line() -> None:
+    out = Terminal()
+    with ProgressLine(out):
+        pass
+    assert out.getvalue() == ""
+
+
+def test_work_goes_on_where_nothing_can_be_shown(clock: list[float]) -> None:
+    _show(Full(), clock, 1, 0.25)
+    closed = Terminal()
+    with ProgressLine(closed) as line:
+        closed.close()
+        line.show("1/4 files")

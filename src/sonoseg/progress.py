@@ -1,21 +1,70 @@
-"""Progress on stderr: a bar on a terminal, and a plain line every half minute in a log file."""
+"""How far work has come: one line on a terminal, written over; in a log file a plain line every half minute."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
 
-EVERY = 30.0
-"""Seconds from one plain line to the next."""
+TERMINAL_PAUSE, LOG_PAUSE = 0.1, 30.0
+"""Seconds between two lines."""
 _open: list[Bar] = []
 
 
+class ProgressLine:
+    """Use it in a `with` block: leaving it ends the line, so that what is printed next begins a new one.
+
+    Args:
+        out: where it is shown. If that cannot be written to, nothing is shown and the work goes on.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._terminal = out, out.isatty()
+        self._width = 0  # of the unfinished line
+        self._next = time.monotonic() + (0 if self._terminal else LOG_PAUSE)
+
+    def show(self, text: str, last: bool = False) -> bool:
+        """Shows `text`, unless something was shown just before; the last one always on a terminal, never in a log.
+
+        Returns:
+            whether it was shown.
+        """
+        now = time.monotonic()
+        if (last and not self._terminal) or (now < self._next and not last):
+            return False
+        self._next = now + (TERMINAL_PAUSE if self._terminal else LOG_PAUSE)
+        if self._terminal:
+            self._write(f"\r{text:<{self._width}}")
+            self._width = len(text)
+        else:
+            self._write(f"{text}\n")
+        return True
+
+    def close(self) -> None:
+        """Ends the line."""
+        if self._width:
+            self._write("\n")
+            self._width = 0
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, or a stream that was closed
+            self._out.write(text)
+            self._out.flush()
+
+
 class Bar:
-    """How far some work is.
+    """How far some work is, on stderr: a bar where the terminal and the lab's tqdm can show it, otherwise a line.
 
     Args:
         title: what is being done.
@@ -30,9 +79,9 @@ class Bar:
         self, title: str, total: int, unit: str, shown: bool = True, leave: bool = False, done: int = 0
     ) -> None:
         self.title, self.total, self.unit, self.done, self.facts = title, total, unit, done, ""
-        self._shown, self._bar = shown, None
-        self._began = self._told = time.monotonic()
-        if shown and sys.stderr.isatty():
+        self._line, self._bar = ProgressLine(sys.stderr), None
+        self._shown, self._began = shown, time.monotonic()
+        if shown and sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
             self._bar = _terminal_bar(title, total, unit, leave, done)
         _open.append(self)
 
@@ -47,12 +96,10 @@ class Bar:
         self.done += steps
         if self._bar is not None:
             return bool(self._bar.update(steps))
-        if not self._shown or time.monotonic() - self._told < EVERY:
+        if not self._shown:
             return False
-        self._told = time.monotonic()
-        seconds = round(self._told - self._began)
-        print(f"{self.title}: {self.done} of {self.total} {self.unit}s, {seconds} s{self.facts}", file=sys.stderr)
-        return True
+        seconds = round(time.monotonic() - self._began)
+        return self._line.show(f"{self.title}: {self.done} of {self.total} {self.unit}s, {seconds} s{self.facts}")
 
     def describe(self, title: str, **facts: str) -> None:
         """Changes the title, and what is told beside the count."""
@@ -62,8 +109,13 @@ class Bar:
             self._bar.set_description(title, refresh=False)
             self._bar.set_postfix(facts, refresh=False)
 
+    def end_line(self) -> None:
+        """Ends the line, unless tqdm shows it, which can do that itself."""
+        self._line.close()
+
     def close(self) -> None:
         """Ends the bar's line, so that other text begins on a new one. May be called twice."""
+        self.end_line()
         if self._bar is not None:
             self._bar.close()
         if self in _open:
@@ -98,5 +150,7 @@ def note(text: str) -> None:
         from tqdm import tqdm
 
         tqdm.write(text, file=sys.stderr)
-    else:
-        print(text, file=sys.stderr)
+        return
+    for bar in _open:
+        bar.end_line()
+    print(text, file=sys.stderr)

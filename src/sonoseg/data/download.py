@@ -14,7 +14,7 @@ from typing import TextIO
 
 from sonoseg.errors import InputError
 from sonoseg.files import file_size, is_there, write_error
-from sonoseg.reader.progress import ProgressLine
+from sonoseg.progress import ProgressLine
 
 _CHUNK = 1 << 18
 _TIMEOUT = 60.0  # seconds without a byte

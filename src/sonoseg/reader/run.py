@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sonoseg
 from sonoseg.errors import InputError, visible
 from sonoseg.files import atomic_path, is_there, output_folder, write_json
+from sonoseg.progress import ProgressLine
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.cine import segment_clip
 from sonoseg.reader.outputs import (
@@ -28,7 +29,6 @@ from sonoseg.reader.outputs import (
 )
 from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
 from sonoseg.reader.paths import is_clip, list_images
-from sonoseg.reader.progress import ProgressLine
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter, check_spacing, load
 from sonoseg.reader.video import check_av
