@@ -94,7 +94,7 @@ def _values(samples: Samples) -> Values:
         return alpha
     values = colour if colour.ndim == 2 else colour.max(axis=2)
     if _are_colours(samples):
-        values = (values > 0).astype(np.uint8)
+        values = np.where(values > 0, np.uint8(255), np.uint8(0))
     if samples.top is not None:
         values = values // (255 // samples.top)
     if alpha is None:
@@ -102,11 +102,25 @@ def _values(samples: Samples) -> Values:
     hidden, black = alpha == 0, values == 0
     if (values[hidden] > 0).any() and (black & ~hidden).any():
         raise InputError(samples.subject, "colour and transparency of the mask tell different things", _HINT)
-    share = alpha / np.float64(alpha.max())
-    if np.abs(values / max(values.max(), 1) - share).max() < _SAME:
+    if _are_alike(values, alpha):
         return alpha  # colours that were multiplied by alpha before
-    shown: Values = values * share
+    most = alpha.max()
+    shown: Values
+    if values.dtype == alpha.dtype == np.uint8:
+        shown = ((values.astype(np.uint16) * alpha + most // 2) // most).astype(np.uint8)
+    else:
+        shown = values * (alpha / np.float64(most))
     return shown
+
+
+def _are_alike(first: Values, second: Values) -> bool:
+    """Whether two channels are the same, each as a share of its largest value."""
+    most, other_most = (np.float32(max(channel.max(), 1)) for channel in (first, second))
+    for top in range(0, len(first), _ROWS):
+        rows = slice(top, top + _ROWS)
+        if np.abs(first[rows] / most - second[rows] / other_most).max() >= _SAME:
+            return False
+    return True
 
 
 def _are_labels(indices: Values, colour: Values) -> bool:
@@ -180,9 +194,16 @@ def _are_colours(samples: Samples) -> bool:
     colour = samples.colour
     if colour.ndim == 2 or colour.dtype != np.uint8:
         return False
-    packed = colour.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    used = np.unique(packed)
-    if len(used) > LARGEST_LABEL + 1 or used[0] != 0:
+    packed = np.empty(colour.shape[:2], np.uint32)
+    seen: set[int] = set()
+    for top in range(0, len(colour), _ROWS):
+        rows = slice(top, top + _ROWS)
+        packed[rows] = colour[rows].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        seen.update(np.unique(packed[rows]).tolist())
+        if len(seen) > LARGEST_LABEL + 1:
+            return False
+    used = np.array(sorted(seen), np.uint32)
+    if used[0] != 0:
         return False
     channels = np.stack([used >> 16, used >> 8 & 255, used & 255]).astype(int)[:, 1:]
     is_pale = np.ptp(channels, axis=0) <= 32
