@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.training.dataset import record_of
 from sonoseg.training.run import CALIBRATION, CONFIG, FAMILIARITY, RunConfig, save_weights
 
 
@@ -199,3 +201,39 @@ def test_a_split_without_validation_images_is_refused(
     assert main(["calibrate", str(calibrated), "--data", str(data), "--split", "all"]) == 2
     assert "no training or no validation images" in capsys.readouterr().err
     assert (calibrated / CALIBRATION).read_bytes() == before
+
+
+def test_images_that_the_run_was_trained_on_are_not_held_out(
+    calibrated: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(calibrated, tmp_path / "run")
+    subsets = split_cases(load_cases(data), "grouped")
+    record = record_of(subsets["train"], subsets["validation"], 64)
+    record.write(run)
+    write_json(run / CONFIG, json.loads((run / CONFIG).read_text()) | {"cases": record.digest})
+    before = (run / CALIBRATION).read_bytes()
+    words = ["calibrate", str(run), "--data", str(data)]
+    trained = {case.name for case in subsets["train"]}
+    others = split_cases(load_cases(data), "grouped-2")["validation"]
+    both = [case.name for case in others if case.name in trained]
+    assert main([*words, "--split", "grouped-2"]) == 2
+    problem = f"{run}: was trained on {len(both)} of these {len(others)} held-out images, first {both[0]}; give --data"
+    assert problem in capsys.readouterr().err
+    assert (run / CALIBRATION).read_bytes() == before
+    assert main([*words, "--split", "grouped"]) == 0
+    assert json.loads((run / CALIBRATION).read_text())["temperature"] == json.loads(before)["temperature"]
+
+
+def test_a_temperature_needs_lesions(
+    calibrated: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank = tmp_path / "blank"
+    shutil.copytree(data, blank)
+    for case in split_cases(load_cases(blank), "grouped")["validation"]:
+        for mask in case.masks:
+            Image.new("L", (160, 128)).save(mask)
+    run = copied(calibrated, tmp_path / "run")
+    before = (run / CALIBRATION).read_bytes()
+    assert main(["calibrate", str(run), "--data", str(blank), "--split", "grouped"]) == 2
+    assert "hold no lesion, or nothing else, so that no temperature fits; choose" in capsys.readouterr().err
+    assert (run / CALIBRATION).read_bytes() == before

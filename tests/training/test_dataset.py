@@ -5,6 +5,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from sonoseg.data import load_cases
+from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.training.dataset import InMemory, Pairs, as_it_is, encode_once, gather, read_once
@@ -44,11 +45,12 @@ def test_features_of_frozen_encoders_are_those_of_each_image(phantoms):
     assert not features.inputs.requires_grad
 
 
-def test_further_data_sets_join_the_training_images_only(phantoms):
+def test_further_data_sets_join_the_training_images_only(phantoms, tmp_path):
+    write_phantoms(tmp_path, 24, seed=2, size=(128, 160))
     alone, validation = gather(phantoms, "grouped", ())
-    more, same = gather(phantoms, "grouped", (str(phantoms), f"{phantoms}@grouped-1"))
+    more, same = gather(phantoms, "grouped", (str(tmp_path), f"{tmp_path}@grouped-1"))
     assert validation == same
-    assert len(more) == len(alone) + 24 + len(gather(phantoms, "grouped-1", ())[0])
+    assert len(more) == len(alone) + 24 + len(gather(tmp_path, "grouped-1", ())[0])
 
 
 def test_a_mask_of_another_size_is_refused_by_name(tmp_path):

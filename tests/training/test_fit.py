@@ -1,6 +1,8 @@
 """Training for real, small: resnet18 at 64 pixels on phantoms, and four real images learned by heart."""
 
 import csv
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +12,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from sonoseg.cli import Train, main
-from sonoseg.data import load_cases
+from sonoseg.data import load_cases, split_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
 from sonoseg.training import fit, settings
-from sonoseg.training.dataset import InMemory
+from sonoseg.training.dataset import InMemory, gather
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import SegmentationModule
 from sonoseg.training.processes import Processes
@@ -265,6 +268,54 @@ def test_too_little_memory_names_the_batch_to_try(phantoms, tmp_path, capsys, mo
 def test_a_split_without_training_images_is_refused(phantoms, tmp_path, capsys):
     assert main(words(phantoms, tmp_path / "out", "--split", "all")) == 2
     assert "leaves no training images" in capsys.readouterr().err
+
+
+def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(phantoms, tmp_path, capsys):
+    subsets = split_cases(load_cases(phantoms), "grouped")
+    kept = len(subsets["validation"]) + len(subsets["test"])
+    (tmp_path / "linked").symlink_to(phantoms)
+    for also in (phantoms, tmp_path / "linked"):
+        assert main(words(phantoms, tmp_path / "out", "--also", str(also))) == 2
+        assert f"--also {also}: holds {kept} images that are not to be trained on, first" in capsys.readouterr().err
+    copies = shutil.copytree(phantoms, tmp_path / "copies")
+    (copies / "labels.csv").unlink()
+    for file in [*copies.glob("images/*"), *copies.glob("masks/*")]:
+        file.rename(file.with_name(f"other_{file.name}"))
+    assert main(words(phantoms, tmp_path / "out", "--also", str(copies))) == 2
+    problem = f"--also: holds {len(subsets['validation'])} validation images of {phantoms}, first {copies}"
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    training, validation = gather(phantoms, "grouped", [f"{phantoms}@grouped"])  # counts them twice, as is asked for
+    assert (training, validation) == (2 * subsets["train"], subsets["validation"])
+
+
+@pytest.mark.parametrize(
+    ("subset", "problem"),
+    [
+        ("train", "no training image has a lesion; check the masks"),
+        ("validation", "no validation image has a lesion, so that Dice chooses no epoch; choose another --split"),
+    ],
+)
+def test_masks_without_lesions_are_refused(phantoms, tmp_path, capsys, subset, problem):
+    blank = shutil.copytree(phantoms, tmp_path / "blank")
+    for case in split_cases(load_cases(blank), "grouped")[subset]:
+        for mask in case.masks:
+            with Image.open(mask) as picture:
+                size = picture.size
+            Image.new("L", size).save(mask)
+    assert main(words(blank, tmp_path / "out")) == 2
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("earlier", [{}, {"data": [1], "split": {}, "size": "x"}, {"model": "model-1"}])
+def test_the_configs_of_earlier_runs_are_checked_as_well(run, tmp_path, earlier):
+    config = json.loads((run / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"lineage": [config]}))
+    assert RunConfig.read(tmp_path).lineage == (config,)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"lineage": [config, earlier]}))
+    with pytest.raises(InputError, match="not the config of a sonoseg run"):
+        RunConfig.read(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": 1}', "\x00"])

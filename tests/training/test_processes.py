@@ -55,6 +55,18 @@ def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
         monkeypatch.setenv(name, value)
 
 
+def test_slurm_says_in_two_ways_how_many_tasks_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch, SLURM_NTASKS_PER_NODE="2(x3)", SLURM_STEP_ID="0")
+    assert find_processes() == Processes(4, 6, 3)
+
+
+@pytest.mark.parametrize("each", ["0", "-2", "4", "7", "two", "2(x2),1", "9" * 5000])
+def test_processes_that_are_spread_unevenly_are_refused(monkeypatch: pytest.MonkeyPatch, each: str) -> None:
+    slurm(monkeypatch, SLURM_NTASKS_PER_NODE=each, SLURM_STEP_ID="0")
+    with pytest.raises(InputError, match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many"):
+        find_processes()
+
+
 def test_slurm_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     slurm(monkeypatch, SLURM_NTASKS_PER_NODE="2")
     assert find_processes() == Processes(4, 6, 3)

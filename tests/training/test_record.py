@@ -36,16 +36,61 @@ def test_a_record_is_read_back_as_it_was_written(data: Path, tmp_path: Path) -> 
     assert Record.read(data) is None
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "run,file,subset,size,image,mask\nown,x,train,big,a,b\n", "\0"])
-def test_a_damaged_record_is_one_line_or_holds_nothing(tmp_path: Path, text: str) -> None:
+HEADER = "run,file,subset,size,image,mask\n"
+A, B = "a" * 32, "b" * 32
+DAMAGED = {
+    "empty": "",
+    "another table": "a,b\n1,2\n",
+    "null characters": "\0",
+    "no column of hashes": f"run,file,subset,size,image\nown,x,train,32,{A}\n",
+    "a size in words": f"{HEADER}own,x,train,big,{A},{B}\n",
+    "a size of nothing": f"{HEADER}own,x,train,0,{A},{B}\n",
+    "a size below nothing": f"{HEADER}own,x,train,-32,{A},{B}\n",
+    "a size beyond memory": f"{HEADER}own,x,train,1000000000,{A},{B}\n",
+    "a subset in capitals": f"{HEADER}own,x,TRAIN,32,{A},{B}\n",
+    "no subset of a run": f"{HEADER}own,x,test,32,{A},{B}\n",
+    "a hash that is cut short": f"{HEADER}own,x,train,32,{A[1:]},{B}\n",
+    "a run of no kind": f"{HEADER}mine,x,train,32,{A},{B}\n",
+    "unknown with a hash": f"{HEADER}earlier,x,unknown,0,{A},\n",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_record_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / IMAGES).write_text(text)
-    if text == "":
-        assert Record.read(tmp_path) == Record(())
-        return
-    try:
-        assert Record.read(tmp_path) == Record(())
-    except InputError as error:
-        assert "is not a list of images that can be read; delete it" in str(error)
+    with pytest.raises(InputError, match="is not a list of images that can be read; delete it"):
+        Record.read(tmp_path)
+
+
+def test_a_record_that_was_changed_by_hand_is_refused(data: Path, tmp_path: Path) -> None:
+    record = look(data)
+    record.write(tmp_path)
+    assert Record.read_of(tmp_path, record.digest) == record
+    whole = (tmp_path / IMAGES).read_text().splitlines(keepends=True)
+    changed = [whole[:1], whole[:3] + whole[4:], whole + whole[1:2]]
+    changed.append([line.replace("own,", "earlier,").replace(",train,", ",validation,") for line in whole])
+    for lines in changed:
+        (tmp_path / IMAGES).write_text("".join(lines))
+        with pytest.raises(InputError, match="is not the list of images that the run was trained with"):
+            Record.read_of(tmp_path, record.digest)
+    (tmp_path / IMAGES).unlink()
+    assert Record.read_of(tmp_path, record.digest) is None
+
+
+@pytest.mark.parametrize("name", [" blanks .png", "=1+1.png", "'quoted.png", "line\nend.png", "escape\x1b[2J.png"])
+def test_a_record_has_the_same_digest_when_read_back_whatever_the_names(data: Path, tmp_path: Path, name: str) -> None:
+    first, *rest = load_cases(data)
+    record = record_of([replace(first, name=name)], rest, 64)
+    record.write(tmp_path)
+    assert Record.read_of(tmp_path, record.digest) == record
+
+
+def test_what_was_trained_on_is_not_held_out(data: Path) -> None:
+    record, cases = look(data), load_cases(data)
+    assert [record.is_held_out(case.read_image()) for case in cases] == [False] * 4 + [True] * 2
+    assert record.is_held_out(cases[0].read_image()[::-1].copy())
+    both = Record((*record.own, replace(record.own[0], subset="validation")))
+    assert both.is_held_out(cases[0].read_image())  # a copy across the split, as published splits have
 
 
 def test_pixels_decide_not_names_formats_or_dates(data: Path) -> None:

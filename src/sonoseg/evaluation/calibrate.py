@@ -40,12 +40,28 @@ def calibrate_command(options: Calibrate) -> None:
         folder, split = parse_source(source)
         if split:  # all images of a folder without a split are trained on
             held_out += split_cases(load_cases(folder), split)["validation"]
+    check_held_out(predictor, options.folder, held_out)
     with held(options.folder):
         report = calibrate(predictor, options.folder, known, validation, held_out)
     ece = report["ece"]
     print(f"{options.folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;")
     print(f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels")
     print(f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar")
+
+
+def check_held_out(predictor: RunPredictor, folder: Path, cases: Sequence[Case]) -> None:
+    """Refuses images that the run was trained on: on those, a network is surer than on others.
+
+    Raises:
+        InputError: there are such images, or one cannot be read.
+    """
+    record = predictor.record
+    if record is None:
+        return
+    trained = [case.name for case in cases if not record.is_held_out(case.read_image())]
+    if trained:
+        problem = f"was trained on {len(trained)} of these {len(cases)} held-out images, first {trained[0]}"
+        raise InputError(folder, problem, "give --data, --split and --also as they were in its training")
 
 
 def calibrate(
@@ -66,11 +82,14 @@ def calibrate(
         familiarity.safetensors.
 
     Raises:
-        InputError: too few images, or one that cannot be read.
+        InputError: too few images, one that cannot be read, or no lesion in `validation`.
     """
     if len(known) < 2 or not validation:
         raise InputError(folder, "the split leaves no training or no validation images", "choose another --split")
     pixels = _count_pixels(predictor, validation)
+    if pixels.auc() is None:
+        problem = "the validation images hold no lesion, or nothing else, so that no temperature fits"
+        raise InputError(folder, problem, "choose another --split")
     temperature = fit_temperature(pixels)
     summaries = _summaries(predictor, held_out)
     familiarity = Familiarity.fit(_summaries(predictor, known), summaries)

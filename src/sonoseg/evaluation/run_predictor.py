@@ -37,7 +37,7 @@ class RunPredictor:
         self.model = model.to(self.device)
         self.name = config.model
         self.size = (config.size, config.size)
-        self.record = Record.read(find_run(folder))
+        self.record = Record.read_of(find_run(folder), config.cases)
         """Which images it was trained on; None if that is not known."""
 
     def tensor(self, images: list[NDArray[np.uint8]]) -> Tensor:

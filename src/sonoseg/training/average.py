@@ -38,7 +38,8 @@ def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
         if (config.network, config.size) != (configs[0].network, configs[0].size):
             raise InputError(folder, f"is another network or size than {runs[0]}", "average runs of one network")
     origin = "mean of " + ", ".join(map(fingerprint, runs))
-    config = replace(configs[0], start_from=origin, lineage=lineage(*runs))
+    record = Record((), seen_before(*runs))
+    config = replace(configs[0], cases=record.digest, start_from=origin, lineage=lineage(*runs))
     check_claim(out, config)
     states = [model.state_dict() for model in models]
     mean = {
@@ -49,5 +50,5 @@ def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
     with held(out), atomic_files():
         check_claim(out, config)
         save_weights(out, models[0], half)
-        Record((), seen_before(*runs)).write(out)
+        record.write(out)
         write_json(out / CONFIG, config.to_json())

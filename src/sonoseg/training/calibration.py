@@ -45,6 +45,10 @@ def load_calibration(folder: Path) -> Calibration | None:
     mend = "run sonoseg calibrate again"
     try:
         report = read_json(folder / CALIBRATION)
+    except InputError as error:
+        fault = f"not a calibration that can be read ({error.fault})"
+        raise InputError(folder / CALIBRATION, fault, mend) from error
+    try:
         temperature, made_for = report["temperature"], report["weights"]
         if not TEMPERATURE[0](temperature):
             raise ValueError(f"its temperature is not {TEMPERATURE[1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.case import Case
 from sonoseg.data.splits import parse_source
+from sonoseg.errors import InputError, visible
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 from sonoseg.reader.images import resize_image, resize_mask
@@ -31,14 +33,24 @@ def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], lis
             cases.
 
     Raises:
-        InputError: a folder or split is not there, or does not fit.
+        InputError: a folder or split is not there, or does not fit; or a further data set has files that `split` keeps
+            for validation or test.
     """
     subsets = split_cases(load_cases(data), split)
     training = subsets["train"]
+    kept = {os.path.realpath(case.image): name for name in (VALIDATION, "test") for case in subsets[name]}
     for source in also:
         folder, name = parse_source(source)
         cases = load_cases(folder)
-        training = training + (split_cases(cases, name)["train"] if name else cases)
+        added = split_cases(cases, name)["train"] if name else cases
+        both = [case for case in added if os.path.realpath(case.image) in kept]
+        if both:
+            subset = kept[os.path.realpath(both[0].image)]
+            problem = (
+                f"holds {len(both)} images that are not to be trained on, first {both[0].name} of {split}/{subset}"
+            )
+            raise InputError(f"--also {source}", problem, "give FOLDER@SPLIT, with a split that leaves them out")
+        training = training + added
     return training, subsets["validation"]
 
 
@@ -95,6 +107,19 @@ def _read_once(cases: tuple[Case, ...], size: int, _: tuple[Any, ...]) -> InMemo
     return InMemory(cases, size, f"reading {len(cases)} images")
 
 
+def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -> None:
+    """Refuses masks that nothing can be learned from, or no epoch be chosen by.
+
+    Raises:
+        InputError: no training image has a lesion, or no validation image has one, by whose Dice an epoch is kept.
+    """
+    if not training.masks.any():
+        raise InputError(data, "no training image has a lesion", "check the masks, or choose another --split")
+    if monitor == "dice" and not validation.masks.any():
+        problem = "no validation image has a lesion, so that Dice chooses no epoch"
+        raise InputError(data, problem, "choose another --split, or --monitor loss")
+
+
 def _stamp(case: Case) -> tuple[tuple[int, int], ...]:
     """Time and length of a case's files; nothing where one is not there, which reading it reports."""
     try:
@@ -114,7 +139,7 @@ def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -
     for subset, cases in {TRAIN: training, VALIDATION: validation}.items():
         pairs = read_once(cases, size)
         for case, image, mask in zip(cases, pairs.inputs, pairs.masks, strict=True):
-            name = case.name.encode("utf-8", "backslashreplace").decode()
+            name = visible(case.name).strip()  # as it is read back from a table
             own.append(Seen(name, subset, size, pixel_hash(image[0].numpy()), pixel_hash(mask[0].numpy())))
     return Record(tuple(own))
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from sonoseg.data.case import Case
 from sonoseg.errors import InputError, MachineError, is_out_of_memory
 from sonoseg.files import atomic_path, is_there
-from sonoseg.training.dataset import Pairs, as_it_is, encode_once, read_once, record_of
+from sonoseg.training.dataset import Pairs, as_it_is, check_lesions, encode_once, read_once, record_of
 from sonoseg.training.graphed import Graphed
 from sonoseg.training.module import SegmentationModule
 from sonoseg.training.processes import Processes, find_processes
@@ -118,6 +118,7 @@ def train(
     processes = find_processes()
     check_network(config, smallest_step(len(training), config.recipe.batch, processes.count))
     sets: list[Pairs] = [read_once(cases, config.size) for cases in (training, validation)]
+    check_lesions(config.data, config.recipe.monitor, *sets)
     origins = [start_from] if start_from else []
     if not start_from and config.encoder_weights != "none" and encoder_weights not in ("imagenet", "none"):
         origins = [Path(encoder_weights)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from dataclasses import dataclass
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -53,8 +54,26 @@ def find_processes() -> Processes:
         rank, count = environment.global_rank(), environment.world_size()
     except (RuntimeError, ValueError, KeyError) as error:  # Lightning's answer to --ntasks
         raise InputError("srun", "does not say how many tasks a machine has", "give --ntasks-per-node") from error
-    here = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or count
-    return Processes(rank, count, count // int(here))
+    return Processes(rank, count, count // _on_each_machine(rank, count))
+
+
+def _on_each_machine(rank: int, count: int) -> int:
+    """How many of `count` processes each machine has.
+
+    Raises:
+        InputError: the variables of torchrun or srun contradict each other.
+    """
+    name = next((name for name in ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE") if os.environ.get(name)), None)
+    here = _PER_MACHINE.fullmatch(os.environ[name]) if name else None
+    each = int(here["tasks"]) if here else count
+    if (name and not here) or not 0 <= rank < count or not 0 < each <= count or count % each:
+        problem = f"is process {rank} of {count}, {os.environ[name] if name else count} on each machine"
+        raise InputError("torchrun or srun", problem, "start as many processes on each machine, or leave both out")
+    return each
+
+
+_PER_MACHINE = re.compile(r"(?P<tasks>\d{1,6})(\(x\d+\))?")
+"""Such as 2, or 2(x3), which is 2 on each of 3 machines."""
 
 
 def started_by_srun() -> bool:

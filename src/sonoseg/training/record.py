@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
@@ -16,9 +17,13 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_file, write_text
 from sonoseg.reader.images import resize_image
 from sonoseg.report.tables import csv_text
+from sonoseg.training.validate import SIZE
 
 IMAGES = "images.csv"
 TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
+PARTS = ("own", "earlier")
+HINT = "delete it; which images the run was trained on is then not known"
+_HASH = re.compile("[0-9a-f]{32}")
 
 
 def pixel_hash(pixels: NDArray[np.uint8]) -> str:
@@ -62,8 +67,9 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """64 hex digits, of names, subsets and pixels of `own`."""
-        lines = "\n".join(f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in self.own)
+        """64 hex digits, of names, subsets and pixels of `own`; where a run has none of its own, of `earlier`."""
+        images = self.own or self.earlier
+        lines = "\n".join(f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in images)
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
     @property
@@ -85,9 +91,17 @@ class Record:
         found = {subsets.get(pixel_hash(resize_image(image, (size, size)))) for size, subsets in self._subsets.items()}
         return TRAIN if TRAIN in found else VALIDATION if VALIDATION in found else None
 
+    def is_held_out(self, image: NDArray[np.uint8]) -> bool:
+        """Whether the network was not trained on this image (H, W), or was chosen on it: some splits have copies."""
+        seen = [each for each in (*self.earlier, *self.own) if each.subset != UNKNOWN]
+        hashes = {size: pixel_hash(resize_image(image, (size, size))) for size in {each.size for each in seen}}
+        subsets = {each.subset for each in seen if each.image == hashes[each.size]}
+        return VALIDATION in subsets or not subsets
+
     def write(self, folder: Path) -> None:
         """Writes images.csv."""
-        rows = [["own", *astuple(seen)] for seen in self.own] + [["earlier", *astuple(seen)] for seen in self.earlier]
+        rows = [[PARTS[0], *astuple(seen)] for seen in self.own]
+        rows += [[PARTS[1], *astuple(seen)] for seen in self.earlier]
         write_text(folder / IMAGES, csv_text(["run", *(field.name for field in fields(Seen))], rows))
 
     @classmethod
@@ -102,10 +116,26 @@ class Record:
             return None
         try:
             rows = [(row["run"], _seen(row)) for row in read_table(file, ("run",))]
-        except (ValueError, KeyError, TypeError, InputError) as error:
-            hint = "delete it; which images the run was trained on is then not known"
-            raise InputError(file, "is not a list of images that can be read", hint) from error
-        return cls(tuple(seen for run, seen in rows if run == "own"), tuple(seen for run, seen in rows if run != "own"))
+        except (ValueError, KeyError, InputError) as error:
+            raise InputError(file, "is not a list of images that can be read", HINT) from error
+        own, earlier = (tuple(seen for run, seen in rows if run == part) for part in PARTS)
+        return cls(own, earlier)
+
+    @classmethod
+    def read_of(cls, folder: Path, cases: str) -> Record | None:
+        """As `read`, when it is the list that the run was trained with.
+
+        Args:
+            folder: the run.
+            cases: `digest` as the run's config has it.
+
+        Raises:
+            InputError: it cannot be read, or was changed since.
+        """
+        record = cls.read(folder)
+        if record is not None and record.digest != cases:
+            raise InputError(folder / IMAGES, "is not the list of images that the run was trained with", HINT)
+        return record
 
     def changes(self, before: Record | None) -> str:
         """How the images of this record differ from those of an earlier record of the same run, in words."""
@@ -124,7 +154,20 @@ class Record:
 
 
 def _seen(row: dict[str, str]) -> Seen:
-    return Seen(row["file"], row["subset"], int(row["size"]), row["image"], row["mask"])
+    """A row of images.csv.
+
+    Raises:
+        KeyError: it lacks a column.
+        ValueError: it has a value that no record has.
+    """
+    seen = Seen(row["file"], row["subset"], int(row["size"]), row["image"], row["mask"])
+    if seen.subset in (TRAIN, VALIDATION):
+        good = SIZE[0](seen.size) and all(_HASH.fullmatch(digest) for digest in (seen.image, seen.mask))
+    else:
+        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (0, "", "")
+    if not good or row["run"] not in PARTS:
+        raise ValueError(f"{seen.file} has a value that no record has")
+    return seen
 
 
 def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:

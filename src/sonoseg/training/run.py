@@ -55,7 +55,10 @@ class RunConfig:
     """Names of the data folders; where they lie does not matter."""
     split: str
     cases: str
-    """sha256 over names, subsets and pixels (at `size`) of the training and validation images and masks, in order."""
+    """sha256 over names, subsets and pixels (at `size`) of the training and validation images and masks, in order.
+
+    It is `Record.digest` of the run's images.csv.
+    """
     size: int
     seed: int
     encoder_weights: str
@@ -97,6 +100,8 @@ class RunConfig:
         network = find_experiment(value["model"]).network
         check_fields("network", value["network"], type(network), rules_of(network))
         check_fields("recipe", value["recipe"], Recipe, RECIPE_RULES)
+        for earlier in value.get("lineage", ()):
+            cls.from_json(earlier)
         options = {name: tuple(part) if isinstance(part, list) else part for name, part in value["network"].items()}
         rest = {name: tuple(value.get(name, ())) for name in ("lineage", "teachers")}
         parts = {"network": type(network)(**options), "recipe": Recipe(**value["recipe"])}
@@ -173,7 +178,7 @@ def seen_before(*origins: Path) -> tuple[Seen, ...]:
     records: list[Record] = []
     for origin in origins:
         folder = find_run(origin)
-        found = Record.read(folder) if is_folder(folder) else None
+        found = Record.read_of(folder, RunConfig.read(folder).cases) if is_folder(folder) else None
         records.append(found or Record((Seen(origin.name, UNKNOWN, 0, "", ""),)))
     return union(records)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +21,7 @@ from sonoseg.training.augment import AUGMENTATIONS
 from sonoseg.training.dataset import gather, record_of
 from sonoseg.training.losses import LOSSES
 from sonoseg.training.module import OPTIMIZERS, SCHEDULES
+from sonoseg.training.record import Record
 from sonoseg.training.run import RunConfig, find_run, fingerprint, lineage
 from sonoseg.training.validate import FUSION_RULES, MONITORS, RECIPE_RULES, SEED, SIZE, first_problem, word_of
 
@@ -58,13 +59,15 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
     given = None if weights in ("imagenet", "none") else Path(weights)
     teachers = getattr(options, "teachers", ())
     origins = [run for run in (start or given, *teachers) if run]
+    record = record_of(training, validation, options.size)
+    check_apart(options.data, training, record)
     config = RunConfig(
         model=options.model,
         network=as_narrow_as(overridden(experiment.network, options), start or given),
         recipe=recipe,
         data="+".join(folder.name for folder in (options.data, *(parse_source(also)[0] for also in options.also))),
         split=Path(options.split).name,
-        cases=record_of(training, validation, options.size).digest,
+        cases=record.digest,
         size=options.size,
         seed=options.seed,
         encoder_weights=fingerprint(given) if given else weights,
@@ -73,6 +76,27 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
         teachers=tuple(map(fingerprint, teachers)),
     )
     return config, training, validation
+
+
+def check_apart(data: Path, training: Sequence[Case], record: Record) -> None:
+    """Refuses a further data set that has validation images, under whatever names.
+
+    Copies within one data set are left alone: published splits have some, and `data check` reports them.
+
+    Args:
+        data: the data set whose validation images are meant.
+        training: all cases to train on.
+        record: of `training` and of the validation images.
+
+    Raises:
+        InputError: there are such images.
+    """
+    chosen_on = {seen.image for seen in record.own[len(training) :]}
+    pairs = zip(training, record.own, strict=False)
+    both = [case for case, seen in pairs if seen.image in chosen_on and not case.image.is_relative_to(data)]
+    if both:
+        problem = f"holds {len(both)} validation images of {data}, first {both[0].image}"
+        raise InputError("--also", problem, "take them out, or give FOLDER@SPLIT with a split that leaves them out")
 
 
 def check_size(size: int) -> None:

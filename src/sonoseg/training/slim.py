@@ -80,7 +80,8 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
     if len(cases) < 2:
         raise InputError(run, "the split leaves no training images", "choose another --split")
     origin = f"{fingerprint(run)}, {share:g} slimmer by {len(cases)} images"
-    config = replace(config, start_from=origin, lineage=lineage(run))
+    record = Record((), union((Record((), seen_before(run)), record_of(cases, (), config.size))))
+    config = replace(config, cases=record.digest, start_from=origin, lineage=lineage(run))
     there = RunConfig.read(out).network if is_there(out / CONFIG) else config.network
     check_claim(out, replace(config, network=there))  # how many channels it has is only known in the end
 
@@ -91,7 +92,6 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
         make_slim(inside, moments, share)
     inner = tuple(inside.width for inside in insides(slim))
     config = replace(config, network=replace(config.network, inner=inner))
-    record = Record((), union((Record((), seen_before(run)), record_of(cases, (), config.size))))
     with held(out), atomic_files():
         check_claim(out, replace(config, network=there))
         save_weights(out, slim)
