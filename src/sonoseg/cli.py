@@ -400,6 +400,8 @@ class Reproduce:
     """Names of test images to show; by default the first benign and the first malignant one."""
     workers: int = 0
     """Processes that train side by side; 0: one for each GPU. Without GPUs they share the cores."""
+    report_only: bool = False
+    """Train nothing: write the report of the results that --out holds."""
 
     def run(self) -> int:
         return int(_call("sonoseg.reproduction.command:reproduce_command", self))

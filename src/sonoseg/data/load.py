@@ -62,3 +62,8 @@ def load_cases(folder: Path | str) -> list[Case]:
             fault = first.message + (f", and {more} more such" if more else "")
             raise InputError(found.root / first.files[0], fault, mend)
     return found.cases
+
+
+def data_name(folder: Path | str) -> str:
+    """The name of a data set in results: its folder's; of a pack that of the folder it was made from."""
+    return Path(folder).name
