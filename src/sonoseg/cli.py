@@ -119,10 +119,26 @@ class Fetch:
 
 
 @dataclass(frozen=True)
-class Data:
-    """Check, make or fetch data sets."""
+class Pack:
+    """Write a data set as one small file, which every --data takes."""
 
-    action: Check | Phantom | Fetch
+    folder: Positional[Path]
+    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels, as training does; a multiple of 32."""
+    out: Path = Path("pack.safetensors")
+    """The file."""
+
+    def run(self) -> int:
+        print(_call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out))
+        return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Check, make, fetch or pack data sets."""
+
+    action: Check | Phantom | Fetch | Pack
 
     def run(self) -> int:
         return self.action.run()

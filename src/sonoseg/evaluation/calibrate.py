@@ -70,6 +70,8 @@ def calibrate(
     """
     if len(known) < 2 or not validation:
         raise InputError(folder, "the split leaves no training or no validation images", "choose another --split")
+    for case in (*known, *validation, *held_out):
+        case.check_size(predictor.size[0], predictor.name)
     pixels = _count_pixels(predictor, validation)
     temperature = fit_temperature(pixels)
     summaries = _summaries(predictor, held_out)
