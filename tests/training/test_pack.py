@@ -97,6 +97,14 @@ def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, caps
 def test_a_reproduction_takes_it(both, tmp_path, capsys):
     words = ["reproduce", "--split", "grouped", "--models", "15", "--encoder-weights", "none", "--epochs", "1"]
     words += ["--batch", "3", "--explain", "0"]
+    out = ["--data", str(both["pack"]), "--out", str(tmp_path / "out")]
+    for more, fault in (
+        (["--models", "15,default"], "--models 15,default: has default, which takes images of another size"),
+        (["--size", "96"], "holds images of 224 × 224 pixels, training needs 96 × 96"),
+    ):
+        assert main([*words, *out, *more]) == 2
+        assert fault in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     for name in ("folder", "pack"):
         assert main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)]) == 0
     run = Path("runs") / "model-15-grouped-0"

@@ -137,7 +137,8 @@ def _csv(each: Table) -> str:
     return csv_text(each.header, rows)
 
 
-def _shown(each: Table) -> tuple[Sequence[str], Sequence[Sequence[str | int | float | None]]]:
+def shown(each: Table) -> tuple[Sequence[str], Sequence[Sequence[str | int | float | None]]]:
+    """Header and rows of a table as people see it."""
     return (each.shown_header, each.shown_rows) if each.shown_header else (each.header, each.rows)
 
 
@@ -146,7 +147,7 @@ def _markdown(lead: str, tables: Sequence[Table], rows: Sequence[Row]) -> str:
     failed = [f"{row.label}, split {row.split}: {row.failure}" for row in rows if row.failure]
     parts += ["## Failed or missing", "\n".join(f"- {markdown_text(line)}" for line in failed)] if failed else []
     for each in tables:
-        parts += [f"## {markdown_text(each.title)}", markdown_text(each.caption), markdown_table(*_shown(each))]
+        parts += [f"## {markdown_text(each.title)}", markdown_text(each.caption), markdown_table(*shown(each))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -155,7 +156,7 @@ def _page(
 ) -> str:
     sections: list[Html] = [section("In short", facts(_facts(rows)), *_failures(rows))]
     for each in tables:
-        parts = [table(*_shown(each), each.caption)]
+        parts = [table(*shown(each), each.caption)]
         if each.name.startswith("table2-"):
             split = each.name.removeprefix("table2-")
             parts.append(cards(_roc(title, path) for title, path in curves.items() if title.startswith(f"{split}, ")))

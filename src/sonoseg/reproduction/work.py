@@ -15,9 +15,10 @@ import numpy as np
 
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
+from sonoseg.data.pack import is_pack
 from sonoseg.data.splits import SUBSETS, split_cases
 from sonoseg.errors import InputError
-from sonoseg.evaluation.evaluate import evaluate
+from sonoseg.evaluation.evaluate import GRID, evaluate
 from sonoseg.evaluation.predictors import Predictor, load_predictor
 from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain.explain import explain_case
@@ -68,9 +69,12 @@ class Material:
             more: splits besides those of the call, which the report is about too.
 
         Raises:
-            InputError: the folder, a split or a named picture is not there.
+            InputError: the folder, a split or a named picture is not there, or a pack has another size.
         """
         cases = load_cases(options.data)
+        for case in cases:
+            case.check_size(options.size, "training")
+            case.check_size(GRID[0], "evaluation")
         subsets = {split: split_cases(cases, split) for split in dict.fromkeys((*options.split, *more))}
         for split, parts in subsets.items():
             for name in SUBSETS:
@@ -189,6 +193,9 @@ def check(jobs: Sequence[Job], options: Reproduce, material: Material) -> None:
     """
     for job in jobs:
         check_settings(job, options, material)
+    if is_pack(options.data) and any(job.model == SHIPPED for job in jobs):
+        fault = "has default, which takes images of another size than a pack has"
+        raise InputError(f"--models {options.models}", fault, "give --models 1-20, or the folder as --data")
     for model in dict.fromkeys(job.model for job in jobs if job.model != SHIPPED):
         check_recipe(recipe_of(model, options))
         network = find_experiment(model).network
