@@ -75,7 +75,7 @@ class Check:
     """Report everything that is wrong with a data set, at once."""
 
     folder: Positional[Path]
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str | None = None
     """Also look for near-copies and groups that this split tears apart."""
 
@@ -163,7 +163,7 @@ class Train:
     model: Positional[str]
     """A name that `sonoseg models` lists, such as model-1 or sonoseg-1."""
     data: Path
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "paper"
     """paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
     also: tuple[str, ...] = ()
@@ -235,7 +235,7 @@ class Sweep:
     model: Positional[str]
     """A name that `sonoseg models` lists."""
     data: Path
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     grid: UseAppendAction[tuple[str, ...]] = ()
     """AXIS=VALUE,VALUE, once an axis, such as learning_rate=1e-4,1e-3; without any, the paper's 36 combinations."""
     split: str = "paper"
@@ -326,7 +326,7 @@ class Evaluate:
     model: Positional[str]
     """A run folder, a bundle file, default, all-foreground or all-background."""
     data: Path
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
     """all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
     subset: Literal["train", "validation", "test"] = "test"
@@ -370,7 +370,7 @@ class Explain:
     score: bool = False
     """Instead of pictures, measure whether the heat maps are true, on the images of --data."""
     data: Path | None = None
-    """For --score: BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """For --score: BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
     """For --score: all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
     subset: Literal["train", "validation", "test"] = "test"
