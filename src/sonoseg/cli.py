@@ -75,7 +75,7 @@ class Check:
     """Report everything that is wrong with a data set, at once."""
 
     folder: Positional[Path]
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str | None = None
     """Also look for near-copies and groups that this split tears apart."""
 
@@ -119,10 +119,26 @@ class Fetch:
 
 
 @dataclass(frozen=True)
-class Data:
-    """Check, make or fetch data sets."""
+class Pack:
+    """Write a data set as one small file, which every --data takes."""
 
-    action: Check | Phantom | Fetch
+    folder: Positional[Path]
+    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels, as training does; a multiple of 32."""
+    out: Path = Path("pack.safetensors")
+    """The file."""
+
+    def run(self) -> int:
+        print(_call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out))
+        return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Check, make, fetch or pack data sets."""
+
+    action: Check | Phantom | Fetch | Pack
 
     def run(self) -> int:
         return self.action.run()
@@ -147,7 +163,7 @@ class Train:
     model: Positional[str]
     """A name that `sonoseg models` lists, such as model-1 or sonoseg-1."""
     data: Path
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "paper"
     """paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
     also: tuple[str, ...] = ()
@@ -219,7 +235,7 @@ class Sweep:
     model: Positional[str]
     """A name that `sonoseg models` lists."""
     data: Path
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     grid: UseAppendAction[tuple[str, ...]] = ()
     """AXIS=VALUE,VALUE, once an axis, such as learning_rate=1e-4,1e-3; without any, the paper's 36 combinations."""
     split: str = "paper"
@@ -310,7 +326,7 @@ class Evaluate:
     model: Positional[str]
     """A run folder, a bundle file, default, all-foreground or all-background."""
     data: Path
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
     """all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
     subset: Literal["train", "validation", "test"] = "test"
@@ -354,7 +370,7 @@ class Explain:
     score: bool = False
     """Instead of pictures, measure whether the heat maps are true, on the images of --data."""
     data: Path | None = None
-    """For --score: BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """For --score: BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
     """For --score: all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
     subset: Literal["train", "validation", "test"] = "test"
@@ -400,6 +416,8 @@ class Reproduce:
     """Names of test images to show; by default the first benign and the first malignant one."""
     workers: int = 0
     """Processes that train side by side; 0: one for each GPU. Without GPUs they share the cores."""
+    report_only: bool = False
+    """Train nothing: write the report of the results that --out holds."""
 
     def run(self) -> int:
         return int(_call("sonoseg.reproduction.command:reproduce_command", self))

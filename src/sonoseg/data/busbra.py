@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sonoseg.data.case import Case
 from sonoseg.data.listing import Scan, duplicate_names, list_images, read_table, subfolder
+from sonoseg.data.pack import PackedCase
 from sonoseg.errors import InputError
 from sonoseg.files import is_there
 
@@ -72,9 +73,15 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
 def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
     """BUS-BRA's own five folds by patient, 0 to 4 by case name; None if `cases` are not from BUS-BRA.
 
+    A pack of BUS-BRA holds them itself.
+
     Raises:
         InputError: 5-fold-cv.csv does not hold every case, or no fold of 1 to 5 for it.
     """
+    packed = [case for case in cases if isinstance(case, PackedCase)]
+    if packed:
+        own = {case.name: case.fold for case in packed if case.fold is not None}
+        return own if len(own) == len(cases) else None
     roots = {case.image.parent.parent for case in cases}
     root = roots.pop()
     path = root / FOLDS

@@ -61,6 +61,26 @@ class Case:
             union |= mask
         return image, union
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether it is known what is lesion: by a mask, or since the image is normal."""
+        return bool(self.masks) or self.label == "normal"
+
+    def full_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width that `spacing` is about, of a case whose image is of `shape`."""
+        return shape
+
+    def check_size(self, size: int, what: str) -> None:
+        """Refuses what cannot be had at `size` × `size` pixels; files can be resized to any.
+
+        Args:
+            size: in pixels.
+            what: needs it, in a word or two.
+
+        Raises:
+            InputError: as a subclass says.
+        """
+
 
 def size_fault(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
     """Says that a mask of shape (H, W) `mask` does not fit an image of shape `image`."""

@@ -18,6 +18,7 @@ from sonoseg.data.case import Case, size_fault
 from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.listing import Finding, Scan
 from sonoseg.data.load import scan
+from sonoseg.data.pack import PackedCase, is_pack, open_pack
 from sonoseg.data.splits import split_cases
 from sonoseg.data.unread import note_unread
 from sonoseg.errors import InputError, visible
@@ -54,11 +55,13 @@ class Report:
         folder: the data set's folder; the findings' files are relative to it.
         images: how many images it has.
         findings: ordered by kind, as in `KINDS`.
+        pack: of a pack, the name of what it was made from and its size in words; otherwise "".
     """
 
     folder: Path
     images: int
     findings: tuple[Finding, ...]
+    pack: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -67,7 +70,8 @@ class Report:
 
     def to_text(self) -> str:
         """The findings as lines: each kind with its count, then one line a finding."""
-        lines = [f"{self.folder}: {self.images} images, {len(self.findings) or 'no'} problems found"]
+        what = f"a pack of {self.pack}, " if self.pack else ""
+        lines = [f"{self.folder}: {what}{self.images} images, {len(self.findings) or 'no'} problems found"]
         for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
             findings = list(group)
             lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
@@ -98,7 +102,7 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it divides.
 
     Args:
-        folder: BUSI, BUS-BRA, or a folder with images/ and masks/.
+        folder: BUSI, BUS-BRA, a folder with images/ and masks/, or a pack.
         split: as for `split_cases`.
 
     Raises:
@@ -115,11 +119,21 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     _check_leakage(found, images, pairs, subsets)
     order = list(KINDS)
     findings = sorted(found.findings, key=lambda one: (order.index(one.kind), one.files))
-    return Report(found.root, len(found.cases), tuple(findings))
+    return Report(found.root, len(found.cases), tuple(findings), _describe_pack(found.root))
+
+
+def _describe_pack(path: Path) -> str:
+    if not is_pack(path):
+        return ""
+    pack = open_pack(path)
+    return f"{visible(pack.source)} at {pack.size} × {pack.size} pixels"
 
 
 def _check_case(found: Scan, case: Case, images: _Images) -> None:
     """Reads one image and its masks."""
+    if isinstance(case, PackedCase):
+        _check_packed(found, case, images)
+        return
     image = _read(found, case.image)
     if image is not None:
         images.add(case, image)
@@ -137,17 +151,35 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
         elif image is not None and orientation(path) != orientation(case.image):
             found.add("turned apart", path, "EXIF turns one of mask and image only; see that they fit")
         _check_mask(found, path, mask)
+    _check_label(found, case, lesion, whole)
+
+
+def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
+    """Whether the label fits the masks: `lesion`, they hold something; `whole`, all of them could be read."""
     if case.label == "normal" and lesion:
         found.add("normal with lesion", case.image, "labelled normal, but its mask is not empty")
     if case.label in ("benign", "malignant") and whole and not lesion:
         found.add("empty mask", case.image, f"labelled {case.label}, but its mask is empty")
 
 
+def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
+    """The same of an image in a pack, of which nothing can be unreadable."""
+    image, mask = case.read()
+    images.add(case, image)
+    _check_extent(found, case.image, mask)
+    _check_label(found, case, bool(mask.any()), case.known.masked)
+
+
 def _check_mask(found: Scan, path: Path, mask: Mask) -> None:
     """What is unusual about a mask that was read: it may be wrong, or right."""
-    pixels, share = mask.pixels, mask.pixels.mean()
     if mask.between:
         found.add("several values", path, f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}")
+    _check_extent(found, path, mask.pixels)
+
+
+def _check_extent(found: Scan, path: Path, pixels: NDArray[np.bool_]) -> None:
+    """Whether a mask (H, W) covers more of the image than a lesion does."""
+    share = pixels.mean()
     if share > 0.5:
         found.add("large mask", path, f"{share:.0%} of the image is lesion")
     if all(side.any() for side in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])):

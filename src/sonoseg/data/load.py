@@ -9,6 +9,7 @@ from sonoseg.data.busi import find_busi, scan_busi
 from sonoseg.data.case import Case
 from sonoseg.data.folder import find_folder, scan_folder
 from sonoseg.data.listing import Scan, entries
+from sonoseg.data.pack import is_pack, open_pack
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 
@@ -24,16 +25,18 @@ _LAYOUTS = "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ 
 
 
 def scan(folder: Path | str) -> Scan:
-    """Lists a data set and what its file names show to be amiss; reads no image.
+    """Lists a data set and what its file names show to be amiss; reads no image, but a pack whole.
 
     Raises:
-        InputError: there is no such folder, its layout is not known, it has no images, or its table is
+        InputError: there is no such folder or pack, its layout is not known, it has no images, or its table is
             malformed.
     """
     folder = Path(folder)
+    if is_pack(folder):
+        return Scan(folder, open_pack(folder).cases(), [])
     if not is_folder(folder):
         fault = "is a file, not a folder" if is_there(folder) else "there is no such folder"
-        raise InputError(folder, fault, "give the folder of a data set")
+        raise InputError(folder, fault, "give the folder of a data set, or a pack of sonoseg data pack")
     for find, read in ((find_busi, scan_busi), (find_busbra, scan_busbra), (find_folder, scan_folder)):
         root = find(folder)
         if root is not None:
@@ -46,7 +49,7 @@ def scan(folder: Path | str) -> Scan:
 
 
 def load_cases(folder: Path | str) -> list[Case]:
-    """The cases of a data set: BUSI, BUS-BRA, or a plain folder of images/ and masks/.
+    """The cases of a data set: BUSI, BUS-BRA, a plain folder of images/ and masks/, or a pack of one of them.
 
     The order is fixed: by the path in the data set, compared as strings.
 
@@ -62,3 +65,8 @@ def load_cases(folder: Path | str) -> list[Case]:
             fault = first.message + (f", and {more} more such" if more else "")
             raise InputError(found.root / first.files[0], fault, mend)
     return found.cases
+
+
+def data_name(folder: Path | str) -> str:
+    """The name of a data set in results: its folder's; of a pack that of the folder it was made from."""
+    return open_pack(folder).source if is_pack(folder) else Path(folder).name

@@ -13,6 +13,7 @@ from sonoseg.data.busbra import official_folds
 from sonoseg.data.busi import busi_images
 from sonoseg.data.case import Case
 from sonoseg.data.listing import read_table
+from sonoseg.data.pack import is_pack
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 
@@ -58,17 +59,21 @@ def parse_source(text: str) -> tuple[Path, str]:
     Raises:
         InputError: `text` may be read in two ways.
     """
-    readings = [(Path(text), "")] if is_folder(text) else []
+    readings = [(Path(text), "")] if _is_data(text) else []
     for place in (found.start() for found in re.finditer("@", text)):
         folder, split = text[:place], text[place + 1 :]
-        if (split in SPLITS or split.endswith(".csv")) and folder and is_folder(folder):
+        if (split in SPLITS or split.endswith(".csv")) and folder and _is_data(folder):
             readings.append((Path(folder), split))
     if len(readings) > 1:
         raise InputError(text, "may be read in two ways, since two such folders are there", "rename one of them")
     if readings:
         return readings[0]
     folder, at, split = text.rpartition("@")  # something is not there: whoever reads it says so
-    return (Path(folder), split) if at and is_folder(folder) else (Path(text), "")
+    return (Path(folder), split) if at and _is_data(folder) else (Path(text), "")
+
+
+def _is_data(path: str) -> bool:
+    return is_folder(path) or is_pack(path)
 
 
 def leaked(subsets: Mapping[str, Sequence[Case]], subset: str) -> set[str]:

@@ -86,6 +86,8 @@ def calibrate(
     """
     if len(known) < 2 or not validation:
         raise InputError(folder, "the split leaves no training or no validation images", "choose another --split")
+    for case in (*known, *validation, *held_out):
+        case.check_size(predictor.size[0], predictor.name)
     pixels = _count_pixels(predictor, validation)
     if pixels.auc() is None:
         problem = "the validation images hold no lesion, or nothing else, so that no temperature fits"

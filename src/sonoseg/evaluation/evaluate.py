@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.data.case import Case
-from sonoseg.data.load import load_cases
+from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import leaked, split_cases
 from sonoseg.errors import InputError, visible
 from sonoseg.evaluation.calibration import reliability
@@ -50,7 +50,7 @@ def evaluate_command(options: Evaluate) -> None:
     subsets = split_cases(load_cases(options.data), options.split)
     cases, copied = subsets[options.subset], len(leaked(subsets, options.subset))
     about: dict[str, str | int] = {
-        "data": options.data.name,
+        "data": data_name(options.data),
         "split": Path(options.split).name,
         "subset": options.subset,
         "leaked": copied,
@@ -143,10 +143,15 @@ def evaluate(
 
     Raises:
         InputError: no cases, an image or mask that cannot be read (both before the first prediction), no place to
-            write to, or a predictor that does not give probabilities.
+            write to, a pack of another size than the grid's and the predictor's, or a predictor that does not give
+            probabilities.
     """
     if not cases:
         raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
+    own_size = getattr(predictor, "size", size)
+    for case in cases:
+        case.check_size(size[0], "evaluation")
+        case.check_size(own_size[0], predictor.name)
     folder = output_folder(out)
     truths = _read_truths(cases, size, progress)
     counts, largest_false_part, surfaces, roc, trade_off, seen = _compare(predictor, cases, truths, progress)
@@ -200,7 +205,8 @@ def _compare(
                 trade_off.add(probability, truth)
                 rows.append(count(prediction, truth))
                 largest_false_part.append(largest_part(prediction & ~truth))
-                surfaces.append(measure_surface(prediction, truth, pixel_size(case, image.shape, truth.shape)))
+                pixel = pixel_size(case, case.full_shape(image.shape), truth.shape)
+                surfaces.append(measure_surface(prediction, truth, pixel))
             bar.update(len(batch))
     memory = {f"{subset}_on": seen.count(name) if record else None for subset, name in SEEN.items()}
     return stack(rows), np.array(largest_false_part, dtype=np.int64), surfaces, roc, trade_off, memory

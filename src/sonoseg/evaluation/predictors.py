@@ -61,6 +61,7 @@ class BundlePredictor:
         self.name = card.name
         self.threshold = card.threshold
         self.min_lesion_fraction = card.min_lesion_fraction
+        self.size = card.size
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         return list(self._segmenter.probability(images))

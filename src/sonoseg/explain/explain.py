@@ -99,7 +99,7 @@ def find_case(image: Path) -> Case | None:
     except InputError:  # no data set whose layout is known
         cases = []
     for case in cases:
-        if case.image.absolute() == image and (case.masks or case.label == "normal"):
+        if case.image.absolute() == image and case.has_truth:
             return case
     stem = name_key(image.stem)
     masks = tuple(path for path in list_pictures(image.parent) if name_key(mask_stem(path) or "") == stem)
@@ -119,7 +119,7 @@ def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) 
         InputError: the image or a mask cannot be read, or there is no place to write to.
     """
     image = case.read_image()
-    truth = case.read_mask() if case.masks or case.label == "normal" else None
+    truth = case.read_mask() if case.has_truth else None
     (own,) = predictor.probability([image])
     prediction = predicted_mask(predictor, resize_probability(own, image.shape))
     heat = resize_probability(grad_cam(predictor.model, predictor.tensor([image]), layer), image.shape)

@@ -79,6 +79,8 @@ def measure_cases(
         raise InputError("explain", "there are no images in this subset", "choose another --split or --subset")
     for layer in layers:
         check_layer(predictor.model, layer)
+    for case in cases:
+        case.check_size(predictor.size[0], predictor.name)
     truths = [resize_mask(case.read_mask(), predictor.size) for case in cases]
     if out is not None:
         output_folder(out)

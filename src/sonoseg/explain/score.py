@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonoseg.data.case import Case
-from sonoseg.data.load import load_cases
+from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.errors import InputError
 from sonoseg.evaluation.intervals import bootstrap_interval
@@ -58,7 +58,7 @@ def score_command(options: Explain) -> int:
     layers = [options.layer] if options.layer else list(predictor.model.explain_layers())
     check_layer(predictor.model, layers[0])
     cases = split_cases(load_cases(options.data), options.split)[options.subset]
-    about = {"data": options.data.name, "split": Path(options.split).name, "subset": options.subset}
+    about = {"data": data_name(options.data), "split": Path(options.split).name, "subset": options.subset}
     maps = measure_cases(predictor, cases, layers, out=options.out)
     result = {"about": about, **summarise(predictor, maps)}
     write_scores(options.out, maps, result)

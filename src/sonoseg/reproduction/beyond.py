@@ -14,7 +14,7 @@ from sonoseg.models.catalog import find_experiment
 from sonoseg.report.tables import Cell
 from sonoseg.reproduction.jobs import SHIPPED
 from sonoseg.reproduction.results import Row
-from sonoseg.reproduction.tables import REFERENCE, Table, label_of, paired_cells, whole
+from sonoseg.reproduction.tables import REFERENCE, Table, paired_cells, whole
 
 
 def overview(rows: Sequence[Row], split: str) -> Table:
@@ -22,7 +22,7 @@ def overview(rows: Sequence[Row], split: str) -> Table:
     done = sorted((row for row in rows if row.done), key=lambda row: -float(row.scores("lesion", "dice").mean()))
     cells: list[list[Cell]] = []
     for row in done:
-        line: list[Cell] = [label_of(row.model), row.mean("validation", "conventions", "lesion", "dice")]
+        line: list[Cell] = [row.label, row.mean("validation", "conventions", "lesion", "dice")]
         for convention in CONVENTIONS:
             low, high = row.interval(convention)
             line += [float(row.scores(convention, "dice").mean()), f"{low:.3f} to {high:.3f}"]
@@ -40,7 +40,7 @@ def normals(rows: Sequence[Row], split: str) -> Table:
     """What is drawn where there is nothing, and how far the probabilities can be believed."""
     cells: list[list[Cell]] = [
         [
-            label_of(row.model),
+            row.label,
             row.mean("test", "normals", "any_false_positive"),
             row.mean("test", "normals", "false_lesion"),
             float(np.mean([(test.counts.tp[test.counts.has_lesion] == 0).sum() for test in row.tests])),
@@ -67,7 +67,7 @@ def borders(rows: Sequence[Row], split: str) -> Table:
     """How far the outlines lie apart."""
     cells: list[list[Cell]] = [
         [
-            label_of(row.model),
+            row.label,
             *(row.mean("test", "surface", name) for name in ("images", "hd95", "hd95_median", "assd")),
         ]
         for row in rows
@@ -93,7 +93,7 @@ def leak(rows: Sequence[Row], split: str, leaked: Collection[str]) -> Table:
             groups = np.array(row.groups("lesion"))
             low, high = difference_interval(with_copy, without, list(groups[copies]), list(groups[~copies]))
             means = float(with_copy.mean()), float(without.mean())
-            cells.append([label_of(row.model), *means, means[0] - means[1], low, high])
+            cells.append([row.label, *means, means[0] - means[1], low, high])
     header = ("model", "with a near-copy", "without", "difference", "low", "high")
     caption = (
         f"Mean Dice lesion on the test images of which a near-copy is among the training or validation images"
@@ -116,7 +116,7 @@ def across_splits(rows: Sequence[Row]) -> Table:
             low, high = bootstrap_interval(difference, row.groups(convention))
             means = [float(each.scores(convention, "dice").mean()) for each in (row, clean)]
             cells.append(
-                [label_of(model), convention, *means, float(difference.mean()), low, high, signed_rank_p(difference)]
+                [row.label, convention, *means, float(difference.mean()), low, high, signed_rank_p(difference)]
             )
     header = ("model", "convention", "paper", "paper-clean", "difference", "low", "high", "p")
     caption = (
@@ -134,9 +134,7 @@ def costs(rows: Sequence[Row], split: str) -> Table:
         counts = [whole(row.cost("cost", name)) for name in ("total_params", "trainable_params")]
         seconds = row.cost("training_seconds")
         times = [row.cost("epochs"), None if seconds is None else seconds / 60, row.cost("cost", "inference_ms")]
-        cells.append(
-            [label_of(row.model), *counts, row.cost("cost", "gflops"), *times, row.cost("cost", "peak_memory_mb")]
-        )
+        cells.append([row.label, *counts, row.cost("cost", "gflops"), *times, row.cost("cost", "peak_memory_mb")])
     result = next((row.results[0] for row in rows if row.done and row.model != SHIPPED), None)
     cost = result["cost"] if result else {"device": "?", "threads": 0}
     header = (
@@ -164,7 +162,7 @@ def seeds(rows: Sequence[Row], split: str) -> Table:
         every = [metrics["conventions"]["lesion"]["dice"] for metrics in row.metrics("test")]
         cells.append(
             [
-                label_of(row.model),
+                row.label,
                 len(every),
                 min(every),
                 float(np.mean(every)),
@@ -199,9 +197,9 @@ def explanations(rows: Sequence[Row], split: str) -> Table:
     for row in rows:
         for layer, measures in (row.explanations or {"layers": {}})["layers"].items():
             found = [measures.get(name) or {"mean": None, "interval": None, "n": 0} for name in names]
-            cells.append([label_of(row.model), layer, *(value["mean"] for value in found)])
+            cells.append([row.label, layer, *(value["mean"] for value in found)])
             ends = [end for value in found for end in (value["mean"], *(value["interval"] or (None, None)))]
-            raw.append([label_of(row.model), layer, *ends])
+            raw.append([row.label, layer, *ends])
     columns = tuple(f"{name}{end}" for name in names for end in ("", "_low", "_high"))
     images = max((row.explanations["images"] for row in rows if row.explanations), default=0)
     caption = (
@@ -228,7 +226,7 @@ def claim(rows: Sequence[Row], split: str) -> Table:
     for row in (row for row in rows if row.explanations):
         assert row.explanations is not None
         attention = find_experiment(row.model).network.attention
-        cells += [[label_of(row.model), attention, *line[1:]] for line in claim_rows([row.explanations])]
+        cells += [[row.label, attention, *line[1:]] for line in claim_rows([row.explanations])]
     caption = (
         "Answers by the 95 % intervals of the table above: yes, no, or unclear where an interval lies on both sides."
         " The paper says that models with attention look at the right place; compare those with CBAM and Non-Local to"

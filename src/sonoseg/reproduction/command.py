@@ -33,6 +33,8 @@ def reproduce_command(options: Reproduce) -> int:
     jobs = plan(parse_models(options.models), options.split, options.seeds)
     earlier = held(options.out)
     check_options(options)
+    if options.report_only:
+        return report_only(options, jobs, earlier)
     material = Material.read(options, [job.split for job in earlier])
     check([*jobs, *earlier], options, material)
     output_folder(options.out / "runs")
@@ -57,6 +59,25 @@ def reproduce_command(options: Reproduce) -> int:
     if len(left) > elsewhere:
         print(f"{len(left) - elsewhere} are not done and nobody is at them; the same command goes on")
     return 1 if failed or died or len(left) > elsewhere else 0
+
+
+def report_only(options: Reproduce, jobs: Sequence[Job], earlier: Sequence[Job]) -> int:
+    """Writes the report of the results that `options.out` holds; trains nothing. Returns 0.
+
+    Raises:
+        InputError: it holds none, or the data is not there.
+    """
+    from sonoseg.reproduction.page import write_report
+    from sonoseg.reproduction.work import Material
+
+    done = [job for job in earlier if job.result(options.out) is not None]
+    if not done:
+        hint = "give the --out of an earlier call, or leave --report-only out"
+        raise InputError(options.out, "holds no results to report", hint)
+    material = Material.read(options, [job.split for job in earlier])
+    write_report(options, in_order([*jobs, *earlier]), material)
+    print(f"{options.out / 'report.html'}: {len(done)} results there")
+    return 0
 
 
 def is_worked_at(job: Job, options: Reproduce) -> bool:

@@ -18,7 +18,7 @@ from sonoseg.evaluation.intervals import bootstrap_interval
 from sonoseg.evaluation.metrics import image_scores, included
 from sonoseg.files import is_there
 from sonoseg.inputs import read_json
-from sonoseg.models.catalog import TABLE_1
+from sonoseg.models.catalog import TABLE_1, find_experiment
 from sonoseg.reproduction.jobs import SHIPPED, Job
 from sonoseg.reproduction.work import EXPLANATIONS
 
@@ -45,6 +45,18 @@ class Row:
     @property
     def done(self) -> bool:
         return bool(self.folders)
+
+    @property
+    def label(self) -> str:
+        """The model's name in a table; says where its training was cut off."""
+        name = label_of(self.model)
+        return name if self.cut_off is None else f"{name}, cut off at epoch {self.cut_off}"
+
+    @property
+    def cut_off(self) -> int | None:
+        """The earliest epoch at which a clock ended a training of it; None if all ended by themselves."""
+        found = [result["cut_off_at"] for result in self.results if result.get("cut_off_at") is not None]
+        return min(found, default=None)
 
     @cached_property
     def results(self) -> list[dict[str, Any]]:
@@ -89,6 +101,14 @@ class Row:
         """faithfulness.json of the first seed; None if nothing was measured."""
         file = self.folders[0] / EXPLANATIONS if self.folders else None
         return _json(file) if file is not None and is_there(file) else None
+
+
+def label_of(model: str) -> str:
+    """A model's name in a table; of a reconstruction, that it is one."""
+    if model == SHIPPED:
+        return "sonoseg-1, shipped"
+    rebuilt = "reconstruction" in find_experiment(model).note
+    return f"{model} (reconstruction)" if rebuilt else model
 
 
 def read_rows(out: Path, jobs: Sequence[Job]) -> list[Row]:

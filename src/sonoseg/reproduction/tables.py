@@ -10,7 +10,6 @@ from sonoseg.evaluation.intervals import bootstrap_interval
 from sonoseg.evaluation.metrics import METRICS
 from sonoseg.models.catalog import find_experiment
 from sonoseg.report.tables import Cell
-from sonoseg.reproduction.jobs import SHIPPED
 from sonoseg.reproduction.results import PAPER_LESIONS, Row, best_of, printed
 
 SUBSET_NAMES = ("train", "validation", "test")
@@ -37,14 +36,6 @@ class Table:
     rows: list[list[Cell]]
     shown_header: tuple[str, ...] = ()
     shown_rows: tuple[list[Cell], ...] = ()
-
-
-def label_of(model: str) -> str:
-    """A model's name in a table; of a reconstruction, that it is one."""
-    if model == SHIPPED:
-        return "sonoseg-1, shipped"
-    rebuilt = "reconstruction" in find_experiment(model).note
-    return f"{model} (reconstruction)" if rebuilt else model
 
 
 def _beside(printed_value: float | None, own: float | None) -> str:
@@ -97,7 +88,7 @@ def table_1(rows: Sequence[Row], split: str, convention: str) -> Table:
     for row in rows:
         experiment = find_experiment(row.model)
         network = experiment.network
-        facts = [row.model, network.attention, "yes" if network.frozen else "no", experiment.recipe.loss]
+        facts = [row.label, network.attention, "yes" if network.frozen else "no", experiment.recipe.loss]
         counts = [whole(paper[row.model]["total_params"]), whole(row.cost("cost", "total_params"))]
         for rows_so_far, cells in zip((raw, shown), _beside_printed(row, paper, convention), strict=True):
             rows_so_far.append([*facts, *cells, *counts])
@@ -125,8 +116,8 @@ def table_2(rows: Sequence[Row], split: str) -> Table:
     shown: list[list[Cell]] = []
     for row in (row for row in rows if row.done):
         pairs = [(paper.get(row.model, {}).get(f"{name}_auc"), row.mean(name, "auc")) for name in SUBSET_NAMES]
-        raw.append([label_of(row.model), *(value for pair in pairs for value in pair)])
-        shown.append([label_of(row.model), *(_beside(*pair) for pair in pairs)])
+        raw.append([row.label, *(value for pair in pairs for value in pair)])
+        shown.append([row.label, *(_beside(*pair) for pair in pairs)])
     columns = tuple(f"{name}_auc_{side}" for name in SUBSET_NAMES for side in ("paper", "ours"))
     caption = "Area under the ROC curve over pixels: paper / ours / difference. The paper gives it for six models."
     header = ("model", *SUBSET_NAMES)
@@ -137,7 +128,7 @@ def table_2(rows: Sequence[Row], split: str) -> Table:
 
 def table_5(rows: Sequence[Row], split: str) -> Table:
     """Table 5: the five rivals beside Model 1."""
-    cells = [(label_of(row.model), *_beside_printed(row, printed("table5"), "paper")) for row in rows]
+    cells = [(row.label, *_beside_printed(row, printed("table5"), "paper")) for row in rows]
     return Table(
         f"table5-{split}",
         f"Table 5, split {split}: the rivals beside Model 1, convention paper",
@@ -153,7 +144,7 @@ def table_5(rows: Sequence[Row], split: str) -> Table:
 def table_6(rivals: Sequence[Row], rows: Sequence[Row], split: str) -> Table:
     """Table 6: the five rivals against our own best."""
     best = best_of(rows)
-    name = label_of(best.model) if best else ""
+    name = best.label if best else ""
     return Table(
         f"table6-{split}",
         f"Table 6, split {split}: the rivals against our best",
@@ -174,5 +165,5 @@ def paired_cells(rows: Sequence[Row], reference: Row | None) -> tuple[tuple[str,
         for row, difference, p, adjusted in zip(rows, differences, p_values, holm(p_values), strict=True):
             low, high = bootstrap_interval(difference, reference.groups(convention))
             mean = float(row.scores(convention, "dice").mean())
-            cells.append([label_of(row.model), convention, mean, float(difference.mean()), low, high, p, adjusted])
+            cells.append([row.label, convention, mean, float(difference.mean()), low, high, p, adjusted])
     return header, cells

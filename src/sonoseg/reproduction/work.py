@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonoseg.data.case import Case
-from sonoseg.data.load import load_cases
+from sonoseg.data.load import data_name, load_cases
+from sonoseg.data.pack import is_pack
 from sonoseg.data.splits import SUBSETS, split_cases
 from sonoseg.errors import InputError
-from sonoseg.evaluation.evaluate import evaluate
+from sonoseg.evaluation.evaluate import GRID, evaluate
 from sonoseg.evaluation.predictors import Predictor, load_predictor
 from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain.explain import explain_case
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 EXPLANATIONS, PICTURES = "faithfulness.json", "pictures"
 PAPER_SIZE = 224
+STARTED = "encoders started"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Material:
     Attributes:
         subsets: split → subset → cases.
         pictures: test cases that are drawn with every model's answer.
-        pixels: split → sha256 over names, subsets and pixels of its images and masks.
+        pixels: split → sha256 over names, subsets and pixels of its images and masks; empty where only a report is
+            to be written.
     """
 
     subsets: dict[str, dict[str, list[Case]]]
@@ -66,9 +69,12 @@ class Material:
             more: splits besides those of the call, which the report is about too.
 
         Raises:
-            InputError: the folder, a split or a named picture is not there.
+            InputError: the folder, a split or a named picture is not there, or a pack has another size.
         """
         cases = load_cases(options.data)
+        for case in cases:
+            case.check_size(options.size, "training")
+            case.check_size(GRID[0], "evaluation")
         subsets = {split: split_cases(cases, split) for split in dict.fromkeys((*options.split, *more))}
         for split, parts in subsets.items():
             for name in SUBSETS:
@@ -76,6 +82,8 @@ class Material:
                     raise InputError(f"--split {split}", f"leaves no {name} images", "choose another")
         test = next(iter(subsets.values()))["test"]
         pictures = chosen_pictures(test, options.pictures)
+        if options.report_only:
+            return cls(subsets, pictures, {})
         used: dict[str, Case] = {}
         for parts in subsets.values():
             for some in parts.values():
@@ -153,7 +161,7 @@ def train_options(job: Job, options: Reproduce) -> Any:
 
 def settings_of(job: Job, options: Reproduce, material: Material) -> dict[str, Any]:
     """What decides the job's numbers, for result.json: what was done with other settings is not taken for it."""
-    images = {"data": options.data.name, "pixels": material.pixels[job.split]}
+    images = {"data": data_name(options.data), "pixels": material.pixels[job.split]}
     if job.model == SHIPPED:
         return images
     recipe = asdict(recipe_of(job.model, options))
@@ -185,6 +193,9 @@ def check(jobs: Sequence[Job], options: Reproduce, material: Material) -> None:
     """
     for job in jobs:
         check_settings(job, options, material)
+    if is_pack(options.data) and any(job.model == SHIPPED for job in jobs):
+        fault = "has default, which takes images of another size than a pack has"
+        raise InputError(f"--models {options.models}", fault, "give --models 1-20, or the folder as --data")
     for model in dict.fromkeys(job.model for job in jobs if job.model != SHIPPED):
         check_recipe(recipe_of(model, options))
         network = find_experiment(model).network
@@ -221,11 +232,16 @@ def departures(options: Reproduce) -> list[str]:
         if asked is not None and asked != paper[name]:
             words.append(f"{name.replace('_', ' ')} {asked:g} instead of {paper[name]:g}")
     if options.encoder_weights == "none":
-        words.append("encoders started at random instead of ImageNet, the frozen ones too")
+        words.append(f"{STARTED} at random instead of ImageNet, the frozen ones too")
     elif options.encoder_weights != "imagenet":
         start = options.encoder_about or f"the run {Path(options.encoder_weights).name}"
-        words.append(f"encoders started from {start} instead of ImageNet")
+        words.append(f"{STARTED} from {start} instead of ImageNet")
     return words
+
+
+def is_reduced(changes: Iterable[str]) -> bool:
+    """Whether size or recipe are not the paper's; another start of the encoders is no reduction."""
+    return any(not word.startswith(STARTED) for word in changes)
 
 
 def do_job(job: Job, options: Reproduce, material: Material) -> None:
@@ -246,7 +262,7 @@ def do_job(job: Job, options: Reproduce, material: Material) -> None:
         predictor = RunPredictor(folder)
     for name in SUBSETS:
         if not is_there(folder / name / "metrics.json"):
-            about = {"data": options.data.name, "split": Path(job.split).name, "subset": name}
+            about = {"data": data_name(options.data), "split": Path(job.split).name, "subset": name}
             evaluate(predictor, subsets[name], folder / name, progress=False, about=about, pictures=False)
     if isinstance(predictor, RunPredictor):
         _explain(predictor, folder, options, material, subsets["test"])

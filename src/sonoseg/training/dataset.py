@@ -86,12 +86,14 @@ class InMemory(Pairs):
     """Images and masks of `cases` as uint8 (N, 1, size, size).
 
     Raises:
-        InputError: an image or mask cannot be read, or a mask has another size than its image.
+        InputError: an image or mask cannot be read, a mask has another size than its image, or a case is from a pack
+            of another size.
     """
 
     def __init__(self, cases: Sequence[Case], size: int, title: str = "reading") -> None:
         super().__init__(*(torch.empty(len(cases), 1, size, size, dtype=torch.uint8) for _ in range(2)))
         for row, case in enumerate(track(cases, title, len(cases), "image")):
+            case.check_size(size, "training")
             image, mask = case.read()
             self.inputs[row, 0] = torch.from_numpy(resize_image(image, (size, size)))
             self.masks[row, 0] = torch.from_numpy(resize_mask(mask, (size, size)).astype(np.uint8))

@@ -11,6 +11,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from sonoseg.data.case import Case
+from sonoseg.data.load import data_name
 from sonoseg.data.splits import parse_source
 from sonoseg.errors import InputError, is_out_of_memory
 from sonoseg.files import is_folder
@@ -61,11 +62,12 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
     origins = [run for run in (start or given, *teachers) if run]
     record = record_of(training, validation, options.size)
     check_apart(options.data, training, record)
+    folders = [options.data, *(parse_source(also)[0] for also in options.also)]
     config = RunConfig(
         model=options.model,
         network=as_narrow_as(overridden(experiment.network, options), start or given),
         recipe=recipe,
-        data="+".join(folder.name for folder in (options.data, *(parse_source(also)[0] for also in options.also))),
+        data="+".join(map(data_name, folders)),
         split=Path(options.split).name,
         cases=record.digest,
         size=options.size,

@@ -1,0 +1,264 @@
+"""A data set as one file: images and masks at one size, with all that splits and scores need to know of them.
+
+A pack is a .safetensors file: `images` and `masks`, uint8 (N, size, size), masks 0 or 1; and in its metadata, under
+`sonoseg`, JSON with the name of the data set and a row for each image. Nothing in it is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.data.case import LABELS, Case
+from sonoseg.data.listing import name_key
+from sonoseg.errors import InputError
+from sonoseg.files import atomic_path, is_file
+from sonoseg.inputs import read_bytes, readable_file
+
+SUFFIX, KEY, VERSION = ".safetensors", "sonoseg", 1
+SIZES = range(32, 1025, 32)
+"""Sizes that every network takes."""
+LARGEST = 4_000_000_000
+"""Bytes of a pack that is still read."""
+HINT = "make it again with sonoseg data pack"
+
+
+@dataclass(frozen=True)
+class PackRow:
+    """What a pack holds of one image besides its pixels.
+
+    Attributes:
+        name, label, group, spacing: as in `Case`; the spacing is that of the image before it was resized.
+        height, width: pixels of the image before it was resized.
+        masked: whether the data set has a mask for it.
+        fold: 0 to 4 where the data set has folds of its own; otherwise None.
+    """
+
+    name: str
+    label: str
+    group: str
+    spacing: float | None
+    height: int
+    width: int
+    masked: bool
+    fold: int | None
+
+
+class Pack:
+    """A pack in memory. Two are equal only if they are one object: see `open_pack`.
+
+    Attributes:
+        path: of the file.
+        source: name of the folder that it was made from.
+        rows: what is known of each image.
+        images, masks: (N, size, size) uint8, read-only; masks 0 or 1.
+    """
+
+    def __init__(
+        self, path: Path, source: str, rows: Sequence[PackRow], images: NDArray[np.uint8], masks: NDArray[np.uint8]
+    ) -> None:
+        self.path, self.source, self.rows, self.images, self.masks = path, source, tuple(rows), images, masks
+
+    @property
+    def size(self) -> int:
+        """Height and width of its images in pixels."""
+        return int(self.images.shape[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process reads the file itself."""
+        return open_pack, (self.path,)
+
+    def cases(self) -> list[Case]:
+        """Its images as cases, in the order of the data set."""
+        return [
+            PackedCase(row.name, self.path / row.name, (), row.label, row.group, row.spacing, self, number)
+            for number, row in enumerate(self.rows)
+        ]
+
+
+@dataclass(frozen=True)
+class PackedCase(Case):
+    """A case that is read from a pack; `image` is no file, only a name for messages.
+
+    Attributes:
+        pack: where it is.
+        row: its number there.
+    """
+
+    pack: Pack | None = None
+    row: int = 0
+
+    @property
+    def own(self) -> Pack:
+        assert self.pack is not None
+        return self.pack
+
+    @property
+    def known(self) -> PackRow:
+        """What the pack holds of it besides its pixels."""
+        return self.own.rows[self.row]
+
+    @property
+    def fold(self) -> int | None:
+        return self.known.fold
+
+    @property
+    def has_truth(self) -> bool:
+        return self.known.masked or self.label == "normal"
+
+    def read_image(self) -> NDArray[np.uint8]:
+        """The image, (size, size) gray, 0 to 255."""
+        return np.array(self.own.images[self.row])
+
+    def read(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The image, and its ground truth (size, size)."""
+        return self.read_image(), self.own.masks[self.row] > 0
+
+    def full_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width before it was resized."""
+        return self.known.height, self.known.width
+
+    def check_size(self, size: int, what: str) -> None:
+        """Refuses another size than the pack's: what is resized twice is not what the folder gives.
+
+        Raises:
+            InputError: `size` is another.
+        """
+        own = self.own.size
+        if size != own:
+            fault = f"holds images of {own} × {own} pixels, {what} needs {size} × {size}"
+            raise InputError(self.own.path, fault, f"give the folder {self.own.source}, or pack it with --size {size}")
+
+
+def is_pack(path: Path | str) -> bool:
+    """Whether `path` is a file that is named like a pack."""
+    return Path(path).suffix.lower() == SUFFIX and is_file(path)
+
+
+def open_pack(path: Path | str) -> Pack:
+    """Reads a pack; the same object again as long as the file does not change.
+
+    Raises:
+        InputError: it is not a pack, is damaged, or is too large.
+    """
+    path = readable_file(path)
+    status = path.stat()
+    return _open(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _open(path: Path, _modified: int, _size: int) -> Pack:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    content = read_bytes(path, LARGEST)
+    try:
+        tensors = load(content)
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(path, "is not a pack, or is damaged", HINT) from error
+    _check_tensors(path, tensors)
+    about = _read_about(path, content)
+    rows = list(_read_rows(path, about["cases"]))
+    if len(rows) != len(tensors["images"]):
+        raise InputError(path, f"has {len(tensors['images'])} images but {len(rows)} rows about them", HINT)
+    if len({name_key(row.name) for row in rows}) < len(rows):
+        raise InputError(path, "has two images of one name", HINT)
+    for pixels in tensors.values():
+        pixels.flags.writeable = False
+    return Pack(path, about["source"], rows, tensors["images"], tensors["masks"])
+
+
+def _check_tensors(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
+    """Refuses other arrays than a pack's."""
+    if set(tensors) != {"images", "masks"}:
+        raise InputError(path, "is not a pack: it does not hold images and masks", "give one of sonoseg data pack")
+    shape = tensors["images"].shape
+    for name, pixels in tensors.items():
+        if pixels.dtype != np.uint8:
+            raise InputError(path, f"its {name} are {pixels.dtype}, not uint8", HINT)
+        if pixels.ndim != 3 or pixels.shape != shape:
+            raise InputError(path, "its images and masks have not one shape (N, size, size)", HINT)
+    if not shape[0]:
+        raise InputError(path, "there are no images in it", HINT)
+    if shape[1] != shape[2] or shape[1] not in SIZES:
+        raise InputError(path, f"its images are {shape[2]} × {shape[1]} pixels", HINT)
+    if tensors["masks"].max() > 1:
+        raise InputError(path, "its masks have other values than 0 and 1", HINT)
+
+
+def _read_about(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON in the metadata."""
+    length = int.from_bytes(content[:8], "little")  # the library has checked it
+    try:
+        about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(path, "is not a pack: it does not say what its images are", HINT) from error
+    if not isinstance(about, dict) or set(about) != {"version", "source", "cases"}:
+        raise InputError(path, "is not a pack: it does not say what its images are", HINT)
+    if about["version"] != VERSION:
+        fault = f"is a pack of version {str(about['version'])[:20]}, this program reads {VERSION}"
+        raise InputError(path, fault, HINT)
+    if not isinstance(about["source"], str) or not isinstance(about["cases"], list):
+        raise InputError(path, "is not a pack: it does not say what its images are", HINT)
+    return about
+
+
+def _read_rows(path: Path, entries: Sequence[Any]) -> Iterator[PackRow]:
+    """What is known of each image, each value checked."""
+    names = {field.name for field in fields(PackRow)}
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict) or set(entry) != names:
+            raise InputError(path, f"row {number} lacks a value, or has one too many", HINT)
+        for name, is_right in _RULES.items():
+            if not is_right(entry[name]):
+                raise InputError(path, f"row {number} has a {name} that cannot be: {str(entry[name])[:40]}", HINT)
+        yield PackRow(**entry)
+
+
+def _is_number(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & {"/", "\\", "\0"}
+
+
+def _is_spacing(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 < value < math.inf)
+
+
+_RULES: dict[str, Callable[[Any], bool]] = {
+    "name": _is_name,
+    "label": lambda value: isinstance(value, str) and value in LABELS,
+    "group": lambda value: isinstance(value, str) and value != "",
+    "spacing": _is_spacing,
+    "height": lambda value: _is_number(value, 1, 10**6),
+    "width": lambda value: _is_number(value, 1, 10**6),
+    "masked": lambda value: isinstance(value, bool),
+    "fold": lambda value: value is None or _is_number(value, 0, 4),
+}
+
+
+def write_pack(
+    path: Path, source: str, rows: Sequence[PackRow], images: NDArray[np.uint8], masks: NDArray[np.uint8]
+) -> None:
+    """Writes a pack, whole or not at all; what it holds is as in `Pack`.
+
+    Raises:
+        InputError: there is no place to write to.
+    """
+    from safetensors.numpy import save
+
+    entries = [vars(row) for row in rows]
+    about = json.dumps({"version": VERSION, "source": source, "cases": entries}, allow_nan=False)
+    content = save({"images": images, "masks": masks}, {KEY: about})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,119 @@
+"""Each claim of the paper gets the answer that its interval gives, and no answer where a training was cut off early."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from sonoseg.cli import main
+from sonoseg.evaluation.compare import Evaluated
+from sonoseg.evaluation.counts import Counts
+from sonoseg.reproduction.claims import HEADER, NOT_RUN, UNCLEAR, claims, rank_correlation
+from sonoseg.reproduction.jobs import plan
+from sonoseg.reproduction.results import Row, read_rows
+
+
+class Made(Row):
+    """A row whose test Dice is known: of 20 images, each with a lesion of 100 pixels."""
+
+    def __init__(self, model, dice, cut_off=None):
+        super().__init__(model, "paper", (), "")
+        tp = np.round(100 * np.asarray(dice)).astype(np.int64)
+        counts = Counts(tp=tp, fp=100 - tp, fn=100 - tp, tn=np.full(len(tp), 9000))
+        names = [f"{n}.png" for n in range(len(tp))]
+        self.__dict__["results"] = [{"cut_off_at": cut_off}]
+        self.__dict__["tests"] = [Evaluated(model, tuple(names), tuple(names), counts, counts.fp > 50)]
+
+    done = True
+
+
+def answers(*rows):
+    table = claims(rows, "paper")
+    assert table.header == HEADER
+    return {(row[0], row[1].split(",")[0]): dict(zip(HEADER, row, strict=True)) for row in table.rows}
+
+
+LOW, HIGH = np.linspace(0.3, 0.7, 20), np.linspace(0.4, 0.8, 20)
+CBAM = ("CBAM is better than no attention, BCE", "model-1 − model-7")
+
+
+def test_a_claim_holds_where_the_whole_interval_is_above_zero():
+    row = answers(Made("model-1", HIGH), Made("model-7", LOW))[CBAM]
+    assert row["here"] == pytest.approx(0.1)
+    assert row["low"] == pytest.approx(0.1) and row["high"] == pytest.approx(0.1)
+    assert row["printed"] == pytest.approx((0.614 - 0.5856) * 78 / 62, abs=1e-3)
+    assert row["p"] < 0.001 and row["p (Holm)"] == row["p"]
+    assert row["answer"] == "holds"
+
+
+def test_a_claim_does_not_hold_where_the_interval_is_below_zero():
+    assert answers(Made("model-1", LOW), Made("model-7", HIGH))[CBAM]["answer"] == "does not hold: the other way round"
+
+
+def test_an_interval_on_both_sides_tells_nothing():
+    mixed = LOW + np.where(np.arange(20) % 2, 0.1, -0.1)
+    assert answers(Made("model-1", mixed), Made("model-7", LOW))[CBAM]["answer"] == UNCLEAR
+
+
+@pytest.mark.parametrize(("epoch", "answer"), [(24, f"{UNCLEAR}: model-7, cut off at epoch 24"), (25, "holds")])
+def test_what_was_cut_off_before_half_its_epochs_answers_nothing(epoch, answer):
+    assert answers(Made("model-1", HIGH), Made("model-7", LOW, cut_off=epoch))[CBAM]["answer"] == answer
+
+
+def test_what_did_not_run_says_so():
+    found = answers(Made("model-1", HIGH))
+    assert found[CBAM]["answer"] == NOT_RUN and found[CBAM]["here"] is None
+    assert found[("Model 1 is better than the rivals", "model-1 − swin-unet")]["answer"] == NOT_RUN
+    assert found[("The order of Models 1 to 16", "rank correlation")]["answer"] == NOT_RUN
+
+
+def test_a_printed_score_is_compared_with_our_interval():
+    found = answers(Made("model-1", np.full(20, 0.61) + np.tile([-0.1, 0.1], 10)), Made("model-19", LOW))
+    assert found[("The Dice of Model 1, the best", "model-1")]["answer"] == "the printed Dice is within our interval"
+    assert found[("Model 19 finds nothing", "model-19")]["answer"] == "does not reproduce: ours is higher"
+    assert found[("Model 19 finds nothing", "model-19")]["printed"] == 0
+    low = answers(Made("model-1", LOW / 2))
+    assert low[("The Dice of Model 1, the best", "model-1")]["answer"] == "does not reproduce: ours is lower"
+
+
+def test_the_order_is_a_rank_correlation_with_the_printed_one():
+    printed = {"model-1": 0.9, "model-2": 0.8, "model-7": 0.7, "model-8": 0.6, "model-5": 0.5, "model-15": 0.4}
+    rows = [Made(name, np.full(20, dice)) for name, dice in printed.items()]
+    row = answers(*rows)[("The order of Models 1 to 16", "rank correlation of 6 models")]
+    assert row["here"] == pytest.approx(1)
+    assert row["p"] == pytest.approx(2 / 720)
+    assert row["answer"] == "holds"
+
+
+@pytest.mark.parametrize("count", [5, 8, 16])
+def test_the_rank_correlation_is_scipy_s(count):
+    generator = np.random.default_rng(count)
+    one = generator.random(count)
+    other = one + generator.random(count) / 2
+    found, p = rank_correlation(one, other)
+    theirs = spearmanr(one, other)
+    assert found == pytest.approx(theirs.statistic)
+    assert p == pytest.approx(theirs.pvalue, abs=0.05)
+
+
+def test_a_report_is_made_from_the_results_alone(words, tmp_path, capsys):
+    assert main([*words, "--models", "15", "--report-only"]) == 2
+    assert "holds no results to report" in capsys.readouterr().err
+    assert main([*words, "--models", "15"]) == 0
+    out = tmp_path / "out"
+    before = (out / "report.md").read_text(encoding="utf-8")
+    (out / "report.md").unlink()
+    short = ["reproduce", "--data", words[2], "--out", str(out), "--split", "grouped", "--report-only"]
+    assert main([*short, "--models", "15"]) == 0
+    assert (out / "report.md").read_text(encoding="utf-8") == before
+    file = out / "runs" / "model-15-grouped-0" / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"cut_off_at": 1}))
+    assert main([*short, "--models", "15-16"]) == 0
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "Cut off by the clock: model-15 at epoch 1." in text
+    assert "| model-15, cut off at epoch 1 |" in text
+    assert "- model-16, split grouped: not done yet" in text
+    rows = read_rows(out, plan(("model-15",), ("grouped",), (0,)))
+    assert replace(rows[0]).label == "model-15, cut off at epoch 1"

@@ -1,0 +1,112 @@
+"""From a pack of its size a network is trained, scored, calibrated and explained as from the folder, bit by bit."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from sonoseg.cli import main
+from sonoseg.data.packing import pack_folder
+from sonoseg.data.phantom import write_phantoms
+
+TRAIN = ["--split", "grouped", "--encoder-weights", "none", "--epochs", "1", "--batch", "3"]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> dict[str, Path]:
+    """The same data as a folder with spacings and as its pack, with a run trained on each."""
+    root = tmp_path_factory.mktemp("both")
+    folder = root / "phantoms"
+    write_phantoms(folder, 10, seed=1, size=(128, 160))
+    file = folder / "labels.csv"
+    with file.open(newline="", encoding="utf-8") as table:
+        rows = [row | {"spacing": "0.08"} for row in csv.DictReader(table)]
+    with file.open("w", newline="", encoding="utf-8") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    pack = root / "other-name.safetensors"
+    pack_folder(folder, 224, pack, progress=False)
+    for name, data in {"from-folder": folder, "from-pack": pack}.items():
+        assert main(["train", "model-15", "--data", str(data), *TRAIN, "--out", str(root / name)]) == 0
+    return {"root": root, "folder": folder, "pack": pack}
+
+
+def test_training_is_the_same_bit_by_bit(both):
+    one, other = both["root"] / "from-folder", both["root"] / "from-pack"
+    for name in ("best.safetensors", "config.json", "images.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert json.loads((one / "config.json").read_text())["data"] == "phantoms"
+
+
+@pytest.mark.parametrize("model", ["from-folder", "all-foreground"])
+def test_its_scores_are_those_of_the_folder(both, model, tmp_path):
+    run = str(both["root"] / model) if model == "from-folder" else model
+    for name in ("folder", "pack"):
+        words = ["--data", str(both[name]), "--split", "grouped", "--subset", "train", "--out", str(tmp_path / name)]
+        assert main(["evaluate", run, *words]) == 0
+    for file in ("metrics.json", "cases.csv", "roc.csv"):
+        assert (tmp_path / "folder" / file).read_bytes() == (tmp_path / "pack" / file).read_bytes(), file
+    metrics = json.loads((tmp_path / "pack" / "metrics.json").read_text())
+    assert metrics["about"]["data"] == "phantoms"
+    if model == "from-folder":
+        assert metrics["about"]["trained_on"] == metrics["images"]
+    else:
+        assert metrics["surface"]["hd95_mm"] > 0
+
+
+def test_its_calibration_is_that_of_the_folder(both):
+    for name in ("folder", "pack"):
+        run = both["root"] / f"from-{name}"
+        assert main(["calibrate", str(run), "--data", str(both[name]), "--split", "grouped"]) == 0
+    one, other = (
+        json.loads((both["root"] / f"from-{name}" / "calibration.json").read_text()) for name in ("folder", "pack")
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["train", "model-15", *TRAIN, "--size", "64"], "224 × 224 pixels, training needs 64 × 64; give the folder"),
+        (["evaluate", "default", "--split", "grouped"], "224 × 224 pixels, "),
+    ],
+)
+def test_another_size_is_refused_by_name(both, tmp_path, capsys, words, fault):
+    words = [*words, "--data", str(both["pack"]), "--out", str(tmp_path / "out")]
+    capsys.readouterr()
+    assert main(words) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert fault in lines[-1]
+    assert "other-name.safetensors: holds images of" in lines[-1]
+
+
+def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, capsys):
+    pack = tmp_path / "small.safetensors"
+    pack_folder(both["folder"], 96, pack, progress=False)
+    words = ["--data", str(pack), "--split", "grouped", "--out", str(tmp_path / "out")]
+    assert main(["evaluate", "all-foreground", *words]) == 2
+    fault = "holds images of 96 × 96 pixels, evaluation needs 224 × 224; give the folder phantoms, or pack it with"
+    assert fault in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reproduction_takes_it(both, tmp_path, capsys):
+    words = ["reproduce", "--split", "grouped", "--models", "15", "--encoder-weights", "none", "--epochs", "1"]
+    words += ["--batch", "3", "--explain", "0"]
+    out = ["--data", str(both["pack"]), "--out", str(tmp_path / "out")]
+    for more, fault in (
+        (["--models", "15,default"], "--models 15,default: has default, which takes images of another size"),
+        (["--size", "96"], "holds images of 224 × 224 pixels, training needs 96 × 96"),
+    ):
+        assert main([*words, *out, *more]) == 2
+        assert fault in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    for name in ("folder", "pack"):
+        assert main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)]) == 0
+    run = Path("runs") / "model-15-grouped-0"
+    for file in ("best.safetensors", "test/metrics.json", "validation/metrics.json"):
+        assert (tmp_path / "folder" / run / file).read_bytes() == (tmp_path / "pack" / run / file).read_bytes()
