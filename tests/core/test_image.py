@@ -461,3 +461,13 @@ NO_SPACINGS += [80, 1e200, 1e-200, (0.1, 11)]  # another unit than mm
 def test_what_is_no_spacing_is_refused(spacing: Any) -> None:
     with pytest.raises(InputError, match=r"^spacing: .* is not a pixel size; give mm per pixel"):
         pixel_spacing(spacing)
+
+
+def test_a_pil_image_that_was_closed_is_refused_as_such(tmp_path: Path) -> None:
+    for kind in ("png", "jpg", "tif", "bmp"):
+        path = tmp_path / f"a.{kind}"
+        Image.new("L", (20, 20)).save(path)
+        image = Image.open(path)
+        image.close()
+        with pytest.raises(InputError, match=r"a PIL image that was closed before it was loaded; open it again"):
+            read_image(image)

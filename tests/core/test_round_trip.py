@@ -185,6 +185,7 @@ LOSSLESS = ["ffv1", "huffyuv", "utvideo", "png", "qtrle", "libx264rgb", "magicyu
 FORMATS = [(codec, one.name) for codec in LOSSLESS for one in av.codec.Codec(codec, "w").video_formats or ()]
 """Of which one bit a pixel, or few colours, cannot keep what was drawn."""
 FEW_COLOURS = ("mono", "pal8", "rgb8", "bgr8", "rgb4", "bgr4", "444be", "444le", "555", "565")
+FEW_COLOURS += ("yuva",)  # FFmpeg's conversion into these is wrong about once in a thousand times, before it is saved
 FORMATS = [(codec, name) for codec, name in FORMATS if not any(few in name for few in FEW_COLOURS)]
 
 

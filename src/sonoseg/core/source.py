@@ -164,7 +164,8 @@ def _as_file(image: Image.Image) -> Image.Image:
     """A PIL image that is opened and not loaded, opened anew: Pillow maps some TIFFs into memory wrongly.
 
     Raises:
-        InputError: a PNG of 16-bit colours that was loaded, so that its low bytes are gone (if its file tells).
+        InputError: it was closed before it was loaded; or it is a PNG of 16-bit colours that was loaded, so that its
+            low bytes are gone (if its file tells).
     """
     if isinstance(image, PngImagePlugin.PngImageFile) and not image.tile:
         with contextlib.suppress(OSError, ValueError):
@@ -173,8 +174,10 @@ def _as_file(image: Image.Image) -> Image.Image:
             if head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # bits and colour type
                 problem = "Pillow has loaded it, and kept 8 of its 16 bits"
                 raise InputError(name_of(image), problem, "give the file itself")
-    if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile or not image.fp:
+    if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile:
         return image
+    if not image.fp or image.fp.closed:
+        raise InputError(name_of(image), "a PIL image that was closed before it was loaded", "open it again")
     with quiet():
         again = Image.open(image.fp, formats=FORMATS)
     return again if again.size == image.size else image
