@@ -54,7 +54,16 @@ def test_a_claim_does_not_hold_where_the_interval_is_below_zero():
 
 def test_an_interval_on_both_sides_tells_nothing():
     mixed = LOW + np.where(np.arange(20) % 2, 0.1, -0.1)
-    assert answers(Made("model-1", mixed), Made("model-7", LOW))[CBAM]["answer"] == UNCLEAR
+    row = answers(Made("model-1", mixed), Made("model-7", LOW))[CBAM]
+    assert row["low"] < 0 < row["printed"] < row["high"]
+    assert row["answer"] == UNCLEAR
+
+
+def test_a_printed_difference_outside_the_interval_is_named():
+    mixed = LOW + np.where(np.arange(20) % 2, 0.02, -0.02)
+    row = answers(Made("model-1", mixed), Made("model-7", LOW))[CBAM]
+    assert row["low"] < 0 < row["high"] < row["printed"]
+    assert row["answer"] == "cannot be told, but the printed difference is outside our interval"
 
 
 @pytest.mark.parametrize(("epoch", "answer"), [(24, f"{UNCLEAR}: model-7, cut off at epoch 24"), (25, "holds")])

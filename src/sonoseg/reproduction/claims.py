@@ -17,6 +17,7 @@ from sonoseg.reproduction.tables import REFERENCE, Table
 
 HEADER = ("the paper", "compared", "printed", "here", "low", "high", "p", "p (Holm)", "answer")
 NOT_RUN, UNCLEAR = "not run", "cannot be told"
+TOO_FAR = "the printed difference is outside our interval"
 FEWEST_EPOCHS = Recipe().epochs // 2
 """A training that was cut off before this epoch answers nothing."""
 ORDERED = tuple(row.name for row in TABLE_1[:16])
@@ -146,6 +147,8 @@ def _pair(
         answer = "holds"
     elif high < 0:
         answer = "does not hold: the other way round"
+    elif not low <= theirs <= high:
+        answer = f"{UNCLEAR}, but {TOO_FAR}"
     else:
         answer = UNCLEAR
     return [claim, f"{better} − {other}", theirs, float(difference.mean()), low, high, p, None, answer]
