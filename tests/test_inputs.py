@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def test_what_is_no_json_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=r"x\.json: is not JSON \(.*\); check"):
         read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(("levels", "good"), [(64, True), (65, False), (600, False), (900, False)])
+def test_json_that_is_nested_too_deep_is_refused(tmp_path: Path, levels: int, good: bool) -> None:
+    file = tmp_path / "deep.json"
+    for text in ("[" * levels + "]" * levels, '{"a":' * levels + "1" + "}" * levels):
+        file.write_text(text)
+        if good:
+            assert json.dumps(read_json(file), separators=(",", ":")) == text
+            continue
+        with pytest.raises(InputError, match="is nested over 64 levels deep; check that it is the right file"):
+            read_json(file)
 
 
 def test_json_is_read(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 import math
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from sonoseg.errors import InputError
 
 TEXT_LIMIT = 32 << 20
 """Bytes that a table or a JSON file may have."""
+DEEPEST = 64
+"""Levels of a JSON file; ours have six."""
 _ENCODINGS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -72,16 +76,35 @@ def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
 
 
 def read_json(path: Path | str, limit: int = TEXT_LIMIT) -> Any:
-    """The value in a JSON file; every number in it is finite.
+    """The value in a JSON file; every number in it is finite, and it can be walked through by recursion.
 
     Raises:
-        InputError: as `read_text`, or it is not JSON, or holds NaN or a number too large for a float.
+        InputError: as `read_text`, or it is not JSON, or holds NaN or a number too large for a float, or lists and
+            objects lie in each other over `DEEPEST` levels deep.
     """
     text = read_text(path, limit)
+    hint = "check that it is the right file, or make it again"
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is not JSON ({error})", "check that it is the right file, or make it again") from error
+        raise InputError(path, f"is not JSON ({error})", hint) from error
+    if text.count("[") + text.count("{") > DEEPEST and not _is_shallow(value):
+        raise InputError(path, f"is nested over {DEEPEST} levels deep", hint)
+    return value
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether lists and objects in a JSON value lie in each other at most `DEEPEST` levels deep."""
+    level = _parts([value])
+    for _ in range(DEEPEST):
+        inside = [each.values() if isinstance(each, dict) else each for each in level]
+        level = _parts(itertools.chain.from_iterable(inside))
+    return not level
+
+
+def _parts(values: Iterable[Any]) -> list[Any]:
+    """Those of `values` that hold others."""
+    return [value for value in values if isinstance(value, (dict, list))]
 
 
 def guard_cell(text: str) -> str:

@@ -86,6 +86,28 @@ def test_no_lesion_at_all(tmp_path: Path) -> None:
         compare(reference, [reference], "lesion")
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "b.png,b,-100,0,200,4,0",
+        "b.png,b,1,-1,0,4,0",
+        "b.png,b,0,0,0,0,0",
+        "b.png,b,1,2,0,4,3",
+        "b.png,b,1,2,0,4,-1",
+        "b.png,b,1,2,0,4,0",
+        ",b,1,2,0,4,1",
+        "b.png,,1,2,0,4,1",
+    ],
+)
+def test_counts_that_no_image_has_are_refused(tmp_path: Path, row: str) -> None:
+    table = "file,group,tp,fp,fn,tn,largest_false_part\na.png,a,1,2,0,4,1\n"
+    (tmp_path / "cases.csv").write_text(table)
+    assert Evaluated.read(tmp_path).files == ("a.png",)
+    (tmp_path / "cases.csv").write_text(f"{table}{row}\n")
+    with pytest.raises(InputError, match=r"holds counts that no image has, first (b.png|a row without name); run"):
+        Evaluated.read(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["", "file,tp\n", "file,group,tp,fp,fn,tn,largest_false_part\na,b,x,0,0,0,0\n"])
 def test_hostile_tables(tmp_path: Path, content: str) -> None:
     (tmp_path / "cases.csv").write_text(content)

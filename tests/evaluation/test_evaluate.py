@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from sonoseg.cli import Evaluate
+from sonoseg.cli import Evaluate, main
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
@@ -28,6 +28,7 @@ from sonoseg.evaluation.metrics import CONVENTIONS, METRICS
 from sonoseg.evaluation.predictors import load_predictor
 from sonoseg.evaluation.surface import border_distances
 from sonoseg.reader.images import resize_mask
+from sonoseg.training.lock import held
 
 CURVES = [f"{name}.{kind}" for name in ("reliability", "roc", "tradeoff") for kind in ("csv", "png")]
 FILES = sorted(["cases.csv", "metrics.json", *CURVES])
@@ -270,6 +271,23 @@ def test_the_command_prints_a_table_and_where_the_files_are(
     for words in ("all-foreground on all/test, 8 images", "convention", "lesion", "0.750", border, str(tmp_path)):
         assert words in printed
     assert "2 images without lesion: 100.0% with a false lesion" in printed
+
+
+def test_two_evaluations_never_write_into_one_folder_at_once(
+    phantoms: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "all-foreground", "--data", str(phantoms[0].image.parent.parent), "--out", str(tmp_path)]
+    with held(tmp_path):
+        assert main(words) == 2
+        assert f"{tmp_path}: another sonoseg command is writing into this folder; wait" in capsys.readouterr().err
+        assert not (tmp_path / "metrics.json").exists()
+    assert main(words) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["images"] == len(phantoms)
+
+
+def test_evaluating_constant_answers_does_not_load_torch() -> None:
+    code = "import sys, sonoseg.evaluation.evaluate; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 def test_counting_and_scoring_load_nothing_heavy() -> None:

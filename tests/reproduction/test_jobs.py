@@ -18,7 +18,9 @@ def test_all_are_the_twenty_the_five_and_the_network_inside():
     assert names[20:] == (*RIVALS, "default")
 
 
-@pytest.mark.parametrize("words", ["21", "0-3", "swin", "5-3", "", "1,,2", "-1", "1-"])
+@pytest.mark.parametrize(
+    "words", ["21", "0-3", "swin", "5-3", "", "1,,2", "-1", "1-", "1-99999999999", "²", "9" * 5000]
+)
 def test_what_is_no_model_is_refused(words):
     with pytest.raises(InputError, match=r"no such model|names no model"):
         parse_models(words)

@@ -22,8 +22,9 @@ from PIL import Image
 from sonoseg.cli import main
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.training import fit
+from sonoseg.training.lock import held
 from sonoseg.training.module import SegmentationModule
-from sonoseg.training.run import BEST, CONFIG, LAST, SHIPPED, RunConfig, held
+from sonoseg.training.run import BEST, CONFIG, LAST, SHIPPED, RunConfig
 
 TINY = ("--size", "32", "--batch", "4", "--encoder-weights", "none", "--encoders", "tf_efficientnet_lite0")
 TINY += ("--widths", "16", "16", "8", "8", "--split", "grouped", "--epochs", "2")

@@ -23,7 +23,8 @@ from sonoseg.models.familiarity import Familiarity
 from sonoseg.progress import track
 from sonoseg.reader.images import resize_mask
 from sonoseg.training.dataset import gather
-from sonoseg.training.run import CALIBRATION, FAMILIARITY, SHIPPED, fingerprint, held, write_tensors
+from sonoseg.training.lock import held
+from sonoseg.training.run import CALIBRATION, FAMILIARITY, SHIPPED, fingerprint, write_tensors
 
 if TYPE_CHECKING:
     from sonoseg.cli import Calibrate

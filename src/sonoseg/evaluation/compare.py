@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,9 +57,20 @@ class Evaluated:
             raise InputError(file, "not the scores of an evaluation", "give a folder of sonoseg evaluate") from error
         if not rows:
             raise InputError(file, "holds no images", "run sonoseg evaluate again")
+        wrong = [row["file"] or "a row without name" for row in rows if not _is_possible(row)]
+        if wrong:
+            fault = f"holds counts that no image has, first {wrong[0]}"
+            raise InputError(file, fault, "run sonoseg evaluate again")
         counts = Counts(**columns)
         pixels = counts.tp + counts.fp + counts.fn + counts.tn
         return cls(str(folder), files, groups, counts, largest >= FALSE_LESION_FRACTION * pixels)
+
+
+def _is_possible(row: Mapping[str, str]) -> bool:
+    """Whether a row of cases.csv names an image and has counts that an image can have."""
+    tp, fp, fn, tn, part = (int(row[key]) for key in ("tp", "fp", "fn", "tn", "largest_false_part"))
+    in_range = min(tp, fp, fn, tn) >= 0 and 0 <= part <= fp and tp + fp + fn + tn > 0
+    return in_range and (part > 0) == (fp > 0) and bool(row["file"] and row["group"])
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from sonoseg.progress import Bar, track
 from sonoseg.reader.images import resize_mask
 from sonoseg.reader.measure import largest_part
 from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
+from sonoseg.training.lock import held
 from sonoseg.training.record import TRAIN, VALIDATION, Record
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def evaluate_command(options: Evaluate) -> None:
         "subset": options.subset,
         "leaked": copied,
     }
-    metrics = evaluate(predictor, cases, options.out, about=about)
+    require_images(cases)
+    with held(options.out):  # two at once could leave files of both
+        metrics = evaluate(predictor, cases, options.out, about=about)
     print(f"{visible(predictor.name)} on {options.split}/{options.subset}, {metrics['images']} images\n")
     print(describe(metrics))
     if copied:
@@ -66,6 +69,16 @@ def evaluate_command(options: Evaluate) -> None:
     for line in describe_memory(metrics, getattr(predictor, "record", None)):
         print(line)
     print(f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png")
+
+
+def require_images(cases: Sequence[Case]) -> None:
+    """Refuses an empty subset.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not cases:
+        raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
 
 
 def describe(metrics: dict[str, Any]) -> str:
@@ -146,8 +159,7 @@ def evaluate(
             write to, a pack of another size than the grid's and the predictor's, or a predictor that does not give
             probabilities.
     """
-    if not cases:
-        raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
+    require_images(cases)
     own_size = getattr(predictor, "size", size)
     for case in cases:
         case.check_size(size[0], "evaluation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -62,6 +63,10 @@ def _read(file: Path) -> dict[str, Any] | None:
     return found
 
 
+_RANGE = re.compile("(?P<first>[0-9]{1,3})(-(?P<last>[0-9]{1,3}))?")
+"""Numbers of Table 1; longer ones are no model's, and a range of them would fill the memory."""
+
+
 def parse_models(words: str) -> tuple[str, ...]:
     """ "1-20,swin-unet" → names of models in that order, each once.
 
@@ -74,11 +79,12 @@ def parse_models(words: str) -> tuple[str, ...]:
     """
     names: list[str] = []
     for word in (word.strip() for word in words.split(",")):
-        first, dash, last = word.partition("-")
+        numbers = _RANGE.fullmatch(word)
         if word == "all":
             names += [row.name for row in (*TABLE_1, *RIVALS)] + [SHIPPED]
-        elif first.isdigit() and (not dash or last.isdigit()):
-            names += [f"model-{number}" for number in range(int(first), int(last or first) + 1)]
+        elif numbers:
+            first, last = int(numbers["first"]), int(numbers["last"] or numbers["first"])
+            names += [f"model-{number}" for number in range(first, last + 1)]
         else:
             names.append(word)
     for name in names:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, write_json
+from sonoseg.training.lock import held
 from sonoseg.training.record import Record
-from sonoseg.training.run import CONFIG, check_claim, fingerprint, held, lineage, load_run, save_weights, seen_before
+from sonoseg.training.run import CONFIG, check_claim, fingerprint, lineage, load_run, save_weights, seen_before
 
 if TYPE_CHECKING:
     from sonoseg.cli import Average

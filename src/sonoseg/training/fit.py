@@ -22,6 +22,7 @@ from sonoseg.errors import InputError, MachineError, is_out_of_memory
 from sonoseg.files import atomic_path, is_there
 from sonoseg.training.dataset import Pairs, as_it_is, check_lesions, encode_once, read_once, record_of
 from sonoseg.training.graphed import Graphed
+from sonoseg.training.lock import held
 from sonoseg.training.module import SegmentationModule
 from sonoseg.training.processes import Processes, find_processes
 from sonoseg.training.progress_bar import ProgressBar
@@ -33,7 +34,6 @@ from sonoseg.training.run import (
     RunConfig,
     best_epoch,
     check_claim,
-    held,
     save_weights,
     seen_before,
     write_log,

@@ -17,12 +17,13 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_file, write_text
 from sonoseg.reader.images import resize_image
 from sonoseg.report.tables import csv_text
-from sonoseg.training.validate import SIZE
 
 IMAGES = "images.csv"
 TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
 PARTS = ("own", "earlier")
 HINT = "delete it; which images the run was trained on is then not known"
+LARGEST = 4096
+"""Pixels that images are resized to at most."""
 _HASH = re.compile("[0-9a-f]{32}")
 
 
@@ -162,7 +163,7 @@ def _seen(row: dict[str, str]) -> Seen:
     """
     seen = Seen(row["file"], row["subset"], int(row["size"]), row["image"], row["mask"])
     if seen.subset in (TRAIN, VALIDATION):
-        good = SIZE[0](seen.size) and all(_HASH.fullmatch(digest) for digest in (seen.image, seen.mask))
+        good = 0 < seen.size <= LARGEST and all(_HASH.fullmatch(digest) for digest in (seen.image, seen.mask))
     else:
         good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (0, "", "")
     if not good or row["run"] not in PARTS:

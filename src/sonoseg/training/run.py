@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from sonoseg.errors import InputError, MachineError, is_out_of_memory
-from sonoseg.files import atomic_path, is_folder, is_there, output_folder, write_text
+from sonoseg.errors import InputError, is_out_of_memory
+from sonoseg.files import atomic_path, is_folder, is_there, write_text
 from sonoseg.inputs import read_json, readable_file
 from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
@@ -273,29 +271,3 @@ def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -
     if found:
         fault = f"holds a run with {' and '.join(found)}"
         raise InputError(folder, fault, "choose another --out, or delete the folder")
-
-
-LOCK = ".lock"
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[Path]:
-    """Makes the run folder and keeps other processes from writing into it while the block lasts.
-
-    The lock is the operating system's: it is gone when the process is, however that ends.
-
-    Raises:
-        InputError: another process holds it, or `folder` cannot be made or written to.
-    """
-    lock = FileLock(output_folder(folder) / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        fault = "another sonoseg command is writing into this folder"
-        raise MachineError(folder, fault, "wait until it has ended, or choose another --out") from error
-    except OSError as error:
-        raise InputError(folder / LOCK, f"cannot be locked ({error.strerror})", "choose another --out") from error
-    try:
-        yield folder
-    finally:
-        lock.release()

@@ -25,13 +25,13 @@ from sonoseg.models.narrow import Inside, insides
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 from sonoseg.training.dataset import gather, read_once, record_of
+from sonoseg.training.lock import held
 from sonoseg.training.record import Record, union
 from sonoseg.training.run import (
     CONFIG,
     RunConfig,
     check_claim,
     fingerprint,
-    held,
     lineage,
     load_run,
     save_weights,
