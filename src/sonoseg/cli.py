@@ -190,8 +190,8 @@ class Train:
     """Channels that leave the decoder's four stages, from the deepest up."""
     convolution: Literal["separable", "double"] | None = None
     """The decoder's block."""
-    presence: bool | None = None
-    """Add a head that says whether there is a lesion at all."""
+    presence: Literal["none", "image", "parts"] | None = None
+    """Add a head that judges whether there is a lesion: in the image as a whole, or in each drawn part by itself."""
     loss: Literal["bce", "dice", "bce+dice", "0.4bce+0.6dice", "bce+image-dice"] | None = None
     """What is minimised."""
     optimizer: Literal["adam", "sgd"] | None = None
@@ -212,7 +212,7 @@ class Train:
     """Stop after so many epochs that were no better on validation; 0: never."""
     monitor: Literal["loss", "dice", "last"] | None = None
     """Which epoch is kept: that of the best validation loss or Dice, or the last (with --patience 0)."""
-    augment: Literal["none", "light", "ultrasound"] | None = None
+    augment: Literal["none", "light", "ultrasound", "wide"] | None = None
     """Change the training images at random."""
     ema: float | None = None
     """Decay of the running average of the weights that is kept; 0: the weights themselves."""

@@ -40,7 +40,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     folder = tmp_path_factory.mktemp("run")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = FusionUNetConfig(("resnet18",), skips=True, presence=True, widths=(32, 16, 16, 8))
+    network = FusionUNetConfig(("resnet18",), skips=True, presence="image", widths=(32, 16, 16, 8))
     model = FusionUNet(network)
     model(torch.rand(4, 1, 64, 64))
     save_weights(folder, model.eval())

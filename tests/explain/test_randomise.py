@@ -30,7 +30,7 @@ def network(presence: bool) -> FusionUNet:
 
 @pytest.fixture(scope="module")
 def model() -> FusionUNet:
-    return network(presence=True)
+    return network(presence="image")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_weights_that_cannot_be_reset_are_shuffled_and_uncalled_parts_go_with_th
 
 @pytest.mark.parametrize("layer", ["bottleneck", "stage4"])
 def test_the_map_is_another_without_the_weights(images: Tensor, layer: str) -> None:
-    model = network(presence=False)  # at random, a presence head may hold down every pixel, and leave no map
+    model = network(presence="none")  # at random, a presence head may hold down every pixel, and leave no map
     model.head.weight.data.abs_()  # as may weights that are all against a lesion
     other = randomised_copies(model, images, 0)["all"]
     heat, without = grad_cam(model, images[:1], layer), grad_cam(other, images[:1], layer)

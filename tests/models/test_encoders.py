@@ -77,7 +77,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_a_presence_head_that_does_not_fit_starts_at_random_and_that_is_said(tmp_path, capsys):
     parts = FusionUNetConfig(("resnet18",), skips=True, widths=(32, 16, 16, 8))
-    source, target = parts.build(), replace(parts, presence=True).build()
+    source, target = parts.build(), replace(parts, presence="image").build()
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     begun = target.presence[1].weight.clone()
     assert load_matching(target, tmp_path / "weights.safetensors") == len(source.state_dict())

@@ -30,44 +30,13 @@ def test_gray_and_the_same_gray_as_rgb_are_one():
 
 
 def test_presence_holds_every_pixel_down():
-    network = FusionUNet(FusionUNetConfig(LIGHT, presence=True)).eval()
+    network = FusionUNet(FusionUNetConfig(LIGHT, presence="image")).eval()
     network.presence[1].bias.data.fill_(-50.0)
     with torch.no_grad():
         pixels, presence = network.parts(torch.rand(2, 1, 64, 64))
         logits = network(torch.rand(2, 1, 64, 64))
     assert presence.shape == (2, 1)
     assert pixels.max() > -40 > logits.max()
-
-
-@pytest.mark.parametrize("skips", [False, True])
-def test_presence_is_judged_from_what_the_pixels_point_at(skips):
-    network = FusionUNet(FusionUNetConfig(LIGHT, skips=skips, presence=True)).eval()
-    assert network.presence[1].in_features == (768 if skips else 512)
-    features, maps = network.encode(torch.rand(2, 1, 64, 96))
-    with torch.no_grad():
-        network.head.weight.zero_()
-        network.head.bias.fill_(100.0)  # everything is outlined
-        everywhere = network.decode(features, maps, (64, 96))[1]
-        seen = [features, maps[-1]] if skips else [features]
-        means = torch.cat([each.mean((2, 3)) for each in seen], 1)
-        torch.testing.assert_close(everywhere, network.presence(means), rtol=1e-3, atol=1e-3)
-        network.head.bias.fill_(-100.0)  # nothing is
-        torch.testing.assert_close(
-            network.decode(features, maps, (64, 96))[1], network.presence[1].bias.expand(2, 1), rtol=0, atol=1e-6
-        )
-
-
-def test_the_mean_over_an_outline_counts_each_place_by_its_probability_and_moves_no_outline():
-    logits = torch.full((1, 1, 32, 48), -1e3)
-    logits[..., :16, :16] = 1e3  # one place of the coarser map
-    logits[..., 16:, 16:32] = 0.0  # and one by half
-    logits.requires_grad_()
-    features = torch.rand(1, 5, 2, 3, requires_grad=True)
-    found = FusionUNet.outlined(logits, features)
-    torch.testing.assert_close(found, (features[..., 0, 0] + 0.5 * features[..., 1, 1]) / 1.501)
-    found.sum().backward()
-    assert logits.grad is None
-    assert features.grad[0, 0].count_nonzero() == 2
 
 
 def test_frozen_encoders_neither_learn_nor_drift():

@@ -57,10 +57,10 @@ def bundles(run, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("attention", ["none", "cbam", "nonlocal"])
+@pytest.mark.parametrize(("attention", "presence"), [("none", "parts"), ("cbam", "image"), ("nonlocal", "image")])
 @pytest.mark.parametrize("half", [False, True])
-def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, half):
-    network = FusionUNetConfig(("resnet18",), attention, skips=True, presence=True)
+def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, presence, half):
+    network = FusionUNetConfig(("resnet18",), attention, skips=True, presence=presence)
     experiment = Experiment("trial", network)
     model = settled(experiment)
     agreement = export_bundle(model, make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx", half)

@@ -21,7 +21,7 @@ def captures(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("presence", [False, True])
+@pytest.mark.parametrize("presence", ["none", "image", "parts"])
 def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, presence):
     config = FusionUNetConfig(("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence=presence)
     model = config.build(dropout=0.0)
@@ -40,7 +40,7 @@ def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, pre
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of CUDA's")
 def test_on_a_gpu_a_replayed_step_has_the_gradients_of_an_ordinary_one():
-    config = FusionUNetConfig(("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence=True)
+    config = FusionUNetConfig(("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence="image")
     model = config.build(dropout=0.0).cuda().train()
     image = torch.rand(4, 1, 64, 64, device="cuda")
 

@@ -50,9 +50,9 @@ def exported(network, path, change=lambda model: None):
         FusionUNetConfig(("resnet18",), "cbam"),
         FusionUNetConfig(("resnet18",), "nonlocal", widths=(32, 16, 16, 8)),
         FusionUNetConfig(
-            ("tf_efficientnet_lite0",), skips=True, widths=(32, 16, 16, 8), convolution="double", presence=True
+            ("tf_efficientnet_lite0",), skips=True, widths=(32, 16, 16, 8), convolution="double", presence="image"
         ),
-        FusionUNetConfig(("resnet18", "efficientnet_b0"), skips=True, presence=True),
+        FusionUNetConfig(("resnet18", "efficientnet_b0"), skips=True, presence="parts"),
     ],
     ids=lambda network: "+".join((*network.encoders, network.attention, network.convolution)),
 )

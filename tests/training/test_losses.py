@@ -2,7 +2,7 @@ import pytest
 import torch
 from monai.losses import DiceLoss
 
-from sonoseg.training.losses import LOSSES
+from sonoseg.training.losses import LOSSES, presence_loss
 
 
 @pytest.fixture
@@ -53,3 +53,17 @@ def test_images_that_do_not_count_might_as_well_not_be_there(loss, batch):
     some = LOSSES[loss](logits, truth, torch.tensor([0.0, 1.0, 0.0, 1.0]))
     assert some == pytest.approx(float(LOSSES[loss](logits[1::2], truth[1::2], torch.ones(2))), abs=1e-6)
     assert LOSSES[loss](logits, truth, torch.zeros(4)) == 0
+
+
+def test_presence_is_wrong_where_a_lesion_is_doubted_and_where_a_false_part_is_believed():
+    truth = torch.zeros(2, 1, 32, 32)
+    truth[0, 0, 2:10, 2:10] = 1
+    pixels = torch.where(truth > 0, 30.0, -30.0)
+    pixels[0, 0, 16:, 16:] = 30.0  # a false part in the first image; nothing is drawn in the second
+    presence = torch.tensor([[[[2.0, -7.0], [5.0, -3.0]]], [[[9.0, 9.0], [9.0, 9.0]]]]).requires_grad_()
+    loss = presence_loss(presence, pixels.requires_grad_(), truth, torch.tensor([1.0, 0.0]))
+    expected = torch.nn.functional.softplus(torch.tensor(-2.0)) + torch.nn.functional.softplus(torch.tensor(-3.0))
+    assert float(loss.detach()) == pytest.approx(float(expected), abs=2e-3)
+    loss.backward()
+    assert presence.grad[0, 0, 0, 0] < 0 < presence.grad[0, 0, 1, 1]
+    assert presence.grad[1].abs().max() == 0 and pixels.grad is None

@@ -113,7 +113,7 @@ def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) 
 def train(folder: Path, out: str, processes: int, batch: int, epochs: int = 2) -> subprocess.CompletedProcess[str]:
     """Trains on the phantoms in `folder` with so many processes, each with so many images a step."""
     words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
-    words += " --encoder-weights none --encoders resnet18 --presence False --loss bce --dropout 0 --augment none"
+    words += " --encoder-weights none --encoders resnet18 --presence none --loss bce --dropout 0 --augment none"
     words += f" --batch {batch} --epochs {epochs}"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [sys.executable, *(torchrun if processes > 1 else []), str(folder / "script.py"), *words.split()]

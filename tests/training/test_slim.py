@@ -26,7 +26,9 @@ def run(tmp_path_factory):
 def make_run(folder, name, encoder, inner=()):
     torch.manual_seed(0)
     experiment = find_experiment(name)
-    network = FusionUNetConfig((encoder,), skips=True, widths=(16, 16, 8, 8), presence=bool(inner), inner=inner)
+    network = FusionUNetConfig(
+        (encoder,), skips=True, widths=(16, 16, 8, 8), presence="image" if inner else "none", inner=inner
+    )
     model = network.build()
     for _ in range(20):
         model(torch.rand(4, 1, 64, 64))

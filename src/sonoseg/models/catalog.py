@@ -127,7 +127,7 @@ RIVALS = (
 
 OURS = Experiment(
     "sonoseg-1",
-    FusionUNetConfig((LITE,), skips=True, widths=(128, 64, 48, 32), presence=True),
+    FusionUNetConfig((LITE,), skips=True, widths=(128, 64, 48, 32), presence="image"),
     Recipe(
         loss="bce+image-dice",
         learning_rate=1e-3,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from sonoseg.models.blocks import DecoderStage
 from sonoseg.models.encoders import Encoders
 from sonoseg.models.narrow import narrow
 from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.presence import PRESENCE
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class FusionUNetConfig:
     """Channels that leave the four decoder stages, from the deepest up."""
     convolution: str = "separable"
     """In every decoder stage: separable (the paper's), or double (two 3×3 convolutions)."""
-    presence: bool = False
-    """Add a head that says whether there is a lesion at all, and let it hold down the pixel logits."""
+    presence: str = "none"
+    """A head that may hold down the pixel logits (a name of `presence.PRESENCE`): none, image (it judges the image as a
+    whole) or parts (it judges each drawn part by itself)."""
     inner: tuple[int, ...] = ()
     """Channels inside each of the encoders' blocks (`sonoseg slim`), the first block first; empty: as designed."""
 
@@ -67,8 +68,8 @@ class FusionUNet(SegmentationNetwork):
             )
         )
         self.head = nn.Conv2d(config.widths[-1], 1, 1)
-        judged = bottleneck + (skips[-1] if config.skips else 0)
-        self.presence = nn.Sequential(nn.Dropout(dropout), nn.Linear(judged, 1)) if config.presence else None
+        head, deep = PRESENCE[config.presence], bottleneck + (skips[-1] if config.skips else 0)
+        self.presence = head(deep, config.widths[0], dropout) if head else None
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
@@ -79,22 +80,12 @@ class FusionUNet(SegmentationNetwork):
         features = self.bottleneck(features)
         x = self.dropout(features)
         skips = maps[::-1] if self.skips else [None] * len(self.stages)
+        stages = []
         for stage, skip in zip(self.stages, skips, strict=True):
             x = stage(x, skip)
+            stages.append(x)
         coarse = self.head(x)
         logits = F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
         if self.presence is None:
             return logits, None
-        seen = [self.outlined(coarse, each) for each in (features, *(maps[-1:] if self.skips else ()))]
-        return logits, self.presence(torch.cat(seen, 1))
-
-    @staticmethod
-    def outlined(logits: Tensor, features: Tensor) -> Tensor:
-        """(N, 1, H, W) and (N, C, h, w), H and W multiples of h and w → (N, C): the features' mean over the outline.
-
-        Each place counts by the probability that it is lesion, so that what is judged is what the pixels point at; no
-        gradient goes back to the pixels, whose outline is not to move for the judgement's sake. Where they point at
-        nothing, 0.
-        """
-        weight = F.avg_pool2d(logits.detach().sigmoid(), logits.shape[2] // features.shape[2])
-        return (weight * features).sum((2, 3)) / (weight.sum((2, 3)) + 1e-3)
+        return logits, self.presence(coarse, features, maps[-1] if self.skips else None, stages[0])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -40,22 +41,33 @@ class SegmentationNetwork(nn.Module):
         return x
 
     def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The logits of each pixel (N, 1, H, W), and of a lesion being there at all (N, 1) or None."""
+        """The logits of each pixel (N, 1, H, W), and of presence: (N, 1) an image, (N, 1, h, w) a place, or None."""
         features, maps = self.encode(image)
         return self.decode(features, maps, image.shape[2:])
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1 or 3, H, W) in 0..1, H and W multiples of 32 → logits (N, 1, H, W).
 
-        Where the network judges presence, the logits are the lesser of the pixel's and the image's: no pixel is more
-        probable than that there is a lesion.
+        Where the network judges presence, each logit is the lesser of the pixel's and the presence's: no pixel is more
+        probable than that there is a lesion, or that the part it belongs to is one.
         """
         return self.gate(*self.parts(image))
 
     @staticmethod
     def gate(pixels: Tensor, presence: Tensor | None) -> Tensor:
-        """The lesser of the two logits, (N, 1, H, W)."""
-        return pixels if presence is None else torch.minimum(pixels, presence[:, :, None, None])
+        """The lesser of the two logits, (N, 1, H, W).
+
+        Args:
+            pixels: (N, 1, H, W).
+            presence: (N, 1), or a map (N, 1, h, w), which is scaled to the pixels' size; None changes nothing.
+        """
+        if presence is None:
+            return pixels
+        if presence.ndim == 2:
+            return torch.minimum(pixels, presence[:, :, None, None])
+        there = F.interpolate(presence, size=tuple(pixels.shape[2:]), mode="bilinear", align_corners=False)
+        # The gradient is the pixels' own: an explanation tells why the outline was drawn, not why it was kept.
+        return pixels + (torch.minimum(pixels, there) - pixels).detach()
 
     def explain_layers(self) -> dict[str, nn.Module]:
         """The layers that Grad-CAM can look at, by name, from the deepest up."""

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sonoseg.training import views
+
 
 def augment_light(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """A new view of each image and its mask (N, 1, H, W) of 0 and 1: a little geometry, and another grey map."""
@@ -23,6 +25,16 @@ def augment_light(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """A new view of each image and its mask (N, 1, H, W) of 0 and 1: geometry first, then what machines do."""
     image, mask = move(image, mask, strength=1, crops=0.2)
+    for change in (time_gain, shadow, speckle, blur, gamma, marks, cut_out):
+        image = change(image)
+    return image.clamp(0, 1), mask
+
+
+def augment_wide(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """As from hospitals that were never seen: lesions of any size at any place, then what machines do (`views`)."""
+    image, mask = views.roam(image, mask)
+    image, mask = views.paste(image, mask)
+    image, mask = views.sector(views.match_grays(image), mask)
     for change in (time_gain, shadow, speckle, blur, gamma, marks, cut_out):
         image = change(image)
     return image.clamp(0, 1), mask
@@ -177,5 +189,6 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "none": lambda image, mask: (image, mask),
     "light": augment_light,
     "ultrasound": augment_ultrasound,
+    "wide": augment_wide,
 }
 """Name → what changes a batch of images and masks, both (N, 1, H, W)."""

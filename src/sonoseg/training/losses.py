@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -40,6 +41,48 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 The rest is multiplied away, not picked out: to know how many are left, a GPU's queue would have to run dry.
 """
+
+
+def presence_loss(presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor) -> Tensor:
+    """How wrong the presence head judges: cross-entropy of each image, or of lesions and false parts.
+
+    Of a head that judges parts, what is drawn inside the true lesion counts as one lesion, and what is drawn away from
+    it as one false part. The pixels' logits get no gradient.
+
+    Args:
+        presence: the head's logits, (N, 1) or (N, 1, h, w).
+        pixels: the pixels' logits, (N, 1, H, W).
+        truth: (N, 1, H, W) of 0 and 1.
+        there: which images have a lesion, (N,) of 0 and 1.
+
+    Returns:
+        The mean over the images; or the sum of the mean over the lesions and the mean over the false parts, 0 where
+        there are none.
+    """
+    if presence.ndim == 2:
+        return F.binary_cross_entropy_with_logits(presence[:, 0], there)
+    cell = truth.shape[2] // presence.shape[2]
+    drawn = pixels.detach().float().sigmoid()
+    near = F.max_pool2d(truth, 2 * BORDER + 1, 1, BORDER)
+    right = F.avg_pool2d((drawn + OVERLOOKED) * truth, cell)
+    wrong = F.avg_pool2d(drawn * (1 - near), cell)
+    false = (wrong.sum((1, 2, 3)) > LEAST_FALSE).float()
+    lesion = F.binary_cross_entropy_with_logits(_weighted(presence, right), there, reduction="none")
+    part = F.binary_cross_entropy_with_logits(_weighted(presence, wrong), torch.zeros_like(there), reduction="none")
+    return _mean(lesion, there) + _mean(part, false)
+
+
+BORDER = 4
+"""Pixels around the true lesion that count neither as lesion nor as false part."""
+OVERLOOKED = 0.05
+"""Weight of true lesion that is not drawn: a lesion that is overlooked is still judged."""
+LEAST_FALSE = 0.25
+"""Cells that a false part must cover to be judged."""
+
+
+def _weighted(values: Tensor, weight: Tensor) -> Tensor:
+    """Of (N, 1, h, w), the mean by weight, (N,)."""
+    return (values * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) + 1e-3)
 
 
 def _overlap(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, PolynomialLR
@@ -18,7 +17,7 @@ from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.training.augment import AUGMENTATIONS
-from sonoseg.training.losses import LOSSES
+from sonoseg.training.losses import LOSSES, presence_loss
 from sonoseg.training.teachers import Teachers
 
 SMALLEST_LESION = 20
@@ -84,20 +83,20 @@ class SegmentationModule(L.LightningModule):
     ) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, 1, H, W) it is of; `image` may be what frozen encoders made of one.
 
-        A network that judges presence learns that an image is normal by its presence head alone, and where a lesion
-        lies from images that have one: taught by normals too, the pixels' logits overlook faint lesions.
+        A network that judges presence learns by its presence head alone what is no lesion. Its pixels learn from the
+        images that have a lesion: taught by normal images too, they overlook faint lesions.
         """
         image = image.to(memory_format=torch.channels_last)
         encoded = image.shape[1] > 3
         pixels, presence = model.decode(image, [], truth.shape[2:]) if encoded else model.parts(image)
-        pixels, there = pixels.float(), (truth.sum((2, 3)) > SMALLEST_LESION).float()
+        pixels, there = pixels.float(), (truth.sum((1, 2, 3)) > SMALLEST_LESION).float()
         counted = torch.ones_like(there) if presence is None else there
         told = teachers.truth(image, truth) if teachers else truth
-        loss = LOSSES[self.recipe.loss](pixels, told, counted[:, 0])
+        loss = LOSSES[self.recipe.loss](pixels, told, counted)
         if presence is None:
             return loss, pixels
         presence = presence.float()
-        loss = loss + 0.3 * F.binary_cross_entropy_with_logits(presence, there)
+        loss = loss + 0.3 * presence_loss(presence, pixels, truth, there)
         return loss, model.gate(pixels, presence)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:

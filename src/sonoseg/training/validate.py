@@ -13,6 +13,7 @@ from sonoseg.models.catalog import Recipe
 from sonoseg.models.encoders import ENCODERS
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import NetworkConfig
+from sonoseg.models.presence import PRESENCE
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is good, and what a good value is, in words."""
@@ -88,7 +89,7 @@ FUSION_RULES: Mapping[str, Rule] = {
     "skips": FLAG,
     "widths": (lambda value: _are_whole(value, 4096) and len(value) == 4, "four whole numbers from 1 to 4096"),
     "convolution": word_of(CONVOLUTIONS),
-    "presence": FLAG,
+    "presence": word_of(PRESENCE),
     "inner": (lambda value: _are_whole(value, 65_536), "whole numbers from 1 to 65536"),
 }
 """Field of `FusionUNetConfig` → its rule; the other networks have no options."""
