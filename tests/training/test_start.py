@@ -140,7 +140,7 @@ def test_a_checkpoint_of_another_network_is_one_line(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from sonoseg.training.run import held
+from sonoseg.training.lock import held
 with held(Path(sys.argv[1])):
     print(1, flush=True)
     time.sleep(120)
@@ -314,7 +314,7 @@ ODD = [
     (("network", "color"), "red", "network has the unknown key color"),
     (("network",), [], "config.network is not an object"),
     (("recipe", "dropout"), "x", "recipe.dropout is not a number from 0 to below 1"),
-    (("recipe", "dropout"), float("nan"), "recipe.dropout is not a number"),
+    (("recipe", "dropout"), float("nan"), "not the config of a sonoseg run (is not JSON (NaN is not a number))"),
     (("recipe", "batch"), 8.0, "recipe.batch is not a whole number"),
     (("recipe", "batch"), True, "recipe.batch is not a whole number"),
     (("recipe", "learning_rate"), 10**400, "recipe.learning_rate is not a number above 0"),
@@ -322,7 +322,10 @@ ODD = [
     (("size",), 10**9, "config.size is not a multiple of 32"),
     (("seed",), -1, "config.seed is not a whole number"),
     (("lineage",), {}, "config.lineage is not a list of configs"),
-    (("lineage",), [json.loads('{"a":' + "[" * 400 + "]" * 400 + "}")], "config.lineage is not a list of configs"),
+    (("lineage",), [json.loads('{"a":' + "[" * 10 + "]" * 10 + "}")], "config.lineage is not a list of configs"),
+    (("lineage",), [json.loads('{"a":' + "[" * 400 + "]" * 400 + "}")], "is nested over 64 levels deep"),
+    (("lineage",), [{}], "config has no model"),
+    (("lineage",), [{"data": [1], "split": {}, "size": "x"}], "config has no model"),
     (("teachers",), [1], "config.teachers is not a list of texts"),
     (("model",), "nope", "not the config of a sonoseg run"),
     (("model",), ["sonoseg-1"], "config.model is not a text"),

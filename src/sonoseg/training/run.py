@@ -82,7 +82,8 @@ class RunConfig:
         try:
             return cls.from_json(read_json(file))
         except (ValueError, RecursionError, InputError) as error:
-            reason = f" ({error})" if type(error) is ValueError else ""
+            reason = f" ({error.fault})" if isinstance(error, InputError) else ""
+            reason = f" ({error})" if type(error) is ValueError else reason
             hint = "give a folder that sonoseg train made"
             raise InputError(file, f"not the config of a sonoseg run{reason}", hint) from error
 
