@@ -36,7 +36,7 @@ class Dark(nn.Module):
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for a run of `Dark`."""
-    config = SimpleNamespace(model="dark", size=64)
+    config = SimpleNamespace(model="dark", size=64, cases="")
     monkeypatch.setattr(run_predictor, "load_run", lambda folder: (Dark().eval(), config))
     (tmp_path / "run").mkdir()
     return tmp_path / "run"

@@ -29,6 +29,8 @@ def note_unread(found: Scan) -> None:
     These are, beside the images and the masks, folders and pictures of other formats; beside their folders, others of
     nearly the same names, and tables where none is read.
     """
+    if not is_folder(found.root):  # a pack
+        return
     layouts = (subfolder(found.root, name) for name in (*CLASSES, "images", "masks"))
     used = {folder for folder in layouts if folder is not None}
     for folder in sorted(used):

@@ -56,7 +56,7 @@ def evaluate_command(options: Evaluate) -> None:
         "subset": options.subset,
         "leaked": copied,
     }
-    require_images(cases)
+    require_images(cases, predictor)
     with held(options.out):  # two at once could leave files of both
         metrics = evaluate(predictor, cases, options.out, about=about)
     print(f"{visible(predictor.name)} on {options.split}/{options.subset}, {metrics['images']} images\n")
@@ -71,14 +71,18 @@ def evaluate_command(options: Evaluate) -> None:
     print(f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png")
 
 
-def require_images(cases: Sequence[Case]) -> None:
-    """Refuses an empty subset.
+def require_images(cases: Sequence[Case], predictor: Predictor, size: tuple[int, int] = GRID) -> None:
+    """Refuses an empty subset, and images of a pack that has another size than the grid's or the predictor's.
 
     Raises:
-        InputError: it is empty.
+        InputError: it is one of these.
     """
     if not cases:
         raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
+    own_size = getattr(predictor, "size", size)
+    for case in cases:
+        case.check_size(size[0], "evaluation")
+        case.check_size(own_size[0], predictor.name)
 
 
 def describe(metrics: dict[str, Any]) -> str:
@@ -159,11 +163,7 @@ def evaluate(
             write to, a pack of another size than the grid's and the predictor's, or a predictor that does not give
             probabilities.
     """
-    require_images(cases)
-    own_size = getattr(predictor, "size", size)
-    for case in cases:
-        case.check_size(size[0], "evaluation")
-        case.check_size(own_size[0], predictor.name)
+    require_images(cases, predictor, size)
     folder = output_folder(out)
     truths = _read_truths(cases, size, progress)
     counts, largest_false_part, surfaces, roc, trade_off, seen = _compare(predictor, cases, truths, progress)

@@ -88,7 +88,7 @@ class Clip:
             if not self._container.streams.video:
                 raise InputError(self.path, "has no pictures in it, only sound or text", "give a video")
             self._stream = self._container.streams.video[0]
-            if not self._stream.width:
+            if not getattr(self._stream, "width", 0):  # PyAV has none where FFmpeg knows no decoder
                 fault = f"not a video that can be read, or its frames are over {MAX_FRAME_PIXELS // 10**6} megapixels"
                 raise InputError(self.path, fault, _EXPORT)
             check_size(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
