@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from card_paper import graphed
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -120,26 +121,6 @@ class Teachers:
         return 0.5 * mask + 0.5 / len(self.models) * told
 
 
-def as_graph(step: Callable[[], None], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
-    """`step` as a CUDA graph; what its first runs did to the weights and the optimiser is undone."""
-    before = [value.clone() for value in model.state_dict().values()]
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        step()
-        step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        step()
-    for value, old in zip(model.state_dict().values(), before, strict=True):
-        value.copy_(old)
-    for state in optimizer.state.values():
-        for value in state.values():
-            value.zero_()
-    return graph.replay
-
-
 def rate_at(done: float, peak: float) -> float:
     """The learning rate after a share `done` of the time: up over the first tenth, then down as a cosine."""
     if done < 0.1:
@@ -189,7 +170,7 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
         latest.copy_(loss.detach())
         torch._foreach_lerp_(average, current, 1 - keep)
 
-    run = as_graph(step, model, optimizer) if device.type == "cuda" else step
+    run = graphed(step, model, optimizer, device)
     for value, old in zip(average, current, strict=True):
         value.copy_(old)
     first, steps, log = time.time(), 0, []
