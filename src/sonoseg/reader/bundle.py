@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
+from sonoseg.inputs import readable_file
 from sonoseg.reader.answers import EXPLAIN, OUTPUTS, Answers, run_network
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, HINT, add_checksum, read_checked
-from sonoseg.reader.paths import readable_file
 from sonoseg.reader.session import open_session
 
 WEIGHTS = Path(__file__).parent.parent / "weights"

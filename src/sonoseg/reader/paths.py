@@ -11,8 +11,6 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 from sonoseg.inputs import readable_file
 
-__all__ = ["CLIP_SUFFIXES", "IMAGE_SUFFIXES", "is_clip", "list_images", "readable_file"]
-
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"})
 CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"})
 _OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat)$", re.IGNORECASE)

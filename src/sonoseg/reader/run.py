@@ -134,7 +134,8 @@ def _segment_all(
             try:
                 if isinstance(result, InputError):
                     raise result
-                retire_results(folder)
+                if not (summary.images or summary.clips):
+                    retire_results(folder)
                 if result is None:
                     summary.clips.append(segment_clip(segmenter, path, folder, spacing, show))
                 else:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
 from sonoseg.files import write_error
+from sonoseg.inputs import readable_file
 from sonoseg.reader.images import check_size, resize_image
-from sonoseg.reader.paths import readable_file
 
 if TYPE_CHECKING:
     import av

@@ -9,10 +9,10 @@ import torch
 
 from sonoseg.errors import InputError, MachineError, is_out_of_memory
 from sonoseg.files import is_there, write_error, write_json
+from sonoseg.inputs import readable_file
 from sonoseg.models.encoders import load_matching, load_tensors
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import note
-from sonoseg.reader.paths import readable_file
 from sonoseg.training.module import SegmentationModule
 from sonoseg.training.record import Record
 from sonoseg.training.run import BEST, CONFIG, LAST, RunConfig, check_claim, find_run
