@@ -185,8 +185,16 @@ LOSSLESS = ["ffv1", "huffyuv", "utvideo", "png", "qtrle", "libx264rgb", "magicyu
 FORMATS = [(codec, one.name) for codec in LOSSLESS for one in av.codec.Codec(codec, "w").video_formats or ()]
 """Of which one bit a pixel, or few colours, cannot keep what was drawn."""
 FEW_COLOURS = ("mono", "pal8", "rgb8", "bgr8", "rgb4", "bgr4", "444be", "444le", "555", "565")
-FEW_COLOURS += ("yuva",)  # FFmpeg's conversion into these is wrong about once in a thousand times, before it is saved
 FORMATS = [(codec, name) for codec, name in FORMATS if not any(few in name for few in FEW_COLOURS)]
+
+
+def _drawn(gray: NDArray[np.uint8], name: str) -> av.VideoFrame:
+    """A frame in this format. FFmpeg draws one in thirty wrongly in formats of ten bits: those are drawn again."""
+    for _ in range(20):
+        frame = av.VideoFrame.from_ndarray(gray, "gray").reformat(format=name)
+        if np.abs(frame.to_ndarray(format="gray").astype(int) - gray).max() <= 3:
+            break
+    return frame
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -201,7 +209,7 @@ def test_frames_of_lossless_videos_are_read_as_drawn_or_refused(
             stream.height, stream.width = gray.shape
             stream.pix_fmt = codec[1]
             stream.codec_context.time_base = Fraction(1, 25)
-            frame = av.VideoFrame.from_ndarray(gray, "gray").reformat(format=codec[1])
+            frame = _drawn(gray, codec[1])
             frame.pts, frame.time_base = 0, Fraction(1, 25)
             file.mux(stream.encode(frame))
             file.mux(stream.encode(None))
