@@ -33,9 +33,9 @@ from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
-from sonoseg.training import augment, views
-from sonoseg.training.dataset import InMemory
-from sonoseg.training.losses import LOSSES, presence_loss
+from sonoseg.train import augment, views
+from sonoseg.train.dataset import InMemory
+from sonoseg.train.losses import LOSSES, presence_loss
 
 SPLITS = {"busi": "paper-clean", "busbra": "results/busbra-fold5.csv", "breast": "results/abroad/breast.csv"}
 LITE2 = "tf_efficientnet_lite2"

@@ -31,19 +31,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoseg.cli import Reproduce
+from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import SUBSETS, split_cases
-from sonoseg.evaluation.evaluate import evaluate
+from sonoseg.evaluate.evaluate import evaluate
 from sonoseg.files import output_folder, write_json
 from sonoseg.models.catalog import find_experiment
-from sonoseg.reader.images import resize_image, resize_mask
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import RESULT, SETTINGS, Job
 from sonoseg.reproduction.work import Material, digest_of, pixels_of, recipe_of, settings_of, train_options
-from sonoseg.training.losses import LOSSES
-from sonoseg.training.run import save_weights, write_log
-from sonoseg.training.settings import configure
+from sonoseg.train.losses import LOSSES
+from sonoseg.train.run_folder import save_weights, write_log
+from sonoseg.train.settings import configure
 
 SIZE = 224
 ABOUT = "stand-ins trained on BUS-BRA and BrEaST for under two minutes each"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.evaluation.counts import count, stack
-from sonoseg.evaluation.metrics import image_scores
+from sonoseg.core.counts import count, stack
+from sonoseg.core.metrics import image_scores
 from sonoseg.files import write_json
 from sonoseg.report.tables import text_table
 

@@ -16,11 +16,11 @@ from common import RESULTS, report
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.core.metrics import image_scores, included
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import leaked, split_cases
-from sonoseg.evaluation.compare import Evaluated, in_order_of
-from sonoseg.evaluation.intervals import bootstrap_interval
-from sonoseg.evaluation.metrics import image_scores, included
+from sonoseg.evaluate.compare import Evaluated, in_order_of
 
 
 def mean_dice(folders: list[Path], reference: Evaluated) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@
     python benchmarks/disturbed.py BUSBRA results/busbra-fold5.csv default
 
 Mean Dice on the validation images with a lesion, of every model named (a bundle, a run folder, default), as they are
-and as `sonoseg.training.augment` disturbs them at random: moved and stretched, with other gain, gamma, speckle,
+and as `sonoseg.train.augment` disturbs them at random: moved and stretched, with other gain, gamma, speckle,
 sharpness, shadows, burnt-in marks and gray boxes. Every model gets the same disturbed images, three of each. A network
 that was trained with these very disturbances has seen their like, which one trained without has not.
 """
@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from common import lesion_dice, report
 
-from sonoseg.evaluation.predictors import Predictor, load_predictor, predicted_mask, resize_probability
-from sonoseg.training.augment import augment_ultrasound
-from sonoseg.training.dataset import InMemory, Pairs, gather
-from sonoseg.training.module import SMALLEST_LESION
+from sonoseg.core.resize import resize_probability
+from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
+from sonoseg.train.augment import augment_ultrasound
+from sonoseg.train.dataset import InMemory, Pairs, gather
+from sonoseg.train.module import SMALLEST_LESION
 
 SIDE, DRAWS = 256, 3
 

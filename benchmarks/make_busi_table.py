@@ -21,10 +21,10 @@ from pathlib import Path
 
 from sklearn.model_selection import train_test_split
 
+from sonoseg.core.image import read_image
 from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.splits import stratified_folds
 from sonoseg.files import write_text
-from sonoseg.reader.images import read_image
 
 SUSPECTS = [
     *(("malignant/malignant (3).png", f"malignant/malignant ({number}).png") for number in range(4, 10)),
@@ -40,7 +40,7 @@ def groups(paths: list[str], curation: Path, images: Path) -> list[str]:
     index = {path: number for number, path in enumerate(paths)}
     first = {published[path]: index[path] for path in reversed(paths)}
     pairs = [(first[published[path]], index[path]) for path in paths]
-    pairs += near_copies([thumbnail(read_image(images / path)) for path in paths])
+    pairs += near_copies([thumbnail(read_image(images / path).pixels) for path in paths])
     pairs += [(index[a], index[b]) for a, b in SUSPECTS]
     names = dict.fromkeys(paths, "")
     for members in connected(len(paths), pairs):

@@ -21,21 +21,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sonoseg.core.resize import resize_image
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
-from sonoseg.evaluation.evaluate import describe, evaluate
+from sonoseg.evaluate.evaluate import describe, evaluate
 from sonoseg.models.catalog import OURS, Recipe
 from sonoseg.models.depthwise import quicken
 from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
-from sonoseg.reader.images import resize_image
-from sonoseg.training.augment import AUGMENTATIONS, gamma, move, time_gain
-from sonoseg.training.dataset import InMemory, gather
-from sonoseg.training.fit import loaders, make_trainer
-from sonoseg.training.module import SegmentationModule
-from sonoseg.training.processes import Processes
-from sonoseg.training.run import BEST, LAST, RunConfig
+from sonoseg.train.augment import AUGMENTATIONS, gamma, move, time_gain
+from sonoseg.train.dataset import InMemory, gather
+from sonoseg.train.fit import loaders, make_trainer
+from sonoseg.train.module import SegmentationModule
+from sonoseg.train.processes import Processes
+from sonoseg.train.run_folder import BEST, LAST, RunConfig
 
 SPLIT = "paper-clean"
 
@@ -73,7 +73,7 @@ class Peer(FusionUNet):
 
 
 class PeerPredictor:
-    """A trained network for `sonoseg.evaluation.evaluate`."""
+    """A trained network for `sonoseg.evaluate.evaluate`."""
 
     name, threshold, min_lesion_fraction = "smp.Unet efficientnet-b0", 0.5, 0.0
 

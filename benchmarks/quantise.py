@@ -22,11 +22,11 @@ from common import in_openvino, lesion_dice, report, spread, take_turns
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.reader.bundle import Bundle, default_bundle_path
-from sonoseg.reader.images import resize_image, resize_mask
 
 FIRST = (0, 4, 8)
 """How many of the first convolutions, which see the image's full range, stay as they are."""

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sonoseg
+from sonoseg.core.resize import resize_image
 from sonoseg.data.phantom import make_phantom
 from sonoseg.models.encoders import Normalize
 from sonoseg.reader.bundle import Bundle, default_bundle_path
-from sonoseg.reader.images import resize_image
 
 FRAME = (1000, 700)
 NORMALIZE = Normalize()

@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonoseg.models.catalog import TABLE_1, Experiment, find_experiment
-from sonoseg.training.module import SegmentationModule
+from sonoseg.train.module import SegmentationModule
 
 EPOCHS, IMAGES = 50, 624
 KINDS = {

@@ -30,10 +30,10 @@ from torch.utils.data import DataLoader
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.models.catalog import Experiment, find_experiment
-from sonoseg.training.dataset import InMemory, Pairs, as_it_is
-from sonoseg.training.fit import compile_parts, has_bfloat16
-from sonoseg.training.losses import LOSSES
-from sonoseg.training.module import SegmentationModule
+from sonoseg.train.dataset import InMemory, Pairs, as_it_is
+from sonoseg.train.fit import compile_parts, has_bfloat16
+from sonoseg.train.losses import LOSSES
+from sonoseg.train.module import SegmentationModule
 
 
 def trainer(precision: str) -> L.Trainer:

@@ -75,7 +75,7 @@ def test_an_error_begins_on_a_new_line_though_the_bar_was_left_open(monkeypatch:
             if number == 2:
                 raise InputError("x.png", "is damaged", "copy it again")
 
-    monkeypatch.setattr("sonoseg.evaluation.evaluate.evaluate_command", fails)
+    monkeypatch.setattr("sonoseg.evaluate.evaluate.evaluate_command", fails)
     assert main(["evaluate", "all-background", "--data", "d"]) == 2
     assert terminal.getvalue().endswith("\nsonoseg: x.png: is damaged; copy it again\n")
     close_bars()  # none is left

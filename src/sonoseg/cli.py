@@ -224,7 +224,7 @@ class Train:
     """On one CUDA GPU, launch each step's forward and backward pass in one piece; for small networks and batches."""
 
     def run(self) -> int:
-        _call("sonoseg.training.fit:train_command", self)
+        _call("sonoseg.train.fit:train_command", self)
         return 0
 
 
@@ -260,7 +260,7 @@ class Sweep:
     """Stop after so many epochs that were no better on validation; 0: never."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.training.sweep:sweep_command", self))
+        return int(_call("sonoseg.train.sweep:sweep_command", self))
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class Average:
     """Store the weights in 16 bits: half the size. One run may do for that."""
 
     def run(self) -> int:
-        _call("sonoseg.training.average:average_command", self)
+        _call("sonoseg.deploy.average:average_command", self)
         return 0
 
 
@@ -297,7 +297,7 @@ class Slim:
     """The run folder to write."""
 
     def run(self) -> int:
-        _call("sonoseg.training.slim:slim_command", self)
+        _call("sonoseg.deploy.slim:slim_command", self)
         return 0
 
 
@@ -315,7 +315,7 @@ class Calibrate:
     """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
 
     def run(self) -> int:
-        _call("sonoseg.evaluation.calibrate:calibrate_command", self)
+        _call("sonoseg.deploy.calibrate:calibrate_command", self)
         return 0
 
 
@@ -335,7 +335,7 @@ class Evaluate:
     """Folder for metrics.json, cases.csv and roc.png."""
 
     def run(self) -> int:
-        _call("sonoseg.evaluation.evaluate:evaluate_command", self)
+        _call("sonoseg.evaluate.evaluate:evaluate_command", self)
         return 0
 
 
@@ -351,7 +351,7 @@ class Compare:
     """A JSON file to write the table to."""
 
     def run(self) -> int:
-        _call("sonoseg.evaluation.compare:compare_command", self)
+        _call("sonoseg.evaluate.compare:compare_command", self)
         return 0
 
 
@@ -443,7 +443,7 @@ class Export:
     """Store the weights in 16 bits: half the size. The card says how far that moves a probability."""
 
     def run(self) -> int:
-        _call("sonoseg.training.export:export_command", self)
+        _call("sonoseg.deploy.export:export_command", self)
         return 0
 
 

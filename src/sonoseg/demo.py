@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 import sonoseg
+from sonoseg.core.counts import Counts, count, stack
+from sonoseg.core.measure import find_lesions
+from sonoseg.core.metrics import METRICS, image_scores, normals_summary, summary
 from sonoseg.data.case import Case
-from sonoseg.data.listing import read_table
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
+from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
-from sonoseg.evaluation.counts import Counts, count, stack
-from sonoseg.evaluation.metrics import METRICS, image_scores, normals_summary, summary
 from sonoseg.files import is_folder, output_folder, write_error, write_json, write_text
 from sonoseg.inputs import read_json
-from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.overlay import NOTICE, write_picture
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.report.demo_page import HEADER, SYNTHETIC, demo_page, image_row

@@ -12,8 +12,8 @@ from PIL import Image
 from sonoseg.data import load_cases
 from sonoseg.data.busi import busi_files, busi_images, find_busi
 from sonoseg.data.copies import connected, near_copies, thumbnail
-from sonoseg.data.listing import Scan
 from sonoseg.data.load import scan
+from sonoseg.data.scan import Scan
 from sonoseg.errors import InputError
 
 

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save, save_file
 
 from sonoseg.cli import main
+from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.check import check_folder
 from sonoseg.data.load import data_name
@@ -19,7 +20,6 @@ from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.data.splits import parse_source
 from sonoseg.errors import InputError
-from sonoseg.reader.images import resize_image, resize_mask
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sonoseg.data.phantom import write_phantoms
+from sonoseg.deploy import run_predictor
 from sonoseg.errors import InputError
-from sonoseg.evaluation import run_predictor
 from sonoseg.explain.explain import explain_files, find_case
 
 

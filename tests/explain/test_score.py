@@ -19,14 +19,14 @@ from sonoseg.cli import main
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
+from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
-from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain.gradcam import grad_cam, grad_cams
 from sonoseg.explain.score import MEASURES, describe, score_explanations
 from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
-from sonoseg.training.run import CONFIG, RunConfig, save_weights
+from sonoseg.train.run_folder import CONFIG, RunConfig, save_weights
 
 LEVELS = ("head", "stage4", "stage3", "stage2", "decoder", "all")
 

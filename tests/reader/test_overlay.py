@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.core.image import read_image
+from sonoseg.core.mask import read_mask
 from sonoseg.errors import InputError
-from sonoseg.reader.images import read_image, read_mask
 from sonoseg.reader.overlay import (
     CALIPER,
     MAX_SIDE,
@@ -131,7 +132,7 @@ def test_of_many_lesions_every_one_is_outlined() -> None:
 
 def test_overlays_of_real_images_keep_the_tissue(real_data: Path) -> None:
     folder = real_data / "busi" / "malignant"
-    image, mask = read_image(folder / "malignant (1).png"), read_mask(folder / "malignant (1)_mask.png")
+    image, mask = read_image(folder / "malignant (1).png").pixels, read_mask(folder / "malignant (1)_mask.png").pixels
     picture = draw_overlay(_result(image, mask), mask)
     height = round(image.shape[0] * MIN_WIDTH / image.shape[1])
     gray = np.asarray(Image.fromarray(image).resize((MIN_WIDTH, height), Image.Resampling.BICUBIC))

@@ -16,12 +16,12 @@ from PIL import Image
 
 import sonoseg
 from sonoseg.cli import Segment
+from sonoseg.core.resize import enlarge
 from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
 from sonoseg.reader import run
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle
-from sonoseg.reader.images import enlarge
 from sonoseg.reader.run import segment_command, segment_files
 from sonoseg.reader.segmenter import Segmenter, load
 

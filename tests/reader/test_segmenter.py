@@ -19,12 +19,12 @@ from PIL import Image
 
 import sonoseg
 from sonoseg.core.image import read_image
+from sonoseg.core.measure import find_lesions
 from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle
 from sonoseg.reader.checksum import add_checksum
-from sonoseg.reader.measure import find_lesions
 from sonoseg.reader.segmenter import Segmenter, load
 
 Scan = NDArray[np.uint8]

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.draw import disk
 
-from sonoseg.reader.measure import Diameter
+from sonoseg.core.measure import Diameter
 from sonoseg.reader.strokes import draw_caliper, draw_outline
 
 RED = (255, 0, 0)

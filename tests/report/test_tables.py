@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sonoseg.data.listing import read_table
+from sonoseg.data.scan import read_table
 from sonoseg.report.tables import csv_number, csv_text, markdown_table, markdown_text, text_table
 
 HEADER = ["model", "Dice", "parameters"]

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from sonoseg.cli import main
-from sonoseg.evaluation.compare import Evaluated
-from sonoseg.evaluation.counts import Counts
+from sonoseg.core.counts import Counts
+from sonoseg.evaluate.compare import Evaluated
 from sonoseg.reproduction.claims import HEADER, NOT_RUN, UNCLEAR, claims, rank_correlation
 from sonoseg.reproduction.jobs import plan
 from sonoseg.reproduction.results import Row, read_rows

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sonoseg.data import load_cases, split_cases
-from sonoseg.evaluation.evaluate import evaluate
+from sonoseg.evaluate.evaluate import evaluate
 from sonoseg.reproduction import beyond
-from sonoseg.reproduction import tables as paper
+from sonoseg.reproduction import paper_tables as paper
 from sonoseg.reproduction.jobs import plan
 from sonoseg.reproduction.page import all_tables
 from sonoseg.reproduction.results import best_of, is_ours, printed, read_rows

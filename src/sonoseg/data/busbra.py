@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sonoseg.data.case import Case
-from sonoseg.data.listing import Scan, duplicate_names, list_images, read_table, subfolder
 from sonoseg.data.pack import PackedCase
+from sonoseg.data.scan import Scan, duplicate_names, list_images, read_table, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_there
 

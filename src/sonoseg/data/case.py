@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.image import read_image
+from sonoseg.core.mask import read_mask
 from sonoseg.errors import InputError
-from sonoseg.reader.images import read_image, read_mask
 
 LABELS = ("benign", "malignant", "normal", "unknown")
 
@@ -40,7 +41,7 @@ class Case:
         Raises:
             InputError: the file is not an image that can be read.
         """
-        return read_image(self.image)
+        return read_image(self.image).pixels
 
     def read_mask(self) -> NDArray[np.bool_]:
         """The ground truth, (H, W), of the image's size: the union of all masks, nothing without masks.
@@ -55,7 +56,7 @@ class Case:
         image = self.read_image()
         union = np.zeros(image.shape, np.bool_)
         for path in self.masks:
-            mask = read_mask(path)
+            mask = read_mask(path).pixels
             if mask.shape != image.shape:
                 raise InputError(path, size_fault(mask.shape, image.shape), "give the mask the image's size")
             union |= mask

@@ -16,9 +16,9 @@ from sonoseg.core.image import read_image
 from sonoseg.core.mask import Mask, read_mask
 from sonoseg.data.case import Case, size_fault
 from sonoseg.data.copies import connected, near_copies, thumbnail
-from sonoseg.data.listing import Finding, Scan
 from sonoseg.data.load import scan
 from sonoseg.data.pack import PackedCase, is_pack, open_pack
+from sonoseg.data.scan import Finding, Scan
 from sonoseg.data.splits import split_cases
 from sonoseg.data.unread import note_unread
 from sonoseg.errors import InputError, visible

@@ -17,7 +17,7 @@ from typing import TextIO
 
 from sonoseg.data.busi import busi_files, find_busi
 from sonoseg.data.download import download, remove, writing
-from sonoseg.data.listing import entries
+from sonoseg.data.scan import entries
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there, output_folder
 from sonoseg.inputs import read_bytes, readable_file

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sonoseg.core.image import SPACINGS
 from sonoseg.data.case import LABELS, Case
-from sonoseg.data.listing import (
+from sonoseg.data.scan import (
     Finding,
     Scan,
     duplicate_names,

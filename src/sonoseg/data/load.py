@@ -8,8 +8,8 @@ from sonoseg.data.busbra import find_busbra, scan_busbra
 from sonoseg.data.busi import find_busi, scan_busi
 from sonoseg.data.case import Case
 from sonoseg.data.folder import find_folder, scan_folder
-from sonoseg.data.listing import Scan, entries
 from sonoseg.data.pack import is_pack, open_pack
+from sonoseg.data.scan import Scan, entries
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.data.case import LABELS, Case
-from sonoseg.data.listing import name_key
+from sonoseg.data.scan import name_key
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, is_file
 from sonoseg.inputs import read_bytes, readable_file

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data.busbra import official_folds
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.pack import SIZES, SUFFIX, PackRow, is_pack, write_pack
 from sonoseg.errors import InputError
 from sonoseg.files import output_file
 from sonoseg.progress import track
-from sonoseg.reader.images import resize_image, resize_mask
 
 
 def pack_folder(folder: Path | str, size: int, out: Path | str, progress: bool = True) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sonoseg.data.listing import entries
+from sonoseg.data.scan import entries
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, is_there, output_folder, write_text
 

@@ -12,8 +12,8 @@ import numpy as np
 from sonoseg.data.busbra import official_folds
 from sonoseg.data.busi import busi_images
 from sonoseg.data.case import Case
-from sonoseg.data.listing import read_table
 from sonoseg.data.pack import is_pack
+from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 

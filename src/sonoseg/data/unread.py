@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sonoseg.core.paths import IMAGE_SUFFIXES
 from sonoseg.data.busbra import TABLE as BUSBRA_TABLE
 from sonoseg.data.busi import CLASSES, find_busi
 from sonoseg.data.folder import TABLE
-from sonoseg.data.listing import Scan, entries, subfolder
+from sonoseg.data.scan import Scan, entries, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder
-from sonoseg.reader.paths import IMAGE_SUFFIXES
 
 _PICTURES = frozenset(
     (".avif", ".dcm", ".dib", ".dicom", ".gif", ".gz", ".heic", ".ima", ".jp2", ".mat", ".mha", ".nii")

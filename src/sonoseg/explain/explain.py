@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.counts import count
+from sonoseg.core.metrics import image_scores
+from sonoseg.core.paths import list_images
+from sonoseg.core.resize import resize_probability
 from sonoseg.data.case import Case
-from sonoseg.data.listing import list_images as list_pictures
-from sonoseg.data.listing import mask_stem, name_key
 from sonoseg.data.load import scan
+from sonoseg.data.scan import list_images as list_pictures
+from sonoseg.data.scan import mask_stem, name_key
+from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
-from sonoseg.evaluation.counts import count
-from sonoseg.evaluation.metrics import image_scores
-from sonoseg.evaluation.predictors import predicted_mask, resize_probability
-from sonoseg.evaluation.run_predictor import RunPredictor
+from sonoseg.evaluate.predictors import predicted_mask
 from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, grad_cam
 from sonoseg.explain.score import score_command
 from sonoseg.files import atomic_path, is_folder, output_folder
 from sonoseg.progress import note, track
-from sonoseg.reader.paths import list_images
 from sonoseg.report.figures import explanation_panels
-from sonoseg.training.run import find_run
+from sonoseg.train.run_folder import find_run
 
 if TYPE_CHECKING:
     from sonoseg.cli import Explain

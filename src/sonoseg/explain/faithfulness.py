@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import rankdata
 
-from sonoseg.evaluation.surface import border_distances
+from sonoseg.evaluate.surface import border_distances
 
 STEPS = 16
 """Of the deletion and insertion curves, which have one value more."""

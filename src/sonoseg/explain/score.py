@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import split_cases
+from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
-from sonoseg.evaluation.intervals import bootstrap_interval
-from sonoseg.evaluation.run_predictor import RunPredictor
 from sonoseg.explain import faithfulness
 from sonoseg.explain.gradcam import check_layer
-from sonoseg.explain.measure import CURVES, DRAWS, RANDOM, ScoredMap, measure_cases
 from sonoseg.explain.randomise import ALL, DECODER
+from sonoseg.explain.scored_maps import CURVES, DRAWS, RANDOM, ScoredMap, measure_cases
 from sonoseg.explain.verdict import QUESTIONS, claim_rows
 from sonoseg.files import atomic_files, atomic_path, write_json, write_text
 from sonoseg.report.figures import faithfulness_figure

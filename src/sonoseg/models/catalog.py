@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from sonoseg.errors import InputError
-from sonoseg.models.adu_net import AduNetConfig
-from sonoseg.models.ddra_net import DdraNetConfig
-from sonoseg.models.dpnet import DpNetConfig
 from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.models.mrfe_cnn import MrfeCnnConfig
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
+from sonoseg.models.rivals.adu_net import AduNetConfig
+from sonoseg.models.rivals.ddra_net import DdraNetConfig
+from sonoseg.models.rivals.dpnet import DpNetConfig
+from sonoseg.models.rivals.mrfe_cnn import MrfeCnnConfig
 from sonoseg.models.swin_unet import SwinUNetConfig
 
 
@@ -23,7 +23,7 @@ class Recipe:
     """How a network is trained. The defaults are the paper's."""
 
     loss: str = "bce"
-    """A name of `sonoseg.training.losses.LOSSES`."""
+    """A name of `sonoseg.train.losses.LOSSES`."""
     learning_rate: float = 1e-4
     """With the one-cycle schedule, the highest; with poly, the first."""
     optimizer: str = "adam"
@@ -44,7 +44,7 @@ class Recipe:
     """Which epoch is the one that is kept: that of the best validation loss or dice (convention `paper`), or the last,
     which takes a patience of 0."""
     augment: str = "none"
-    """A name of `sonoseg.training.augment.AUGMENTATIONS`."""
+    """A name of `sonoseg.train.augment.AUGMENTATIONS`."""
     ema: float = 0.0
     """Decay of the running average of the weights that is validated and kept; 0: the weights themselves."""
     learn: str = ""

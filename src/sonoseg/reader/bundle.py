@@ -19,15 +19,13 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 from sonoseg.inputs import readable_file
 from sonoseg.reader.answers import EXPLAIN, OUTPUTS, Answers, run_network
-from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, HINT, add_checksum, read_checked
+from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, HINT, read_checked
 from sonoseg.reader.session import open_session
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 CARD_KEY = "sonoseg.card"
 _LONGEST_CARD = 1_000_000
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of characters
-# The older names, for scripts outside the package.
-SEAL_KEY, SEAL_MARK, seal = CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sonoseg.core.paths import is_clip
 from sonoseg.errors import InputError
 from sonoseg.files import is_file, is_there, write_json
 from sonoseg.inputs import read_json
 from sonoseg.reader import cine
-from sonoseg.reader.paths import is_clip
 
 RESULTS, AT_WORK = "results.json", ".segmenting.json"
 PICTURES = ("mask", "overlay", "heat")

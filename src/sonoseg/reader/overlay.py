@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from sonoseg.core.measure import Lesion, Point
 from sonoseg.errors import visible
 from sonoseg.files import atomic_path
-from sonoseg.reader.measure import Lesion, Point
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.strokes import Colour, draw_caliper, draw_outline
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.reader.images import bounds, enlarge
-from sonoseg.reader.measure import Lesion, find_lesions
+from sonoseg.core.measure import Lesion, find_lesions
+from sonoseg.core.resize import bounds, enlarge
 
 
 @dataclass(frozen=True)

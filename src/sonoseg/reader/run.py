@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sonoseg
+from sonoseg.core.paths import is_clip, list_images
 from sonoseg.errors import InputError, visible
 from sonoseg.files import atomic_path, is_there, output_folder, write_json
 from sonoseg.progress import ProgressLine
@@ -28,7 +29,6 @@ from sonoseg.reader.outputs import (
     retire_results,
 )
 from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
-from sonoseg.reader.paths import is_clip, list_images
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter, check_spacing, load
 from sonoseg.reader.video import check_av

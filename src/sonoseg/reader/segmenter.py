@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.image import Image, pixel_spacing, read_image
+from sonoseg.core.measure import drop_small
+from sonoseg.core.resize import enlarge, reach, resize_image
 from sonoseg.core.source import Source
 from sonoseg.errors import InputError
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle, Card, find_bundle
-from sonoseg.reader.images import enlarge, reach, resize_image
-from sonoseg.reader.measure import drop_small
 from sonoseg.reader.result import SegmentationResult
 
 ImageLike = Source | Image

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from sonoseg.reader.measure import Diameter
+from sonoseg.core.measure import Diameter
 
 Colour = tuple[int, int, int]
 _Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]

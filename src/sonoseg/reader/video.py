@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.resize import resize_image
+from sonoseg.core.source import check_size
 from sonoseg.errors import InputError
 from sonoseg.files import write_error
 from sonoseg.inputs import readable_file
-from sonoseg.reader.images import check_size, resize_image
 
 if TYPE_CHECKING:
     import av

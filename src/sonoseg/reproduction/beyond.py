@@ -6,15 +6,15 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from sonoseg.evaluation.compare import signed_rank_p
-from sonoseg.evaluation.intervals import bootstrap_interval, difference_interval
-from sonoseg.evaluation.metrics import CONVENTIONS, included
+from sonoseg.core.intervals import bootstrap_interval, difference_interval
+from sonoseg.core.metrics import CONVENTIONS, included
+from sonoseg.evaluate.compare import signed_rank_p
 from sonoseg.explain.verdict import QUESTIONS, claim_rows
 from sonoseg.models.catalog import find_experiment
 from sonoseg.report.tables import Cell
 from sonoseg.reproduction.jobs import SHIPPED
+from sonoseg.reproduction.paper_tables import REFERENCE, Table, paired_cells, whole
 from sonoseg.reproduction.results import Row
-from sonoseg.reproduction.tables import REFERENCE, Table, paired_cells, whole
 
 
 def overview(rows: Sequence[Row], split: str) -> Table:

@@ -8,12 +8,12 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.evaluation.compare import holm, signed_rank_p
-from sonoseg.evaluation.intervals import bootstrap_interval
+from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.evaluate.compare import holm, signed_rank_p
 from sonoseg.models.catalog import RIVALS, TABLE_1, Recipe
 from sonoseg.report.tables import Cell
+from sonoseg.reproduction.paper_tables import REFERENCE, Table
 from sonoseg.reproduction.results import PAPER_LESIONS, Row, printed
-from sonoseg.reproduction.tables import REFERENCE, Table
 
 HEADER = ("the paper", "compared", "printed", "here", "low", "high", "p", "p (Holm)", "answer")
 NOT_RUN, UNCLEAR = "not run", "cannot be told"

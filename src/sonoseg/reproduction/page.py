@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sonoseg.data.listing import read_table
+from sonoseg.core.metrics import CONVENTIONS
 from sonoseg.data.load import data_name
+from sonoseg.data.scan import read_table
 from sonoseg.data.splits import leaked
-from sonoseg.evaluation.metrics import CONVENTIONS
 from sonoseg.files import atomic_path, is_there, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
 from sonoseg.report.figures import roc_figure
 from sonoseg.report.html import Html, cards, facts, figure, page, paragraph, section, table
 from sonoseg.report.tables import csv_number, csv_text, markdown_table, markdown_text
 from sonoseg.reproduction import beyond
-from sonoseg.reproduction import tables as paper
+from sonoseg.reproduction import paper_tables as paper
 from sonoseg.reproduction.claims import claims
 from sonoseg.reproduction.jobs import Job
+from sonoseg.reproduction.paper_tables import SUBSET_NAMES, Table
 from sonoseg.reproduction.results import Row, best_of, printed, read_rows
-from sonoseg.reproduction.tables import SUBSET_NAMES, Table
 from sonoseg.reproduction.work import PICTURES, Material, departures, is_reduced
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.evaluation.compare import Evaluated
-from sonoseg.evaluation.intervals import bootstrap_interval
-from sonoseg.evaluation.metrics import image_scores, included
+from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.core.metrics import image_scores, included
+from sonoseg.evaluate.compare import Evaluated
 from sonoseg.files import is_there
 from sonoseg.inputs import read_json
 from sonoseg.models.catalog import TABLE_1, find_experiment

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sonoseg.core.metrics import GRID
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.pack import is_pack
 from sonoseg.data.splits import SUBSETS, split_cases
+from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
-from sonoseg.evaluation.evaluate import GRID, evaluate
-from sonoseg.evaluation.predictors import Predictor, load_predictor
-from sonoseg.evaluation.run_predictor import RunPredictor
+from sonoseg.evaluate.evaluate import evaluate
+from sonoseg.evaluate.predictors import Predictor, load_predictor
 from sonoseg.explain.explain import explain_case
 from sonoseg.explain.gradcam import DEFAULT_LAYER
 from sonoseg.explain.score import score_explanations
@@ -31,11 +32,11 @@ from sonoseg.models.network import NetworkConfig
 from sonoseg.progress import track
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import FAILED, RESULT, SETTINGS, SHIPPED, Job
-from sonoseg.training.differences import differences
-from sonoseg.training.fit import train
-from sonoseg.training.record import pixel_hash
-from sonoseg.training.run import best_epoch
-from sonoseg.training.settings import check_recipe, check_seed, check_size, configure, overridden
+from sonoseg.train.differences import differences
+from sonoseg.train.fit import train
+from sonoseg.train.record import pixel_hash
+from sonoseg.train.run_folder import best_epoch
+from sonoseg.train.settings import check_recipe, check_seed, check_size, configure, overridden
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce

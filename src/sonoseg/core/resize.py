@@ -1,0 +1,93 @@
+"""Images, masks and probability maps in another size: the one resize that training, scores and reader share."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Region = tuple[slice, slice]
+"""Rows and columns of an image."""
+WHOLE: Region = (slice(None), slice(None))
+
+
+def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resizes (H, W) uint8 to `size` = (h, w), bilinear with antialiasing, in training as in reading."""
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Resizes (H, W) bool to `size` = (h, w), nearest neighbour."""
+    resized = Image.fromarray(mask.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
+    return np.array(resized) > 0
+
+
+def enlarge(small: NDArray[np.float32], shape: tuple[int, int], region: Region = WHOLE) -> NDArray[np.float32]:
+    """A map (h, w) at the size `shape` = (H, W), linear between the centres of its pixels.
+
+    Args:
+        small: the map.
+        shape: of the image.
+        region: the part of the image to work out; what it holds is the same, bit by bit, as in the whole.
+    """
+    (upper, down), (left, right) = (_between(*axis) for axis in zip(small.shape, shape, region, strict=True))
+    return _mixed(_mixed(small, upper, down[:, None], 0), left, right, 1)
+
+
+def resize_probability(probability: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Scales a map (h, w) to `size` = (H, W) as the reader does; one of that size is left as it is.
+
+    Returns:
+        (H, W) float32 in 0..1, linear between the centres of the map's pixels, larger or smaller alike.
+    """
+    if probability.shape == size:
+        return probability
+    if size[0] >= probability.shape[0] and size[1] >= probability.shape[1]:
+        # The same but for rounding, which the published scores contain. Pillow would average a map made smaller.
+        scaled = np.array(Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR))
+    else:
+        scaled = enlarge(probability, size)
+    clipped: NDArray[np.float32] = np.clip(scaled, 0, 1)  # rounding may leave 0..1 by a hair
+    return clipped
+
+
+def _mixed(
+    values: NDArray[np.float32], before: NDArray[np.intp], share: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Along `axis`, of the lines `before` and those after them, `share` of the latter."""
+    low, high = values.take(before, axis), values.take(before + 1, axis)
+    high -= low
+    high *= share
+    high += low
+    return high
+
+
+def _between(count: int, wanted: int, part: slice) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Of each wanted pixel along an axis, the pixel before it, and how far it is on the way to the next, 0..1."""
+    at = ((np.arange(wanted)[part] + 0.5) * (count / wanted) - 0.5).clip(0, count - 1)
+    before = np.minimum(at.astype(np.intp), count - 2)
+    return before, (at - before).astype(np.float32)
+
+
+def bounds(mask: NDArray[np.bool_]) -> Region:
+    """The smallest part of a mask (H, W) that holds all its True pixels."""
+    rows, columns = (np.flatnonzero(mask.any(1 - axis)) for axis in range(2))
+    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else (slice(0, 0),) * 2
+
+
+def reach(hot: NDArray[np.bool_], shape: tuple[int, int]) -> Region:
+    """The part of an image of `shape` (H, W) on which the True pixels of a map (h, w) have any influence."""
+    rows, columns = (
+        _reach(np.flatnonzero(hot.any(1 - axis)), count, wanted)
+        for axis, (count, wanted) in enumerate(zip(hot.shape, shape, strict=True))
+    )
+    return rows, columns
+
+
+def _reach(hot: NDArray[np.intp], count: int, wanted: int) -> slice:
+    if not len(hot):
+        return slice(0, 0)
+    first, last = ((place + 0.5) * (wanted / count) - 0.5 for place in (hot[0] - 1, hot[-1] + 1))
+    return slice(max(0, math.floor(first)), min(wanted, math.ceil(last) + 1))

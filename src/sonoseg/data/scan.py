@@ -1,0 +1,177 @@
+"""What every layout of a data set shares: listing files, finding what is amiss with them, reading tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sonoseg.core.paths import IMAGE_SUFFIXES
+from sonoseg.data.case import Case
+from sonoseg.errors import InputError
+from sonoseg.files import is_folder
+from sonoseg.inputs import read_text, unguard_cell
+
+_MOST_COLUMNS = 1000
+_MASK = re.compile(r"(?P<image>.+)[_\- ]masks?([_\- ]?\d+)?", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a data set.
+
+    Attributes:
+        kind: what sort of thing, such as "image without mask"; the same words for every finding of the sort.
+        files: the files concerned, relative to the data set's folder.
+        message: what is wrong with them.
+    """
+
+    kind: str
+    files: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A data set's folder as its file names tell it, no image read: the cases, and what is amiss."""
+
+    root: Path
+    cases: list[Case]
+    findings: list[Finding]
+
+    def add(self, kind: str, path: Path, message: str) -> None:
+        """Notes that the file `path` is at fault."""
+        self.findings.append(Finding(kind, (self.relative(path),), message))
+
+    def relative(self, path: Path) -> str:
+        """`path` as findings name it: relative to the data set's folder, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in `folder`, hidden files left out, in the order of the names as strings.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        fault = f"cannot be listed ({error.strerror})"
+        raise InputError(folder, fault, "change its permissions or choose another") from error
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files directly in `folder`, known by their suffix, ordered as in `entries`.
+
+    A link to a file that is not there is among them: reading it says so.
+    """
+    return [path for path in entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and not is_folder(path)]
+
+
+def subfolder(root: Path, name: str) -> Path | None:
+    """The folder `name` in `root`, whatever the case of its letters; None if there is none.
+
+    Raises:
+        InputError: there are two, such as Benign and benign.
+    """
+    name = name_key(name)
+    if not is_folder(root):
+        return None
+    found = [path for path in entries(root) if name_key(path.name) == name and is_folder(path)]
+    if len(found) > 1:
+        raise InputError(found[0], f"there is also the folder {found[1].name}", "put both into one folder")
+    return found[0] if found else None
+
+
+def name_key(name: str) -> str:
+    """What two names have in common that differ in the case of letters, or in how their accents are stored."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def mask_stem(path: Path) -> str | None:
+    """The name of the image, without ending, whose mask `path` is by its name; None if it is no mask's name.
+
+    Masks are named NAME_mask, NAME_mask_1, NAME_mask2, NAME-Mask and the like.
+    """
+    match = _MASK.fullmatch(path.stem)
+    return match["image"] if match else None
+
+
+def duplicate_names(root: Path, images: Iterable[Path]) -> list[Finding]:
+    """One finding for every name that several images share, whatever their folder and suffix."""
+    by_stem: dict[str, list[str]] = {}
+    for path in images:
+        by_stem.setdefault(name_key(path.stem), []).append(path.relative_to(root).as_posix())
+    return [
+        Finding("duplicate name", tuple(names), "has the same name as " + " and ".join(names[1:]))
+        for names in by_stem.values()
+        if len(names) > 1
+    ]
+
+
+def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows of a CSV file, values stripped, which must have `columns`.
+
+    Values are divided by commas, semicolons or tabs. Blanks around a column's name and the case of its letters do
+    not matter. Rows without any value, and columns without name and values, are passed over. The apostrophe that
+    `inputs.guard_cell` puts before a formula is taken away.
+
+    Args:
+        path: the file.
+        columns: names of the columns that must be there; the rows have them under these names.
+        optional: names of those that may be; other columns keep the names that they have in the file.
+
+    Raises:
+        InputError: the file cannot be read, is no text, lacks a column or has it twice, or has a row of another
+            length.
+    """
+    mend = f"give it as CSV with the columns {', '.join((*columns, *optional))}"
+    lines = _read_lines(path, columns, mend)
+    header = [_known_name(name, (*columns, *optional)) for name in (lines[0][1] if lines else [])]
+    for name in columns:
+        if name not in header:
+            raise InputError(path, f"has no column {name}", mend)
+    if len(header) > _MOST_COLUMNS:
+        raise InputError(path, f"has {len(header)} columns, which is too many", mend)
+    for name in header:
+        if name and header.count(name) > 1:
+            raise InputError(path, f"has the column {name} {header.count(name)} times", "keep one of them")
+    rows = []
+    for number, line in lines[1:]:
+        values = [unguard_cell(value.strip()) for value in line]
+        if any(values[len(header) :]) or len(values) < len(header):
+            raise InputError(path, f"row {number} has too many or too few values", mend)
+        named = dict(zip(header, values, strict=False))
+        if named.pop("", "") or any(value for name, value in zip(header, values, strict=False) if not name):
+            raise InputError(path, f"row {number} has a value in a column without a name", "name that column")
+        rows.append(named)
+    return rows
+
+
+def _read_lines(path: Path, columns: Sequence[str], mend: str) -> list[tuple[int, list[str]]]:
+    """The lines that are not empty with their numbers, divided by whatever makes the header have `columns`."""
+    text = read_text(path)
+    best: list[tuple[int, list[str]]] = []
+    for delimiter in (",", ";", "\t"):
+        try:
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+            lines = [(number, line) for number, line in enumerate(reader, start=1) if any(map(str.strip, line))]
+        except csv.Error as error:
+            if best or delimiter != "\t":
+                continue
+            raise InputError(path, f"is not a CSV file ({error})", mend) from error
+        if lines and all(name in [_known_name(word, columns) for word in lines[0][1]] for name in columns):
+            return lines
+        best = best or lines
+    return best
+
+
+def _known_name(word: str, known: Sequence[str]) -> str:
+    """The name of `known` that a table's header means by `word`, otherwise `word` itself."""
+    word = word.strip()
+    return next((name for name in known if name.casefold() == word.casefold()), word)

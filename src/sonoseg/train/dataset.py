@@ -1,0 +1,165 @@
+"""Cases decoded once, at training size, into memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sonoseg.core.resize import resize_image, resize_mask
+from sonoseg.data import load_cases, split_cases
+from sonoseg.data.case import Case
+from sonoseg.data.splits import parse_source
+from sonoseg.errors import InputError, visible
+from sonoseg.models.network import SegmentationNetwork
+from sonoseg.progress import track
+from sonoseg.train.record import TRAIN, VALIDATION, Record, Seen, pixel_hash
+
+
+def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], list[Case]]:
+    """The training and validation cases of a run.
+
+    Args:
+        data: the data set's folder.
+        split: a name that `split_cases` knows.
+        also: further data sets to train on: FOLDER for all of its cases, FOLDER@SPLIT for that split's training
+            cases.
+
+    Raises:
+        InputError: a folder or split is not there, or does not fit; or a further data set has files that `split` keeps
+            for validation or test.
+    """
+    subsets = split_cases(load_cases(data), split)
+    training = subsets["train"]
+    kept = {os.path.realpath(case.image): name for name in (VALIDATION, "test") for case in subsets[name]}
+    for source in also:
+        folder, name = parse_source(source)
+        cases = load_cases(folder)
+        added = split_cases(cases, name)["train"] if name else cases
+        both = [case for case in added if os.path.realpath(case.image) in kept]
+        if both:
+            subset = kept[os.path.realpath(both[0].image)]
+            problem = (
+                f"holds {len(both)} images that are not to be trained on, first {both[0].name} of {split}/{subset}"
+            )
+            raise InputError(f"--also {source}", problem, "give FOLDER@SPLIT, with a split that leaves them out")
+        training = training + added
+    return training, subsets["validation"]
+
+
+class Pairs(Dataset[tuple[Tensor, Tensor]]):
+    """Inputs (N, …) and masks (N, 1, H, W) that a network is trained on, held as two tensors.
+
+    A loader that is given `as_it_is` takes each batch out of them in one piece, on whatever device they are.
+    """
+
+    def __init__(self, inputs: Tensor, masks: Tensor) -> None:
+        self.inputs, self.masks = inputs, masks
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        return self.inputs[row], self.masks[row]
+
+    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        return self.inputs[rows], self.masks[rows]
+
+    def on(self, device: torch.device) -> Pairs:
+        """The same on `device`: 780 images of 224 pixels are 78 MB with their masks."""
+        return Pairs(self.inputs.to(device), self.masks.to(device))
+
+
+def as_it_is(batch: Any) -> Any:
+    """The `collate_fn` of a loader of `Pairs`."""
+    return batch
+
+
+class InMemory(Pairs):
+    """Images and masks of `cases` as uint8 (N, 1, size, size).
+
+    Raises:
+        InputError: an image or mask cannot be read, a mask has another size than its image, or a case is from a pack
+            of another size.
+    """
+
+    def __init__(self, cases: Sequence[Case], size: int, title: str = "reading") -> None:
+        super().__init__(*(torch.empty(len(cases), 1, size, size, dtype=torch.uint8) for _ in range(2)))
+        for row, case in enumerate(track(cases, title, len(cases), "image")):
+            case.check_size(size, "training")
+            image, mask = case.read()
+            self.inputs[row, 0] = torch.from_numpy(resize_image(image, (size, size)))
+            self.masks[row, 0] = torch.from_numpy(resize_mask(mask, (size, size)).astype(np.uint8))
+
+
+def read_once(cases: Sequence[Case], size: int) -> InMemory:
+    """`InMemory`, the same for many trainings of one process, as long as the files do not change."""
+    return _read_once(tuple(cases), size, tuple(_stamp(case) for case in cases))
+
+
+@lru_cache(maxsize=4)
+def _read_once(cases: tuple[Case, ...], size: int, _: tuple[Any, ...]) -> InMemory:
+    return InMemory(cases, size, f"reading {len(cases)} images")
+
+
+def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -> None:
+    """Refuses masks that nothing can be learned from, or no epoch be chosen by.
+
+    Raises:
+        InputError: no training image has a lesion, or no validation image has one, by whose Dice an epoch is kept.
+    """
+    if not training.masks.any():
+        raise InputError(data, "no training image has a lesion", "check the masks, or choose another --split")
+    if monitor == "dice" and not validation.masks.any():
+        problem = "no validation image has a lesion, so that Dice chooses no epoch"
+        raise InputError(data, problem, "choose another --split, or --monitor loss")
+
+
+def _stamp(case: Case) -> tuple[tuple[int, int], ...]:
+    """Time and length of a case's files; nothing where one is not there, which reading it reports."""
+    try:
+        states = [path.stat() for path in (case.image, *case.masks)]
+    except OSError:
+        return ()
+    return tuple((state.st_mtime_ns, state.st_size) for state in states)
+
+
+def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -> Record:
+    """The images that a run is trained and chosen on, by their pixels at `size`.
+
+    Raises:
+        InputError: as `InMemory`.
+    """
+    own: list[Seen] = []
+    for subset, cases in {TRAIN: training, VALIDATION: validation}.items():
+        pairs = read_once(cases, size)
+        for case, image, mask in zip(cases, pairs.inputs, pairs.masks, strict=True):
+            name = visible(case.name).strip()  # as it is read back from a table
+            own.append(Seen(name, subset, size, pixel_hash(image[0].numpy()), pixel_hash(mask[0].numpy())))
+    return Record(tuple(own))
+
+
+def encode_once(model: SegmentationNetwork, images: Pairs, device: torch.device, bfloat16: bool) -> Pairs:
+    """The features (N, C, h, w) of frozen encoders in place of the images (N, 1, H, W) uint8.
+
+    Args:
+        model: left on `device`.
+        images: on the CPU.
+        device: to compute on.
+        bfloat16: compute as training in mixed precision does.
+    """
+    model.to(device)
+    parts = []
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        batches = torch.split(images.inputs, 16)
+        for batch in track(batches, "encoding once", len(batches), "batch"):
+            image = batch.to(device).float() / 255
+            parts.append(model.encode(image.to(memory_format=torch.channels_last))[0].cpu())
+    return Pairs(torch.cat(parts), images.masks)

@@ -1,0 +1,182 @@
+"""images.csv of a run folder: which images a network was trained and chosen on, known by their pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.core.resize import resize_image
+from sonoseg.data.scan import read_table
+from sonoseg.errors import InputError
+from sonoseg.files import is_file, write_text
+from sonoseg.report.tables import csv_text
+
+IMAGES = "images.csv"
+TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
+PARTS = ("own", "earlier")
+HINT = "delete it; which images the run was trained on is then not known"
+LARGEST = 4096
+"""Pixels that images are resized to at most."""
+_HASH = re.compile("[0-9a-f]{32}")
+
+
+def pixel_hash(pixels: NDArray[np.uint8]) -> str:
+    """32 hex digits of sha256 over the size and the pixels of (H, W) uint8; a file's name and format do not matter."""
+    height, width = pixels.shape
+    digest = hashlib.sha256(f"{height}x{width} ".encode())
+    digest.update(np.ascontiguousarray(pixels).tobytes())
+    return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image that a network has seen.
+
+    Attributes:
+        file: its name.
+        subset: train, validation, or unknown: then `file` names a run whose images are not recorded.
+        size: the image was resized to size × size pixels.
+        image: `pixel_hash` of the resized image.
+        mask: `pixel_hash` of the resized mask.
+    """
+
+    file: str
+    subset: str
+    size: int
+    image: str
+    mask: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """All images that a network has seen.
+
+    Attributes:
+        own: those that it was trained and chosen on itself, in order.
+        earlier: those of the runs that it began from or learned from.
+    """
+
+    own: tuple[Seen, ...]
+    earlier: tuple[Seen, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits, of names, subsets and pixels of `own`; where a run has none of its own, of `earlier`."""
+        images = self.own or self.earlier
+        lines = "\n".join(f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in images)
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the images of all earlier runs are known."""
+        return all(seen.subset != UNKNOWN for seen in self.earlier)
+
+    @cached_property
+    def _subsets(self) -> dict[int, dict[str, str]]:
+        """Size → pixel hash → subset; train if it is in both."""
+        found: dict[int, dict[str, str]] = {}
+        for seen in (*self.earlier, *self.own):
+            if seen.subset == TRAIN or (seen.subset == VALIDATION and seen.image not in found.get(seen.size, {})):
+                found.setdefault(seen.size, {})[seen.image] = seen.subset
+        return found
+
+    def subset_of(self, image: NDArray[np.uint8]) -> str | None:
+        """train or validation if the network has seen this image (H, W), whatever its name; None if it has not."""
+        found = {subsets.get(pixel_hash(resize_image(image, (size, size)))) for size, subsets in self._subsets.items()}
+        return TRAIN if TRAIN in found else VALIDATION if VALIDATION in found else None
+
+    def is_held_out(self, image: NDArray[np.uint8]) -> bool:
+        """Whether the network was not trained on this image (H, W), or was chosen on it: some splits have copies."""
+        seen = [each for each in (*self.earlier, *self.own) if each.subset != UNKNOWN]
+        hashes = {size: pixel_hash(resize_image(image, (size, size))) for size in {each.size for each in seen}}
+        subsets = {each.subset for each in seen if each.image == hashes[each.size]}
+        return VALIDATION in subsets or not subsets
+
+    def write(self, folder: Path) -> None:
+        """Writes images.csv."""
+        rows = [[PARTS[0], *astuple(seen)] for seen in self.own]
+        rows += [[PARTS[1], *astuple(seen)] for seen in self.earlier]
+        write_text(folder / IMAGES, csv_text(["run", *(field.name for field in fields(Seen))], rows))
+
+    @classmethod
+    def read(cls, folder: Path) -> Record | None:
+        """What images.csv in `folder` holds; None if there is none.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        file = folder / IMAGES
+        if not is_file(file):
+            return None
+        try:
+            rows = [(row["run"], _seen(row)) for row in read_table(file, ("run",))]
+        except (ValueError, KeyError, InputError) as error:
+            raise InputError(file, "is not a list of images that can be read", HINT) from error
+        own, earlier = (tuple(seen for run, seen in rows if run == part) for part in PARTS)
+        return cls(own, earlier)
+
+    @classmethod
+    def read_of(cls, folder: Path, cases: str) -> Record | None:
+        """As `read`, when it is the list that the run was trained with.
+
+        Args:
+            folder: the run.
+            cases: `digest` as the run's config has it.
+
+        Raises:
+            InputError: it cannot be read, or was changed since.
+        """
+        record = cls.read(folder)
+        if record is not None and record.digest != cases:
+            raise InputError(folder / IMAGES, "is not the list of images that the run was trained with", HINT)
+        return record
+
+    def changes(self, before: Record | None) -> str:
+        """How the images of this record differ from those of an earlier record of the same run, in words."""
+        if before is None:
+            return "other images or masks"
+        old = {(seen.subset, seen.file): seen for seen in before.own}
+        new = {(seen.subset, seen.file): seen for seen in self.own}
+        both = [key for key in new if key in old]
+        found = [
+            _counted([key for key in both if new[key].image != old[key].image], "changed", "image"),
+            _counted([key for key in both if new[key].mask != old[key].mask], "changed", "mask"),
+            _counted([key for key in new if key not in old], "new", "image"),
+            _counted([key for key in old if key not in new], "missing", "image"),
+        ]
+        return ", ".join(text for text in found if text) or "another order of its images"
+
+
+def _seen(row: dict[str, str]) -> Seen:
+    """A row of images.csv.
+
+    Raises:
+        KeyError: it lacks a column.
+        ValueError: it has a value that no record has.
+    """
+    seen = Seen(row["file"], row["subset"], int(row["size"]), row["image"], row["mask"])
+    if seen.subset in (TRAIN, VALIDATION):
+        good = 0 < seen.size <= LARGEST and all(_HASH.fullmatch(digest) for digest in (seen.image, seen.mask))
+    else:
+        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (0, "", "")
+    if not good or row["run"] not in PARTS:
+        raise ValueError(f"{seen.file} has a value that no record has")
+    return seen
+
+
+def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:
+    if not keys:
+        return ""
+    return f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
+
+
+def union(parts: Iterable[Record]) -> tuple[Seen, ...]:
+    """All images of several records, each once."""
+    return tuple(dict.fromkeys(seen for part in parts for seen in (*part.earlier, *part.own)))

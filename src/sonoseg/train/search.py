@@ -1,0 +1,210 @@
+"""Who trains which combination: a search that any number of processes, on any number of machines, share.
+
+What is known of every combination lies in an Optuna study, so that its storages (SQLite, a database server, a journal
+file) and its dashboard serve. Optuna's GridSampler is not used. In a shared study it repeats combinations that another
+process is at, takes one whose process was killed for done, and SQLite hands a queued trial to two processes at once.
+Instead a process that wants a combination adds a running trial of it and then looks: of several living trials of one
+combination that of the lowest number counts, and the storage deals out numbers one at a time. A trial lives until
+it has failed without a reason; one whose process gives no sign for `GRACE` seconds is made to. A failure of
+the machine, such as a full disk, is tried again by processes that start after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sonoseg.errors import InputError
+from sonoseg.train.differences import differences
+from sonoseg.train.grid import Grid, Value, combinations
+from sonoseg.train.storage import open_storage, shown
+
+BEAT, GRACE = 15.0, 120.0
+"""Seconds between two signs of life, and without one until a process is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of one combination.
+
+    Attributes:
+        values: a value an axis.
+        state: waiting, running, complete or failed.
+        dice: at `epoch` on the validation images, mean under the convention `paper`.
+        loss: at `epoch` on the validation images.
+        epoch: the one with the lowest validation loss, from 1.
+        seconds: that the training took.
+        reason: why it failed.
+    """
+
+    values: Mapping[str, Value]
+    state: str = "waiting"
+    dice: float | None = None
+    loss: float | None = None
+    epoch: int | None = None
+    seconds: float | None = None
+    reason: str = ""
+
+
+class Search:
+    """One process's view of a shared search.
+
+    Args:
+        storage: a URL of SQLAlchemy's, such as sqlite:///sweep.db, or journal:FILE.
+        name: of the study in it.
+        settings: all else that decides the results, as JSON; a search goes on only with the same.
+        grid: the axes.
+
+    Raises:
+        InputError: the storage cannot be opened, or holds a search with other settings or another grid.
+    """
+
+    def __init__(self, storage: str, name: str, settings: Mapping[str, Any], grid: Grid) -> None:
+        self.combinations = combinations(grid)
+        self._distributions: dict[str, BaseDistribution] = {
+            axis: CategoricalDistribution(list(values)) for axis, values in grid.items()
+        }
+        self._storage = open_storage(storage)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        sampler = optuna.samplers.RandomSampler()  # is never asked
+        self._study = optuna.create_study(
+            storage=self._storage, study_name=name, load_if_exists=True, direction="maximize", sampler=sampler
+        )
+        self._id = self._storage.get_study_id_from_name(name)
+        self._signs: dict[int, tuple[Any, float]] = {}
+        self._agree(storage, json.loads(json.dumps({"grid": describe_grid(grid), **settings})))
+        self._again = {trial.number for trial in self._trials() if trial.user_attrs.get("again")}
+
+    def _agree(self, storage: str, asked: dict[str, Any]) -> None:
+        there = self._study.user_attrs.get("asked")
+        if there is None:
+            self._study.set_user_attr("asked", asked)
+            return
+        found = [f"another {each}" for each in differences(there, asked)]
+        if found:
+            fault = f"holds a search with {' and '.join(found)}"
+            raise InputError(shown(storage), fault, "choose another --out or --storage")
+
+    def claim(self) -> int | None:
+        """Begins the first combination that nobody has begun, and returns its trial's number; None: all are begun."""
+        while True:
+            begun = {row for row, trial in self._living().items() if trial.number not in self._again}
+            free = next((row for row in range(len(self.combinations)) if row not in begun), None)
+            if free is None:
+                return None
+            owner = uuid.uuid4().hex
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=self.combinations[free],
+                    distributions=self._distributions,
+                    user_attrs={"combination": free, "owner": owner},
+                )
+            )
+            living = self._living()[free]
+            if living.user_attrs["owner"] == owner:
+                return living.number
+            mine = [trial.number for trial in self._trials() if trial.user_attrs["owner"] == owner]
+            self._end(mine[0], TrialState.PRUNED)
+
+    def values(self, number: int) -> Mapping[str, Value]:
+        """The combination that trial `number` is of."""
+        row: int = self._trials()[number].user_attrs["combination"]
+        return self.combinations[row]
+
+    @contextlib.contextmanager
+    def alive(self, number: int) -> Iterator[None]:
+        """Tells the other processes, as long as the block lasts, that trial `number` is being worked at."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT):
+                with contextlib.suppress(Exception):  # a storage that is out of reach may be back at the next beat
+                    self._storage.set_trial_user_attr(trial_id, "beat", time.time())
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def complete(self, number: int, dice: float, loss: float, epoch: int, seconds: float) -> None:
+        """Records what trial `number` has come to."""
+        self._end(number, TrialState.COMPLETE, dice, loss=loss, epoch=epoch, seconds=seconds)
+
+    def fail(self, number: int, reason: str, again: bool = False) -> None:
+        """Records that the combination of trial `number` cannot be trained, and why.
+
+        With `again`, the machine was at fault, not the combination: processes that start later try it again.
+        """
+        self._end(number, TrialState.FAIL, reason=reason, again=again)
+
+    def release(self, number: int) -> None:
+        """Leaves the combination of trial `number` to whoever goes on."""
+        self._end(number, TrialState.FAIL)
+
+    def _end(self, number: int, state: TrialState, value: float | None = None, **facts: Any) -> None:
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        with contextlib.suppress(UpdateFinishedTrialError):  # we were taken for dead, and another is at it
+            for key, fact in facts.items():
+                self._storage.set_trial_user_attr(trial_id, key, fact)
+            self._study.tell(number, value, state, skip_if_finished=True)
+
+    def results(self) -> list[Result]:
+        """One a combination, in the order of the grid."""
+        living = self._living()
+        return [
+            result_of(values, living[row]) if row in living else Result(values)
+            for row, values in enumerate(self.combinations)
+        ]
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _living(self) -> dict[int, FrozenTrial]:
+        """Combination → the trial of it that counts: the first one, but for failures that were tried again."""
+        living: dict[int, FrozenTrial] = {}
+        for trial in self._trials():
+            if trial.state is TrialState.RUNNING and self._silent(trial):
+                self.release(trial.number)
+            elif trial.state in (TrialState.RUNNING, TrialState.COMPLETE) or "reason" in trial.user_attrs:
+                before = living.get(trial.user_attrs["combination"])
+                if before is None or before.user_attrs.get("again"):
+                    living[trial.user_attrs["combination"]] = trial
+        return living
+
+    def _silent(self, trial: FrozenTrial) -> bool:
+        """Whether it has given no sign of life for `GRACE` seconds by our own clock: those of machines differ."""
+        sign, now = trial.user_attrs.get("beat"), time.monotonic()
+        last, since = self._signs.get(trial.number, (None, now))
+        self._signs[trial.number] = (sign, since if sign == last else now)
+        return now - self._signs[trial.number][1] > GRACE
+
+
+def describe_grid(grid: Grid) -> str:
+    """The axes and their values in a line."""
+    return ", ".join(f"{axis}={','.join(map(str, values))}" for axis, values in grid.items())
+
+
+def result_of(values: Mapping[str, Value], trial: FrozenTrial) -> Result:
+    """What `trial` says of the combination `values`."""
+    facts = trial.user_attrs
+    if trial.state is TrialState.COMPLETE:
+        return Result(values, "complete", trial.value, facts["loss"], facts["epoch"], facts["seconds"])
+    if trial.state is TrialState.RUNNING:
+        return Result(values, "running")
+    return Result(values, "failed", reason=facts["reason"])

@@ -1,0 +1,80 @@
+"""Bootstrap intervals against SciPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from sonoseg.core.intervals import bootstrap_interval, difference_interval
+
+
+@pytest.mark.parametrize("size", [5, 16, 78, 400])
+def test_the_interval_agrees_with_scipys_percentile_bootstrap(size: int) -> None:
+    values = np.random.default_rng(size).beta(2, 1, size)
+    # Many more resamples than ours: the reference's own noise is then small against ours.
+    reference = bootstrap(
+        (values,), np.mean, n_resamples=20000, batch=500, method="percentile", rng=np.random.default_rng(1)
+    )
+    expected, error = reference.confidence_interval, reference.standard_error
+    assert bootstrap_interval(values) == pytest.approx((expected.low, expected.high), abs=0.2 * error)
+
+
+def test_grouped_resampling_agrees_with_a_plain_loop_over_groups() -> None:
+    random = np.random.default_rng(2)
+    groups = [f"patient {n}" for n in random.integers(0, 25, 90)]
+    values = random.random(90) + np.array([int(name.split()[1]) / 25 for name in groups])
+    members = [np.flatnonzero([name == own for name in groups]) for own in sorted(set(groups))]
+    means = []
+    for _ in range(8000):
+        drawn = random.integers(0, len(members), len(members))
+        means.append(values[np.concatenate([members[d] for d in drawn])].mean())
+    expected = np.quantile(means, [0.025, 0.975])
+    assert bootstrap_interval(values, groups) == pytest.approx(tuple(expected), abs=0.2 * np.std(means))
+
+
+def test_groups_of_one_are_the_same_as_no_groups() -> None:
+    values = np.random.default_rng(4).random(30)
+    names = [f"{n:02}" for n in range(30)]
+    assert bootstrap_interval(values, names) == pytest.approx(bootstrap_interval(values))
+
+
+def test_the_interval_is_the_same_every_time() -> None:
+    values = np.random.default_rng(6).random(50)
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+
+
+def test_a_single_image_or_group_has_an_interval_of_no_width() -> None:
+    assert bootstrap_interval(np.array([0.4])) == (0.4, 0.4)
+    low, high = bootstrap_interval(np.array([0.2, 0.6]), ["a", "a"])
+    assert low == high == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("values", [[], [0.5, float("nan")], [[0.1, 0.2]]])
+def test_values_that_have_no_mean_are_refused(values: list[object]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        bootstrap_interval(np.array(values, dtype=np.float64))
+
+
+def test_the_difference_of_two_means_has_an_interval_around_it() -> None:
+    random = np.random.default_rng(0)
+    one, other = random.normal(0.8, 0.1, 200), random.normal(0.7, 0.1, 100)
+    low, high = difference_interval(one, other, [f"a{n}" for n in range(200)], [f"b{n}" for n in range(100)])
+    error = np.sqrt(one.var() / 200 + other.var() / 100)
+    assert (low, high) == pytest.approx(one.mean() - other.mean() + np.array([-1.96, 1.96]) * error, abs=0.004)
+
+
+def test_the_difference_of_two_means_draws_patients_whole() -> None:
+    """Ten images of each patient that are all alike tell no more than one of each."""
+    random = np.random.default_rng(1)
+    one, other = random.normal(0.8, 0.1, 30), random.normal(0.7, 0.1, 20)
+    patients = [f"a{n}" for n in range(30)], [f"b{n}" for n in range(20)]
+    tenfold = difference_interval(
+        np.repeat(one, 10), np.repeat(other, 10), list(np.repeat(patients[0], 10)), list(np.repeat(patients[1], 10))
+    )
+    assert tenfold == pytest.approx(difference_interval(one, other, *patients))
+
+
+def test_groups_must_be_as_many_as_values() -> None:
+    with pytest.raises(ValueError, match="3 values but 2 groups"):
+        bootstrap_interval(np.zeros(3), ["a", "b"])

@@ -1,0 +1,85 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from sonoseg.cli import main
+from sonoseg.files import write_json
+from sonoseg.models.catalog import find_experiment
+from sonoseg.train.run_folder import BEST, CONFIG, RunConfig, load_run, save_weights
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three runs of one network that differ in their weights."""
+    experiment = find_experiment("sonoseg-1")
+    folders = [tmp_path_factory.mktemp(f"run{seed}") for seed in range(3)]
+    for seed, folder in enumerate(folders):
+        torch.manual_seed(seed)
+        model = experiment.build()
+        model(torch.rand(2, 1, 64, 64))
+        save_weights(folder, model)
+        config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "a", "b", "-", 64, seed, "none", "")
+        write_json(folder / CONFIG, config.to_json())
+    return folders
+
+
+def test_the_average_is_the_mean_of_every_weight_and_remembers_its_parents(runs, tmp_path):
+    assert main(["average", *map(str, runs), "--out", str(tmp_path / "mean")]) == 0
+    weights = [load_file(folder / BEST) for folder in runs]
+    mean = load_file(tmp_path / "mean" / BEST)
+    assert mean.keys() == weights[0].keys()
+    for name, value in mean.items():
+        if value.dtype == np.float32:
+            np.testing.assert_allclose(value, np.mean([w[name] for w in weights], 0), rtol=1e-5, atol=1e-7)
+    model, config = load_run(tmp_path / "mean")
+    assert torch.isfinite(model(torch.rand(1, 1, 64, 64))).all()
+    assert [parent["seed"] for parent in config.lineage] == [0, 1, 2]
+    assert config.start_from.count("sha256:") == 3
+
+
+def test_the_network_inside_may_be_averaged_with_one_tuned_from_it_and_stored_in_16_bits(tmp_path):
+    model, config = load_run("default")
+    with torch.no_grad():
+        model.head.bias += 1
+    tuned = tmp_path / "tuned"
+    tuned.mkdir()
+    save_weights(tuned, model)
+    write_json(tuned / CONFIG, replace(config, start_from="default", lineage=()).to_json())
+    assert main(["average", "default", str(tuned), "--out", str(tmp_path / "mean"), "--half"]) == 0
+    mean, _ = load_run(tmp_path / "mean")
+    assert mean.head.bias.item() == pytest.approx(model.head.bias.item() - 0.5, abs=1e-6)
+    assert (tmp_path / "mean" / BEST).stat().st_size < 0.6 * (tuned / BEST).stat().st_size
+
+
+def test_one_run_may_be_stored_in_16_bits(runs, tmp_path):
+    assert main(["average", str(runs[0]), "--out", str(tmp_path / "half"), "--half"]) == 0
+    whole, half = (load_file(folder / BEST) for folder in (runs[0], tmp_path / "half"))
+    assert all(np.allclose(half[name].astype(np.float64), value, rtol=1e-3, atol=1e-4) for name, value in whole.items())
+    assert (tmp_path / "half" / BEST).stat().st_size < 0.6 * (runs[0] / BEST).stat().st_size
+
+
+def test_averaging_again_gives_the_same_file_and_other_runs_are_refused(runs, tmp_path, capsys):
+    command = ["average", *map(str, runs[:2]), "--out", str(tmp_path / "mean")]
+    assert main(command) == 0
+    first = (tmp_path / "mean" / BEST).read_bytes()
+    assert main(command) == 0
+    assert (tmp_path / "mean" / BEST).read_bytes() == first
+    assert main(["average", *map(str, runs[1:]), "--out", str(tmp_path / "mean")]) == 2
+    assert "holds a run with another" in capsys.readouterr().err
+
+
+def test_runs_that_cannot_be_averaged_leave_nothing_behind(runs, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(runs[0], other)
+    config = RunConfig.read(other)
+    (other / CONFIG).write_text(json.dumps(replace(config, size=96).to_json()))
+    out = tmp_path / "mean"
+    for wrong, fault in (([runs[0]], "at least two"), ([runs[0], other], "another network or size")):
+        assert main(["average", *map(str, wrong), "--out", str(out)]) == 2
+        assert fault in capsys.readouterr().err
+    assert not out.exists()

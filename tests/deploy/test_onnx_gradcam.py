@@ -1,0 +1,141 @@
+"""The bundle's Grad-CAM, which needs no PyTorch, against the lab's, which differentiates."""
+
+from itertools import accumulate, pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import sonoseg
+from sonoseg.deploy.export import TOLERANCE, export_bundle, make_card
+from sonoseg.deploy.onnx_gradcam import _interpolate, _pool
+from sonoseg.explain.gradcam import grad_cam
+from sonoseg.models import adu_net, ddra_net, dpnet, swin_unet
+from sonoseg.models.attention import Transformer
+from sonoseg.models.catalog import RIVALS, Recipe, find_experiment
+from sonoseg.models.fusion_unet import FusionUNetConfig
+from sonoseg.models.swin_unet import swin_blocks
+from sonoseg.reader.bundle import Bundle
+from sonoseg.train.run_folder import RunConfig
+
+OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
+
+
+def settled(model):
+    """`model` with batch statistics that are not the first ones."""
+    with torch.no_grad():
+        for _ in range(5):
+            model(torch.rand(4, 1, 64, 64))
+    return model.eval()
+
+
+def exported(network, path, change=lambda model: None):
+    """A network with settled batch statistics, and its bundle."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = network.build(0.3, False)
+    change(model)
+    settled(model)
+    config = RunConfig("trial", network, Recipe(), "phantoms", "grouped", "-", 64, 0, "none", "")
+    export_bundle(model, make_card(config, OPTIONS), path)
+    return model, Bundle.read(path)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        FusionUNetConfig(("resnet18",), "cbam"),
+        FusionUNetConfig(("resnet18",), "nonlocal", widths=(32, 16, 16, 8)),
+        FusionUNetConfig(
+            ("tf_efficientnet_lite0",), skips=True, widths=(32, 16, 16, 8), convolution="double", presence="image"
+        ),
+        FusionUNetConfig(("resnet18", "efficientnet_b0"), skips=True, presence="parts"),
+    ],
+    ids=lambda network: "+".join((*network.encoders, network.attention, network.convolution)),
+)
+def test_the_map_is_the_labs(tmp_path, network):
+    model, bundle = exported(network, tmp_path / "b.onnx")
+    batch = np.random.default_rng(0).random((3, 1, 64, 64), np.float32)
+    found = bundle.run(batch, explain=True).heat
+    assert found.shape == batch.shape
+    for image, heat in zip(batch, found, strict=True):
+        np.testing.assert_allclose(heat[0], grad_cam(model, torch.from_numpy(image[None])), atol=1e-3)
+
+
+class FewMaps(nn.Module):
+    """In place of DDRA-Net's encoder: maps at strides 2, 4 and 8."""
+
+    channels = (4, 8, 16)
+
+    def __init__(self, *_, **__):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Conv2d(*pair, 2, stride=2) for pair in pairwise((1, *self.channels)))
+
+    def forward(self, image):
+        *maps, final = accumulate(self.parts, lambda x, part: part(x), initial=image)
+        return final, maps[1:]
+
+
+SMALL = {
+    "swin-unet": (swin_unet, {"HEADS": (3, 6), "swin_blocks": lambda level: swin_blocks(level)[1:]}),
+    "adu-net": (adu_net, {"WIDTHS": (8, 16)}),
+    "ddra-net": (ddra_net, {"Encoders": FewMaps, "WIDTH": 32}),
+    "dpnet": (dpnet, {"WIDTHS": (8, 16), "REDUCTIONS": (4, 1), "HEADS": (1, 2)}),
+}
+"""The same parts, but fewer of them: the exporter takes its time with each."""
+
+
+@pytest.mark.parametrize("name", [rival.name for rival in RIVALS])
+def test_a_rivals_bundle_answers_as_pytorch_does(name, tmp_path, monkeypatch):
+    module, sizes = SMALL.get(name, (None, {}))
+    for constant, value in sizes.items():
+        monkeypatch.setattr(module, constant, value)
+    check_agreement(*exported(find_experiment(name).network, tmp_path / "b.onnx"))
+
+
+def test_a_transformer_blocks_bundle_answers_as_pytorch_does(tmp_path):
+    def put_one_in(model):
+        model.stages[0].attention = Transformer(128)
+
+    check_agreement(
+        *exported(FusionUNetConfig(("resnet18",), widths=(128, 16, 16, 8)), tmp_path / "b.onnx", put_one_in)
+    )
+
+
+def check_agreement(model, bundle):
+    """Probability and heat of the bundle are the network's."""
+    for count in (1, 3):
+        batch = np.random.default_rng(count).random((count, 1, 64, 64), np.float32)
+        answer = bundle.run(batch, explain=True)
+        with torch.no_grad():
+            expected = model(torch.from_numpy(batch)).sigmoid().numpy()
+        np.testing.assert_allclose(answer.probability, expected, atol=TOLERANCE)
+        for image, heat in zip(batch, answer.heat, strict=True):
+            np.testing.assert_allclose(heat[0], grad_cam(model, torch.from_numpy(image[None])), atol=1e-3)
+
+
+def test_it_is_computed_only_when_asked_for_and_at_the_images_size(tmp_path):
+    _, bundle = exported(FusionUNetConfig(("resnet18",)), tmp_path / "b.onnx")
+    assert bundle.run(np.zeros((1, 1, 64, 64), np.float32)).heat is None
+    empty = bundle.session.run(["heat"], {"image": np.zeros((1, 1, 64, 64), np.float32)})[0]
+    assert empty.shape == (0, 1, 64, 64)
+    image = np.random.default_rng(0).integers(0, 255, (90, 130), dtype=np.uint8)
+    heat = sonoseg.load(tmp_path / "b.onnx").explain(image)
+    assert heat.shape == image.shape and heat.dtype == np.float32
+    assert 0 <= heat.min() <= heat.max() <= 1
+
+
+@pytest.mark.parametrize(("old", "new"), [((6, 6), (12, 12)), ((5, 7), (64, 33)), ((8, 8), (3, 8))])
+def test_interpolation_by_matrices_is_pytorchs(old, new):
+    image = torch.rand(2, 3, *old)
+    expected = F.interpolate(image, size=new, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(_interpolate(image, size=new), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("old", "new"), [((7, 7), 6), ((2, 3), 6), ((7, 9), 2), ((5, 6), 1)])
+def test_pooling_by_matrices_is_pytorchs(old, new):
+    image = torch.rand(2, 3, *old)
+    torch.testing.assert_close(_pool(image, new), F.adaptive_avg_pool2d(image, new), atol=1e-6, rtol=0)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from sonoseg.data import load_cases
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.errors import InputError
+from sonoseg.models.fusion_unet import FusionUNetConfig
+from sonoseg.train.dataset import InMemory, Pairs, as_it_is, encode_once, gather, read_once
+
+
+def test_images_and_masks_are_held_at_training_size(phantoms):
+    cases = load_cases(phantoms)
+    held = InMemory(cases, 64)
+    assert held.inputs.shape == held.masks.shape == (24, 1, 64, 64)
+    assert held.inputs.dtype == held.masks.dtype == torch.uint8
+    for case, mask in zip(cases, held.masks, strict=True):
+        assert bool(mask.any()) == bool(case.read_mask().any())
+        assert abs(mask.float().mean() - case.read_mask().mean()) < 0.01
+
+
+def test_a_loader_takes_batches_out_in_one_piece():
+    pairs = Pairs(torch.arange(5)[:, None], torch.arange(5)[:, None] + 10)
+    batches = list(DataLoader(pairs, 2, collate_fn=as_it_is))
+    assert [batch[0].flatten().tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert all(torch.equal(masks, inputs + 10) for inputs, masks in batches)
+
+
+def test_many_trainings_read_the_images_once(phantoms, monkeypatch):
+    cases = tuple(load_cases(phantoms))
+    assert read_once(cases, 32) is read_once(cases, 32)
+    assert read_once(cases, 32) is not read_once(cases, 64)
+
+
+def test_features_of_frozen_encoders_are_those_of_each_image(phantoms):
+    model = FusionUNetConfig(("resnet18",), frozen=True).build().eval()
+    images = InMemory(load_cases(phantoms), 32)
+    features = encode_once(model, images, torch.device("cpu"), bfloat16=False)
+    with torch.no_grad():
+        expected = model.encode(images.inputs[20:21].float() / 255)[0]
+    assert torch.allclose(features.inputs[20:21], expected, atol=1e-5)
+    assert features.masks is images.masks
+    assert not features.inputs.requires_grad
+
+
+def test_further_data_sets_join_the_training_images_only(phantoms, tmp_path):
+    write_phantoms(tmp_path, 24, seed=2, size=(128, 160))
+    alone, validation = gather(phantoms, "grouped", ())
+    more, same = gather(phantoms, "grouped", (str(tmp_path), f"{tmp_path}@grouped-1"))
+    assert validation == same
+    assert len(more) == len(alone) + 24 + len(gather(tmp_path, "grouped-1", ())[0])
+
+
+def test_a_mask_of_another_size_is_refused_by_name(tmp_path):
+    for folder, shape in {"images": (40, 50), "masks": (40, 49)}.items():
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / folder / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: the mask is 49 × 40 pixels, its image is 50 × 40"):
+        InMemory(load_cases(tmp_path), 32)
+
+
+def test_clean_split_of_busi_trains_on_no_test_image(real_data):
+    training, validation = gather(real_data / "busi", "paper-clean", ())
+    assert len(training) > 500
+    assert not {case.group for case in training} & {case.group for case in validation}

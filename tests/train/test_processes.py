@@ -1,0 +1,144 @@
+"""Several processes train one network, as one process with the larger batch would."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.errors import InputError
+from sonoseg.models.catalog import find_experiment
+from sonoseg.train.fit import make_trainer
+from sonoseg.train.processes import Processes, find_processes, warn_of_srun
+from sonoseg.train.run_folder import RunConfig
+
+SCRIPT = """
+import sys
+from torch import nn
+from sonoseg.cli import main
+from sonoseg.train import fit
+
+# Batch statistics are of a process's own images where there is no GPU to share them, and bfloat16 rounds: without both,
+# the two ways must agree.
+nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
+first_weights = fit.first_weights
+fit.first_weights = lambda *arguments: first_weights(*arguments).train()
+fit.has_bfloat16 = lambda: False
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+        monkeypatch.delenv(name)
+    assert find_processes() == Processes(0, 1, 1)
+    assert find_processes().first
+
+
+def test_torchrun_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"TORCHELASTIC_RUN_ID": "1", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert find_processes() == Processes(5, 8, 2)
+    assert not find_processes().first
+
+
+def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
+    monkeypatch.setattr("lightning.fabric.plugins.environments.slurm.shutil.which", lambda _: "/usr/bin/srun")
+    common = {"SLURM_NTASKS": "6", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "4", "SLURM_NNODES": "3"}
+    for name, value in {**common, **told}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_slurm_says_in_two_ways_how_many_tasks_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch, SLURM_NTASKS_PER_NODE="2(x3)", SLURM_STEP_ID="0")
+    assert find_processes() == Processes(4, 6, 3)
+
+
+@pytest.mark.parametrize("each", ["0", "-2", "4", "7", "two", "2(x2),1", "9" * 5000])
+def test_processes_that_are_spread_unevenly_are_refused(monkeypatch: pytest.MonkeyPatch, each: str) -> None:
+    slurm(monkeypatch, SLURM_NTASKS_PER_NODE=each, SLURM_STEP_ID="0")
+    with pytest.raises(InputError, match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many"):
+        find_processes()
+
+
+def test_slurm_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch, SLURM_NTASKS_PER_NODE="2")
+    assert find_processes() == Processes(4, 6, 3)
+
+
+BATCH = {"SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+@pytest.mark.parametrize("step", [None, "", "4294967291", "4294967292"])
+def test_a_batch_script_of_slurm_without_srun_is_alone_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str | None
+) -> None:
+    slurm(monkeypatch, **BATCH)
+    monkeypatch.delenv("SLURM_STEP_ID", raising=False)
+    if step is not None:
+        monkeypatch.setenv("SLURM_STEP_ID", step)
+    warn_of_srun.cache_clear()
+    assert find_processes() == find_processes() == Processes(0, 1, 1)
+    note = "note: this job of SLURM has 6 tasks, but was started without srun: one process trains alone"
+    assert capsys.readouterr().err.splitlines() == [note]  # once
+
+
+def test_the_first_task_of_srun_is_one_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch, **BATCH, SLURM_STEP_ID="0")
+    assert find_processes() == Processes(0, 6, 3)
+
+
+def test_a_trainer_of_one_process_does_not_wait_for_slurms_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slurm(monkeypatch, **BATCH)
+    experiment = find_experiment("sonoseg-1")
+    config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 0, "none", "")
+    trainer, _ = make_trainer(config, tmp_path, find_processes())
+    assert (trainer.world_size, trainer.num_nodes) == (1, 1)
+
+
+def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm(monkeypatch)
+    with pytest.raises(InputError, match="--ntasks-per-node"):
+        find_processes()
+
+
+def train(folder: Path, out: str, processes: int, batch: int, epochs: int = 2) -> subprocess.CompletedProcess[str]:
+    """Trains on the phantoms in `folder` with so many processes, each with so many images a step."""
+    words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
+    words += " --encoder-weights none --encoders resnet18 --presence none --loss bce --dropout 0 --augment none"
+    words += f" --batch {batch} --epochs {epochs}"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(torchrun if processes > 1 else []), str(folder / "script.py"), *words.split()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.mark.timeout(400)
+def test_two_processes_train_as_one_with_twice_the_batch_and_go_on_where_they_stopped(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    write_phantoms(tmp_path / "phantoms", 20, size=(128, 128))
+    one = train(tmp_path, "one", 1, 4)
+    two = train(tmp_path, "two", 2, 2)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    logs = [log_of(tmp_path / name) for name in ("one", "two")]
+    assert [row["epoch"] for row in logs[1]] == [1, 2]
+    for first, second in zip(*logs, strict=True):
+        for name in first.keys() - {"seconds"}:
+            assert second[name] == pytest.approx(first[name], rel=2e-4, abs=2e-5), name
+    assert two.stdout.count("2 epochs") == 1
+    again = train(tmp_path, "two", 2, 2)
+    assert again.returncode == 0, again.stderr
+    assert log_of(tmp_path / "two") == logs[1]
