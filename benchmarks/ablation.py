@@ -25,7 +25,12 @@ EPOCHS, SIZE, SEEDS = 12, 128, (0, 1)
 VARIANTS: dict[str, list[str]] = {
     "sonoseg-1, short": [],
     "encoder at random": ["--encoder-weights", "none"],
-    "EfficientNet-Lite0": ["--encoders", "tf_efficientnet_lite0", "--encoder-weights", "{folder}/lite0.safetensors"],
+    "EfficientNet-Lite0": [
+        "--encoders",
+        "tf_efficientnet_lite0",
+        "--encoder-weights",
+        "{folder}/lite0.safetensors",
+    ],
     "no skip connections": ["--skips", "False"],
     "no presence head": ["--presence", "False"],
     "separable decoder": ["--convolution", "separable"],
@@ -43,14 +48,32 @@ VARIANTS: dict[str, list[str]] = {
 def main(busi: str, busbra: str, weights: str, out: str) -> None:
     """Trains and scores what is missing in `out`, then writes ablation.json and ablation.md."""
     jobs = [(name, seed) for seed in SEEDS for name in VARIANTS]
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2 * 2)) as pool:  # a core each: two threads slow each other
+    with ThreadPoolExecutor(
+        max(1, (os.cpu_count() or 2) // 2 * 2)
+    ) as pool:  # a core each: two threads slow each other
         list(pool.map(lambda job: run(*job, busi, busbra, Path(weights), Path(out)), jobs))
     rows = [{"variant": name, **score(name, Path(out))} for name in VARIANTS]
-    write_json(Path(out) / "ablation.json", {"epochs": EPOCHS, "size": SIZE, "seeds": len(SEEDS), "variants": rows})
-    header = ["variant", "lesion Dice", "± over seeds", "gain of the part", "normals with a false lesion"]
+    write_json(
+        Path(out) / "ablation.json",
+        {"epochs": EPOCHS, "size": SIZE, "seeds": len(SEEDS), "variants": rows},
+    )
+    header = [
+        "variant",
+        "lesion Dice",
+        "± over seeds",
+        "gain of the part",
+        "normals with a false lesion",
+    ]
     full = rows[0]["dice"]
     cells: list[list[Cell]] = [
-        [row["variant"], row["dice"], row["spread"], f"{full - row['dice']:+.3f}", row["false_lesion"]] for row in rows
+        [
+            row["variant"],
+            row["dice"],
+            row["spread"],
+            f"{full - row['dice']:+.3f}",
+            row["false_lesion"],
+        ]
+        for row in rows
     ]
     write_text(Path(out) / "ablation.md", markdown_table(header, cells) + "\n")
     print(markdown_table(header, cells))
@@ -68,8 +91,26 @@ def run(name: str, seed: int, busi: str, busbra: str, weights: Path, out: Path) 
     options = [option.format(busbra=busbra, folder=weights.parent) for option in VARIANTS[name]]
     common = ["--data", busi, "--split", "paper-clean"]
     short = ["--size", str(SIZE), "--epochs", str(EPOCHS), "--seed", str(seed), "--ema", "0.97"]
-    train = ["train", "sonoseg-1", *common, *short, "--encoder-weights", str(weights), "--out", str(folder), *options]
-    evaluate = ["evaluate", str(folder), *common, "--subset", "validation", "--out", str(folder / "validation")]
+    train = [
+        "train",
+        "sonoseg-1",
+        *common,
+        *short,
+        "--encoder-weights",
+        str(weights),
+        "--out",
+        str(folder),
+        *options,
+    ]
+    evaluate = [
+        "evaluate",
+        str(folder),
+        *common,
+        "--subset",
+        "validation",
+        "--out",
+        str(folder / "validation"),
+    ]
     folder.parent.mkdir(parents=True, exist_ok=True)
     for command in (train, evaluate):
         subprocess.run(
@@ -84,7 +125,10 @@ def run(name: str, seed: int, busi: str, busbra: str, weights: Path, out: Path) 
 
 def score(name: str, out: Path, seeds: tuple[int, ...] = SEEDS) -> dict[str, float]:
     """Means over the seeds, and half the range between them."""
-    read = [json.loads((folder_of(name, seed, out) / "validation" / "metrics.json").read_text()) for seed in seeds]
+    read = [
+        json.loads((folder_of(name, seed, out) / "validation" / "metrics.json").read_text())
+        for seed in seeds
+    ]
     dice = np.array([metrics["conventions"]["lesion"]["dice"] for metrics in read])
     false_lesion = np.mean([metrics["normals"]["false_lesion"] for metrics in read])
     return {"dice": dice.mean(), "spread": np.ptp(dice) / 2, "false_lesion": float(false_lesion)}

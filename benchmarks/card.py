@@ -37,9 +37,18 @@ from sonoseg.train import augment, views
 from sonoseg.train.dataset import InMemory
 from sonoseg.train.losses import LOSSES, presence_loss
 
-SPLITS = {"busi": "paper-clean", "busbra": "results/busbra-fold5.csv", "breast": "results/abroad/breast.csv"}
+SPLITS = {
+    "busi": "paper-clean",
+    "busbra": "results/busbra-fold5.csv",
+    "breast": "results/abroad/breast.csv",
+}
 LITE2 = "tf_efficientnet_lite2"
-NETWORK: dict[str, Any] = {"encoders": (LITE2,), "skips": True, "widths": (128, 64, 48, 32), "presence": "parts"}
+NETWORK: dict[str, Any] = {
+    "encoders": (LITE2,),
+    "skips": True,
+    "widths": (128, 64, 48, 32),
+    "presence": "parts",
+}
 BOUNDS = (0, 0.01, 0.02, 0.04, 0.08, 0.16, 1)
 """Shares of the image between which lesions are of one size."""
 MISSED = 0.1
@@ -72,8 +81,19 @@ def make_view(levers: Sequence[str]) -> View:
             image = views.match_grays(image)
         if "sector" in levers:
             image, mask = views.sector(image, mask)
-        machine = (augment.time_gain, augment.shadow, augment.speckle, augment.blur, augment.gamma, augment.marks)
-        for change in (*machine, augment.cut_out) if "machine" in levers else (augment.time_gain, augment.gamma):
+        machine = (
+            augment.time_gain,
+            augment.shadow,
+            augment.speckle,
+            augment.blur,
+            augment.gamma,
+            augment.marks,
+        )
+        for change in (
+            (*machine, augment.cut_out)
+            if "machine" in levers
+            else (augment.time_gain, augment.gamma)
+        ):
             image = change(image)
         return image.clamp(0, 1), mask
 
@@ -82,7 +102,10 @@ def make_view(levers: Sequence[str]) -> View:
 
 def build(spec: Spec) -> FusionUNet:
     """The network of a job, its weights at random."""
-    given = {name: tuple(part) if isinstance(part, list) else part for name, part in spec.get("network", {}).items()}
+    given = {
+        name: tuple(part) if isinstance(part, list) else part
+        for name, part in spec.get("network", {}).items()
+    }
     return FusionUNet(FusionUNetConfig(**(NETWORK | given)), spec.get("dropout", 0.2))
 
 
@@ -116,7 +139,9 @@ class Teachers:
         told = torch.zeros_like(mask)
         for model, size in self.models:
             seen = F.interpolate(image, (size, size), mode="bilinear", align_corners=False)
-            said = model.parts(seen.contiguous(memory_format=torch.channels_last))[0].float().sigmoid()
+            said = (
+                model.parts(seen.contiguous(memory_format=torch.channels_last))[0].float().sigmoid()
+            )
             told += F.interpolate(said, tuple(mask.shape[2:]), mode="bilinear", align_corners=False)
         return 0.5 * mask + 0.5 / len(self.models) * told
 
@@ -148,7 +173,9 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
     view, peak = make_view(spec.get("levers", ())), spec.get("rate", 1.5e-3)
     rate = torch.tensor(peak, device=device)
     weights = list(model.parameters())
-    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=1e-2, capturable=device.type == "cuda")
+    optimizer = torch.optim.AdamW(
+        weights, lr=rate, weight_decay=1e-2, capturable=device.type == "cuda"
+    )
     current = [value for value in model.state_dict().values() if value.is_floating_point()]
     average = [value.detach().clone() for value in current]
     keep = spec.get("ema", 0.99)
@@ -191,10 +218,18 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
         value.copy_(mean)
     write_log(folder / "log.csv", log)
     save(model.eval(), folder / "best.safetensors")
-    about = {"name": spec["name"], "epochs": steps * batch / len(images), "steps": steps, "seconds": log[-1]["seconds"]}
+    about = {
+        "name": spec["name"],
+        "epochs": steps * batch / len(images),
+        "steps": steps,
+        "seconds": log[-1]["seconds"],
+    }
     about["scores"] = score(model, gather(data, spec["validation"]), size, device)
     (folder / "about.json").write_text(json.dumps(about, indent=1))
-    print(f"{time.time() - began:.0f} s {spec['name']}: {about['epochs']:.1f} epochs, {about['scores']}", flush=True)
+    print(
+        f"{time.time() - began:.0f} s {spec['name']}: {about['epochs']:.1f} epochs, {about['scores']}",
+        flush=True,
+    )
 
 
 def write_log(path: Path, log: Sequence[dict[str, float]]) -> None:
@@ -207,13 +242,19 @@ def write_log(path: Path, log: Sequence[dict[str, float]]) -> None:
 
 def save(model: torch.nn.Module, path: Path) -> None:
     """Writes the weights, large ones in 16 bits."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     large = {name for name, value in tensors.items() if value.ndim > 1 and value.numel() >= 1024}
-    save_file({name: value.half() if name in large else value for name, value in tensors.items()}, path)
+    save_file(
+        {name: value.half() if name in large else value for name, value in tensors.items()}, path
+    )
 
 
 @torch.no_grad()
-def score(model: FusionUNet, cases: Sequence[Case], size: int, device: torch.device) -> dict[str, Any]:
+def score(
+    model: FusionUNet, cases: Sequence[Case], size: int, device: torch.device
+) -> dict[str, Any]:
     """Dice of the pixels alone at 0.5 and the share of missed lesions, over all lesions and by their size."""
     images = InMemory(cases, size)
     dice, shares = [], []
@@ -236,7 +277,11 @@ def summary(dice: Any) -> dict[str, float | int | None]:
     """Mean Dice, share of missed lesions, and how many lesions there are."""
     if not len(dice):
         return {"dice": None, "missed": None, "images": 0}
-    return {"dice": float(np.mean(dice)), "missed": float(np.mean(dice < MISSED)), "images": len(dice)}
+    return {
+        "dice": float(np.mean(dice)),
+        "missed": float(np.mean(dice < MISSED)),
+        "images": len(dice),
+    }
 
 
 def main(data: Path, jobs: Path, out: Path, names: Sequence[str]) -> None:

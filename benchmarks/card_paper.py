@@ -40,7 +40,14 @@ from sonoseg.files import output_folder, write_json
 from sonoseg.models.catalog import find_experiment
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import RESULT, SETTINGS, Job
-from sonoseg.reproduction.work import Material, digest_of, pixels_of, recipe_of, settings_of, train_options
+from sonoseg.reproduction.work import (
+    Material,
+    digest_of,
+    pixels_of,
+    recipe_of,
+    settings_of,
+    train_options,
+)
 from sonoseg.train.losses import LOSSES
 from sonoseg.train.run_folder import save_weights, write_log
 from sonoseg.train.settings import configure
@@ -137,7 +144,9 @@ def load_encoders(model: torch.nn.Module, file: Path) -> None:
     model.load_state_dict(taken, strict=False)
 
 
-def graphed(step: Step, model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Step:
+def graphed(
+    step: Step, model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Step:
     """`step` as a CUDA graph. Weights and optimiser are afterwards as they were."""
     if device.type != "cuda":
         return step
@@ -168,7 +177,9 @@ def mean_dice(logits: Tensor, truth: Tensor) -> Tensor:
     return (2 * overlap / total.clamp(min=1)).mean()
 
 
-def train(job: Job, data: Data, encoders: Path, stop: float) -> tuple[torch.nn.Module, list[dict[str, float]], bool]:
+def train(  # noqa: C901 - one training, top to bottom
+    job: Job, data: Data, encoders: Path, stop: float
+) -> tuple[torch.nn.Module, list[dict[str, float]], bool]:
     """One training as the catalog says.
 
     Args:
@@ -196,14 +207,18 @@ def train(job: Job, data: Data, encoders: Path, stop: float) -> tuple[torch.nn.M
     inputs = encode_all(model, data, batch) if frozen else data.images
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=recipe.learning_rate, capturable=device.type == "cuda")
-    seen = torch.zeros((batch, *inputs.shape[1:]), device=device, dtype=inputs.dtype if frozen else torch.float32)
+    seen = torch.zeros(
+        (batch, *inputs.shape[1:]), device=device, dtype=inputs.dtype if frozen else torch.float32
+    )
     truth = torch.zeros(batch, 1, SIZE, SIZE, device=device)
     sums = torch.zeros(2, device=device)
 
     def answer(image: Tensor) -> Tensor:
         image = image.to(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            logits: Tensor = model.decode(image, [], (SIZE, SIZE))[0] if frozen else model.parts(image)[0]
+            logits: Tensor = (
+                model.decode(image, [], (SIZE, SIZE))[0] if frozen else model.parts(image)[0]
+            )
         return logits.float()
 
     def prepare(rows: Tensor) -> Tensor:
@@ -230,7 +245,9 @@ def train(job: Job, data: Data, encoders: Path, stop: float) -> tuple[torch.nn.M
     for epoch in range(1, recipe.epochs + 1):
         began = time.time()
         model.train()
-        order = torch.randperm(len(training), generator=torch.Generator().manual_seed(job.seed + epoch - 1))
+        order = torch.randperm(
+            len(training), generator=torch.Generator().manual_seed(job.seed + epoch - 1)
+        )
         sums.zero_()
         steps = len(order) // batch
         for rows in torch.split(order[: steps * batch].to(device), batch):
@@ -380,7 +397,9 @@ def parse_job(word: str) -> Job:
 
 def main() -> None:
     """Reads the command line and starts the workers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("encoders", type=Path)
     parser.add_argument("out", type=Path)

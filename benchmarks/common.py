@@ -21,10 +21,21 @@ from sonoseg.report.tables import text_table
 RESULTS = Path(__file__).parent.parent / "results" / "benchmarks"
 PAUSE = 0.06
 """Seconds; ONNX Runtime's and OpenMP's threads spin for some milliseconds after their last work."""
-PACKAGES = ("sonoseg", "onnxruntime", "torch", "lightning", "segmentation-models-pytorch", "openvino", "av", "numpy")
+PACKAGES = (
+    "sonoseg",
+    "onnxruntime",
+    "torch",
+    "lightning",
+    "segmentation-models-pytorch",
+    "openvino",
+    "av",
+    "numpy",
+)
 
 
-def take_turns(sides: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 3) -> dict[str, list[float]]:
+def take_turns(
+    sides: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 3
+) -> dict[str, list[float]]:
     """Seconds of each call, the sides in turns, so that what slows the machine slows all of them.
 
     Before each there is a pause, in which the threads of the side before stop spinning for more work, and a call that
@@ -55,7 +66,9 @@ def lesion_dice(drawn: Iterable[NDArray[np.bool_]], truths: Iterable[NDArray[np.
     return float(image_scores(stack(map(count, drawn, truths)), "lesion")["dice"].mean())
 
 
-def in_openvino(file: Path, image: NDArray[np.float32], precision: str) -> Callable[..., Any] | None:
+def in_openvino(
+    file: Path, image: NDArray[np.float32], precision: str
+) -> Callable[..., Any] | None:
     """A bundle's graph in OpenVINO, for images of the shape of `image`; None if OpenVINO is not there."""
     try:
         import openvino
@@ -79,7 +92,9 @@ def machine() -> dict[str, Any]:
             continue
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,
@@ -91,12 +106,18 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        "unknown",
+    )
 
 
 def report(name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints `rows`, dicts of the same simple keys, as a table and writes them with the machine to NAME.json."""
     print(text_table(list(rows[0]), [list(row.values()) for row in rows]))
     RESULTS.mkdir(parents=True, exist_ok=True)
-    write_json(RESULTS / f"{name}.json", {"settings": dict(settings), "rows": list(rows), "machine": machine()})
+    write_json(
+        RESULTS / f"{name}.json",
+        {"settings": dict(settings), "rows": list(rows), "machine": machine()},
+    )
     print(f"\nwritten to {RESULTS / f'{name}.json'}")

@@ -29,22 +29,39 @@ def mean_dice(folders: list[Path], reference: Evaluated) -> NDArray[np.float64]:
     return np.mean([image_scores(each.counts, "lesion")["dice"] for each in told], axis=0)
 
 
-def draw(without: NDArray[np.float64], remembered: NDArray[np.float64], has_copy: NDArray[np.bool_]) -> None:
+def draw(
+    without: NDArray[np.float64], remembered: NDArray[np.float64], has_copy: NDArray[np.bool_]
+) -> None:
     """Writes copies.png: each image's Dice, trained with the copies over trained without, (N,) each."""
     figure = Figure(figsize=(4.8, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=1, zorder=0)
     kinds = {"has a near-copy": (has_copy, "#d55e00", "o"), "has none": (~has_copy, "#0072b2", "x")}
     for label, (chosen, colour, marker) in kinds.items():
-        axes.scatter(without[chosen], remembered[chosen], 26, colour, marker=marker, label=label, linewidths=1.2)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", title="What near-copies are worth, image by image")
+        axes.scatter(
+            without[chosen],
+            remembered[chosen],
+            26,
+            colour,
+            marker=marker,
+            label=label,
+            linewidths=1.2,
+        )
+    axes.set(
+        xlim=(-0.03, 1.03),
+        ylim=(-0.03, 1.03),
+        aspect="equal",
+        title="What near-copies are worth, image by image",
+    )
     axes.set(xlabel="Dice, trained without the copies", ylabel="Dice, trained with them")
     axes.legend(loc="lower right", frameon=False)
     figure.savefig(RESULTS / "copies.png", dpi=110)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("busi", type=Path)
     parser.add_argument("--without", nargs="+", type=Path, required=True)
     parser.add_argument("--with", nargs="+", type=Path, required=True, dest="remembered")
@@ -54,9 +71,15 @@ def main() -> None:
     lesion = included(reference.counts, "lesion")
     groups = np.array(reference.groups)[lesion]
     has_copy = np.array([name in copied for name in reference.files])[lesion]
-    without, remembered = (mean_dice(folders, reference) for folders in (options.without, options.remembered))
+    without, remembered = (
+        mean_dice(folders, reference) for folders in (options.without, options.remembered)
+    )
     rows = []
-    for what, chosen in {"with a near-copy": has_copy, "without": ~has_copy, "all": np.ones_like(has_copy)}.items():
+    for what, chosen in {
+        "with a near-copy": has_copy,
+        "without": ~has_copy,
+        "all": np.ones_like(has_copy),
+    }.items():
         difference = (remembered - without)[chosen]
         low, high = bootstrap_interval(difference, list(groups[chosen]))
         rows.append(

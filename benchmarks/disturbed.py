@@ -37,14 +37,18 @@ def disturbed(images: Pairs) -> Pairs:
 def score(predictor: Predictor, images: Pairs) -> float:
     """Mean Dice over the images."""
     drawn = (
-        predicted_mask(predictor, resize_probability(predictor.probability([image])[0], image.shape))
+        predicted_mask(
+            predictor, resize_probability(predictor.probability([image])[0], image.shape)
+        )
         for image in images.inputs[:, 0].numpy()
     )
     return lesion_dice(drawn, images.masks[:, 0].numpy() > 0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("split")
     parser.add_argument("models", nargs="+")
@@ -60,8 +64,18 @@ def main() -> None:
     for model, predictor in predictors.items():
         plain = score(predictor, images)
         worse = float(np.mean([score(predictor, draw) for draw in draws]))
-        rows.append({"model": Path(model).name, "as they are": round(plain, 4), "disturbed": round(worse, 4)})
-    report(f"disturbed-{options.data.name}", {"images": len(images), "size": SIDE, "draws": DRAWS}, rows)
+        rows.append(
+            {
+                "model": Path(model).name,
+                "as they are": round(plain, 4),
+                "disturbed": round(worse, 4),
+            }
+        )
+    report(
+        f"disturbed-{options.data.name}",
+        {"images": len(images), "size": SIDE, "draws": DRAWS},
+        rows,
+    )
 
 
 if __name__ == "__main__":

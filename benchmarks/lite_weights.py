@@ -28,8 +28,12 @@ def encoder(number: str) -> dict[str, Tensor]:
     published = torch.load(file, map_location="cpu", weights_only=True)
     name = f"tf_efficientnet_lite{number}"
     model = timm.create_model(name)
-    model.load_state_dict(dict(zip(model.state_dict(), published.values(), strict=True)))  # shapes must fit
-    tensors = {key: value for key, value in model.state_dict().items() if not key.startswith("classifier")}
+    model.load_state_dict(
+        dict(zip(model.state_dict(), published.values(), strict=True))
+    )  # shapes must fit
+    tensors = {
+        key: value for key, value in model.state_dict().items() if not key.startswith("classifier")
+    }
     return {f"encoders.parts.{name}.{key}": value.contiguous() for key, value in tensors.items()}
 
 

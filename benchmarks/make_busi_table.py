@@ -27,7 +27,10 @@ from sonoseg.data.splits import stratified_folds
 from sonoseg.files import write_text
 
 SUSPECTS = [
-    *(("malignant/malignant (3).png", f"malignant/malignant ({number}).png") for number in range(4, 10)),
+    *(
+        ("malignant/malignant (3).png", f"malignant/malignant ({number}).png")
+        for number in range(4, 10)
+    ),
     ("benign/benign (435).png", "benign/benign (433).png"),
 ]
 TABLE = Path(__file__).parent.parent / "src" / "sonoseg" / "data" / "busi.csv"
@@ -63,19 +66,29 @@ def paper_clean(subsets: list[str], group_of: list[str]) -> list[str]:
         for subset in ("validation", "test")
     }
     spoilt = {"train": held["validation"] | held["test"], "validation": held["test"], "test": set()}
-    return ["" if group in spoilt[subset] else subset for subset, group in zip(subsets, group_of, strict=True)]
+    return [
+        "" if group in spoilt[subset] else subset
+        for subset, group in zip(subsets, group_of, strict=True)
+    ]
 
 
 def main() -> None:
     curation, sums, images = map(Path, sys.argv[1:])
     digests = {
-        line[66:].strip().removeprefix("./"): line[:64] for line in sums.read_text(encoding="utf-8").splitlines()
+        line[66:].strip().removeprefix("./"): line[:64]
+        for line in sums.read_text(encoding="utf-8").splitlines()
     }
     paths = sorted(path for path in digests if "_mask" not in path)
     group_of = groups(paths, curation, images)
     subsets = paper(paths)
     folds = stratified_folds([path.split("/")[0] for path in paths], group_of)
-    facts = dict(zip(paths, zip(group_of, subsets, paper_clean(subsets, group_of), folds, strict=True), strict=True))
+    facts = dict(
+        zip(
+            paths,
+            zip(group_of, subsets, paper_clean(subsets, group_of), folds, strict=True),
+            strict=True,
+        )
+    )
     lines = ["path,sha256,group,paper,paper_clean,fold"]
     for path in sorted(digests):
         lines.append(",".join(map(str, (path, digests[path], *facts.get(path, ("",) * 4)))))

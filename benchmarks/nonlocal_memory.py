@@ -40,19 +40,35 @@ def figure(file: str, name: str) -> float:
 def cost_of(form: str, model: str, size: int, batch: int) -> dict[str, float]:
     """Peak memory in MB that forward and backward of `model` add to this process, and their seconds."""
     free = figure("/proc/meminfo", "MemAvailable") + figure("/proc/self/status", "VmSize")
-    resource.setrlimit(resource.RLIMIT_AS, (int(0.9e6 * free),) * 2)  # fail here, before the system kills something
+    resource.setrlimit(
+        resource.RLIMIT_AS, (int(0.9e6 * free),) * 2
+    )  # fail here, before the system kills something
     if form == "naive":
         attention.F.scaled_dot_product_attention = naive_attention  # type: ignore[assignment]
     module = attention.NonLocal(64) if model == "block" else find_experiment(model).build()
     image = torch.rand(batch, 64 if model == "block" else 3, size, size)
     before, began = figure("/proc/self/status", "VmHWM"), time.perf_counter()
     module(image).sum().backward()
-    return {"peak_mb": figure("/proc/self/status", "VmHWM") - before, "seconds": time.perf_counter() - began}
+    return {
+        "peak_mb": figure("/proc/self/status", "VmHWM") - before,
+        "seconds": time.perf_counter() - began,
+    }
 
 
 def measure(form: str, model: str, size: int, batch: int) -> dict[str, float] | None:
     """`cost_of` in a fresh process; None if it ran out of memory."""
-    words = [sys.executable, __file__, "--form", form, "--model", model, "--sizes", str(size), "--batch", str(batch)]
+    words = [
+        sys.executable,
+        __file__,
+        "--form",
+        form,
+        "--model",
+        model,
+        "--sizes",
+        str(size),
+        "--batch",
+        str(batch),
+    ]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode == 0:
         told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -63,9 +79,13 @@ def measure(form: str, model: str, size: int, batch: int) -> dict[str, float] | 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--form", choices=("fused", "naive"), help="this one, in this process")
-    parser.add_argument("--model", default="model-3", help="a model's name, or block: one block of 64 channels")
+    parser.add_argument(
+        "--model", default="model-3", help="a model's name, or block: one block of 64 channels"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 160, 224, 320, 448])
     parser.add_argument("--batch", type=int, default=1)
     options = parser.parse_args()
@@ -77,7 +97,13 @@ def main() -> None:
         for form in ("fused", "naive"):
             cost = measure(form, options.model, size, options.batch)
             told = {name: round(value, 1) for name, value in (cost or {}).items()}
-            rows.append({"pixels": size, "form": form, **({"peak_mb": "does not fit", "seconds": "-"} | told)})
+            rows.append(
+                {
+                    "pixels": size,
+                    "form": form,
+                    **({"peak_mb": "does not fit", "seconds": "-"} | told),
+                }
+            )
     report("nonlocal_memory", {"model": options.model, "batch": options.batch}, rows)
 
 

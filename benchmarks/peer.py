@@ -48,7 +48,13 @@ def plain(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 AUGMENTATIONS["plain"] = plain
 PLAIN = Recipe(
-    loss="bce+dice", learning_rate=1e-3, schedule="one-cycle", epochs=45, patience=0, monitor="dice", augment="plain"
+    loss="bce+dice",
+    learning_rate=1e-3,
+    schedule="one-cycle",
+    epochs=45,
+    patience=0,
+    monitor="dice",
+    augment="plain",
 )
 """No running average of the weights: the encoder's slow batch statistics (momentum 0.01) do not bear one."""
 RECIPES = {"plain": PLAIN, OURS.name: OURS.recipe}
@@ -86,23 +92,33 @@ class PeerPredictor:
         return list(self.model(torch.from_numpy(batch).float() / 255).sigmoid()[:, 0].numpy())
 
 
-def train(model: Peer, training: list[Case], validation: list[Case], config: RunConfig, out: Path) -> None:
+def train(
+    model: Peer, training: list[Case], validation: list[Case], config: RunConfig, out: Path
+) -> None:
     """Trains, or goes on, into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    module = SegmentationModule(model.to(memory_format=torch.channels_last), config.recipe, config.seed)
+    module = SegmentationModule(
+        model.to(memory_format=torch.channels_last), config.recipe, config.seed
+    )
     sets = [InMemory(cases, config.size) for cases in (training, validation)]
     trainer, _ = make_trainer(config, out, Processes())
     checkpoint = out / LAST if (out / LAST).exists() else None
-    trainer.fit(module, *loaders(sets, config, Processes()), ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(
+        module, *loaders(sets, config, Processes()), ckpt_path=checkpoint, weights_only=True
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("busi", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--subset", default="validation")
     parser.add_argument("--recipe", choices=RECIPES, default="plain")
-    parser.add_argument("--also", nargs="+", default=(), help="further training images, as sonoseg train takes them")
+    parser.add_argument(
+        "--also", nargs="+", default=(), help="further training images, as sonoseg train takes them"
+    )
     parser.add_argument("--start-from", type=Path, help="the folder of another run of this program")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--learning-rate", type=float)
@@ -110,9 +126,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     asked = {"epochs": options.epochs, "learning_rate": options.learning_rate}
-    recipe = replace(RECIPES[options.recipe], **{name: value for name, value in asked.items() if value})
+    recipe = replace(
+        RECIPES[options.recipe], **{name: value for name, value in asked.items() if value}
+    )
     config = RunConfig(
-        "peer", FusionUNetConfig(), recipe, options.busi.name, SPLIT, "", options.size, options.seed, "none", ""
+        "peer",
+        FusionUNetConfig(),
+        recipe,
+        options.busi.name,
+        SPLIT,
+        "",
+        options.size,
+        options.seed,
+        "none",
+        "",
     )
     torch.manual_seed(options.seed)
     model = Peer(options.recipe == OURS.name, recipe.dropout)
@@ -121,7 +148,9 @@ def main() -> None:
     train(model, *gather(options.busi, SPLIT, options.also), config, options.out)
     load_matching(model, options.out / BEST)
     cases = split_cases(load_cases(options.busi), SPLIT)[options.subset]
-    print(describe(evaluate(PeerPredictor(model, options.size), cases, options.out / options.subset)))
+    print(
+        describe(evaluate(PeerPredictor(model, options.size), cases, options.out / options.subset))
+    )
 
 
 if __name__ == "__main__":

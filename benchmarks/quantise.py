@@ -45,7 +45,10 @@ class Images(CalibrationDataReader):  # type: ignore[misc]
 
 def prepared(cases: Sequence[Case], size: tuple[int, int]) -> NDArray[np.float32]:
     """(N, 1, H, W) in 0..1."""
-    return np.stack([resize_image(case.read_image(), size)[None] for case in cases]).astype(np.float32) / 255
+    return (
+        np.stack([resize_image(case.read_image(), size)[None] for case in cases]).astype(np.float32)
+        / 255
+    )
 
 
 def optimised(folder: Path) -> Path:
@@ -87,7 +90,9 @@ def main(busi: str) -> None:
     bundle = Bundle.read(default_bundle_path())
     split = split_cases(load_cases(Path(busi)), "paper-clean")
     images = prepared(split["validation"], bundle.card.size)
-    masks = np.stack([resize_mask(case.read_mask(), bundle.card.size) for case in split["validation"]])
+    masks = np.stack(
+        [resize_mask(case.read_mask(), bundle.card.size) for case in split["validation"]]
+    )
     sides: dict[str, Any] = {"as shipped": lambda image: bundle.run(image).probability}
     with tempfile.TemporaryDirectory() as folder:
         whole = optimised(Path(folder))
@@ -97,14 +102,22 @@ def main(busi: str) -> None:
             name = f"8 bits but for {first} convolutions" if first else "8 bits"
             sides[name] = in_onnxruntime(file)
             if (compiled := in_openvino(file, images[:1], "f32")) is not None:
-                sides[f"{name}, OpenVINO"] = lambda image, run=compiled: run({"image": image})["probability"]
+                sides[f"{name}, OpenVINO"] = lambda image, run=compiled: run({"image": image})[
+                    "probability"
+                ]
     times = take_turns({name: (lambda run=run: run(images[:1])) for name, run in sides.items()}, 40)
     rows = []
     for name, run in sides.items():
         probability = np.concatenate([run(image[None])[:, 0] for image in images])
         dice = lesion_dice(probability >= bundle.card.threshold, masks)
         median = spread(times[name])["median"]
-        rows.append({"network": name, "median ms": round(1000 * median, 1), "lesion Dice, validation": round(dice, 4)})
+        rows.append(
+            {
+                "network": name,
+                "median ms": round(1000 * median, 1),
+                "lesion Dice, validation": round(dice, 4),
+            }
+        )
     report("quantise", {"images": len(images), "size": list(bundle.card.size)}, rows)
 
 

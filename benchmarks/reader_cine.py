@@ -32,7 +32,9 @@ def write_loop(path: Path, frames: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -40,7 +42,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         loop = Path(folder) / "loop.mp4"
         write_loop(loop, options.frames)
-        rates = [segment_clip(segmenter, loop, Path(folder))["rate_held"] for _ in range(options.rounds)]
+        rates = [
+            segment_clip(segmenter, loop, Path(folder))["rate_held"] for _ in range(options.rounds)
+        ]
     told = {name: round(value, 1) for name, value in spread(rates).items()}
     report("reader_cine", vars(options), [{"what": "frames a second, file to video", **told}])
 

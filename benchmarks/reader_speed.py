@@ -50,15 +50,29 @@ def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[..., to
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder) / "peer.onnx"
-        torch.onnx.export(peer, (image,), file, input_names=["image"], dynamo=True, external_data=False, verbose=False)
-        session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        torch.onnx.export(
+            peer,
+            (image,),
+            file,
+            input_names=["image"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        session = onnxruntime.InferenceSession(
+            file.read_bytes(), providers=["CPUExecutionProvider"]
+        )
     return lambda pixels=image: torch.from_numpy(session.run(None, {"image": pixels.numpy()})[0])
 
 
-def peers_mask(peer: Callable[[torch.Tensor], torch.Tensor], scan: NDArray[np.uint8], size: tuple[int, int]) -> Any:
+def peers_mask(
+    peer: Callable[[torch.Tensor], torch.Tensor], scan: NDArray[np.uint8], size: tuple[int, int]
+) -> Any:
     """The mask (H, W) of a frame (H, W) by `peer`, with the few lines around it that its users write."""
     small = torch.from_numpy(resize_image(scan, size))[None, None]
-    logits = F.interpolate(peer(NORMALIZE(small.float() / 255)), size=scan.shape, mode="bilinear", align_corners=False)
+    logits = F.interpolate(
+        peer(NORMALIZE(small.float() / 255)), size=scan.shape, mode="bilinear", align_corners=False
+    )
     return (logits[0, 0] > 0).numpy()
 
 
@@ -67,12 +81,16 @@ def openvino_sides(image: NDArray[np.float32]) -> dict[str, Callable[[], Any]]:
     sides = {}
     for precision in ("f32", "bf16"):
         if (compiled := in_openvino(default_bundle_path(), image, precision)) is not None:
-            sides[f"sonoseg-1, OpenVINO in {precision}, network alone"] = partial(compiled, {"image": image})
+            sides[f"sonoseg-1, OpenVINO in {precision}, network alone"] = partial(
+                compiled, {"image": image}
+            )
     return sides
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
     segmenter, bundle, scan = sonoseg.load(), Bundle.read(default_bundle_path()), frame()
@@ -89,8 +107,12 @@ def main() -> None:
     sides: dict[str, Callable[[], Any]] = {
         OURS["frame to mask"]: lambda: segmenter.segment(scan),
         "sonoseg-1, frame to mask and lesions": lambda: segmenter.segment(scan).lesions,
-        "smp.Unet efficientnet-b0, PyTorch, frame to mask": lambda: peers_mask(eager, scan, (height, width)),
-        "smp.Unet efficientnet-b0, ONNX Runtime, frame to mask": lambda: peers_mask(in_onnx, scan, (height, width)),
+        "smp.Unet efficientnet-b0, PyTorch, frame to mask": lambda: peers_mask(
+            eager, scan, (height, width)
+        ),
+        "smp.Unet efficientnet-b0, ONNX Runtime, frame to mask": lambda: peers_mask(
+            in_onnx, scan, (height, width)
+        ),
         OURS["network alone"]: lambda: bundle.run(image),
         "sonoseg-1, network and Grad-CAM": lambda: bundle.run(image, explain=True),
         "smp.Unet efficientnet-b0, PyTorch": eager,
@@ -104,11 +126,18 @@ def main() -> None:
             "median ms": round(1000 * told["median"], 1),
             "quartiles": f"{1000 * told['quartile_1']:.1f} to {1000 * told['quartile_3']:.1f}",
             "images a second": round(1 / told["median"], 1),
-            **{f"times our {what}": round(told["median"] / times[row]["median"], 2) for what, row in OURS.items()},
+            **{
+                f"times our {what}": round(told["median"] / times[row]["median"], 2)
+                for what, row in OURS.items()
+            },
         }
         for name, told in times.items()
     ]
-    report("reader_speed", {"rounds": options.rounds, "frame": FRAME, "network input": [height, width]}, rows)
+    report(
+        "reader_speed",
+        {"rounds": options.rounds, "frame": FRAME, "network input": [height, width]},
+        rows,
+    )
 
 
 if __name__ == "__main__":

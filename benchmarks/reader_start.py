@@ -29,7 +29,9 @@ PEAK = "import re; print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status'
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--install", action="store_true")
     parser.add_argument("--many", action="store_true")
@@ -49,7 +51,13 @@ def starts(scan: Path, rounds: int) -> list[dict[str, Any]]:
     """Seconds from the start of the process to its end."""
     sides = {
         "sonoseg --help": [*SONOSEG, "--help"],
-        "sonoseg segment, one image": [*SONOSEG, "segment", str(scan), "--out", str(scan.parent / "out")],
+        "sonoseg segment, one image": [
+            *SONOSEG,
+            "segment",
+            str(scan),
+            "--out",
+            str(scan.parent / "out"),
+        ],
         "python alone": [sys.executable, "-c", "pass"],
     }
     calls = {name: (lambda words=words: quietly(words)) for name, words in sides.items()}
@@ -60,18 +68,21 @@ def starts(scan: Path, rounds: int) -> list[dict[str, Any]]:
 
 
 def quietly(words: list[str]) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"}).stdout
+    return subprocess.run(
+        words, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"}
+    ).stdout
 
 
 def memory(name: str, count: int) -> dict[str, Any]:
     """Peak of a process that segments `count` files."""
-    code = (
-        "import sys; from sonoseg.reader.run import segment_files; segment_files(sys.argv[1:2], 'default', sys.argv[2])"
-    )
+    code = "import sys; from sonoseg.reader.run import segment_files; "
+    code += "segment_files(sys.argv[1:2], 'default', sys.argv[2])"
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             save_scan(Path(folder) / f"scan{number}.png", number)
-        kilobytes = quietly([sys.executable, "-c", f"{code}; {PEAK}", folder, str(Path(folder) / "out")])
+        kilobytes = quietly(
+            [sys.executable, "-c", f"{code}; {PEAK}", folder, str(Path(folder) / "out")]
+        )
     return row(name, int(kilobytes.split()[-1]) / 1000, "MB", "")
 
 
@@ -86,13 +97,24 @@ def installation() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         before = size_of(Path(folder))
-        pip = [str(Path(folder) / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir"]
+        pip = [
+            str(Path(folder) / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-cache-dir",
+        ]
         subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), str(ROOT)], check=True)
         return row("installed, bundle and all", (size_of(Path(folder)) - before) / 1e6, "MB", "")
 
 
 def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(
+        path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
 
 
 def row(what: str, value: float, unit: str, between: str) -> dict[str, Any]:

@@ -42,4 +42,7 @@ def filled(page: str, report: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), REPORT.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(
+        filled(PAGE.read_text(encoding="utf-8"), REPORT.read_text(encoding="utf-8")),
+        encoding="utf-8",
+    )

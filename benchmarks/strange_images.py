@@ -26,9 +26,12 @@ import sonoseg
 
 Frame = NDArray[Any]
 PHOTOGRAPHS = (
-    "astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg coins.png clock_motion.png"
+    "astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg coins.png "
+    "clock_motion.png"
 )
-TEXTURES = "brick.png grass.png gravel.png moon.png hubble_deep_field.jpg retina.jpg ihc.png cell.png"
+TEXTURES = (
+    "brick.png grass.png gravel.png moon.png hubble_deep_field.jpg retina.jpg ihc.png cell.png"
+)
 PAGES = "page.png text.png"
 
 
@@ -36,7 +39,11 @@ def folders() -> dict[str, Path]:
     """Where the packages keep their pictures."""
     data = Path(matplotlib.get_data_path()) / "sample_data"
     skimages, sklearns = (Path(package.__file__).parent for package in (skimage, sklearn))
-    return {"skimage": skimages / "data", "sklearn": sklearns / "datasets" / "images", "matplotlib": data}
+    return {
+        "skimage": skimages / "data",
+        "sklearn": sklearns / "datasets" / "images",
+        "matplotlib": data,
+    }
 
 
 def pictures(folder: Path, names: str) -> Iterator[Frame]:
@@ -70,7 +77,8 @@ def slices(folder: Path) -> Iterator[Frame]:
         print("without pydicom, MR only")
     else:
         found += [
-            dcmread(get_testdata_file(name)).pixel_array.astype(float) for name in ("CT_small.dcm", "MR_small.dcm")
+            dcmread(get_testdata_file(name)).pixel_array.astype(float)
+            for name in ("CT_small.dcm", "MR_small.dcm")
         ]
     for image in found:
         for high in (90, 99, 100):
@@ -89,7 +97,11 @@ def noisy() -> Iterator[Frame]:
     draw = np.random.default_rng(0)
     for grain in (1, 2, 4, 8):
         shape = (480 // grain, 640 // grain)
-        for values in (draw.uniform(0, 255, shape), draw.normal(128, 40, shape), 60 * draw.rayleigh(1, shape)):
+        for values in (
+            draw.uniform(0, 255, shape),
+            draw.normal(128, 40, shape),
+            60 * draw.rayleigh(1, shape),
+        ):
             yield np.kron(values.clip(0, 255).astype(np.uint8), np.ones((grain, grain), np.uint8))
 
 
@@ -122,7 +134,9 @@ def main() -> None:
         results = [segmenter.segment(frame) for frame in frames]
         marked = sum(bool(result.doubts) for result in results)
         least = round(min(result.unfamiliarity or 0 for result in results), 2)
-        rows.append({"kind": kind, "images": len(frames), "marked": marked, "least unfamiliar": least})
+        rows.append(
+            {"kind": kind, "images": len(frames), "marked": marked, "least unfamiliar": least}
+        )
     total = {key: sum(row[key] for row in rows) for key in ("images", "marked")}
     lowest = min(row["least unfamiliar"] for row in rows)
     report("strange_images", {}, [*rows, {"kind": "all", **total, "least unfamiliar": lowest}])

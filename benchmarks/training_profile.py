@@ -58,7 +58,9 @@ def peak() -> float:
 class Step:
     """One training step of an experiment on random images (N, 1, size, size), as `sonoseg train` takes it."""
 
-    def __init__(self, experiment: Experiment, batch: int, size: int, compiled: bool = False) -> None:
+    def __init__(
+        self, experiment: Experiment, batch: int, size: int, compiled: bool = False
+    ) -> None:
         self.model = experiment.build().to("cuda", memory_format=torch.channels_last)
         self.module = SegmentationModule(self.model, experiment.recipe, 0)
         self.image = torch.rand(batch, 1, size, size, device="cuda")
@@ -97,15 +99,23 @@ def kinds_of_work(step: Step) -> dict[str, float]:
     for kernel in record.key_averages():
         if kernel.device_type == torch.autograd.DeviceType.CUDA:
             name = kernel.key.lower()
-            kind = next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), "elementwise")
+            kind = next(
+                (kind for kind, parts in KINDS.items() if any(part in name for part in parts)),
+                "elementwise",
+            )
             shares[kind] += kernel.self_device_time_total / 5e6
     busy = sum(shares.values())
-    told = {kind: round(share / busy, 3) for kind, share in sorted(shares.items(), key=lambda item: -item[1])}
+    told = {
+        kind: round(share / busy, 3)
+        for kind, share in sorted(shares.items(), key=lambda item: -item[1])
+    }
     return told | {"idle": round(max(0.0, 1 - busy / seconds(step, 10)), 3)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="model-1")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
@@ -126,10 +136,15 @@ def main() -> None:
                 "images a second": round(options.batch / took, 1),
                 "TFLOP/s": round(operations / took / 1e12, 1),
                 "share of the peak": round(operations / took / most, 3),
-                "kernels' time": ", ".join(f"{kind} {share:.0%}" for kind, share in kinds_of_work(step).items()),
+                "kernels' time": ", ".join(
+                    f"{kind} {share:.0%}" for kind, share in kinds_of_work(step).items()
+                ),
             }
         )
-    settings = vars(options) | {"device": torch.cuda.get_device_name(), "peak in TFLOP/s": round(most / 1e12)}
+    settings = vars(options) | {
+        "device": torch.cuda.get_device_name(),
+        "peak in TFLOP/s": round(most / 1e12),
+    }
     report(f"training_profile_{options.model}", settings, rows)
     if options.all:
         rows = []
@@ -138,9 +153,19 @@ def main() -> None:
             once = seconds(step.encode, 2) if row.network.frozen else 0.0
             rate = options.batch / seconds(step, 6)
             minutes = IMAGES * (EPOCHS / rate + once / options.batch) / 60
-            rows.append({"model": row.name, "images a second": round(rate), "minutes for 50 epochs": round(minutes, 2)})
+            rows.append(
+                {
+                    "model": row.name,
+                    "images a second": round(rate),
+                    "minutes for 50 epochs": round(minutes, 2),
+                }
+            )
         total = round(sum(row["minutes for 50 epochs"] for row in rows), 1)
-        report("training_twenty", settings, [*rows, {**rows[0], "model": "all", "minutes for 50 epochs": total}])
+        report(
+            "training_twenty",
+            settings,
+            [*rows, {**rows[0], "model": "all", "minutes for 50 epochs": total}],
+        )
 
 
 if __name__ == "__main__":

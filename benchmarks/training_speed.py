@@ -82,10 +82,14 @@ def phantoms(count: int, size: int) -> Pairs:
 
 def our_module(experiment: Experiment) -> SegmentationModule:
     """As `sonoseg train` builds it."""
-    return SegmentationModule(experiment.build().to(memory_format=torch.channels_last), experiment.recipe, 0)
+    return SegmentationModule(
+        experiment.build().to(memory_format=torch.channels_last), experiment.recipe, 0
+    )
 
 
-def fitting(module: L.LightningModule, precision: str, loader: DataLoader[Any]) -> Callable[[], None]:
+def fitting(
+    module: L.LightningModule, precision: str, loader: DataLoader[Any]
+) -> Callable[[], None]:
     """A call that trains `module` for an epoch, and returns when the device is done."""
 
     def fit() -> None:
@@ -97,7 +101,9 @@ def fitting(module: L.LightningModule, precision: str, loader: DataLoader[Any]) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="model-1")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=8)
@@ -108,10 +114,14 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loader = DataLoader(phantoms(options.images, options.size).on(device), options.batch, collate_fn=as_it_is)
+    loader = DataLoader(
+        phantoms(options.images, options.size).on(device), options.batch, collate_fn=as_it_is
+    )
     experiment = find_experiment(options.model)
     plain = experiment.build().to(device)
-    optimizer = torch.optim.Adam([p for p in plain.parameters() if p.requires_grad], experiment.recipe.learning_rate)
+    optimizer = torch.optim.Adam(
+        [p for p in plain.parameters() if p.requires_grad], experiment.recipe.learning_rate
+    )
     loss = LOSSES[experiment.recipe.loss]
 
     def loop() -> None:

@@ -82,7 +82,10 @@ def test_a_rename_that_fails_on_the_way_brings_the_old_files_back(
 
 def test_a_full_disk_is_the_machines_problem(tmp_path: Path) -> None:
     assert isinstance(write_error(tmp_path, OSError(errno.ENOSPC, "")), MachineError)
-    with pytest.raises(MachineError, match="the disk is full; free some space"), atomic_path(tmp_path / "a"):
+    with (
+        pytest.raises(MachineError, match="the disk is full; free some space"),
+        atomic_path(tmp_path / "a"),
+    ):
         raise OSError(errno.ENOSPC, "")
     assert not list(tmp_path.iterdir())
 
@@ -91,7 +94,12 @@ def test_a_full_disk_is_the_machines_problem(tmp_path: Path) -> None:
     ("error", "memory"),
     [
         (MemoryError(), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"), True),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"
+            ),
+            True,
+        ),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("shape '[4, 16]' is invalid"), False),
         (ValueError("out of memory"), False),

@@ -102,7 +102,10 @@ def test_an_altered_bundle_is_refused(tmp_path, scan, capsys):
     content[len(content) // 2] ^= 1
     (tmp_path / "altered.onnx").write_bytes(content)
     out = tmp_path / "out"
-    assert main(["segment", str(scan), "--model", str(tmp_path / "altered.onnx"), "--out", str(out)]) == 2
+    assert (
+        main(["segment", str(scan), "--model", str(tmp_path / "altered.onnx"), "--out", str(out)])
+        == 2
+    )
     assert "altered" in complaint(capsys)
     assert not out.exists()
 
@@ -179,7 +182,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("words", "problem"), REFUSED)
-def test_every_command_refuses_what_is_not_there(tmp_path, monkeypatch, capsys, scan, words, problem):
+def test_every_command_refuses_what_is_not_there(
+    tmp_path, monkeypatch, capsys, scan, words, problem
+):
     write_phantoms(tmp_path / "DATA", 4, size=(128, 128))
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -199,7 +204,12 @@ def test_no_command_is_left_out_above():
 def test_training_refuses_an_image_without_mask(tmp_path, capsys):
     write_phantoms(tmp_path / "data", 6, size=(128, 128))
     next((tmp_path / "data" / "masks").iterdir()).unlink()
-    assert main(["train", "sonoseg-1", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 2
+    assert (
+        main(
+            ["train", "sonoseg-1", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+        )
+        == 2
+    )
     assert "mask" in complaint(capsys)
     assert not (tmp_path / "out").exists()
 
@@ -233,18 +243,28 @@ sys.exit(main(["train", "sonoseg-1", "--data", sys.argv[1]]))
 
 def test_without_the_lab_its_commands_say_what_to_install(tmp_path):
     write_phantoms(tmp_path, 6, size=(128, 128))
-    ended = subprocess.run([sys.executable, "-c", WITHOUT_LAB, str(tmp_path)], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LAB, str(tmp_path)], capture_output=True, text=True
+    )
     assert ended.returncode == 2
     assert "pip install 'sonoseg[lab]'" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
 def test_help_imports_nothing_heavy_and_lists_the_commands():
-    code = "import sys; from sonoseg.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code += "print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys; from sonoseg.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    )
+    code += (
+        "print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime', 'matplotlib'} & set(sys.modules)))"
+    )
     started = time.perf_counter()
-    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    print(f"--help took {time.perf_counter() - started:.2f} s")  # shown with -s; no test asserts a time
+    text = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    print(
+        f"--help took {time.perf_counter() - started:.2f} s"
+    )  # shown with -s; no test asserts a time
     assert text.rstrip().endswith("[]")
     listed = [line.split("•")[1].split()[0] for line in text.splitlines() if "•" in line]
     assert listed == [part.__name__.lower() for part in get_args(cli.Command)]

@@ -62,7 +62,9 @@ def test_the_demo_leaves_a_data_set_that_can_be_loaded(demo: Path) -> None:
     assert np.array_equal(load_cases(demo)[0].read_image(), make_phantom(0)[0])
 
 
-def test_results_name_files_that_are_there_with_one_size(demo: Path, results: dict[str, Any]) -> None:
+def test_results_name_files_that_are_there_with_one_size(
+    demo: Path, results: dict[str, Any]
+) -> None:
     assert len(results["images"]) == COUNT
     for entry in results["images"]:
         for kind in ("file", "truth", "mask"):
@@ -70,8 +72,15 @@ def test_results_name_files_that_are_there_with_one_size(demo: Path, results: di
         assert Image.open(demo / entry["overlay"]).mode == "RGB"
 
 
-def test_scores_equal_those_recomputed_from_the_written_masks(demo: Path, results: dict[str, Any]) -> None:
-    metrics = {"precision": precision_score, "recall": recall_score, "f1": f1_score, "iou": jaccard_score}
+def test_scores_equal_those_recomputed_from_the_written_masks(
+    demo: Path, results: dict[str, Any]
+) -> None:
+    metrics = {
+        "precision": precision_score,
+        "recall": recall_score,
+        "f1": f1_score,
+        "iou": jaccard_score,
+    }
     recomputed: dict[str, list[float]] = {name: [] for name in metrics}
     for entry in results["images"]:
         truth, outlined = mask(demo / entry["truth"]).ravel(), mask(demo / entry["mask"]).ravel()
@@ -98,7 +107,9 @@ def test_the_shipped_network_outlines_synthetic_lesions(results: dict[str, Any])
 def test_true_sizes_are_those_of_the_known_masks(demo: Path, results: dict[str, Any]) -> None:
     for entry in results["images"]:
         area = mask(demo / entry["truth"]).sum() * 0.1**2
-        assert sum(lesion["area"] for lesion in entry["true_lesions"]) == pytest.approx(area, abs=1e-3)
+        assert sum(lesion["area"] for lesion in entry["true_lesions"]) == pytest.approx(
+            area, abs=1e-3
+        )
         assert entry["unit"] == "mm"
         assert entry["spacing"] == {"mm_per_pixel": 0.1, "source": "synthetic image"}
 
@@ -111,13 +122,17 @@ def test_everything_it_shows_says_synthetic(demo: Path, results: dict[str, Any])
     assert report.count('alt="Synthetic ultrasound: ') == report.count("<img ") == COUNT
     assert "Every image here is synthetic" in report
     assert all("synthetic" in name for name in files(demo) if name.endswith(".png"))
-    for entry in results["images"]:  # the corner where the overlay says so holds white letters on a dark plate
+    for entry in results[
+        "images"
+    ]:  # the corner where the overlay says so holds white letters on a dark plate
         corner = np.asarray(Image.open(demo / entry["overlay"]).convert("L"))[4:30, 4:110]
         assert corner.max() > 240
         assert np.median(corner) < 100
 
 
-def test_the_printed_table_says_synthetic_and_where_to_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_printed_table_says_synthetic_and_where_to_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "new" / "demo"
     assert demo_command(Demo(out, 4)) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -140,13 +155,17 @@ def test_repeating_the_demo_replaces_the_earlier_one_and_gives_the_same(tmp_path
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
-@pytest.mark.parametrize("foreign", ["thesis.txt", "images/patient.png", "segmented/notes/a.png", "results.csv"])
+@pytest.mark.parametrize(
+    "foreign", ["thesis.txt", "images/patient.png", "segmented/notes/a.png", "results.csv"]
+)
 def test_a_folder_with_other_files_is_left_as_it_is(tmp_path: Path, foreign: str) -> None:
     own = {"images/synthetic_00.png", "results.json", foreign}
     for name in own:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    with pytest.raises(InputError, match=r"has other files in it, such as .*; choose a new or an empty folder"):
+    with pytest.raises(
+        InputError, match=r"has other files in it, such as .*; choose a new or an empty folder"
+    ):
         run_demo(tmp_path, 2, "default")
     assert files(tmp_path) == own
     assert all((tmp_path / name).read_text() == name for name in own)
@@ -155,12 +174,16 @@ def test_a_folder_with_other_files_is_left_as_it_is(tmp_path: Path, foreign: str
 def test_a_data_set_that_no_demo_made_is_left_as_it_is(tmp_path: Path) -> None:
     write_phantoms(tmp_path, 2)
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
-    with pytest.raises(InputError, match="holds a data set that no demo made; choose a new or an empty folder"):
+    with pytest.raises(
+        InputError, match="holds a data set that no demo made; choose a new or an empty folder"
+    ):
         run_demo(tmp_path, 2, "default")
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 
-def test_a_network_that_cannot_be_run_leaves_an_earlier_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_cannot_be_run_leaves_an_earlier_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_demo(tmp_path, 1, "default")
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
 
@@ -173,7 +196,9 @@ def test_a_network_that_cannot_be_run_leaves_an_earlier_demo(tmp_path: Path, mon
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 
-def test_a_demo_that_was_stopped_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_that_was_stopped_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: Any) -> None:
         write_phantoms(tmp_path, 1)
         raise KeyboardInterrupt
@@ -194,9 +219,13 @@ def test_a_demo_that_was_stopped_begins_again(tmp_path: Path, monkeypatch: pytes
         ("labels.csv", "name\nx\n"),
     ],
 )
-def test_a_file_of_others_that_is_named_as_the_demos_is_left_as_it_is(tmp_path: Path, name: str, text: str) -> None:
+def test_a_file_of_others_that_is_named_as_the_demos_is_left_as_it_is(
+    tmp_path: Path, name: str, text: str
+) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=f"has other files in it, such as {name}; choose a new or an empty folder"):
+    with pytest.raises(
+        InputError, match=f"has other files in it, such as {name}; choose a new or an empty folder"
+    ):
         run_demo(tmp_path, 2, "default")
     assert (tmp_path / name).read_text() == text
 
@@ -219,7 +248,10 @@ def test_a_link_into_a_folder_of_others_is_not_followed(tmp_path: Path) -> None:
         (["--model", "no-such"], 'no-such: no such model; give "default" or the path of a bundle'),
         (["--count", "0"], "--count 0: is not a number of images for a demo; ask for 1 to 1000"),
         (["--count", "1001"], "--count 1001: is not a number of images"),
-        (["--count", "9" * 30], "--count 999999999999999999999999999999: is not a number of images"),
+        (
+            ["--count", "9" * 30],
+            "--count 999999999999999999999999999999: is not a number of images",
+        ),
         (["--count", "-3"], "--count -3: is not a number of images"),
         (["--model", "text.onnx"], "text.onnx: is not a sonoseg bundle"),
     ],
@@ -255,7 +287,9 @@ def test_a_folder_without_permission_is_told(tmp_path: Path) -> None:
         run_demo(tmp_path / "locked" / "demo", 1, "default")
 
 
-def test_a_disk_that_fills_up_leaves_no_half_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_no_half_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     write = Path.write_text
@@ -278,7 +312,9 @@ def test_the_demo_imports_no_torch_and_is_quick(tmp_path: Path) -> None:
         "heavy = {'torch', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules);"
         "print(status, sorted(heavy), time.perf_counter() - began)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     status, heavy, seconds = done.stdout.splitlines()[-1].split()
     assert (status, heavy) == ("0", "[]")
     assert float(seconds) < 30  # a dozen take 3 s on an idle machine

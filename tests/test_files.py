@@ -27,31 +27,50 @@ from sonoseg.files import (
 LONG = "a" * 300
 
 
-@pytest.mark.parametrize("name", ["gone", LONG, f"{'d/' * 3000}x", "null\0byte", "file/inside", "dangling", "loop"])
+@pytest.mark.parametrize(
+    "name", ["gone", LONG, f"{'d/' * 3000}x", "null\0byte", "file/inside", "dangling", "loop"]
+)
 def test_what_is_not_there_is_not_there_whatever_its_name(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("nothing")
     (tmp_path / "loop").symlink_to("loop")
     path = tmp_path / name
-    assert (is_there(path), is_file(path), is_folder(path), file_size(path)) == (False, False, False, 0)
+    assert (is_there(path), is_file(path), is_folder(path), file_size(path)) == (
+        False,
+        False,
+        False,
+        0,
+    )
 
 
 def test_files_folders_and_pipes_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("four")
     (tmp_path / "link").symlink_to("file")
     os.mkfifo(tmp_path / "pipe")
-    kinds = {name: (is_there(tmp_path / name), is_file(tmp_path / name)) for name in ("file", "link", "pipe", "")}
-    assert kinds == {"file": (True, True), "link": (True, True), "pipe": (True, False), "": (True, False)}
+    kinds = {
+        name: (is_there(tmp_path / name), is_file(tmp_path / name))
+        for name in ("file", "link", "pipe", "")
+    }
+    assert kinds == {
+        "file": (True, True),
+        "link": (True, True),
+        "pipe": (True, False),
+        "": (True, False),
+    }
     assert (is_folder(tmp_path), file_size(tmp_path / "file")) == (True, 4)
 
 
-def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_entered_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("sonoseg.files.os.stat", refuse)
     for ask in (is_there, is_file, is_folder, file_size, check_target):
-        with pytest.raises(InputError, match="locked/a: no permission to look there; change the permissions"):
+        with pytest.raises(
+            InputError, match="locked/a: no permission to look there; change the permissions"
+        ):
             ask("locked/a")
 
 
@@ -65,7 +84,9 @@ def test_only_files_are_replaced(tmp_path: Path, make) -> None:
     make(target)
     before = target.lstat()
     for write in (lambda: write_text(target, "x"), lambda: output_file(target)):
-        with pytest.raises(InputError, match=r"target\.csv: is a (folder|device or a pipe), not a file; "):
+        with pytest.raises(
+            InputError, match=r"target\.csv: is a (folder|device or a pipe), not a file; "
+        ):
             write()
     assert (target.lstat().st_ino, target.lstat().st_mode) == (before.st_ino, before.st_mode)
     assert [path.name for path in tmp_path.iterdir()] == ["target.csv"]
@@ -89,7 +110,9 @@ def test_an_output_file_gets_its_folder(tmp_path: Path) -> None:
 
 def test_a_name_that_is_too_long_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     for name in (f"{LONG}.csv", f"a.{LONG}"):
-        with pytest.raises(InputError, match="the file name is too long for this disk; choose a shorter name"):
+        with pytest.raises(
+            InputError, match="the file name is too long for this disk; choose a shorter name"
+        ):
             write_text(tmp_path / name, "x")
     with pytest.raises(InputError, match="the file name is too long"):
         output_folder(tmp_path / LONG)

@@ -42,7 +42,9 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)  # sparse: a terabyte that takes no room
     for read in (read_bytes, read_text, read_json):
-        with pytest.raises(InputError, match=r"large: is larger than 34 MB; check that it is the right file"):
+        with pytest.raises(
+            InputError, match=r"large: is larger than 34 MB; check that it is the right file"
+        ):
             read(tmp_path / "large")
     (tmp_path / "large").write_bytes(b"12345")
     assert read_bytes(tmp_path / "large", limit=5) == b"12345"
@@ -56,7 +58,9 @@ def test_text_of_every_mark_is_read(tmp_path: Path, encoding: str) -> None:
     assert read_text(tmp_path / "text") == "é, 漢\r\n"
 
 
-@pytest.mark.parametrize("content", [b"caf\xe9", "a,b".encode("utf-16-le"), b"\xff\xfea", b"\x89PNG\r\n\x1a\n\0"])
+@pytest.mark.parametrize(
+    "content", [b"caf\xe9", "a,b".encode("utf-16-le"), b"\xff\xfea", b"\x89PNG\r\n\x1a\n\0"]
+)
 def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "text").write_bytes(content)
     with pytest.raises(InputError, match=r"is not text in UTF-8 \(.*\); save it again as UTF-8"):
@@ -64,7 +68,8 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "NaN", "[Infinity]", "[-Infinity]", "1e999", "[" * 200_000, "9" * 5000, "{'a': 1}"]
+    "content",
+    ["", "{", "NaN", "[Infinity]", "[-Infinity]", "1e999", "[" * 200_000, "9" * 5000, "{'a': 1}"],
 )
 def test_what_is_no_json_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
@@ -80,7 +85,9 @@ def test_json_that_is_nested_too_deep_is_refused(tmp_path: Path, levels: int, go
         if good:
             assert json.dumps(read_json(file), separators=(",", ":")) == text
             continue
-        with pytest.raises(InputError, match="is nested over 64 levels deep; check that it is the right file"):
+        with pytest.raises(
+            InputError, match="is nested over 64 levels deep; check that it is the right file"
+        ):
             read_json(file)
 
 
@@ -89,7 +96,9 @@ def test_json_is_read(tmp_path: Path) -> None:
     assert read_json(tmp_path / "x.json") == {"a": [1, 2.5, None, "\udce9"]}
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1+1", "-a.png", "@SUM(A1)", "\t=1", "\r=1", "＝1", "'=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1+1", "-a.png", "@SUM(A1)", "\t=1", "\r=1", "＝1", "'=1"]
+)
 def test_a_formula_gets_an_apostrophe(text: str) -> None:
     assert guard_cell(text) == f"'{text}"
     assert unguard_cell(guard_cell(text)) == text

@@ -32,7 +32,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_log_file_gets_a_plain_line_every_half_minute(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_file_gets_a_plain_line_every_half_minute(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     shown = []
     with Bar("reading", 100, "image") as bar:
         for _ in range(100):
@@ -40,7 +42,10 @@ def test_a_log_file_gets_a_plain_line_every_half_minute(clock: list[float], caps
             shown.append(bar.update())
             bar.describe("reading", loss="0.5")
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["reading: 43 of 100 images, 30 s, loss 0.5", "reading: 86 of 100 images, 60 s, loss 0.5"]
+    assert lines == [
+        "reading: 43 of 100 images, 30 s, loss 0.5",
+        "reading: 86 of 100 images, 60 s, loss 0.5",
+    ]
     assert sum(shown) == 2
 
 
@@ -53,7 +58,9 @@ def test_short_or_hidden_work_writes_nothing_into_a_log_file(
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_gets_a_bar_and_a_note_stands_on_its_own_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_a_bar_and_a_note_stands_on_its_own_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     bar = Bar("reading", 4, "image", leave=True)
@@ -66,7 +73,9 @@ def test_a_terminal_gets_a_bar_and_a_note_stands_on_its_own_line(monkeypatch: py
     assert "note: hello" in text.replace("\r", "\n").splitlines()
 
 
-def test_an_error_begins_on_a_new_line_though_the_bar_was_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_begins_on_a_new_line_though_the_bar_was_left_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
 

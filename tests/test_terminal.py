@@ -17,7 +17,9 @@ from sonoseg.terminal import Screen
 COMMAND = [sys.executable, "-m", "sonoseg"]
 
 
-def _run(*words: str, encoding: str = "utf-8", **more: object) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    *words: str, encoding: str = "utf-8", **more: object
+) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
     return subprocess.run([*COMMAND, *words], env=environment, **pipes)  # type: ignore[call-overload]
@@ -53,7 +55,11 @@ def test_results_are_written_though_nothing_can_be_printed(tmp_path: Path) -> No
         done = _run("segment", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), stdout=full)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_mask.png", "a_overlay.png", "results.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "a_mask.png",
+        "a_overlay.png",
+        "results.json",
+    }
 
 
 def test_a_reader_that_has_gone_is_told_by_the_exit_code_alone() -> None:

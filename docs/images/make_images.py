@@ -27,7 +27,9 @@ def shrink(source: Path | Image.Image, target: Path, width: int, colours: int) -
     picture = (source if isinstance(source, Image.Image) else Image.open(source)).convert("RGB")
     height = round(picture.height * min(1, width / picture.width))
     picture = picture.resize((min(width, picture.width), height), Image.Resampling.LANCZOS)
-    picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(target, optimize=True)
+    picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        target, optimize=True
+    )
     print(f"{target}: {picture.width} × {height}, {target.stat().st_size / 1000:.0f} kB")
 
 
@@ -43,18 +45,24 @@ def worst(busi: Path, count: int = 8, columns: int = 4, side: int = 330) -> Imag
     sheet = Image.new("RGB", (columns * side, -(-count // columns) * (side + 24)), "white")
     for place, row in enumerate(shown):
         case = cases[row["file"]]
-        picture = Image.fromarray(draw_overlay(segmenter.segment(case.read_image()), truth=case.read_mask()))
+        picture = Image.fromarray(
+            draw_overlay(segmenter.segment(case.read_image()), truth=case.read_mask())
+        )
         picture.thumbnail((side - 8, side - 8), Image.Resampling.LANCZOS)
         x, y = place % columns * side, place // columns * (side + 24)
         sheet.paste(picture, (x, y + 22))
         words = "false lesion" if row in false else f"Dice {float(row['dice']):.2f}"
-        ImageDraw.Draw(sheet).text((x + 2, y + 4), f"{Path(row['file']).stem}: {words}", "black", font_size=15)
+        ImageDraw.Draw(sheet).text(
+            (x + 2, y + 4), f"{Path(row['file']).stem}: {words}", "black", font_size=15
+        )
     return sheet
 
 
 def trade_off(source: Path | str) -> list[tuple[float, float, float]]:
     """Threshold, share of normals with a false lesion, lesion Dice: of an evaluation on the test images."""
-    with (HERE.parents[1] / "results" / source / "test" / "tradeoff.csv").open(newline="", encoding="utf-8") as file:
+    with (HERE.parents[1] / "results" / source / "test" / "tradeoff.csv").open(
+        newline="", encoding="utf-8"
+    ) as file:
         names = ("threshold", "false_lesions", "lesion_dice")
         return [tuple(float(row[name]) for name in names) for row in csv.DictReader(file)]  # type: ignore[misc]
 
@@ -63,7 +71,12 @@ def main(busi: Path) -> None:
     """Of the network inside: phantoms, and on validation images of BUSI (CC0) Grad-CAM and its worst failures."""
     with tempfile.TemporaryDirectory() as folder:
         run_demo(Path(folder) / "demo", 5, "default")
-        shrink(Path(folder) / "demo" / "segmented" / f"{PHANTOM}_overlay.png", HERE / "overlay.png", 640, 200)
+        shrink(
+            Path(folder) / "demo" / "segmented" / f"{PHANTOM}_overlay.png",
+            HERE / "overlay.png",
+            640,
+            200,
+        )
         explain_files("default", [busi / SCAN.partition(" ")[0] / SCAN], folder)
         shrink(Path(folder) / f"{Path(SCAN).stem}_explained.png", HERE / "gradcam.png", 1300, 200)
     curves = {name: trade_off(folder) for name, folder in CURVES.items()}

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["SegmentationResult", "__version__", "load", "segment"]
 
 
-def segment(image: ImageLike, model: Path | str = "default", spacing: float | None = None) -> SegmentationResult:
+def segment(
+    image: ImageLike, model: Path | str = "default", spacing: float | None = None
+) -> SegmentationResult:
     """Segments one image.
 
     Args:

@@ -114,7 +114,11 @@ class Fetch:
     """Dataset_BUSI.zip, if you have downloaded it by hand."""
 
     def run(self) -> int:
-        print(_call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip, progress=sys.stderr))
+        print(
+            _call(
+                "sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip, progress=sys.stderr
+            )
+        )
         return 0
 
 
@@ -505,7 +509,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 config=(OmitSubcommandPrefixes, OmitArgPrefixes),
             )
         except SystemExit as stopped:  # after --help, or a word that is no option
-            raise SystemExit(finish(stopped.code if isinstance(stopped.code, int) else 0, out)) from None
+            raise SystemExit(
+                finish(stopped.code if isinstance(stopped.code, int) else 0, out)
+            ) from None
         out.escapes = err.escapes = True
         return finish(_run(command), out)
 
@@ -518,7 +524,9 @@ def _run(command: Command) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in LAB:
             raise
-        print(f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr)
+        print(
+            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr
+        )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -59,10 +59,16 @@ def demo_command(options: Demo) -> int:
     results = run_demo(options.out, options.count, options.model)
     dice, normals = results["conventions"]["lesion"]["dice"], results["normals"]["images"]
     print(text_table(HEADER, [image_row(entry) for entry in results["images"]]))
-    print(f"\nMean Dice {dice:.3f} on the {len(results['images']) - normals} synthetic images with a lesion.")
+    print(
+        f"\nMean Dice {dice:.3f} on the {len(results['images']) - normals} synthetic images with a lesion."
+    )
     if normals:
-        print(f"A false lesion on {round(results['normals']['false_lesion'] * normals)} of the {normals} without one.")
-    print(f"{NOTICE}.\n\nLook at {options.out / 'report.html'}; masks and overlays are in {options.out / 'segmented'}")
+        print(
+            f"A false lesion on {round(results['normals']['false_lesion'] * normals)} of the {normals} without one."
+        )
+    print(
+        f"{NOTICE}.\n\nLook at {options.out / 'report.html'}; masks and overlays are in {options.out / 'segmented'}"
+    )
     return 0
 
 
@@ -86,9 +92,13 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
             folder that cannot be written to or holds other files.
     """
     if not 1 <= count <= MOST:
-        raise InputError(f"--count {count}", "is not a number of images for a demo", f"ask for 1 to {MOST}")
+        raise InputError(
+            f"--count {count}", "is not a number of images for a demo", f"ask for 1 to {MOST}"
+        )
     segmenter = sonoseg.load(model)
-    segmenter.probability([np.zeros(segmenter.card.size, np.uint8)])  # if it fails, an earlier demo is kept
+    segmenter.probability(
+        [np.zeros(segmenter.card.size, np.uint8)]
+    )  # if it fails, an earlier demo is kept
     folder = output_folder(out)
     _clear(folder)
     output_folder(folder / "segmented")  # first: by it `_clear` knows a demo that was stopped
@@ -101,9 +111,15 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
         "sonoseg": sonoseg.__version__,
         "notice": f"{NOTICE}. {SYNTHETIC}",
         "synthetic": True,
-        "model": {"name": segmenter.card.name, "version": segmenter.card.version, "sha256": segmenter.sha256},
+        "model": {
+            "name": segmenter.card.name,
+            "version": segmenter.card.version,
+            "sha256": segmenter.sha256,
+        },
         "conventions": summary(counts),
-        "normals": normals_summary(counts, np.array([outcome.largest_false_part for outcome in outcomes])),
+        "normals": normals_summary(
+            counts, np.array([outcome.largest_false_part for outcome in outcomes])
+        ),
         "images": [outcome.entry for outcome in outcomes],
     }
     page = demo_page(results, [outcome.picture for outcome in outcomes], segmenter.card, seconds)
@@ -119,17 +135,28 @@ def _clear(folder: Path) -> None:
     """
     found = []
     results = _results_of_demo(folder)
-    for path in sorted(folder.rglob("*"), reverse=True):  # the report before the results that make it known
+    for path in sorted(
+        folder.rglob("*"), reverse=True
+    ):  # the report before the results that make it known
         name = path.relative_to(folder).as_posix()
         if path.name.startswith("."):  # such as a file manager leaves behind
             continue
         other = name in ("results.json", "report.html") and not results
-        if path.is_symlink() or other or not _OWN.fullmatch(name) or (name == "labels.csv" and not _is_own_table(path)):
-            raise InputError(folder, f"has other files in it, such as {name}", "choose a new or an empty folder")
+        if (
+            path.is_symlink()
+            or other
+            or not _OWN.fullmatch(name)
+            or (name == "labels.csv" and not _is_own_table(path))
+        ):
+            raise InputError(
+                folder, f"has other files in it, such as {name}", "choose a new or an empty folder"
+            )
         if not is_folder(path):
             found.append(path)
     if found and not is_folder(folder / "segmented"):
-        raise InputError(folder, "holds a data set that no demo made", "choose a new or an empty folder")
+        raise InputError(
+            folder, "holds a data set that no demo made", "choose a new or an empty folder"
+        )
     for path in found:
         try:
             path.unlink()
@@ -164,16 +191,28 @@ def _segment(segmenter: Segmenter, case: Case, folder: Path) -> Outcome:
     write_picture(folder / mask, result.mask.astype(np.uint8) * 255)
     write_picture(folder / overlay, picture)
     counts = count(result.mask, truth)
-    files = {"file": f"images/{case.name}", "truth": f"masks/{case.name}", "mask": mask, "overlay": overlay}
+    files = {
+        "file": f"images/{case.name}",
+        "truth": f"masks/{case.name}",
+        "mask": mask,
+        "overlay": overlay,
+    }
     pixels = {name: int(getattr(counts, name)[0]) for name in ("tp", "fp", "fn", "tn")}
-    true_lesions = [lesion.to_dict(case.spacing) for lesion in find_lesions(truth, result.probability)]
+    true_lesions = [
+        lesion.to_dict(case.spacing) for lesion in find_lesions(truth, result.probability)
+    ]
     for lesion in true_lesions:
         del lesion["mean_probability"]  # the network's, which knows nothing of the truth
     measured = result.to_dict() | {"true_lesions": true_lesions}
     measured["spacing"]["source"] = "synthetic image"
     false_parts = find_lesions(result.mask & ~truth, result.probability)
     largest = false_parts[0].area / truth.size if false_parts else 0.0
-    return Outcome(files | {"result": _verdict(counts)} | pixels | _scores(counts) | measured, counts, largest, picture)
+    return Outcome(
+        files | {"result": _verdict(counts)} | pixels | _scores(counts) | measured,
+        counts,
+        largest,
+        picture,
+    )
 
 
 def _verdict(counts: Counts) -> str:
@@ -196,6 +235,8 @@ def _stamped(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     draw, font = ImageDraw.Draw(canvas, "RGBA"), ImageFont.load_default(canvas.width / 42)
     pad = canvas.width / 100
     box = draw.textbbox((2 * pad, 2 * pad), "SYNTHETIC", font=font)
-    draw.rounded_rectangle((box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), pad / 2, fill=(0, 0, 0, 150))
+    draw.rounded_rectangle(
+        (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), pad / 2, fill=(0, 0, 0, 150)
+    )
     draw.text((2 * pad, 2 * pad), "SYNTHETIC", font=font, fill=(255, 255, 255))
     return np.array(canvas)

@@ -28,7 +28,9 @@ class InputError(Exception):
         self.subject = str(subject)
         self.fault = fault
         self.mend = mend
-        super().__init__(f"{visible(self.subject)}: {visible(' '.join(fault.split()))}; {visible(mend)}")
+        super().__init__(
+            f"{visible(self.subject)}: {visible(' '.join(fault.split()))}; {visible(mend)}"
+        )
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -53,5 +55,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that there is not enough memory, as Python, PyTorch and ONNX Runtime say it."""
     if isinstance(error, MemoryError):
         return True
-    words = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "bad_alloc",
+        "bad allocation",
+    )
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

@@ -27,7 +27,10 @@ from sonoseg.errors import InputError, MachineError
 _MENDS = {
     errno.ENOSPC: ("the disk is full", "free some space or write to another disk"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or write to another disk"),
-    errno.EACCES: ("no permission to write here", "choose another folder or change its permissions"),
+    errno.EACCES: (
+        "no permission to write here",
+        "choose another folder or change its permissions",
+    ),
     errno.EPERM: ("no permission to write here", "choose another folder or change its permissions"),
     errno.EROFS: ("the disk is read-only", "choose another folder"),
     errno.ENOTDIR: ("a part of this path is a file, not a folder", "choose another folder"),
@@ -36,8 +39,12 @@ _MENDS = {
     errno.ENAMETOOLONG: ("the file name is too long for this disk", "choose a shorter name"),
 }
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EBADF, errno.ENAMETOOLONG, errno.EINVAL}
-_TEMPORARY = re.compile(r"\.sonoseg-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}(\..*)?", re.DOTALL)
-_ABANDONED = 2 * 24 * 3600.0  # seconds after which a temporary file of another machine is no longer written to
+_TEMPORARY = re.compile(
+    r"\.sonoseg-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}(\..*)?", re.DOTALL
+)
+_ABANDONED = (
+    2 * 24 * 3600.0
+)  # seconds after which a temporary file of another machine is no longer written to
 _own: set[str] = set()
 """Names of the temporary files that this process is writing."""
 
@@ -75,18 +82,24 @@ def _status(path: Path | str) -> os.stat_result | None:
     try:
         return os.stat(path)  # noqa: PTH116  # takes what Path does not, and is what Path calls
     except PermissionError as error:
-        raise InputError(path, "no permission to look there", "change the permissions of its folder") from error
+        raise InputError(
+            path, "no permission to look there", "change the permissions of its folder"
+        ) from error
     except OSError as error:
         if error.errno in _ABSENT:
             return None
-        raise InputError(path, f"cannot be looked at ({error.strerror})", "check the disk") from error
+        raise InputError(
+            path, f"cannot be looked at ({error.strerror})", "check the disk"
+        ) from error
     except ValueError:  # a null character, or one that no file name can have
         return None
 
 
 def write_error(path: Path | str, error: OSError) -> InputError:
     """The one-line error for a failed write to `path`."""
-    fault, mend = _MENDS.get(error.errno or 0, (f"cannot be written ({error.strerror})", "choose another folder"))
+    fault, mend = _MENDS.get(
+        error.errno or 0, (f"cannot be written ({error.strerror})", "choose another folder")
+    )
     return MachineError(path, fault, mend)
 
 
@@ -209,7 +222,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        with contextlib.suppress(OSError):  # there are disks on which only the owner may do that, and all may write
+        with contextlib.suppress(
+            OSError
+        ):  # there are disks on which only the owner may do that, and all may write
             temporary.chmod(mode)  # some writers leave files that only their user may read
         if waiting is None:
             temporary.replace(path)

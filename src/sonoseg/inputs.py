@@ -52,9 +52,13 @@ def read_bytes(path: Path | str, limit: int = TEXT_LIMIT) -> bytes:
             with path.open("rb") as file:
                 content = file.read(limit + 1)
         except OSError as error:
-            raise InputError(path, f"cannot be read ({error.strerror})", "check the disk") from error
+            raise InputError(
+                path, f"cannot be read ({error.strerror})", "check the disk"
+            ) from error
     if size > limit or len(content) > limit:
-        raise InputError(path, f"is larger than {limit / 1e6:.0f} MB", "check that it is the right file")
+        raise InputError(
+            path, f"is larger than {limit / 1e6:.0f} MB", "check that it is the right file"
+        )
     return content
 
 
@@ -69,9 +73,13 @@ def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(path, f"is not text in UTF-8 ({error.reason})", "save it again as UTF-8") from error
+        raise InputError(
+            path, f"is not text in UTF-8 ({error.reason})", "save it again as UTF-8"
+        ) from error
     if "\0" in text:
-        raise InputError(path, "is not text in UTF-8 (it has null characters)", "save it again as UTF-8")
+        raise InputError(
+            path, "is not text in UTF-8 (it has null characters)", "save it again as UTF-8"
+        )
     return text
 
 
@@ -145,7 +153,9 @@ def _regular_file(path: Path | str) -> tuple[Path, int]:
         raise InputError(path, "no permission to read it", "change its permissions") from error
     except (OSError, ValueError) as error:
         if _is_link(path):
-            raise InputError(path, "is a link to a file that is not there", "fetch or restore that file") from error
+            raise InputError(
+                path, "is a link to a file that is not there", "fetch or restore that file"
+            ) from error
         raise InputError(path, "no such file", "check the path") from error
     if stat.S_ISDIR(status.st_mode):
         raise InputError(path, "is a folder, not a file", "give a file inside it")

@@ -76,7 +76,13 @@ class Bar:
     """
 
     def __init__(
-        self, title: str, total: int, unit: str, shown: bool = True, leave: bool = False, done: int = 0
+        self,
+        title: str,
+        total: int,
+        unit: str,
+        shown: bool = True,
+        leave: bool = False,
+        done: int = 0,
     ) -> None:
         self.title, self.total, self.unit, self.done, self.facts = title, total, unit, done, ""
         self._line, self._bar = ProgressLine(sys.stderr), None
@@ -99,7 +105,9 @@ class Bar:
         if not self._shown:
             return False
         seconds = round(time.monotonic() - self._began)
-        return self._line.show(f"{self.title}: {self.done} of {self.total} {self.unit}s, {seconds} s{self.facts}")
+        return self._line.show(
+            f"{self.title}: {self.done} of {self.total} {self.unit}s, {seconds} s{self.facts}"
+        )
 
     def describe(self, title: str, **facts: str) -> None:
         """Changes the title, and what is told beside the count."""

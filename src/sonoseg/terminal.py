@@ -12,7 +12,9 @@ from typing import Any, TextIO, cast
 
 from sonoseg.errors import visible
 
-_PLAIN = str.maketrans({"─": "-", "–": "-", "−": "-", "×": "x", "·": "-", "…": "...", "≥": ">=", "→": "->", "█": "#"})
+_PLAIN = str.maketrans(
+    {"─": "-", "–": "-", "−": "-", "×": "x", "·": "-", "…": "...", "≥": ">=", "→": "->", "█": "#"}
+)
 _PROGRESS = re.compile("(\x1b\\[A)")
 """How a progress bar goes up a line."""
 
@@ -66,17 +68,24 @@ class Screen:
         if not self.escapes:
             return text
         parts = _PROGRESS.split(text) if "\r" in self._keep else [text]
-        return "".join(part if _PROGRESS.fullmatch(part) else visible(part, self._keep) for part in parts)
+        return "".join(
+            part if _PROGRESS.fullmatch(part) else visible(part, self._keep) for part in parts
+        )
 
 
 @contextlib.contextmanager
 def screens() -> Iterator[tuple[Screen, Screen]]:
     """Standard output and error as `Screen`s while the block runs."""
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed: the next file opened would take its place, and get what is printed
+        if (
+            getattr(sys, name) is None
+        ):  # closed: the next file opened would take its place, and get what is printed
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
     out, err = Screen(sys.stdout, "\n\t"), Screen(sys.stderr, "\n\t\r")
-    with contextlib.redirect_stdout(cast(TextIO, out)), contextlib.redirect_stderr(cast(TextIO, err)):
+    with (
+        contextlib.redirect_stdout(cast(TextIO, out)),
+        contextlib.redirect_stderr(cast(TextIO, err)),
+    ):
         yield out, err
 
 
@@ -93,12 +102,17 @@ def finish(code: int, out: Screen) -> int:
     out.flush()
     if out.failure is None:
         return code
-    with contextlib.suppress(OSError, ValueError):  # so that Python does not try to write the rest when it ends
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # so that Python does not try to write the rest when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
     if isinstance(out.failure, BrokenPipeError):
         return code or 141
     reason = out.failure.strerror or out.failure
-    print(f"sonoseg: standard output: cannot be written ({reason}); print to another file or disk", file=sys.stderr)
+    print(
+        f"sonoseg: standard output: cannot be written ({reason}); print to another file or disk",
+        file=sys.stderr,
+    )
     return code or 1
 
 

@@ -14,7 +14,9 @@ import pytest
 @pytest.fixture
 def common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """benchmarks/common.py, its results in a folder of the test."""
-    spec = importlib.util.spec_from_file_location("common", Path(__file__).parents[2] / "benchmarks" / "common.py")
+    spec = importlib.util.spec_from_file_location(
+        "common", Path(__file__).parents[2] / "benchmarks" / "common.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,14 +27,21 @@ def common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 def test_the_sides_take_turns_each_call_after_one_that_is_not_timed(common: ModuleType) -> None:
     order: list[str] = []
-    times = common.take_turns({name: (lambda name=name: order.append(name)) for name in "ab"}, rounds=3, warm=1)
+    times = common.take_turns(
+        {name: (lambda name=name: order.append(name)) for name in "ab"}, rounds=3, warm=1
+    )
     assert "".join(order) == "ab" + 3 * "aabb"
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
     assert all(value >= 0 for values in times.values() for value in values)
 
 
 def test_a_spread_is_the_quartiles(common: ModuleType) -> None:
-    assert common.spread([5, 1, 2, 4, 3]) == {"median": 3, "quartile_1": 2, "quartile_3": 4, "count": 5}
+    assert common.spread([5, 1, 2, 4, 3]) == {
+        "median": 3,
+        "quartile_1": 2,
+        "quartile_3": 4,
+        "count": 5,
+    }
 
 
 def test_a_report_names_the_machine_by_what_it_can_do(

@@ -13,7 +13,12 @@ def test_a_small_mask_is_counted_as_by_hand() -> None:
     truth = np.array([[1, 1, 0], [0, 0, 0]], dtype=bool)
     prediction = np.array([[1, 0, 1], [1, 0, 0]], dtype=bool)
     counts = count(prediction, truth)
-    assert [a.tolist() for a in (counts.tp, counts.fp, counts.fn, counts.tn)] == [[1], [2], [1], [2]]
+    assert [a.tolist() for a in (counts.tp, counts.fp, counts.fn, counts.tn)] == [
+        [1],
+        [2],
+        [1],
+        [2],
+    ]
 
 
 @pytest.mark.parametrize("lesion", [0.0, 0.3, 1.0])
@@ -22,7 +27,9 @@ def test_counts_agree_with_scikit_learn(lesion: float, drawn: float) -> None:
     random = np.random.default_rng(3)
     truth, prediction = random.random((40, 33)) < lesion, random.random((40, 33)) < drawn
     counts = count(prediction, truth)
-    tn, fp, fn, tp = confusion_matrix(truth.ravel(), prediction.ravel(), labels=[False, True]).ravel()
+    tn, fp, fn, tp = confusion_matrix(
+        truth.ravel(), prediction.ravel(), labels=[False, True]
+    ).ravel()
     assert (counts.tp[0], counts.fp[0], counts.fn[0], counts.tn[0]) == (tp, fp, fn, tn)
 
 

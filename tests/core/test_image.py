@@ -50,11 +50,15 @@ def _png_header(width: int, height: int) -> bytes:
     """A PNG that says it is huge, with next to no data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = zlib.compress(b"\0" * 100)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "A.TIFF", "no_suffix"])
@@ -155,7 +159,10 @@ BAD = {
     "15x300": (_save(PICTURE.resize((300, 15)), "PNG"), "300 × 15 pixels, too small"),
     "20000x20000": (_png_header(20_000, 20_000), "over 50 megapixels"),
     "10001x10001": (_png_header(10_001, 10_001), r"over 50 megapixels \(10001 × 10001"),
-    "two pages": (_save(PICTURE, "TIFF", save_all=True, append_images=[PICTURE]), "several pages; split"),
+    "two pages": (
+        _save(PICTURE, "TIFF", save_all=True, append_images=[PICTURE]),
+        "several pages; split",
+    ),
     "animated PNG": (
         _save(PICTURE, "PNG", save_all=True, append_images=[PICTURE.rotate(9)]),
         "2 frames; split",
@@ -164,7 +171,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_picture_is_told_in_one_line_with_file_fault_and_mend(tmp_path: Path, kind: str) -> None:
+def test_bad_picture_is_told_in_one_line_with_file_fault_and_mend(
+    tmp_path: Path, kind: str
+) -> None:
     content, fault = BAD[kind]
     path = tmp_path / "scan.png"
     path.write_bytes(content)
@@ -190,7 +199,9 @@ def test_a_huge_header_is_refused_before_memory_is_taken(tmp_path: Path) -> None
 
 @settings(max_examples=150, deadline=None)
 @given(content=st.binary(max_size=400), head=st.sampled_from(["", *VALID]))
-def test_random_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, head: str) -> None:
+def test_random_bytes_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, head: str
+) -> None:
     _read_or_refuse(tmp_path_factory, (VALID[head][:60] if head else b"") + content)
 
 
@@ -225,7 +236,11 @@ def test_arrays_of_any_dtype_become_gray(dtype: type) -> None:
     array = (GRAY > 99) if dtype is np.bool_ else GRAY.astype(dtype)
     gray = read_image(array)
     assert gray.dtype == np.uint8
-    full = GRAY if dtype == np.uint8 else (array - float(array.min())) / (float(array.max()) - array.min()) * 255
+    full = (
+        GRAY
+        if dtype == np.uint8
+        else (array - float(array.min())) / (float(array.max()) - array.min()) * 255
+    )
     np.testing.assert_allclose(gray, full, atol=0.5001)
 
 
@@ -277,11 +292,18 @@ def _png16(channels: int, colour: int, pixels: NDArray[np.uint16]) -> bytes:
     step, previous, data = 2 * channels, np.zeros_like(rows[0]), b""
     for number, row in enumerate(rows):
         left = np.concatenate([np.zeros(step, np.uint8), row[:-step]])
-        data += bytes([number % 3]) + (row - (np.zeros_like(row), left, previous)[number % 3]).tobytes()
+        data += (
+            bytes([number % 3]) + (row - (np.zeros_like(row), left, previous)[number % 3]).tobytes()
+        )
         previous = row
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
@@ -290,7 +312,9 @@ def _png16(channels: int, colour: int, pixels: NDArray[np.uint16]) -> bytes:
 
 @pytest.mark.parametrize(("channels", "colour"), [(1, 0), (3, 2), (2, 4), (4, 6)])
 @pytest.mark.parametrize("scale", [1, 16, 257])
-def test_png_of_16_bits_keeps_both_bytes_in_every_colour(channels: int, colour: int, scale: int) -> None:
+def test_png_of_16_bits_keeps_both_bytes_in_every_colour(
+    channels: int, colour: int, scale: int
+) -> None:
     pixels = np.repeat(GRAY[..., None].astype(np.uint16) * scale, channels, 2)
     if channels in (2, 4):
         pixels[..., -1] = RANDOM.integers(0, 65536, GRAY.shape)
@@ -305,7 +329,9 @@ def test_a_loaded_png_of_16_bit_colours_is_refused(tmp_path: Path) -> None:
     path.write_bytes(_png16(3, 2, np.repeat(GRAY[..., None].astype(np.uint16), 3, 2)))
     with Image.open(path) as image:
         image.load()
-        with pytest.raises(InputError, match=r"scan\.png: Pillow has loaded it, and kept 8 of its 16 bits; give"):
+        with pytest.raises(
+            InputError, match=r"scan\.png: Pillow has loaded it, and kept 8 of its 16 bits; give"
+        ):
             read_image(image)
 
 
@@ -364,7 +390,13 @@ def test_every_source_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:
         expected = read_image(path)
         at_end = io.BytesIO(content)
         at_end.seek(0, io.SEEK_END)
-        sources: list[Any] = [str(path), _Path(path), content, bytearray(content), memoryview(content)]
+        sources: list[Any] = [
+            str(path),
+            _Path(path),
+            content,
+            bytearray(content),
+            memoryview(content),
+        ]
         sources += [io.BytesIO(content), at_end, _Raw(content), Image.open(io.BytesIO(content))]
         for source in sources:
             np.testing.assert_array_equal(read_image(source), expected)
@@ -380,7 +412,11 @@ def test_every_source_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:
 def test_a_record_says_where_it_is_from(tmp_path: Path) -> None:
     PICTURE.save(tmp_path / "scan.png")
     image = core_image.read_image(tmp_path / "scan.png", spacing=(0.1, 0.2))
-    assert (image.source, image.spacing, image.doubts) == (str(tmp_path / "scan.png"), (0.1, 0.2), ())
+    assert (image.source, image.spacing, image.doubts) == (
+        str(tmp_path / "scan.png"),
+        (0.1, 0.2),
+        (),
+    )
     with (tmp_path / "scan.png").open("rb") as file:
         assert core_image.read_image(file).source == str(tmp_path / "scan.png")
     assert core_image.read_image(COLOUR).source == "image"
@@ -404,7 +440,9 @@ NO_IMAGES = {
     "closed": (_closed(), "cannot be read"),
     "masked": (np.ma.masked_less(GRAY, 9), "an array with masked pixels"),
     "animation": (
-        Image.open(io.BytesIO(_save(PICTURE, "GIF", save_all=True, append_images=[PICTURE.rotate(9)]))),
+        Image.open(
+            io.BytesIO(_save(PICTURE, "GIF", save_all=True, append_images=[PICTURE.rotate(9)]))
+        ),
         "2 frames",
     ),
     "cut short": (Image.open(io.BytesIO(VALID["JPEG"][:900])), "damaged or cut short"),
@@ -452,7 +490,22 @@ def test_numbers_of_any_kind_are_a_spacing(spacing: Any, expected: Any) -> None:
     assert result is None or {type(length) for length in result} == {float}
 
 
-NO_SPACINGS = [True, np.True_, "0.1", b"1", 0, -1, np.nan, -np.inf, np.float32(0), 10**400, 1j, [0.1], (0.1,), (0.1, 0)]
+NO_SPACINGS = [
+    True,
+    np.True_,
+    "0.1",
+    b"1",
+    0,
+    -1,
+    np.nan,
+    -np.inf,
+    np.float32(0),
+    10**400,
+    1j,
+    [0.1],
+    (0.1,),
+    (0.1, 0),
+]
 NO_SPACINGS += [(0.1, 0.1, 0.1), np.array(0.1), np.array([0.1, 0.1]), object()]
 NO_SPACINGS += [80, 1e200, 1e-200, (0.1, 11)]  # another unit than mm
 
@@ -469,5 +522,7 @@ def test_a_pil_image_that_was_closed_is_refused_as_such(tmp_path: Path) -> None:
         Image.new("L", (20, 20)).save(path)
         image = Image.open(path)
         image.close()
-        with pytest.raises(InputError, match=r"a PIL image that was closed before it was loaded; open it again"):
+        with pytest.raises(
+            InputError, match=r"a PIL image that was closed before it was loaded; open it again"
+        ):
             read_image(image)

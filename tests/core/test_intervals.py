@@ -14,10 +14,17 @@ def test_the_interval_agrees_with_scipys_percentile_bootstrap(size: int) -> None
     values = np.random.default_rng(size).beta(2, 1, size)
     # Many more resamples than ours: the reference's own noise is then small against ours.
     reference = bootstrap(
-        (values,), np.mean, n_resamples=20000, batch=500, method="percentile", rng=np.random.default_rng(1)
+        (values,),
+        np.mean,
+        n_resamples=20000,
+        batch=500,
+        method="percentile",
+        rng=np.random.default_rng(1),
     )
     expected, error = reference.confidence_interval, reference.standard_error
-    assert bootstrap_interval(values) == pytest.approx((expected.low, expected.high), abs=0.2 * error)
+    assert bootstrap_interval(values) == pytest.approx(
+        (expected.low, expected.high), abs=0.2 * error
+    )
 
 
 def test_grouped_resampling_agrees_with_a_plain_loop_over_groups() -> None:
@@ -30,7 +37,9 @@ def test_grouped_resampling_agrees_with_a_plain_loop_over_groups() -> None:
         drawn = random.integers(0, len(members), len(members))
         means.append(values[np.concatenate([members[d] for d in drawn])].mean())
     expected = np.quantile(means, [0.025, 0.975])
-    assert bootstrap_interval(values, groups) == pytest.approx(tuple(expected), abs=0.2 * np.std(means))
+    assert bootstrap_interval(values, groups) == pytest.approx(
+        tuple(expected), abs=0.2 * np.std(means)
+    )
 
 
 def test_groups_of_one_are_the_same_as_no_groups() -> None:
@@ -59,9 +68,13 @@ def test_values_that_have_no_mean_are_refused(values: list[object]) -> None:
 def test_the_difference_of_two_means_has_an_interval_around_it() -> None:
     random = np.random.default_rng(0)
     one, other = random.normal(0.8, 0.1, 200), random.normal(0.7, 0.1, 100)
-    low, high = difference_interval(one, other, [f"a{n}" for n in range(200)], [f"b{n}" for n in range(100)])
+    low, high = difference_interval(
+        one, other, [f"a{n}" for n in range(200)], [f"b{n}" for n in range(100)]
+    )
     error = np.sqrt(one.var() / 200 + other.var() / 100)
-    assert (low, high) == pytest.approx(one.mean() - other.mean() + np.array([-1.96, 1.96]) * error, abs=0.004)
+    assert (low, high) == pytest.approx(
+        one.mean() - other.mean() + np.array([-1.96, 1.96]) * error, abs=0.004
+    )
 
 
 def test_the_difference_of_two_means_draws_patients_whole() -> None:
@@ -70,7 +83,10 @@ def test_the_difference_of_two_means_draws_patients_whole() -> None:
     one, other = random.normal(0.8, 0.1, 30), random.normal(0.7, 0.1, 20)
     patients = [f"a{n}" for n in range(30)], [f"b{n}" for n in range(20)]
     tenfold = difference_interval(
-        np.repeat(one, 10), np.repeat(other, 10), list(np.repeat(patients[0], 10)), list(np.repeat(patients[1], 10))
+        np.repeat(one, 10),
+        np.repeat(other, 10),
+        list(np.repeat(patients[0], 10)),
+        list(np.repeat(patients[1], 10)),
     )
     assert tenfold == pytest.approx(difference_interval(one, other, *patients))
 

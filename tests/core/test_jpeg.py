@@ -15,7 +15,9 @@ from sonoseg.core.image import read_image
 
 ROWS, COLUMNS = np.mgrid[:96, :128]
 SPECKLE = np.random.default_rng(0).rayleigh(60, (96, 128)) * (1 - ROWS / 140)
-SCAN = Image.fromarray(np.where(np.hypot(ROWS - 50, COLUMNS - 60) < 20, 12, SPECKLE).clip(0, 255).astype(np.uint8))
+SCAN = Image.fromarray(
+    np.where(np.hypot(ROWS - 50, COLUMNS - 60) < 20, 12, SPECKLE).clip(0, 255).astype(np.uint8)
+)
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gray": ("L", {"quality": 75}),
     "fine": ("L", {"quality": 100}),
@@ -54,7 +56,9 @@ def _with_a_stretch(data: bytes) -> bytes:
 @pytest.mark.parametrize("kind", ["gray", "fine", "colour", "4:2:0", "CMYK", "optimized"])
 def test_data_of_another_length_than_its_blocks_is_doubted(kind: str) -> None:
     data = _jpeg(kind)
-    assert jpeg.doubts(_with_a_stretch(data)) == ("its JPEG data is damaged, parts of the image may be wrong",)
+    assert jpeg.doubts(_with_a_stretch(data)) == (
+        "its JPEG data is damaged, parts of the image may be wrong",
+    )
     end = len(data) - 2
     assert jpeg.doubts(data[: end - 60].removesuffix(b"\xff") + data[end:])
 
@@ -86,7 +90,9 @@ def test_most_flips_that_move_blocks_are_noticed(caplog: pytest.LogCaptureFixtur
     assert noticed >= 0.6 * moved
 
 
-def test_a_doubt_is_logged_in_one_line_that_names_the_file(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_doubt_is_logged_in_one_line_that_names_the_file(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "scan.jpg"
     path.write_bytes(_with_a_stretch(_jpeg("gray")))
     image = read_image(path)

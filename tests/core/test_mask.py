@@ -110,7 +110,9 @@ def test_colours_of_a_palette_and_of_pixels_are_all_lesion() -> None:
 
 
 def _enlarged(factor: int, how: Image.Resampling) -> Image.Image:
-    small = Image.fromarray(WHITE).resize((SIZE[1] // factor, SIZE[0] // factor), Image.Resampling.BOX)
+    small = Image.fromarray(WHITE).resize(
+        (SIZE[1] // factor, SIZE[0] // factor), Image.Resampling.BOX
+    )
     return small.resize(SIZE[::-1], how)
 
 
@@ -123,10 +125,16 @@ SHADED = {
     "JPEG of 10": (_saved(Image.fromarray(WHITE), "JPEG", quality=10), 0.02),
     "JPEG in colour": (_saved(_painted((255, 0, 0)), "JPEG", quality=90), 0.02),
     "JPEG in TIFF": (_saved(Image.fromarray(WHITE), "TIFF", compression="jpeg"), 0.01),
-    "PNG of a JPEG": (_saved(Image.open(io.BytesIO(_saved(Image.fromarray(WHITE), "JPEG", quality=60)))), 0.01),
+    "PNG of a JPEG": (
+        _saved(Image.open(io.BytesIO(_saved(Image.fromarray(WHITE), "JPEG", quality=60)))),
+        0.01,
+    ),
     "bilinear": (_saved(_enlarged(2, Image.Resampling.BILINEAR)), 0.02),
     "bicubic": (_saved(_enlarged(4, Image.Resampling.BICUBIC)), 0.03),
-    "alpha": (_transparent(FLAT, FLAT, FLAT, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))), 0.02),
+    "alpha": (
+        _transparent(FLAT, FLAT, FLAT, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))),
+        0.02,
+    ),
     "red with alpha": (
         _transparent(FLAT, BLACK, BLACK, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))),
         0.02,
@@ -137,9 +145,18 @@ SHADED = {
     ),
     "premultiplied alpha": (Image.fromarray(np.dstack([SOFT] * 4)), 0.02),
     "probability": (_saved(Image.fromarray((PROBABILITY * 255).round().astype(np.uint8))), 0.01),
-    "faint probability": (_saved(Image.fromarray((PROBABILITY * 60).round().astype(np.uint8))), 0.02),
-    "probability in 16 bits": (_saved(Image.fromarray((PROBABILITY * 65535).astype(np.uint16))), 0.01),
-    "probability in numbers": (_saved(Image.fromarray(PROBABILITY.astype(np.float32)), "TIFF"), 0.01),
+    "faint probability": (
+        _saved(Image.fromarray((PROBABILITY * 60).round().astype(np.uint8))),
+        0.02,
+    ),
+    "probability in 16 bits": (
+        _saved(Image.fromarray((PROBABILITY * 65535).astype(np.uint16))),
+        0.01,
+    ),
+    "probability in numbers": (
+        _saved(Image.fromarray(PROBABILITY.astype(np.float32)), "TIFF"),
+        0.01,
+    ),
     "array": (PROBABILITY, 0.01),
 }
 
@@ -160,7 +177,9 @@ def test_four_bit_shades_are_cut_and_not_taken_for_labels() -> None:
     image = Image.fromarray(edges).convert("P")
     image.putpalette([value // 3 * 17 for value in range(48)])
     rows = np.asarray(image)
-    packed = Image.frombytes("L", SIZE[::-1], (rows[:, ::2] << 4 | rows[:, 1::2]).tobytes(), "raw", "L;4")
+    packed = Image.frombytes(
+        "L", SIZE[::-1], (rows[:, ::2] << 4 | rows[:, 1::2]).tobytes(), "raw", "L;4"
+    )
     packed.save(buffer := io.BytesIO(), "TIFF")
     mask = read_mask(buffer.getvalue())
     assert abs(mask.pixels.sum() / LESION.sum() - 1) < 0.03
@@ -187,29 +206,52 @@ REFUSED = {
     "inverted alpha": (_transparent(FLAT, alpha=255 - WHITE), "seems to be inverted"),
     "white": (FLAT, "no black background .it has one colour"),
     "white palette": (_palette(ONES, 255, 255, 255, 200, 0, 0), "no black background"),
-    "gray ground": (Image.fromarray(np.where(LESION, 255, 90).astype(np.uint8)), "no black background"),
+    "gray ground": (
+        Image.fromarray(np.where(LESION, 255, 90).astype(np.uint8)),
+        "no black background",
+    ),
     "labels from 1": (Image.fromarray(ONES + 1), "no black background"),
     "red on white": (_painted((255, 0, 0), (255, 255, 255)), "no black background"),
-    "ignore ring": (Image.fromarray(np.where(RING, 255, ONES)), 'labels 1 and the value 255, which may mean "ignore"'),
-    "ignore in a palette": (_palette(np.where(RING, 255, ONES).astype(np.uint8), 0, 0, 0, 128, 0, 0), "ignore"),
+    "ignore ring": (
+        Image.fromarray(np.where(RING, 255, ONES)),
+        'labels 1 and the value 255, which may mean "ignore"',
+    ),
+    "ignore in a palette": (
+        _palette(np.where(RING, 255, ONES).astype(np.uint8), 0, 0, 0, 128, 0, 0),
+        "ignore",
+    ),
     "white among colours": (
         Image.fromarray(
-            np.select([LESION[..., None], RING[..., None]], [(255, 0, 0), (224, 224, 192)]).astype(np.uint8)
+            np.select([LESION[..., None], RING[..., None]], [(255, 0, 0), (224, 224, 192)]).astype(
+                np.uint8
+            )
         ),
         "colours, and gray or white",
     ),
     "white among colours as bright": (
         Image.fromarray(
-            np.select([LESION[..., None], SECOND[..., None]], [(255, 0, 0), (255, 255, 255)]).astype(np.uint8)
+            np.select(
+                [LESION[..., None], SECOND[..., None]], [(255, 0, 0), (255, 255, 255)]
+            ).astype(np.uint8)
         ),
         "colours, and gray or white",
     ),
-    "three levels": (Image.fromarray(np.select([LESION, RING], [255, 128]).astype(np.uint8)), "areas of gray between"),
-    "levels in JPEG": (
-        _saved(Image.fromarray(np.select([LESION, SECOND], [255, 128]).astype(np.uint8)), "JPEG", quality=90),
+    "three levels": (
+        Image.fromarray(np.select([LESION, RING], [255, 128]).astype(np.uint8)),
         "areas of gray between",
     ),
-    "labels in JPEG": (_saved(Image.fromarray(LABELS["0, 1, 2"] * 2), "JPEG", quality=90), "do not survive"),
+    "levels in JPEG": (
+        _saved(
+            Image.fromarray(np.select([LESION, SECOND], [255, 128]).astype(np.uint8)),
+            "JPEG",
+            quality=90,
+        ),
+        "areas of gray between",
+    ),
+    "labels in JPEG": (
+        _saved(Image.fromarray(LABELS["0, 1, 2"] * 2), "JPEG", quality=90),
+        "do not survive",
+    ),
     "alpha at odds": (_painted((255, 255, 255, 0), (0, 0, 0, 255)), "colour and transparency"),
     "below 0": (Image.fromarray(DISTANCE.astype(np.float32)), "values below 0"),
     "NaN": (Image.fromarray(np.where(LESION, np.nan, 0).astype(np.float32)), "not finite"),
@@ -227,15 +269,31 @@ def test_a_mask_that_does_not_tell_its_lesion_is_refused_in_one_line(kind: str) 
 
 
 def test_an_image_in_the_place_of_its_mask_is_refused() -> None:
-    speckle = Image.fromarray(np.random.default_rng(0).normal(size=(40, 53)).astype(np.float32)).resize(SIZE[::-1])
-    image = (np.where(LESION, 30, 120) * (1 + 0.35 * np.asarray(speckle))).clip(0, 255).astype(np.uint8)
-    for source in (image, _saved(Image.fromarray(image), "JPEG", quality=80), image.astype(np.float32) / 255):
-        with pytest.raises(InputError, match=r"seems to be an image: \d\d% of it is neither black nor white; paint"):
+    speckle = Image.fromarray(
+        np.random.default_rng(0).normal(size=(40, 53)).astype(np.float32)
+    ).resize(SIZE[::-1])
+    image = (
+        (np.where(LESION, 30, 120) * (1 + 0.35 * np.asarray(speckle))).clip(0, 255).astype(np.uint8)
+    )
+    for source in (
+        image,
+        _saved(Image.fromarray(image), "JPEG", quality=80),
+        image.astype(np.float32) / 255,
+    ):
+        with pytest.raises(
+            InputError, match=r"seems to be an image: \d\d% of it is neither black nor white; paint"
+        ):
             read_mask(source)
 
 
 def test_a_mask_without_lesion_is_empty() -> None:
-    for empty in (BLACK, BLACK.convert("RGB"), BLACK.convert("RGBA"), BLACK.convert("1"), BLACK.convert("P")):
+    for empty in (
+        BLACK,
+        BLACK.convert("RGB"),
+        BLACK.convert("RGBA"),
+        BLACK.convert("1"),
+        BLACK.convert("P"),
+    ):
         mask = read_mask(_saved(empty))
         assert not mask.pixels.any()
         assert mask.between == 0
@@ -251,7 +309,11 @@ def test_a_lesion_may_be_large_and_lie_at_the_border() -> None:
 def test_tall_masks_are_read_in_parts_as_in_one(height: int) -> None:
     rows, columns = np.mgrid[:height, :40]
     lesion = (abs(rows - height / 2) < height / 2 - 8) & (abs(columns - 20) < 9)
-    smooth = np.asarray(Image.fromarray(lesion.astype(np.uint8) * 255).resize((20, height // 2), Image.Resampling.BOX))
+    smooth = np.asarray(
+        Image.fromarray(lesion.astype(np.uint8) * 255).resize(
+            (20, height // 2), Image.Resampling.BOX
+        )
+    )
     mask = read_mask(Image.fromarray(smooth).resize((40, height), Image.Resampling.BILINEAR))
     assert (mask.pixels != lesion).mean() < 0.02
     levels = np.where(lesion, 255, 0).astype(np.uint8)

@@ -33,7 +33,10 @@ def _lesions(mask: Mask) -> tuple[Lesion, ...]:
 
 
 def _real_masks(folder: Path) -> list[Mask]:
-    return [read_mask(path).pixels for path in sorted((folder / "busi_original_sample").rglob("*_mask*.png"))]
+    return [
+        read_mask(path).pixels
+        for path in sorted((folder / "busi_original_sample").rglob("*_mask*.png"))
+    ]
 
 
 @pytest.mark.parametrize("share", [0, 0.05, 0.2, 0.35, 0.41, 0.5, 0.7, 0.95, 1])
@@ -82,7 +85,12 @@ def test_real_masks_are_measured_as_by_scikit_image(real_data: Path) -> None:
 
 def _corners(mask: Mask) -> NDArray[np.float64]:
     y, x = np.nonzero(mask)
-    return np.unique(np.concatenate([np.stack([x + i, y + j], 1) for i in (0, 1) for j in (0, 1)]), axis=0) * 1.0
+    return (
+        np.unique(
+            np.concatenate([np.stack([x + i, y + j], 1) for i in (0, 1) for j in (0, 1)]), axis=0
+        )
+        * 1.0
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -118,7 +126,9 @@ def test_the_diameter_across_is_perpendicular_and_the_longest_of_many(mask: Mask
             assert (hull[:, :2] @ point + hull[:, 2]).max() < 1e-6
 
 
-def _chord(hull: NDArray[np.float64], point: NDArray[np.float64], direction: NDArray[np.float64]) -> float:
+def _chord(
+    hull: NDArray[np.float64], point: NDArray[np.float64], direction: NDArray[np.float64]
+) -> float:
     """Length of the line through `point` inside the half planes `hull`."""
     slope, room = hull[:, :2] @ direction, -(hull[:, :2] @ point + hull[:, 2])
     with np.errstate(divide="ignore"):
@@ -195,8 +205,13 @@ def test_lengths_and_areas_are_scaled_by_the_spacing_and_places_are_not() -> Non
     (lesion,) = _lesions(mask)
     pixels, millimetres = lesion.to_dict(), lesion.to_dict(0.2)
     assert (pixels["area"], pixels["longest_diameter"]) == (12, 5)
-    assert (millimetres["area"], millimetres["longest_diameter"]) == (pytest.approx(0.48), pytest.approx(1.0))
-    assert millimetres["perpendicular_diameter"] == pytest.approx(0.2 * pixels["perpendicular_diameter"], abs=1e-4)
+    assert (millimetres["area"], millimetres["longest_diameter"]) == (
+        pytest.approx(0.48),
+        pytest.approx(1.0),
+    )
+    assert millimetres["perpendicular_diameter"] == pytest.approx(
+        0.2 * pixels["perpendicular_diameter"], abs=1e-4
+    )
     assert pixels["box"] == millimetres["box"] == {"x": 20, "y": 10, "width": 3, "height": 4}
     assert pixels["centre"] == millimetres["centre"] == [21.5, 12]
 

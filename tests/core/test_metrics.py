@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import BinaryF1Score, BinaryJaccardIndex, BinaryPrecision, BinaryRecall
+from torchmetrics.classification import (
+    BinaryF1Score,
+    BinaryJaccardIndex,
+    BinaryPrecision,
+    BinaryRecall,
+)
 
 from sonoseg.core.counts import Counts, count, stack
 from sonoseg.core.metrics import CONVENTIONS, METRICS, image_scores, normals_summary, summary
@@ -42,7 +47,9 @@ def test_the_all_convention_gives_one_for_empty_on_empty_alone() -> None:
 def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
     scores = image_scores(make_counts((7, 3, 11, 50), (1, 0, 60, 9), (30, 40, 0, 1)), "lesion")
     precision, recall = scores["precision"], scores["recall"]
-    np.testing.assert_allclose(scores["f1"], 2 * precision * recall / (precision + recall), rtol=1e-12)
+    np.testing.assert_allclose(
+        scores["f1"], 2 * precision * recall / (precision + recall), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -63,7 +70,9 @@ def test_every_metric_agrees_with_torchmetrics_image_by_image(convention: str) -
             "iou": BinaryJaccardIndex(zero_division=empty),
         }
         for metric, oracle in oracles.items():
-            expected = float(oracle(torch.from_numpy(prediction).int(), torch.from_numpy(truth).int()))
+            expected = float(
+                oracle(torch.from_numpy(prediction).int(), torch.from_numpy(truth).int())
+            )
             assert scores[metric][row] == pytest.approx(expected, abs=1e-6), (metric, row)
 
 
@@ -105,7 +114,9 @@ def test_grouped_images_widen_the_interval() -> None:
 
 
 def test_normals_tell_a_stray_pixel_from_a_false_lesion() -> None:
-    counts = make_counts((10, 90, 0, 9900), (0, 0, 0, 10000), (0, 9, 0, 9991), (0, 30, 0, 9970), (0, 30, 0, 9970))
+    counts = make_counts(
+        (10, 90, 0, 9900), (0, 0, 0, 10000), (0, 9, 0, 9991), (0, 30, 0, 9970), (0, 30, 0, 9970)
+    )
     largest = np.array([0.009, 0, 0.0009, 0.0010, 0.0005])  # the last: thirty pixels, scattered
     normals = normals_summary(counts, largest)
     assert normals["images"] == 4
@@ -116,7 +127,11 @@ def test_normals_tell_a_stray_pixel_from_a_false_lesion() -> None:
 
 def test_normals_are_none_where_every_image_has_a_lesion() -> None:
     normals = normals_summary(make_counts((1, 2, 3, 4)), np.zeros(1))
-    assert normals["images"] == 0 and normals["false_lesion"] is None and normals["any_false_positive"] is None
+    assert (
+        normals["images"] == 0
+        and normals["false_lesion"] is None
+        and normals["any_false_positive"] is None
+    )
 
 
 def test_an_unknown_convention_is_named_with_the_known_ones() -> None:

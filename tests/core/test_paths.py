@@ -21,7 +21,15 @@ def _touch(folder: Path, *names: str) -> list[Path]:
 
 def test_a_folder_gives_its_images_sorted_without_outputs_and_hidden_files(tmp_path: Path) -> None:
     kept = _touch(tmp_path, "a.PNG", "b.jpg", "c.jpeg", "d.tif", "e.tiff", "f.bmp", "maskara.png")
-    _touch(tmp_path, ".hidden.png", "a_mask.png", "a_mask_1.png", "b_overlay.png", "results.json", "g.gif")
+    _touch(
+        tmp_path,
+        ".hidden.png",
+        "a_mask.png",
+        "a_mask_1.png",
+        "b_overlay.png",
+        "results.json",
+        "g.gif",
+    )
     _touch(tmp_path / "inside", "z.png")
     assert list_images([tmp_path]) == kept
 
@@ -65,7 +73,9 @@ def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
         list_images([first, second])
 
 
-def test_links_to_one_stored_file_are_images_of_their_own_and_dangling_ones_are_listed(tmp_path: Path) -> None:
+def test_links_to_one_stored_file_are_images_of_their_own_and_dangling_ones_are_listed(
+    tmp_path: Path,
+) -> None:
     (stored,) = _touch(tmp_path / "store", "blob")
     folder = tmp_path / "in"
     folder.mkdir()
@@ -76,7 +86,9 @@ def test_links_to_one_stored_file_are_images_of_their_own_and_dangling_ones_are_
     assert [path.name for path in list_images([folder])] == ["a.png", "b.png", "gone.png"]
     (tmp_path / "other").symlink_to(folder)
     assert list_images([folder / "a.png", tmp_path / "other" / "a.png"]) == [folder / "a.png"]
-    with pytest.raises(InputError, match=r"gone\.png: is a link to a file that is not there; fetch"):
+    with pytest.raises(
+        InputError, match=r"gone\.png: is a link to a file that is not there; fetch"
+    ):
         list_images([folder / "gone.png"])
 
 

@@ -12,7 +12,8 @@ from sonoseg.core.quiet import caught
 def test_only_the_lines_of_libtiff_are_caught(capfd: pytest.CaptureFixture[str]) -> None:
     with caught() as lines:
         os.write(
-            2, b"Fax4Decode: Bad code word at line 57 of strip 0 (x 59).\nsonoseg: a.png: is empty; copy it\n12/40"
+            2,
+            b"Fax4Decode: Bad code word at line 57 of strip 0 (x 59).\nsonoseg: a.png: is empty; copy it\n12/40",
         )
         assert lines == []
     assert lines == ["Fax4Decode: Bad code word at line 57 of strip 0 (x 59)"]

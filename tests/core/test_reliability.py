@@ -25,7 +25,9 @@ def sample() -> tuple[np.ndarray, np.ndarray]:
     return 2 * honest, truth
 
 
-def test_the_temperature_of_logits_that_are_twice_too_sure_is_two(sample: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_temperature_of_logits_that_are_twice_too_sure_is_two(
+    sample: tuple[np.ndarray, np.ndarray],
+) -> None:
     pixels = counted(*sample)
     temperature = fit_temperature(pixels)
     assert temperature == pytest.approx(2, rel=0.03)
@@ -34,7 +36,9 @@ def test_the_temperature_of_logits_that_are_twice_too_sure_is_two(sample: tuple[
     assert reliability(pixels, temperature).error < 0.01 < reliability(pixels).error
 
 
-def test_the_error_is_what_counting_pixels_group_by_group_gives(sample: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_error_is_what_counting_pixels_group_by_group_gives(
+    sample: tuple[np.ndarray, np.ndarray],
+) -> None:
     logits, truth = sample
     probability = (1 / (1 + np.exp(-logits))).astype(np.float32)
     error = 0.0
@@ -50,7 +54,9 @@ def test_the_error_is_what_counting_pixels_group_by_group_gives(sample: tuple[np
     )
 
 
-def test_an_answer_that_is_always_right_and_sure_has_no_error_and_a_single_colour_no_crash() -> None:
+def test_an_answer_that_is_always_right_and_sure_has_no_error_and_a_single_colour_no_crash() -> (
+    None
+):
     truth = np.array([True, False, False])
     assert reliability(counted(np.where(truth, 40.0, -40.0), truth)).error < 1e-9
     assert reliability(counted(np.full(3, -40.0), np.zeros(3, bool))).error < 1e-9

@@ -29,7 +29,9 @@ def test_maps_are_enlarged_as_pillow_does_it(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(700, 1000), (48, 64), (16, 500), (64, 48), (47, 100)])
-def test_outside_its_reach_nothing_is_over_the_threshold_and_inside_all_is_the_same(shape: tuple[int, int]) -> None:
+def test_outside_its_reach_nothing_is_over_the_threshold_and_inside_all_is_the_same(
+    shape: tuple[int, int],
+) -> None:
     random = np.random.default_rng(0)
     for lesions in (0, 1, 2, 40):
         small = random.random((48, 64), np.float32) * 0.39
@@ -40,4 +42,6 @@ def test_outside_its_reach_nothing_is_over_the_threshold_and_inside_all_is_the_s
         found[region] = False
         assert not found.any()
     assert enlarge(small, shape).shape == shape
-    assert enlarge(np.zeros((2, 2), np.float32), (5, 5), reach(np.zeros((2, 2), bool), (5, 5))).shape == (0, 0)
+    assert enlarge(
+        np.zeros((2, 2), np.float32), (5, 5), reach(np.zeros((2, 2), bool), (5, 5))
+    ).shape == (0, 0)

@@ -14,7 +14,9 @@ def pixels(kind: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(40, 50, 50) probabilities and truths of a kind that trips up coarse bins."""
     random = np.random.default_rng(0)
     truth = random.random((40, 50, 50)) < 0.08
-    shift = {"weak": 0.5, "good": 3.0, "saturated": 8.0, "timid": 3.0, "rounded": 2.0, "ties": 1.0}[kind]
+    shift = {"weak": 0.5, "good": 3.0, "saturated": 8.0, "timid": 3.0, "rounded": 2.0, "ties": 1.0}[
+        kind
+    ]
     logit = random.normal(0, 1.5, truth.shape) + shift * truth
     if kind == "saturated":
         logit = 3 * logit - 14

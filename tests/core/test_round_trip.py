@@ -21,7 +21,24 @@ from sonoseg.core.mask import read_mask
 from sonoseg.errors import InputError
 from sonoseg.reader.video import Clip
 
-MODES = ["1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "HSV", "LAB", "I", "F"]
+MODES = [
+    "1",
+    "L",
+    "P",
+    "LA",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBX",
+    "RGBa",
+    "La",
+    "CMYK",
+    "YCbCr",
+    "HSV",
+    "LAB",
+    "I",
+    "F",
+]
 MODES += ["I;16", "I;16B"]
 TIFF_COMPRESSIONS = [
     None,
@@ -43,7 +60,9 @@ PATCH = 8
 def images(draw: st.DrawFn) -> NDArray[np.uint8]:
     """(H, W) gray squares, 0 and 255 among them: what is stretched comes back as it was."""
     rows, columns = draw(st.integers(2, 6)), draw(st.integers(2, 6))
-    squares = np.random.default_rng(draw(st.integers(0, 9999))).integers(0, 256, (rows, columns), np.uint8)
+    squares = np.random.default_rng(draw(st.integers(0, 9999))).integers(
+        0, 256, (rows, columns), np.uint8
+    )
     squares[0, :2] = 0, 255
     return squares.repeat(PATCH, 0).repeat(PATCH, 1)
 
@@ -63,7 +82,9 @@ def masks(draw: st.DrawFn) -> NDArray[np.bool_]:
 def _in_mode(gray: NDArray[np.uint8], mode: str) -> Image.Image:
     image = Image.fromarray(gray)
     if mode in ("I;16", "I;16B"):
-        return Image.frombytes(mode, image.size, gray.astype("<u2" if mode == "I;16" else ">u2").tobytes())
+        return Image.frombytes(
+            mode, image.size, gray.astype("<u2" if mode == "I;16" else ">u2").tobytes()
+        )
     between = {"HSV": "RGB", "LAB": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "P"}.get(mode, "L")
     if mode == "LAB":
         from PIL import ImageCms
@@ -78,12 +99,19 @@ def _in_mode(gray: NDArray[np.uint8], mode: str) -> Image.Image:
 @st.composite
 def options(draw: st.DrawFn) -> tuple[str, dict[str, Any], int]:
     """A format of Pillow, options for saving in it, and an EXIF orientation."""
-    kind, orientation = draw(st.sampled_from(["PNG", "TIFF", "BMP", "JPEG"])), draw(st.integers(1, 8))
+    kind, orientation = (
+        draw(st.sampled_from(["PNG", "TIFF", "BMP", "JPEG"])),
+        draw(st.integers(1, 8)),
+    )
     saving: dict[str, Any] = {}
     if kind == "TIFF":
         saving = {"compression": draw(st.sampled_from(TIFF_COMPRESSIONS))}
     if kind == "JPEG":
-        saving = {"quality": draw(st.integers(70, 100)), "progressive": draw(st.booleans()), "subsampling": 0}
+        saving = {
+            "quality": draw(st.integers(70, 100)),
+            "progressive": draw(st.booleans()),
+            "subsampling": 0,
+        }
     if kind == "PNG":
         saving = {"optimize": draw(st.booleans())}
     if kind != "BMP" and orientation > 1:
@@ -122,7 +150,9 @@ def _checked(read: Any, source: Any) -> Any:
         return None
 
 
-@settings(max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(gray=images(), mode=st.sampled_from(MODES[1:]), saved=options())
 def test_images_are_read_as_drawn_or_refused(
     tmp_path: Path, gray: NDArray[np.uint8], mode: str, saved: tuple[str, dict[str, Any], int]
@@ -131,7 +161,9 @@ def test_images_are_read_as_drawn_or_refused(
     pixels = _checked(read_image, _in_mode(gray, mode))
     assert pixels is None if mode == "LAB" else np.abs(pixels.astype(int) - gray).max() <= 1
     is_lossy = kind == "JPEG" or saving.get("compression") == "jpeg"
-    for source in _sources(_in_mode(_stored(gray, orientation), mode), kind, saving, tmp_path / "scan"):
+    for source in _sources(
+        _in_mode(_stored(gray, orientation), mode), kind, saving, tmp_path / "scan"
+    ):
         pixels = _checked(read_image, source)
         assert (pixels is None) == (mode == "LAB")
         if pixels is not None:
@@ -140,10 +172,21 @@ def test_images_are_read_as_drawn_or_refused(
             assert np.median(difference) <= 12 if is_lossy else difference.max() <= 1
 
 
-@settings(max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(mask=masks(), mode=st.sampled_from(MODES), saved=options(), white=st.sampled_from([1, 2, 15, 100, 255]))
+@settings(
+    max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    mask=masks(),
+    mode=st.sampled_from(MODES),
+    saved=options(),
+    white=st.sampled_from([1, 2, 15, 100, 255]),
+)
 def test_masks_are_read_as_drawn_or_refused(
-    tmp_path: Path, mask: NDArray[np.bool_], mode: str, saved: tuple[str, dict[str, Any], int], white: int
+    tmp_path: Path,
+    mask: NDArray[np.bool_],
+    mode: str,
+    saved: tuple[str, dict[str, Any], int],
+    white: int,
 ) -> None:
     kind, saving, orientation = saved
     white = 255 if mode in ("1", "CMYK", "YCbCr", "HSV", "P", "PA") else white
@@ -153,7 +196,9 @@ def test_masks_are_read_as_drawn_or_refused(
     stored = _in_mode(_stored(mask, orientation).astype(np.uint8) * white, mode)
     for source in _sources(stored, kind, saving, tmp_path / "mask"):
         pixels = _checked(read_mask, source)
-        assert pixels is not None or mode == "LAB" or (is_lossy and (white <= 15 or mask.sum() < 60))
+        assert (
+            pixels is not None or mode == "LAB" or (is_lossy and (white <= 15 or mask.sum() < 60))
+        )
         if pixels is not None and not (is_lossy and white <= 15):
             assert pixels.shape == mask.shape
             assert (pixels != mask).sum() <= (0.05 * mask.sum() + 4 if is_lossy else 0)
@@ -181,8 +226,23 @@ def test_palettes_are_read_by_their_colours_or_refused(
         np.testing.assert_array_equal(pixels, mask)
 
 
-LOSSLESS = ["ffv1", "huffyuv", "utvideo", "png", "qtrle", "libx264rgb", "magicyuv", "jpegls", "zlib", "bmp"]
-FORMATS = [(codec, one.name) for codec in LOSSLESS for one in av.codec.Codec(codec, "w").video_formats or ()]
+LOSSLESS = [
+    "ffv1",
+    "huffyuv",
+    "utvideo",
+    "png",
+    "qtrle",
+    "libx264rgb",
+    "magicyuv",
+    "jpegls",
+    "zlib",
+    "bmp",
+]
+FORMATS = [
+    (codec, one.name)
+    for codec in LOSSLESS
+    for one in av.codec.Codec(codec, "w").video_formats or ()
+]
 """Of which one bit a pixel, or few colours, cannot keep what was drawn."""
 FEW_COLOURS = ("mono", "pal8", "rgb8", "bgr8", "rgb4", "bgr4", "444be", "444le", "555", "565")
 FORMATS = [(codec, name) for codec, name in FORMATS if not any(few in name for few in FEW_COLOURS)]
@@ -197,7 +257,9 @@ def _drawn(gray: NDArray[np.uint8], name: str) -> av.VideoFrame:
     return frame
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(gray=images(), codec=st.sampled_from(FORMATS))
 def test_frames_of_lossless_videos_are_read_as_drawn_or_refused(
     tmp_path: Path, gray: NDArray[np.uint8], codec: tuple[str, str]

@@ -67,7 +67,9 @@ REFUSED = {
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", SAME)
-def test_the_same_picture_in_every_kind_of_number_is_the_same_gray(kind: str, order: str, compression: Any) -> None:
+def test_the_same_picture_in_every_kind_of_number_is_the_same_gray(
+    kind: str, order: str, compression: Any
+) -> None:
     pixels, options = SAME[kind]
     content = _tiff(pixels, byteorder=order, compression=compression, **options)
     try:
@@ -91,15 +93,25 @@ def test_colour_in_16_bits_keeps_its_low_byte(channels: int, order: str, compres
     np.testing.assert_allclose(read_image(content).pixels, expected, atol=1)
 
 
-@pytest.mark.parametrize("pixels", [GRAY, WIDE, COLOUR[..., :3]], ids=["8 bits", "16 bits", "colour"])
+@pytest.mark.parametrize(
+    "pixels", [GRAY, WIDE, COLOUR[..., :3]], ids=["8 bits", "16 bits", "colour"]
+)
 def test_tags_turn_the_picture_upright(pixels: NDArray[Any]) -> None:
-    content = _tiff(pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack", extratags=[(274, 3, 1, 6, True)])
-    np.testing.assert_allclose(read_image(content).pixels, np.rot90(read_image(pixels).pixels, -1), atol=1)
+    content = _tiff(
+        pixels,
+        photometric="rgb" if pixels.ndim == 3 else "minisblack",
+        extratags=[(274, 3, 1, 6, True)],
+    )
+    np.testing.assert_allclose(
+        read_image(content).pixels, np.rot90(read_image(pixels).pixels, -1), atol=1
+    )
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_would_be_read_wrongly_is_refused_by_name(tmp_path: Path, kind: str, compression: Any) -> None:
+def test_what_would_be_read_wrongly_is_refused_by_name(
+    tmp_path: Path, kind: str, compression: Any
+) -> None:
     pixels, options, name = REFUSED[kind]
     path = tmp_path / "a.tif"
     path.write_bytes(_tiff(pixels, compression=compression, **options))
@@ -111,13 +123,25 @@ def test_what_would_be_read_wrongly_is_refused_by_name(tmp_path: Path, kind: str
 
 def _bare_tiff(pages: int, without: int = 0) -> bytes:
     """A 40 × 40 TIFF of many directories that share their pixels; one tag may be left out."""
-    tags = [(256, 40), (257, 40), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 40), (279, 1600)]
+    tags = [
+        (256, 40),
+        (257, 40),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, 40),
+        (279, 1600),
+    ]
     entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags if tag != without]
     size = 2 + 12 * len(entries) + 4
     content = bytearray(b"II*\0" + struct.pack("<I", 8))
     for page in range(pages):
         following = 0 if page == pages - 1 else len(content) + size
-        content += struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", following)
+        content += (
+            struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", following)
+        )
     return bytes(content) + bytes(1600)
 
 
@@ -165,7 +189,9 @@ def test_what_libtiff_says_of_damaged_data_is_a_doubt_and_not_a_line(
     content = bytearray(buffer.getvalue())
     content[30:60] = b"\xaa" * 30  # Pillow writes the data first
     (doubt,) = read_image(bytes(content)).doubts
-    assert doubt.startswith("its TIFF data is damaged, parts of the image may be wrong (Fax4Decode: ")
+    assert doubt.startswith(
+        "its TIFF data is damaged, parts of the image may be wrong (Fax4Decode: "
+    )
     assert caplog.messages == [f"sonoseg: image: {doubt}"]
     with pytest.raises(InputError, match="its TIFF data is damaged"):
         read_mask(bytes(content))

@@ -45,14 +45,23 @@ def test_real_grouped_split_is_the_official_one_and_divides_no_patient(real_data
         assert len(subsets["test"]) == size
         assert sum(map(len, subsets.values())) == 1875
         patients = [{case.group for case in subset} for subset in subsets.values()]
-        assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
+        assert not (
+            patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2]
+        )
 
 
 def test_patient_is_the_group_and_rows_without_image_are_passed_over(small: Path) -> None:
     cases = load_cases(small)
     assert [case.group for case in cases] == [f"patient {number}" for number in (1, 1, 2, 3, 4, 5)]
-    assert [case.label for case in cases] == ["malignant"] * 2 + ["benign", "malignant", "benign", "malignant"]
-    assert official_folds(cases) == {f"bus_{i:04d}-l.png": fold for i, fold in enumerate([0, 0, 1, 2, 3, 4])}
+    assert [case.label for case in cases] == ["malignant"] * 2 + [
+        "benign",
+        "malignant",
+        "benign",
+        "malignant",
+    ]
+    assert official_folds(cases) == {
+        f"bus_{i:04d}-l.png": fold for i, fold in enumerate([0, 0, 1, 2, 3, 4])
+    }
 
 
 def test_busbra_image_without_row_or_mask_is_refused(small: Path, write) -> None:
@@ -100,4 +109,7 @@ def test_busbra_without_fold_file_is_split_by_patient(small: Path) -> None:
     (small / "5-fold-cv.csv").unlink()
     subsets = split_cases(load_cases(small), "grouped")
     assert sum(map(len, subsets.values())) == 6
-    assert len({case.group for case in subsets["test"]} & {case.group for case in subsets["train"]}) == 0
+    assert (
+        len({case.group for case in subsets["test"]} & {case.group for case in subsets["train"]})
+        == 0
+    )

@@ -102,16 +102,22 @@ def test_image_that_is_not_busis_is_its_own_group(tmp_path: Path, write, write_m
     assert load_cases(tmp_path)[0].group == "new.png"
 
 
-def test_lesion_image_without_mask_is_refused_and_a_normal_one_is_not(tmp_path: Path, write) -> None:
+def test_lesion_image_without_mask_is_refused_and_a_normal_one_is_not(
+    tmp_path: Path, write
+) -> None:
     write("normal/n.png")
     assert not load_cases(tmp_path)[0].read_mask().any()
     for number in (1, 2, 3):
         write(f"benign/b{number}.png")
-    with pytest.raises(InputError, match=r"benign/b1\.png: there is no mask for it, and 2 more such; add"):
+    with pytest.raises(
+        InputError, match=r"benign/b1\.png: there is no mask for it, and 2 more such; add"
+    ):
         load_cases(tmp_path)
 
 
-def test_second_masks_of_any_case_are_united_and_are_no_normal_images(tmp_path: Path, write, write_mask) -> None:
+def test_second_masks_of_any_case_are_united_and_are_no_normal_images(
+    tmp_path: Path, write, write_mask
+) -> None:
     write("normal/n.png")
     write_mask("normal/n_Mask.png", lesion=False)
     write("Benign/b.png")
@@ -120,15 +126,22 @@ def test_second_masks_of_any_case_are_united_and_are_no_normal_images(tmp_path: 
     second[20:22, 20:30] = 255
     write("Benign/B_MASK2.PNG", second)
     benign, normal = load_cases(tmp_path)
-    assert [(case.name, case.label) for case in (benign, normal)] == [("b.png", "benign"), ("n.png", "normal")]
+    assert [(case.name, case.label) for case in (benign, normal)] == [
+        ("b.png", "benign"),
+        ("n.png", "normal"),
+    ]
     assert (benign.read_mask().sum(), normal.read_mask().sum()) == (55, 0)
 
 
 @pytest.mark.parametrize("name", ["n_gt", "n_Seg", "n-segmentation", "n_annotation_1"])
-def test_mask_of_another_name_is_no_normal_image(tmp_path: Path, write, write_mask, name: str) -> None:
+def test_mask_of_another_name_is_no_normal_image(
+    tmp_path: Path, write, write_mask, name: str
+) -> None:
     write("normal/n.png")
     write_mask(f"normal/{name}.png")
-    with pytest.raises(InputError, match=rf"normal/{name}\.png: is named like a mask; end its name in _mask"):
+    with pytest.raises(
+        InputError, match=rf"normal/{name}\.png: is named like a mask; end its name in _mask"
+    ):
         load_cases(tmp_path)
 
 
@@ -146,13 +159,17 @@ def test_one_name_in_two_class_folders_is_refused(tmp_path: Path, write) -> None
         load_cases(tmp_path)
 
 
-def test_orphan_masks_stop_loading_and_hidden_files_do_not(tmp_path: Path, write, write_mask) -> None:
+def test_orphan_masks_stop_loading_and_hidden_files_do_not(
+    tmp_path: Path, write, write_mask
+) -> None:
     write("benign/b.png")
     write_mask("benign/b_mask.png")
     (tmp_path / "benign" / "._b.png").write_bytes(b"x")
     (tmp_path / "benign" / "notes.txt").write_text("x")
     assert [case.name for case in load_cases(tmp_path)] == ["b.png"]
     write_mask("benign/gone_mask_1.png")
-    with pytest.raises(InputError, match=r"benign/gone_mask_1\.png: there is no image for it; rename"):
+    with pytest.raises(
+        InputError, match=r"benign/gone_mask_1\.png: there is no image for it; rename"
+    ):
         load_cases(tmp_path)
     assert _kinds(scan(tmp_path)) == [("mask without image", ("benign/gone_mask_1.png",))]

@@ -40,5 +40,7 @@ def test_case_without_masks_has_an_empty_mask_of_its_images_size(tmp_path: Path)
 def test_mask_of_another_size_is_refused_with_both_sizes(tmp_path: Path) -> None:
     image = _save(tmp_path / "a.png", np.ones((20, 30), np.uint8))
     mask = _save(tmp_path / "m.png", np.zeros((30, 20), np.uint8))
-    with pytest.raises(InputError, match=r"m\.png: the mask is 20 × 30 pixels, its image is 30 × 20"):
+    with pytest.raises(
+        InputError, match=r"m\.png: the mask is 20 × 30 pixels, its image is 30 × 20"
+    ):
         Case("a.png", image, (mask,), "benign", "a").read_mask()

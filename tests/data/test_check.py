@@ -74,7 +74,14 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
     inverted = 255 - large
     sound = whole.copy()
     sound[0:9, 5:12] = 255
-    masks = {"labels": labels, "large": large, "cross": cross, "shades": shades, "inverted": inverted, "sound": sound}
+    masks = {
+        "labels": labels,
+        "large": large,
+        "cross": cross,
+        "shades": shades,
+        "inverted": inverted,
+        "sound": sound,
+    }
     for name, mask in masks.items():
         write(f"masks/{name}.png", mask)
     lines = [(one.kind, *one.files, one.message) for one in check_folder(tmp_path).findings]
@@ -84,7 +91,11 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
         ("several values", "masks/labels.png", "it has 3 values; lesion is what is above 0"),
         ("several values", "masks/shades.png", "it has 3 values; lesion is what is above 127.5"),
         ("large mask", "masks/large.png", "72% of the image is lesion"),
-        ("mask at every border", "masks/cross.png", "it touches every border; 7% of the image is lesion"),
+        (
+            "mask at every border",
+            "masks/cross.png",
+            "it touches every border; 7% of the image is lesion",
+        ),
     ]
 
 
@@ -102,7 +113,9 @@ def test_an_image_of_damaged_jpeg_data_is_reported(good: Path) -> None:
     Image.fromarray(pixels).save(buffer := io.BytesIO(), "JPEG")
     data = buffer.getvalue()
     middle = len(data) // 2
-    (good / "benign/benign x1.png").write_bytes(data[:middle] + data[middle - 60 : middle] + data[middle:])
+    (good / "benign/benign x1.png").write_bytes(
+        data[:middle] + data[middle - 60 : middle] + data[middle:]
+    )
     Image.fromarray(pixels > 999).save(good / "benign/benign x1_mask.png")
     assert ("doubtful", ("benign/benign x1.png",)) in _found(good)
 
@@ -128,7 +141,9 @@ def test_exact_copies_of_other_files_and_their_label_conflict(good: Path) -> Non
     assert _found(good) == [("exact copies", names), ("label conflict", names)]
 
 
-def test_near_copies_are_one_group_and_leak_only_where_the_split_parts_them(good: Path, write) -> None:
+def test_near_copies_are_one_group_and_leak_only_where_the_split_parts_them(
+    good: Path, write
+) -> None:
     pixels = np.asarray(Image.open(good / "benign/benign x1.png"))
     write("benign/benign x2.png", (pixels * 0.9).astype(np.uint8))
     names = ("benign/benign x1.png", "benign/benign x2.png")
@@ -138,15 +153,22 @@ def test_near_copies_are_one_group_and_leak_only_where_the_split_parts_them(good
     assert _found(good, str(table)) == [("near-copies", names)]
     table.write_text("file,subset\nbenign x1.png,train\nbenign x2.png,test\n")
     report = check_folder(good, str(table))
-    assert [(one.kind, one.files) for one in report.findings] == [("near-copies", names), ("leakage", names)]
+    assert [(one.kind, one.files) for one in report.findings] == [
+        ("near-copies", names),
+        ("leakage", names),
+    ]
     assert "in train, test in this order" in report.to_text()
 
 
-def test_patient_in_two_subsets_leaks_and_unknown_labels_conflict_with_none(tmp_path: Path, write, write_mask) -> None:
+def test_patient_in_two_subsets_leaks_and_unknown_labels_conflict_with_none(
+    tmp_path: Path, write, write_mask
+) -> None:
     for name in ("a", "b", "c"):
         write(f"images/{name}.png", seed=1 if name != "c" else 2)
         write_mask(f"masks/{name}.png")
-    (tmp_path / "labels.csv").write_text("file,label,group\na.png,benign,p\nb.png,unknown,q\nc.png,benign,p\n")
+    (tmp_path / "labels.csv").write_text(
+        "file,label,group\na.png,benign,p\nb.png,unknown,q\nc.png,benign,p\n"
+    )
     (tmp_path / "s.csv").write_text("file,subset\na.png,train\nc.png,validation\n")
     assert _found(tmp_path, str(tmp_path / "s.csv")) == [
         ("exact copies", ("images/a.png", "images/b.png")),
@@ -194,4 +216,6 @@ def test_real_busi_has_its_known_flaws(real_data: Path) -> None:
 
 @pytest.mark.parametrize("split", ["paper-clean", "grouped"])
 def test_real_busi_leaks_nothing_in(real_data: Path, split: str) -> None:
-    assert all(finding.kind != "leakage" for finding in check_folder(real_data / "busi", split).findings)
+    assert all(
+        finding.kind != "leakage" for finding in check_folder(real_data / "busi", split).findings
+    )

@@ -11,7 +11,10 @@ from sonoseg.data.copies import connected, near_copies, thumbnail
 
 def _images(rng: np.random.Generator, count: int) -> list[np.ndarray]:
     coarse = rng.integers(0, 256, (count, 9, 11), np.uint8)
-    return [np.asarray(Image.fromarray(one).resize((200, 150), Image.Resampling.BICUBIC)) for one in coarse]
+    return [
+        np.asarray(Image.fromarray(one).resize((200, 150), Image.Resampling.BICUBIC))
+        for one in coarse
+    ]
 
 
 def test_dot_product_of_thumbnails_is_the_correlation_of_area_means() -> None:

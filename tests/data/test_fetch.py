@@ -85,7 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.end_headers()
                 return
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
+            )
         else:
             self.send_response(200)
         if server.etag:
@@ -133,12 +135,16 @@ def fetch(server: Server, tmp_path: Path):
 
 def _require_whole(folder: Path) -> None:
     """The folder holds exactly FILES, and nothing is left beside it."""
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
+    }
     assert found == FILES
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_fetched_folder_is_whole_and_progress_tells_bytes_percent_and_time(fetch, tmp_path: Path) -> None:
+def test_fetched_folder_is_whole_and_progress_tells_bytes_percent_and_time(
+    fetch, tmp_path: Path
+) -> None:
     assert fetch().endswith("BUSI is here, all 12 files as published")
     _require_whole(tmp_path / "busi")
     last = fetch.progress.getvalue().rstrip().split("\r")[-1]
@@ -159,20 +165,26 @@ def test_fetch_fills_an_empty_folder(fetch, tmp_path: Path) -> None:
     _require_whole(tmp_path / "busi")
 
 
-def test_broken_connections_are_resumed_until_all_is_there(fetch, server: Server, tmp_path: Path) -> None:
+def test_broken_connections_are_resumed_until_all_is_there(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     server.break_at = 300_000
     fetch()
     _require_whole(tmp_path / "busi")
     assert server.asked == [None, "bytes=300000-", "bytes=600000-"]
 
 
-def test_fetch_goes_on_where_an_earlier_one_gave_up(fetch, server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_fetch_goes_on_where_an_earlier_one_gave_up(
+    fetch, server: Server, tmp_path: Path, monkeypatch
+) -> None:
     server.break_at = 100_000
     monkeypatch.setattr(download, "_ATTEMPTS", 1)
     with pytest.raises(DownloadError) as raised:
         fetch()
     assert "the connection broke off after 100000 of" in str(raised.value)
-    assert "; run the same command again to go on from 0.1 MB, or download it in a browser" in str(raised.value)
+    assert "; run the same command again to go on from 0.1 MB, or download it in a browser" in str(
+        raised.value
+    )
     assert not (tmp_path / "busi").exists()
     server.break_at = None
     fetch()
@@ -187,7 +199,9 @@ def _leave_part(folder: Path, content: bytes, tag: str | None) -> None:
 
 
 @pytest.mark.parametrize("tag", ['"one"', None])
-def test_part_of_the_same_file_is_resumed(fetch, server: Server, tmp_path: Path, tag: str | None) -> None:
+def test_part_of_the_same_file_is_resumed(
+    fetch, server: Server, tmp_path: Path, tag: str | None
+) -> None:
     server.etag = tag
     _leave_part(tmp_path, server.content[:500_000], tag)
     fetch()
@@ -214,18 +228,24 @@ def test_server_that_tells_no_length_is_good_enough(fetch, server: Server, tmp_p
     _require_whole(tmp_path / "busi")
 
 
-def test_whole_part_is_only_unpacked_and_one_too_long_is_fetched_anew(fetch, server: Server, tmp_path: Path) -> None:
+def test_whole_part_is_only_unpacked_and_one_too_long_is_fetched_anew(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     _leave_part(tmp_path, server.content, '"one"')
     fetch()
     _require_whole(tmp_path / "busi")
     (tmp_path / "busi").rename(tmp_path / "first")
     _leave_part(tmp_path, server.content + b"more", '"one"')
     fetch()
-    assert (tmp_path / "busi" / "normal" / "normal (2).png").read_bytes() == FILES["normal/normal (2).png"]
+    assert (tmp_path / "busi" / "normal" / "normal (2).png").read_bytes() == FILES[
+        "normal/normal (2).png"
+    ]
     assert server.asked[-1] is None
 
 
-def test_killed_fetch_leaves_no_folder_and_is_resumed(fetch, server: Server, tmp_path: Path) -> None:
+def test_killed_fetch_leaves_no_folder_and_is_resumed(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     server.pause = 0.02
     script = f"from sonoseg.data.fetch import fetch_busi; fetch_busi({str(tmp_path / 'busi')!r}, {server.url!r})"
     running = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
@@ -251,16 +271,26 @@ def test_kill_while_unpacking_is_made_good(fetch, server: Server, tmp_path: Path
     _require_whole(tmp_path / "busi")
 
 
-def test_file_with_a_wrong_hash_is_refused_and_the_download_thrown_away(fetch, server: Server, tmp_path: Path) -> None:
-    server.content = _zip(FILES | {"normal/normal (1).png": b"other", "benign/benign (2).png": b"other"})
-    with pytest.raises(InputError, match=r"benign/benign \(2\)\.png in it is not as published; download it again"):
+def test_file_with_a_wrong_hash_is_refused_and_the_download_thrown_away(
+    fetch, server: Server, tmp_path: Path
+) -> None:
+    server.content = _zip(
+        FILES | {"normal/normal (1).png": b"other", "benign/benign (2).png": b"other"}
+    )
+    with pytest.raises(
+        InputError, match=r"benign/benign \(2\)\.png in it is not as published; download it again"
+    ):
         fetch()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_files_and_no_zip_are_refused(fetch, server: Server, tmp_path: Path) -> None:
-    server.content = _zip({name: content for name, content in FILES.items() if "normal" not in name})
-    with pytest.raises(InputError, match=r"lacks 4 of the 12 files of BUSI, first normal/normal \(1\)\.png"):
+    server.content = _zip(
+        {name: content for name, content in FILES.items() if "normal" not in name}
+    )
+    with pytest.raises(
+        InputError, match=r"lacks 4 of the 12 files of BUSI, first normal/normal \(1\)\.png"
+    ):
         fetch()
     server.content = b"<html>moved</html>"
     with pytest.raises(InputError, match="is not a zip file or is damaged"):
@@ -268,15 +298,21 @@ def test_missing_files_and_no_zip_are_refused(fetch, server: Server, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.zip", "http://no-such-host.invalid/x.zip", "nonsense"])
-def test_without_a_network_one_line_says_what_to_do_by_hand(fetch, tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/x.zip", "http://no-such-host.invalid/x.zip", "nonsense"]
+)
+def test_without_a_network_one_line_says_what_to_do_by_hand(
+    fetch, tmp_path: Path, url: str
+) -> None:
     with pytest.raises(DownloadError) as raised:
         fetch(url=url)
     why, what = str(raised.value).split("; ")
     assert why.startswith(f"{url}: cannot be downloaded (")
     assert what.startswith("download it in a browser, then run: sonoseg data fetch busi ")
     command = what.partition("run: sonoseg ")[2]
-    options = tyro.cli(cli.Command, args=shlex.split(command), config=(OmitSubcommandPrefixes, OmitArgPrefixes))
+    options = tyro.cli(
+        cli.Command, args=shlex.split(command), config=(OmitSubcommandPrefixes, OmitArgPrefixes)
+    )
     assert options == cli.Data(cli.Fetch("busi", tmp_path / "busi", Path("Dataset_BUSI.zip")))
     assert list(tmp_path.iterdir()) == []
 
@@ -287,7 +323,9 @@ def test_page_that_is_gone_is_told_by_its_status(fetch, server: Server, monkeypa
         fetch()
 
 
-def test_archive_downloaded_by_hand_is_checked_unpacked_and_kept(fetch, server: Server, tmp_path: Path) -> None:
+def test_archive_downloaded_by_hand_is_checked_unpacked_and_kept(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     archive = tmp_path / "by_hand.zip"
     archive.write_bytes(_zip(FILES, top=""))
     fetch(archive=archive)
@@ -311,13 +349,20 @@ def test_bad_archive_is_refused_and_nothing_left(fetch, tmp_path: Path, damage: 
 def test_archive_writes_no_file_that_is_not_busis(fetch, tmp_path: Path) -> None:
     archive = tmp_path / "in" / "evil.zip"
     archive.parent.mkdir()
-    evil = {"../../evil.png": b"x", "/absolute/evil.png": b"x", "benign/more.png": b"x", "__MACOSX/a.png": b"x"}
+    evil = {
+        "../../evil.png": b"x",
+        "/absolute/evil.png": b"x",
+        "benign/more.png": b"x",
+        "__MACOSX/a.png": b"x",
+    }
     archive.write_bytes(_zip(FILES, "../../../") + b"")
     with zipfile.ZipFile(archive, "a") as added:
         for name, content in evil.items():
             added.writestr(name, content)
     fetch(archive=archive)
-    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    found = {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    }
     assert found == {"in/evil.zip", *(f"busi/{name}" for name in FILES)}
 
 
@@ -325,17 +370,23 @@ def _with_one(path: Path, name: str, content: bytes, method: int = zipfile.ZIP_D
     """The archive of FILES, with other content in one of them."""
     with zipfile.ZipFile(path, "w") as archive:
         for other, whole in FILES.items():
-            archive.writestr(other, content if other == name else whole, method if other == name else None)
+            archive.writestr(
+                other, content if other == name else whole, method if other == name else None
+            )
 
 
-def test_archive_with_a_file_far_too_large_is_refused_before_unpacking(fetch, tmp_path: Path) -> None:
+def test_archive_with_a_file_far_too_large_is_refused_before_unpacking(
+    fetch, tmp_path: Path
+) -> None:
     _with_one(tmp_path / "bomb.zip", "normal/normal (2).png", b"\0" * (101 << 20))
     with pytest.raises(InputError, match=r"normal \(2\)\.png in it is far too large"):
         fetch(archive=tmp_path / "bomb.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["bomb.zip"]
 
 
-def test_nothing_that_is_not_as_published_is_ever_written(fetch, tmp_path: Path, monkeypatch) -> None:
+def test_nothing_that_is_not_as_published_is_ever_written(
+    fetch, tmp_path: Path, monkeypatch
+) -> None:
     written = []
     monkeypatch.setattr(Path, "write_bytes", lambda path, content: written.append(path.name))
     (tmp_path / "bomb.zip").touch()
@@ -362,21 +413,32 @@ def test_archive_that_lies_about_a_size_unpacks_no_more_than_it_says(fetch, tmp_
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"is not as published|is not a zip file or is damaged"):
+        with pytest.raises(
+            InputError, match=r"is not as published|is not a zip file or is damaged"
+        ):
             fetch(archive=path)
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
     finally:
         tracemalloc.stop()
 
 
-def test_archive_with_an_endless_list_of_contents_is_refused_in_little_memory(fetch, tmp_path: Path) -> None:
+def test_archive_with_an_endless_list_of_contents_is_refused_in_little_memory(
+    fetch, tmp_path: Path
+) -> None:
     path, entry = tmp_path / "many.zip", b"PK\x01\x02" + bytes(42)
     count = 300_000
     with path.open("wb") as file:
         for _ in range(count):
             file.write(entry)
         size = count * len(entry)
-        file.write(b"PK\x05\x06" + bytes(4) + b"\xff" * 4 + size.to_bytes(4, "little") + bytes(4) + bytes(2))
+        file.write(
+            b"PK\x05\x06"
+            + bytes(4)
+            + b"\xff" * 4
+            + size.to_bytes(4, "little")
+            + bytes(4)
+            + bytes(2)
+        )
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="its list of contents is far too long"):
@@ -387,7 +449,9 @@ def test_archive_with_an_endless_list_of_contents_is_refused_in_little_memory(fe
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-def test_archive_packed_by_another_method_is_refused_by_name(fetch, tmp_path: Path, method: int) -> None:
+def test_archive_packed_by_another_method_is_refused_by_name(
+    fetch, tmp_path: Path, method: int
+) -> None:
     name = "benign/benign (2).png"
     _with_one(tmp_path / "a.zip", name, FILES[name], method)
     with pytest.raises(InputError, match=r"benign \(2\)\.png in it is packed by another method"):
@@ -409,7 +473,10 @@ def _not_utf8(content: bytearray) -> None:
 DAMAGE = {
     "password": (lambda content: _set_flag(content, 1), "needs a password"),
     "name that is not UTF-8": (_not_utf8, "is not a zip file or is damaged"),
-    "no local header": (lambda content: content.__setitem__(slice(0, 4), b"XXXX"), "is not a zip file or is damaged"),
+    "no local header": (
+        lambda content: content.__setitem__(slice(0, 4), b"XXXX"),
+        "is not a zip file or is damaged",
+    ),
     "offset out of the file": (
         lambda content: content.__setitem__(slice(-6, -2), b"\xff\xff\xff\x7f"),
         "is not a zip file or is damaged",
@@ -431,7 +498,10 @@ def test_odd_archives_are_refused_in_one_line(fetch, tmp_path: Path, kind: str) 
 
 
 def test_any_altered_byte_leaves_busi_or_one_error(fetch, tmp_path: Path) -> None:
-    random, whole = np.random.default_rng(1), _zip({name: content[:200] for name, content in FILES.items()})
+    random, whole = (
+        np.random.default_rng(1),
+        _zip({name: content[:200] for name, content in FILES.items()}),
+    )
     table = {name: hashlib.sha256(content[:200]).hexdigest() for name, content in FILES.items()}
     for _ in range(150):
         content = bytearray(whole)
@@ -467,7 +537,9 @@ def test_a_pipe_among_the_files_is_not_waited_for(fetch, tmp_path: Path) -> None
     path = tmp_path / "busi" / "normal" / "normal (1).png"
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(InputError, match=r"1 of BUSI's 12 files are missing or not as published, first normal"):
+    with pytest.raises(
+        InputError, match=r"1 of BUSI's 12 files are missing or not as published, first normal"
+    ):
         fetch()
 
 
@@ -482,16 +554,22 @@ def test_a_download_without_end_is_broken_off_and_thrown_away(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_with_something_else_in_it_is_left_alone(fetch, server: Server, tmp_path: Path) -> None:
+def test_folder_with_something_else_in_it_is_left_alone(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     (tmp_path / "busi" / "benign").mkdir(parents=True)
     (tmp_path / "busi" / "benign" / "benign (1).png").write_bytes(b"mine")
-    with pytest.raises(InputError, match="12 of BUSI's 12 files are missing or not as published, first"):
+    with pytest.raises(
+        InputError, match="12 of BUSI's 12 files are missing or not as published, first"
+    ):
         fetch()
     assert (tmp_path / "busi" / "benign" / "benign (1).png").read_bytes() == b"mine"
     assert server.asked == []
 
 
-def test_file_or_unwritable_parent_in_place_of_the_folder_is_refused(fetch, server: Server, tmp_path: Path) -> None:
+def test_file_or_unwritable_parent_in_place_of_the_folder_is_refused(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     (tmp_path / "busi").write_text("x")
     with pytest.raises(InputError, match="busi: is a file, not a folder"):
         fetch()
@@ -501,8 +579,12 @@ def test_file_or_unwritable_parent_in_place_of_the_folder_is_refused(fetch, serv
 
 
 @pytest.mark.parametrize("length", [248, 300, 5000])
-def test_a_name_that_is_too_long_is_told_as_such(server: Server, tmp_path: Path, length: int) -> None:
-    with pytest.raises(InputError, match="the file name is too long for this disk; choose a shorter name"):
+def test_a_name_that_is_too_long_is_told_as_such(
+    server: Server, tmp_path: Path, length: int
+) -> None:
+    with pytest.raises(
+        InputError, match="the file name is too long for this disk; choose a shorter name"
+    ):
         fetch_busi(tmp_path / ("x" * length), server.url, table=TABLE, progress=io.StringIO())
     assert server.asked == []
     assert list(tmp_path.iterdir()) == []
@@ -524,8 +606,12 @@ def test_full_disk_is_the_disks_fault_and_not_the_networks(fetch, monkeypatch) -
 
 def test_default_table_is_busis_own(real_data: Path, tmp_path: Path) -> None:
     sums = (real_data / "busi_sha256sums.txt").read_text().splitlines()
-    assert {file.path: file.sha256 for file in busi_files()} == {line[68:]: line[:64] for line in sums}
-    sample = {path: real_data / "busi_original_sample" / path for path in (f.path for f in busi_files())}
+    assert {file.path: file.sha256 for file in busi_files()} == {
+        line[68:]: line[:64] for line in sums
+    }
+    sample = {
+        path: real_data / "busi_original_sample" / path for path in (f.path for f in busi_files())
+    }
     table = {f.path: f.sha256 for f in busi_files() if sample[f.path].exists()}
     assert len(table) == 31
     archive = tmp_path / "sample.zip"

@@ -31,7 +31,9 @@ def test_masks_are_found_by_stem_with_or_without_mask_ending(plain: Path) -> Non
 
 
 def test_labels_table_gives_label_group_and_spacing(plain: Path) -> None:
-    (plain / "labels.csv").write_text("file,label,group,spacing\nb.tif,malignant,p1,0.08\na.png,,,\n")
+    (plain / "labels.csv").write_text(
+        "file,label,group,spacing\nb.tif,malignant,p1,0.08\na.png,,,\n"
+    )
     a, b = load_cases(plain)
     assert (b.label, b.group, b.spacing) == ("malignant", "p1", 0.08)
     assert (a.label, a.group, a.spacing) == ("unknown", "a.png", None)
@@ -71,7 +73,10 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ("file,label\na.png,benign,p1", "row 2 has too many or too few values"),
         ("file,label,\na.png,benign,p1", "row 2 has a value in a column without a name"),
         ("file;spacing\na.png;0,1", "gives a.png the spacing 0,1"),
-        ("file,label\nc.png,benign", "images/c.png: labels.csv has a row for it, but it is not there"),
+        (
+            "file,label\nc.png,benign",
+            "images/c.png: labels.csv has a row for it, but it is not there",
+        ),
     ],
 )
 def test_wrong_labels_table_is_refused(plain: Path, rows: str, fault: str) -> None:
@@ -80,10 +85,14 @@ def test_wrong_labels_table_is_refused(plain: Path, rows: str, fault: str) -> No
         load_cases(plain)
 
 
-def test_plain_image_without_mask_is_refused_naming_the_first_and_the_count(plain: Path, write) -> None:
+def test_plain_image_without_mask_is_refused_naming_the_first_and_the_count(
+    plain: Path, write
+) -> None:
     write("images/c.png")
     write("images/d.png")
-    with pytest.raises(InputError, match=r"images/c\.png: there is no mask for it, and 1 more such"):
+    with pytest.raises(
+        InputError, match=r"images/c\.png: there is no mask for it, and 1 more such"
+    ):
         load_cases(plain)
 
 
@@ -103,7 +112,9 @@ def test_mask_of_no_image_is_found_and_refused(plain: Path, write_mask, name: st
         load_cases(plain)
 
 
-@pytest.mark.parametrize("ending", ["_mask_1", "_mask2", "_Mask_1", "_MASK", "-mask", " mask 3", "_masks"])
+@pytest.mark.parametrize(
+    "ending", ["_mask_1", "_mask2", "_Mask_1", "_MASK", "-mask", " mask 3", "_masks"]
+)
 def test_all_masks_of_an_image_are_united(plain: Path, write, ending: str) -> None:
     second = np.zeros((24, 32), np.uint8)
     second[20:22, 20:30] = 255
@@ -120,7 +131,12 @@ def test_names_and_folders_of_other_case_are_matched(tmp_path: Path, write, writ
     write_mask("MASKS/a_Mask.PNG")
     (tmp_path / "LABELS.CSV").write_text("File,LABEL,Group,SPACING\nA.png,Benign,p1,0.2\n")
     (case,) = load_cases(tmp_path)
-    assert (case.label, case.group, case.spacing, case.read_mask().sum()) == ("benign", "p1", 0.2, 35)
+    assert (case.label, case.group, case.spacing, case.read_mask().sum()) == (
+        "benign",
+        "p1",
+        0.2,
+        35,
+    )
 
 
 ROWS = (("a.png", "benign", "p1", "0.1"), ("b.tif", "malignant", "p 2", "0.2"))
@@ -129,7 +145,9 @@ ROWS = (("a.png", "benign", "p1", "0.1"), ("b.tif", "malignant", "p 2", "0.2"))
 @pytest.mark.parametrize("delimiter", [",", ", ", " ,", ";", "; ", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_labels_table_is_read_as_spreadsheets_save_it(plain: Path, delimiter: str, encoding: str, end: str) -> None:
+def test_labels_table_is_read_as_spreadsheets_save_it(
+    plain: Path, delimiter: str, encoding: str, end: str
+) -> None:
     rows = [delimiter.join(row) for row in (("File ", "label", "GROUP", "spacing"), *ROWS)]
     empty = delimiter.strip(" ") * 3 if delimiter != "\t" else "\t\t\t"
     (plain / "labels.csv").write_bytes(end.join([*rows, empty, "", ""]).encode(encoding))
@@ -143,13 +161,18 @@ def test_unknown_column_is_reported_and_refused(plain: Path, column: str) -> Non
     (finding,) = check_folder(plain).findings
     assert (finding.kind, finding.files) == ("unknown column", ("labels.csv",))
     assert finding.message == f"has the column {column}, which is not known"
-    with pytest.raises(InputError, match=rf"labels\.csv: has the column {column}, which is not known; name it label"):
+    with pytest.raises(
+        InputError,
+        match=rf"labels\.csv: has the column {column}, which is not known; name it label",
+    ):
         load_cases(plain)
 
 
 def test_table_that_would_not_be_read_is_refused(plain: Path) -> None:
     (plain / "labels.xlsx").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"labels\.xlsx: is not read, only labels\.csv is; save it as labels\.csv"):
+    with pytest.raises(
+        InputError, match=r"labels\.xlsx: is not read, only labels\.csv is; save it as labels\.csv"
+    ):
         load_cases(plain)
 
 
@@ -182,7 +205,9 @@ def test_dangling_links_are_reported_and_refused(plain: Path) -> None:
         (plain / folder / "gone.png").symlink_to("/nowhere/gone.png")
     found = [(finding.kind, finding.files[0]) for finding in check_folder(plain).findings]
     assert found == [("unreadable", "images/gone.png"), ("unreadable", "masks/gone.png")]
-    with pytest.raises(InputError, match=r"images/gone\.png: is a link to a file that is not there"):
+    with pytest.raises(
+        InputError, match=r"images/gone\.png: is a link to a file that is not there"
+    ):
         load_cases(plain)[-1].read()
 
 

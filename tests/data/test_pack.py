@@ -135,10 +135,17 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
     masks = load_file(pack)["masks"]
     rows[lesion]["label"] = "benign"
     masks[lesion] = 0
-    found = check_folder(changed(pack, tmp_path / "a.safetensors", {"masks": masks}, cases=rows)).findings
+    found = check_folder(
+        changed(pack, tmp_path / "a.safetensors", {"masks": masks}, cases=rows)
+    ).findings
     assert [(one.kind, one.files) for one in found] == [("empty mask", (rows[lesion]["name"],))]
     masks[lesion] = 1
-    kinds = {one.kind for one in check_folder(changed(pack, tmp_path / "b.safetensors", {"masks": masks})).findings}
+    kinds = {
+        one.kind
+        for one in check_folder(
+            changed(pack, tmp_path / "b.safetensors", {"masks": masks})
+        ).findings
+    }
     assert kinds == {"large mask", "mask at every border"}
     rows[lesion]["label"] = "normal"
     found = check_folder(changed(pack, tmp_path / "c.safetensors", cases=rows)).findings
@@ -150,13 +157,25 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
     [
         ({"images": np.zeros((10, 64, 64), np.float32)}, "its images are float32, not uint8"),
         ({"masks": np.zeros((10, 64, 64), np.int8)}, "its masks are int8, not uint8"),
-        ({"masks": np.full((10, 64, 64), 255, np.uint8)}, "its masks have other values than 0 and 1"),
+        (
+            {"masks": np.full((10, 64, 64), 255, np.uint8)},
+            "its masks have other values than 0 and 1",
+        ),
         ({"masks": np.zeros((9, 64, 64), np.uint8)}, "its images and masks have not one shape"),
         ({"images": np.zeros(5, np.uint8)}, "its images and masks have not one shape"),
         ({"more": np.zeros(5, np.uint8)}, "it does not hold images and masks"),
-        ({name: np.zeros((0, 64, 64), np.uint8) for name in ("images", "masks")}, "there are no images in it"),
-        ({name: np.zeros((10, 64, 32), np.uint8) for name in ("images", "masks")}, "its images are 32 × 64 pixels"),
-        ({name: np.zeros((10, 50, 50), np.uint8) for name in ("images", "masks")}, "its images are 50 × 50 pixels"),
+        (
+            {name: np.zeros((0, 64, 64), np.uint8) for name in ("images", "masks")},
+            "there are no images in it",
+        ),
+        (
+            {name: np.zeros((10, 64, 32), np.uint8) for name in ("images", "masks")},
+            "its images are 32 × 64 pixels",
+        ),
+        (
+            {name: np.zeros((10, 50, 50), np.uint8) for name in ("images", "masks")},
+            "its images are 50 × 50 pixels",
+        ),
         (
             {name: np.zeros((3, 64, 64), np.uint8) for name in ("images", "masks")},
             "has 3 images but 10 rows about them",
@@ -219,7 +238,15 @@ def test_a_file_that_does_not_say_what_it_holds_is_refused(pack, tmp_path, words
 
 def test_damaged_files_are_refused_in_one_line(pack, tmp_path, capsys):
     content = pack.read_bytes()
-    pieces = [content[:4], content[:100], content[:-1], content + b"x", b"\xff" * 64, b"\x80\x04K\x01.", b""]
+    pieces = [
+        content[:4],
+        content[:100],
+        content[:-1],
+        content + b"x",
+        b"\xff" * 64,
+        b"\x80\x04K\x01.",
+        b"",
+    ]
     for number, piece in enumerate(pieces):
         file = tmp_path / f"{number}.safetensors"
         file.write_bytes(piece)
@@ -246,7 +273,9 @@ def test_what_cannot_be_packed_is_refused(folder, tmp_path, monkeypatch, capsys,
 
 
 def test_a_pack_is_not_packed_again(pack, tmp_path):
-    with pytest.raises(InputError, match="is a pack already; give the folder that it was made from"):
+    with pytest.raises(
+        InputError, match="is a pack already; give the folder that it was made from"
+    ):
         pack_folder(pack, 64, tmp_path / "again.safetensors", progress=False)
 
 

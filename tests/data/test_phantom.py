@@ -105,7 +105,9 @@ def test_written_phantoms_load_as_a_data_set_without_findings(tmp_path: Path) ->
 
 def test_phantoms_never_mix_with_other_images(tmp_path: Path, write) -> None:
     write("images/patient.png")
-    with pytest.raises(InputError, match="already has other images or labels; choose an empty folder"):
+    with pytest.raises(
+        InputError, match="already has other images or labels; choose an empty folder"
+    ):
         write_phantoms(tmp_path, 2)
     assert [path.name for path in tmp_path.rglob("*.png")] == ["patient.png"]
     (tmp_path / "images" / "patient.png").unlink()

@@ -19,7 +19,8 @@ from sonoseg.errors import InputError
 def _busi() -> list[Case]:
     """BUSI's 780 cases without files behind them."""
     return [
-        Case(file.name, Path(file.path), (), file.path.split("/")[0], file.group) for file in busi_images().values()
+        Case(file.name, Path(file.path), (), file.path.split("/")[0], file.group)
+        for file in busi_images().values()
     ]
 
 
@@ -41,7 +42,11 @@ def test_paper_split_is_the_one_scikit_learn_makes() -> None:
     subsets = split_cases(_busi(), "paper")
     for subset, expected in (("train", train), ("validation", validation), ("test", test)):
         assert [str(case.image) for case in subsets[subset]] == sorted(expected)
-    assert Counter(case.label for case in subsets["test"]) == {"benign": 39, "malignant": 23, "normal": 16}
+    assert Counter(case.label for case in subsets["test"]) == {
+        "benign": 39,
+        "malignant": 23,
+        "normal": 16,
+    }
 
 
 def test_subset_sizes_of_every_named_split() -> None:
@@ -59,7 +64,9 @@ def test_paper_clean_leaves_the_test_images_and_only_takes_images_away() -> None
     assert set(clean["validation"]) < set(paper["validation"])
     assert set(clean["train"]) < set(paper["train"])
     held = {case.group for case in paper["validation"] + paper["test"]}
-    assert set(paper["train"]) - set(clean["train"]) == {c for c in paper["train"] if c.group in held}
+    assert set(paper["train"]) - set(clean["train"]) == {
+        c for c in paper["train"] if c.group in held
+    }
 
 
 @pytest.mark.parametrize("name", ["paper-clean", *(f"grouped-{fold}" for fold in range(5))])
@@ -89,12 +96,16 @@ def test_leaked_images_are_those_with_a_relative_elsewhere() -> None:
     assert leaked({**subsets, "test": [test, copy]}, "test") == set()
 
 
-def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(real_data: Path) -> None:
+def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(
+    real_data: Path,
+) -> None:
     cases = load_cases(real_data / "busi")
     pairs = near_copies([thumbnail(case.read_image()) for case in cases])
     leaks = {}
     for name in ("paper", "paper-clean", "grouped-2"):
-        subset_of = {case.name: subset for subset, some in split_cases(cases, name).items() for case in some}
+        subset_of = {
+            case.name: subset for subset, some in split_cases(cases, name).items() for case in some
+        }
         found = [[subset_of.get(cases[i].name) for i in pair] for pair in pairs]
         leaks[name] = sum(None not in subsets and len(set(subsets)) > 1 for subsets in found)
     assert leaks["paper"] > 0
@@ -127,7 +138,9 @@ def test_part_of_busi_keeps_the_folds_of_the_whole(real_data: Path) -> None:
     for subset in whole:
         assert {case.name for case in subsets[subset]} <= {case.name for case in whole[subset]}
     assert len(split_cases(part, "all")["test"]) == 13
-    with pytest.raises(InputError, match=r"split paper: 767 of its 780 images are not in the data set, first"):
+    with pytest.raises(
+        InputError, match=r"split paper: 767 of its 780 images are not in the data set, first"
+    ):
         split_cases(part, "paper")
 
 
@@ -138,7 +151,9 @@ def test_folds_of_other_data_are_even_stratified_and_deterministic() -> None:
     labels = ["malignant" if patient in malignant else "benign" for patient in patients]
     folds = stratified_folds(labels, patients)
     assert folds == stratified_folds(labels, patients)
-    assert all(len({f for f, p in zip(folds, patients, strict=True) if p == q}) == 1 for q in set(patients))
+    assert all(
+        len({f for f, p in zip(folds, patients, strict=True) if p == q}) == 1 for q in set(patients)
+    )
     for label in ("malignant", "benign"):
         counts = Counter(fold for fold, other in zip(folds, labels, strict=True) if other == label)
         assert max(counts.values()) - min(counts.values()) <= 4
@@ -157,19 +172,25 @@ def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
     enough = _cases(["unknown"] * 5, list("abcde"))
     for fold in range(5):
         assert _sizes(enough, f"grouped-{fold}") == [3, 1, 1]
-    with pytest.raises(InputError, match="needs at least 5 groups of images, here are 4; use the split all"):
+    with pytest.raises(
+        InputError, match="needs at least 5 groups of images, here are 4; use the split all"
+    ):
         split_cases(_cases(["unknown"] * 8, list("aabbccdd")), "grouped")
 
 
 @pytest.mark.parametrize("name", ["paper", "paper-clean"])
 def test_busis_splits_do_not_fit_other_data(name: str) -> None:
-    with pytest.raises(InputError, match=f"{name}: this split is BUSI's, and these images are not; use grouped"):
+    with pytest.raises(
+        InputError, match=f"{name}: this split is BUSI's, and these images are not; use grouped"
+    ):
         split_cases(_cases(["benign"] * 6, list("abcdef")), name)
 
 
 @pytest.mark.parametrize("name", ["", "Paper", "grouped-5", "paper_clean", "0"])
 def test_unknown_split_is_refused_with_the_known_ones(name: str) -> None:
-    with pytest.raises(InputError, match="there is no such split; use all, paper, paper-clean, grouped"):
+    with pytest.raises(
+        InputError, match="there is no such split; use all, paper, paper-clean, grouped"
+    ):
         split_cases(_busi(), name)
 
 
@@ -184,7 +205,11 @@ def test_split_from_a_csv_leaves_out_what_it_does_not_name(tmp_path: Path) -> No
     path = tmp_path / "mine.csv"
     path.write_text("file,subset,note\nc2.png,train,x\nc0.png,test,\n")
     subsets = split_cases(cases, str(path))
-    assert (subsets["train"], subsets["validation"], subsets["test"]) == ([cases[2]], [], [cases[0]])
+    assert (subsets["train"], subsets["validation"], subsets["test"]) == (
+        [cases[2]],
+        [],
+        [cases[0]],
+    )
 
 
 @pytest.mark.parametrize(

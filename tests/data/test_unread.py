@@ -47,13 +47,23 @@ def _make(folder: Path, *names: str) -> None:
         ("Patients.XLSX", "Patients.XLSX"),
     ],
 )
-def test_pictures_folders_and_tables_that_are_not_read_are_reported(plain: Path, name: str, reported: str) -> None:
+def test_pictures_folders_and_tables_that_are_not_read_are_reported(
+    plain: Path, name: str, reported: str
+) -> None:
     _make(plain, name)
     assert _not_read(plain) == [reported]
 
 
 def test_what_does_not_look_like_data_is_passed_over(plain: Path) -> None:
-    _make(plain, "README.txt", "split.csv", "other_masks/a.png", "images/Thumbs.db", "images/a.json", "images/._a.png")
+    _make(
+        plain,
+        "README.txt",
+        "split.csv",
+        "other_masks/a.png",
+        "images/Thumbs.db",
+        "images/a.json",
+        "images/._a.png",
+    )
     (plain / "images" / "empty").mkdir()
     assert _not_read(plain) == []
 

@@ -23,7 +23,9 @@ def runs(tmp_path_factory):
         model = experiment.build()
         model(torch.rand(2, 1, 64, 64))
         save_weights(folder, model)
-        config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "a", "b", "-", 64, seed, "none", "")
+        config = RunConfig(
+            "sonoseg-1", experiment.network, experiment.recipe, "a", "b", "-", 64, seed, "none", ""
+        )
         write_json(folder / CONFIG, config.to_json())
     return folders
 
@@ -35,7 +37,9 @@ def test_the_average_is_the_mean_of_every_weight_and_remembers_its_parents(runs,
     assert mean.keys() == weights[0].keys()
     for name, value in mean.items():
         if value.dtype == np.float32:
-            np.testing.assert_allclose(value, np.mean([w[name] for w in weights], 0), rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(
+                value, np.mean([w[name] for w in weights], 0), rtol=1e-5, atol=1e-7
+            )
     model, config = load_run(tmp_path / "mean")
     assert torch.isfinite(model(torch.rand(1, 1, 64, 64))).all()
     assert [parent["seed"] for parent in config.lineage] == [0, 1, 2]
@@ -59,7 +63,10 @@ def test_the_network_inside_may_be_averaged_with_one_tuned_from_it_and_stored_in
 def test_one_run_may_be_stored_in_16_bits(runs, tmp_path):
     assert main(["average", str(runs[0]), "--out", str(tmp_path / "half"), "--half"]) == 0
     whole, half = (load_file(folder / BEST) for folder in (runs[0], tmp_path / "half"))
-    assert all(np.allclose(half[name].astype(np.float64), value, rtol=1e-3, atol=1e-4) for name, value in whole.items())
+    assert all(
+        np.allclose(half[name].astype(np.float64), value, rtol=1e-3, atol=1e-4)
+        for name, value in whole.items()
+    )
     assert (tmp_path / "half" / BEST).stat().st_size < 0.6 * (runs[0] / BEST).stat().st_size
 
 
@@ -79,7 +86,10 @@ def test_runs_that_cannot_be_averaged_leave_nothing_behind(runs, tmp_path, capsy
     config = RunConfig.read(other)
     (other / CONFIG).write_text(json.dumps(replace(config, size=96).to_json()))
     out = tmp_path / "mean"
-    for wrong, fault in (([runs[0]], "at least two"), ([runs[0], other], "another network or size")):
+    for wrong, fault in (
+        ([runs[0]], "at least two"),
+        ([runs[0], other], "another network or size"),
+    ):
         assert main(["average", *map(str, wrong), "--out", str(out)]) == 2
         assert fault in capsys.readouterr().err
     assert not out.exists()

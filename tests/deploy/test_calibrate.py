@@ -60,7 +60,9 @@ def test_the_report_says_what_the_temperature_changed(calibrated: Path) -> None:
 
 def test_evaluate_takes_the_temperature_up(calibrated: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    own, after = (RunPredictor(calibrated, calibrated=flag).probability([image])[0] for flag in (False, True))
+    own, after = (
+        RunPredictor(calibrated, calibrated=flag).probability([image])[0] for flag in (False, True)
+    )
     temperature = json.loads((calibrated / CALIBRATION).read_text())["temperature"]
     logits = np.log(own.astype(float)) - np.log1p(-own.astype(float))
     np.testing.assert_allclose(after, 1 / (1 + np.exp(-logits / temperature)), atol=1e-4)
@@ -71,7 +73,9 @@ def test_the_bundle_tells_images_unlike_its_own_and_the_reader_says_so(
     calibrated: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], half: bool
 ) -> None:
     bundle = tmp_path / "b.onnx"
-    assert main(["export", str(calibrated), "--out", str(bundle), *(["--half"] if half else [])]) == 0
+    assert (
+        main(["export", str(calibrated), "--out", str(bundle), *(["--half"] if half else [])]) == 0
+    )
     segmenter = sonoseg.load(bundle)
     known = [segmenter.segment(path) for path in sorted((data / "images").iterdir())]
     assert not any(result.doubts for result in known)
@@ -85,7 +89,12 @@ def test_the_bundle_tells_images_unlike_its_own_and_the_reader_says_so(
     scan = next((data / "images").iterdir())
     paths = [str(tmp_path / "page.png"), str(scan)]
     assert main(["segment", *paths, "--model", str(bundle), "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.count("do not trust this: unlike the images that the network was trained on") == 1
+    assert (
+        capsys.readouterr().out.count(
+            "do not trust this: unlike the images that the network was trained on"
+        )
+        == 1
+    )
     entries = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
     assert [len(entry["doubts"]) for entry in entries] == [1, 0]
     assert entries[0]["unfamiliarity"] > 1 > entries[1]["unfamiliarity"]
@@ -112,13 +121,25 @@ def of_another_calibration(run: Path) -> None:
     ("spoil", "fault"),
     [
         (lambda run: (run / CALIBRATION).write_text("{}"), "not a calibration that can be read"),
-        (lambda run: (run / CALIBRATION).write_text("[" * 100_000), "not a calibration that can be read"),
+        (
+            lambda run: (run / CALIBRATION).write_text("[" * 100_000),
+            "not a calibration that can be read",
+        ),
         (lambda run: (run / CALIBRATION).write_text("[]"), "not a calibration that can be read"),
         (lambda run: (run / FAMILIARITY).write_bytes(b"no"), "not a readable safetensors file"),
         (lambda run: (run / FAMILIARITY).unlink(), "no such weights"),
-        (lambda run: save_file({"basis": np.ones(3, np.float32)}, run / FAMILIARITY), "not a calibration that can be"),
-        *[(with_temperature(value), "its temperature is not a number from 0.04") for value in NO_TEMPERATURES],
-        *[(with_temperature(float(word)), "not a calibration that can be read") for word in ("nan", "inf", "-inf")],
+        (
+            lambda run: save_file({"basis": np.ones(3, np.float32)}, run / FAMILIARITY),
+            "not a calibration that can be",
+        ),
+        *[
+            (with_temperature(value), "its temperature is not a number from 0.04")
+            for value in NO_TEMPERATURES
+        ],
+        *[
+            (with_temperature(float(word)), "not a calibration that can be read")
+            for word in ("nan", "inf", "-inf")
+        ],
         (of_another_calibration, f"was not made together with {FAMILIARITY}"),
     ],
 )
@@ -157,13 +178,19 @@ def copied(run: Path, to: Path) -> Path:
     return to
 
 
-def test_a_further_folder_without_a_split_is_known_as_a_whole(calibrated: Path, data: Path, tmp_path: Path) -> None:
+def test_a_further_folder_without_a_split_is_known_as_a_whole(
+    calibrated: Path, data: Path, tmp_path: Path
+) -> None:
     """As in train: all of its images are training images, and none is held out."""
     more = tmp_path / "more"
     write_phantoms(more, 10, seed=9, size=(128, 160))
     words = ["--data", str(data), "--split", "grouped"]
     reports = {}
-    for name, also in {"alone": [], "whole": ["--also", str(more)], "split": ["--also", f"{more}@grouped"]}.items():
+    for name, also in {
+        "alone": [],
+        "whole": ["--also", str(more)],
+        "split": ["--also", f"{more}@grouped"],
+    }.items():
         run = copied(calibrated, tmp_path / name)
         assert main(["calibrate", str(run), *words, *also]) == 0
         reports[name] = json.loads((run / CALIBRATION).read_text())
@@ -190,7 +217,9 @@ def test_both_files_are_new_or_both_are_old(
     assert {path.name for path in run.iterdir()} == {path.name for path in calibrated.iterdir()}
 
 
-def test_the_network_inside_is_not_calibrated(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_network_inside_is_not_calibrated(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["calibrate", "default", "--data", str(data), "--split", "grouped"]) == 2
     assert "default: the network inside stays as it is; give a folder" in capsys.readouterr().err
 
@@ -222,7 +251,10 @@ def test_images_that_the_run_was_trained_on_are_not_held_out(
     assert problem in capsys.readouterr().err
     assert (run / CALIBRATION).read_bytes() == before
     assert main([*words, "--split", "grouped"]) == 0
-    assert json.loads((run / CALIBRATION).read_text())["temperature"] == json.loads(before)["temperature"]
+    assert (
+        json.loads((run / CALIBRATION).read_text())["temperature"]
+        == json.loads(before)["temperature"]
+    )
 
 
 def test_a_temperature_needs_lesions(
@@ -236,5 +268,8 @@ def test_a_temperature_needs_lesions(
     run = copied(calibrated, tmp_path / "run")
     before = (run / CALIBRATION).read_bytes()
     assert main(["calibrate", str(run), "--data", str(blank), "--split", "grouped"]) == 2
-    assert "hold no lesion, or nothing else, so that no temperature fits; choose" in capsys.readouterr().err
+    assert (
+        "hold no lesion, or nothing else, so that no temperature fits; choose"
+        in capsys.readouterr().err
+    )
     assert (run / CALIBRATION).read_bytes() == before

@@ -20,7 +20,9 @@ from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
 from sonoseg.train.run_folder import CONFIG, RunConfig, find_run, save_weights
 
-OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
+OPTIONS = SimpleNamespace(
+    name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx"
+)
 
 
 def settled(experiment: Experiment):
@@ -33,7 +35,16 @@ def settled(experiment: Experiment):
 
 def config_of(experiment: Experiment):
     return RunConfig(
-        experiment.name, experiment.network, experiment.recipe, "phantoms", "grouped", "-", 64, 0, "none", ""
+        experiment.name,
+        experiment.network,
+        experiment.recipe,
+        "phantoms",
+        "grouped",
+        "-",
+        64,
+        0,
+        "none",
+        "",
     )
 
 
@@ -51,19 +62,25 @@ def bundles(run, tmp_path_factory):
     """The run as whole.onnx, with a name, a threshold and scores, and in 16 bits as half.onnx: an export takes long."""
     folder = tmp_path_factory.mktemp("bundles")
     (folder / "metrics.json").write_text(json.dumps({"images": 3}))
-    options = {"whole": ["--scores", str(folder / "metrics.json"), "--name", "mine", "--threshold", "0.4"]}
+    options = {
+        "whole": ["--scores", str(folder / "metrics.json"), "--name", "mine", "--threshold", "0.4"]
+    }
     for name, more in {**options, "half": ["--half"]}.items():
         assert main(["export", str(run), "--out", str(folder / f"{name}.onnx"), *more]) == 0
     return folder
 
 
-@pytest.mark.parametrize(("attention", "presence"), [("none", "parts"), ("cbam", "image"), ("nonlocal", "image")])
+@pytest.mark.parametrize(
+    ("attention", "presence"), [("none", "parts"), ("cbam", "image"), ("nonlocal", "image")]
+)
 @pytest.mark.parametrize("half", [False, True])
 def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, presence, half):
     network = FusionUNetConfig(("resnet18",), attention, skips=True, presence=presence)
     experiment = Experiment("trial", network)
     model = settled(experiment)
-    agreement = export_bundle(model, make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx", half)
+    agreement = export_bundle(
+        model, make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx", half
+    )
     assert agreement.onnx_to_torch <= HEAT_TOLERANCE
     assert half or agreement.rounding <= TOLERANCE
     bundle = Bundle.read(tmp_path / "b.onnx")
@@ -74,7 +91,9 @@ def test_the_bundle_answers_as_pytorch_does_for_any_batch(tmp_path, attention, p
         assert np.abs(bundle.run(image)[0] - expected).max() <= (5e-3 if half else TOLERANCE)
 
 
-@pytest.mark.parametrize(("encoder", "inputs"), [("tf_efficientnet_lite0", 1), ("efficientnet_b0", 3)])
+@pytest.mark.parametrize(
+    ("encoder", "inputs"), [("tf_efficientnet_lite0", 1), ("efficientnet_b0", 3)]
+)
 def test_a_first_convolution_is_made_gray_where_all_colours_are_scaled_alike(encoder, inputs):
     network = FusionUNetConfig((encoder,), widths=(16, 16, 8, 8))
     model = settled(Experiment("trial", network))
@@ -109,10 +128,20 @@ def test_half_is_half_the_size_and_runs_the_same_graph(bundles):
 def test_an_exported_run_segments_a_picture(bundles, tmp_path):
     bundle, out = bundles / "whole.onnx", tmp_path / "out"
     card = Bundle.read(bundle).card
-    assert (card.name, card.size, card.threshold, card.scores) == ("mine", (64, 64), 0.4, {"images": 3})
+    assert (card.name, card.size, card.threshold, card.scores) == (
+        "mine",
+        (64, 64),
+        0.4,
+        {"images": 3},
+    )
     assert card.training_data == ["phantoms, split grouped, 64 pixels"]
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120), np.uint8)).save(tmp_path / "scan.png")
-    assert main(["segment", str(tmp_path / "scan.png"), "--model", str(bundle), "--out", str(out)]) == 0
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120), np.uint8)).save(
+        tmp_path / "scan.png"
+    )
+    assert (
+        main(["segment", str(tmp_path / "scan.png"), "--model", str(bundle), "--out", str(out)])
+        == 0
+    )
     assert Image.open(out / "scan_mask.png").size == (120, 90)
 
 
@@ -154,5 +183,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
     experiment = find_experiment("sonoseg-1")
     monkeypatch.setattr("sonoseg.deploy.export.TOLERANCE", -1.0)
     with pytest.raises(InputError, match="graph's probability differs from PyTorch's"):
-        export_bundle(settled(experiment), make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx")
+        export_bundle(
+            settled(experiment), make_card(config_of(experiment), OPTIONS), tmp_path / "b.onnx"
+        )
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,9 @@ from sonoseg.models.swin_unet import swin_blocks
 from sonoseg.reader.bundle import Bundle
 from sonoseg.train.run_folder import RunConfig
 
-OPTIONS = SimpleNamespace(name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx")
+OPTIONS = SimpleNamespace(
+    name=None, scores=None, threshold=0.5, min_lesion_fraction=0.0, out="x.onnx"
+)
 
 
 def settled(model):
@@ -50,7 +52,11 @@ def exported(network, path, change=lambda model: None):
         FusionUNetConfig(("resnet18",), "cbam"),
         FusionUNetConfig(("resnet18",), "nonlocal", widths=(32, 16, 16, 8)),
         FusionUNetConfig(
-            ("tf_efficientnet_lite0",), skips=True, widths=(32, 16, 16, 8), convolution="double", presence="image"
+            ("tf_efficientnet_lite0",),
+            skips=True,
+            widths=(32, 16, 16, 8),
+            convolution="double",
+            presence="image",
         ),
         FusionUNetConfig(("resnet18", "efficientnet_b0"), skips=True, presence="parts"),
     ],
@@ -62,7 +68,9 @@ def test_the_map_is_the_labs(tmp_path, network):
     found = bundle.run(batch, explain=True).heat
     assert found.shape == batch.shape
     for image, heat in zip(batch, found, strict=True):
-        np.testing.assert_allclose(heat[0], grad_cam(model, torch.from_numpy(image[None])), atol=1e-3)
+        np.testing.assert_allclose(
+            heat[0], grad_cam(model, torch.from_numpy(image[None])), atol=1e-3
+        )
 
 
 class FewMaps(nn.Module):
@@ -72,7 +80,9 @@ class FewMaps(nn.Module):
 
     def __init__(self, *_, **__):
         super().__init__()
-        self.parts = nn.ModuleList(nn.Conv2d(*pair, 2, stride=2) for pair in pairwise((1, *self.channels)))
+        self.parts = nn.ModuleList(
+            nn.Conv2d(*pair, 2, stride=2) for pair in pairwise((1, *self.channels))
+        )
 
     def forward(self, image):
         *maps, final = accumulate(self.parts, lambda x, part: part(x), initial=image)
@@ -80,7 +90,10 @@ class FewMaps(nn.Module):
 
 
 SMALL = {
-    "swin-unet": (swin_unet, {"HEADS": (3, 6), "swin_blocks": lambda level: swin_blocks(level)[1:]}),
+    "swin-unet": (
+        swin_unet,
+        {"HEADS": (3, 6), "swin_blocks": lambda level: swin_blocks(level)[1:]},
+    ),
     "adu-net": (adu_net, {"WIDTHS": (8, 16)}),
     "ddra-net": (ddra_net, {"Encoders": FewMaps, "WIDTH": 32}),
     "dpnet": (dpnet, {"WIDTHS": (8, 16), "REDUCTIONS": (4, 1), "HEADS": (1, 2)}),
@@ -101,7 +114,11 @@ def test_a_transformer_blocks_bundle_answers_as_pytorch_does(tmp_path):
         model.stages[0].attention = Transformer(128)
 
     check_agreement(
-        *exported(FusionUNetConfig(("resnet18",), widths=(128, 16, 16, 8)), tmp_path / "b.onnx", put_one_in)
+        *exported(
+            FusionUNetConfig(("resnet18",), widths=(128, 16, 16, 8)),
+            tmp_path / "b.onnx",
+            put_one_in,
+        )
     )
 
 
@@ -114,7 +131,9 @@ def check_agreement(model, bundle):
             expected = model(torch.from_numpy(batch)).sigmoid().numpy()
         np.testing.assert_allclose(answer.probability, expected, atol=TOLERANCE)
         for image, heat in zip(batch, answer.heat, strict=True):
-            np.testing.assert_allclose(heat[0], grad_cam(model, torch.from_numpy(image[None])), atol=1e-3)
+            np.testing.assert_allclose(
+                heat[0], grad_cam(model, torch.from_numpy(image[None])), atol=1e-3
+            )
 
 
 def test_it_is_computed_only_when_asked_for_and_at_the_images_size(tmp_path):
@@ -138,4 +157,6 @@ def test_interpolation_by_matrices_is_pytorchs(old, new):
 @pytest.mark.parametrize(("old", "new"), [((7, 7), 6), ((2, 3), 6), ((7, 9), 2), ((5, 6), 1)])
 def test_pooling_by_matrices_is_pytorchs(old, new):
     image = torch.rand(2, 3, *old)
-    torch.testing.assert_close(_pool(image, new), F.adaptive_avg_pool2d(image, new), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        _pool(image, new), F.adaptive_avg_pool2d(image, new), atol=1e-6, rtol=0
+    )

@@ -25,7 +25,10 @@ def model():
         nodes,
         "model",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 64])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 64]) for name in ("answer", "heat")],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 64])
+            for name in ("answer", "heat")
+        ],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -33,7 +36,9 @@ def model():
 
 def run(model, **inputs):
     onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(["answer", "heat"], inputs)
 
 
@@ -54,4 +59,6 @@ def test_large_weights_are_stored_in_16_bits_and_small_ones_as_they_are(model):
     assert stored == {"weight.half": TensorProto.FLOAT16, "small": TensorProto.FLOAT}
     image = np.eye(64, dtype=np.float32)
     answer, _ = run(model, image=image)
-    np.testing.assert_array_equal(answer, np.maximum(WEIGHT.astype(np.float16).astype(np.float32), 0))
+    np.testing.assert_array_equal(
+        answer, np.maximum(WEIGHT.astype(np.float16).astype(np.float32), 0)
+    )

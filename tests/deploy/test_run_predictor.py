@@ -34,10 +34,16 @@ def test_a_run_answers_with_the_probabilities_of_its_network(tmp_path: Path) -> 
     write_json(tmp_path / CONFIG, config.to_json())
     save_weights(tmp_path, model)
     predictor = load_predictor(str(tmp_path))
-    assert (predictor.name, predictor.threshold, predictor.min_lesion_fraction) == ("model-7", 0.5, 0)
+    assert (predictor.name, predictor.threshold, predictor.min_lesion_fraction) == (
+        "model-7",
+        0.5,
+        0,
+    )
 
     random = np.random.default_rng(0)
-    images = [random.integers(0, 256, shape, dtype=np.uint8) for shape in ((90, 70), (64, 64), (33, 120))]
+    images = [
+        random.integers(0, 256, shape, dtype=np.uint8) for shape in ((90, 70), (64, 64), (33, 120))
+    ]
     maps = predictor.probability(images)
     for image, probability in zip(images, maps, strict=True):
         assert probability.dtype == np.float32 and probability.shape == (64, 64)

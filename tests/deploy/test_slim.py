@@ -20,14 +20,20 @@ SPLIT = "grouped-0"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of a small network of our kind, with batch statistics of noise."""
-    return make_run(tmp_path_factory.mktemp("run"), "sonoseg-1", "tf_efficientnet_lite0", inner=(32, *[48] * 15))
+    return make_run(
+        tmp_path_factory.mktemp("run"), "sonoseg-1", "tf_efficientnet_lite0", inner=(32, *[48] * 15)
+    )
 
 
 def make_run(folder, name, encoder, inner=()):
     torch.manual_seed(0)
     experiment = find_experiment(name)
     network = FusionUNetConfig(
-        (encoder,), skips=True, widths=(16, 16, 8, 8), presence="image" if inner else "none", inner=inner
+        (encoder,),
+        skips=True,
+        widths=(16, 16, 8, 8),
+        presence="image" if inner else "none",
+        inner=inner,
     )
     model = network.build()
     for _ in range(20):
@@ -76,7 +82,9 @@ def test_each_time_the_channel_goes_whose_loss_is_least(channels, monkeypatch):
     weight = np.random.default_rng(1).normal(size=(4, 12))
     kept = list(range(12))
     for _ in range(8):  # one after the other, each tried by itself
-        losses = {gone: left_over(channels, weight, [k for k in kept if k != gone]) for gone in kept}
+        losses = {
+            gone: left_over(channels, weight, [k for k in kept if k != gone]) for gone in kept
+        }
         kept.remove(min(losses, key=losses.get))
         budget = min(losses.values()) * (1 + 1e-4) + 1e-6
         # `choose` adds up what each step loses; the sum is what all of them together lose.
@@ -91,12 +99,21 @@ def test_one_of_two_equal_channels_goes_and_the_other_does_its_work():
     kept = choose(weight, covariance, 1e-6)
     assert sorted(channel % 8 for channel in kept.tolist()) == list(range(8))
     fitted = refit(weight, covariance, kept)
-    torch.testing.assert_close(fitted, (weight[:, :8] + weight[:, 8:])[:, kept % 8], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        fitted, (weight[:, :8] + weight[:, 8:])[:, kept % 8], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_channels_stay_in_multiples_of_eight_and_never_fewer():
     covariance, weight = torch.eye(40, dtype=torch.float64), torch.ones(1, 40, dtype=torch.float64)
-    assert [len(choose(weight, covariance, gone + 0.5)) for gone in (0, 7, 8, 20, 32, 100)] == [40, 40, 32, 24, 8, 8]
+    assert [len(choose(weight, covariance, gone + 0.5)) for gone in (0, 7, 8, 20, 32, 100)] == [
+        40,
+        40,
+        32,
+        24,
+        8,
+        8,
+    ]
 
 
 def test_every_block_loses_no_more_than_it_may(run, cases, tmp_path):
@@ -106,7 +123,9 @@ def test_every_block_loses_no_more_than_it_may(run, cases, tmp_path):
     before, after = ([inside.width for inside in insides(network)] for network in (model, slim))
     assert list(config.network.inner) == after
     assert sum(after) < 0.8 * sum(before)
-    assert all(width % 8 == 0 and width <= other for width, other in zip(after, before, strict=True))
+    assert all(
+        width % 8 == 0 and width <= other for width, other in zip(after, before, strict=True)
+    )
     images = read_once(tuple(cases), config.size).inputs.float() / 255
     with torch.inference_mode():
         given, wanted = through_blocks(model, images)
@@ -114,7 +133,9 @@ def test_every_block_loses_no_more_than_it_may(run, cases, tmp_path):
     for own, all_of_it in zip(made, wanted, strict=True):
         difference = own - all_of_it
         assert difference.mean((0, 2, 3)).abs().max() < 1e-3 * all_of_it.std()
-        lost, there = (float(part.var((0, 2, 3), correction=0).sum()) for part in (difference, all_of_it))
+        lost, there = (
+            float(part.var((0, 2, 3), correction=0).sum()) for part in (difference, all_of_it)
+        )
         assert lost <= 1.01 * share * there
 
 
@@ -166,7 +187,19 @@ def test_the_command_writes_a_run_and_says_how_small_it_is(run, phantoms, tmp_pa
 def test_a_slim_run_can_be_trained_on_as_narrow_as_it_is(run, cases, phantoms, tmp_path):
     slim_run(run, cases, 0.05, tmp_path / "slim")
     _, before = load_run(tmp_path / "slim")
-    options = ["--encoders", "tf_efficientnet_lite0", "--widths", "16", "16", "8", "8", "--size", "64", "--epochs", "1"]
+    options = [
+        "--encoders",
+        "tf_efficientnet_lite0",
+        "--widths",
+        "16",
+        "16",
+        "8",
+        "8",
+        "--size",
+        "64",
+        "--epochs",
+        "1",
+    ]
     for start in ("--start-from", "--encoder-weights"):
         where = ["--data", str(phantoms), "--split", SPLIT, "--out", str(tmp_path / start)]
         assert main(["train", "sonoseg-1", *where, *options, start, str(tmp_path / "slim")]) == 0
@@ -175,9 +208,20 @@ def test_a_slim_run_can_be_trained_on_as_narrow_as_it_is(run, cases, phantoms, t
         assert tuple(inside.width for inside in insides(model)) == config.network.inner
 
 
-def test_other_encoders_in_the_place_of_a_slim_runs_are_as_wide_as_designed(run, cases, phantoms, tmp_path, capsys):
+def test_other_encoders_in_the_place_of_a_slim_runs_are_as_wide_as_designed(
+    run, cases, phantoms, tmp_path, capsys
+):
     slim_run(run, cases, 0.05, tmp_path / "slim")
-    where = ["--data", str(phantoms), "--split", SPLIT, "--out", str(tmp_path / "other"), "--size", "64"]
+    where = [
+        "--data",
+        str(phantoms),
+        "--split",
+        SPLIT,
+        "--out",
+        str(tmp_path / "other"),
+        "--size",
+        "64",
+    ]
     assert main(["train", "sonoseg-1", *where, "--start-from", str(tmp_path / "slim")]) == 2
     assert "give a run of the same network" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
@@ -195,7 +239,16 @@ def test_a_network_without_such_blocks_is_refused(phantoms, tmp_path, capsys):
     run = tmp_path / "wide"
     run.mkdir()
     make_run(run, "model-1", "efficientnet_b0")
-    command = ["slim", str(run), "--data", str(phantoms), "--split", SPLIT, "--out", str(tmp_path / "slim")]
+    command = [
+        "slim",
+        str(run),
+        "--data",
+        str(phantoms),
+        "--split",
+        SPLIT,
+        "--out",
+        str(tmp_path / "slim"),
+    ]
     assert main(command) == 2
     told = capsys.readouterr().err
     assert "has no EfficientNet-Lite to make slimmer" in told and len(told.splitlines()) == 1

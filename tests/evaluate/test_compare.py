@@ -13,14 +13,18 @@ from sonoseg.errors import InputError
 from sonoseg.evaluate.compare import Evaluated, compare, holm, mcnemar_p, signed_rank_p
 
 
-def write(folder: Path, tp: list[int], fp: list[int], truth: list[int], groups: list[str] | None = None) -> Path:
+def write(
+    folder: Path, tp: list[int], fp: list[int], truth: list[int], groups: list[str] | None = None
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "cases.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "label", "group", "tp", "fp", "fn", "tn", "largest_false_part"])
         for n, (hit, false, size) in enumerate(zip(tp, fp, truth, strict=True)):
             group = groups[n] if groups else f"case {n}"
-            writer.writerow([f"{n}.png", "", group, hit, false, size - hit, 1000 - size - false, false])
+            writer.writerow(
+                [f"{n}.png", "", group, hit, false, size - hit, 1000 - size - false, false]
+            )
     return folder
 
 
@@ -56,9 +60,13 @@ def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     first = write(tmp_path / "first", [50, 40, 30, 0, 0], [0] * 5, TRUTH)
     second = write(tmp_path / "second", [90, 10, 30, 0, 0], [0] * 5, TRUTH)
     rows = (second / "cases.csv").read_text().splitlines()
-    (write(tmp_path / "turned", [0], [0], [0]) / "cases.csv").write_text("\n".join([rows[0], *rows[:0:-1]]))
+    (write(tmp_path / "turned", [0], [0], [0]) / "cases.csv").write_text(
+        "\n".join([rows[0], *rows[:0:-1]])
+    )
     reference = Evaluated.read(first)
-    straight, turned = (compare(reference, [Evaluated.read(tmp_path / n)], "all")[0] for n in ("second", "turned"))
+    straight, turned = (
+        compare(reference, [Evaluated.read(tmp_path / n)], "all")[0] for n in ("second", "turned")
+    )
     assert straight.difference == pytest.approx(turned.difference)
     assert straight.p == turned.p
 
@@ -104,11 +112,15 @@ def test_counts_that_no_image_has_are_refused(tmp_path: Path, row: str) -> None:
     (tmp_path / "cases.csv").write_text(table)
     assert Evaluated.read(tmp_path).files == ("a.png",)
     (tmp_path / "cases.csv").write_text(f"{table}{row}\n")
-    with pytest.raises(InputError, match=r"holds counts that no image has, first (b.png|a row without name); run"):
+    with pytest.raises(
+        InputError, match=r"holds counts that no image has, first (b.png|a row without name); run"
+    ):
         Evaluated.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "file,tp\n", "file,group,tp,fp,fn,tn,largest_false_part\na,b,x,0,0,0,0\n"])
+@pytest.mark.parametrize(
+    "content", ["", "file,tp\n", "file,group,tp,fp,fn,tn,largest_false_part\na,b,x,0,0,0,0\n"]
+)
 def test_hostile_tables(tmp_path: Path, content: str) -> None:
     (tmp_path / "cases.csv").write_text(content)
     with pytest.raises(InputError):

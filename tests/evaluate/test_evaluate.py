@@ -30,7 +30,9 @@ from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.evaluate.surface import border_distances
 from sonoseg.train.lock import held
 
-CURVES = [f"{name}.{kind}" for name in ("reliability", "roc", "tradeoff") for kind in ("csv", "png")]
+CURVES = [
+    f"{name}.{kind}" for name in ("reliability", "roc", "tradeoff") for kind in ("csv", "png")
+]
 FILES = sorted(["cases.csv", "metrics.json", *CURVES])
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -62,7 +64,9 @@ def test_old_and_new_scores_never_lie_side_by_side(
     phantoms: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     """The disk fills, or one file cannot be replaced: all files stay as they were."""
-    evaluate(Fake(lambda image: np.zeros(image.shape, np.float32)), phantoms, tmp_path, progress=False)
+    evaluate(
+        Fake(lambda image: np.zeros(image.shape, np.float32)), phantoms, tmp_path, progress=False
+    )
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert sorted(before) == FILES
     replace = Path.replace
@@ -74,7 +78,9 @@ def test_old_and_new_scores_never_lie_side_by_side(
 
     monkeypatch.setattr(Path, "replace", busy)
     with pytest.raises(InputError, match=f"{fails}: the disk is full"):
-        evaluate(Fake(lambda image: np.ones(image.shape, np.float32)), phantoms, tmp_path, progress=False)
+        evaluate(
+            Fake(lambda image: np.ones(image.shape, np.float32)), phantoms, tmp_path, progress=False
+        )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -114,29 +120,53 @@ def test_constant_answers_give_what_the_paper_prints_for_its_failed_models(
 def test_the_command_says_how_many_images_have_a_copy_in_another_subset(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, copied: int
 ) -> None:
-    evaluate_command(Evaluate("all-background", real_data / "busi", split=split, subset="test", out=tmp_path))
+    evaluate_command(
+        Evaluate("all-background", real_data / "busi", split=split, subset="test", out=tmp_path)
+    )
     assert ("35 of these 78 images have a near-copy" in capsys.readouterr().out) == (copied > 0)
     assert json.loads((tmp_path / "metrics.json").read_text())["about"]["leaked"] == copied
 
 
 def test_a_perfect_answer_scores_one_where_it_can(phantoms: list[Case], tmp_path: Path) -> None:
-    metrics = evaluate(Fake(knowing(phantoms, lambda mask: mask)), phantoms, tmp_path, (150, 190), False)
+    metrics = evaluate(
+        Fake(knowing(phantoms, lambda mask: mask)), phantoms, tmp_path, (150, 190), False
+    )
     for convention, best in (("paper", 0.75), ("lesion", 1), ("all", 1)):
         for metric in METRICS:
             assert metrics["conventions"][convention][metric] == best, (convention, metric)
     assert metrics["auc"] == 1
     assert metrics["normals"]["any_false_positive"] == metrics["normals"]["false_lesion"] == 0
     surface = metrics["surface"]
-    assert (surface["images"], surface["missed"], surface["hd95"], surface["assd_mm"]) == (6, 0, 0, 0)
+    assert (surface["images"], surface["missed"], surface["hd95"], surface["assd_mm"]) == (
+        6,
+        0,
+        0,
+        0,
+    )
 
 
-def test_metrics_json_has_the_promised_keys_and_plain_numbers(phantoms: list[Case], tmp_path: Path) -> None:
+def test_metrics_json_has_the_promised_keys_and_plain_numbers(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
     returned = evaluate(load_predictor("all-foreground"), phantoms, tmp_path, progress=False)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics == returned
-    keys = ["about", "model", "images", "conventions", "normals", "auc", "calibration_error", "surface"]
+    keys = [
+        "about",
+        "model",
+        "images",
+        "conventions",
+        "normals",
+        "auc",
+        "calibration_error",
+        "surface",
+    ]
     assert list(metrics) == keys
-    assert metrics["model"] == {"name": "all-foreground", "threshold": 0.5, "min_lesion_fraction": 0.0}
+    assert metrics["model"] == {
+        "name": "all-foreground",
+        "threshold": 0.5,
+        "min_lesion_fraction": 0.0,
+    }
     assert list(metrics["conventions"]) == list(CONVENTIONS)
     for scores in metrics["conventions"].values():
         assert list(scores) == [key for name in METRICS for key in (name, f"{name}_interval")]
@@ -157,7 +187,9 @@ def test_the_files_agree_with_masks_counted_here(phantoms: list[Case], tmp_path:
     for row, case, truth in zip(rows, phantoms, truths, strict=True):
         drawn = answers[case.name] >= 0.5
         assert int(row["tp"]) == (drawn & truth).sum() and int(row["fp"]) == (drawn & ~truth).sum()
-        assert int(row["fn"]) == (~drawn & truth).sum() and int(row["tn"]) == (~drawn & ~truth).sum()
+        assert (
+            int(row["fn"]) == (~drawn & truth).sum() and int(row["tn"]) == (~drawn & ~truth).sum()
+        )
         assert (row["label"], row["group"]) == (case.label, case.group)
         assert 0 < int(row["largest_false_part"]) <= int(row["fp"])
         distances = border_distances(drawn, truth) if truth.any() else None
@@ -171,12 +203,16 @@ def test_the_files_agree_with_masks_counted_here(phantoms: list[Case], tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     with (tmp_path / "roc.csv").open(newline="") as file:
         points = np.array([list(map(float, row)) for row in list(csv.reader(file))[1:]])
-    assert np.sum(np.diff(points[:, 1]) * (points[1:, 2] + points[:-1, 2]) / 2) == pytest.approx(exact, abs=1e-3)
+    assert np.sum(np.diff(points[:, 1]) * (points[1:, 2] + points[:-1, 2]) / 2) == pytest.approx(
+        exact, abs=1e-3
+    )
     with Image.open(tmp_path / "roc.png") as picture:
         assert min(picture.size) > 400
 
 
-def test_a_map_on_the_predictors_own_grid_is_scaled_to_the_evaluations(phantoms: list[Case], tmp_path: Path) -> None:
+def test_a_map_on_the_predictors_own_grid_is_scaled_to_the_evaluations(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
     def left_half(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.repeat(np.float32([[1, 0]]), 2, axis=0)
 
@@ -185,7 +221,9 @@ def test_a_map_on_the_predictors_own_grid_is_scaled_to_the_evaluations(phantoms:
         assert int(row["tp"]) + int(row["fp"]) == 60 * 40
 
 
-def test_small_parts_are_dropped_before_counting_as_the_reader_does(phantoms: list[Case], tmp_path: Path) -> None:
+def test_small_parts_are_dropped_before_counting_as_the_reader_does(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
     def speck_and_blob(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         probability = np.zeros((100, 100), dtype=np.float32)
         probability[:2, :3] = probability[50:60, 50:60] = 1
@@ -195,16 +233,22 @@ def test_small_parts_are_dropped_before_counting_as_the_reader_does(phantoms: li
     evaluate(Fake(speck_and_blob, 0.001), normals, tmp_path, (100, 100), False)
     assert [row["fp"] for row in rows_of(tmp_path)] == ["100", "100"]
     evaluate(Fake(speck_and_blob), normals, tmp_path, (100, 100), False)
-    assert [(row["fp"], row["largest_false_part"]) for row in rows_of(tmp_path)] == [("106", "100")] * 2
+    assert [(row["fp"], row["largest_false_part"]) for row in rows_of(tmp_path)] == [
+        ("106", "100")
+    ] * 2
 
 
-def test_a_subset_of_normals_alone_has_neither_auc_nor_lesion_scores(phantoms: list[Case], tmp_path: Path) -> None:
+def test_a_subset_of_normals_alone_has_neither_auc_nor_lesion_scores(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
     normals = [case for case in phantoms if case.label == "normal"]
     metrics = evaluate(load_predictor("all-background"), normals, tmp_path, progress=False)
     assert metrics["auc"] is None and metrics["conventions"]["lesion"]["dice"] is None
     assert metrics["conventions"]["all"]["dice"] == 1
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert (tmp_path / "roc.csv").read_text() == "threshold,false_positive_rate,true_positive_rate\n"
+    assert (
+        tmp_path / "roc.csv"
+    ).read_text() == "threshold,false_positive_rate,true_positive_rate\n"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +264,9 @@ def test_a_subset_of_normals_alone_has_neither_auc_nor_lesion_scores(phantoms: l
 def test_an_answer_that_is_no_probability_map_is_named_and_nothing_is_written(
     phantoms: list[Case], tmp_path: Path, answer: Answer
 ) -> None:
-    with pytest.raises(InputError, match=r"fake: does not give one probability a pixel .* for synthetic_00\.png"):
+    with pytest.raises(
+        InputError, match=r"fake: does not give one probability a pixel .* for synthetic_00\.png"
+    ):
         evaluate(Fake(answer), phantoms, tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -240,7 +286,9 @@ def test_a_bad_file_is_found_before_the_first_prediction(tmp_path: Path, fault: 
     assert predictor.asked == 0 and list((tmp_path / "out").iterdir()) == []
 
 
-def test_no_images_and_no_folder_to_write_to_are_told_at_once(phantoms: list[Case], tmp_path: Path) -> None:
+def test_no_images_and_no_folder_to_write_to_are_told_at_once(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="no images in this subset"):
         evaluate(load_predictor("all-background"), [], tmp_path)
     taken = tmp_path / "file"
@@ -249,7 +297,9 @@ def test_no_images_and_no_folder_to_write_to_are_told_at_once(phantoms: list[Cas
         evaluate(load_predictor("all-background"), phantoms, taken)
 
 
-def test_an_interrupted_evaluation_leaves_the_earlier_one_as_it_was(phantoms: list[Case], tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_leaves_the_earlier_one_as_it_was(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
     evaluate(load_predictor("all-foreground"), phantoms, tmp_path, progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -268,7 +318,14 @@ def test_the_command_prints_a_table_and_where_the_files_are(
     evaluate_command(Evaluate(model="all-foreground", data=data, out=tmp_path))
     printed = capsys.readouterr().out
     border = "border distance over 6 images: HD95 "
-    for words in ("all-foreground on all/test, 8 images", "convention", "lesion", "0.750", border, str(tmp_path)):
+    for words in (
+        "all-foreground on all/test, 8 images",
+        "convention",
+        "lesion",
+        "0.750",
+        border,
+        str(tmp_path),
+    ):
         assert words in printed
     assert "2 images without lesion: 100.0% with a false lesion" in printed
 
@@ -276,10 +333,20 @@ def test_the_command_prints_a_table_and_where_the_files_are(
 def test_two_evaluations_never_write_into_one_folder_at_once(
     phantoms: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["evaluate", "all-foreground", "--data", str(phantoms[0].image.parent.parent), "--out", str(tmp_path)]
+    words = [
+        "evaluate",
+        "all-foreground",
+        "--data",
+        str(phantoms[0].image.parent.parent),
+        "--out",
+        str(tmp_path),
+    ]
     with held(tmp_path):
         assert main(words) == 2
-        assert f"{tmp_path}: another sonoseg command is writing into this folder; wait" in capsys.readouterr().err
+        assert (
+            f"{tmp_path}: another sonoseg command is writing into this folder; wait"
+            in capsys.readouterr().err
+        )
         assert not (tmp_path / "metrics.json").exists()
     assert main(words) == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["images"] == len(phantoms)
@@ -287,11 +354,16 @@ def test_two_evaluations_never_write_into_one_folder_at_once(
 
 def test_evaluating_constant_answers_does_not_load_torch() -> None:
     code = "import sys, sonoseg.evaluate.evaluate; assert 'torch' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def test_counting_and_scoring_load_nothing_heavy() -> None:
-    modules = ", ".join(f"sonoseg.evaluate.{name}" for name in ("counts", "metrics", "intervals", "roc"))
+    modules = ", ".join(
+        f"sonoseg.evaluate.{name}" for name in ("counts", "metrics", "intervals", "roc")
+    )
     heavy = "{'torch', 'matplotlib', 'scipy', 'sklearn'}"
     code = f"import sys, {modules}; assert not {heavy} & set(sys.modules), sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

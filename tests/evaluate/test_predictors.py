@@ -48,7 +48,9 @@ def negative(tmp_path: Path) -> Path:
         [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {CARD_KEY: json.dumps(CARD), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64})
+    helper.set_model_props(
+        model, {CARD_KEY: json.dumps(CARD), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64}
+    )
     onnx.checker.check_model(model)
     path = tmp_path / "negative.onnx"
     path.write_bytes(add_checksum(model.SerializeToString()))
@@ -69,7 +71,11 @@ def test_constant_predictors_answer_every_pixel_alike(name: str, value: float) -
 
 def test_a_bundle_answers_on_its_own_grid_with_its_cards_rule(negative: Path) -> None:
     predictor = load_predictor(str(negative))
-    assert (predictor.name, predictor.threshold, predictor.min_lesion_fraction) == ("negative", 0.75, 0.01)
+    assert (predictor.name, predictor.threshold, predictor.min_lesion_fraction) == (
+        "negative",
+        0.75,
+        0.01,
+    )
     image = np.full((80, 90), 255, np.uint8)
     image[20:60, 30:70] = 0
     for probability in predictor.probability([image, image.T.copy()]):
@@ -111,13 +117,19 @@ def test_scaling_a_map_keeps_its_range_and_leaves_its_own_size_alone() -> None:
 @pytest.mark.parametrize("size", [(7, 11), (15, 80), (60, 20), (90, 120), (29, 40), (1, 1)])
 def test_a_map_is_scaled_as_the_reader_scales_it_larger_or_smaller(size: tuple[int, int]) -> None:
     probability = np.random.default_rng(2).random((30, 40)).astype(np.float32)
-    np.testing.assert_allclose(resize_probability(probability, size), enlarge(probability, size), atol=1e-5)
-    expected = F.interpolate(torch.from_numpy(probability)[None, None], size, mode="bilinear")[0, 0].numpy()
+    np.testing.assert_allclose(
+        resize_probability(probability, size), enlarge(probability, size), atol=1e-5
+    )
+    expected = F.interpolate(torch.from_numpy(probability)[None, None], size, mode="bilinear")[
+        0, 0
+    ].numpy()
     np.testing.assert_allclose(resize_probability(probability, size), expected, atol=1e-5)
 
 
 def test_an_unknown_model_is_answered_with_the_choices() -> None:
-    with pytest.raises(InputError, match=r"no-such: no such model; give a run folder, .*all-foreground"):
+    with pytest.raises(
+        InputError, match=r"no-such: no such model; give a run folder, .*all-foreground"
+    ):
         load_predictor("no-such")
 
 

@@ -31,7 +31,9 @@ def blob(seed: int, level: float = 0.03) -> NDArray[np.bool_]:
     return np.asarray(smooth > level)
 
 
-def monais(prediction: NDArray[np.bool_], truth: NDArray[np.bool_], pixel: tuple[float, float]) -> tuple[float, float]:
+def monais(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_], pixel: tuple[float, float]
+) -> tuple[float, float]:
     masks = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, truth)]
     options = {"include_background": True, "spacing": list(pixel)}
     hd95 = compute_hausdorff_distance(*masks, percentile=95, **options)
@@ -43,7 +45,9 @@ def monais(prediction: NDArray[np.bool_], truth: NDArray[np.bool_], pixel: tuple
 @pytest.mark.parametrize("seed", range(8))
 def test_blobs_measure_as_with_monai(seed: int, pixel: tuple[float, float]) -> None:
     prediction, truth = blob(seed), blob(seed + 100, 0.06)
-    assert border_distances(prediction, truth, pixel) == pytest.approx(monais(prediction, truth, pixel), rel=1e-5)
+    assert border_distances(prediction, truth, pixel) == pytest.approx(
+        monais(prediction, truth, pixel), rel=1e-5
+    )
 
 
 def test_real_masks_measure_as_with_monai(real_data: Path) -> None:
@@ -68,23 +72,38 @@ def test_what_has_no_border_has_no_distance_and_is_counted() -> None:
     assert measure_surface(empty, mask) == Surface(missed=True)
     assert measure_surface(mask, empty) == measure_surface(empty, empty) == Surface(missed=False)
     table = surface_summary([Surface(True), Surface(False)], ["a", "b"], (9, 9))
-    assert (table["images"], table["missed"], table["hd95"], table["hd95_interval"]) == (0, 1, None, None)
-    assert describe_surface(table) == "border distance: no image has both borders; nothing drawn on 1 with a lesion"
+    assert (table["images"], table["missed"], table["hd95"], table["hd95_interval"]) == (
+        0,
+        1,
+        None,
+        None,
+    )
+    assert (
+        describe_surface(table)
+        == "border distance: no image has both borders; nothing drawn on 1 with a lesion"
+    )
 
 
 def test_the_summary_leaves_out_what_is_undefined() -> None:
-    surfaces = [Surface(False, 2.0, 1.0, 0.2, 0.1), Surface(True), Surface(False, 5.0, 2.0), Surface(False, 8.0, 6.0)]
+    surfaces = [
+        Surface(False, 2.0, 1.0, 0.2, 0.1),
+        Surface(True),
+        Surface(False, 5.0, 2.0),
+        Surface(False, 8.0, 6.0),
+    ]
     table = surface_summary(surfaces, ["a", "b", "c", "d"], (224, 224))
     assert (table["images"], table["missed"], table["images_mm"]) == (3, 1, 1)
     assert (table["hd95"], table["hd95_median"], table["assd"], table["hd95_mm"]) == (5, 5, 3, 0.2)
     assert 2 <= table["hd95_interval"][0] <= 5 <= table["hd95_interval"][1] <= 8
     assert table["unit"] == "pixels of the 224 × 224 grid"
-    assert "over 3 images: HD95 5.00" in describe_surface(table) and "0.20 and 0.10 mm over 1" in describe_surface(
+    assert "over 3 images: HD95 5.00" in describe_surface(
         table
-    )
+    ) and "0.20 and 0.10 mm over 1" in describe_surface(table)
 
 
 def test_a_pixel_of_the_grid_is_as_large_as_what_it_stands_for() -> None:
     case = Case("a.png", Path("a.png"), (), "benign", "a", spacing=0.1)
     assert pixel_size(case, (448, 672), (224, 224)) == pytest.approx((0.2, 0.3))
-    assert pixel_size(Case("a.png", Path("a.png"), (), "benign", "a"), (448, 672), (224, 224)) is None
+    assert (
+        pixel_size(Case("a.png", Path("a.png"), (), "benign", "a"), (448, 672), (224, 224)) is None
+    )

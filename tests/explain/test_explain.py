@@ -80,14 +80,19 @@ def test_a_bad_image_is_reported_and_the_rest_are_explained(
     assert "2 of 4 images explained" in printed.out
 
 
-def test_what_cannot_be_explained_is_told_before_anything_is_made(run: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_explained_is_told_before_anything_is_made(
+    run: Path, phantoms: Path, tmp_path: Path
+) -> None:
     bundle, out = tmp_path / "model.onnx", tmp_path / "out"
     bundle.write_bytes(b"onnx")
     images = [phantoms / "images"]
     for arguments, words in (
         ((bundle, images, out), "needs the gradients of a run"),
         (("nowhere", images, out), "needs the gradients of a run; give default, or a folder"),
-        ((run, images, out, "stage7"), "stage7: no such layer in this model; choose one of bottleneck, stage1"),
+        (
+            (run, images, out, "stage7"),
+            "stage7: no such layer in this model; choose one of bottleneck, stage1",
+        ),
         ((run, [phantoms / "nowhere.png"], out), "no such file"),
         ((run, [*images, phantoms / "masks"], out), "same name"),
         ((run, images, bundle), "not a folder"),
@@ -122,7 +127,10 @@ def test_the_truth_of_a_loose_image_is_the_masks_beside_it(phantoms: Path, tmp_p
     shutil.copy(phantoms / "masks" / "synthetic_01.png", folder / "scan [1]_mask_1.png")
     shutil.copy(phantoms / "masks" / "synthetic_01.png", folder / "scan [1]_mask_old_mask.png")
     case = find_case(image)
-    assert case is not None and [path.name for path in case.masks] == ["scan [1]_mask.png", "scan [1]_mask_1.png"]
+    assert case is not None and [path.name for path in case.masks] == [
+        "scan [1]_mask.png",
+        "scan [1]_mask_1.png",
+    ]
 
 
 def test_an_image_of_a_plain_folder_finds_its_mask_by_its_relative_path(

@@ -47,7 +47,9 @@ def test_the_share_of_heat_by_hand() -> None:
     assert heat_share(heat, np.array([[True, False], [False, True]])) == 0.5
 
 
-@pytest.mark.parametrize(("column", "hit"), [(24, 1), (47, 1), (48 + 3, 1), (48 + 4, 0), (24 - 4, 1), (24 - 5, 0)])
+@pytest.mark.parametrize(
+    ("column", "hit"), [(24, 1), (47, 1), (48 + 3, 1), (48 + 4, 0), (24 - 4, 1), (24 - 5, 0)]
+)
 def test_pointing_allows_15_pixels_of_224(column: int, hit: float) -> None:
     heat = np.zeros(SHAPE, np.float32)
     heat[28, column] = 1  # the side is 64: 4.3 pixels are allowed
@@ -72,18 +74,25 @@ def test_the_hottest_pixels_as_many_as_the_mask_are_compared_with_it() -> None:
     assert iou == pytest.approx(jaccard_score(mask.ravel(), hottest.ravel()))
     assert distance > 2
     moved = np.roll(mask, 3, axis=1)
-    assert border_agreement(heat_order(moved.astype(np.float32), ties), mask)[0] == pytest.approx(21 / 27)
+    assert border_agreement(heat_order(moved.astype(np.float32), ties), mask)[0] == pytest.approx(
+        21 / 27
+    )
 
 
 def test_the_distance_of_borders_by_hand() -> None:
     mask, heat = np.zeros(SHAPE, bool), np.zeros(SHAPE, np.float32)
     mask[5, 5:7] = True
     heat[5, 8:10] = 1  # from 8 and 9 to 6, and from 5 and 6 to 8
-    assert border_agreement(heat_order(heat, random_order(SHAPE, 0)), mask) == (0, (2 + 3 + 3 + 2) / 4)
+    assert border_agreement(heat_order(heat, random_order(SHAPE, 0)), mask) == (
+        0,
+        (2 + 3 + 3 + 2) / 4,
+    )
 
 
 @pytest.mark.parametrize("shape", [(224, 224), (96, 128), (3, 5)])
-def test_a_random_order_takes_squares_one_after_another_and_comes_again_with_its_seed(shape: tuple[int, int]) -> None:
+def test_a_random_order_takes_squares_one_after_another_and_comes_again_with_its_seed(
+    shape: tuple[int, int],
+) -> None:
     order = random_order(shape, 7)
     assert sorted(order.ravel()) == list(range(order.size))
     np.testing.assert_array_equal(order, random_order(shape, 7))
@@ -128,7 +137,9 @@ def test_the_rank_correlation_is_scipys_with_ties_as_well() -> None:
     one, other = make_heat(0), make_heat(1)
     tied = np.maximum(one + 0.3 * other - 0.7, 0)
     found = rank_correlations(tied, [one, other, tied, 1 - one])
-    expected = [spearmanr(tied.ravel(), each.ravel()).statistic for each in (one, other, tied, 1 - one)]
+    expected = [
+        spearmanr(tied.ravel(), each.ravel()).statistic for each in (one, other, tied, 1 - one)
+    ]
     np.testing.assert_allclose(found, expected)
     assert found[2] == pytest.approx(1)
 

@@ -87,7 +87,9 @@ def test_the_papers_network_is_explained_as_captum_does(lively: FusionUNet, laye
 
 
 @pytest.mark.parametrize("bias", [0.36, -100.0])
-def test_the_target_is_the_predicted_pixels_or_all_of_them_where_none_is_predicted(bias: float) -> None:
+def test_the_target_is_the_predicted_pixels_or_all_of_them_where_none_is_predicted(
+    bias: float,
+) -> None:
     # By hand: captum's hooks cannot bear the in-place ReLU behind the layer.
     model, image = make_small(bias=bias), make_image()
     heat = grad_cam(model, image, "bottleneck")
@@ -163,5 +165,7 @@ def test_hooks_are_taken_off_when_the_network_fails() -> None:
 
 
 def test_an_unknown_layer_is_named_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"stage9: no such layer.*bottleneck, stage1, stage2, fused"):
+    with pytest.raises(
+        InputError, match=r"stage9: no such layer.*bottleneck, stage1, stage2, fused"
+    ):
         grad_cam(make_small(), make_image(), "stage9")

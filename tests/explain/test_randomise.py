@@ -19,7 +19,9 @@ LEVELS = ["head", "stage4", "stage3", "stage2", "decoder", "all"]
 def network(presence: bool) -> FusionUNet:
     """Its batch normalisation is not as new, so that its going back to new can be seen."""
     torch.manual_seed(0)
-    config = FusionUNetConfig(("resnet18",), "cbam", frozen=True, widths=(32, 16, 16, 8), presence=presence)
+    config = FusionUNetConfig(
+        ("resnet18",), "cbam", frozen=True, widths=(32, 16, 16, 8), presence=presence
+    )
     network = FusionUNet(config)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -41,7 +43,9 @@ def images() -> Tensor:
 def changed(model: nn.Module, other: nn.Module) -> set[str]:
     """The first names of the parts whose parameters differ; of stages with their number."""
     there = dict(other.named_parameters())
-    names = [name for name, value in model.named_parameters() if not torch.equal(value, there[name])]
+    names = [
+        name for name, value in model.named_parameters() if not torch.equal(value, there[name])
+    ]
     return {".".join(name.split(".")[: 2 if name.startswith("stages") else 1]) for name in names}
 
 
@@ -63,18 +67,27 @@ def test_no_weight_survives_the_last_level(model: FusionUNet, images: Tensor) ->
     assert not [name for name, value in model.named_parameters() if torch.equal(value, there[name])]
 
 
-def test_the_network_stays_as_it_was_and_shares_what_is_kept(model: FusionUNet, images: Tensor) -> None:
+def test_the_network_stays_as_it_was_and_shares_what_is_kept(
+    model: FusionUNet, images: Tensor
+) -> None:
     before = copy.deepcopy(model.state_dict())
     copies = randomised_copies(model, images, 0)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    assert copies["decoder"].encoders.parts["resnet18"].conv1.weight is model.encoders.parts["resnet18"].conv1.weight
+    assert (
+        copies["decoder"].encoders.parts["resnet18"].conv1.weight
+        is model.encoders.parts["resnet18"].conv1.weight
+    )
     assert not any(module.training for other in copies.values() for module in other.modules())
 
 
-def test_the_seed_decides_and_the_generator_of_others_is_left_alone(model: FusionUNet, images: Tensor) -> None:
+def test_the_seed_decides_and_the_generator_of_others_is_left_alone(
+    model: FusionUNet, images: Tensor
+) -> None:
     state = torch.get_rng_state()
-    first, again, another = (randomised_copies(model, images, seed)["all"](images) for seed in (0, 0, 1))
+    first, again, another = (
+        randomised_copies(model, images, seed)["all"](images) for seed in (0, 0, 1)
+    )
     assert torch.equal(state, torch.get_rng_state())
     torch.testing.assert_close(first, again)
     assert (first - another).abs().max() > 1e-3
@@ -112,7 +125,9 @@ class Odd(nn.Module):
         return {"bottleneck": self.bottleneck}
 
 
-def test_weights_that_cannot_be_reset_are_shuffled_and_uncalled_parts_go_with_their_parent() -> None:
+def test_weights_that_cannot_be_reset_are_shuffled_and_uncalled_parts_go_with_their_parent() -> (
+    None
+):
     torch.manual_seed(0)
     model = Odd().eval()
     copies = randomised_copies(model, torch.rand(2, 1, 32, 32), 0)
@@ -127,7 +142,9 @@ def test_weights_that_cannot_be_reset_are_shuffled_and_uncalled_parts_go_with_th
 
 @pytest.mark.parametrize("layer", ["bottleneck", "stage4"])
 def test_the_map_is_another_without_the_weights(images: Tensor, layer: str) -> None:
-    model = network(presence="none")  # at random, a presence head may hold down every pixel, and leave no map
+    model = network(
+        presence="none"
+    )  # at random, a presence head may hold down every pixel, and leave no map
     model.head.weight.data.abs_()  # as may weights that are all against a lesion
     other = randomised_copies(model, images, 0)["all"]
     heat, without = grad_cam(model, images[:1], layer), grad_cam(other, images[:1], layer)

@@ -41,7 +41,10 @@ class Dark(nn.Module):
         self.stages = nn.ModuleList([nn.Conv2d(2, 2, 1)])
         self.head = nn.Conv2d(2, 1, 1)
         with torch.no_grad():
-            self.encoder.weight[0], self.encoder.weight[1] = -1 / 16, 1 / 16  # darkness and brightness
+            self.encoder.weight[0], self.encoder.weight[1] = (
+                -1 / 16,
+                1 / 16,
+            )  # darkness and brightness
             self.encoder.bias.copy_(torch.tensor([0.4, 0.0]))
             self.stages[0].weight.copy_(torch.eye(2)[:, :, None, None])
             self.stages[0].bias.zero_()
@@ -70,7 +73,12 @@ class Stub(RunPredictor):
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.eval()  # type: ignore[assignment]
-        self.name, self.size, self.temperature, self.device = "stub", (64, 64), 1.0, torch.device("cpu")
+        self.name, self.size, self.temperature, self.device = (
+            "stub",
+            (64, 64),
+            1.0,
+            torch.device("cpu"),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +105,13 @@ def dark(cases: list[Case]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("layer", ["bottleneck", "stage1"])
-def test_the_maps_of_a_network_that_looks_at_the_lesion_are_true(dark: dict[str, Any], layer: str) -> None:
+def test_the_maps_of_a_network_that_looks_at_the_lesion_are_true(
+    dark: dict[str, Any], layer: str
+) -> None:
     measures = dark["layers"][layer]
-    assert measures["share"]["mean"] > 0.8 and measures["share_flat"]["mean"] == pytest.approx(1 / 16)
+    assert measures["share"]["mean"] > 0.8 and measures["share_flat"]["mean"] == pytest.approx(
+        1 / 16
+    )
     assert measures["pointing"]["mean"] == 1 > measures["pointing_flat"]["mean"]
     assert measures["iou"]["mean"] > 0.7 and measures["border_distance"]["mean"] < 2
     assert measures["deletion"]["mean"] < measures["deletion_random"]["mean"] - 0.1
@@ -113,7 +125,9 @@ def test_the_maps_of_a_network_that_looks_at_the_lesion_are_true(dark: dict[str,
 def test_images_without_a_lesion_count_only_where_no_mask_is_needed(dark: dict[str, Any]) -> None:
     measures = dark["layers"]["bottleneck"]
     assert dark["images"] == 12
-    numbers = {name: measures[name]["n"] for name in ("share", "pointing", "iou", "deletion", "empty")}
+    numbers = {
+        name: measures[name]["n"] for name in ("share", "pointing", "iou", "deletion", "empty")
+    }
     assert numbers == {"share": 9, "pointing": 9, "iou": 9, "deletion": 9, "empty": 12}
     assert measures["similarity_all"]["n"] == 9  # the others' maps are zero: nothing to keep
 
@@ -130,7 +144,14 @@ def test_the_measures_belong_together(dark: dict[str, Any], layer: str) -> None:
         for found, key in ((measures[name], layer), (measures[f"{name}_random"], "random")):
             assert auc(np.linspace(0, 1, 17), dark["curves"][key][name]) == pytest.approx(found)
     own = dark["curves"][layer]
-    assert own["deletion"][0] == own["insertion"][-1] > 0.8 > 0.5 > own["deletion"][-1] == own["insertion"][0]
+    assert (
+        own["deletion"][0]
+        == own["insertion"][-1]
+        > 0.8
+        > 0.5
+        > own["deletion"][-1]
+        == own["insertion"][0]
+    )
     for measure in dark["layers"][layer].values():
         assert measure["interval"][0] <= measure["mean"] <= measure["interval"][1]
 
@@ -151,7 +172,9 @@ def test_a_network_that_never_sees_a_lesion_has_no_curves(cases: list[Case]) -> 
     result = score_explanations(Stub(model), cases, ["stage1"], progress=False)
     measures = result["layers"]["stage1"]
     assert measures["deletion"] == {"mean": None, "interval": None, "n": 0}
-    assert result["curves"] == {name: {"deletion": [], "insertion": []} for name in ("random", "stage1")}
+    assert result["curves"] == {
+        name: {"deletion": [], "insertion": []} for name in ("random", "stage1")
+    }
     assert measures["share"]["n"] == 9
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert "–" in describe(result)
@@ -161,9 +184,14 @@ def test_a_map_that_is_zero_everywhere_counts_as_flat(cases: list[Case]) -> None
     model = Dark()
     nn.init.zeros_(model.head.weight)  # nothing before the head matters
     nn.init.ones_(model.head.bias)
-    measures = score_explanations(Stub(model), cases, ["stage1"], progress=False)["layers"]["stage1"]
+    measures = score_explanations(Stub(model), cases, ["stage1"], progress=False)["layers"][
+        "stage1"
+    ]
     assert measures["empty"]["mean"] == 1
-    gains = [measures[f"{name}_gain"]["interval"] for name in ("share", "pointing", "deletion", "insertion")]
+    gains = [
+        measures[f"{name}_gain"]["interval"]
+        for name in ("share", "pointing", "deletion", "insertion")
+    ]
     assert gains == [[0, 0]] * 4
     assert measures["similarity_all"]["n"] == 0
 
@@ -184,7 +212,10 @@ def test_images_are_chosen_evenly_and_scored_alike_again(cases: list[Case]) -> N
 
 
 def test_several_maps_from_one_pass_are_those_of_one_each() -> None:
-    model, image = Dark().eval(), torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    model, image = (
+        Dark().eval(),
+        torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)),
+    )
     model.requires_grad_(False)
     together = grad_cams(model, image, ["fused", "stage1", "bottleneck"])
     assert list(together) == ["fused", "stage1", "bottleneck"]
@@ -224,7 +255,9 @@ def test_the_command_writes_a_table_a_row_an_image_and_layer_and_a_picture(
     split.write_text("file,subset\nsynthetic_00.png,test\nsynthetic_03.png,test\n")
     words = ["explain", str(run), "--score", "--data", str(phantoms), "--split", str(split)]
     assert main([*words, "--out", str(out)]) == 0
-    assert {path.name for path in out.iterdir()} == {f"faithfulness.{kind}" for kind in ("json", "csv", "png")}
+    assert {path.name for path in out.iterdir()} == {
+        f"faithfulness.{kind}" for kind in ("json", "csv", "png")
+    }
     result = json.loads((out / "faithfulness.json").read_text())
     assert result["about"] == {"data": phantoms.name, "split": "two.csv", "subset": "test"}
     assert (result["model"], result["grid"], result["images"]) == ("model-1", [64, 64], 2)
@@ -246,10 +279,22 @@ def test_the_command_writes_a_table_a_row_an_image_and_layer_and_a_picture(
     assert "two.csv/test, 2 images" in printed and "better than a flat map" in printed
 
 
-def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(run: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
+    run: Path, phantoms: Path, tmp_path: Path
+) -> None:
     split = tmp_path / "normal.csv"
     split.write_text("file,subset\nsynthetic_03.png,test\n")
-    words = ["explain", str(run), "--score", "--data", str(phantoms), "--split", str(split), "--layer", "fused"]
+    words = [
+        "explain",
+        str(run),
+        "--score",
+        "--data",
+        str(phantoms),
+        "--split",
+        str(split),
+        "--layer",
+        "fused",
+    ]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     result = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
     assert list(result["layers"]) == ["fused"] and result["layers"]["fused"]["share"]["n"] == 0
@@ -260,13 +305,25 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(run: Path, phant
     [
         (["RUN"], "there is nothing to explain; name some images, or use --score"),
         (["RUN", "--score"], "--score: needs images whose lesions are known; add --data"),
-        (["RUN", "DATA/images", "--score", "--data", "DATA"], "--score: takes its images from --data"),
+        (
+            ["RUN", "DATA/images", "--score", "--data", "DATA"],
+            "--score: takes its images from --data",
+        ),
         (["RUN", "DATA/images", "--data", "DATA"], "--data: is for --score"),
         (["RUN", "--score", "--data", "nowhere"], "there is no such folder"),
-        (["RUN", "--score", "--data", "DATA", "--layer", "stage9"], "stage9: no such layer in this model"),
-        (["RUN", "--score", "--data", "DATA", "--subset", "train"], "there are no images in this subset"),
+        (
+            ["RUN", "--score", "--data", "DATA", "--layer", "stage9"],
+            "stage9: no such layer in this model",
+        ),
+        (
+            ["RUN", "--score", "--data", "DATA", "--subset", "train"],
+            "there are no images in this subset",
+        ),
         (["RUN", "--score", "--data", "DATA", "--split", "paper"], "this split is BUSI's"),
-        (["RUN", "--score", "--data", "DATA", "--out", "DATA/labels.csv"], "this is a file, not a folder"),
+        (
+            ["RUN", "--score", "--data", "DATA", "--out", "DATA/labels.csv"],
+            "this is a file, not a folder",
+        ),
         (["nowhere", "--score", "--data", "DATA"], "needs the gradients of a run"),
     ],
 )
@@ -292,7 +349,15 @@ def test_a_mask_that_cannot_be_read_stops_it_before_anything_is_made(
 ) -> None:
     write_phantoms(tmp_path / "data", 2, size=(128, 128))
     (tmp_path / "data" / "masks" / "synthetic_01.png").write_text("text")
-    words = ["explain", str(run), "--score", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    words = [
+        "explain",
+        str(run),
+        "--score",
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 2
     assert "synthetic_01.png" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -26,13 +26,16 @@ UP, DOWN, ACROSS, MISSING, FEW = (
 
 def answers(**changes: dict[str, Any]) -> list[str | None]:
     good = {"share_gain": UP, "deletion_gain": UP, "insertion_gain": UP, "similarity_all": ACROSS}
-    ((model, layer, *rest),) = claim_rows([{"model": "model-1", "layers": {"stage4": good | changes}}])
+    ((model, layer, *rest),) = claim_rows(
+        [{"model": "model-1", "layers": {"stage4": good | changes}}]
+    )
     assert (model, layer) == ("model-1", "stage4")
     return rest  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(
-    ("found", "answer"), [(UP, "yes"), (DOWN, "no"), (ACROSS, "unclear"), (MISSING, None), (FEW, "unclear")]
+    ("found", "answer"),
+    [(UP, "yes"), (DOWN, "no"), (ACROSS, "unclear"), (MISSING, None), (FEW, "unclear")],
 )
 def test_more_heat_than_a_flat_map(found: dict[str, Any], answer: str | None) -> None:
     assert answers(share_gain=found) == [answer, "yes", "yes"]
@@ -65,7 +68,9 @@ def test_better_than_random_asks_for_both_curves(
         (MISSING, None),
     ],
 )
-def test_a_map_that_survives_random_weights_does_not_change(found: dict[str, Any], answer: str | None) -> None:
+def test_a_map_that_survives_random_weights_does_not_change(
+    found: dict[str, Any], answer: str | None
+) -> None:
     assert answers(similarity_all=found)[2] == answer
 
 

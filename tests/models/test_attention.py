@@ -39,9 +39,13 @@ def test_a_transformer_block_is_pytorchs_encoder_layer_after_the_position_signal
         "norm2.": "norm2.",
     }
     own = block.state_dict()
-    layer.load_state_dict({a + kind: own[b + kind] for a, b in names.items() for kind in ("weight", "bias")})
+    layer.load_state_dict(
+        {a + kind: own[b + kind] for a, b in names.items() for kind in ("weight", "bias")}
+    )
     tokens = (x + block.position(x)).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(block(x).flatten(2).transpose(1, 2), layer(tokens), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        block(x).flatten(2).transpose(1, 2), layer(tokens), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_non_local_is_the_softmax_over_all_dot_products():
@@ -65,7 +69,9 @@ def test_cbam_weighs_channels_then_places():
     torch.manual_seed(0)
     block, x = CBAM(16), torch.randn(2, 16, 9, 9)
     first, second = block.mlp[0].weight[:, :, 0, 0], block.mlp[2].weight[:, :, 0, 0]
-    pooled = [torch.relu(p @ first.T) @ second.T for p in (x.mean((2, 3)), x.flatten(2).max(2).values)]
+    pooled = [
+        torch.relu(p @ first.T) @ second.T for p in (x.mean((2, 3)), x.flatten(2).max(2).values)
+    ]
     scaled = x * torch.sigmoid(pooled[0] + pooled[1])[:, :, None, None]
     places = torch.stack([scaled.mean(1), scaled.max(1).values], 1)
     expected = scaled * torch.sigmoid(torch.conv2d(places, block.spatial.weight, padding=3))
@@ -77,7 +83,18 @@ def test_non_local_never_builds_its_matrix():
     script = Path(__file__).parents[2] / "benchmarks" / "nonlocal_memory.py"
     peak = {}
     for form in ("fused", "naive"):
-        words = [sys.executable, str(script), "--form", form, "--model", "block", "--sizes", "56", "--batch", "8"]
+        words = [
+            sys.executable,
+            str(script),
+            "--form",
+            form,
+            "--model",
+            "block",
+            "--sizes",
+            "56",
+            "--batch",
+            "8",
+        ]
         told = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
         peak[form] = told["peak_mb"]
     assert peak["naive"] > 300

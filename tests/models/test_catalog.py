@@ -34,7 +34,10 @@ def test_a_network_with_real_memory_has_the_counts_of_the_listing():
 
 
 def test_losses_attention_and_encoders_are_table_1s():
-    row = {name: (e.recipe.loss, e.network.attention, len(e.network.encoders)) for name, e in CATALOG.items()}
+    row = {
+        name: (e.recipe.loss, e.network.attention, len(e.network.encoders))
+        for name, e in CATALOG.items()
+    }
     assert row["model-1"] == ("bce", "cbam", 3)
     assert row["model-4"] == ("dice", "nonlocal", 3)
     assert row["model-16"] == ("dice", "none", 2)
@@ -61,7 +64,9 @@ def test_swin_unet_has_its_authors_recipe():
 
 
 def test_unknown_model_error_names_the_choices():
-    with pytest.raises(InputError, match=r"model-21: no such model; choose one of model-1, .*sonoseg-1"):
+    with pytest.raises(
+        InputError, match=r"model-21: no such model; choose one of model-1, .*sonoseg-1"
+    ):
         find_experiment("model-21")
 
 
@@ -79,5 +84,14 @@ def test_models_command_prints_json_and_a_table(capsys):
         "ddra-net",
         "dpnet",
     ]
-    wanted = {"name", "total_params", "trainable_params", "encoders", "attention", "frozen", "loss", "note"}
+    wanted = {
+        "name",
+        "total_params",
+        "trainable_params",
+        "encoders",
+        "attention",
+        "frozen",
+        "loss",
+        "note",
+    }
     assert all(wanted <= row.keys() for row in rows)

@@ -29,7 +29,9 @@ def test_output_and_gradients_are_those_of_pytorch(kernel, stride, padding, size
 
 
 def test_the_gradient_is_right_by_finite_differences():
-    quick = DepthwiseConv2d(nn.Conv2d(3, 3, 5, stride=2, padding=2, groups=3, bias=False).double()).train()
+    quick = DepthwiseConv2d(
+        nn.Conv2d(3, 3, 5, stride=2, padding=2, groups=3, bias=False).double()
+    ).train()
     image = torch.rand(1, 3, 6, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, w: torch.func.functional_call(quick, {"weight": w}, (x,)),
                                     (image, quick.weight))  # fmt: skip
@@ -37,7 +39,9 @@ def test_the_gradient_is_right_by_finite_differences():
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "efficientnet_b0"])
 def test_a_quickened_encoder_keeps_its_weights_names_and_answers(name):
-    plain, quick = (timm.create_model(name, num_classes=0, global_pool="").double() for _ in range(2))
+    plain, quick = (
+        timm.create_model(name, num_classes=0, global_pool="").double() for _ in range(2)
+    )
     quick.load_state_dict(plain.state_dict())
     quicken(quick)
     assert list(quick.state_dict()) == list(plain.state_dict())

@@ -11,15 +11,21 @@ from sonoseg.models.encoders import ENCODERS, Encoders, build_encoder, load_matc
 from sonoseg.models.fusion_unet import FusionUNetConfig
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("resnet18", 11_176_512), ("densenet121", 6_953_856)])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet18", 11_176_512), ("densenet121", 6_953_856)]
+)
 def test_encoders_have_no_classifier(name, parameters):
     with torch.device("meta"):
-        assert sum(weight.numel() for weight in build_encoder(name, False).parameters()) == parameters
+        assert (
+            sum(weight.numel() for weight in build_encoder(name, False).parameters()) == parameters
+        )
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_channels_are_those_of_timms_feature_maps(name):
-    final, skips = Encoders((name,), frozen=False, pretrained=False).eval()(torch.rand(1, 3, 64, 64))
+    final, skips = Encoders((name,), frozen=False, pretrained=False).eval()(
+        torch.rand(1, 3, 64, 64)
+    )
     assert (*(scale.shape[1] for scale in skips), final.shape[1]) == ENCODERS[name]
 
 
@@ -66,7 +72,9 @@ def test_weights_of_a_file_are_loaded_by_name(tmp_path):
     source, target = (Encoders(("resnet18",), frozen=False, pretrained=False) for _ in range(2))
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     assert load_matching(target, tmp_path / "weights.safetensors") == len(source.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True)
+    )
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

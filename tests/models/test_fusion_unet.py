@@ -19,7 +19,12 @@ def test_all_three_encoders_are_joined_in_order():
     with torch.no_grad():
         bottleneck, skips = network.encoders(torch.rand(1, 3, 64, 64))
     assert bottleneck.shape == (1, 512 + 1024 + 1280, 2, 2)
-    assert [scale.shape[1:] for scale in skips] == [(144, 32, 32), (344, 16, 16), (680, 8, 8), (1392, 4, 4)]
+    assert [scale.shape[1:] for scale in skips] == [
+        (144, 32, 32),
+        (344, 16, 16),
+        (680, 8, 8),
+        (1392, 4, 4),
+    ]
 
 
 def test_gray_and_the_same_gray_as_rgb_are_one():
@@ -40,11 +45,15 @@ def test_presence_holds_every_pixel_down():
 
 
 def test_frozen_encoders_neither_learn_nor_drift():
-    network = FusionUNet(FusionUNetConfig(LIGHT, frozen=True))  # without a call to train(), as Lightning takes it
+    network = FusionUNet(
+        FusionUNetConfig(LIGHT, frozen=True)
+    )  # without a call to train(), as Lightning takes it
     assert network.training
     before = {name: tensor.clone() for name, tensor in network.encoders.state_dict().items()}
     network(torch.rand(2, 1, 64, 64)).sum().backward()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.encoders.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in network.encoders.state_dict().items()
+    )
     assert all(parameter.grad is None for parameter in network.encoders.parameters())
     assert network.stages[0].conv[0].weight.grad is not None
 

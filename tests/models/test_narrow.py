@@ -48,7 +48,9 @@ def test_frozen_weights_stay_frozen():
 
 def test_a_network_is_built_as_narrow_as_its_config_says_and_can_learn():
     widths = tuple(8 * (1 + number % 3) for number in range(len(WIDTHS)))
-    config = FusionUNetConfig(("tf_efficientnet_lite2",), skips=True, widths=(16, 16, 8, 8), inner=widths)
+    config = FusionUNetConfig(
+        ("tf_efficientnet_lite2",), skips=True, widths=(16, 16, 8, 8), inner=widths
+    )
     model = config.build()
     assert tuple(inside.width for inside in insides(model)) == widths
     model.train()(torch.rand(2, 1, 64, 64)).mean().backward()

@@ -23,7 +23,10 @@ def test_presence_is_judged_from_what_the_pixels_point_at(skips):
         torch.testing.assert_close(everywhere, network.presence[1](means), rtol=1e-3, atol=1e-3)
         network.head.bias.fill_(-100.0)  # nothing is
         torch.testing.assert_close(
-            network.decode(features, maps, (64, 96))[1], network.presence[1].bias.expand(2, 1), rtol=0, atol=1e-6
+            network.decode(features, maps, (64, 96))[1],
+            network.presence[1].bias.expand(2, 1),
+            rtol=0,
+            atol=1e-6,
         )
 
 
@@ -48,7 +51,9 @@ def test_judged_parts_hold_every_pixel_down_and_leave_the_gradient_to_the_pixels
     logits = network(image)
     assert presence.shape == (2, 1, 4, 4)
     assert pixels.max() > -40 > logits.max()
-    own, held = (torch.autograd.grad(each.sum(), network.head.weight)[0] for each in (pixels, logits))
+    own, held = (
+        torch.autograd.grad(each.sum(), network.head.weight)[0] for each in (pixels, logits)
+    )
     torch.testing.assert_close(held, own)
 
 
@@ -58,7 +63,12 @@ def test_the_head_of_parts_sees_the_deep_maps_and_moves_no_outline(skips):
     assert network.presence.hidden.in_channels == (512 + 256 if skips else 512) + 512
     network.parts(torch.rand(2, 1, 64, 96))[1].sum().backward()
     moved = {name for name, weight in network.named_parameters() if weight.grad is not None}
-    assert moved == {"presence.hidden.weight", "presence.hidden.bias", "presence.out.weight", "presence.out.bias"}
+    assert moved == {
+        "presence.hidden.weight",
+        "presence.hidden.bias",
+        "presence.out.weight",
+        "presence.out.bias",
+    }
 
 
 def test_each_drawn_part_is_judged_by_its_own_mean():

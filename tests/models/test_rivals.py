@@ -55,7 +55,9 @@ def test_any_size_gives_one_logit_a_pixel_and_maps_from_the_finest_down(network)
 def test_gray_and_the_same_gray_as_rgb_are_one(network):
     gray = torch.rand(1, 1, 64, 64)
     with torch.inference_mode():
-        torch.testing.assert_close(network(gray), network(gray.repeat(1, 3, 1, 1)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            network(gray), network(gray.repeat(1, 3, 1, 1)), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_every_layer_can_be_explained(network):
@@ -76,7 +78,9 @@ def test_it_learns_two_images_by_heart(name):
     truth[0, :, 10:30, 16:40] = truth[1, :, 30:50, 24:56] = 1
     losses = []
     for _ in range(4):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(image + 0.4 * truth), truth)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            model(image + 0.4 * truth), truth
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -89,6 +93,10 @@ def test_it_learns_two_images_by_heart(name):
 def test_dropout_has_one_place_in_the_decoder(name):
     with torch.device("meta"):
         model = find_experiment(name).build(dropout=0.45)
-    rates = [module.p for module in model.modules() if isinstance(module, torch.nn.modules.dropout._DropoutNd)]
+    rates = [
+        module.p
+        for module in model.modules()
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd)
+    ]
     assert rates.count(0.45) == 1
     assert set(rates) <= {0.45, 0.0}

@@ -89,6 +89,11 @@ def test_without_network_the_error_is_that_of_the_encoders(monkeypatch):
 def test_pretrained_asks_timm(monkeypatch, started):
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: started[0])
     network = SwinUNet(pretrained=True)
-    own, decoder = (part.state_dict() for part in (network.encoders.layers[0]["blocks"], network.stages[2].blocks))
+    own, decoder = (
+        part.state_dict()
+        for part in (network.encoders.layers[0]["blocks"], network.stages[2].blocks)
+    )
     assert all(torch.equal(own[name], decoder[name]) for name in own)
-    assert torch.equal(own["0.attn.qkv.weight"], started[0].state_dict()["layers.0.blocks.0.attn.qkv.weight"])
+    assert torch.equal(
+        own["0.attn.qkv.weight"], started[0].state_dict()["layers.0.blocks.0.attn.qkv.weight"]
+    )

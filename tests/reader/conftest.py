@@ -43,14 +43,20 @@ def build_onnx(card: dict[str, Any] | None = None, metadata: dict[str, str] | No
     height, width = card["input"]["size"]
     nodes = [
         helper.make_node(
-            "AveragePool", ["image"], ["blurred"], kernel_shape=[BLUR, BLUR], pads=[BLUR // 2] * 4, strides=[1, 1]
+            "AveragePool",
+            ["image"],
+            ["blurred"],
+            kernel_shape=[BLUR, BLUR],
+            pads=[BLUR // 2] * 4,
+            strides=[1, 1],
         ),
         helper.make_node("Sub", ["level", "blurred"], ["darkness"]),
         helper.make_node("Mul", ["gain", "darkness"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], ["probability"]),
     ]
     constants = [
-        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("level", 0.35), ("gain", 40))
+        numpy_helper.from_array(np.array(value, np.float32), name)
+        for name, value in (("level", 0.35), ("gain", 40))
     ]
     shape = ["n", 1, height, width]
     graph = helper.make_graph(
@@ -98,7 +104,9 @@ def scan() -> NDArray[np.uint8]:
     return np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
 
 
-def build_clip(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 25, **options: Any) -> Path:
+def build_clip(
+    path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 25, **options: Any
+) -> Path:
     """Writes gray frames (H, W) as a video, by PyAV itself.
 
     Options: `codec`, `ticks` (when each frame is shown, in milliseconds), `container` (for `av.open`),
@@ -117,7 +125,9 @@ def build_clip(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 25, 
                 if codec == "mpeg4":
                     stream.bit_rate = 8_000_000
                 stream.pix_fmt = "gray" if codec == "ffv1" else "yuv420p"
-                stream.codec_context.time_base = Fraction(1, rate) if ticks is None else Fraction(1, 1000)
+                stream.codec_context.time_base = (
+                    Fraction(1, rate) if ticks is None else Fraction(1, 1000)
+                )
             frame = av.VideoFrame.from_ndarray(pixels, "gray").reformat(format=stream.pix_fmt)
             if ticks is not None:
                 frame.pts, frame.time_base = ticks[number], Fraction(1, 1000)

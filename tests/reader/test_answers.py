@@ -30,7 +30,11 @@ def _with_output(unsealed: Unsealed, name: str, value: Any) -> onnx.ModelProto:
     """The network with a constant as one more output, or as the only one when it is named probability."""
     model = onnx.load_from_string(unsealed())
     array = np.array(value)
-    kind = TensorProto.STRING if array.dtype == object else helper.np_dtype_to_tensor_dtype(array.dtype)
+    kind = (
+        TensorProto.STRING
+        if array.dtype == object
+        else helper.np_dtype_to_tensor_dtype(array.dtype)
+    )
     if name == "probability":
         del model.graph.output[:], model.graph.node[:]
     model.graph.initializer.append(numpy_helper.from_array(array, f"{name}.value"))
@@ -84,14 +88,22 @@ BAD_MAPS = {
 
 
 def _refused(opened: Bundle, name: str, explain: bool) -> None:
-    with pytest.raises(InputError, match=f"model.onnx: its network does not return {name} as") as error:
+    with pytest.raises(
+        InputError, match=f"model.onnx: its network does not return {name} as"
+    ) as error:
         opened.run(BATCH, explain)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", BAD_MAPS)
-def test_probabilities_that_are_none_are_refused(tmp_path: Path, unsealed: Unsealed, kind: str) -> None:
-    _refused(Bundle.read(_write(tmp_path, _with_output(unsealed, "probability", BAD_MAPS[kind]))), "probability", False)
+def test_probabilities_that_are_none_are_refused(
+    tmp_path: Path, unsealed: Unsealed, kind: str
+) -> None:
+    _refused(
+        Bundle.read(_write(tmp_path, _with_output(unsealed, "probability", BAD_MAPS[kind]))),
+        "probability",
+        False,
+    )
 
 
 @pytest.mark.parametrize("kind", BAD_VECTORS)
@@ -103,7 +115,9 @@ def test_unfamiliarity_that_is_no_number_for_each_image_is_refused(
 
 
 @pytest.mark.parametrize("kind", BAD_MAPS)
-def test_heat_that_is_no_map_is_refused_when_it_is_asked_for(tmp_path: Path, unsealed: Unsealed, kind: str) -> None:
+def test_heat_that_is_no_map_is_refused_when_it_is_asked_for(
+    tmp_path: Path, unsealed: Unsealed, kind: str
+) -> None:
     model = _with_output(unsealed, "heat", BAD_MAPS[kind])
     _add_switch(model)
     opened = Bundle.read(_write(tmp_path, model))
@@ -125,7 +139,9 @@ def test_good_answers_come_as_they_are(tmp_path: Path, unsealed: Unsealed) -> No
     np.testing.assert_array_equal(told.unfamiliarity, np.array([0.5, 1e30], np.float32))
 
 
-def test_a_probability_that_rounding_moved_out_of_its_range_is_moved_back(tmp_path: Path, unsealed: Unsealed) -> None:
+def test_a_probability_that_rounding_moved_out_of_its_range_is_moved_back(
+    tmp_path: Path, unsealed: Unsealed
+) -> None:
     for value, expected in ((1.0005, 1), (-0.0005, 0)):
         opened = Bundle.read(_write(tmp_path, _with_output(unsealed, "probability", _map(value))))
         np.testing.assert_array_equal(opened.run(BATCH).probability, _map(expected))
@@ -150,7 +166,9 @@ def test_outputs_of_another_type_are_refused_when_the_bundle_is_read(
         Bundle.read(path)
 
 
-def test_a_switch_without_heat_is_refused_when_the_bundle_is_read(tmp_path: Path, unsealed: Unsealed) -> None:
+def test_a_switch_without_heat_is_refused_when_the_bundle_is_read(
+    tmp_path: Path, unsealed: Unsealed
+) -> None:
     model = onnx.load_from_string(unsealed())
     _add_switch(model)
     with pytest.raises(InputError, match='its network has no float output "heat"'):
@@ -170,31 +188,57 @@ def _endless(model: onnx.ModelProto) -> None:
         helper.make_node("Identity", ["go_in"], ["go_out"]),
         helper.make_node("Identity", ["value_in"], ["value_out"]),
     ]
-    names = ("round", TensorProto.INT64), ("go_in", TensorProto.BOOL), ("value_in", TensorProto.FLOAT)
+    names = (
+        ("round", TensorProto.INT64),
+        ("go_in", TensorProto.BOOL),
+        ("value_in", TensorProto.FLOAT),
+    )
     results = ("go_out", TensorProto.BOOL), ("value_out", TensorProto.FLOAT)
     inputs = [helper.make_tensor_value_info(name, kind, []) for name, kind in names[:2]]
     inputs.append(helper.make_tensor_value_info(*names[2], None))
-    outputs = [helper.make_tensor_value_info(*results[0], []), helper.make_tensor_value_info(*results[1], None)]
+    outputs = [
+        helper.make_tensor_value_info(*results[0], []),
+        helper.make_tensor_value_info(*results[1], None),
+    ]
     graph = helper.make_graph(body, "body", inputs, outputs)
     loop = helper.make_node("Loop", ["rounds", "go", "image"], ["looped"], body=graph)
     model.graph.node[0].input[0] = "looped"
     model.graph.node.insert(0, loop)
     constants = {"rounds": np.array(2**63 - 1), "go": np.array(True)}
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    model.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in constants.items()
+    )
 
 
 def test_a_network_that_does_not_end_is_stopped(
-    tmp_path: Path, unsealed: Unsealed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    unsealed: Unsealed,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = onnx.load_from_string(unsealed())
     _endless(model)
     path = _write(tmp_path, model)
     monkeypatch.setattr(answers, "SECONDS", 0.2)
     monkeypatch.setattr(answers, "SECONDS_MORE", 0.1)
-    with pytest.raises(InputError, match=r"its network was stopped after 0\.3 s without an answer; give another"):
+    with pytest.raises(
+        InputError, match=r"its network was stopped after 0\.3 s without an answer; give another"
+    ):
         Bundle.read(path).run(BATCH)
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
-    assert main(["segment", str(tmp_path / "a.png"), "--model", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert (
+        main(
+            [
+                "segment",
+                str(tmp_path / "a.png"),
+                "--model",
+                str(path),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 2
+    )
     (line,) = capsys.readouterr().err.splitlines()
     assert "stopped after 0.2 s" in line
     assert not (tmp_path / "out").exists()

@@ -26,7 +26,9 @@ from sonoseg.reader.bundle import (
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
 
-def test_a_bundle_gives_its_card_and_runs_any_number_of_images(bundle: Path, card: dict[str, Any]) -> None:
+def test_a_bundle_gives_its_card_and_runs_any_number_of_images(
+    bundle: Path, card: dict[str, Any]
+) -> None:
     opened = Bundle.read(bundle)
     assert opened.card == Card(**card)
     assert opened.card.size == (96, 112)
@@ -47,7 +49,9 @@ def test_the_number_of_threads_does_not_change_the_result(bundle: Path) -> None:
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
-def test_adding_the_checksum_twice_changes_nothing_and_keeps_the_length(unsealed: Callable[..., bytes]) -> None:
+def test_adding_the_checksum_twice_changes_nothing_and_keeps_the_length(
+    unsealed: Callable[..., bytes],
+) -> None:
     content = unsealed()
     whole = add_checksum(content)
     assert whole != content
@@ -56,7 +60,8 @@ def test_adding_the_checksum_twice_changes_nothing_and_keeps_the_length(unsealed
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text", (CHECKSUM_MARK + "0" * 63).encode(), (CHECKSUM_MARK + "0" * 64).encode() * 2]
+    "content",
+    [b"", b"text", (CHECKSUM_MARK + "0" * 63).encode(), (CHECKSUM_MARK + "0" * 64).encode() * 2],
 )
 def test_only_content_with_one_mark_takes_a_checksum(content: bytes) -> None:
     with pytest.raises(ValueError, match="instead of one"):
@@ -76,7 +81,9 @@ def _refused(path: Path, fault: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_files_that_are_no_bundle_are_refused(tmp_path: Path, unsealed: Callable[..., bytes]) -> None:
+def test_files_that_are_no_bundle_are_refused(
+    tmp_path: Path, unsealed: Callable[..., bytes]
+) -> None:
     _refused(tmp_path / "gone.onnx", "no such file")
     _refused(tmp_path, "is a folder")
     _refused(_write(tmp_path, b""), "empty file")
@@ -117,7 +124,9 @@ def test_any_altered_bundle_is_refused_without_opening_it(
 
 @settings(max_examples=200, deadline=None)
 @given(content=st.binary(max_size=300), whole=st.booleans())
-def test_random_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, whole: bool) -> None:
+def test_random_bytes_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, whole: bool
+) -> None:
     if whole:
         content = add_checksum(content + (CHECKSUM_MARK + "0" * 64).encode() + content[:20])
     path = _write(tmp_path_factory.getbasetemp(), content or b"\0")
@@ -150,7 +159,9 @@ BAD_VALUES: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key in BAD_VALUES for value in BAD_VALUES[key]])
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key in BAD_VALUES for value in BAD_VALUES[key]]
+)
 def test_each_key_of_the_card_is_checked(card: dict[str, Any], key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"its card's {key} is not"):
         Card.from_json(json.dumps(card | {key: value}))
@@ -165,7 +176,9 @@ def test_every_key_of_the_card_must_be_there_and_others_may(card: dict[str, Any]
     assert Card.from_json(Card(**card).to_json()) == Card(**card)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000, "9" * 9999, " " * 2_000_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "[" * 100_000, "9" * 9999, " " * 2_000_000]
+)
 def test_a_card_that_is_no_json_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"its card is (not|over)"):
         Card.from_json(text)
@@ -174,7 +187,10 @@ def test_a_card_that_is_no_json_object_is_refused(text: str) -> None:
 def test_a_bad_card_in_a_whole_bundle_is_told_with_its_key(
     tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
 ) -> None:
-    for text, fault in [("no json", "card is not JSON"), (json.dumps(card | {"threshold": 7}), "card's threshold")]:
+    for text, fault in [
+        ("no json", "card is not JSON"),
+        (json.dumps(card | {"threshold": 7}), "card's threshold"),
+    ]:
         content = unsealed(metadata={CARD_KEY: text, CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64})
         _refused(_write(tmp_path, add_checksum(content)), fault)
 
@@ -217,7 +233,10 @@ def _shrink(model: onnx.ModelProto) -> None:
     ],
 )
 def test_a_network_of_another_shape_is_refused(
-    tmp_path: Path, unsealed: Callable[..., bytes], change: Callable[[onnx.ModelProto], None], fault: str
+    tmp_path: Path,
+    unsealed: Callable[..., bytes],
+    change: Callable[[onnx.ModelProto], None],
+    fault: str,
 ) -> None:
     model = onnx.load_from_string(unsealed())
     change(model)
@@ -251,7 +270,9 @@ def test_models_are_found_by_shipped_name_or_path(
         find_bundle("default")
     (tmp_path / "default.onnx").write_bytes(bundle.read_bytes())
     assert find_bundle("default") == default_bundle_path()
-    with pytest.raises(InputError, match='defualt: no such model; give "default" or the path of a bundle'):
+    with pytest.raises(
+        InputError, match='defualt: no such model; give "default" or the path of a bundle'
+    ):
         find_bundle("defualt")
     with pytest.raises(InputError, match="is a folder"):
         find_bundle(tmp_path)

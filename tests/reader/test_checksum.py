@@ -64,7 +64,9 @@ def test_a_large_file_that_is_no_bundle_takes_little_memory(tmp_path: Path, star
     _huge(path, 200 << 20, start)
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"model\.onnx: (is not a sonoseg bundle|has been altered)"):
+        with pytest.raises(
+            InputError, match=r"model\.onnx: (is not a sonoseg bundle|has been altered)"
+        ):
             read_checked(path)
         assert tracemalloc.get_traced_memory()[1] < 10 << 20
     finally:
@@ -88,6 +90,12 @@ def test_a_model_that_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -
         "empty": path.touch,
     }
     makers.get(kind, lambda: None)()
-    named = {"device": Path("/dev/zero"), "long": tmp_path / ("x" * 5000), "null": tmp_path / "a\0b"}.get(kind, path)
-    with pytest.raises(InputError, match=r"no such file|is a folder|is not a regular file|is an empty file"):
+    named = {
+        "device": Path("/dev/zero"),
+        "long": tmp_path / ("x" * 5000),
+        "null": tmp_path / "a\0b",
+    }.get(kind, path)
+    with pytest.raises(
+        InputError, match=r"no such file|is a folder|is not a regular file|is an empty file"
+    ):
         Bundle.read(named)

@@ -52,7 +52,11 @@ def test_every_frame_is_measured_as_alone(
     assert tuple(rows[0]) == COLUMNS
     alone = [segmenter.segment(frame, 0.1).to_dict() for frame in loop]
     for number, (row, result) in enumerate(zip(rows, alone, strict=True)):
-        assert (int(row["frame"]), float(row["seconds"]), row["unit"]) == (number + 1, number / 20, "mm")
+        assert (int(row["frame"]), float(row["seconds"]), row["unit"]) == (
+            number + 1,
+            number / 20,
+            "mm",
+        )
         assert int(row["lesions"]) == len(result["lesions"])
         if not result["lesions"]:
             assert set(list(row.values())[5:]) == {""}
@@ -127,7 +131,13 @@ def test_a_clip_that_breaks_leaves_nothing(
 
 @pytest.mark.parametrize("stage", ["progress", "draw", "segment"])
 def test_a_stop_in_the_middle_leaves_no_file_and_no_thread(
-    tmp_path: Path, out: Path, bundle: Path, make_clip: MakeClip, loop: Loop, stage: str, monkeypatch: Any
+    tmp_path: Path,
+    out: Path,
+    bundle: Path,
+    make_clip: MakeClip,
+    loop: Loop,
+    stage: str,
+    monkeypatch: Any,
 ) -> None:
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
@@ -135,7 +145,9 @@ def test_a_stop_in_the_middle_leaves_no_file_and_no_thread(
     def interrupt(frames: int) -> None:
         if frames == 3:
             assert list(out.iterdir())
-            monkeypatch.setattr(*{"draw": (cine, "draw_frame"), "segment": (Segmenter, "segment")}[stage], stop)
+            monkeypatch.setattr(
+                *{"draw": (cine, "draw_frame"), "segment": (Segmenter, "segment")}[stage], stop
+            )
 
     path = make_clip(tmp_path / "loop.mp4", loop)
     threads = threading.active_count()
@@ -150,7 +162,17 @@ def test_ctrl_c_ends_the_command_with_nothing_half_written(
 ) -> None:
     path = make_clip(tmp_path / "loop.mp4", loop * 60)
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "sonoseg.cli", "segment", str(path), "--model", str(bundle), "--out", str(out)]
+    words = [
+        sys.executable,
+        "-m",
+        "sonoseg.cli",
+        "segment",
+        str(path),
+        "--model",
+        str(bundle),
+        "--out",
+        str(out),
+    ]
     command = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(600):
         if out.is_dir() and any(file.stat().st_size > 1000 for file in out.iterdir()):

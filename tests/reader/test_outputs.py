@@ -32,14 +32,19 @@ def _names(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", ["a_mask.png", "b_overlay.png"])
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_file_of_others_is_never_replaced(folder: Path, bundle: Path, name: str, linked: bool) -> None:
+def test_a_file_of_others_is_never_replaced(
+    folder: Path, bundle: Path, name: str, linked: bool
+) -> None:
     truth = folder / name
     truth.write_bytes(b"drawn by hand")
     if linked:
         truth = truth.rename(folder / "truth")
         (folder / name).symlink_to("truth")
     before = _names(folder)
-    with pytest.raises(InputError, match=rf"{name}: is there already, and no results\.json of sonoseg segment lists"):
+    with pytest.raises(
+        InputError,
+        match=rf"{name}: is there already, and no results\.json of sonoseg segment lists",
+    ):
         segment_files([folder], bundle, folder)
     assert truth.read_bytes() == b"drawn by hand"
     assert _names(folder) == before
@@ -72,26 +77,40 @@ def test_a_heat_map_in_the_way_matters_only_where_one_is_drawn(folder: Path) -> 
         b'{"sonoseg": "0.1", "images": {}, "clips": [], "failed": []}',
     ],
 )
-def test_a_results_json_of_others_is_never_replaced(folder: Path, bundle: Path, content: bytes) -> None:
+def test_a_results_json_of_others_is_never_replaced(
+    folder: Path, bundle: Path, content: bytes
+) -> None:
     (folder / "results.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"results\.json: is there already, and not of sonoseg segment; choose"):
+    with pytest.raises(
+        InputError, match=r"results\.json: is there already, and not of sonoseg segment; choose"
+    ):
         segment_files([folder], bundle, folder)
     assert (folder / "results.json").read_bytes() == content
     assert "a_mask.png" not in _names(folder)
 
 
-def test_what_calls_before_the_last_wrote_may_be_replaced_too(folder: Path, bundle: Path, tmp_path: Path) -> None:
+def test_what_calls_before_the_last_wrote_may_be_replaced_too(
+    folder: Path, bundle: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     for name in ("a", "b", "a", "b"):
         segment_files([folder / f"{name}.png"], bundle, out)
     report = json.loads((out / "results.json").read_text())
     assert report["earlier_files"] == ["a_mask.png", "a_overlay.png"]
-    assert _names(out) == {"a_mask.png", "a_overlay.png", "b_mask.png", "b_overlay.png", "results.json"}
+    assert _names(out) == {
+        "a_mask.png",
+        "a_overlay.png",
+        "b_mask.png",
+        "b_overlay.png",
+        "results.json",
+    }
     segment_files([folder], bundle, out)
     assert json.loads((out / "results.json").read_text())["earlier_files"] == []
 
 
-def test_a_call_that_was_killed_can_be_made_again(folder: Path, bundle: Path, tmp_path: Path) -> None:
+def test_a_call_that_was_killed_can_be_made_again(
+    folder: Path, bundle: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(KeyboardInterrupt), at_work(out, ["a_mask.png", "a_overlay.png"], []):
@@ -124,14 +143,19 @@ def test_what_is_no_file_is_left_and_the_other_images_are_done(
         target.symlink_to("/dev/null")
     before = stat.S_IFMT(target.lstat().st_mode)
     summary = segment_files([folder], bundle, out)
-    assert (summary.exit_code, [entry["file"] for entry in summary.images]) == (1, [str(folder / "b.png")])
+    assert (summary.exit_code, [entry["file"] for entry in summary.images]) == (
+        1,
+        [str(folder / "b.png")],
+    )
     (error,) = summary.failed
     assert str(error).startswith(f"{folder / 'a.png'}: has no result (a_overlay.png: is a ")
     assert stat.S_IFMT(target.lstat().st_mode) == before
     assert _names(out) == {"a_overlay.png", "b_mask.png", "b_overlay.png", "results.json"}
 
 
-def test_a_name_too_long_for_its_results_does_not_stop_the_others(folder: Path, bundle: Path, tmp_path: Path) -> None:
+def test_a_name_too_long_for_its_results_does_not_stop_the_others(
+    folder: Path, bundle: Path, tmp_path: Path
+) -> None:
     long = folder / f"{'l' * 245}.png"
     (folder / "a.png").rename(long)
     summary = segment_files([folder], bundle, tmp_path / "out")

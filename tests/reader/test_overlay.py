@@ -28,7 +28,10 @@ from sonoseg.reader.result import SegmentationResult
 
 
 def _result(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], spacing: float | None = None, name: str = "model"
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    spacing: float | None = None,
+    name: str = "model",
 ) -> SegmentationResult:
     return SegmentationResult(image, mask.astype(np.float32), mask, spacing, name)
 
@@ -70,7 +73,9 @@ def test_no_lesion_leaves_the_image_unmarked() -> None:
         ((2000, 100), MIN_WIDTH),
     ],
 )
-def test_small_images_are_enlarged_and_large_ones_made_smaller(shape: tuple[int, int], width: int) -> None:
+def test_small_images_are_enlarged_and_large_ones_made_smaller(
+    shape: tuple[int, int], width: int
+) -> None:
     picture = draw_overlay(_square(shape))
     assert picture.shape[1] == width
     assert max(picture.shape) < MAX_SIDE + 200
@@ -81,7 +86,9 @@ def test_tiny_and_narrow_images_have_an_overlay(shape: tuple[int, int]) -> None:
     assert draw_overlay(_square(shape)).ndim == 3
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (17, 901), (601, 17), (60, 80), (600, 800), (2100, 2300)])
+@pytest.mark.parametrize(
+    "shape", [(16, 16), (17, 901), (601, 17), (60, 80), (600, 800), (2100, 2300)]
+)
 def test_a_frame_keeps_its_size_and_has_outline_and_notice(shape: tuple[int, int]) -> None:
     result = _square(shape)
     picture = draw_frame(result)
@@ -132,7 +139,10 @@ def test_of_many_lesions_every_one_is_outlined() -> None:
 
 def test_overlays_of_real_images_keep_the_tissue(real_data: Path) -> None:
     folder = real_data / "busi" / "malignant"
-    image, mask = read_image(folder / "malignant (1).png").pixels, read_mask(folder / "malignant (1)_mask.png").pixels
+    image, mask = (
+        read_image(folder / "malignant (1).png").pixels,
+        read_mask(folder / "malignant (1)_mask.png").pixels,
+    )
     picture = draw_overlay(_result(image, mask), mask)
     height = round(image.shape[0] * MIN_WIDTH / image.shape[1])
     gray = np.asarray(Image.fromarray(image).resize((MIN_WIDTH, height), Image.Resampling.BICUBIC))

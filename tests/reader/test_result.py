@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from sonoseg.reader.segmenter import load
 
 
-def test_lengths_are_in_pixels_without_a_spacing_and_in_mm_with_one(bundle: Path, scan: NDArray[np.uint8]) -> None:
+def test_lengths_are_in_pixels_without_a_spacing_and_in_mm_with_one(
+    bundle: Path, scan: NDArray[np.uint8]
+) -> None:
     pixels = load(bundle).segment(scan).to_dict()
     millimetres = load(bundle).segment(scan, spacing=0.25).to_dict()
     assert (pixels["width"], pixels["height"]) == (420, 300)

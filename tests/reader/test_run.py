@@ -43,7 +43,9 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_each_image_has_mask_and_overlay_and_all_one_report(scans: Path, tmp_path: Path, bundle: Path) -> None:
+def test_each_image_has_mask_and_overlay_and_all_one_report(
+    scans: Path, tmp_path: Path, bundle: Path
+) -> None:
     out = tmp_path / "new" / "out"
     summary = segment_files([scans], bundle, out, spacing=0.1)
     pictures = {f"{stem}_{kind}.png" for stem in "abc" for kind in ("mask", "overlay")}
@@ -57,12 +59,18 @@ def test_each_image_has_mask_and_overlay_and_all_one_report(scans: Path, tmp_pat
         assert Image.open(out / f"{path.stem}_overlay.png").mode == "RGB"
 
 
-def test_the_report_names_version_model_units_and_lesions(scans: Path, tmp_path: Path, bundle: Path) -> None:
+def test_the_report_names_version_model_units_and_lesions(
+    scans: Path, tmp_path: Path, bundle: Path
+) -> None:
     summary = segment_files([scans / "a.png"], bundle, tmp_path / "out", spacing=0.1)
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     assert report["sonoseg"] == sonoseg.__version__
     assert "not a medical device" in report["notice"]
-    assert report["model"] == {"name": "dark-blobs", "version": "1.0", "sha256": load(bundle).sha256}
+    assert report["model"] == {
+        "name": "dark-blobs",
+        "version": "1.0",
+        "sha256": load(bundle).sha256,
+    }
     (entry,) = report["images"]
     assert summary.images == report["images"]
     assert (entry["file"], entry["mask"], entry["overlay"]) == (
@@ -71,15 +79,21 @@ def test_the_report_names_version_model_units_and_lesions(scans: Path, tmp_path:
         "a_overlay.png",
     )
     assert (entry["width"], entry["height"], entry["unit"]) == (420, 300, "mm")
-    assert [lesion["longest_diameter"] for lesion in entry["lesions"]] == pytest.approx([14.1, 5.1], rel=0.15)
+    assert [lesion["longest_diameter"] for lesion in entry["lesions"]] == pytest.approx(
+        [14.1, 5.1], rel=0.15
+    )
     assert report["failed"] == []
 
 
-def test_one_bad_file_among_many_is_told_and_the_others_are_done(scans: Path, tmp_path: Path, bundle: Path) -> None:
+def test_one_bad_file_among_many_is_told_and_the_others_are_done(
+    scans: Path, tmp_path: Path, bundle: Path
+) -> None:
     content = (scans / "a.png").read_bytes()
     (scans / "broken.png").write_bytes(content[: len(content) // 2])
     seen: list[tuple[int, int, int]] = []
-    summary = segment_files([scans], bundle, tmp_path / "out", progress=lambda *count: seen.append(count))
+    summary = segment_files(
+        [scans], bundle, tmp_path / "out", progress=lambda *count: seen.append(count)
+    )
     assert summary.exit_code == 1
     assert len(summary.images) == 3
     (error,) = summary.failed
@@ -96,12 +110,20 @@ def test_a_folder_may_mix_images_and_clips(
     make_clip(scans / "b-loop.mp4", loop)
     (scans / "no-loop.avi").write_text("no video")
     seen: list[tuple[int, int, int]] = []
-    summary = segment_files([scans], bundle, tmp_path / "out", progress=lambda *count: seen.append(count))
+    summary = segment_files(
+        [scans], bundle, tmp_path / "out", progress=lambda *count: seen.append(count)
+    )
     assert summary.exit_code == 1
     pictures = {f"{stem}_{kind}.png" for stem in "abc" for kind in ("mask", "overlay")}
-    assert _names(tmp_path / "out") == pictures | {"b-loop_overlay.mp4", "b-loop_frames.csv", "results.json"}
+    assert _names(tmp_path / "out") == pictures | {
+        "b-loop_overlay.mp4",
+        "b-loop_frames.csv",
+        "results.json",
+    }
     report = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [entry["file"] for entry in report["images"]] == [str(scans / name) for name in ("a.png", "b.jpg", "c.tif")]
+    assert [entry["file"] for entry in report["images"]] == [
+        str(scans / name) for name in ("a.png", "b.jpg", "c.tif")
+    ]
     assert [entry["file"] for entry in report["clips"]] == [str(scans / "b-loop.mp4")]
     assert [entry["file"] for entry in report["failed"]] == [str(scans / "no-loop.avi")]
     assert seen == [
@@ -115,7 +137,11 @@ def test_a_folder_may_mix_images_and_clips(
 
 
 def test_the_command_says_what_rate_a_clip_held(
-    tmp_path: Path, bundle: Path, make_clip: Callable[..., Path], loop: list[Scan], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    bundle: Path,
+    make_clip: Callable[..., Path],
+    loop: list[Scan],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     make_clip(tmp_path / "loop.mp4", loop)
     make_clip(tmp_path / "none.mp4", loop[-1:] * 3, rate=30)
@@ -123,7 +149,10 @@ def test_the_command_says_what_rate_a_clip_held(
     first, second, last = capsys.readouterr().out.splitlines()
     held = r"segmented at [\d.]+ a second; "
     assert re.search(
-        r"loop\.mp4: 12 frames of 25 a second, " + held + "a lesion in 10, the largest in frame 1?\\d: ", first
+        r"loop\.mp4: 12 frames of 25 a second, "
+        + held
+        + "a lesion in 10, the largest in frame 1?\\d: ",
+        first,
     )
     assert re.search(r"1 lesion, 1\d\.\d x \d\.\d mm$", first)
     assert re.search(r"none\.mp4: 3 frames of 30 a second, " + held + "no lesion found$", second)
@@ -145,9 +174,13 @@ def test_a_clip_is_never_overwritten_and_its_own_results_are_passed_over(
 ) -> None:
     make_clip(tmp_path / "loop.mp4", loop[:3])
     make_clip(tmp_path / "loop_overlay.mp4", loop[:3])
-    with pytest.raises(InputError, match=r"loop_overlay\.mp4: is an input, and would be overwritten"):
+    with pytest.raises(
+        InputError, match=r"loop_overlay\.mp4: is an input, and would be overwritten"
+    ):
         segment_files([tmp_path / "loop.mp4", tmp_path / "loop_overlay.mp4"], bundle, tmp_path)
-    with pytest.raises(InputError, match=r"loop_overlay\.mp4: is there already, and no results\.json"):
+    with pytest.raises(
+        InputError, match=r"loop_overlay\.mp4: is there already, and no results\.json"
+    ):
         segment_files([tmp_path], bundle, tmp_path)
     (tmp_path / "loop_overlay.mp4").unlink()
     for _ in range(2):
@@ -177,7 +210,9 @@ def test_the_command_prints_a_line_for_each_image_and_faults_to_stderr(
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_when_all_files_are_bad_nothing_is_written(tmp_path: Path, bundle: Path, existing: bool) -> None:
+def test_when_all_files_are_bad_nothing_is_written(
+    tmp_path: Path, bundle: Path, existing: bool
+) -> None:
     for name in ("a.png", "b.jpg"):
         (tmp_path / name).write_bytes(b"text")
     out = tmp_path / "deep" / "out"
@@ -197,7 +232,9 @@ def test_inputs_are_checked_before_work_starts(
     monkeypatch.setattr(Segmenter, "segment", lambda *_: pytest.fail("work has started"))
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
-    paths = {"path": [scans, tmp_path / "gone.png"], "empty": [scans, tmp_path / "empty"]}.get(fault, [scans])
+    paths = {"path": [scans, tmp_path / "gone.png"], "empty": [scans, tmp_path / "empty"]}.get(
+        fault, [scans]
+    )
     out = tmp_path / "file" if fault == "out" else tmp_path / "out"
     model = tmp_path / "file" if fault == "model" else bundle
     with pytest.raises(InputError):
@@ -237,7 +274,11 @@ def test_an_image_that_cannot_be_written_is_told_and_the_others_are_done(
     assert summary.exit_code == 1
     (failed,) = json.loads((tmp_path / "out" / "results.json").read_text())["failed"]
     fault = "has no result (b_overlay.png: the disk is full)"
-    assert failed == {"file": str(scans / "b.jpg"), "fault": fault, "mend": "free some space or write to another disk"}
+    assert failed == {
+        "file": str(scans / "b.jpg"),
+        "fault": fault,
+        "mend": "free some space or write to another disk",
+    }
 
 
 def test_too_little_memory_for_one_image_does_not_stop_the_others(
@@ -257,7 +298,9 @@ def test_too_little_memory_for_one_image_does_not_stop_the_others(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_output_folder_without_permission_is_told(scans: Path, tmp_path: Path, bundle: Path) -> None:
+def test_an_output_folder_without_permission_is_told(
+    scans: Path, tmp_path: Path, bundle: Path
+) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(InputError, match="no permission to write here"):
         segment_files([scans], bundle, tmp_path / "locked" / "out")
@@ -282,7 +325,11 @@ def test_memory_stays_flat_over_many_images(tmp_path: Path, bundle: Path, scan: 
 
 
 def test_real_scans_are_segmented_and_drawn(
-    real_data: Path, tmp_path: Path, bundle: Path, card: dict[str, Any], unsealed: Callable[..., bytes]
+    real_data: Path,
+    tmp_path: Path,
+    bundle: Path,
+    card: dict[str, Any],
+    unsealed: Callable[..., bytes],
 ) -> None:
     folder = real_data / "busi_original_sample" / "malignant"
     summary = segment_files([folder], bundle, tmp_path)
@@ -307,7 +354,9 @@ def test_the_shipped_network_draws_where_it_looked(tmp_path: Path) -> None:
     overlay, heat = (Image.open(tmp_path / "out" / f"a_{kind}.png") for kind in ("overlay", "heat"))
     assert heat.size == overlay.size
     looked = sonoseg.load().explain(tmp_path / "a.png")
-    looked = enlarge(looked, (heat.width * len(looked) // looked.shape[1], heat.width))  # as small pictures are drawn
+    looked = enlarge(
+        looked, (heat.width * len(looked) // looked.shape[1], heat.width)
+    )  # as small pictures are drawn
     colour = np.ptp(np.asarray(heat.convert("RGB"), int)[: len(looked)], 2)
     assert (colour[looked > 0.5] > 30).mean() > 0.99  # all but where the outline crosses it
     assert np.median(colour[looked < 0.01]) == 0
@@ -379,4 +428,6 @@ def test_a_second_call_that_is_stopped_leaves_no_list_of_other_pictures(
     assert not (out / "results.json").exists()
     again = segment_files([scans], "default", out, spacing=0.1)
     assert len(again.images) == 3
-    assert {entry["unit"] for entry in json.loads((out / "results.json").read_text())["images"]} == {"mm"}
+    assert {
+        entry["unit"] for entry in json.loads((out / "results.json").read_text())["images"]
+    } == {"mm"}

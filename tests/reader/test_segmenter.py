@@ -38,7 +38,11 @@ def segmenter(bundle: Path) -> Segmenter:
 def test_dark_ellipses_are_found_where_they_are(segmenter: Segmenter, scan: Scan) -> None:
     result = segmenter.segment(scan)
     assert result.image.shape == result.mask.shape == result.probability.shape == scan.shape
-    assert (result.image.dtype, result.mask.dtype, result.probability.dtype) == (np.uint8, np.bool_, np.float32)
+    assert (result.image.dtype, result.mask.dtype, result.probability.dtype) == (
+        np.uint8,
+        np.bool_,
+        np.float32,
+    )
     assert (result.model, result.spacing) == ("dark-blobs", None)
     large, small = result.lesions
     assert large.centre == pytest.approx((170.5, 130.5), abs=2)
@@ -48,7 +52,9 @@ def test_dark_ellipses_are_found_where_they_are(segmenter: Segmenter, scan: Scan
     assert large.probability > 0.9
 
 
-def test_mask_and_lesions_follow_from_the_probability_and_the_card(segmenter: Segmenter, scan: Scan) -> None:
+def test_mask_and_lesions_follow_from_the_probability_and_the_card(
+    segmenter: Segmenter, scan: Scan
+) -> None:
     result = segmenter.segment(scan)
     assert (result.probability >= 0).all()
     assert (result.probability <= 1).all()
@@ -63,18 +69,33 @@ def test_mask_and_lesions_follow_from_the_probability_and_the_card(segmenter: Se
 
 def test_parts_under_the_cards_fraction_are_dropped(bundle: Path, scan: Scan) -> None:
     opened = Bundle.read(bundle)
-    share = np.array([lesion.area for lesion in Segmenter(opened).segment(scan).lesions]) / scan.size
-    for fraction, expected in ((share.min() * 0.99, 2), (share.min() * 1.01, 1), (share.max() * 1.01, 0)):
+    share = (
+        np.array([lesion.area for lesion in Segmenter(opened).segment(scan).lesions]) / scan.size
+    )
+    for fraction, expected in (
+        (share.min() * 0.99, 2),
+        (share.min() * 1.01, 1),
+        (share.max() * 1.01, 0),
+    ):
         strict = replace(opened, card=replace(opened.card, min_lesion_fraction=float(fraction)))
         result = Segmenter(strict).segment(scan)
         assert len(result.lesions) == expected
         assert result.mask.any() == (expected > 0)
 
 
-def test_a_batch_gives_what_single_images_give(segmenter: Segmenter, scan: Scan, tmp_path: Path) -> None:
+def test_a_batch_gives_what_single_images_give(
+    segmenter: Segmenter, scan: Scan, tmp_path: Path
+) -> None:
     Image.fromarray(scan[::2, ::3]).save(tmp_path / "a.png")
-    images = [scan, tmp_path / "a.png", scan[:100, :130].astype(np.float32), str(tmp_path / "a.png")]
-    for one, many in zip(map(segmenter.segment, images), segmenter.segment_batch(images), strict=True):
+    images = [
+        scan,
+        tmp_path / "a.png",
+        scan[:100, :130].astype(np.float32),
+        str(tmp_path / "a.png"),
+    ]
+    for one, many in zip(
+        map(segmenter.segment, images), segmenter.segment_batch(images), strict=True
+    ):
         np.testing.assert_allclose(one.probability, many.probability, atol=1e-5)
         np.testing.assert_array_equal(one.image, many.image)
         assert one.mask.shape == many.mask.shape
@@ -82,7 +103,9 @@ def test_a_batch_gives_what_single_images_give(segmenter: Segmenter, scan: Scan,
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 900), (1200, 40), (96, 112)])
-def test_images_of_any_size_are_segmented_at_their_size(segmenter: Segmenter, shape: tuple[int, int]) -> None:
+def test_images_of_any_size_are_segmented_at_their_size(
+    segmenter: Segmenter, shape: tuple[int, int]
+) -> None:
     for level in (0, 255):
         result = segmenter.segment(np.full(shape, level, np.uint8))
         assert result.mask.shape == shape
@@ -90,7 +113,9 @@ def test_images_of_any_size_are_segmented_at_their_size(segmenter: Segmenter, sh
         assert len(result.lesions) == (level == 0)
 
 
-def test_the_same_picture_in_any_form_gives_the_same_mask(segmenter: Segmenter, scan: Scan, tmp_path: Path) -> None:
+def test_the_same_picture_in_any_form_gives_the_same_mask(
+    segmenter: Segmenter, scan: Scan, tmp_path: Path
+) -> None:
     expected = segmenter.segment(scan).mask
     picture = Image.fromarray(scan)
     picture.convert("RGB").save(tmp_path / "a.bmp")
@@ -98,18 +123,24 @@ def test_the_same_picture_in_any_form_gives_the_same_mask(segmenter: Segmenter, 
     Image.fromarray(scan.astype(np.uint16) * 16).save(tmp_path / "a.png")
     np.testing.assert_array_equal(segmenter.segment(tmp_path / "a.bmp").mask, expected)
     np.testing.assert_array_equal(segmenter.segment(tmp_path / "a.tif").mask, expected)
-    deep = segmenter.segment(tmp_path / "a.png").mask  # stretched to its own range, so not quite the same
+    deep = segmenter.segment(
+        tmp_path / "a.png"
+    ).mask  # stretched to its own range, so not quite the same
     assert (deep != expected).mean() < 0.01
 
 
 @pytest.mark.parametrize("spacing", [0, -0.1, float("nan"), float("inf"), True, "0.1", [0.1]])
-def test_a_spacing_that_is_no_length_is_refused(segmenter: Segmenter, scan: Scan, spacing: Any) -> None:
+def test_a_spacing_that_is_no_length_is_refused(
+    segmenter: Segmenter, scan: Scan, spacing: Any
+) -> None:
     with pytest.raises(InputError, match=r"spacing: .* is not a pixel size"):
         segmenter.segment(scan, spacing)
 
 
 @pytest.mark.parametrize("spacing", [np.float32(0.5), np.float64(0.5), (0.5, 0.5)])
-def test_numpy_scalars_are_a_spacing_and_can_be_written_as_json(segmenter: Segmenter, scan: Scan, spacing: Any) -> None:
+def test_numpy_scalars_are_a_spacing_and_can_be_written_as_json(
+    segmenter: Segmenter, scan: Scan, spacing: Any
+) -> None:
     result = segmenter.segment(scan, spacing)
     assert json.loads(json.dumps(result.to_dict()))["spacing"]["mm_per_pixel"] == 0.5
 
@@ -121,13 +152,22 @@ def test_pixels_that_are_not_square_are_refused(segmenter: Segmenter, scan: Scan
     assert segmenter.segment(read_image(scan, 0.1)).spacing == 0.1
 
 
-def test_every_source_of_an_image_gives_its_mask(segmenter: Segmenter, scan: Scan, tmp_path: Path) -> None:
+def test_every_source_of_an_image_gives_its_mask(
+    segmenter: Segmenter, scan: Scan, tmp_path: Path
+) -> None:
     path = tmp_path / "scan.png"
     picture = Image.fromarray(scan)
     picture.save(path)
     expected = segmenter.segment(scan)
     cmyk, palette = picture.convert("CMYK"), picture.convert("RGB").quantize(256)
-    for source in (path.read_bytes(), io.BytesIO(path.read_bytes()), picture, cmyk, palette, read_image(path)):
+    for source in (
+        path.read_bytes(),
+        io.BytesIO(path.read_bytes()),
+        picture,
+        cmyk,
+        palette,
+        read_image(path),
+    ):
         result = segmenter.segment(source)
         np.testing.assert_array_equal(result.image, scan)
         np.testing.assert_array_equal(result.mask, expected.mask)
@@ -173,7 +213,9 @@ def test_a_loaded_model_is_kept_until_its_file_changes(
         load(path)
 
 
-def test_a_segmenter_works_in_a_pool_of_processes(bundle: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_segmenter_works_in_a_pool_of_processes(
+    bundle: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(bundle.parent)  # a relative path must hold in the other process too
     opened = Bundle.read(bundle.name, threads=1)
     segmenter = Segmenter(replace(opened, card=replace(opened.card, threshold=0.25)))
@@ -205,14 +247,18 @@ def test_a_pickled_segmenter_of_a_file_that_changed_is_refused(
     path.write_bytes(add_checksum(unsealed()))
     content = pickle.dumps(Segmenter(Bundle.read(path)))
     path.write_bytes(add_checksum(unsealed(card | {"name": "another"})))
-    with pytest.raises(InputError, match=r"model\.onnx: is another bundle than when work began; start again"):
+    with pytest.raises(
+        InputError, match=r"model\.onnx: is another bundle than when work began; start again"
+    ):
         pickle.loads(content)
     path.unlink()
     with pytest.raises(InputError, match="no such file"):
         pickle.loads(content)
 
 
-def test_result_and_explanation_come_from_one_run_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_and_explanation_come_from_one_run_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     image, runs = make_phantom(0)[0], []
     segmenter = sonoseg.load()
     plain, heat = segmenter.segment(image), segmenter.explain(image)

@@ -38,7 +38,9 @@ def _with_functions(unsealed: Unsealed, depth: int) -> onnx.ModelProto:
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
     for level in range(depth):
         twice = [_call(f"f{level + 1}", "a", "b"), _call(f"f{level + 1}", "b", "c")]
-        model.functions.append(helper.make_function("own", f"f{level}", ["a"], ["c"], twice, opsets))
+        model.functions.append(
+            helper.make_function("own", f"f{level}", ["a"], ["c"], twice, opsets)
+        )
     end = [helper.make_node("Identity", ["a"], ["c"])]
     model.functions.append(helper.make_function("own", f"f{depth}", ["a"], ["c"], end, opsets))
     model.opset_import.append(helper.make_opsetid("own", 1))
@@ -48,8 +50,12 @@ def _with_functions(unsealed: Unsealed, depth: int) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("depth", [0, 60])
-def test_a_network_with_functions_of_its_own_is_refused(tmp_path: Path, unsealed: Unsealed, depth: int) -> None:
-    with pytest.raises(InputError, match=r"model\.onnx: holds a network with functions of its own; export it again"):
+def test_a_network_with_functions_of_its_own_is_refused(
+    tmp_path: Path, unsealed: Unsealed, depth: int
+) -> None:
+    with pytest.raises(
+        InputError, match=r"model\.onnx: holds a network with functions of its own; export it again"
+    ):
         Bundle.read(_write(tmp_path, _with_functions(unsealed, depth)))
 
 
@@ -62,7 +68,13 @@ def test_fields_are_found_as_onnx_finds_them(unsealed: Unsealed) -> None:
 
 def test_what_is_no_protobuf_has_no_field() -> None:
     random = np.random.default_rng(0)
-    for content in (b"", b"\xff" * 50, b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", random.bytes(9999)):
+    for content in (
+        b"",
+        b"\xff" * 50,
+        b"\x0a",
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+        random.bytes(9999),
+    ):
         assert not _has_field(content, 10**9)
 
 
@@ -104,24 +116,34 @@ sys.exit(main(["segment", "a.png", "--model", "model.onnx"]))
 """
 
 
-def test_a_network_that_wants_ever_more_memory_is_stopped(tmp_path: Path, unsealed: Unsealed) -> None:
+def test_a_network_that_wants_ever_more_memory_is_stopped(
+    tmp_path: Path, unsealed: Unsealed
+) -> None:
     from PIL import Image
 
     model = onnx.load_from_string(unsealed())
     model.graph.node[0].input[0] = "looped"
-    model.graph.node.insert(0, helper.make_node("Loop", ["rounds", "go", "image"], ["looped"], body=_doubling()))
+    model.graph.node.insert(
+        0, helper.make_node("Loop", ["rounds", "go", "image"], ["looped"], body=_doubling())
+    )
     constants = {"rounds": np.array(60), "go": np.array(True)}
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    model.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in constants.items()
+    )
     _write(tmp_path, model)
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
-    ended = subprocess.run([sys.executable, "-c", SMALL_MACHINE], capture_output=True, text=True, cwd=tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-c", SMALL_MACHINE], capture_output=True, text=True, cwd=tmp_path
+    )
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith("sonoseg: a.png: ")
     assert "out of memory" in line
 
 
-def test_external_data_is_refused_and_no_other_file_read(tmp_path: Path, unsealed: Unsealed) -> None:
+def test_external_data_is_refused_and_no_other_file_read(
+    tmp_path: Path, unsealed: Unsealed
+) -> None:
     (tmp_path / "secret").write_bytes(np.float32(1).tobytes())
     for location in ("secret", str(tmp_path / "secret"), "../secret", "*/_ORT_MEM_ADDR_/*"):
         model = onnx.load_from_string(unsealed())

@@ -14,14 +14,28 @@ from PIL import Image
 
 import sonoseg
 
-LAB = {"torch", "torchvision", "timm", "lightning", "monai", "matplotlib", "scipy", "sklearn", "skimage", "onnx"}
+LAB = {
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "monai",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "skimage",
+    "onnx",
+}
 
 
 def _loaded_after(code: str, *arguments: object) -> set[str]:
     """Top-level modules in a fresh process after `code`."""
     script = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stderr == ""
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}

@@ -64,8 +64,12 @@ def test_a_caliper_has_a_cross_at_each_end_and_dots_between() -> None:
     assert not red[104:, 70:230].any()
 
 
-@pytest.mark.parametrize("ends", [((0, 0), (300, 200)), ((-5, 100), (305, 100)), ((9, 9), (9, 9)), ((1, 1), (2, 1))])
-def test_calipers_at_and_over_the_edge_are_cut(ends: tuple[tuple[float, float], tuple[float, float]]) -> None:
+@pytest.mark.parametrize(
+    "ends", [((0, 0), (300, 200)), ((-5, 100), (305, 100)), ((9, 9), (9, 9)), ((1, 1), (2, 1))]
+)
+def test_calipers_at_and_over_the_edge_are_cut(
+    ends: tuple[tuple[float, float], tuple[float, float]],
+) -> None:
     picture = _canvas()
     draw_caliper(picture, Diameter(*ends), 1.0, 2, RED)
     assert _inked(picture).any()

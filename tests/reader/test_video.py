@@ -38,13 +38,17 @@ def test_frames_rate_and_times_are_those_of_the_file(
 ) -> None:
     clip, frames = _read(make_clip(tmp_path / name, loop, rate=20))
     assert clip.rate == 20
-    assert [frame.ticks * clip.time_base for frame in frames] == [Fraction(number, 20) for number in range(12)]
+    assert [frame.ticks * clip.time_base for frame in frames] == [
+        Fraction(number, 20) for number in range(12)
+    ]
     for frame, expected in zip(frames, loop, strict=True):
         assert (frame.image.dtype, frame.image.shape) == (np.uint8, expected.shape)
         assert np.abs(_blocks(frame.image) - _blocks(expected)).max() < 8
 
 
-def test_lossless_frames_come_back_to_the_bit(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+def test_lossless_frames_come_back_to_the_bit(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop
+) -> None:
     _, frames = _read(make_clip(tmp_path / "a.mkv", loop, codec="ffv1"))
     for frame, expected in zip(frames, loop, strict=True):
         np.testing.assert_array_equal(frame.image, expected)
@@ -68,14 +72,20 @@ def test_times_that_do_not_rise_are_taken_from_the_rate(
 
     monkeypatch.setattr(Clip, "_decoded", without_times)
     clip, frames = _read(make_clip(tmp_path / "a.mp4", loop))
-    assert [frame.ticks * clip.time_base for frame in frames] == [Fraction(number, 25) for number in range(12)]
+    assert [frame.ticks * clip.time_base for frame in frames] == [
+        Fraction(number, 25) for number in range(12)
+    ]
 
 
-def test_a_clip_that_was_filmed_sideways_is_turned_upright(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+def test_a_clip_that_was_filmed_sideways_is_turned_upright(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop
+) -> None:
     path = make_clip(tmp_path / "a.mp4", loop)
     plain = _read(path)[1][0].image
     content = path.read_bytes()
-    one, zero, minus, end = (value.to_bytes(4, "big", signed=True) for value in (1 << 16, 0, -(1 << 16), 1 << 30))
+    one, zero, minus, end = (
+        value.to_bytes(4, "big", signed=True) for value in (1 << 16, 0, -(1 << 16), 1 << 30)
+    )
     as_is = one + zero * 3 + one + zero * 3 + end
     quarter = zero + one + zero + minus + zero * 4 + end
     header, track, *_ = (place for place in range(len(content)) if content.startswith(as_is, place))
@@ -101,12 +111,24 @@ def test_frames_have_square_pixels(tmp_path: Path, make_clip: MakeClip, aspect: 
 def test_a_clip_whose_sound_goes_on_longer_is_read(tmp_path: Path, loop: Loop, name: str) -> None:
     codecs = {"a.mkv": ("libx264", "aac"), "a.webm": ("libvpx-vp9", "libopus")}
     with av.open(str(tmp_path / name), "w") as file:
-        pictures, sound = file.add_stream(codecs[name][0], rate=25), file.add_stream(codecs[name][1], rate=48000)
+        pictures, sound = (
+            file.add_stream(codecs[name][0], rate=25),
+            file.add_stream(codecs[name][1], rate=48000),
+        )
         assert isinstance(pictures, av.VideoStream)
         assert isinstance(sound, av.AudioStream)
-        pictures.height, pictures.width, pictures.pix_fmt, sound.layout = 300, 420, "yuv420p", "stereo"
+        pictures.height, pictures.width, pictures.pix_fmt, sound.layout = (
+            300,
+            420,
+            "yuv420p",
+            "stereo",
+        )
         for image in loop:
-            file.mux(pictures.encode(av.VideoFrame.from_ndarray(image, "gray").reformat(format="yuv420p")))
+            file.mux(
+                pictures.encode(
+                    av.VideoFrame.from_ndarray(image, "gray").reformat(format="yuv420p")
+                )
+            )
         file.mux(pictures.encode(None))
         for number in range(60):
             part = av.AudioFrame.from_ndarray(np.zeros((2, 2048), np.float32), "fltp", "stereo")
@@ -128,22 +150,32 @@ def _no_frames(path: Path, make_clip: MakeClip, loop: Loop) -> None:
     content = make_clip(path, loop[:1]).read_bytes()
     start = content.index(b"mdat") + 4
     path.write_bytes(
-        content[:start] + bytes(content.index(b"moov") - 4 - start) + content[content.index(b"moov") - 4 :]
+        content[:start]
+        + bytes(content.index(b"moov") - 4 - start)
+        + content[content.index(b"moov") - 4 :]
     )
 
 
 def _cut(share: float, **options: Any) -> Callable[[Path, MakeClip, Loop], None]:
     def make(path: Path, make_clip: MakeClip, loop: Loop) -> None:
-        whole = make_clip(path.with_suffix(options.get("suffix", ".mp4")), loop * 3, **options).read_bytes()
+        whole = make_clip(
+            path.with_suffix(options.get("suffix", ".mp4")), loop * 3, **options
+        ).read_bytes()
         path.write_bytes(whole[: int(share * len(whole))])
 
     return make
 
 
 BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
-    "text": (lambda path, *_: path.write_text("no video\n" * 99), "not a video that can be read but text"),
+    "text": (
+        lambda path, *_: path.write_text("no video\n" * 99),
+        "not a video that can be read but text",
+    ),
     "empty": (lambda path, *_: path.write_bytes(b""), "is an empty file"),
-    "noise": (lambda path, *_: path.write_bytes(np.random.default_rng(0).bytes(9999)), "not a video that can be read"),
+    "noise": (
+        lambda path, *_: path.write_bytes(np.random.default_rng(0).bytes(9999)),
+        "not a video that can be read",
+    ),
     "missing": (lambda path, *_: None, "no such file"),
     "folder": (lambda path, *_: path.mkdir(), "is a folder"),
     "sound": (_audio_only, "has no pictures in it"),
@@ -152,13 +184,22 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
     "cut short": (_cut(0.7, container={"movflags": "faststart"}), "is damaged or cut short after"),
     "cut short AVI": (_cut(0.7, suffix=".avi"), "is damaged or cut short after [1-9]"),
     "cut short MKV": (_cut(0.7, suffix=".mkv"), "is damaged or cut short after [1-9]"),
-    "cut short WebM": (_cut(0.7, suffix=".webm", codec="libvpx-vp9"), "is damaged or cut short after [1-9]"),
-    "cut short WMV": (_cut(0.7, suffix=".wmv", codec="wmv2"), "is damaged or cut short after [1-9]"),
+    "cut short WebM": (
+        _cut(0.7, suffix=".webm", codec="libvpx-vp9"),
+        "is damaged or cut short after [1-9]",
+    ),
+    "cut short WMV": (
+        _cut(0.7, suffix=".wmv", codec="wmv2"),
+        "is damaged or cut short after [1-9]",
+    ),
     "needle pixels": (
         lambda path, make, loop: make(path, loop, aspect=Fraction(1, 99)),
         "says that its pixels are 1 wide and 99 high",
     ),
-    "tiny": (lambda path, make, _: make(path, [np.zeros((8, 40), np.uint8)] * 3), "40 × 8 pixels, too small"),
+    "tiny": (
+        lambda path, make, _: make(path, [np.zeros((8, 40), np.uint8)] * 3),
+        "40 × 8 pixels, too small",
+    ),
     "huge": (
         lambda path, make, _: make(path, [np.zeros((4200, 4200), np.uint8)], codec="mpeg4"),
         r"over 16 megapixels \(4200 × 4200",
@@ -210,7 +251,9 @@ def test_a_playlist_under_a_clips_name_reads_nothing_else(
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x.mp4"
         path = tmp_path / name
         path.write_text(PLAYLISTS[kind].format(clip="other.mp4", url=url), encoding="utf-8")
-        with pytest.raises(InputError, match="not a video that can be read but text, such as a playlist; give the"):
+        with pytest.raises(
+            InputError, match="not a video that can be read but text, such as a playlist; give the"
+        ):
             _read(path)
         with pytest.raises(BlockingIOError):  # nobody has called
             server.accept()
@@ -270,7 +313,9 @@ def test_too_many_frames_are_refused_whatever_the_file_says(
         _read(path)
 
 
-def test_a_clip_of_days_is_refused_and_one_of_hours_is_read(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+def test_a_clip_of_days_is_refused_and_one_of_hours_is_read(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop
+) -> None:
     hour = 3600 * 1000
     _, frames = _read(make_clip(tmp_path / "a.mkv", loop[:3], ticks=[0, 40, 2 * hour]))
     assert [frame.ticks for frame in frames] == [0, 40, 2 * hour]
@@ -281,15 +326,21 @@ def test_a_clip_of_days_is_refused_and_one_of_hours_is_read(tmp_path: Path, make
 def test_frames_that_become_huge_on_the_way_are_refused(
     tmp_path: Path, make_clip: MakeClip, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = make_clip(tmp_path / "a.m2v", [frame[:64, :64] for frame in loop[:3]], codec="mpeg2video").read_bytes()
-    large = make_clip(tmp_path / "b.m2v", [frame[:288, :416] for frame in loop[:3]], codec="mpeg2video").read_bytes()
+    small = make_clip(
+        tmp_path / "a.m2v", [frame[:64, :64] for frame in loop[:3]], codec="mpeg2video"
+    ).read_bytes()
+    large = make_clip(
+        tmp_path / "b.m2v", [frame[:288, :416] for frame in loop[:3]], codec="mpeg2video"
+    ).read_bytes()
     (tmp_path / "c.mpg").write_bytes(small + large)
     monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 64 * 64)
     with pytest.raises(InputError, match=r"is damaged or cut short|change their size"):
         _read(tmp_path / "c.mpg")
 
 
-def test_any_altered_byte_leaves_a_video_or_one_error(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+def test_any_altered_byte_leaves_a_video_or_one_error(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop
+) -> None:
     small = [frame[100:164, 100:164] for frame in loop]
     random, path = np.random.default_rng(0), tmp_path / "a.mp4"
     for name in ("b.mp4", "b.avi", "b.mkv"):
@@ -324,7 +375,10 @@ def test_frames_that_change_their_size_are_refused(
 def test_without_pyav_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     check_av(Path("clip.mp4"))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r"clip\.mp4: a video needs PyAV to be read; pip install 'sonoseg\[video\]'"):
+    with pytest.raises(
+        InputError,
+        match=r"clip\.mp4: a video needs PyAV to be read; pip install 'sonoseg\[video\]'",
+    ):
         check_av(Path("clip.mp4"))
 
 
@@ -348,7 +402,9 @@ def test_what_is_written_is_read_back_by_pyav(
         assert np.abs(read.astype(int) - picture).mean() < 6
 
 
-def test_a_disk_that_takes_no_more_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_takes_no_more_is_an_input_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     def full(*_: Any, **__: Any) -> Any:

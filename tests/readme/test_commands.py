@@ -20,7 +20,13 @@ from sonoseg.data.phantom import write_phantoms
 from sonoseg.reader.video import video_writer
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/get-started.md", "docs/how-to.md", "docs/reference.md", "docs/explanation.md"]
+PAGES = [
+    "README.md",
+    "docs/get-started.md",
+    "docs/how-to.md",
+    "docs/reference.md",
+    "docs/explanation.md",
+]
 OTHERS = ["make demo", "make test", "pip install .", "pip install '.[lab]'"]
 QUICK = {"--epochs": "1", "--size": "64", "--batch": "4", "--encoder-weights": "none"}
 """What training is given instead of what the page says or leaves to the defaults."""
@@ -34,14 +40,23 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 def lines(page: str) -> list[str]:
     """The commands of a page."""
-    return [line for language, text in blocks(page) if language != "python" for line in text.splitlines() if line]
+    return [
+        line
+        for language, text in blocks(page)
+        if language != "python"
+        for line in text.splitlines()
+        if line
+    ]
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the pages name: scan.png, clip.mp4, scans/, my-images/ and a small BUSI/, all synthetic."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sonoseg.data.fetch.fetch_busi", lambda folder, **_: f"{folder}: 780 images, had it been run")
+    monkeypatch.setattr(
+        "sonoseg.data.fetch.fetch_busi",
+        lambda folder, **_: f"{folder}: 780 images, had it been run",
+    )
     write_phantoms("my-images", 12, seed=50, size=(128, 160))
     write_phantoms("scans", 3, size=(128, 160))
     for path in Path("scans/images").iterdir():
@@ -77,12 +92,46 @@ def shortened(line: str) -> list[str]:
         words[words.index("--split") + 1] = "busi.csv"
     if words[1] == "sweep":
         grid = [place for place, word in enumerate(words) if word == "--grid"]
-        words = [word for place, word in enumerate(words) if place not in grid and place - 1 not in grid]
-        words[2:3] = ["sonoseg-1", "--grid", "batch=4", "--epochs", "1", "--size", "32", "--encoder-weights", "none"]
+        words = [
+            word for place, word in enumerate(words) if place not in grid and place - 1 not in grid
+        ]
+        words[2:3] = [
+            "sonoseg-1",
+            "--grid",
+            "batch=4",
+            "--epochs",
+            "1",
+            "--size",
+            "32",
+            "--encoder-weights",
+            "none",
+        ]
     if words[1] == "reproduce":
         out = words[words.index("--out") + 1 :][:1] if "--out" in words else ["reproduction"]
-        words = ["sonoseg", "reproduce", "--data", "BUSI", "--split", "busi.csv", "--out", *out, "--models", "15"]
-        words += ["--size", "32", "--epochs", "1", "--batch", "2", "--encoder-weights", "none", "--explain", "0"]
+        words = [
+            "sonoseg",
+            "reproduce",
+            "--data",
+            "BUSI",
+            "--split",
+            "busi.csv",
+            "--out",
+            *out,
+            "--models",
+            "15",
+        ]
+        words += [
+            "--size",
+            "32",
+            "--epochs",
+            "1",
+            "--batch",
+            "2",
+            "--encoder-weights",
+            "none",
+            "--explain",
+            "0",
+        ]
     if words[1] == "train":
         if "--out" not in words:
             words += ["--out", "runs/model-1-paper"]
@@ -109,7 +158,16 @@ def test_the_commands_of_a_page_work_in_order(page: str, workplace: Path) -> Non
 
 def test_every_command_that_there_is_stands_in_the_readme() -> None:
     used = {shlex.split(line)[1] for line in lines("README.md") if line.startswith("sonoseg ")}
-    assert used == {"segment", "data", "models", "train", "reproduce", "evaluate", "explain", "export"}
+    assert used == {
+        "segment",
+        "data",
+        "models",
+        "train",
+        "reproduce",
+        "evaluate",
+        "explain",
+        "export",
+    }
 
 
 def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:
@@ -134,11 +192,20 @@ def test_what_pip_is_told_to_install_exists() -> None:
     [
         ("demo", ["/sonoseg demo"]),
         ("test", ["/ruff check", "/ruff format --check", "/mypy", "/lint-imports", "-m pytest"]),
-        ("bench", ["benchmarks/reader_speed.py", "benchmarks/reader_start.py", "benchmarks/training_speed.py"]),
+        (
+            "bench",
+            [
+                "benchmarks/reader_speed.py",
+                "benchmarks/reader_start.py",
+                "benchmarks/training_speed.py",
+            ],
+        ),
     ],
 )
 def test_make_runs_what_the_readme_says(target: str, steps: list[str]) -> None:
-    said = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     places = [said.index(step) for step in steps]
     assert places == sorted(places)
     installs = [line for line in said.splitlines() if "pip install" in line]

@@ -94,17 +94,22 @@ def test_the_scores_in_the_readme_are_those_that_were_measured(row: str, folder:
 
 
 @pytest.mark.parametrize("convention", ["paper", "lesion", "all"])
-def test_the_scores_on_the_model_card_are_those_that_were_measured(metrics: dict[str, Any], convention: str) -> None:
+def test_the_scores_on_the_model_card_are_those_that_were_measured(
+    metrics: dict[str, Any], convention: str
+) -> None:
     scores = metrics["conventions"][convention]
     low, high = scores["dice_interval"]
     expected = [f"{scores[name]:.3f}" for name in ("precision", "recall", "iou", "dice")]
     assert rows("docs/model-card.md")[convention] == [*expected, f"{low:.3f} to {high:.3f}"]
 
 
-def test_the_false_lesions_on_the_model_card_are_those_that_were_measured(metrics: dict[str, Any]) -> None:
+def test_the_false_lesions_on_the_model_card_are_those_that_were_measured(
+    metrics: dict[str, Any],
+) -> None:
     normals = metrics["normals"]
     count, pixel, lesion = (
-        round(share * normals["images"]) for share in (1, normals["any_false_positive"], normals["false_lesion"])
+        round(share * normals["images"])
+        for share in (1, normals["any_false_positive"], normals["false_lesion"])
     )
     said = (
         f"Of the {count} images without lesion, {pixel} have a false-positive pixel and {lesion} a false lesion "
@@ -126,7 +131,9 @@ def test_the_tables_on_the_page_of_what_reproduced_are_those_of_the_report() -> 
     subsets: dict[str, list[Case]] = {name: [] for name in SUBSETS}
     for file in busi_images().values():
         subsets[file.paper].append(Case(file.name, Path(file.path), (), "unknown", file.group))
-    tables = all_tables(read_rows(ROOT / "results/reproduction", jobs), {"paper": leaked(subsets, "test")})
+    tables = all_tables(
+        read_rows(ROOT / "results/reproduction", jobs), {"paper": leaked(subsets, "test")}
+    )
     report = {each.title: markdown_table(*shown(each)) for each in tables}
     blocks = re.findall(r"<!-- report: (.+?) -->\n\n(.+?)\n\n<!-- /report -->", text, re.DOTALL)
     assert len(blocks) >= 6
@@ -168,7 +175,9 @@ def test_what_near_copies_are_worth_is_what_was_measured() -> None:
     rows = json.loads((ROOT / "results/benchmarks/copies.json").read_text())["rows"]
     assert len(rows) == 3
     for row in rows:
-        cells = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()]
+        cells = [
+            f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()
+        ]
         assert f"| {' | '.join(cells)} |" in table
     copied, _, over_all = (round(float(row["difference"].split()[0]), 2) for row in rows)
     worth = f"worth {copied:.2f} Dice on the images that have one, {over_all:.2f} over all"

@@ -14,7 +14,13 @@ import pytest
 from PIL import Image
 
 from sonoseg.reader.overlay import NOTICE
-from sonoseg.report.figures import explanation_panels, faithfulness_figure, grid_figure, learning_curves, roc_figure
+from sonoseg.report.figures import (
+    explanation_panels,
+    faithfulness_figure,
+    grid_figure,
+    learning_curves,
+    roc_figure,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +90,9 @@ def test_learning_curves_mark_the_epoch_that_was_kept(tmp_path: Path, words: lis
     assert {"loss", "Dice", "learning rate", "training", "validation", "epoch"} <= set(words)
 
 
-def test_learning_curves_take_one_epoch_and_losses_that_are_not_finite(tmp_path: Path, words: list[str]) -> None:
+def test_learning_curves_take_one_epoch_and_losses_that_are_not_finite(
+    tmp_path: Path, words: list[str]
+) -> None:
     learning_curves(rows(1), 1, tmp_path / "one.png")
     broken = rows(4)
     broken[0]["validation_loss"] = float("nan")
@@ -93,24 +101,40 @@ def test_learning_curves_take_one_epoch_and_losses_that_are_not_finite(tmp_path:
     assert "kept: epoch 1" in words and "kept: epoch 3" in words
 
 
-def test_the_panels_name_layer_and_image_and_carry_a_colour_scale(tmp_path: Path, words: list[str]) -> None:
+def test_the_panels_name_layer_and_image_and_carry_a_colour_scale(
+    tmp_path: Path, words: list[str]
+) -> None:
     panels(tmp_path / "panels.png", note="Dice 0.87")
-    for text in ("original", "ground truth", "prediction, Dice 0.87", "Grad-CAM, layer: stage2", "0", "0.5", "1"):
+    for text in (
+        "original",
+        "ground truth",
+        "prediction, Dice 0.87",
+        "Grad-CAM, layer: stage2",
+        "0",
+        "0.5",
+        "1",
+    ):
         assert text in words
     assert f"scan.png · model-1 · {NOTICE}" in words
 
 
-def test_the_panels_say_when_there_is_no_truth_no_lesion_or_no_heat(tmp_path: Path, words: list[str]) -> None:
+def test_the_panels_say_when_there_is_no_truth_no_lesion_or_no_heat(
+    tmp_path: Path, words: list[str]
+) -> None:
     nothing = np.zeros((60, 80), dtype=bool)
     panels(tmp_path / "unknown.png", truth=None)
     assert "no ground truth" in words
-    panels(tmp_path / "normal.png", truth=nothing, prediction=nothing, heat=nothing.astype(np.float32))
+    panels(
+        tmp_path / "normal.png", truth=nothing, prediction=nothing, heat=nothing.astype(np.float32)
+    )
     assert "ground truth: no lesion" in words and "prediction: no lesion" in words
     assert "Grad-CAM, layer: stage2 (zero everywhere)" in words
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (60, 150), (400, 40), (700, 900)])
-def test_panels_of_any_shape_keep_the_pictures_inside(tmp_path: Path, shape: tuple[int, int]) -> None:
+def test_panels_of_any_shape_keep_the_pictures_inside(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
     panels(tmp_path / "panels.png", shape, prediction=np.ones(shape, dtype=bool))
     pixels = np.asarray(Image.open(tmp_path / "panels.png").convert("L"))
     assert pixels.shape[1] == 1890 and pixels.std() > 10
@@ -119,8 +143,17 @@ def test_panels_of_any_shape_keep_the_pictures_inside(tmp_path: Path, shape: tup
 
 
 GRIDS = {
-    "the paper's": {"learning_rate": ["1e-05", "0.001"], "batch": ["8", "16", "32"], "dropout": ["0.2", "0.3", "0.4"]},
-    "four axes, one of one value": {"batch": ["4", "8"], "ema": ["0"], "loss": ["bce", "dice"], "epochs": ["1", "2"]},
+    "the paper's": {
+        "learning_rate": ["1e-05", "0.001"],
+        "batch": ["8", "16", "32"],
+        "dropout": ["0.2", "0.3", "0.4"],
+    },
+    "four axes, one of one value": {
+        "batch": ["4", "8"],
+        "ema": ["0"],
+        "loss": ["bce", "dice"],
+        "epochs": ["1", "2"],
+    },
     "two axes": {"loss": ["bce", "bce+image-dice"], "augment": ["none", "ultrasound"]},
     "one axis": {"ema": ["0"], "loss": ["bce", "dice", "bce+dice", "bce+image-dice"]},
     "one combination": {"batch": ["8"]},
@@ -129,7 +162,9 @@ GRIDS = {
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("known", [0, 1, 99])
-def test_a_grid_of_any_shape_shows_every_cell(tmp_path: Path, words: list[str], name: str, known: int) -> None:
+def test_a_grid_of_any_shape_shows_every_cell(
+    tmp_path: Path, words: list[str], name: str, known: int
+) -> None:
     keys = list(itertools.product(*GRIDS[name].values()))
     cells: dict[tuple[str, ...], float | str] = {
         key: 0.3 + place / 100 if place < known else "failed" for place, key in enumerate(keys)
@@ -142,12 +177,18 @@ def test_a_grid_of_any_shape_shows_every_cell(tmp_path: Path, words: list[str], 
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
-def test_the_faithfulness_figure_has_a_panel_a_layer(tmp_path: Path, words: list[str], count: int) -> None:
+def test_the_faithfulness_figure_has_a_panel_a_layer(
+    tmp_path: Path, words: list[str], count: int
+) -> None:
     lines = {"deletion": [0.9, 0.2, 0.1], "insertion": [0.1, 0.8, 0.9]}
     nothing: dict[str, list[float]] = {"deletion": [], "insertion": []}
     layers = [f"stage{number}" for number in range(count)]
-    faithfulness_figure(dict.fromkeys(layers, lines), lines, tmp_path / "curves.png", title="model-1")
-    assert {*layers, "deletion", "insertion", "in a random order", f"model-1 · {NOTICE}"} <= set(words)
+    faithfulness_figure(
+        dict.fromkeys(layers, lines), lines, tmp_path / "curves.png", title="model-1"
+    )
+    assert {*layers, "deletion", "insertion", "in a random order", f"model-1 · {NOTICE}"} <= set(
+        words
+    )
     assert "no lesion predicted" not in words
     pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("L"))
     assert all((edge > 250).all() for edge in (pixels[:, 0], pixels[:, -1], pixels[-1]))
@@ -172,4 +213,6 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str, recwarn: pytest.Warnin
     roc_figure({name: (line, line)}, tmp_path / "roc.png")
     assert not recwarn.list
     with Image.open(tmp_path / "roc.png") as picture:
-        assert np.asarray(picture.convert("L"))[:, -150:-20].min() < 100  # there is a text at the right
+        assert (
+            np.asarray(picture.convert("L"))[:, -150:-20].min() < 100
+        )  # there is a text at the right

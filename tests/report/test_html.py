@@ -13,7 +13,17 @@ import pytest
 from PIL import Image
 
 from sonoseg.demo import run_demo
-from sonoseg.report.html import cards, data_uri, details, facts, figure, page, paragraph, section, table
+from sonoseg.report.html import (
+    cards,
+    data_uri,
+    details,
+    facts,
+    figure,
+    page,
+    paragraph,
+    section,
+    table,
+)
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = '<script src="https://evil.example/x.js">$title ${oops} & "quotes" \'apostrophe\''
@@ -52,13 +62,19 @@ class Reader(HTMLParser):
 def assert_self_contained(document: str) -> None:
     """Nothing in the page makes a browser ask for anything else."""
     read = Reader(document)
-    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in read.tags}
+    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & {
+        tag for tag, _ in read.tags
+    }
     for _, attributes in read.tags:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "srcset", "background", "action"):
             assert (attributes.get(name) or "data:").startswith("data:")
     assert not re.search(r"url\(|@import|https?://", document)
-    policies = [meta["content"] for meta in read.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    policies = [
+        meta["content"]
+        for meta in read.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
 

@@ -55,7 +55,10 @@ def test_names_are_no_formulas_in_csv_and_are_read_back_as_they_were(tmp_path: P
     names = ["=HYPERLINK(0).png", "+1+1", "-2+3", "@SUM(A1)", "'=1", "a.png", "a, b"]
     header = ["file", "group", "value"]
     text = csv_text(header, [[name, name, csv_number(-0.5)] for name in names])
-    assert text.splitlines()[1:3] == ["'=HYPERLINK(0).png,'=HYPERLINK(0).png,-0.5", "'+1+1,'+1+1,-0.5"]
+    assert text.splitlines()[1:3] == [
+        "'=HYPERLINK(0).png,'=HYPERLINK(0).png,-0.5",
+        "'+1+1,'+1+1,-0.5",
+    ]
     (tmp_path / "x.csv").write_text(text, encoding="utf-8")
     rows = [[row[name] for name in header] for row in read_table(tmp_path / "x.csv", header)]
     assert rows == [[name, name, "-0.5"] for name in names]

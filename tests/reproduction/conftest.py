@@ -15,6 +15,25 @@ def phantoms(tmp_path_factory):
 def words(phantoms, tmp_path):
     """The command line of the smallest reproduction, but for its models."""
     return [
-        *("reproduce", "--data", str(phantoms), "--out", str(tmp_path / "out"), "--split", "grouped"),
-        *("--encoder-weights", "none", "--size", "32", "--epochs", "1", "--batch", "4", "--explain", "1"),
+        *(
+            "reproduce",
+            "--data",
+            str(phantoms),
+            "--out",
+            str(tmp_path / "out"),
+            "--split",
+            "grouped",
+        ),
+        *(
+            "--encoder-weights",
+            "none",
+            "--size",
+            "32",
+            "--epochs",
+            "1",
+            "--batch",
+            "4",
+            "--explain",
+            "1",
+        ),
     ]

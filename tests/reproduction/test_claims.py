@@ -24,7 +24,9 @@ class Made(Row):
         counts = Counts(tp=tp, fp=100 - tp, fn=100 - tp, tn=np.full(len(tp), 9000))
         names = [f"{n}.png" for n in range(len(tp))]
         self.__dict__["results"] = [{"cut_off_at": cut_off}]
-        self.__dict__["tests"] = [Evaluated(model, tuple(names), tuple(names), counts, counts.fp > 50)]
+        self.__dict__["tests"] = [
+            Evaluated(model, tuple(names), tuple(names), counts, counts.fp > 50)
+        ]
 
     done = True
 
@@ -32,7 +34,9 @@ class Made(Row):
 def answers(*rows):
     table = claims(rows, "paper")
     assert table.header == HEADER
-    return {(row[0], row[1].split(",")[0]): dict(zip(HEADER, row, strict=True)) for row in table.rows}
+    return {
+        (row[0], row[1].split(",")[0]): dict(zip(HEADER, row, strict=True)) for row in table.rows
+    }
 
 
 LOW, HIGH = np.linspace(0.3, 0.7, 20), np.linspace(0.4, 0.8, 20)
@@ -49,7 +53,10 @@ def test_a_claim_holds_where_the_whole_interval_is_above_zero():
 
 
 def test_a_claim_does_not_hold_where_the_interval_is_below_zero():
-    assert answers(Made("model-1", LOW), Made("model-7", HIGH))[CBAM]["answer"] == "does not hold: the other way round"
+    assert (
+        answers(Made("model-1", LOW), Made("model-7", HIGH))[CBAM]["answer"]
+        == "does not hold: the other way round"
+    )
 
 
 def test_an_interval_on_both_sides_tells_nothing():
@@ -66,9 +73,14 @@ def test_a_printed_difference_outside_the_interval_is_named():
     assert row["answer"] == "cannot be told, but the printed difference is outside our interval"
 
 
-@pytest.mark.parametrize(("epoch", "answer"), [(24, f"{UNCLEAR}: model-7, cut off at epoch 24"), (25, "holds")])
+@pytest.mark.parametrize(
+    ("epoch", "answer"), [(24, f"{UNCLEAR}: model-7, cut off at epoch 24"), (25, "holds")]
+)
 def test_what_was_cut_off_before_half_its_epochs_answers_nothing(epoch, answer):
-    assert answers(Made("model-1", HIGH), Made("model-7", LOW, cut_off=epoch))[CBAM]["answer"] == answer
+    assert (
+        answers(Made("model-1", HIGH), Made("model-7", LOW, cut_off=epoch))[CBAM]["answer"]
+        == answer
+    )
 
 
 def test_what_did_not_run_says_so():
@@ -79,16 +91,34 @@ def test_what_did_not_run_says_so():
 
 
 def test_a_printed_score_is_compared_with_our_interval():
-    found = answers(Made("model-1", np.full(20, 0.61) + np.tile([-0.1, 0.1], 10)), Made("model-19", LOW))
-    assert found[("The Dice of Model 1, the best", "model-1")]["answer"] == "the printed Dice is within our interval"
-    assert found[("Model 19 finds nothing", "model-19")]["answer"] == "does not reproduce: ours is higher"
+    found = answers(
+        Made("model-1", np.full(20, 0.61) + np.tile([-0.1, 0.1], 10)), Made("model-19", LOW)
+    )
+    assert (
+        found[("The Dice of Model 1, the best", "model-1")]["answer"]
+        == "the printed Dice is within our interval"
+    )
+    assert (
+        found[("Model 19 finds nothing", "model-19")]["answer"]
+        == "does not reproduce: ours is higher"
+    )
     assert found[("Model 19 finds nothing", "model-19")]["printed"] == 0
     low = answers(Made("model-1", LOW / 2))
-    assert low[("The Dice of Model 1, the best", "model-1")]["answer"] == "does not reproduce: ours is lower"
+    assert (
+        low[("The Dice of Model 1, the best", "model-1")]["answer"]
+        == "does not reproduce: ours is lower"
+    )
 
 
 def test_the_order_is_a_rank_correlation_with_the_printed_one():
-    printed = {"model-1": 0.9, "model-2": 0.8, "model-7": 0.7, "model-8": 0.6, "model-5": 0.5, "model-15": 0.4}
+    printed = {
+        "model-1": 0.9,
+        "model-2": 0.8,
+        "model-7": 0.7,
+        "model-8": 0.6,
+        "model-5": 0.5,
+        "model-15": 0.4,
+    }
     rows = [Made(name, np.full(20, dice)) for name, dice in printed.items()]
     row = answers(*rows)[("The order of Models 1 to 16", "rank correlation of 6 models")]
     assert row["here"] == pytest.approx(1)
@@ -114,7 +144,16 @@ def test_a_report_is_made_from_the_results_alone(words, tmp_path, capsys):
     out = tmp_path / "out"
     before = (out / "report.md").read_text(encoding="utf-8")
     (out / "report.md").unlink()
-    short = ["reproduce", "--data", words[2], "--out", str(out), "--split", "grouped", "--report-only"]
+    short = [
+        "reproduce",
+        "--data",
+        words[2],
+        "--out",
+        str(out),
+        "--split",
+        "grouped",
+        "--report-only",
+    ]
     assert main([*short, "--models", "15"]) == 0
     assert (out / "report.md").read_text(encoding="utf-8") == before
     file = out / "runs" / "model-15-grouped-0" / "result.json"

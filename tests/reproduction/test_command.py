@@ -30,7 +30,10 @@ def table(out, name):
 def epochs(folder):
     """The log of a run, without the seconds."""
     with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {key: value for key, value in row.items() if key != "seconds"}
+            for row in csv.DictReader(file)
+        ]
 
 
 @pytest.mark.timeout(600)
@@ -40,7 +43,9 @@ def test_all_models_make_the_complete_report_in_a_few_minutes(words, tmp_path):
     assert main([*words, "--models", "all", "--workers", "2"]) == 0
     print(f"{time.monotonic() - began:.0f} s")
     out = tmp_path / "out"
-    assert [row["model"] for row in table(out, "table1-grouped-paper")] == [f"model-{n}" for n in range(1, 21)]
+    assert [row["model"] for row in table(out, "table1-grouped-paper")] == [
+        f"model-{n}" for n in range(1, 21)
+    ]
     for row in table(out, "table1-grouped-paper"):
         assert float(row["dice_difference"]) == pytest.approx(
             float(row["dice_ours"]) - float(row["dice_paper"]), abs=1e-5
@@ -50,7 +55,11 @@ def test_all_models_make_the_complete_report_in_a_few_minutes(words, tmp_path):
     assert [row["model"].partition(" ")[0] for row in rivals[:5]] == list(CATALOG)[20:25]
     assert sum("reconstruction" in row["model"] for row in rivals) == 4
     assert len(table(out, "costs-grouped")) == 25
-    assert {row["layer"] for row in table(out, "claim-grouped")} >= {"bottleneck", "stage1", "stage4"}
+    assert {row["layer"] for row in table(out, "claim-grouped")} >= {
+        "bottleneck",
+        "stage1",
+        "stage4",
+    }
     page = (out / "report.html").read_text(encoding="utf-8")
     for words_there in (
         "REDUCED",
@@ -66,7 +75,9 @@ def test_all_models_make_the_complete_report_in_a_few_minutes(words, tmp_path):
     assert (out / "report.md").read_text(encoding="utf-8").count("\n## ") >= 13
 
 
-def test_what_is_done_is_not_done_again_and_other_settings_are_refused(words, tmp_path, monkeypatch, capsys):
+def test_what_is_done_is_not_done_again_and_other_settings_are_refused(
+    words, tmp_path, monkeypatch, capsys
+):
     assert main([*words, "--models", "15"]) == 0
     monkeypatch.setattr(work, "do_job", None)  # would fail if it were called
     assert main([*words, "--models", "15"]) == 0
@@ -112,7 +123,9 @@ def test_workers_that_are_killed_are_no_success(words, tmp_path, monkeypatch, ca
     assert "2 are not done and nobody is at them; the same command goes on" in printed
 
 
-def test_images_that_changed_are_not_taken_for_those_that_were_scored(words, phantoms, tmp_path, capsys):
+def test_images_that_changed_are_not_taken_for_those_that_were_scored(
+    words, phantoms, tmp_path, capsys
+):
     data = Path(shutil.copytree(phantoms, tmp_path / "data"))
     line = [*words, "--models", "default", "--data", str(data)]
     assert main(line) == 0
@@ -123,10 +136,14 @@ def test_images_that_changed_are_not_taken_for_those_that_were_scored(words, pha
         Image.fromarray(np.roll(pixels, 30, 1)).save(mask)
     capsys.readouterr()
     assert main(line) == 2
-    assert "holds default with other images or masks; choose another --out" in capsys.readouterr().err
+    assert (
+        "holds default with other images or masks; choose another --out" in capsys.readouterr().err
+    )
 
 
-def test_a_model_that_fails_is_shown_as_failed_and_tried_again(words, tmp_path, monkeypatch, capsys):
+def test_a_model_that_fails_is_shown_as_failed_and_tried_again(
+    words, tmp_path, monkeypatch, capsys
+):
     real = work.do_job
 
     def fail_first(job, options, material):
@@ -152,7 +169,9 @@ def test_a_killed_reproduction_goes_on_where_it_was(words, tmp_path):
     more = [*words, "--models", "default,15", "--epochs", "5"]
     folder = tmp_path / "out" / "runs" / "model-15-grouped-0"
     process = subprocess.Popen(
-        [sys.executable, "-m", "sonoseg.cli", *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "sonoseg.cli", *more],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while not (folder / "last.ckpt").exists():
         assert process.poll() is None
@@ -162,7 +181,9 @@ def test_a_killed_reproduction_goes_on_where_it_was(words, tmp_path):
     before = epochs(folder)
     first = (tmp_path / "out" / "runs" / "default-grouped-0" / "result.json").stat().st_mtime_ns
     assert main(more) == 0
-    assert (tmp_path / "out" / "runs" / "default-grouped-0" / "result.json").stat().st_mtime_ns == first
+    assert (
+        tmp_path / "out" / "runs" / "default-grouped-0" / "result.json"
+    ).stat().st_mtime_ns == first
     assert epochs(folder)[: len(before)] == before
     assert len(epochs(folder)) == 5
 
@@ -220,7 +241,9 @@ def test_an_output_that_is_a_file_is_refused(words, tmp_path, capsys):
     assert (tmp_path / "out").read_text() == ""
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (90, "2 min"), (3601, "1 h 0 min"), (11100, "3 h 5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "5 s"), (90, "2 min"), (3601, "1 h 0 min"), (11100, "3 h 5 min")]
+)
 def test_durations_are_read_at_a_glance(seconds, words):
     assert duration(seconds) == words
 

@@ -8,7 +8,13 @@ RIVALS = ("swin-unet", "mrfe-cnn", "adu-net", "ddra-net", "dpnet")
 
 
 def test_numbers_ranges_and_names_are_models_in_that_order_each_once():
-    assert parse_models("3, 1-3,swin-unet,default") == ("model-3", "model-1", "model-2", "swin-unet", "default")
+    assert parse_models("3, 1-3,swin-unet,default") == (
+        "model-3",
+        "model-1",
+        "model-2",
+        "swin-unet",
+        "default",
+    )
     assert parse_models("model-7,sonoseg-1") == ("model-7", "sonoseg-1")
 
 
@@ -29,11 +35,18 @@ def test_what_is_no_model_is_refused(words):
 def test_the_network_inside_is_not_trained_again_for_each_seed():
     jobs = plan(("model-1", "default"), ("paper", "paper-clean"), (4, 5))
     assert len(jobs) == 6
-    assert [job.name for job in jobs[:3]] == ["model-1-paper-4", "default-paper-4", "model-1-paper-5"]
+    assert [job.name for job in jobs[:3]] == [
+        "model-1-paper-4",
+        "default-paper-4",
+        "model-1-paper-5",
+    ]
 
 
 def test_a_split_in_a_file_gives_a_plain_folder(tmp_path):
-    assert Job("model-1", "some/where/fold.csv", 0).folder(tmp_path) == tmp_path / "runs" / "model-1-fold-0"
+    assert (
+        Job("model-1", "some/where/fold.csv", 0).folder(tmp_path)
+        == tmp_path / "runs" / "model-1-fold-0"
+    )
 
 
 def test_jobs_are_shown_split_by_split_in_the_catalog_s_order_each_once():
@@ -54,7 +67,10 @@ def test_a_folder_holds_what_is_done_and_what_failed(tmp_path):
     done, failed, half = (Job(model, "paper", 0) for model in ("model-1", "model-2", "model-3"))
     for job in (done, half):
         job.folder(tmp_path).mkdir(parents=True)
-    write_json(done.folder(tmp_path) / "result.json", {"model": "model-1", "split": "paper", "seed": 0, "epochs": 3})
+    write_json(
+        done.folder(tmp_path) / "result.json",
+        {"model": "model-1", "split": "paper", "seed": 0, "epochs": 3},
+    )
     (half.folder(tmp_path) / "result.json").write_text("{")
     failed.fail(tmp_path, ValueError("no"))
     assert held(tmp_path) == [done, failed]

@@ -25,7 +25,10 @@ class Moved:
         self.truth = {case.read_image().tobytes(): case.read_mask() for case in cases}
 
     def probability(self, images):
-        return [np.roll(self.truth[image.tobytes()], self.pixels, 1).astype(np.float32) * 0.9 for image in images]
+        return [
+            np.roll(self.truth[image.tobytes()], self.pixels, 1).astype(np.float32) * 0.9
+            for image in images
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +53,18 @@ def out(subsets, tmp_path_factory):
         for name, part in subsets.items():
             moved = Moved(cases, pixels + 4 * (job.split == "grouped-clean"))
             evaluate(moved, part, job.folder(out) / name, progress=False, pictures=False)
-        cost = {"total_params": 10, "trainable_params": 5, "gflops": 1.5, "inference_ms": 2.0, "peak_memory_mb": None}
-        result = {"training_seconds": 120.0, "epochs": 3, "cost": {**cost, "device": "CPU", "threads": 1}}
+        cost = {
+            "total_params": 10,
+            "trainable_params": 5,
+            "gflops": 1.5,
+            "inference_ms": 2.0,
+            "peak_memory_mb": None,
+        }
+        result = {
+            "training_seconds": 120.0,
+            "epochs": 3,
+            "cost": {**cost, "device": "CPU", "threads": 1},
+        }
         (job.folder(out) / "result.json").write_text(json.dumps(result))
     return out
 
@@ -62,8 +75,19 @@ def jobs(*models, splits=("grouped",), seeds=(0,)):
 
 def test_the_paper_s_tables_are_read_by_the_catalog_s_names():
     assert printed("table1")["model-1"]["dice"] == 0.6140
-    assert printed("auc")["model-2"] == {"train_auc": None, "validation_auc": 0.89, "test_auc": 0.94}
-    assert set(printed("table5")) == {"mrfe-cnn", "adu-net", "swin-unet", "ddra-net", "dpnet", "model-1"}
+    assert printed("auc")["model-2"] == {
+        "train_auc": None,
+        "validation_auc": 0.89,
+        "test_auc": 0.94,
+    }
+    assert set(printed("table5")) == {
+        "mrfe-cnn",
+        "adu-net",
+        "swin-unet",
+        "ddra-net",
+        "dpnet",
+        "model-1",
+    }
 
 
 def test_the_paper_s_figures_under_lesion_are_the_printed_ones_over_the_share_of_lesions(out):
@@ -73,7 +97,9 @@ def test_the_paper_s_figures_under_lesion_are_the_printed_ones_over_the_share_of
     assert cells["dice_paper"] == pytest.approx(0.6140 * 78 / 62)
     assert cells["dice_ours"] > 0.97  # exact but for the grid
     assert cells["dice_difference"] == pytest.approx(cells["dice_ours"] - cells["dice_paper"])
-    assert dict(zip(table.shown_header, table.shown_rows[0], strict=True))["dice"].startswith("0.772 / 0.9")
+    assert dict(zip(table.shown_header, table.shown_rows[0], strict=True))["dice"].startswith(
+        "0.772 / 0.9"
+    )
 
 
 def test_seeds_are_averaged_image_by_image(out):
@@ -135,7 +161,9 @@ def test_what_leakage_is_worth_needs_both_splits(out):
 
 
 def test_every_table_has_as_many_cells_as_columns(out):
-    rows = read_rows(out, jobs("model-1", "model-2", "model-3", "adu-net", splits=("grouped", "grouped-clean")))
+    rows = read_rows(
+        out, jobs("model-1", "model-2", "model-3", "adu-net", splits=("grouped", "grouped-clean"))
+    )
     tables = all_tables(rows, {"grouped": set(), "grouped-clean": set()})
     assert len({table.name for table in tables}) == len(tables) > 20
     for table in tables:

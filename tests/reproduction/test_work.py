@@ -44,9 +44,21 @@ def test_the_rivals_may_be_trained_as_their_authors_did():
 
 
 def test_whatever_is_reduced_is_said():
-    few = replace(FULL, size=96, epochs=5, learning_rate=1e-3, encoder_weights="runs/x", encoder_about="BUS-BRA")
+    few = replace(
+        FULL,
+        size=96,
+        epochs=5,
+        learning_rate=1e-3,
+        encoder_weights="runs/x",
+        encoder_about="BUS-BRA",
+    )
     words = " ".join(departures(few))
-    for part in ("96 × 96 pixels", "epochs 5 instead of 50", "rate 0.001 instead of 0.0001", "started from BUS-BRA"):
+    for part in (
+        "96 × 96 pixels",
+        "epochs 5 instead of 50",
+        "rate 0.001 instead of 0.0001",
+        "started from BUS-BRA",
+    ):
         assert part in words
     assert "frozen" in departures(replace(FULL, encoder_weights="none"))[0]
     assert departures(replace(FULL, size=224, epochs=50, batch=16)) == []
@@ -56,7 +68,12 @@ def test_a_job_trains_with_the_options_of_sonoseg_train():
     (job,) = plan(("model-2",), ("paper",), (7,))
     asked = vars(train_options(job, replace(FULL, epochs=3)))
     assert asdict(replace(Recipe(), loss="dice", epochs=3)).items() <= asked.items()
-    assert (asked["model"], asked["split"], asked["seed"], asked["size"]) == ("model-2", "paper", 7, 224)
+    assert (asked["model"], asked["split"], asked["seed"], asked["size"]) == (
+        "model-2",
+        "paper",
+        7,
+        224,
+    )
 
 
 @pytest.fixture
@@ -101,7 +118,9 @@ def test_numbers_out_of_range_are_refused(wrong, problem):
         check_options(replace(FULL, **wrong))
 
 
-def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_difference_named(phantoms, tmp_path):
+def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_difference_named(
+    phantoms, tmp_path
+):
     options = replace(FULL, data=phantoms, split=("grouped",), out=tmp_path, epochs=3)
     material = Material.read(options)
     (job,) = plan(("model-1",), ("grouped",), (0,))
@@ -110,10 +129,14 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text(json.dumps(settings_of(job, options, material)))
     check_settings(job, options, material)
-    with pytest.raises(InputError, match=r"holds model-1 with another epochs \(3 there, 4 asked for\)"):
+    with pytest.raises(
+        InputError, match=r"holds model-1 with another epochs \(3 there, 4 asked for\)"
+    ):
         check_settings(job, replace(options, epochs=4), material)
     other = replace(material, pixels={"grouped": "0" * 64})
-    with pytest.raises(InputError, match="holds model-1 with other images or masks; choose another --out"):
+    with pytest.raises(
+        InputError, match="holds model-1 with other images or masks; choose another --out"
+    ):
         check_settings(job, options, other)
 
 

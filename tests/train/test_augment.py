@@ -66,7 +66,9 @@ def test_without_room_or_without_lesion_there_is_no_crop():
     assert not augment.lesion_free_crop(masks)[1].any()
 
 
-@pytest.mark.parametrize("name", ["time_gain", "shadow", "speckle", "blur", "gamma", "marks", "cut_out"])
+@pytest.mark.parametrize(
+    "name", ["time_gain", "shadow", "speckle", "blur", "gamma", "marks", "cut_out"]
+)
 def test_each_change_touches_some_pictures_and_leaves_its_input_alone(batch, name):
     image = batch[0].clone()
     changed = getattr(augment, name)(image)

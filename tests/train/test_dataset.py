@@ -57,7 +57,9 @@ def test_a_mask_of_another_size_is_refused_by_name(tmp_path):
     for folder, shape in {"images": (40, 50), "masks": (40, 49)}.items():
         (tmp_path / folder).mkdir()
         Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / folder / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: the mask is 49 × 40 pixels, its image is 50 × 40"):
+    with pytest.raises(
+        InputError, match=r"a\.png: the mask is 49 × 40 pixels, its image is 50 × 40"
+    ):
         InMemory(load_cases(tmp_path), 32)
 
 

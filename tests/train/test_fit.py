@@ -26,7 +26,18 @@ from sonoseg.train.module import SegmentationModule
 from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import RunConfig, best_epoch, load_run
 
-OPTIONS = ("--split", "grouped", "--encoder-weights", "none", "--size", "64", "--batch", "4", "--epochs", "3")
+OPTIONS = (
+    "--split",
+    "grouped",
+    "--encoder-weights",
+    "none",
+    "--size",
+    "64",
+    "--batch",
+    "4",
+    "--epochs",
+    "3",
+)
 
 
 def words(phantoms, out, *more):
@@ -70,32 +81,52 @@ def test_the_epoch_that_is_kept_is_the_best_by_what_is_asked_for(monitor, best):
     assert best_epoch(history, "last")["epoch"] == 5
 
 
-def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(phantoms, tmp_path, monkeypatch):
+def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(
+    phantoms, tmp_path, monkeypatch
+):
     """Made-up Dice: the second of the epochs is the best, while the loss goes on falling."""
     dice, saved = [0.25, 0.75, 0.5, 0.5, 0.5], []
 
     def step(module, *_):
-        values = {"validation_dice": dice[module.current_epoch], "validation_loss": 1 - module.current_epoch / 8}
+        values = {
+            "validation_dice": dice[module.current_epoch],
+            "validation_loss": 1 - module.current_epoch / 8,
+        }
         module.log_dict(values, on_epoch=True, batch_size=1)
 
     monkeypatch.setattr(SegmentationModule, "validation_step", step)
     monkeypatch.setattr(fit, "save_weights", lambda *_: saved.append(True))
-    assert main(words(phantoms, tmp_path, "--monitor", "dice", "--patience", "2", "--epochs", "9")) == 0
+    assert (
+        main(words(phantoms, tmp_path, "--monitor", "dice", "--patience", "2", "--epochs", "9"))
+        == 0
+    )
     with (tmp_path / "log.csv").open() as file:
-        assert [row["validation_dice"] for row in csv.DictReader(file)] == ["0.25", "0.75", "0.5", "0.5"]
+        assert [row["validation_dice"] for row in csv.DictReader(file)] == [
+            "0.25",
+            "0.75",
+            "0.5",
+            "0.5",
+        ]
     assert len(saved) == 2
 
 
 def test_the_best_network_is_the_running_average_ready_to_predict(run):
     model, config = load_run(run)
     assert not model.training
-    assert (config.model, config.size, config.recipe.batch, config.recipe.epochs) == ("sonoseg-1", 64, 4, 3)
+    assert (config.model, config.size, config.recipe.batch, config.recipe.epochs) == (
+        "sonoseg-1",
+        64,
+        4,
+        3,
+    )
     with torch.no_grad():
         assert model(torch.rand(1, 1, 64, 64)).isfinite().all()
 
 
 def start(phantoms, out):
-    return subprocess.Popen([sys.executable, "-m", "sonoseg.cli", *words(phantoms, out)], stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "sonoseg.cli", *words(phantoms, out)], stderr=subprocess.PIPE
+    )
 
 
 def wait_for(file, process):
@@ -160,12 +191,17 @@ def test_a_run_can_start_from_the_network_inside(phantoms, tmp_path):
     assert main([*words(phantoms, tmp_path), "--start-from", "default"]) == 0
     config = RunConfig.read(tmp_path)
     assert config.start_from.startswith("default sha256:")
-    assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == ("busi+busi+busbra", 192)
+    assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == (
+        "busi+busi+busbra",
+        192,
+    )
     assert "validation_dice" in (tmp_path / "log.csv").read_text()
 
 
 def test_a_run_can_learn_from_teachers_and_says_so(phantoms, run, tmp_path):
-    taught = words(phantoms, tmp_path, "--teachers", str(run), "default", "--size", "32", "--epochs", "1")
+    taught = words(
+        phantoms, tmp_path, "--teachers", str(run), "default", "--size", "32", "--epochs", "1"
+    )
     assert main(taught) == 0
     config = RunConfig.read(tmp_path)
     assert [teacher.partition(" ")[0] for teacher in config.teachers] == ["undisturbed", "default"]
@@ -174,10 +210,15 @@ def test_a_run_can_learn_from_teachers_and_says_so(phantoms, run, tmp_path):
 
 
 def test_encoders_can_start_from_those_inside(phantoms, tmp_path):
-    options = Train("sonoseg-1", phantoms, "grouped", encoder_weights="default", convolution="double")
+    options = Train(
+        "sonoseg-1", phantoms, "grouped", encoder_weights="default", convolution="double"
+    )
     config, _, _ = fit.configure(options)
     assert config.encoder_weights.startswith("default sha256:")
-    assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == ("busi+busi+busbra", 192)
+    assert [(stage["data"], stage["size"]) for stage in config.lineage][-1] == (
+        "busi+busi+busbra",
+        192,
+    )
     own = fit.first_weights(config, "default", None).encoders.state_dict()
     inside = load_run("default")[0].encoders.state_dict()
     assert all(torch.equal(tensor, inside[name]) for name, tensor in own.items())
@@ -214,7 +255,9 @@ def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
         ("--learn", "nose", "nothing of that name to teach; try encoders, stages, head, presence"),
     ],
 )
-def test_bad_options_are_refused_before_anything_is_written(phantoms, tmp_path, capsys, option, value, fault):
+def test_bad_options_are_refused_before_anything_is_written(
+    phantoms, tmp_path, capsys, option, value, fault
+):
     assert main(words(phantoms, tmp_path / "out", option, value)) == 2
     error = capsys.readouterr().err
     assert fault in error
@@ -222,7 +265,9 @@ def test_bad_options_are_refused_before_anything_is_written(phantoms, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"optimizer": "lion"}, {"schedule": "cosine"}, {"loss": "hinge"}])
+@pytest.mark.parametrize(
+    "wrong", [{"optimizer": "lion"}, {"schedule": "cosine"}, {"loss": "hinge"}]
+)
 def test_a_recipe_of_unknown_parts_is_refused(wrong):
     (name,) = wrong
     with pytest.raises(InputError, match=f"--{name} {wrong[name]}: is out of range"):
@@ -230,7 +275,16 @@ def test_a_recipe_of_unknown_parts_is_refused(wrong):
 
 
 def test_sgd_with_the_poly_schedule_falls_to_0(phantoms, tmp_path):
-    more = ("--optimizer", "sgd", "--learning-rate", "0.01", "--schedule", "poly", "--loss", "0.4bce+0.6dice")
+    more = (
+        "--optimizer",
+        "sgd",
+        "--learning-rate",
+        "0.01",
+        "--schedule",
+        "poly",
+        "--loss",
+        "0.4bce+0.6dice",
+    )
     assert main(words(phantoms, tmp_path / "run", *more)) == 0
     with (tmp_path / "run" / "log.csv").open() as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
@@ -270,13 +324,18 @@ def test_a_split_without_training_images_is_refused(phantoms, tmp_path, capsys):
     assert "leaves no training images" in capsys.readouterr().err
 
 
-def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(phantoms, tmp_path, capsys):
+def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(
+    phantoms, tmp_path, capsys
+):
     subsets = split_cases(load_cases(phantoms), "grouped")
     kept = len(subsets["validation"]) + len(subsets["test"])
     (tmp_path / "linked").symlink_to(phantoms)
     for also in (phantoms, tmp_path / "linked"):
         assert main(words(phantoms, tmp_path / "out", "--also", str(also))) == 2
-        assert f"--also {also}: holds {kept} images that are not to be trained on, first" in capsys.readouterr().err
+        assert (
+            f"--also {also}: holds {kept} images that are not to be trained on, first"
+            in capsys.readouterr().err
+        )
     copies = shutil.copytree(phantoms, tmp_path / "copies")
     (copies / "labels.csv").unlink()
     for file in [*copies.glob("images/*"), *copies.glob("masks/*")]:
@@ -285,7 +344,9 @@ def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(phanto
     problem = f"--also: holds {len(subsets['validation'])} validation images of {phantoms}, first {copies}"
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    training, validation = gather(phantoms, "grouped", [f"{phantoms}@grouped"])  # counts them twice, as is asked for
+    training, validation = gather(
+        phantoms, "grouped", [f"{phantoms}@grouped"]
+    )  # counts them twice, as is asked for
     assert (training, validation) == (2 * subsets["train"], subsets["validation"])
 
 
@@ -293,7 +354,10 @@ def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(phanto
     ("subset", "problem"),
     [
         ("train", "no training image has a lesion; check the masks"),
-        ("validation", "no validation image has a lesion, so that Dice chooses no epoch; choose another --split"),
+        (
+            "validation",
+            "no validation image has a lesion, so that Dice chooses no epoch; choose another --split",
+        ),
     ],
 )
 def test_masks_without_lesions_are_refused(phantoms, tmp_path, capsys, subset, problem):
@@ -308,7 +372,9 @@ def test_masks_without_lesions_are_refused(phantoms, tmp_path, capsys, subset, p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("earlier", [{}, {"data": [1], "split": {}, "size": "x"}, {"model": "model-1"}])
+@pytest.mark.parametrize(
+    "earlier", [{}, {"data": [1], "split": {}, "size": "x"}, {"model": "model-1"}]
+)
 def test_the_configs_of_earlier_runs_are_checked_as_well(run, tmp_path, earlier):
     config = json.loads((run / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"lineage": [config]}))
@@ -334,7 +400,9 @@ def test_weights_of_another_network_do_not_fit(run, tmp_path):
 
 def test_order_of_training_images_changes_with_the_epoch_and_not_with_the_process(phantoms):
     experiment = find_experiment("sonoseg-1")
-    config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 7, "none", "")
+    config = RunConfig(
+        "sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 7, "none", ""
+    )
     sets = [InMemory(load_cases(phantoms), 32)] * 2
     orders = []
     for _ in range(2):
@@ -346,7 +414,9 @@ def test_order_of_training_images_changes_with_the_epoch_and_not_with_the_proces
     assert np.array_equal(np.sort(orders[0]), np.arange(24))
 
 
-def test_frozen_encoders_are_run_once_and_nothing_is_learned_otherwise(phantoms, tmp_path, monkeypatch):
+def test_frozen_encoders_are_run_once_and_nothing_is_learned_otherwise(
+    phantoms, tmp_path, monkeypatch
+):
     """The same log with and without; in float32, for autocast rounds the features at another place."""
     monkeypatch.setattr(fit, "has_bfloat16", lambda: False)
     frozen = ("train", "model-15", "--data", str(phantoms), *OPTIONS)
@@ -357,7 +427,10 @@ def test_frozen_encoders_are_run_once_and_nothing_is_learned_otherwise(phantoms,
     for name in ("once", "always"):
         with (tmp_path / name / "log.csv").open() as file:
             logs.append(
-                [[float(row[key]) for key in ("train_loss", "validation_loss")] for row in csv.DictReader(file)]
+                [
+                    [float(row[key]) for key in ("train_loss", "validation_loss")]
+                    for row in csv.DictReader(file)
+                ]
             )
     assert np.array(logs[0]) == pytest.approx(np.array(logs[1]), rel=1e-4)
 
@@ -365,16 +438,27 @@ def test_frozen_encoders_are_run_once_and_nothing_is_learned_otherwise(phantoms,
 def test_a_compiled_network_learns_the_same(run, phantoms, tmp_path, monkeypatch):
     """Compiled as far as a processor without a compiler allows."""
     compile_it, seen = torch.compile, []
-    monkeypatch.setattr(torch, "compile", lambda part: seen.append(part) or compile_it(part, backend="eager"))
+    monkeypatch.setattr(
+        torch, "compile", lambda part: seen.append(part) or compile_it(part, backend="eager")
+    )
     assert main(words(phantoms, tmp_path / "compiled", "--compile")) == 0
     assert len(seen) == 2
-    ours, same = load_file(tmp_path / "compiled" / "best.safetensors"), load_file(run / "best.safetensors")
+    ours, same = (
+        load_file(tmp_path / "compiled" / "best.safetensors"),
+        load_file(run / "best.safetensors"),
+    )
     assert ours.keys() == same.keys()
-    assert all(torch.allclose(ours[name], same[name], atol=1e-3) for name in same if ours[name].is_floating_point())
+    assert all(
+        torch.allclose(ours[name], same[name], atol=1e-3)
+        for name in same
+        if ours[name].is_floating_point()
+    )
 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_training(phantoms, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(LOSSES, "bce", lambda logits, *_: logits.sum() * float("nan"))
     assert main(words(phantoms, tmp_path / "out", "--loss", "bce")) == 2
-    fault = "--learning-rate 0.001: the loss is no longer finite (epoch 1, step 1); try a smaller one"
+    fault = (
+        "--learning-rate 0.001: the loss is no longer finite (epoch 1, step 1); try a smaller one"
+    )
     assert fault in capsys.readouterr().err

@@ -23,7 +23,9 @@ def captures(monkeypatch):
 
 @pytest.mark.parametrize("presence", ["none", "image", "parts"])
 def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, presence):
-    config = FusionUNetConfig(("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence=presence)
+    config = FusionUNetConfig(
+        ("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence=presence
+    )
     model = config.build(dropout=0.0)
     statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
     graph(model.train(), torch.rand(2, 1, 32, 32), bfloat16=False)
@@ -40,7 +42,9 @@ def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, pre
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of CUDA's")
 def test_on_a_gpu_a_replayed_step_has_the_gradients_of_an_ordinary_one():
-    config = FusionUNetConfig(("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence="image")
+    config = FusionUNetConfig(
+        ("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence="image"
+    )
     model = config.build(dropout=0.0).cuda().train()
     image = torch.rand(4, 1, 64, 64, device="cuda")
 
@@ -60,5 +64,7 @@ def test_without_a_gpu_it_is_refused_in_one_line(phantoms, tmp_path, capsys):
     out = tmp_path / "run"
     options = ("--split", "grouped", "--encoder-weights", "none", "--graph")
     assert main(["train", "model-1", "--data", str(phantoms), "--out", str(out), *options]) == 2
-    assert "--graph: needs one process with a GPU of CUDA's; leave it out" in capsys.readouterr().err
+    assert (
+        "--graph: needs one process with a GPU of CUDA's; leave it out" in capsys.readouterr().err
+    )
     assert not out.exists()

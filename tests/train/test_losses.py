@@ -25,7 +25,9 @@ def test_dice_of_each_image_is_monais(batch):
 
 
 def test_hybrid_is_the_sum(batch):
-    assert LOSSES["bce+dice"](*batch) == pytest.approx(float(LOSSES["bce"](*batch) + LOSSES["dice"](*batch)), abs=1e-6)
+    assert LOSSES["bce+dice"](*batch) == pytest.approx(
+        float(LOSSES["bce"](*batch) + LOSSES["dice"](*batch)), abs=1e-6
+    )
 
 
 def test_the_weighted_hybrid_is_the_weighted_sum(batch):
@@ -51,7 +53,9 @@ def test_dice_of_a_perfect_answer_is_0_and_of_an_empty_one_on_empty_too():
 def test_images_that_do_not_count_might_as_well_not_be_there(loss, batch):
     logits, truth, _ = batch
     some = LOSSES[loss](logits, truth, torch.tensor([0.0, 1.0, 0.0, 1.0]))
-    assert some == pytest.approx(float(LOSSES[loss](logits[1::2], truth[1::2], torch.ones(2))), abs=1e-6)
+    assert some == pytest.approx(
+        float(LOSSES[loss](logits[1::2], truth[1::2], torch.ones(2))), abs=1e-6
+    )
     assert LOSSES[loss](logits, truth, torch.zeros(4)) == 0
 
 
@@ -60,9 +64,13 @@ def test_presence_is_wrong_where_a_lesion_is_doubted_and_where_a_false_part_is_b
     truth[0, 0, 2:10, 2:10] = 1
     pixels = torch.where(truth > 0, 30.0, -30.0)
     pixels[0, 0, 16:, 16:] = 30.0  # a false part in the first image; nothing is drawn in the second
-    presence = torch.tensor([[[[2.0, -7.0], [5.0, -3.0]]], [[[9.0, 9.0], [9.0, 9.0]]]]).requires_grad_()
+    presence = torch.tensor(
+        [[[[2.0, -7.0], [5.0, -3.0]]], [[[9.0, 9.0], [9.0, 9.0]]]]
+    ).requires_grad_()
     loss = presence_loss(presence, pixels.requires_grad_(), truth, torch.tensor([1.0, 0.0]))
-    expected = torch.nn.functional.softplus(torch.tensor(-2.0)) + torch.nn.functional.softplus(torch.tensor(-3.0))
+    expected = torch.nn.functional.softplus(torch.tensor(-2.0)) + torch.nn.functional.softplus(
+        torch.tensor(-3.0)
+    )
     assert float(loss.detach()) == pytest.approx(float(expected), abs=2e-3)
     loss.backward()
     assert presence.grad[0, 0, 0, 0] < 0 < presence.grad[0, 0, 1, 1]

@@ -36,7 +36,9 @@ def pixels():
 
 
 def loss_of(model, truth, loss="bce+image-dice"):
-    return SegmentationModule(model, Recipe(loss=loss), 0).loss(model, torch.rand_like(truth), truth)
+    return SegmentationModule(model, Recipe(loss=loss), 0).loss(
+        model, torch.rand_like(truth), truth
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)

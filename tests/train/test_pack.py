@@ -31,7 +31,9 @@ def both(tmp_path_factory) -> dict[str, Path]:
     pack = root / "other-name.safetensors"
     pack_folder(folder, 224, pack, progress=False)
     for name, data in {"from-folder": folder, "from-pack": pack}.items():
-        assert main(["train", "model-15", "--data", str(data), *TRAIN, "--out", str(root / name)]) == 0
+        assert (
+            main(["train", "model-15", "--data", str(data), *TRAIN, "--out", str(root / name)]) == 0
+        )
     return {"root": root, "folder": folder, "pack": pack}
 
 
@@ -46,10 +48,21 @@ def test_training_is_the_same_bit_by_bit(both):
 def test_its_scores_are_those_of_the_folder(both, model, tmp_path):
     run = str(both["root"] / model) if model == "from-folder" else model
     for name in ("folder", "pack"):
-        words = ["--data", str(both[name]), "--split", "grouped", "--subset", "train", "--out", str(tmp_path / name)]
+        words = [
+            "--data",
+            str(both[name]),
+            "--split",
+            "grouped",
+            "--subset",
+            "train",
+            "--out",
+            str(tmp_path / name),
+        ]
         assert main(["evaluate", run, *words]) == 0
     for file in ("metrics.json", "cases.csv", "roc.csv"):
-        assert (tmp_path / "folder" / file).read_bytes() == (tmp_path / "pack" / file).read_bytes(), file
+        assert (tmp_path / "folder" / file).read_bytes() == (
+            tmp_path / "pack" / file
+        ).read_bytes(), file
     metrics = json.loads((tmp_path / "pack" / "metrics.json").read_text())
     assert metrics["about"]["data"] == "phantoms"
     if model == "from-folder":
@@ -63,7 +76,8 @@ def test_its_calibration_is_that_of_the_folder(both):
         run = both["root"] / f"from-{name}"
         assert main(["calibrate", str(run), "--data", str(both[name]), "--split", "grouped"]) == 0
     one, other = (
-        json.loads((both["root"] / f"from-{name}" / "calibration.json").read_text()) for name in ("folder", "pack")
+        json.loads((both["root"] / f"from-{name}" / "calibration.json").read_text())
+        for name in ("folder", "pack")
     )
     assert one == other
 
@@ -71,7 +85,10 @@ def test_its_calibration_is_that_of_the_folder(both):
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (["train", "model-15", *TRAIN, "--size", "64"], "224 × 224 pixels, training needs 64 × 64; give the folder"),
+        (
+            ["train", "model-15", *TRAIN, "--size", "64"],
+            "224 × 224 pixels, training needs 64 × 64; give the folder",
+        ),
         (["evaluate", "default", "--split", "grouped"], "224 × 224 pixels, "),
     ],
 )
@@ -95,11 +112,24 @@ def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, caps
 
 
 def test_a_reproduction_takes_it(both, tmp_path, capsys):
-    words = ["reproduce", "--split", "grouped", "--models", "15", "--encoder-weights", "none", "--epochs", "1"]
+    words = [
+        "reproduce",
+        "--split",
+        "grouped",
+        "--models",
+        "15",
+        "--encoder-weights",
+        "none",
+        "--epochs",
+        "1",
+    ]
     words += ["--batch", "3", "--explain", "0"]
     out = ["--data", str(both["pack"]), "--out", str(tmp_path / "out")]
     for more, fault in (
-        (["--models", "15,default"], "--models 15,default: has default, which takes images of another size"),
+        (
+            ["--models", "15,default"],
+            "--models 15,default: has default, which takes images of another size",
+        ),
         (["--size", "96"], "holds images of 224 × 224 pixels, training needs 96 × 96"),
     ):
         assert main([*words, *out, *more]) == 2
@@ -109,4 +139,6 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
         assert main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)]) == 0
     run = Path("runs") / "model-15-grouped-0"
     for file in ("best.safetensors", "test/metrics.json", "validation/metrics.json"):
-        assert (tmp_path / "folder" / run / file).read_bytes() == (tmp_path / "pack" / run / file).read_bytes()
+        assert (tmp_path / "folder" / run / file).read_bytes() == (
+            tmp_path / "pack" / run / file
+        ).read_bytes()

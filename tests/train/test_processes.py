@@ -41,7 +41,13 @@ def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_torchrun_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"TORCHELASTIC_RUN_ID": "1", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+    told = {
+        "TORCHELASTIC_RUN_ID": "1",
+        "RANK": "5",
+        "WORLD_SIZE": "8",
+        "LOCAL_WORLD_SIZE": "4",
+        "LOCAL_RANK": "1",
+    }
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     assert find_processes() == Processes(5, 8, 2)
@@ -49,21 +55,34 @@ def test_torchrun_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
-    monkeypatch.setattr("lightning.fabric.plugins.environments.slurm.shutil.which", lambda _: "/usr/bin/srun")
-    common = {"SLURM_NTASKS": "6", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "4", "SLURM_NNODES": "3"}
+    monkeypatch.setattr(
+        "lightning.fabric.plugins.environments.slurm.shutil.which", lambda _: "/usr/bin/srun"
+    )
+    common = {
+        "SLURM_NTASKS": "6",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_PROCID": "4",
+        "SLURM_NNODES": "3",
+    }
     for name, value in {**common, **told}.items():
         monkeypatch.setenv(name, value)
 
 
-def test_slurm_says_in_two_ways_how_many_tasks_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_says_in_two_ways_how_many_tasks_a_machine_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     slurm(monkeypatch, SLURM_NTASKS_PER_NODE="2(x3)", SLURM_STEP_ID="0")
     assert find_processes() == Processes(4, 6, 3)
 
 
 @pytest.mark.parametrize("each", ["0", "-2", "4", "7", "two", "2(x2),1", "9" * 5000])
-def test_processes_that_are_spread_unevenly_are_refused(monkeypatch: pytest.MonkeyPatch, each: str) -> None:
+def test_processes_that_are_spread_unevenly_are_refused(
+    monkeypatch: pytest.MonkeyPatch, each: str
+) -> None:
     slurm(monkeypatch, SLURM_NTASKS_PER_NODE=each, SLURM_STEP_ID="0")
-    with pytest.raises(InputError, match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many"):
+    with pytest.raises(
+        InputError, match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many"
+    ):
         find_processes()
 
 
@@ -99,7 +118,9 @@ def test_a_trainer_of_one_process_does_not_wait_for_slurms_others(
 ) -> None:
     slurm(monkeypatch, **BATCH)
     experiment = find_experiment("sonoseg-1")
-    config = RunConfig("sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 0, "none", "")
+    config = RunConfig(
+        "sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 0, "none", ""
+    )
     trainer, _ = make_trainer(config, tmp_path, find_processes())
     assert (trainer.world_size, trainer.num_nodes) == (1, 1)
 
@@ -110,13 +131,20 @@ def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) 
         find_processes()
 
 
-def train(folder: Path, out: str, processes: int, batch: int, epochs: int = 2) -> subprocess.CompletedProcess[str]:
+def train(
+    folder: Path, out: str, processes: int, batch: int, epochs: int = 2
+) -> subprocess.CompletedProcess[str]:
     """Trains on the phantoms in `folder` with so many processes, each with so many images a step."""
     words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
     words += " --encoder-weights none --encoders resnet18 --presence none --loss bce --dropout 0 --augment none"
     words += f" --batch {batch} --epochs {epochs}"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(torchrun if processes > 1 else []), str(folder / "script.py"), *words.split()]
+    command = [
+        sys.executable,
+        *(torchrun if processes > 1 else []),
+        str(folder / "script.py"),
+        *words.split(),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
@@ -127,7 +155,9 @@ def log_of(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.timeout(400)
-def test_two_processes_train_as_one_with_twice_the_batch_and_go_on_where_they_stopped(tmp_path: Path) -> None:
+def test_two_processes_train_as_one_with_twice_the_batch_and_go_on_where_they_stopped(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     write_phantoms(tmp_path / "phantoms", 20, size=(128, 128))
     one = train(tmp_path, "one", 1, 4)

@@ -68,17 +68,25 @@ def test_a_record_that_was_changed_by_hand_is_refused(data: Path, tmp_path: Path
     assert Record.read_of(tmp_path, record.digest) == record
     whole = (tmp_path / IMAGES).read_text().splitlines(keepends=True)
     changed = [whole[:1], whole[:3] + whole[4:], whole + whole[1:2]]
-    changed.append([line.replace("own,", "earlier,").replace(",train,", ",validation,") for line in whole])
+    changed.append(
+        [line.replace("own,", "earlier,").replace(",train,", ",validation,") for line in whole]
+    )
     for lines in changed:
         (tmp_path / IMAGES).write_text("".join(lines))
-        with pytest.raises(InputError, match="is not the list of images that the run was trained with"):
+        with pytest.raises(
+            InputError, match="is not the list of images that the run was trained with"
+        ):
             Record.read_of(tmp_path, record.digest)
     (tmp_path / IMAGES).unlink()
     assert Record.read_of(tmp_path, record.digest) is None
 
 
-@pytest.mark.parametrize("name", [" blanks .png", "=1+1.png", "'quoted.png", "line\nend.png", "escape\x1b[2J.png"])
-def test_a_record_has_the_same_digest_when_read_back_whatever_the_names(data: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [" blanks .png", "=1+1.png", "'quoted.png", "line\nend.png", "escape\x1b[2J.png"]
+)
+def test_a_record_has_the_same_digest_when_read_back_whatever_the_names(
+    data: Path, tmp_path: Path, name: str
+) -> None:
     first, *rest = load_cases(data)
     record = record_of([replace(first, name=name)], rest, 64)
     record.write(tmp_path)
@@ -90,7 +98,9 @@ def test_what_was_trained_on_is_not_held_out(data: Path) -> None:
     assert [record.is_held_out(case.read_image()) for case in cases] == [False] * 4 + [True] * 2
     assert record.is_held_out(cases[0].read_image()[::-1].copy())
     both = Record((*record.own, replace(record.own[0], subset="validation")))
-    assert both.is_held_out(cases[0].read_image())  # a copy across the split, as published splits have
+    assert both.is_held_out(
+        cases[0].read_image()
+    )  # a copy across the split, as published splits have
 
 
 def test_pixels_decide_not_names_formats_or_dates(data: Path) -> None:
@@ -116,10 +126,15 @@ def test_what_changed_is_named(data: Path) -> None:
     assert look(data).changes(before) == "2 changed masks (synthetic_00.png, …)"
     cases = load_cases(data)
     fewer = record_of(cases[1:4], cases[4:], 64)
-    assert fewer.changes(before) == "1 changed mask (synthetic_01.png), 1 missing image (synthetic_00.png)"
+    assert (
+        fewer.changes(before)
+        == "1 changed mask (synthetic_01.png), 1 missing image (synthetic_00.png)"
+    )
     assert before.changes(fewer).endswith("1 new image (synthetic_00.png)")
     assert fewer.changes(None) == "other images or masks"
-    assert record_of(cases[3::-1], cases[4:], 64).changes(look(data)) == "another order of its images"
+    assert (
+        record_of(cases[3::-1], cases[4:], 64).changes(look(data)) == "another order of its images"
+    )
 
 
 def test_an_image_is_recognised_under_any_name(data: Path) -> None:
@@ -139,8 +154,20 @@ def test_the_size_is_part_of_the_hash() -> None:
 
 
 def test_only_what_differs_is_named() -> None:
-    there = {"seed": 0, "recipe": {"epochs": 30, "batch": 8}, "widths": [1, 2], "lineage": [{"a": "x" * 99}], "on": ""}
-    asked = {"seed": 0, "recipe": {"epochs": 31, "batch": 8}, "widths": [1, 3], "lineage": [{"a": "x" * 98}], "on": 1}
+    there = {
+        "seed": 0,
+        "recipe": {"epochs": 30, "batch": 8},
+        "widths": [1, 2],
+        "lineage": [{"a": "x" * 99}],
+        "on": "",
+    }
+    asked = {
+        "seed": 0,
+        "recipe": {"epochs": 31, "batch": 8},
+        "widths": [1, 3],
+        "lineage": [{"a": "x" * 98}],
+        "on": 1,
+    }
     assert differences(there, asked) == [
         "epochs (30 there, 31 asked for)",
         "widths (1 2 there, 1 3 asked for)",

@@ -21,14 +21,19 @@ def test_the_run_inside_is_the_bundle_inside(phantoms):
     own = np.stack(predictor.probability(images))
     assert own.max() > 0.5
     theirs = np.stack(list(bundle.probability(images)))
-    np.testing.assert_allclose(own, theirs, atol=1e-2)  # folded, the weights are rounded to 16 bits once more
+    np.testing.assert_allclose(
+        own, theirs, atol=1e-2
+    )  # folded, the weights are rounded to 16 bits once more
 
 
 def test_the_run_inside_says_what_it_was_trained_on_as_the_card_of_the_bundle_does():
     recipe = json.loads(sonoseg.load().card.recipe)
     folder = find_run("default")
     recipe.pop("calibration")
-    for stage in (recipe, *recipe["lineage"]):  # the card is older than the choice of what presence is judged of
+    for stage in (
+        recipe,
+        *recipe["lineage"],
+    ):  # the card is older than the choice of what presence is judged of
         stage["network"]["presence"] = {True: "image", False: "none"}[stage["network"]["presence"]]
     assert json.loads((folder / CONFIG).read_text()) == recipe
     assert (folder / CALIBRATION).exists()

@@ -26,7 +26,16 @@ from sonoseg.train.lock import held
 from sonoseg.train.module import SegmentationModule
 from sonoseg.train.run_folder import BEST, CONFIG, LAST, SHIPPED, RunConfig
 
-TINY = ("--size", "32", "--batch", "4", "--encoder-weights", "none", "--encoders", "tf_efficientnet_lite0")
+TINY = (
+    "--size",
+    "32",
+    "--batch",
+    "4",
+    "--encoder-weights",
+    "none",
+    "--encoders",
+    "tf_efficientnet_lite0",
+)
 TINY += ("--widths", "16", "16", "8", "8", "--split", "grouped", "--epochs", "2")
 
 
@@ -82,7 +91,10 @@ def test_a_run_without_its_weights_is_not_done(
     else:
         (run / BEST).write_bytes(weights(run)[:1000])
     assert main(words(phantoms, run)) == 0
-    assert f"note: {run / BEST} is missing or damaged; the training begins again" in capsys.readouterr().err
+    assert (
+        f"note: {run / BEST} is missing or damaged; the training begins again"
+        in capsys.readouterr().err
+    )
     assert weights(run) == weights(finished)
 
 
@@ -105,12 +117,18 @@ def test_weights_lost_and_stopped_again_in_the_first_epoch_are_not_taken_for_fin
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
 def test_a_damaged_checkpoint_is_one_line_and_the_weights_stay(
-    phantoms: Path, finished: Path, run: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+    phantoms: Path,
+    finished: Path,
+    run: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
 ) -> None:
     (run / LAST).write_bytes((run / LAST).read_bytes()[:5000] if content is None else content)
     assert main(words(phantoms, run)) == 2
     error = one_line(capsys)
-    assert (str(run / LAST) in error and "delete it; the training then begins again" in error) or "empty" in error
+    assert (
+        str(run / LAST) in error and "delete it; the training then begins again" in error
+    ) or "empty" in error
     assert weights(run) == weights(finished)
     (run / LAST).unlink()
     assert main(words(phantoms, run)) == 0
@@ -123,7 +141,9 @@ def test_a_folder_in_the_place_of_a_file_is_one_line(
 ) -> None:
     (tmp_path / "out" / name).mkdir(parents=True)
     assert main(words(phantoms, tmp_path / "out")) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    (line,) = [
+        line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")
+    ]
     assert line.startswith(f"sonoseg: {tmp_path / 'out' / name}: ") and "; " in line
 
 
@@ -163,10 +183,16 @@ def test_one_folder_takes_one_training_at_a_time_and_a_killed_one_leaves_no_lock
     phantoms: Path, finished: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with another_process_in(run):
-        for command in (words(phantoms, run), ["calibrate", str(run), "--data", str(phantoms), "--split", "grouped"]):
+        for command in (
+            words(phantoms, run),
+            ["calibrate", str(run), "--data", str(phantoms), "--split", "grouped"],
+        ):
             capsys.readouterr()
             assert main(command) == 2
-            assert "another sonoseg command is writing into this folder; wait" in capsys.readouterr().err
+            assert (
+                "another sonoseg command is writing into this folder; wait"
+                in capsys.readouterr().err
+            )
     assert weights(run) == weights(finished)
     assert main(words(phantoms, run)) == 0  # its holder was killed
     with held(run):
@@ -188,7 +214,9 @@ def test_what_another_process_has_finished_meanwhile_is_not_begun_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(fit, "first_weights", slow)
-        patch.setattr(SegmentationModule, "training_step", stopped)  # would destroy the weights if it were reached
+        patch.setattr(
+            SegmentationModule, "training_step", stopped
+        )  # would destroy the weights if it were reached
         assert main(words(phantoms, out)) == 0
     assert weights(out) == weights(finished)
 
@@ -204,10 +232,15 @@ def test_changed_masks_are_noticed_and_named(
     Image.fromarray(np.roll(pixels, 40, 1)).save(mask)
     capsys.readouterr()
     code = main(words(data, run))
-    seen = {row.split(",")[1]: row.split(",")[2] for row in (run / "images.csv").read_text().splitlines()}
+    seen = {
+        row.split(",")[1]: row.split(",")[2]
+        for row in (run / "images.csv").read_text().splitlines()
+    }
     if mask.name in seen:  # of the training or validation images
         assert code == 2
-        assert f"holds a run with 1 changed mask ({mask.name}); choose another --out" in one_line(capsys)
+        assert f"holds a run with 1 changed mask ({mask.name}); choose another --out" in one_line(
+            capsys
+        )
     else:
         assert code == 0
     assert weights(run) == weights(finished)
@@ -229,9 +262,15 @@ def test_other_settings_are_told_by_what_differs_alone(
         (["--encoders"], "--encoders: is out of range"),
         (["--encoders", "resnet18", "resnet18"], "--encoders resnet18 resnet18: is out of range"),
         (["--widths", "1", "1", "1", "1", "--attention", "cbam"], "no such network can be built"),
-        (["--widths", "200", "8", "8", "8", "--attention", "transformer"], "no such network can be built"),
+        (
+            ["--widths", "200", "8", "8", "8", "--attention", "transformer"],
+            "no such network can be built",
+        ),
         (["--widths", "100000000", "1", "1", "1"], "--widths 100000000 1 1 1: is out of range"),
-        (["--batch", "1"], "--batch 1: a step of one image of 32 pixels is too little for batch normalisation"),
+        (
+            ["--batch", "1"],
+            "--batch 1: a step of one image of 32 pixels is too little for batch normalisation",
+        ),
         (["--batch", "9" * 20], "is out of range; give a whole number from 1 to 100000"),
         (["--seed", "9" * 20], "is out of range; give a whole number from 0 to 16777215"),
         (["--seed", "-1"], "--seed -1: is out of range"),
@@ -243,7 +282,11 @@ def test_other_settings_are_told_by_what_differs_alone(
     ],
 )
 def test_odd_options_are_one_line_before_anything_is_written(
-    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], problem: str
+    phantoms: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    problem: str,
 ) -> None:
     assert main(words(phantoms, tmp_path / "out", *more)) == 2
     assert problem in one_line(capsys)
@@ -255,10 +298,15 @@ def test_the_largest_seed_trains(phantoms: Path, tmp_path: Path) -> None:
 
 
 def test_too_little_memory_anywhere_is_one_line(
-    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    phantoms: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_: object) -> None:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: 9 bytes"
+        )
 
     monkeypatch.setattr(fit, "first_weights", full)
     assert main(words(phantoms, tmp_path / "out")) == 2
@@ -274,7 +322,9 @@ sys.exit(main(sys.argv[2:]))
 
 
 @pytest.mark.parametrize("room", [200_000, 8_000_000])
-def test_a_disk_that_fills_loses_nothing(phantoms: Path, run: Path, finished: Path, tmp_path: Path, room: int) -> None:
+def test_a_disk_that_fills_loses_nothing(
+    phantoms: Path, run: Path, finished: Path, tmp_path: Path, room: int
+) -> None:
     """A limit of the size of files stands for the disk: the weights do not fit, or the checkpoint does not."""
     sizes = [(finished / name).stat().st_size for name in (BEST, LAST)]
     assert 200_000 < sizes[0] < 8_000_000 * 2 and sizes[1] > 8_000_000
@@ -288,7 +338,9 @@ def test_a_disk_that_fills_loses_nothing(phantoms: Path, run: Path, finished: Pa
         assert done.returncode == 2
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"sonoseg: {out}/") and "; " in line
-        assert not [path for path in out.iterdir() if path.name.startswith(".") and path.name != ".lock"]
+        assert not [
+            path for path in out.iterdir() if path.name.startswith(".") and path.name != ".lock"
+        ]
     assert main(words(phantoms, tmp_path / "new")) == 0
     assert weights(tmp_path / "new") == weights(finished)
 
@@ -314,7 +366,11 @@ ODD = [
     (("network", "color"), "red", "network has the unknown key color"),
     (("network",), [], "config.network is not an object"),
     (("recipe", "dropout"), "x", "recipe.dropout is not a number from 0 to below 1"),
-    (("recipe", "dropout"), float("nan"), "not the config of a sonoseg run (is not JSON (NaN is not a number))"),
+    (
+        ("recipe", "dropout"),
+        float("nan"),
+        "not the config of a sonoseg run (is not JSON (NaN is not a number))",
+    ),
     (("recipe", "batch"), 8.0, "recipe.batch is not a whole number"),
     (("recipe", "batch"), True, "recipe.batch is not a whole number"),
     (("recipe", "learning_rate"), 10**400, "recipe.learning_rate is not a number above 0"),
@@ -322,8 +378,16 @@ ODD = [
     (("size",), 10**9, "config.size is not a multiple of 32"),
     (("seed",), -1, "config.seed is not a whole number"),
     (("lineage",), {}, "config.lineage is not a list of configs"),
-    (("lineage",), [json.loads('{"a":' + "[" * 10 + "]" * 10 + "}")], "config.lineage is not a list of configs"),
-    (("lineage",), [json.loads('{"a":' + "[" * 400 + "]" * 400 + "}")], "is nested over 64 levels deep"),
+    (
+        ("lineage",),
+        [json.loads('{"a":' + "[" * 10 + "]" * 10 + "}")],
+        "config.lineage is not a list of configs",
+    ),
+    (
+        ("lineage",),
+        [json.loads('{"a":' + "[" * 400 + "]" * 400 + "}")],
+        "is nested over 64 levels deep",
+    ),
     (("lineage",), [{}], "config has no model"),
     (("lineage",), [{"data": [1], "split": {}, "size": "x"}], "config has no model"),
     (("teachers",), [1], "config.teachers is not a list of texts"),
@@ -334,7 +398,11 @@ ODD = [
 
 @pytest.mark.parametrize(("path", "value", "problem"), ODD)
 def test_every_value_of_a_config_is_checked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: tuple[str, ...], value: object, problem: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    path: tuple[str, ...],
+    value: object,
+    problem: str,
 ) -> None:
     odd(tmp_path, *path, value=value)
     assert main(["average", str(tmp_path), "--half", "--out", str(tmp_path / "out")]) == 2
@@ -368,7 +436,9 @@ def test_evaluate_says_which_images_the_run_has_seen(
         for number, file in enumerate(sorted((phantoms / part).iterdir())):
             shutil.copy(file, data / part / f"other{number}.png")
     rows = (run / "images.csv").read_text().splitlines()
-    trained, chosen = (sum(f",{subset}," in row for row in rows) for subset in ("train", "validation"))
+    trained, chosen = (
+        sum(f",{subset}," in row for row in rows) for subset in ("train", "validation")
+    )
     assert main(["average", str(run), "--half", "--out", str(tmp_path / "half")]) == 0
     for folder in (run, tmp_path / "half"):
         out = tmp_path / f"{folder.name}-scores"
@@ -377,7 +447,10 @@ def test_evaluate_says_which_images_the_run_has_seen(
         about = json.loads((out / "metrics.json").read_text())["about"]
         assert (about["trained_on"], about["chosen_on"]) == (trained, chosen)
         text = capsys.readouterr().out
-        assert f"{trained} of these 24 images were used to train this network: their scores are memory" in text
+        assert (
+            f"{trained} of these 24 images were used to train this network: their scores are memory"
+            in text
+        )
         assert f"{chosen} of these 24 images were used to choose the epoch" in text
     out = tmp_path / "test-scores"
     seen = {row.split(",")[1] for row in rows}

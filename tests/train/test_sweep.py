@@ -60,7 +60,10 @@ def test_two_processes_share_a_search_and_train_every_combination_once(phantoms,
     done = rows(tmp_path)
     assert [(row["batch"], row["state"]) for row in done] == [("4", "complete"), ("8", "complete")]
     assert all(
-        0 <= float(row["validation_dice"]) <= 1 and float(row["seconds"]) > 0 and row["epoch"] == "1" for row in done
+        0 <= float(row["validation_dice"]) <= 1
+        and float(row["seconds"]) > 0
+        and row["epoch"] == "1"
+        for row in done
     )
     assert {path.name for path in (tmp_path / "trials").iterdir()} == {"batch=4", "batch=8"}
     printed = capfd.readouterr()
@@ -68,18 +71,34 @@ def test_two_processes_share_a_search_and_train_every_combination_once(phantoms,
     assert printed.out.count("sonoseg train sonoseg-1") == 2
 
 
-def test_the_best_epoch_table_picture_and_the_winners_command(phantoms, tmp_path, monkeypatch, capsys):
+def test_the_best_epoch_table_picture_and_the_winners_command(
+    phantoms, tmp_path, monkeypatch, capsys
+):
     calls = tried(monkeypatch)
     assert main(words(phantoms, tmp_path)) == 0
     assert calls == [(1e-4, 4), (1e-4, 8), (1e-3, 4), (1e-3, 8)]
-    best = [row["validation_dice"] for row in rows(tmp_path)]  # by the recipe's monitor, not of the lowest loss
+    best = [
+        row["validation_dice"] for row in rows(tmp_path)
+    ]  # by the recipe's monitor, not of the lowest loss
     assert best == ["0.45", "0.49", "0.54", "0.58"]
-    assert {(row["epoch"], row["validation_loss"], row["seconds"]) for row in rows(tmp_path)} == {("2", "0.5", "6.0")}
+    assert {(row["epoch"], row["validation_loss"], row["seconds"]) for row in rows(tmp_path)} == {
+        ("2", "0.5", "6.0")
+    }
     command = (tmp_path / "winner.txt").read_text().split()
     winner = tyro.cli(Command, args=command[1:], config=(tyro.conf.OmitSubcommandPrefixes,))
     assert isinstance(winner, Train)
-    assert (winner.learning_rate, winner.batch, winner.dropout, winner.split) == (1e-3, 8, 0.1, "grouped")
-    assert (winner.size, winner.epochs, winner.encoder_weights, winner.data) == (32, 1, "none", phantoms)
+    assert (winner.learning_rate, winner.batch, winner.dropout, winner.split) == (
+        1e-3,
+        8,
+        0.1,
+        "grouped",
+    )
+    assert (winner.size, winner.epochs, winner.encoder_weights, winner.data) == (
+        32,
+        1,
+        "none",
+        phantoms,
+    )
     printed = capsys.readouterr()
     assert (tmp_path / "winner.txt").read_text() in printed.out
     assert "0 of 4 combinations done; now learning_rate 0.0001" in printed.err
@@ -106,7 +125,9 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("storage", ["sqlite:///{}/shared.db", "journal:{}/shared.log"])
-def test_a_killed_process_loses_one_trial_which_whoever_goes_on_does_again(phantoms, tmp_path, monkeypatch, storage):
+def test_a_killed_process_loses_one_trial_which_whoever_goes_on_does_again(
+    phantoms, tmp_path, monkeypatch, storage
+):
     line = words(phantoms, tmp_path, "--storage", storage.format(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", DIES, *line])
     third = tmp_path / "trials" / "learning_rate=0.001_batch=4_dropout=0.1" / "begun"
@@ -115,7 +136,12 @@ def test_a_killed_process_loses_one_trial_which_whoever_goes_on_does_again(phant
         time.sleep(0.05)
     process.kill()
     process.wait()
-    assert [row["state"] for row in rows(tmp_path)] == ["complete", "complete", "waiting", "waiting"]
+    assert [row["state"] for row in rows(tmp_path)] == [
+        "complete",
+        "complete",
+        "waiting",
+        "waiting",
+    ]
     monkeypatch.setattr(search_module, "GRACE", 0.5)
     monkeypatch.setattr(sweep, "POLL", 0.1)
     calls = tried(monkeypatch)
@@ -138,7 +164,10 @@ def work(storage, name, number):
 def test_processes_in_a_hurry_never_do_one_combination_twice(tmp_path, storage):
     fork = multiprocessing.get_context("fork")
     names = [str(tmp_path / f"{number}.txt") for number in range(3)]
-    workers = [fork.Process(target=work, args=(storage.format(tmp_path), *pair[::-1])) for pair in enumerate(names)]
+    workers = [
+        fork.Process(target=work, args=(storage.format(tmp_path), *pair[::-1]))
+        for pair in enumerate(names)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -151,7 +180,9 @@ def test_processes_in_a_hurry_never_do_one_combination_twice(tmp_path, storage):
 def test_a_living_process_keeps_its_trial_and_a_silent_one_loses_it(tmp_path, monkeypatch):
     monkeypatch.setattr(search_module, "BEAT", 0.05)
     monkeypatch.setattr(search_module, "GRACE", 0.6)
-    first, second = (Search(f"sqlite:///{tmp_path}/db", "one", {}, {"batch": (4,)}) for _ in range(2))
+    first, second = (
+        Search(f"sqlite:///{tmp_path}/db", "one", {}, {"batch": (4,)}) for _ in range(2)
+    )
     trial = first.claim()
     with first.alive(trial):
         for _ in range(8):
@@ -166,7 +197,9 @@ def test_a_living_process_keeps_its_trial_and_a_silent_one_loses_it(tmp_path, mo
     assert [result.dice for result in first.results()] == [0.2]
 
 
-def test_a_failed_trial_is_told_with_its_reason_and_the_search_goes_on(phantoms, tmp_path, monkeypatch, capsys):
+def test_a_failed_trial_is_told_with_its_reason_and_the_search_goes_on(
+    phantoms, tmp_path, monkeypatch, capsys
+):
     def fault(recipe):
         if recipe.batch == 8:
             raise InputError("--batch 8", "not enough memory", "try --batch 4")
@@ -178,7 +211,10 @@ def test_a_failed_trial_is_told_with_its_reason_and_the_search_goes_on(phantoms,
     reason = "--batch 8: not enough memory; try --batch 4"
     assert unguard_cell(rows(tmp_path)[1]["reason"]) == reason
     printed = capsys.readouterr()
-    assert f"failed: {reason}" in printed.out and f"failed: {reason}" in (tmp_path / "sweep.md").read_text()
+    assert (
+        f"failed: {reason}" in printed.out
+        and f"failed: {reason}" in (tmp_path / "sweep.md").read_text()
+    )
     assert main(words(phantoms, tmp_path)) == 1
     assert len(calls) == 4
 
@@ -217,7 +253,10 @@ def test_what_the_machine_failed_at_is_tried_again_by_the_next_call(
     line = words(phantoms, tmp_path, axes=("--grid", "batch=4,8"))
     for _ in range(2):
         assert main(line) == 1
-        assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("failed", reason), ("complete", "")]
+        assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [
+            ("failed", reason),
+            ("complete", ""),
+        ]
     assert main(line) == main(line) == 0
     assert [row["state"] for row in rows(tmp_path)] == ["complete", "complete"]
     assert [batch for _, batch in calls] == [4, 8, 4, 4]
@@ -233,7 +272,9 @@ def test_two_processes_do_not_both_do_again_what_the_machine_failed_at(tmp_path)
     again = second.claim()
     assert again is not None and third.claim() is None
     second.complete(again, 0.5, 1.0, 1, 1.0)
-    assert [result.dice for search in (first, second, third) for result in search.results()] == [0.5] * 3
+    assert [result.dice for search in (first, second, third) for result in search.results()] == [
+        0.5
+    ] * 3
 
 
 def test_a_storage_that_fails_on_the_way_is_one_line(phantoms, tmp_path, monkeypatch, capsys):
@@ -245,10 +286,15 @@ def test_a_storage_that_fails_on_the_way_is_one_line(phantoms, tmp_path, monkeyp
     monkeypatch.setattr(Search, "complete", full)
     assert main(words(phantoms, tmp_path)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("sonoseg: sqlite:///") and "cannot be used (database or disk is full); free" in error
+    assert (
+        error.startswith("sonoseg: sqlite:///")
+        and "cannot be used (database or disk is full); free" in error
+    )
 
 
-def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(phantoms, tmp_path, monkeypatch):
+def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(
+    phantoms, tmp_path, monkeypatch
+):
     faults = [KeyboardInterrupt(), ZeroDivisionError("a bug"), None]
 
     def fault(recipe):
@@ -277,7 +323,9 @@ def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(phantom
         ("batch=8,8", "holds a value twice"),
     ],
 )
-def test_a_bad_axis_or_value_is_one_line_before_anything_is_written(phantoms, tmp_path, capsys, axis, fault):
+def test_a_bad_axis_or_value_is_one_line_before_anything_is_written(
+    phantoms, tmp_path, capsys, axis, fault
+):
     out = tmp_path / "out"
     assert main(words(phantoms, out, axes=("--grid", axis))) == 2
     error = capsys.readouterr().err
@@ -292,9 +340,15 @@ def test_a_bad_axis_or_value_is_one_line_before_anything_is_written(phantoms, tm
         (["--seed", "3"], "holds a search with another seed (0 there, 3 asked for)"),
         (["--patience", "3"], "holds a search with another patience (0 there, 3 asked for)"),
         (["--storage", "nonsense"], "nonsense: cannot be opened"),
-        (["--storage", "sqlite:////nowhere/at/all.db"], "cannot be opened (unable to open database file)"),
+        (
+            ["--storage", "sqlite:////nowhere/at/all.db"],
+            "cannot be opened (unable to open database file)",
+        ),
         (["--storage", "journal:/nowhere/at/all.log"], "cannot be opened"),
-        (["--storage", "journal:/dev/null"], "journal:/dev/null: is not a regular file; give --storage sqlite"),
+        (
+            ["--storage", "journal:/dev/null"],
+            "journal:/dev/null: is not a regular file; give --storage sqlite",
+        ),
         (
             ["--storage", "postgresql://me:secret@localhost/none"],
             "postgresql://me:***@localhost/none: cannot be opened",

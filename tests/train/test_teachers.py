@@ -36,7 +36,9 @@ def test_half_is_the_masks_and_half_the_teachers_mean(image, mask, monkeypatch):
     truth = Teachers(["a", "b"]).truth(image, mask)
     square = F.interpolate(image, size=(64, 64), mode="bilinear", antialias=True)
     with torch.no_grad():
-        told = F.interpolate(inside.parts(square)[0].sigmoid(), size=(64, 96), mode="bilinear", antialias=True)
+        told = F.interpolate(
+            inside.parts(square)[0].sigmoid(), size=(64, 96), mode="bilinear", antialias=True
+        )
     torch.testing.assert_close(truth, mask / 2 + told / 4 + 0.125)
     assert not truth.requires_grad
     assert not any(weight.requires_grad for weight in inside.parameters())

@@ -10,7 +10,9 @@ from sonoseg.train import views
 def batch():
     """Eight smooth images, each with a lesion of another size whose pixels are dark, and none in the last."""
     torch.manual_seed(0)
-    image = 0.5 + 0.1 * torch.nn.functional.interpolate(torch.rand(8, 1, 6, 6), size=(96, 96), mode="bilinear")
+    image = 0.5 + 0.1 * torch.nn.functional.interpolate(
+        torch.rand(8, 1, 6, 6), size=(96, 96), mode="bilinear"
+    )
     mask = torch.zeros(8, 1, 96, 96)
     for row in range(7):
         mask[row, 0, 30 : 36 + 4 * row, 40 : 46 + 5 * row] = 1
@@ -34,7 +36,9 @@ def test_lesions_are_shown_small_and_everywhere_and_masks_stay_on_them(batch):
 
 def test_zooming_out_smooths_what_would_be_skipped():
     stripes = (torch.arange(96) % 2).float().view(1, 1, 1, 96).expand(1, 1, 96, 96)
-    grid = torch.nn.functional.affine_grid(3 * torch.eye(2, 3)[None], [1, 1, 96, 96], align_corners=False)
+    grid = torch.nn.functional.affine_grid(
+        3 * torch.eye(2, 3)[None], [1, 1, 96, 96], align_corners=False
+    )
     seen = views.sample(stripes, grid, torch.tensor([3.0]), "reflection")
     assert float(seen.std()) < 0.2 and float(seen.mean()) == pytest.approx(0.5, abs=0.05)
 

@@ -54,7 +54,9 @@ def count(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
         raise TypeError(f"masks must be bool, got {prediction.dtype} and {truth.dtype}")
     if prediction.shape != truth.shape:
-        raise ValueError(f"prediction is {prediction.shape}, truth is {truth.shape}: they must be one shape")
+        raise ValueError(
+            f"prediction is {prediction.shape}, truth is {truth.shape}: they must be one shape"
+        )
     tp = int(np.count_nonzero(prediction & truth))
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(truth)) - tp
@@ -71,4 +73,6 @@ def stack(parts: Iterable[Counts]) -> Counts:
     rows = list(parts)
     if not rows:
         raise ValueError("no counts to stack")
-    return Counts(*(np.concatenate([getattr(row, name) for row in rows]) for name in ("tp", "fp", "fn", "tn")))
+    return Counts(
+        *(np.concatenate([getattr(row, name) for row in rows]) for name in ("tp", "fp", "fn", "tn"))
+    )

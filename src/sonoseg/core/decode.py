@@ -80,7 +80,9 @@ def decode_samples(source: Source) -> Samples:
             planes = _planes(image, subject)
         for doubt in _doubts(content, complaints):
             raise InputError(subject, doubt, "copy or export it again")
-        colour, alpha, indices = (None if plane is None else _turned(plane, image) for plane in planes)
+        colour, alpha, indices = (
+            None if plane is None else _turned(plane, image) for plane in planes
+        )
         assert colour is not None
         return Samples(subject, colour, alpha, indices, top, _is_lossy(image))
 
@@ -106,11 +108,17 @@ def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
     # Halved, so that the difference of two large values cannot overflow.
     low, high = float(array.min()) / 2, float(array.max()) / 2
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(subject, "has pixels that are not finite numbers (NaN or infinite)", "replace them by numbers")
+        raise InputError(
+            subject,
+            "has pixels that are not finite numbers (NaN or infinite)",
+            "replace them by numbers",
+        )
     gray = np.zeros(array.shape, np.uint8)
     if low == high:
         return gray
-    for top in range(0, len(array), _ROWS):  # a part at a time, because float64 takes eight times the memory
+    for top in range(
+        0, len(array), _ROWS
+    ):  # a part at a time, because float64 takes eight times the memory
         halves = array[top : top + _ROWS].astype(np.float64) / 2
         gray[top : top + _ROWS] = np.rint((halves - low) / (high - low) * 255)
     return gray
@@ -126,7 +134,10 @@ def _gray_array(array: Pixels) -> NDArray[np.uint8]:
 
 def _gray(image: Image.Image, subject: str) -> NDArray[np.uint8]:
     if deep.is_deep(image):
-        rows = [band[..., 0] if band.shape[2] == 2 else band[..., :3] @ _GRAY for band in deep.bands(image)]
+        rows = [
+            band[..., 0] if band.shape[2] == 2 else band[..., :3] @ _GRAY
+            for band in deep.bands(image)
+        ]
         return stretch(np.concatenate(rows), subject)
     image.load()
     numbers = _numbers(image)
@@ -176,7 +187,11 @@ def _as_colour(image: Image.Image, subject: str) -> Image.Image:
 
 
 def _unknown(image: Image.Image, subject: str) -> InputError:
-    return InputError(subject, f"has pixels of the mode {image.mode}, which are not read", "convert it to gray or RGB")
+    return InputError(
+        subject,
+        f"has pixels of the mode {image.mode}, which are not read",
+        "convert it to gray or RGB",
+    )
 
 
 def _turned(pixels: Pixels, image: Image.Image) -> Pixels:
@@ -202,4 +217,6 @@ def _top(image: Image.Image) -> int | None:
 
 
 def _is_lossy(image: Image.Image) -> bool:
-    return image.format in _LOSSY or (isinstance(image, TiffImagePlugin.TiffImageFile) and tiff.is_lossy(image))
+    return image.format in _LOSSY or (
+        isinstance(image, TiffImagePlugin.TiffImageFile) and tiff.is_lossy(image)
+    )

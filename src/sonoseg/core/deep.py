@@ -14,7 +14,11 @@ _ROWS = 256
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an image, opened and not yet loaded, has 16-bit colours, or 16-bit gray with alpha."""
-    return rawmode(image).endswith((";16B", ";16L", ";16N")) and image.mode in ("RGB", "RGBA", "RGBX")
+    return rawmode(image).endswith((";16B", ";16L", ";16N")) and image.mode in (
+        "RGB",
+        "RGBA",
+        "RGBX",
+    )
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -58,7 +58,9 @@ def read_image(source: Source | Image, spacing: Any = None) -> Image:
     """
     known = pixel_spacing(spacing)
     if isinstance(source, Image):
-        return source if known is None else Image(source.pixels, known, source.source, source.doubts)
+        return (
+            source if known is None else Image(source.pixels, known, source.source, source.doubts)
+        )
     pixels, doubts = decode_gray(source)
     name = name_of(source)
     for doubt in doubts:
@@ -87,5 +89,7 @@ def _length(value: Any) -> float:
         length = math.inf
     if not SPACINGS[0] <= length <= SPACINGS[1]:
         shown = repr(value) if isinstance(value, str) else str(value)
-        raise InputError("spacing", f"{shown[:40]} is not a pixel size", "give mm per pixel, for example 0.08")
+        raise InputError(
+            "spacing", f"{shown[:40]} is not a pixel size", "give mm per pixel, for example 0.08"
+        )
     return length

@@ -12,7 +12,9 @@ LEVEL = 0.95
 SEED = 20250101
 
 
-def bootstrap_interval(values: NDArray[np.float64], groups: Sequence[str] | None = None) -> tuple[float, float]:
+def bootstrap_interval(
+    values: NDArray[np.float64], groups: Sequence[str] | None = None
+) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the mean (Efron 1979), 2000 resamples from a fixed seed.
 
     Images of one patient, or near-copies of one image, are not independent: with `groups` whole groups are
@@ -28,12 +30,17 @@ def bootstrap_interval(values: NDArray[np.float64], groups: Sequence[str] | None
     Raises:
         ValueError: no values, values that are not finite, or another number of groups than of values.
     """
-    low, high = np.quantile(bootstrap_means(values, groups, SEED), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(
+        bootstrap_means(values, groups, SEED), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    )
     return float(low), float(high)
 
 
 def difference_interval(
-    one: NDArray[np.float64], other: NDArray[np.float64], groups_of_one: Sequence[str], groups_of_other: Sequence[str]
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    groups_of_one: Sequence[str],
+    groups_of_other: Sequence[str],
 ) -> tuple[float, float]:
     """95 % bootstrap interval of the mean of `one` − the mean of `other`, which are of different images.
 
@@ -43,12 +50,16 @@ def difference_interval(
         groups_of_one: N names; whole groups are drawn, as in `bootstrap_interval`.
         groups_of_other: M names.
     """
-    means = bootstrap_means(one, groups_of_one, SEED) - bootstrap_means(other, groups_of_other, SEED + 1)
+    means = bootstrap_means(one, groups_of_one, SEED) - bootstrap_means(
+        other, groups_of_other, SEED + 1
+    )
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def bootstrap_means(values: NDArray[np.float64], groups: Sequence[str] | None, seed: int) -> NDArray[np.float64]:
+def bootstrap_means(
+    values: NDArray[np.float64], groups: Sequence[str] | None, seed: int
+) -> NDArray[np.float64]:
     """The means (RESAMPLES,) of as many resamples of `values` (N,), whole groups drawn; see `bootstrap_interval`."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
@@ -60,6 +71,8 @@ def bootstrap_means(values: NDArray[np.float64], groups: Sequence[str] | None, s
     sums, sizes = np.bincount(member_of, values), np.bincount(member_of)
     # How often each group is drawn is multinomial: a matrix product instead of 2000 gathers.
     random = np.random.default_rng(seed)
-    draws = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES).astype(np.float64)
+    draws = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES).astype(
+        np.float64
+    )
     means: NDArray[np.float64] = (draws @ sums) / (draws @ sizes)
     return means

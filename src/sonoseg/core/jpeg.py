@@ -32,7 +32,11 @@ _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0x
 
 def content(image: Image.Image) -> bytes | None:
     """The file of a JPEG that is opened and not loaded; None for other images."""
-    if not isinstance(image, ImageFile.ImageFile) or image.format not in ("JPEG", "MPO") or not image.tile:
+    if (
+        not isinstance(image, ImageFile.ImageFile)
+        or image.format not in ("JPEG", "MPO")
+        or not image.tile
+    ):
         return None
     assert image.fp is not None
     image.fp.seek(0)
@@ -88,7 +92,9 @@ def _scan_ends(data: bytes) -> tuple[list[int], bool]:
             scan = _ends_of_scan(data, at)
             ends += scan
             at = scan[-1]
-    return ends, frame in _BASELINE and bool(ends) and data[ends[-1] + 1 : ends[-1] + 2] == bytes([_END])
+    return ends, frame in _BASELINE and bool(ends) and data[ends[-1] + 1 : ends[-1] + 2] == bytes(
+        [_END]
+    )
 
 
 def _ends_of_scan(data: bytes, at: int) -> list[int]:

@@ -67,7 +67,11 @@ def read_mask(source: Source) -> Mask:
     values = _values(samples)
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(subject, "has pixels that are not finite numbers (NaN or infinite)", "replace them by numbers")
+        raise InputError(
+            subject,
+            "has pixels that are not finite numbers (NaN or infinite)",
+            "replace them by numbers",
+        )
     if low < 0:
         raise InputError(subject, f"the mask has values below 0 (down to {low})", _HINT)
     if high == 0:
@@ -101,7 +105,9 @@ def _values(samples: Samples) -> Values:
         return values
     hidden, black = alpha == 0, values == 0
     if (values[hidden] > 0).any() and (black & ~hidden).any():
-        raise InputError(samples.subject, "colour and transparency of the mask tell different things", _HINT)
+        raise InputError(
+            samples.subject, "colour and transparency of the mask tell different things", _HINT
+        )
     if _are_alike(values, alpha):
         return alpha  # colours that were multiplied by alpha before
     most = alpha.max()
@@ -157,13 +163,19 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
     is_whole = bool((between == np.rint(between)).all()) and high == round(high)
     if is_whole and high <= LARGEST_LABEL:
         if samples.lossy:
-            raise InputError(samples.subject, "labels do not survive lossy compression", "save the mask as PNG")
+            raise InputError(
+                samples.subject, "labels do not survive lossy compression", "save the mask as PNG"
+            )
         is_smooth = samples.top == high and len(areas) < len(between)
         return high / 2 if is_smooth else 0
     if is_whole and between[-1] <= LARGEST_LABEL and areas and not samples.lossy:
         labels = ", ".join(f"{value:g}" for value in between)
-        problem = f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
-        raise InputError(samples.subject, problem, "keep 0 for background, 1 and up to 15 for lesions")
+        problem = (
+            f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
+        )
+        raise InputError(
+            samples.subject, problem, "keep 0 for background, 1 and up to 15 for lesions"
+        )
     are_even = not samples.lossy and len(areas) == len(between)
     if are_even or _has_levels(values, high):
         problem = f"the mask has areas of gray between 0 and {high:g}, which may be labels or doubt"
@@ -181,7 +193,9 @@ def _share_of_gray(values: Values, high: float) -> float:
 
 def _raggedness(mask: NDArray[np.bool_]) -> float:
     """The square of the length of a mask's outline by its area: 20 for a disc, as much again for each further one."""
-    length = int(np.count_nonzero(mask[1:] != mask[:-1])) + int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
+    length = int(np.count_nonzero(mask[1:] != mask[:-1])) + int(
+        np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    )
     return float(length**2 / np.count_nonzero(mask))
 
 
@@ -235,7 +249,10 @@ def _has_levels(values: Values, high: float) -> bool:
         even = middle[highest - lowest < _NOISE / 4]
         shades += np.bincount((even * _SHADES).astype(int), minlength=_SHADES + 1)
         lesion += int(np.count_nonzero(middle > 0.5))
-    at_level, similar = np.convolve(shades, np.ones(3), "same"), np.convolve(shades, np.ones(9), "same")
+    at_level, similar = (
+        np.convolve(shades, np.ones(3), "same"),
+        np.convolve(shades, np.ones(9), "same"),
+    )
     is_common = at_level > max(16, 0.005 * lesion)
     is_level = is_common & (at_level > 0.75 * similar)
     margin = int(_NOISE * _SHADES)

@@ -79,7 +79,9 @@ class Runs(NamedTuple):
 def connected_runs(mask: NDArray[np.bool_]) -> Runs:
     """Finds the 8-connected parts of a mask (H, W): runs of pixels, joined by union-find where they touch."""
     stride = mask.shape[1] + 1
-    flat = np.pad(mask, ((0, 1), (1, 0))).ravel()  # a False between any two rows ends each run in its row
+    flat = np.pad(
+        mask, ((0, 1), (1, 0))
+    ).ravel()  # a False between any two rows ends each run in its row
     edges = np.flatnonzero(flat[1:] != flat[:-1])
     starts, stops = edges[::2], edges[1::2]
     row = starts // stride
@@ -133,7 +135,9 @@ def find_lesions(
     lesions = []
     for label in sorted(range(len(areas)), key=lambda label: -areas[label]):
         part = order[last[label - 1] if label else 0 : last[label]]
-        lesions.append(_measure(Runs(*(column[part] for column in runs)), sums[label] / areas[label]))
+        lesions.append(
+            _measure(Runs(*(column[part] for column in runs)), sums[label] / areas[label])
+        )
     return tuple(lesions)
 
 

@@ -120,7 +120,9 @@ def normals_summary(
     }
 
 
-def _with_interval(name: str, values: NDArray[np.float64], groups: list[str] | None) -> dict[str, Any]:
+def _with_interval(
+    name: str, values: NDArray[np.float64], groups: list[str] | None
+) -> dict[str, Any]:
     if not len(values):
         return {name: None, f"{name}_interval": None}
     low, high = bootstrap_interval(values, groups)

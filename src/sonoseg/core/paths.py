@@ -12,7 +12,9 @@ from sonoseg.files import is_folder
 from sonoseg.inputs import readable_file
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"})
-CLIP_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"})
+CLIP_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"}
+)
 _OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat)$", re.IGNORECASE)
 
 
@@ -58,7 +60,9 @@ def _folder_images(folder: Path, clips: bool) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise InputError(folder, "no permission to list this folder", "change its permissions") from error
+        raise InputError(
+            folder, "no permission to list this folder", "change its permissions"
+        ) from error
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES if clips else IMAGE_SUFFIXES
     images = [path for path in entries if _is_input(path, suffixes) and not is_folder(path)]
     if not images:

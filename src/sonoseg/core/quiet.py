@@ -47,7 +47,11 @@ def caught() -> Iterator[list[str]]:
             os.dup2(stderr, 2)
             file.seek(0)
             written = file.read().splitlines(keepends=True)
-            lines += [line.decode("utf-8", "replace").strip(" \n.:") for line in written if _LINE.match(line)]
+            lines += [
+                line.decode("utf-8", "replace").strip(" \n.:")
+                for line in written
+                if _LINE.match(line)
+            ]
             if others := b"".join(line for line in written if not _LINE.match(line)):
                 with contextlib.suppress(OSError):
                     os.write(stderr, others)

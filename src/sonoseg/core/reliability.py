@@ -39,7 +39,10 @@ def reliability(pixels: PixelROC, temperature: float = 1.0) -> Reliability:
     count = pixels.lesion + pixels.background
     totals = np.bincount(group, count, GROUPS)
     filled = totals > 0
-    sums = (np.bincount(group, values, GROUPS)[filled] for values in (count * probability, pixels.lesion))
+    sums = (
+        np.bincount(group, values, GROUPS)[filled]
+        for values in (count * probability, pixels.lesion)
+    )
     mean, frequency = (values / totals[filled] for values in sums)
     return Reliability(mean, frequency, totals[filled] / totals.sum())
 

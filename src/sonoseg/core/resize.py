@@ -24,7 +24,9 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     return np.array(resized) > 0
 
 
-def enlarge(small: NDArray[np.float32], shape: tuple[int, int], region: Region = WHOLE) -> NDArray[np.float32]:
+def enlarge(
+    small: NDArray[np.float32], shape: tuple[int, int], region: Region = WHOLE
+) -> NDArray[np.float32]:
     """A map (h, w) at the size `shape` = (H, W), linear between the centres of its pixels.
 
     Args:
@@ -32,11 +34,15 @@ def enlarge(small: NDArray[np.float32], shape: tuple[int, int], region: Region =
         shape: of the image.
         region: the part of the image to work out; what it holds is the same, bit by bit, as in the whole.
     """
-    (upper, down), (left, right) = (_between(*axis) for axis in zip(small.shape, shape, region, strict=True))
+    (upper, down), (left, right) = (
+        _between(*axis) for axis in zip(small.shape, shape, region, strict=True)
+    )
     return _mixed(_mixed(small, upper, down[:, None], 0), left, right, 1)
 
 
-def resize_probability(probability: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+def resize_probability(
+    probability: NDArray[np.float32], size: tuple[int, int]
+) -> NDArray[np.float32]:
     """Scales a map (h, w) to `size` = (H, W) as the reader does; one of that size is left as it is.
 
     Returns:
@@ -46,7 +52,9 @@ def resize_probability(probability: NDArray[np.float32], size: tuple[int, int]) 
         return probability
     if size[0] >= probability.shape[0] and size[1] >= probability.shape[1]:
         # The same but for rounding, which the published scores contain. Pillow would average a map made smaller.
-        scaled = np.array(Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR))
+        scaled = np.array(
+            Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR)
+        )
     else:
         scaled = enlarge(probability, size)
     clipped: NDArray[np.float32] = np.clip(scaled, 0, 1)  # rounding may leave 0..1 by a hair
@@ -74,7 +82,11 @@ def _between(count: int, wanted: int, part: slice) -> tuple[NDArray[np.intp], ND
 def bounds(mask: NDArray[np.bool_]) -> Region:
     """The smallest part of a mask (H, W) that holds all its True pixels."""
     rows, columns = (np.flatnonzero(mask.any(1 - axis)) for axis in range(2))
-    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else (slice(0, 0),) * 2
+    return (
+        (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        if len(rows)
+        else (slice(0, 0),) * 2
+    )
 
 
 def reach(hot: NDArray[np.bool_], shape: tuple[int, int]) -> Region:

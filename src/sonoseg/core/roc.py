@@ -49,7 +49,9 @@ class PixelROC:
             ValueError: the shapes differ, or a probability is NaN or outside 0..1.
         """
         if probability.shape != truth.shape:
-            raise ValueError(f"probability is {probability.shape}, truth is {truth.shape}: they must be one shape")
+            raise ValueError(
+                f"probability is {probability.shape}, truth is {truth.shape}: they must be one shape"
+            )
         if not ((probability >= 0) & (probability <= 1)).all():  # false for NaN too
             raise ValueError("a probability is NaN or outside 0..1")
         bins = _bins(probability)
@@ -68,7 +70,9 @@ class PixelROC:
         false = np.cumsum(self.background[occupied]) / self.background.sum()
         edges = (occupied / BINS * 2 - 1) * _LOGIT_LIMIT
         threshold = np.where(occupied == 0, 0.0, 1 / (1 + np.exp(-edges)))
-        return Curve(*(np.append(*pair) for pair in ((np.inf, threshold), (0.0, false), (0.0, true))))
+        return Curve(
+            *(np.append(*pair) for pair in ((np.inf, threshold), (0.0, false), (0.0, true)))
+        )
 
     def auc(self) -> float | None:
         """Area under the curve, 0..1, ties counted as half (Mann-Whitney); None where there is no curve."""
@@ -90,12 +94,18 @@ def thin(curve: Curve, step: float = 0.001) -> Curve:
     moved = np.any(np.diff(cells, axis=1) != 0, axis=0)
     keep = np.concatenate([[True], moved])
     keep[-1] = True
-    return Curve(curve.threshold[keep], curve.false_positive_rate[keep], curve.true_positive_rate[keep])
+    return Curve(
+        curve.threshold[keep], curve.false_positive_rate[keep], curve.true_positive_rate[keep]
+    )
 
 
 def _bins(probability: NDArray[np.float32]) -> NDArray[np.int64]:
     wide = probability.astype(np.float64)
-    with np.errstate(divide="ignore"):  # 0 and 1 are ±inf, which the clip puts in the outermost bins
+    with np.errstate(
+        divide="ignore"
+    ):  # 0 and 1 are ±inf, which the clip puts in the outermost bins
         logit = np.log(wide) - np.log1p(-wide)
-    position: NDArray[np.float64] = (np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT) / _LOGIT_LIMIT + 1) / 2 * BINS
+    position: NDArray[np.float64] = (
+        (np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT) / _LOGIT_LIMIT + 1) / 2 * BINS
+    )
     return np.minimum(position.astype(np.int64), BINS - 1)

@@ -26,7 +26,17 @@ MAX_BYTES = 500_000_000
 _EXPORT = "export it again as PNG, JPEG, TIFF or BMP"
 _KINDS = "give a file, its bytes, a numpy array or a PIL image"
 
-Source = str | PathLike[str] | PathLike[bytes] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
+Source = (
+    str
+    | PathLike[str]
+    | PathLike[bytes]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | Image.Image
+    | NDArray[Any]
+)
 """A path, the content of a file, an open file, a PIL image, or an array of pixels."""
 
 
@@ -35,7 +45,9 @@ def name_of(source: Source) -> str:
     if isinstance(source, (str, PathLike)):
         return fsdecode(fspath(source))
     name = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
-    return fsdecode(name) if isinstance(name, (str, bytes, PathLike)) and fsdecode(name) else "image"
+    return (
+        fsdecode(name) if isinstance(name, (str, bytes, PathLike)) and fsdecode(name) else "image"
+    )
 
 
 def array_of(source: Source) -> NDArray[Any] | None:
@@ -44,17 +56,25 @@ def array_of(source: Source) -> NDArray[Any] | None:
     Raises:
         InputError: an array of another shape or dtype, with masked elements, under 16 × 16 or over 50 megapixels.
     """
-    is_other = isinstance(source, (str, bytes, bytearray, memoryview, PathLike, Image.Image)) or hasattr(source, "read")
+    is_other = isinstance(
+        source, (str, bytes, bytearray, memoryview, PathLike, Image.Image)
+    ) or hasattr(source, "read")
     if is_other or not hasattr(source, "__array__"):
         return None
     try:
         array = np.asarray(source)
     except Exception as error:
-        raise InputError("image", f"a {type(source).__name__} that is no array of pixels", _KINDS) from error
+        raise InputError(
+            "image", f"a {type(source).__name__} that is no array of pixels", _KINDS
+        ) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise InputError("image", f"an array of shape {array.shape}", "give (H, W), (H, W, 3) or (H, W, 4)")
+        raise InputError(
+            "image", f"an array of shape {array.shape}", "give (H, W), (H, W, 3) or (H, W, 4)"
+        )
     if array.dtype.kind not in "buif":
-        raise InputError("image", f"an array of {array.dtype}", "give whole or floating-point numbers")
+        raise InputError(
+            "image", f"an array of {array.dtype}", "give whole or floating-point numbers"
+        )
     if np.ma.is_masked(source):
         raise InputError("image", "an array with masked pixels", "fill them")
     check_size("image", array.shape[1], array.shape[0])
@@ -96,7 +116,9 @@ def decoding(subject: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _too_large(subject) from error
     except MemoryError as error:
-        raise InputError(subject, "not enough memory to read it", "make the image smaller") from error
+        raise InputError(
+            subject, "not enough memory to read it", "make the image smaller"
+        ) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise InputError(subject, "is damaged or cut short", "copy or export it again") from error
 
@@ -111,7 +133,9 @@ def check_size(subject: object, width: int, height: int, most: int = MAX_PIXELS)
 
 
 def _too_large(subject: object, most: int = MAX_PIXELS, size: str = "") -> InputError:
-    return InputError(subject, f"is over {most // 10**6} megapixels{size}", "crop it or make it smaller")
+    return InputError(
+        subject, f"is over {most // 10**6} megapixels{size}", "crop it or make it smaller"
+    )
 
 
 @contextlib.contextmanager
@@ -177,7 +201,9 @@ def _as_file(image: Image.Image) -> Image.Image:
     if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile:
         return image
     if not image.fp or image.fp.closed:
-        raise InputError(name_of(image), "a PIL image that was closed before it was loaded", "open it again")
+        raise InputError(
+            name_of(image), "a PIL image that was closed before it was loaded", "open it again"
+        )
     with quiet():
         again = Image.open(image.fp, formats=FORMATS)
     return again if again.size == image.size else image

@@ -14,7 +14,15 @@ from sonoseg.core.quiet import caught, quiet
 from sonoseg.errors import InputError
 
 # Tags of TIFF 6.0 (1992), section 8, and of its supplements.
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 256, 257, 258, 259, 262, 277, 284
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = (
+    256,
+    257,
+    258,
+    259,
+    262,
+    277,
+    284,
+)
 _COLOUR_MAP, _INK_SET, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 332, 339, 530
 _UNSIGNED, _SIGNED = 1, 2
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5
@@ -35,7 +43,14 @@ _COLOURS = {
     32845: "LogLuv",
     34892: "raw camera",
 }
-_NUMBERS = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "untyped", 5: "complex", 6: "complex"}
+_NUMBERS = {
+    1: "unsigned",
+    2: "signed",
+    3: "floating-point",
+    4: "untyped",
+    5: "complex",
+    6: "complex",
+}
 _NATIVE = {
     "I;16S": "I;16NS",
     "I;16BS": "I;16NS",
@@ -83,7 +98,9 @@ def prepare(image: TiffImagePlugin.TiffImageFile, subject: object) -> None:
     inks = colour == _CMYK and tags.get(_INK_SET, 1) != 1
     if image.mode == "LAB" or inks or lost or torn:
         raise _unreadable(tags, subject)
-    if colour == _PALETTE and 0 < max(tags[_COLOUR_MAP]) < 256:  # 8-bit colours, where TIFF asks for 16
+    if (
+        colour == _PALETTE and 0 < max(tags[_COLOUR_MAP]) < 256
+    ):  # 8-bit colours, where TIFF asks for 16
         image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLOUR_MAP]))
     _decode_natively(image, codec, subject)
 
@@ -95,7 +112,9 @@ def _decode_natively(image: TiffImagePlugin.TiffImageFile, codec: str, subject: 
     swapped = tags.prefix == b"MM" and tags.get(_COMPRESSION, 1) != 1 and image.mode in ("I", "F")
     if not codec:
         if subsampled or swapped:
-            raise InputError(subject, "a TIFF that Pillow has decoded wrongly", "give the file itself")
+            raise InputError(
+                subject, "a TIFF that Pillow has decoded wrongly", "give the file itself"
+            )
         return
     if subsampled:
         image.use_load_libtiff, image._mode = True, "RGB"
@@ -150,5 +169,7 @@ def _unreadable(tags: TiffImagePlugin.ImageFileDirectory_v2, subject: object) ->
     colour, number = tags.get(_PHOTOMETRIC), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
     kind = f"{_bits(tags)}-bit {_NUMBERS.get(number, 'unknown')} {_COLOURS.get(colour or 0, 'unknown')}"
     planes = " in separate planes" if tags.get(_PLANAR, 1) == 2 else ""
-    problem = f"a TIFF of {tags.get(_SAMPLES, 1)} × {kind} samples a pixel{planes}, which cannot be read"
+    problem = (
+        f"a TIFF of {tags.get(_SAMPLES, 1)} × {kind} samples a pixel{planes}, which cannot be read"
+    )
     return InputError(subject, problem, _HINT)

@@ -50,7 +50,9 @@ def scan_busbra(root: Path) -> Scan:
             scan.add("image without mask", path, "there is no mask for it")
         row = rows.get(path.stem)
         if row is None:
-            scan.add("image without row", path, f"{TABLE} has no row for it, so its patient is unknown")
+            scan.add(
+                "image without row", path, f"{TABLE} has no row for it, so its patient is unknown"
+            )
             continue
         pathology = row["Pathology"].casefold()
         label = pathology if pathology in ("benign", "malignant") else "unknown"
@@ -92,6 +94,8 @@ def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
     for case in cases:
         fold = fold_of.get(case.image.stem, "")
         if fold not in ("1", "2", "3", "4", "5"):
-            raise InputError(path, f"gives no fold of 1 to 5 for {case.name}", "take the published file")
+            raise InputError(
+                path, f"gives no fold of 1 to 5 for {case.name}", "take the published file"
+            )
         folds[case.name] = int(fold) - 1
     return folds

@@ -17,7 +17,9 @@ from sonoseg.data.scan import Scan, duplicate_names, list_images, mask_stem, nam
 
 CLASSES = ("benign", "malignant", "normal")
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
-_TRUTH = re.compile(r"(?P<image>.+)[_\- ](gt|seg|segmentation|annotation|roi|truth|label)s?([_\- ]?\d+)?")
+_TRUTH = re.compile(
+    r"(?P<image>.+)[_\- ](gt|seg|segmentation|annotation|roi|truth|label)s?([_\- ]?\d+)?"
+)
 """Names in small letters of what is a mask in other data sets: in normal/ it would be taken for an image."""
 
 
@@ -113,7 +115,11 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
             scan.add("image without mask", path, "there is no mask for it")
         truth = _TRUTH.fullmatch(name_key(path.stem))
         if truth and truth["image"] in stems:
-            scan.add("mask without image", path, "is named like a mask; end its name in _mask if it is one")
+            scan.add(
+                "mask without image",
+                path,
+                "is named like a mask; end its name in _mask if it is one",
+            )
         group = table[path.name].group if path.name in table else path.name
         scan.cases.append(Case(path.name, path, own, label, group))
     for stem in masks.keys() - stems:

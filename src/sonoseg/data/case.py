@@ -58,7 +58,9 @@ class Case:
         for path in self.masks:
             mask = read_mask(path).pixels
             if mask.shape != image.shape:
-                raise InputError(path, size_fault(mask.shape, image.shape), "give the mask the image's size")
+                raise InputError(
+                    path, size_fault(mask.shape, image.shape), "give the mask the image's size"
+                )
             union |= mask
         return image, union
 

@@ -71,11 +71,16 @@ class Report:
     def to_text(self) -> str:
         """The findings as lines: each kind with its count, then one line a finding."""
         what = f"a pack of {self.pack}, " if self.pack else ""
-        lines = [f"{self.folder}: {what}{self.images} images, {len(self.findings) or 'no'} problems found"]
+        lines = [
+            f"{self.folder}: {what}{self.images} images, {len(self.findings) or 'no'} problems found"
+        ]
         for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
             findings = list(group)
             lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
-            lines += [f"       {visible(', '.join(one.files))}: {visible(one.message)}" for one in findings]
+            lines += [
+                f"       {visible(', '.join(one.files))}: {visible(one.message)}"
+                for one in findings
+            ]
         return "\n".join(lines)
 
 
@@ -149,7 +154,9 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
         if image is not None and mask.pixels.shape != image.shape:
             found.add("size mismatch", path, size_fault(mask.pixels.shape, image.shape))
         elif image is not None and orientation(path) != orientation(case.image):
-            found.add("turned apart", path, "EXIF turns one of mask and image only; see that they fit")
+            found.add(
+                "turned apart", path, "EXIF turns one of mask and image only; see that they fit"
+            )
         _check_mask(found, path, mask)
     _check_label(found, case, lesion, whole)
 
@@ -173,7 +180,11 @@ def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
 def _check_mask(found: Scan, path: Path, mask: Mask) -> None:
     """What is unusual about a mask that was read: it may be wrong, or right."""
     if mask.between:
-        found.add("several values", path, f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}")
+        found.add(
+            "several values",
+            path,
+            f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}",
+        )
     _check_extent(found, path, mask.pixels)
 
 
@@ -183,7 +194,11 @@ def _check_extent(found: Scan, path: Path, pixels: NDArray[np.bool_]) -> None:
     if share > 0.5:
         found.add("large mask", path, f"{share:.0%} of the image is lesion")
     if all(side.any() for side in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])):
-        found.add("mask at every border", path, f"it touches every border; {share:.0%} of the image is lesion")
+        found.add(
+            "mask at every border",
+            path,
+            f"it touches every border; {share:.0%} of the image is lesion",
+        )
 
 
 def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
@@ -210,23 +225,37 @@ def _check_copies(found: Scan, images: _Images, pairs: list[tuple[int, int]]) ->
             _add_group(found, images, "near-copies", members, "nearly the same image")
         labels = {images.cases[i].label for i in members} - {"unknown"}
         if len(labels) > 1:
-            _add_group(found, images, "label conflict", members, f"labelled {' and '.join(sorted(labels))}")
+            _add_group(
+                found, images, "label conflict", members, f"labelled {' and '.join(sorted(labels))}"
+            )
 
 
-def _check_leakage(found: Scan, images: _Images, pairs: list[tuple[int, int]], subsets: dict[str, list[Case]]) -> None:
+def _check_leakage(
+    found: Scan, images: _Images, pairs: list[tuple[int, int]], subsets: dict[str, list[Case]]
+) -> None:
     """Copies and groups that lie in more than one subset; images in no subset join nothing."""
     subset_of = {case.name: subset for subset, cases in subsets.items() for case in cases}
     used = [case.name in subset_of for case in images.cases]
     first: dict[str, int] = {}
     joined = [pair for pair in pairs if used[pair[0]] and used[pair[1]]]
-    joined += [(first.setdefault(case.group, i), i) for i, case in enumerate(images.cases) if used[i]]
+    joined += [
+        (first.setdefault(case.group, i), i) for i, case in enumerate(images.cases) if used[i]
+    ]
     for members in connected(len(images.cases), joined):
         names = [subset_of.get(images.cases[i].name, "") for i in members]
         if len(set(names)) > 1:
             listed = ", ".join(names)
-            _add_group(found, images, "leakage", members, f"copies or one patient, in {listed} in this order")
+            _add_group(
+                found,
+                images,
+                "leakage",
+                members,
+                f"copies or one patient, in {listed} in this order",
+            )
 
 
-def _add_group(found: Scan, images: _Images, kind: str, members: Iterable[int], message: str) -> None:
+def _add_group(
+    found: Scan, images: _Images, kind: str, members: Iterable[int], message: str
+) -> None:
     files = tuple(found.relative(images.cases[i].image) for i in members)
     found.findings.append(Finding(kind, files, message))

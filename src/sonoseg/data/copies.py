@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 THUMBNAIL = 64
-NEAR_COPY = 0.93  # on BUSI: 211 pairs, all but 8 of them known from the literature (Pawłowska et al. 2023)
+NEAR_COPY = (
+    0.93  # on BUSI: 211 pairs, all but 8 of them known from the literature (Pawłowska et al. 2023)
+)
 _ROWS = 1024  # images compared with all others at a time: keeps the matrix small in large data sets
 
 

@@ -44,7 +44,9 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
         InputError: `part` cannot be written, or the file is larger than `LARGEST`.
     """
     with writing(part), contextlib.suppress(FileNotFoundError):
-        _tag(part).stat()  # the longest name of all: too long for the disk is no problem of the network's
+        _tag(
+            part
+        ).stat()  # the longest name of all: too long for the disk is no problem of the network's
     failures, reached = 0, 0
     with ProgressLine(progress) as line:
         rate = _Rate(line)
@@ -54,7 +56,11 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 before, reached = reached, file_size(part)
                 failures = 1 if reached > before else failures + 1
-                if not reached or failures >= _ATTEMPTS or isinstance(error, urllib.error.HTTPError):
+                if (
+                    not reached
+                    or failures >= _ATTEMPTS
+                    or isinstance(error, urllib.error.HTTPError)
+                ):
                     raise _error(url, by_hand, reached, error) from error
 
 
@@ -76,7 +82,9 @@ def writing(path: Path) -> Iterator[None]:
 
 def _error(url: str, by_hand: str, reached: int, error: Exception) -> DownloadError:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-    again = f"run the same command again to go on from {reached / 1e6:.1f} MB, or " if reached else ""
+    again = (
+        f"run the same command again to go on from {reached / 1e6:.1f} MB, or " if reached else ""
+    )
     return DownloadError(url, f"cannot be downloaded ({reason})", again + by_hand)
 
 
@@ -90,17 +98,23 @@ def _continue(url: str, part: Path, rate: _Rate) -> None:
         if is_there(tag):
             headers["If-Range"] = tag.read_text(encoding="latin-1")
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=_TIMEOUT
+        )
     except urllib.error.HTTPError as error:
         if error.code != 416 or not done:
             raise
-        if error.headers.get("Content-Range") != f"bytes */{done}":  # not: all of it had arrived before
+        if (
+            error.headers.get("Content-Range") != f"bytes */{done}"
+        ):  # not: all of it had arrived before
             remove(part)
             _continue(url, part, rate)
         return
     with response:
         resumed = response.status == 206
-        if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {done}-"):
+        if resumed and not (response.headers.get("Content-Range") or "").startswith(
+            f"bytes {done}-"
+        ):
             raise ConnectionError("the server sent another part of the file than it was asked for")
         if not resumed:
             done = 0
@@ -112,7 +126,9 @@ def _continue(url: str, part: Path, rate: _Rate) -> None:
         raise ConnectionError(f"the connection broke off after {done} of {total} bytes")
 
 
-def _append(source: http.client.HTTPResponse, part: Path, done: int, total: int | None, rate: _Rate) -> int:
+def _append(
+    source: http.client.HTTPResponse, part: Path, done: int, total: int | None, rate: _Rate
+) -> int:
     """Writes what `source` returns behind the first `done` bytes of `part`; returns the new length."""
     if total is not None and total > LARGEST:
         raise _removed(part)

@@ -26,7 +26,15 @@ BUSI_URL = "https://scholar.cu.edu.eg/Dataset_BUSI.zip"
 _LARGEST = 8 << 20  # bytes; the largest file of BUSI has under 2 MB
 _CHUNK = 1 << 16
 _ENCRYPTED = 1  # a bit of an entry's flags
-_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 """What Python raises at a damaged zip file; ValueError at a name that is not UTF-8."""
 
 
@@ -74,7 +82,9 @@ def fetch_busi(
         _unpack(Path(archive), folder, sums)
     else:
         part = folder.with_name(f"{folder.name}.zip.part")
-        command = f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
+        command = (
+            f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
+        )
         by_hand = f"download it in a browser, then run: {command}"
         download(url, part, by_hand, progress or sys.stderr)
         try:
@@ -94,7 +104,10 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
     temporary = folder.with_name(f".{folder.name}.unpacking")
     hint = f"download it again from {BUSI_URL}"
     try:
-        with _LimitedReader(io.FileIO(readable_file(source))) as file, zipfile.ZipFile(file) as archive:
+        with (
+            _LimitedReader(io.FileIO(readable_file(source))) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
             members = _members(source, archive, sums)
             shutil.rmtree(temporary, ignore_errors=True)
             for path, digest in sums.items():
@@ -111,7 +124,9 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
     except OSError as error:
         if error.errno == errno.EINVAL:  # of a place before the file's beginning
             raise _ArchiveError(source, "is not a zip file or is damaged", hint) from error
-        raise InputError(source, f"cannot be read ({error.strerror or error})", "choose another file") from error
+        raise InputError(
+            source, f"cannot be read ({error.strerror or error})", "choose another file"
+        ) from error
     except _DAMAGED as error:
         raise _ArchiveError(source, f"is not a zip file or is damaged ({error})", hint) from error
     finally:
@@ -129,9 +144,14 @@ class _LimitedReader(io.BufferedReader):
         return content
 
 
-def _members(source: Path, archive: zipfile.ZipFile, sums: Mapping[str, str]) -> dict[str, zipfile.ZipInfo]:
+def _members(
+    source: Path, archive: zipfile.ZipFile, sums: Mapping[str, str]
+) -> dict[str, zipfile.ZipInfo]:
     """The archive's entries by the last two parts of their names, all of a name that is ever used."""
-    names = {"/".join(info.filename.replace("\\", "/").split("/")[-2:]): info for info in archive.infolist()}
+    names = {
+        "/".join(info.filename.replace("\\", "/").split("/")[-2:]): info
+        for info in archive.infolist()
+    }
     missing = [path for path in sums if path not in names]
     if missing:
         fault = f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"

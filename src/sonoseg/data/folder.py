@@ -64,7 +64,9 @@ def scan_folder(root: Path) -> Scan:
         if not found:
             scan.add("image without mask", path, "there is no mask for it")
         known = rows.pop(unicodedata.normalize("NFC", path.name), _Known())
-        scan.cases.append(Case(path.name, path, found, known.label, known.group or path.name, known.spacing))
+        scan.cases.append(
+            Case(path.name, path, found, known.label, known.group or path.name, known.spacing)
+        )
     for name in rows:
         message = f"{TABLE} has a row for it, but it is not there"
         scan.findings.append(Finding("row without image", (f"images/{name}",), message))
@@ -96,7 +98,9 @@ def _find_table(root: Path) -> Path | None:
     tables = [path for path in found if path.name.casefold() == TABLE]
     for path in found:
         if path not in tables:
-            raise InputError(path, f"is not read, only {TABLE} is", f"save it as {TABLE}, or move it elsewhere")
+            raise InputError(
+                path, f"is not read, only {TABLE} is", f"save it as {TABLE}, or move it elsewhere"
+            )
     if len(tables) > 1:
         raise InputError(tables[0], f"there is also {tables[1].name}", "keep one of them")
     return tables[0] if tables else None
@@ -112,13 +116,18 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
             message = f"has the column {column}, which is not known"
             scan.findings.append(Finding("unknown column", (path.name,), message))
     for row in rows:
-        name, label = unicodedata.normalize("NFC", row["file"]), (row.get("label") or "unknown").casefold()
+        name, label = (
+            unicodedata.normalize("NFC", row["file"]),
+            (row.get("label") or "unknown").casefold(),
+        )
         if not name:
             raise InputError(path, "has a row without a file", "name its image, or remove the row")
         if name in known:
             raise InputError(path, f"has two rows for {name}", "keep one of them")
         if label not in LABELS:
-            raise InputError(path, f"gives {name} the unknown label {label}", f"use one of {', '.join(LABELS)}")
+            raise InputError(
+                path, f"gives {name} the unknown label {label}", f"use one of {', '.join(LABELS)}"
+            )
         group = row.get("group", "")
         group = groups.setdefault(_group_key(group), group)  # as it is first written
         known[name] = _Known(label, group, _spacing(path, name, row.get("spacing", "")))
@@ -127,7 +136,9 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
 
 def _group_key(group: str) -> str:
     """What the name of a group has in common with one that looks the same: no case, no hidden or double blanks."""
-    seen = "".join(sign for sign in unicodedata.normalize("NFKC", group) if unicodedata.category(sign) != "Cf")
+    seen = "".join(
+        sign for sign in unicodedata.normalize("NFKC", group) if unicodedata.category(sign) != "Cf"
+    )
     return " ".join(seen.casefold().split())
 
 

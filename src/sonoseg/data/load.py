@@ -36,8 +36,14 @@ def scan(folder: Path | str) -> Scan:
         return Scan(folder, open_pack(folder).cases(), [])
     if not is_folder(folder):
         fault = "is a file, not a folder" if is_there(folder) else "there is no such folder"
-        raise InputError(folder, fault, "give the folder of a data set, or a pack of sonoseg data pack")
-    for find, read in ((find_busi, scan_busi), (find_busbra, scan_busbra), (find_folder, scan_folder)):
+        raise InputError(
+            folder, fault, "give the folder of a data set, or a pack of sonoseg data pack"
+        )
+    for find, read in (
+        (find_busi, scan_busi),
+        (find_busbra, scan_busbra),
+        (find_folder, scan_folder),
+    ):
         root = find(folder)
         if root is not None:
             found = read(root)

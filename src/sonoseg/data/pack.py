@@ -63,9 +63,20 @@ class Pack:
     """
 
     def __init__(
-        self, path: Path, source: str, rows: Sequence[PackRow], images: NDArray[np.uint8], masks: NDArray[np.uint8]
+        self,
+        path: Path,
+        source: str,
+        rows: Sequence[PackRow],
+        images: NDArray[np.uint8],
+        masks: NDArray[np.uint8],
     ) -> None:
-        self.path, self.source, self.rows, self.images, self.masks = path, source, tuple(rows), images, masks
+        self.path, self.source, self.rows, self.images, self.masks = (
+            path,
+            source,
+            tuple(rows),
+            images,
+            masks,
+        )
 
     @property
     def size(self) -> int:
@@ -79,7 +90,9 @@ class Pack:
     def cases(self) -> list[Case]:
         """Its images as cases, in the order of the data set."""
         return [
-            PackedCase(row.name, self.path / row.name, (), row.label, row.group, row.spacing, self, number)
+            PackedCase(
+                row.name, self.path / row.name, (), row.label, row.group, row.spacing, self, number
+            )
             for number, row in enumerate(self.rows)
         ]
 
@@ -135,7 +148,11 @@ class PackedCase(Case):
         own = self.own.size
         if size != own:
             fault = f"holds images of {own} × {own} pixels, {what} needs {size} × {size}"
-            raise InputError(self.own.path, fault, f"give the folder {self.own.source}, or pack it with --size {size}")
+            raise InputError(
+                self.own.path,
+                fault,
+                f"give the folder {self.own.source}, or pack it with --size {size}",
+            )
 
 
 def is_pack(path: Path | str) -> bool:
@@ -168,7 +185,9 @@ def _open(path: Path, _modified: int, _size: int) -> Pack:
     about = _read_about(path, content)
     rows = list(_read_rows(path, about["cases"]))
     if len(rows) != len(tensors["images"]):
-        raise InputError(path, f"has {len(tensors['images'])} images but {len(rows)} rows about them", HINT)
+        raise InputError(
+            path, f"has {len(tensors['images'])} images but {len(rows)} rows about them", HINT
+        )
     if len({name_key(row.name) for row in rows}) < len(rows):
         raise InputError(path, "has two images of one name", HINT)
     for pixels in tensors.values():
@@ -179,7 +198,11 @@ def _open(path: Path, _modified: int, _size: int) -> Pack:
 def _check_tensors(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
     """Refuses other arrays than a pack's."""
     if set(tensors) != {"images", "masks"}:
-        raise InputError(path, "is not a pack: it does not hold images and masks", "give one of sonoseg data pack")
+        raise InputError(
+            path,
+            "is not a pack: it does not hold images and masks",
+            "give one of sonoseg data pack",
+        )
     shape = tensors["images"].shape
     for name, pixels in tensors.items():
         if pixels.dtype != np.uint8:
@@ -200,7 +223,9 @@ def _read_about(path: Path, content: bytes) -> dict[str, Any]:
     try:
         about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(path, "is not a pack: it does not say what its images are", HINT) from error
+        raise InputError(
+            path, "is not a pack: it does not say what its images are", HINT
+        ) from error
     if not isinstance(about, dict) or set(about) != {"version", "source", "cases"}:
         raise InputError(path, "is not a pack: it does not say what its images are", HINT)
     if about["version"] != VERSION:
@@ -219,7 +244,9 @@ def _read_rows(path: Path, entries: Sequence[Any]) -> Iterator[PackRow]:
             raise InputError(path, f"row {number} lacks a value, or has one too many", HINT)
         for name, is_right in _RULES.items():
             if not is_right(entry[name]):
-                raise InputError(path, f"row {number} has a {name} that cannot be: {str(entry[name])[:40]}", HINT)
+                raise InputError(
+                    path, f"row {number} has a {name} that cannot be: {str(entry[name])[:40]}", HINT
+                )
         yield PackRow(**entry)
 
 
@@ -228,7 +255,11 @@ def _is_number(value: Any, least: int, most: int) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & {"/", "\\", "\0"}
+    return (
+        isinstance(value, str)
+        and value not in ("", ".", "..")
+        and not set(value) & {"/", "\\", "\0"}
+    )
 
 
 def _is_spacing(value: Any) -> bool:
@@ -248,7 +279,11 @@ _RULES: dict[str, Callable[[Any], bool]] = {
 
 
 def write_pack(
-    path: Path, source: str, rows: Sequence[PackRow], images: NDArray[np.uint8], masks: NDArray[np.uint8]
+    path: Path,
+    source: str,
+    rows: Sequence[PackRow],
+    images: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
 ) -> None:
     """Writes a pack, whole or not at all; what it holds is as in `Pack`.
 

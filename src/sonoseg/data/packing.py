@@ -32,7 +32,11 @@ def pack_folder(folder: Path | str, size: int, out: Path | str, progress: bool =
     """
     out = Path(out)
     if size not in SIZES:
-        raise InputError(f"--size {size}", f"is not a multiple of 32 from {SIZES[0]} to {SIZES[-1]}", "try --size 224")
+        raise InputError(
+            f"--size {size}",
+            f"is not a multiple of 32 from {SIZES[0]} to {SIZES[-1]}",
+            "try --size 224",
+        )
     if out.suffix.lower() != SUFFIX:
         raise InputError(out, f"a pack's name ends in {SUFFIX}", f"give --out {out.stem}{SUFFIX}")
     if is_pack(folder):
@@ -49,7 +53,18 @@ def pack_folder(folder: Path | str, size: int, out: Path | str, progress: bool =
         masks[number] = resize_mask(mask, (size, size))
         height, width = image.shape
         masked = bool(case.masks)
-        row = PackRow(case.name, case.label, case.group, case.spacing, height, width, masked, folds.get(case.name))
+        row = PackRow(
+            case.name,
+            case.label,
+            case.group,
+            case.spacing,
+            height,
+            width,
+            masked,
+            folds.get(case.name),
+        )
         rows.append(row)
     write_pack(out, data_name(folder), rows, images, masks)
-    return f"{out}: {len(cases)} images of {size} × {size} pixels, {out.stat().st_size / 1e6:.0f} MB"
+    return (
+        f"{out}: {len(cases)} images of {size} × {size} pixels, {out.stat().st_size / 1e6:.0f} MB"
+    )

@@ -51,7 +51,10 @@ class _Frame:
         return self._noise((1, self.shape[1]), (1, cell))
 
     def _noise(self, shape: tuple[int, int], cell: tuple[float, float]) -> Floats:
-        grid = [max(2, round(side / size)) if side > 1 else 1 for side, size in zip(shape, cell, strict=True)]
+        grid = [
+            max(2, round(side / size)) if side > 1 else 1
+            for side, size in zip(shape, cell, strict=True)
+        ]
         coarse = Image.fromarray(self.rng.standard_normal(grid).astype(np.float32))
         field = np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC))
         return field / max(float(field.std()), 1e-6)
@@ -78,8 +81,14 @@ def make_phantom(
     drawn = (int(rng.integers(320, 461)), int(rng.integers(400, 561)))
     height, width = size or drawn
     if min(height, width) < 128:
-        raise InputError("phantom", f"a size of {width} × {height} is too small", "give at least 128 × 128")
-    frame = _Frame(rng, np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :])
+        raise InputError(
+            "phantom", f"a size of {width} × {height} is too small", "give at least 128 × 128"
+        )
+    frame = _Frame(
+        rng,
+        np.arange(height, dtype=np.float32)[:, None],
+        np.arange(width, dtype=np.float32)[None, :],
+    )
     echo, gland = _tissue(frame)
     echo += _lobules(frame, gland)
     mask = np.zeros(frame.shape, np.bool_)
@@ -88,7 +97,9 @@ def make_phantom(
     return _speckled(frame, echo + _shadows(frame)), mask
 
 
-def write_phantoms(folder: Path | str, count: int, seed: int = 0, size: tuple[int, int] | None = None) -> None:
+def write_phantoms(
+    folder: Path | str, count: int, seed: int = 0, size: tuple[int, int] | None = None
+) -> None:
     """Writes `count` phantoms as a data set: images/, masks/ and labels.csv; every fourth has no lesion.
 
     Args:
@@ -162,7 +173,11 @@ def _tissue(frame: _Frame) -> tuple[Floats, tuple[float, float]]:
     echo += textures[0] * frame.smooth(*cells[0])
     for k, border in enumerate(borders, start=1):
         inside = _step(frame.y - border, 2.0 + k)
-        layer = levels[k] + textures[k] * frame.smooth(*cells[k]) + 0.5 * textures[k] * frame.smooth(5, 12)
+        layer = (
+            levels[k]
+            + textures[k] * frame.smooth(*cells[k])
+            + 0.5 * textures[k] * frame.smooth(5, 12)
+        )
         echo += inside * (layer - echo)
         broken = np.clip(0.7 + 0.6 * frame.wave(width / 12), 0, 1)
         echo += frame.between(6, 11) * broken * _bump(frame.y - border, 2.5)
@@ -211,7 +226,9 @@ def _shadows(frame: _Frame) -> Floats:
     return echo
 
 
-def _with_lesion(frame: _Frame, echo: Floats, gland: tuple[float, float]) -> tuple[Floats, NDArray[np.bool_]]:
+def _with_lesion(
+    frame: _Frame, echo: Floats, gland: tuple[float, float]
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Puts a dark lobulated lesion into the gland; returns echo strength (H, W) in dB and its mask."""
     height, width = frame.shape
     radius_x = frame.between(0.07, 0.24) * width
@@ -225,14 +242,20 @@ def _with_lesion(frame: _Frame, echo: Floats, gland: tuple[float, float]) -> tup
     border = np.ones_like(angle)
     lobes = frame.between(0.02, 0.13)
     for order in range(2, 8):
-        border += lobes / (order - 1) ** 0.6 * np.cos(order * angle + np.float32(frame.between(0, 2 * np.pi)))
+        border += (
+            lobes
+            / (order - 1) ** 0.6
+            * np.cos(order * angle + np.float32(frame.between(0, 2 * np.pi)))
+        )
     distance = np.hypot(across / radius_x, along / radius_y) / border
     mask = distance < 1
     inside = _step(1 - distance, frame.between(0.05, 0.2))
     dark = frame.between(-44, -35) + 2.0 * frame.smooth(12, 20) + 1.5 * frame.smooth(5, 7)
     rim = frame.between(0, 6) * _bump(distance - 1.08, 0.08)
     behind = _step(dy - 0.4 * radius_y, 0.4 * radius_y) * _bump(dx, 0.75 * radius_x)
-    posterior = frame.between(-16, 11) * behind * np.exp(-np.maximum(dy, 0) / np.float32(0.6 * height))
+    posterior = (
+        frame.between(-16, 11) * behind * np.exp(-np.maximum(dy, 0) / np.float32(0.6 * height))
+    )
     return echo + rim + posterior * (1 - inside) + inside * (dark - echo), mask
 
 
@@ -240,12 +263,20 @@ def _speckled(frame: _Frame, echo: Floats) -> NDArray[np.uint8]:
     """From echo strength to the gray picture: attenuation, speckle, log compression."""
     depth = frame.y / frame.shape[0]
     focus = frame.between(0.25, 0.55)
-    echo = echo - frame.between(10, 34) * np.maximum(depth - focus, 0) ** 1.3 - 3 * np.abs(depth - focus)
-    scatter = frame.rng.standard_normal((2, *frame.shape), dtype=np.float32) * np.float32(10) ** (echo / 20)
+    echo = (
+        echo
+        - frame.between(10, 34) * np.maximum(depth - focus, 0) ** 1.3
+        - 3 * np.abs(depth - focus)
+    )
+    scatter = frame.rng.standard_normal((2, *frame.shape), dtype=np.float32) * np.float32(10) ** (
+        echo / 20
+    )
     field = _blurred(_blurred(scatter, frame.between(0.8, 1.1), 1), frame.between(1.2, 2.0), 2)
     one_look = 20 * np.log10(np.hypot(field[0], field[1]) + np.float32(1e-6)) + _MEAN_SPECKLE
     # Scanners average several looks and smooth: their speckle is less than half as strong as one look's.
-    gray = 255 * (1 + (_blurred(0.4 * one_look + 0.6 * echo, 0.6, 0) - frame.between(5, 12)) / _RANGE)
+    gray = 255 * (
+        1 + (_blurred(0.4 * one_look + 0.6 * echo, 0.6, 0) - frame.between(5, 12)) / _RANGE
+    )
     pixels: NDArray[np.uint8] = np.clip(gray, 0, 255).astype(np.uint8)
     return pixels
 

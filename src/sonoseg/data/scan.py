@@ -70,7 +70,11 @@ def list_images(folder: Path) -> list[Path]:
 
     A link to a file that is not there is among them: reading it says so.
     """
-    return [path for path in entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and not is_folder(path)]
+    return [
+        path
+        for path in entries(folder)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_folder(path)
+    ]
 
 
 def subfolder(root: Path, name: str) -> Path | None:
@@ -84,7 +88,9 @@ def subfolder(root: Path, name: str) -> Path | None:
         return None
     found = [path for path in entries(root) if name_key(path.name) == name and is_folder(path)]
     if len(found) > 1:
-        raise InputError(found[0], f"there is also the folder {found[1].name}", "put both into one folder")
+        raise InputError(
+            found[0], f"there is also the folder {found[1].name}", "put both into one folder"
+        )
     return found[0] if found else None
 
 
@@ -114,7 +120,9 @@ def duplicate_names(root: Path, images: Iterable[Path]) -> list[Finding]:
     ]
 
 
-def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
+def read_table(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> list[dict[str, str]]:
     """The rows of a CSV file, values stripped, which must have `columns`.
 
     Values are divided by commas, semicolons or tabs. Blanks around a column's name and the case of its letters do
@@ -140,15 +148,21 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
         raise InputError(path, f"has {len(header)} columns, which is too many", mend)
     for name in header:
         if name and header.count(name) > 1:
-            raise InputError(path, f"has the column {name} {header.count(name)} times", "keep one of them")
+            raise InputError(
+                path, f"has the column {name} {header.count(name)} times", "keep one of them"
+            )
     rows = []
     for number, line in lines[1:]:
         values = [unguard_cell(value.strip()) for value in line]
         if any(values[len(header) :]) or len(values) < len(header):
             raise InputError(path, f"row {number} has too many or too few values", mend)
         named = dict(zip(header, values, strict=False))
-        if named.pop("", "") or any(value for name, value in zip(header, values, strict=False) if not name):
-            raise InputError(path, f"row {number} has a value in a column without a name", "name that column")
+        if named.pop("", "") or any(
+            value for name, value in zip(header, values, strict=False) if not name
+        ):
+            raise InputError(
+                path, f"row {number} has a value in a column without a name", "name that column"
+            )
         rows.append(named)
     return rows
 
@@ -159,13 +173,24 @@ def _read_lines(path: Path, columns: Sequence[str], mend: str) -> list[tuple[int
     best: list[tuple[int, list[str]]] = []
     for delimiter in (",", ";", "\t"):
         try:
-            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-            lines = [(number, line) for number, line in enumerate(reader, start=1) if any(map(str.strip, line))]
+            reader = csv.reader(
+                io.StringIO(text, newline=""),
+                delimiter=delimiter,
+                skipinitialspace=True,
+                strict=True,
+            )
+            lines = [
+                (number, line)
+                for number, line in enumerate(reader, start=1)
+                if any(map(str.strip, line))
+            ]
         except csv.Error as error:
             if best or delimiter != "\t":
                 continue
             raise InputError(path, f"is not a CSV file ({error})", mend) from error
-        if lines and all(name in [_known_name(word, columns) for word in lines[0][1]] for name in columns):
+        if lines and all(
+            name in [_known_name(word, columns) for word in lines[0][1]] for name in columns
+        ):
             return lines
         best = best or lines
     return best

@@ -46,9 +46,13 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
     elif name.endswith(".csv"):
         subset_of = _from_table(Path(name))
     else:
-        raise InputError(name, "there is no such split", f"use {', '.join(SPLITS)} or a CSV file: file,subset")
+        raise InputError(
+            name, "there is no such split", f"use {', '.join(SPLITS)} or a CSV file: file,subset"
+        )
     _require_files(name, cases, subset_of)
-    return {subset: [case for case in cases if subset_of.get(case.name) == subset] for subset in SUBSETS}
+    return {
+        subset: [case for case in cases if subset_of.get(case.name) == subset] for subset in SUBSETS
+    }
 
 
 def parse_source(text: str) -> tuple[Path, str]:
@@ -65,7 +69,9 @@ def parse_source(text: str) -> tuple[Path, str]:
         if (split in SPLITS or split.endswith(".csv")) and folder and _is_data(folder):
             readings.append((Path(folder), split))
     if len(readings) > 1:
-        raise InputError(text, "may be read in two ways, since two such folders are there", "rename one of them")
+        raise InputError(
+            text, "may be read in two ways, since two such folders are there", "rename one of them"
+        )
     if readings:
         return readings[0]
     folder, at, split = text.rpartition("@")  # something is not there: whoever reads it says so
@@ -108,7 +114,9 @@ def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:
 def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
     table = busi_images()
     if not any(case.name in table for case in cases):
-        raise InputError(name, "this split is BUSI's, and these images are not", "use grouped or all")
+        raise InputError(
+            name, "this split is BUSI's, and these images are not", "use grouped or all"
+        )
     if name == "paper":
         return {file.name: file.paper for file in table.values()}
     return {file.name: file.paper_clean for file in table.values() if file.paper_clean}
@@ -153,4 +161,6 @@ def _require_files(name: str, cases: Sequence[Case], subset_of: dict[str, str]) 
     missing = sorted(subset_of.keys() - {case.name for case in cases})
     if missing:
         fault = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
-        raise InputError(f"split {name}", fault, "complete the data set or use the split grouped or all")
+        raise InputError(
+            f"split {name}", fault, "complete the data set or use the split grouped or all"
+        )

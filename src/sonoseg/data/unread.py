@@ -14,12 +14,27 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 
 _PICTURES = frozenset(
-    (".avif", ".dcm", ".dib", ".dicom", ".gif", ".gz", ".heic", ".ima", ".jp2", ".mat", ".mha", ".nii")
+    (
+        ".avif",
+        ".dcm",
+        ".dib",
+        ".dicom",
+        ".gif",
+        ".gz",
+        ".heic",
+        ".ima",
+        ".jp2",
+        ".mat",
+        ".mha",
+        ".nii",
+    )
 )
 _PICTURES |= {".npy", ".npz", ".nrrd", ".pgm", ".ppm", ".tga", ".webp", ".zip"}
 _TABLES = frozenset((".csv", ".tsv", ".xls", ".xlsx", ".ods"))
 _LIKE_TABLE = re.compile("label|patient|meta|clinic|annot|group|spacing", re.IGNORECASE)
-_LIKE_FOLDER = re.compile(r"[\W_]*(benign|malignant|normal|images?|masks?)([\W_\d].*)?", re.IGNORECASE | re.DOTALL)
+_LIKE_FOLDER = re.compile(
+    r"[\W_]*(benign|malignant|normal|images?|masks?)([\W_\d].*)?", re.IGNORECASE | re.DOTALL
+)
 """Names nearly as the layouts have them."""
 
 
@@ -38,7 +53,11 @@ def note_unread(found: Scan) -> None:
             if is_folder(path):
                 _note_folder(found, path)
             elif _seems_wanted(path):
-                found.add("not read", path, "its name does not end as those of PNG, JPEG, TIFF and BMP files")
+                found.add(
+                    "not read",
+                    path,
+                    "its name does not end as those of PNG, JPEG, TIFF and BMP files",
+                )
     others = [path for path in entries(found.root) if path not in used]
     names = {path.name.casefold() for path in others}
     has_table = find_busi(found.root) is None and bool(names & {TABLE, BUSBRA_TABLE})
@@ -46,7 +65,9 @@ def note_unread(found: Scan) -> None:
         if is_folder(path) and _LIKE_FOLDER.fullmatch(path.name):
             _note_folder(found, path)
         elif path.suffix.lower() in _TABLES and _LIKE_TABLE.search(path.stem) and not has_table:
-            found.add("not read", path, "is a table that is not read, so patients in it are not known")
+            found.add(
+                "not read", path, "is a table that is not read, so patients in it are not known"
+            )
 
 
 def _note_folder(found: Scan, folder: Path) -> None:

@@ -10,7 +10,15 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, write_json
 from sonoseg.train.lock import held
 from sonoseg.train.record import Record
-from sonoseg.train.run_folder import CONFIG, check_claim, fingerprint, lineage, load_run, save_weights, seen_before
+from sonoseg.train.run_folder import (
+    CONFIG,
+    check_claim,
+    fingerprint,
+    lineage,
+    load_run,
+    save_weights,
+    seen_before,
+)
 
 if TYPE_CHECKING:
     from sonoseg.cli import Average
@@ -37,7 +45,9 @@ def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
     models, configs = zip(*map(load_run, runs), strict=True)
     for folder, config in zip(runs[1:], configs[1:], strict=True):
         if (config.network, config.size) != (configs[0].network, configs[0].size):
-            raise InputError(folder, f"is another network or size than {runs[0]}", "average runs of one network")
+            raise InputError(
+                folder, f"is another network or size than {runs[0]}", "average runs of one network"
+            )
     origin = "mean of " + ", ".join(map(fingerprint, runs))
     record = Record((), seen_before(*runs))
     config = replace(configs[0], cases=record.digest, start_from=origin, lineage=lineage(*runs))

@@ -35,7 +35,11 @@ BATCH = 16
 def calibrate_command(options: Calibrate) -> None:
     """`sonoseg calibrate`: checks the input, writes the two files, says what they change."""
     if str(options.folder) in SHIPPED:
-        raise InputError(options.folder, "the network inside stays as it is", "give a folder that sonoseg train made")
+        raise InputError(
+            options.folder,
+            "the network inside stays as it is",
+            "give a folder that sonoseg train made",
+        )
     predictor = RunPredictor(options.folder, calibrated=False)
     known, validation = gather(options.data, options.split, options.also)
     held_out = [*validation]
@@ -47,9 +51,15 @@ def calibrate_command(options: Calibrate) -> None:
     with held(options.folder):
         report = calibrate(predictor, options.folder, known, validation, held_out)
     ece = report["ece"]
-    print(f"{options.folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;")
-    print(f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels")
-    print(f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar")
+    print(
+        f"{options.folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;"
+    )
+    print(
+        f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels"
+    )
+    print(
+        f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar"
+    )
 
 
 def check_held_out(predictor: RunPredictor, folder: Path, cases: Sequence[Case]) -> None:
@@ -64,11 +74,17 @@ def check_held_out(predictor: RunPredictor, folder: Path, cases: Sequence[Case])
     trained = [case.name for case in cases if not record.is_held_out(case.read_image())]
     if trained:
         problem = f"was trained on {len(trained)} of these {len(cases)} held-out images, first {trained[0]}"
-        raise InputError(folder, problem, "give --data, --split and --also as they were in its training")
+        raise InputError(
+            folder, problem, "give --data, --split and --also as they were in its training"
+        )
 
 
 def calibrate(
-    predictor: RunPredictor, folder: Path, known: Sequence[Case], validation: Sequence[Case], held_out: Sequence[Case]
+    predictor: RunPredictor,
+    folder: Path,
+    known: Sequence[Case],
+    validation: Sequence[Case],
+    held_out: Sequence[Case],
 ) -> dict[str, Any]:
     """Writes calibration.json and familiarity.safetensors into a run folder; `sonoseg export` takes them up.
 
@@ -88,12 +104,16 @@ def calibrate(
         InputError: too few images, one that cannot be read, or no lesion in `validation`.
     """
     if len(known) < 2 or not validation:
-        raise InputError(folder, "the split leaves no training or no validation images", "choose another --split")
+        raise InputError(
+            folder, "the split leaves no training or no validation images", "choose another --split"
+        )
     for case in (*known, *validation, *held_out):
         case.check_size(predictor.size[0], predictor.name)
     pixels = _count_pixels(predictor, validation)
     if pixels.auc() is None:
-        problem = "the validation images hold no lesion, or nothing else, so that no temperature fits"
+        problem = (
+            "the validation images hold no lesion, or nothing else, so that no temperature fits"
+        )
         raise InputError(folder, problem, "choose another --split")
     temperature = fit_temperature(pixels)
     summaries = _summaries(predictor, held_out)
@@ -121,7 +141,9 @@ def fit_temperature(pixels: PixelROC) -> float:
     def loss(log_temperature: float) -> float:
         return negative_log_likelihood(pixels, float(np.exp(log_temperature)))
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    return float(
+        np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)
+    )
 
 
 def _before_and_after(measure: Callable[[float], float], temperature: float) -> dict[str, float]:
@@ -141,7 +163,9 @@ def _summaries(predictor: RunPredictor, cases: Sequence[Case]) -> Tensor:
     found = []
     with torch.inference_mode():
         for batch in _batches(cases, "looking at images"):
-            _, maps = predictor.model.encode(predictor.tensor([case.read_image() for case in batch]))
+            _, maps = predictor.model.encode(
+                predictor.tensor([case.read_image() for case in batch])
+            )
             found.append(Familiarity.summary(maps).cpu())
     return torch.cat(found)
 

@@ -53,13 +53,18 @@ def load_calibration(folder: Path) -> Calibration | None:
         if not TEMPERATURE[0](temperature):
             raise ValueError(f"its temperature is not {TEMPERATURE[1]}")
         tensors = load_tensors(folder / FAMILIARITY)
-        if not all(tensor.isfinite().all() for tensor in tensors.values()) or not tensors["limit"] > 0:
+        if (
+            not all(tensor.isfinite().all() for tensor in tensors.values())
+            or not tensors["limit"] > 0
+        ):
             raise ValueError(f"{FAMILIARITY} holds numbers that are not finite, or no limit")
         familiarity = Familiarity(*tensors["basis"].shape)
         familiarity.load_state_dict(tensors)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
         reason = f" ({error})" if type(error) is ValueError else ""
-        raise InputError(folder / CALIBRATION, f"not a calibration that can be read{reason}", mend) from error
+        raise InputError(
+            folder / CALIBRATION, f"not a calibration that can be read{reason}", mend
+        ) from error
     if made_for != fingerprint(folder).rpartition(" ")[2]:
         raise InputError(folder / CALIBRATION, "was made for other weights than the run's", mend)
     if report.get(FAMILIARITY, file_hash(folder / FAMILIARITY)) != file_hash(folder / FAMILIARITY):

@@ -61,7 +61,9 @@ class Deployed(nn.Module):
         calibration: of the run.
     """
 
-    def __init__(self, model: SegmentationNetwork, image: Tensor, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self, model: SegmentationNetwork, image: Tensor, calibration: Calibration | None = None
+    ) -> None:
         super().__init__()
         self.model = model = folded(model).requires_grad_(False)
         features, maps = model.encode(image)
@@ -89,7 +91,10 @@ def folded(model: SegmentationNetwork) -> SegmentationNetwork:
         if isinstance(block, nn.Sequential):
             for position, (conv, norm) in enumerate(pairwise(block)):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    block[position], block[position + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+                    block[position], block[position + 1] = (
+                        fuse_conv_bn_eval(conv, norm),
+                        nn.Identity(),
+                    )
     return model
 
 
@@ -98,7 +103,9 @@ def make_gray(encoders: Encoders) -> None:
     for name, encoder in encoders.parts.items():
         norm, stem = encoders.normalize[name], getattr(encoder, "conv_stem", None)
         assert isinstance(norm, Normalize)
-        if isinstance(stem, nn.Conv2d) and all(len(torch.unique(values)) == 1 for values in (norm.mean, norm.std)):
+        if isinstance(stem, nn.Conv2d) and all(
+            len(torch.unique(values)) == 1 for values in (norm.mean, norm.std)
+        ):
             norm.mean, norm.std = norm.mean[:, :1], norm.std[:, :1]
             stem.weight, stem.in_channels = nn.Parameter(stem.weight.sum(1, keepdim=True)), 1
 
@@ -117,7 +124,9 @@ def export_command(options: Export) -> None:
     """`sonoseg export`: checks the input, writes the bundle, says what it is."""
     output_file(options.out)
     if not 0 < options.threshold < 1 or not 0 <= options.min_lesion_fraction < 1:
-        raise InputError("--threshold or --min-lesion-fraction", "is not between 0 and 1", "try 0.5 and 0")
+        raise InputError(
+            "--threshold or --min-lesion-fraction", "is not between 0 and 1", "try 0.5 and 0"
+        )
     model, config = load_run(options.folder)
     calibration = load_calibration(options.folder)
     card = make_card(config, options, calibration)
@@ -140,7 +149,9 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
         try:
             scores = read_json(options.scores)
         except InputError as error:
-            raise InputError(options.scores, "not a readable metrics.json", "give one of sonoseg evaluate") from error
+            raise InputError(
+                options.scores, "not a readable metrics.json", "give one of sonoseg evaluate"
+            ) from error
     stages = [*config.lineage, config.to_json()]
     card = Card(
         format=1,
@@ -150,7 +161,10 @@ def make_card(config: RunConfig, options: Export, calibration: Calibration | Non
         threshold=options.threshold,
         min_lesion_fraction=options.min_lesion_fraction,
         training_data=list(
-            dict.fromkeys(f"{stage['data']}, split {stage['split']}, {stage['size']} pixels" for stage in stages)
+            dict.fromkeys(
+                f"{stage['data']}, split {stage['split']}, {stage['size']} pixels"
+                for stage in stages
+            )
         ),
         recipe=describe_recipe(config, calibration),
         scores=scores,
@@ -192,7 +206,11 @@ def describe_recipe(config: RunConfig, calibration: Calibration | None = None) -
 
 
 def export_bundle(
-    model: SegmentationNetwork, card: Card, out: Path, half: bool = False, calibration: Calibration | None = None
+    model: SegmentationNetwork,
+    card: Card,
+    out: Path,
+    half: bool = False,
+    calibration: Calibration | None = None,
 ) -> Agreement:
     """Writes `model` as a bundle.
 
@@ -207,7 +225,9 @@ def export_bundle(
         InputError: the file cannot be written, or its answers differ from PyTorch's by over `TOLERANCE`.
     """
     model = model.eval().to(memory_format=torch.contiguous_format)
-    image = torch.rand(2, 1, *card.size, generator=torch.Generator().manual_seed(0))  # of 1, Non-Local breaks
+    image = torch.rand(
+        2, 1, *card.size, generator=torch.Generator().manual_seed(0)
+    )  # of 1, Non-Local breaks
     deployed = Deployed(model, image, calibration).eval()
     with torch.no_grad():
         own = [answer.numpy() for answer in deployed(image)]
@@ -217,12 +237,16 @@ def export_bundle(
     for name, far in zip(deployed.outputs, worst, strict=True):
         if not far <= (HEAT_TOLERANCE if name == "heat" else TOLERANCE):
             raise InputError(
-                out, f"the exported graph's {name} differs from PyTorch's by {far:.1e}", "report this network"
+                out,
+                f"the exported graph's {name} differs from PyTorch's by {far:.1e}",
+                "report this network",
             )
     if half:
         store_half(graph)
     on_demand(graph, "heat", EXPLAIN)
-    helper.set_model_props(graph, {CARD_KEY: card.to_json(), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64})
+    helper.set_model_props(
+        graph, {CARD_KEY: card.to_json(), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64}
+    )
     content = add_checksum(graph.SerializeToString())
     rounding = differences(answers(content, image), whole)
     with atomic_path(out) as temporary:
@@ -269,6 +293,12 @@ def trace(deployed: Deployed, image: Tensor) -> onnx.ModelProto:
             verbose=False,
         )
         model = onnx.load(file)
-    for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.initializer,
+        *model.graph.value_info,
+    ):
         part.ClearField("metadata_props")
     return model

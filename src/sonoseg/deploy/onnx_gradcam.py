@@ -42,7 +42,9 @@ class Heat(nn.Module):
             return (logits * torch.maximum(predicted, none)).sum()
 
         weights = torch.func.grad(target)(features).mean((2, 3), keepdim=True)
-        heat = F.interpolate((weights * features).sum(1, keepdim=True).relu(), self.size, mode="bilinear")
+        heat = F.interpolate(
+            (weights * features).sum(1, keepdim=True).relu(), self.size, mode="bilinear"
+        )
         return heat / heat.amax((2, 3), keepdim=True).clamp(min=1e-12)
 
 
@@ -90,12 +92,25 @@ def _convolution_backward(
     none = [0] * len(stride)
     if transposed:
         return (
-            torch.ops.aten.convolution.default(gradient, weight, None, stride, padding, dilation, False, none, groups),
+            torch.ops.aten.convolution.default(
+                gradient, weight, None, stride, padding, dilation, False, none, groups
+            ),
             None,
             None,
         )
-    axes = zip(image.shape[2:], gradient.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True)
-    rest = [whole - ((part - 1) * step - 2 * pad + gap * (k - 1) + 1) for whole, part, step, pad, gap, k in axes]
+    axes = zip(
+        image.shape[2:],
+        gradient.shape[2:],
+        stride,
+        padding,
+        dilation,
+        weight.shape[2:],
+        strict=True,
+    )
+    rest = [
+        whole - ((part - 1) * step - 2 * pad + gap * (k - 1) + 1)
+        for whole, part, step, pad, gap, k in axes
+    ]
     arguments = (stride, padding, dilation, True, rest, groups)
     return torch.ops.aten.convolution.default(gradient, weight, None, *arguments), None, None
 

@@ -44,12 +44,16 @@ def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
         node.output[:] = [f"{output}.on" if name == output else name for name in node.output]
     branches = {}
     (shape,) = (value.type.tensor_type.shape for value in graph.output if value.name == output)
-    nothing = numpy_helper.from_array(np.zeros((0, *(axis.dim_value for axis in shape.dim[1:])), np.float32))
+    nothing = numpy_helper.from_array(
+        np.zeros((0, *(axis.dim_value for axis in shape.dim[1:])), np.float32)
+    )
     empty = helper.make_node("Constant", [], [f"{output}.off"], value=nothing)
     for kind, content in {"on": rest, "off": [empty]}.items():
         value = helper.make_tensor_value_info(f"{output}.{kind}", TensorProto.FLOAT, None)
         branches[kind] = helper.make_graph(content, f"{output}.{kind}", [], [value])
-    choice = helper.make_node("If", [switch], [output], then_branch=branches["on"], else_branch=branches["off"])
+    choice = helper.make_node(
+        "If", [switch], [output], then_branch=branches["on"], else_branch=branches["off"]
+    )
     del graph.node[:], graph.value_info[:]
     graph.node.extend([*always, choice])
     graph.initializer.append(numpy_helper.from_array(np.array(False), switch))

@@ -83,7 +83,9 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
     record = Record((), union((Record((), seen_before(run)), record_of(cases, (), config.size))))
     config = replace(config, cases=record.digest, start_from=origin, lineage=lineage(run))
     there = RunConfig.read(out).network if is_there(out / CONFIG) else config.network
-    check_claim(out, replace(config, network=there))  # how many channels it has is only known in the end
+    check_claim(
+        out, replace(config, network=there)
+    )  # how many channels it has is only known in the end
 
     slim = copy.deepcopy(model)
     seen = observe(model, read_once(tuple(cases), config.size).inputs)
@@ -139,7 +141,9 @@ class Moments:
     @property
     def covariance(self) -> Tensor:
         """(E, E), positive definite."""
-        covariance = torch.as_tensor(self.products / self.places) - torch.outer(self.mean, self.mean)
+        covariance = torch.as_tensor(self.products / self.places) - torch.outer(
+            self.mean, self.mean
+        )
         covariance.diagonal().add_(DAMPING * covariance.diagonal().mean())
         return covariance
 
@@ -171,7 +175,11 @@ def make_slim(inside: Inside, moments: Moments, share: float) -> None:
     norm = inside.projected
     assert norm.running_mean is not None and norm.running_var is not None
     scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).double()
-    weight, mean, covariance = inside.project.weight[:, :, 0, 0].double(), moments.mean, moments.covariance
+    weight, mean, covariance = (
+        inside.project.weight[:, :, 0, 0].double(),
+        moments.mean,
+        moments.covariance,
+    )
     kept = choose(scale[:, None] * weight, covariance, share * moments.variance_leaving)
     fitted = refit(weight, covariance, kept)
     inside.keep(kept)
@@ -194,7 +202,9 @@ def choose(weight: Tensor, covariance: Tensor, budget: float) -> Tensor:
     gone: list[int] = []
     lost = 0.0
     while len(gone) < len(covariance):
-        costs = weight.square().sum(0) / precision.diagonal()  # if it goes and the others make up for it
+        costs = (
+            weight.square().sum(0) / precision.diagonal()
+        )  # if it goes and the others make up for it
         costs[gone] = torch.inf
         channel = int(costs.argmin())
         lost += float(costs[channel])
@@ -212,5 +222,7 @@ def choose(weight: Tensor, covariance: Tensor, budget: float) -> Tensor:
 
 def refit(weight: Tensor, covariance: Tensor, kept: Tensor) -> Tensor:
     """The weights (C, K) with which the channels `kept` make most nearly what all made with `weight` (C, E)."""
-    fitted: Tensor = torch.linalg.solve(covariance[kept][:, kept], (weight @ covariance[:, kept]).T).T
+    fitted: Tensor = torch.linalg.solve(
+        covariance[kept][:, kept], (weight @ covariance[:, kept]).T
+    ).T
     return fitted

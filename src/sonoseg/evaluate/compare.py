@@ -50,11 +50,15 @@ class Evaluated:
         file = folder / "cases.csv"
         try:
             rows = read_table(file, ("file", "group", "tp", "fp", "fn", "tn", "largest_false_part"))
-            columns = {key: np.array([int(row[key]) for row in rows]) for key in ("tp", "fp", "fn", "tn")}
+            columns = {
+                key: np.array([int(row[key]) for row in rows]) for key in ("tp", "fp", "fn", "tn")
+            }
             largest = np.array([int(row["largest_false_part"]) for row in rows])
             files, groups = (tuple(row[key] for row in rows) for key in ("file", "group"))
         except (InputError, ValueError, OverflowError) as error:
-            raise InputError(file, "not the scores of an evaluation", "give a folder of sonoseg evaluate") from error
+            raise InputError(
+                file, "not the scores of an evaluation", "give a folder of sonoseg evaluate"
+            ) from error
         if not rows:
             raise InputError(file, "holds no images", "run sonoseg evaluate again")
         wrong = [row["file"] or "a row without name" for row in rows if not _is_possible(row)]
@@ -125,19 +129,39 @@ def compare_command(options: Compare) -> None:
 
 def describe(comparisons: Sequence[Comparison]) -> str:
     """A table for the terminal, the reference named above it."""
-    header = ["model", "convention", "Dice", "difference", "95 % interval", "p (Holm)", "false lesions", "p"]
+    header = [
+        "model",
+        "convention",
+        "Dice",
+        "difference",
+        "95 % interval",
+        "p (Holm)",
+        "false lesions",
+        "p",
+    ]
     rows: list[list[Cell]] = []
     for row in comparisons:
         low, high = row.interval
-        interval, lesions = f"{low:+.3f} to {high:+.3f}", f"{row.false_lesions} : {row.reference_false_lesions}"
+        interval, lesions = (
+            f"{low:+.3f} to {high:+.3f}",
+            f"{row.false_lesions} : {row.reference_false_lesions}",
+        )
         difference = f"{row.difference:+.3f}"
         rows.append(
-            [row.model, row.convention, row.dice, difference, interval, row.p_holm, lesions, row.p_false_lesions]
+            [
+                row.model,
+                row.convention,
+                row.dice,
+                difference,
+                interval,
+                row.p_holm,
+                lesions,
+                row.p_false_lesions,
+            ]
         )
     first = comparisons[0]
-    return (
-        f"compared with {first.reference}, {first.images} images under {first.convention}\n\n{text_table(header, rows)}"
-    )
+    title = f"compared with {first.reference}, {first.images} images under {first.convention}"
+    return f"{title}\n\n{text_table(header, rows)}"
 
 
 def compare(reference: Evaluated, others: Sequence[Evaluated], convention: str) -> list[Comparison]:
@@ -154,7 +178,11 @@ def compare(reference: Evaluated, others: Sequence[Evaluated], convention: str) 
     paired = [in_order_of(reference, other) for other in others]
     rows = included(reference.counts, convention)
     if not rows.any():
-        raise InputError(reference.name, f"holds no images that {convention} includes", "choose another convention")
+        raise InputError(
+            reference.name,
+            f"holds no images that {convention} includes",
+            "choose another convention",
+        )
     first = image_scores(reference.counts, convention)["dice"]
     second = [image_scores(other.counts, convention)["dice"] for other in paired]
     p_values = [signed_rank_p(scores - first) for scores in second]
@@ -195,7 +223,9 @@ def in_order_of(reference: Evaluated, other: Evaluated) -> Evaluated:
     same = (counts.tp + counts.fn == reference.counts.tp + reference.counts.fn).all()
     if not (same and (counts.fp + counts.tn == reference.counts.fp + reference.counts.tn).all()):
         raise InputError(other.name, f"was scored against other masks than {reference.name}", mend)
-    return Evaluated(other.name, reference.files, reference.groups, counts, other.false_lesion[order])
+    return Evaluated(
+        other.name, reference.files, reference.groups, counts, other.false_lesion[order]
+    )
 
 
 def signed_rank_p(differences: NDArray[np.float64]) -> float:
@@ -212,7 +242,9 @@ def mcnemar_p(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     if not len(one):
         return None
-    return float(binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
+    return (
+        float(binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -18,7 +18,9 @@ def write_roc(folder: Path, name: str, roc: PixelROC, picture: bool) -> None:
     """Writes roc.csv and, with `picture`, roc.png."""
     curve, auc = roc.curve(), roc.auc()
     few = None if curve is None else thin(curve)
-    columns = () if few is None else (few.threshold, few.false_positive_rate, few.true_positive_rate)
+    columns = (
+        () if few is None else (few.threshold, few.false_positive_rate, few.true_positive_rate)
+    )
     rows = [[f"{value:.9g}" for value in row] for row in zip(*columns, strict=True)]
     header = ["threshold", "false_positive_rate", "true_positive_rate"]
     write_text(folder / "roc.csv", csv_text(header, rows))

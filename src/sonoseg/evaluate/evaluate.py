@@ -59,7 +59,9 @@ def evaluate_command(options: Evaluate) -> None:
     require_images(cases, predictor)
     with held(options.out):  # two at once could leave files of both
         metrics = evaluate(predictor, cases, options.out, about=about)
-    print(f"{visible(predictor.name)} on {options.split}/{options.subset}, {metrics['images']} images\n")
+    print(
+        f"{visible(predictor.name)} on {options.split}/{options.subset}, {metrics['images']} images\n"
+    )
     print(describe(metrics))
     if copied:
         print(
@@ -68,17 +70,23 @@ def evaluate_command(options: Evaluate) -> None:
         )
     for line in describe_memory(metrics, getattr(predictor, "record", None)):
         print(line)
-    print(f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png")
+    print(
+        f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png"
+    )
 
 
-def require_images(cases: Sequence[Case], predictor: Predictor, size: tuple[int, int] = GRID) -> None:
+def require_images(
+    cases: Sequence[Case], predictor: Predictor, size: tuple[int, int] = GRID
+) -> None:
     """Refuses an empty subset, and images of a pack that has another size than the grid's or the predictor's.
 
     Raises:
         InputError: it is one of these.
     """
     if not cases:
-        raise InputError("evaluation", "there are no images in this subset", "choose another --split or --subset")
+        raise InputError(
+            "evaluation", "there are no images in this subset", "choose another --split or --subset"
+        )
     own_size = getattr(predictor, "size", size)
     for case in cases:
         case.check_size(size[0], "evaluation")
@@ -115,9 +123,13 @@ def describe_memory(metrics: dict[str, Any], record: Record | None) -> list[str]
     about, images = metrics["about"], metrics["images"]
     lines: list[str] = []
     if trained := about["trained_on"]:
-        lines.append(f"{trained} of these {images} images were used to train this network: their scores are memory")
+        lines.append(
+            f"{trained} of these {images} images were used to train this network: their scores are memory"
+        )
     if chosen := about["chosen_on"]:
-        lines.append(f"{chosen} of these {images} images were used to choose the epoch of this network")
+        lines.append(
+            f"{chosen} of these {images} images were used to choose the epoch of this network"
+        )
     if record is not None and not record.complete:
         lines.append("on which images the runs that it began from were trained is not recorded")
     return lines
@@ -166,12 +178,16 @@ def evaluate(
     require_images(cases, predictor, size)
     folder = output_folder(out)
     truths = _read_truths(cases, size, progress)
-    counts, largest_false_part, surfaces, roc, trade_off, seen = _compare(predictor, cases, truths, progress)
+    counts, largest_false_part, surfaces, roc, trade_off, seen = _compare(
+        predictor, cases, truths, progress
+    )
     groups = [case.group for case in cases]
     reliable = reliability(roc)
     metrics = {
         "about": {**(about or {}), **seen},
-        "model": {key: getattr(predictor, key) for key in ("name", "threshold", "min_lesion_fraction")},
+        "model": {
+            key: getattr(predictor, key) for key in ("name", "threshold", "min_lesion_fraction")
+        },
         "images": len(cases),
         "conventions": summary(counts, groups),
         "normals": normals_summary(counts, largest_false_part / truths[0].size, groups),
@@ -188,7 +204,9 @@ def evaluate(
     return metrics
 
 
-def _read_truths(cases: Sequence[Case], size: tuple[int, int], progress: bool) -> list[NDArray[np.bool_]]:
+def _read_truths(
+    cases: Sequence[Case], size: tuple[int, int], progress: bool
+) -> list[NDArray[np.bool_]]:
     """Every true mask on the grid; reading it also checks that its image can be read and is of its size."""
     bar = track(cases, "reading masks", len(cases), "image", progress)
     return [resize_mask(case.read_mask(), size) for case in bar]
@@ -210,7 +228,9 @@ def _compare(
             images = [case.read_image() for case in batch]
             maps = predictor.probability(images)
             seen += [record.subset_of(image) for image in images] if record else []
-            for case, image, truth, own in zip(batch, images, truths[start : start + BATCH], maps, strict=True):
+            for case, image, truth, own in zip(
+                batch, images, truths[start : start + BATCH], maps, strict=True
+            ):
                 probability = _on_grid(predictor.name, case.name, own, truth.shape)
                 prediction = predicted_mask(predictor, probability)
                 roc.add(probability, truth)
@@ -221,10 +241,19 @@ def _compare(
                 surfaces.append(measure_surface(prediction, truth, pixel))
             bar.update(len(batch))
     memory = {f"{subset}_on": seen.count(name) if record else None for subset, name in SEEN.items()}
-    return stack(rows), np.array(largest_false_part, dtype=np.int64), surfaces, roc, trade_off, memory
+    return (
+        stack(rows),
+        np.array(largest_false_part, dtype=np.int64),
+        surfaces,
+        roc,
+        trade_off,
+        memory,
+    )
 
 
-def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+def _on_grid(
+    model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]
+) -> NDArray[np.float32]:
     is_map = probability.ndim == 2 and probability.size > 0
     if not (is_map and probability.min() >= 0 and probability.max() <= 1):  # false for NaN too
         fault = f"does not give one probability a pixel (NaN, outside 0..1, or of shape {probability.shape})"
@@ -233,10 +262,24 @@ def _on_grid(model: str, case: str, probability: NDArray[np.float32], size: tupl
 
 
 def _cases_csv(
-    cases: Sequence[Case], counts: Counts, largest_false_part: NDArray[np.int64], surfaces: Sequence[Surface]
+    cases: Sequence[Case],
+    counts: Counts,
+    largest_false_part: NDArray[np.int64],
+    surfaces: Sequence[Surface],
 ) -> str:
     scores = image_scores(counts, "paper")
-    header = ["file", "label", "group", "tp", "fp", "fn", "tn", *METRICS, "largest_false_part", *DISTANCES]
+    header = [
+        "file",
+        "label",
+        "group",
+        "tp",
+        "fp",
+        "fn",
+        "tn",
+        *METRICS,
+        "largest_false_part",
+        *DISTANCES,
+    ]
     rows = [
         [case.name, case.label, case.group, counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
         + [f"{scores[metric][n]:.6f}" for metric in METRICS]

@@ -97,7 +97,9 @@ def predicted_mask(predictor: Predictor, probability: NDArray[np.float32]) -> ND
     return mask_by_rule(probability, predictor.threshold, predictor.min_lesion_fraction)
 
 
-def mask_by_rule(probability: NDArray[np.float32], threshold: float, min_lesion_fraction: float) -> NDArray[np.bool_]:
+def mask_by_rule(
+    probability: NDArray[np.float32], threshold: float, min_lesion_fraction: float
+) -> NDArray[np.bool_]:
     """Pixels (H, W) of at least `threshold`, without connected parts under `min_lesion_fraction` of the image."""
     mask: NDArray[np.bool_] = probability >= threshold
     return drop_small(mask, min_lesion_fraction * mask.size)

@@ -39,7 +39,9 @@ class Surface:
     assd_mm: float | None = None
 
 
-def measure_surface(prediction: NDArray[np.bool_], truth: NDArray[np.bool_], pixel: Pixel | None = None) -> Surface:
+def measure_surface(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_], pixel: Pixel | None = None
+) -> Surface:
     """Measures one image.
 
     Args:
@@ -76,7 +78,9 @@ def pixel_size(case: Case, own: tuple[int, ...], grid: tuple[int, ...]) -> Pixel
     return case.spacing * own[0] / grid[0], case.spacing * own[1] / grid[1]
 
 
-def surface_summary(surfaces: Sequence[Surface], groups: Sequence[str], grid: tuple[int, ...]) -> dict[str, Any]:
+def surface_summary(
+    surfaces: Sequence[Surface], groups: Sequence[str], grid: tuple[int, ...]
+) -> dict[str, Any]:
     """What metrics.json says of the borders.
 
     Args:

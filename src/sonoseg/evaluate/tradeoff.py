@@ -48,9 +48,13 @@ class TradeOff:
         """Adds an image: its map (H, W) in 0..1 and its true mask (H, W)."""
         masks = (mask_by_rule(probability, threshold, self._fraction) for threshold in THRESHOLDS)
         if truth.any():
-            self._dice.append([float(image_scores(count(mask, truth), "lesion")["dice"][0]) for mask in masks])
+            self._dice.append(
+                [float(image_scores(count(mask, truth), "lesion")["dice"][0]) for mask in masks]
+            )
         else:
-            self._false.append([largest_part(mask) >= FALSE_LESION_FRACTION * mask.size for mask in masks])
+            self._false.append(
+                [largest_part(mask) >= FALSE_LESION_FRACTION * mask.size for mask in masks]
+            )
 
     def points(self) -> list[Point]:
         """One a threshold, ascending."""

@@ -43,11 +43,17 @@ def explain_command(options: Explain) -> int:
     if options.data is not None:
         raise InputError("--data", "is for --score", "add --score, or leave --data out")
     if not options.images:
-        raise InputError("explain", "there is nothing to explain", "name some images, or use --score with --data DIR")
+        raise InputError(
+            "explain",
+            "there is nothing to explain",
+            "name some images, or use --score with --data DIR",
+        )
     return explain_files(options.model, options.images, options.out, options.layer or DEFAULT_LAYER)
 
 
-def explain_files(model: Path | str, images: Sequence[Path | str], out: Path | str, layer: str = DEFAULT_LAYER) -> int:
+def explain_files(
+    model: Path | str, images: Sequence[Path | str], out: Path | str, layer: str = DEFAULT_LAYER
+) -> int:
     """Writes `STEM_explained.png` into `out` for every image: four panels with a colour scale.
 
     An image that cannot be explained is reported on stderr; the rest are done.
@@ -103,7 +109,9 @@ def find_case(image: Path) -> Case | None:
         if case.image.absolute() == image and case.has_truth:
             return case
     stem = name_key(image.stem)
-    masks = tuple(path for path in list_pictures(image.parent) if name_key(mask_stem(path) or "") == stem)
+    masks = tuple(
+        path for path in list_pictures(image.parent) if name_key(mask_stem(path) or "") == stem
+    )
     return Case(image.name, image, masks, "unknown", image.name) if masks else None
 
 
@@ -123,7 +131,9 @@ def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) 
     truth = case.read_mask() if case.has_truth else None
     (own,) = predictor.probability([image])
     prediction = predicted_mask(predictor, resize_probability(own, image.shape))
-    heat = resize_probability(grad_cam(predictor.model, predictor.tensor([image]), layer), image.shape)
+    heat = resize_probability(
+        grad_cam(predictor.model, predictor.tensor([image]), layer), image.shape
+    )
     with atomic_path(target) as temporary:
         explanation_panels(
             temporary,

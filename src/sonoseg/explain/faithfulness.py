@@ -66,7 +66,9 @@ def border_agreement(order: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple
         distance in pixels from a point of either border to the other border.
     """
     hottest = order < mask.sum()
-    return float((hottest & mask).sum() / (hottest | mask).sum()), border_distances(hottest, mask)[1]
+    return float((hottest & mask).sum() / (hottest | mask).sum()), border_distances(hottest, mask)[
+        1
+    ]
 
 
 def random_order(shape: tuple[int, int], seed: int) -> NDArray[np.int64]:
@@ -101,7 +103,9 @@ def blur(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return blurred
 
 
-def exchanged(image: NDArray[np.float32], other: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float32]:
+def exchanged(
+    image: NDArray[np.float32], other: NDArray[np.float32], order: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """`image` on its way to `other`: (STEPS − 1, H, W), the first 1/STEPS, 2/STEPS, … of the pixels exchanged.
 
     Petsiuk et al. 2018 (RISE): deletion goes from the image to its blurred self, insertion back.
@@ -119,7 +123,9 @@ def area_under(curve: NDArray[np.float64]) -> float:
     return float((curve[1:] + curve[:-1]).mean() / 2)
 
 
-def rank_correlations(heat: NDArray[np.float32], others: Sequence[NDArray[np.float32]]) -> list[float | None]:
+def rank_correlations(
+    heat: NDArray[np.float32], others: Sequence[NDArray[np.float32]]
+) -> list[float | None]:
     """Spearman's correlation over pixels of one map with others (H, W): 1 the same, 0 nothing in common.
 
     Returns:
@@ -128,4 +134,7 @@ def rank_correlations(heat: NDArray[np.float32], others: Sequence[NDArray[np.flo
     if heat.min() == heat.max():
         return [None] * len(others)
     ranks = rankdata(heat)
-    return [float(np.corrcoef(ranks, rankdata(other))[0, 1]) if other.min() < other.max() else 0.0 for other in others]
+    return [
+        float(np.corrcoef(ranks, rankdata(other))[0, 1]) if other.min() < other.max() else 0.0
+        for other in others
+    ]

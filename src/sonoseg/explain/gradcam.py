@@ -62,7 +62,9 @@ def grad_cam(model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER) -> N
     return grad_cams(model, image, [layer])[layer]
 
 
-def grad_cams(model: Explainable, image: Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+def grad_cams(
+    model: Explainable, image: Tensor, layers: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
     """`grad_cam` at several layers, from one forward and one backward pass.
 
     Returns:
@@ -83,8 +85,13 @@ def grad_cams(model: Explainable, image: Tensor, layers: Sequence[str]) -> dict[
         target = logits[predicted].sum() if predicted.any() else logits.sum()
         gradients = torch.autograd.grad(target, [activations[name] for name in names])
     size = logits.shape[2:]
-    maps = {name: _map(activations[name], gradient, size) for name, gradient in zip(names, gradients, strict=True)}
-    fused = {layer: torch.stack([maps[name] for name in part]).mean(0) for layer, part in parts.items()}
+    maps = {
+        name: _map(activations[name], gradient, size)
+        for name, gradient in zip(names, gradients, strict=True)
+    }
+    fused = {
+        layer: torch.stack([maps[name] for name in part]).mean(0) for layer, part in parts.items()
+    }
     return {layer: _to_unit(heat).cpu().numpy() for layer, heat in fused.items()}
 
 
@@ -110,7 +117,9 @@ def _map(activation: Tensor, gradient: Tensor, size: Sequence[int]) -> Tensor:
     """(1, C, h, w) twice → (H, W), largest value 1."""
     weights = gradient.mean((2, 3), keepdim=True)
     heat = (weights * activation.detach()).sum(1, keepdim=True).relu()
-    return _to_unit(F.interpolate(heat.float(), size=list(size), mode="bilinear", align_corners=False)[0, 0])
+    return _to_unit(
+        F.interpolate(heat.float(), size=list(size), mode="bilinear", align_corners=False)[0, 0]
+    )
 
 
 def _to_unit(heat: Tensor) -> Tensor:

@@ -18,7 +18,9 @@ from sonoseg.models.network import SegmentationNetwork
 HEAD, DECODER, ALL = "head", "decoder", "all"
 
 
-def randomised_copies(model: SegmentationNetwork, images: Tensor, seed: int) -> dict[str, SegmentationNetwork]:
+def randomised_copies(
+    model: SegmentationNetwork, images: Tensor, seed: int
+) -> dict[str, SegmentationNetwork]:
     """Copies of a network in which more and more of what runs last is as before training.
 
     What is behind a layer is told from the order in which the network's modules run, so any network will do. Modules
@@ -37,10 +39,16 @@ def randomised_copies(model: SegmentationNetwork, images: Tensor, seed: int) -> 
     """
     layers = list(model.explain_layers())
     starts, ends = _times(model, images[:1])
-    owners = [name for name, module in model.named_modules() if [*module.parameters(False), *module.buffers(False)]]
+    owners = [
+        name
+        for name, module in model.named_modules()
+        if [*module.parameters(False), *module.buffers(False)]
+    ]
     owners.sort(key=lambda name: -starts[name])
     names = [DECODER, *layers[2:], HEAD][: len(layers)]
-    levels = {name: ends[layer] for name, layer in reversed(list(zip(names, layers, strict=True)))} | {ALL: -1}
+    levels = {
+        name: ends[layer] for name, layer in reversed(list(zip(names, layers, strict=True)))
+    } | {ALL: -1}
     copies: dict[str, SegmentationNetwork] = {}
     last, done = model, 0
     with torch.random.fork_rng():
@@ -58,10 +66,14 @@ def _times(model: SegmentationNetwork, image: Tensor) -> tuple[dict[str, int], d
     starts: dict[str, int] = {"": 0}
     ends: dict[str, int] = {}
     hooks = [
-        module.register_forward_pre_hook(lambda module, inputs, name=name: _note(starts, name, next(clock)))
+        module.register_forward_pre_hook(
+            lambda module, inputs, name=name: _note(starts, name, next(clock))
+        )
         for name, module in model.named_modules()
     ] + [
-        layer.register_forward_hook(lambda module, inputs, output, name=name: _note(ends, name, next(clock)))
+        layer.register_forward_hook(
+            lambda module, inputs, output, name=name: _note(ends, name, next(clock))
+        )
         for name, layer in model.explain_layers().items()
     ]
     try:
@@ -110,7 +122,9 @@ def _reset(module: nn.Module) -> None:
         return
     for parameter in module.parameters(False):
         values = parameter.flatten()
-        parameter.copy_(values[torch.randperm(len(values), device=values.device)].view_as(parameter))
+        parameter.copy_(
+            values[torch.randperm(len(values), device=values.device)].view_as(parameter)
+        )
 
 
 def _measure_statistics(model: nn.Module, modules: Sequence[nn.Module], images: Tensor) -> None:

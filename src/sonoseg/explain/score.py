@@ -27,8 +27,25 @@ if TYPE_CHECKING:
     from sonoseg.cli import Explain
 
 MEASURES = (
-    *("share", "share_flat", "share_gain", "pointing", "pointing_flat", "pointing_gain", "iou", "border_distance"),
-    *("deletion", "deletion_random", "deletion_gain", "insertion", "insertion_random", "insertion_gain", "empty"),
+    *(
+        "share",
+        "share_flat",
+        "share_gain",
+        "pointing",
+        "pointing_flat",
+        "pointing_gain",
+        "iou",
+        "border_distance",
+    ),
+    *(
+        "deletion",
+        "deletion_random",
+        "deletion_gain",
+        "insertion",
+        "insertion_random",
+        "insertion_gain",
+        "empty",
+    ),
 )
 """What faithfulness.json always has of each layer; the similarities follow."""
 _COLUMNS = {
@@ -58,11 +75,17 @@ def score_command(options: Explain) -> int:
     layers = [options.layer] if options.layer else list(predictor.model.explain_layers())
     check_layer(predictor.model, layers[0])
     cases = split_cases(load_cases(options.data), options.split)[options.subset]
-    about = {"data": data_name(options.data), "split": Path(options.split).name, "subset": options.subset}
+    about = {
+        "data": data_name(options.data),
+        "split": Path(options.split).name,
+        "subset": options.subset,
+    }
     maps = measure_cases(predictor, cases, layers, out=options.out)
     result = {"about": about, **summarise(predictor, maps)}
     write_scores(options.out, maps, result)
-    print(f"{predictor.name} on {options.split}/{options.subset}, {result['images']} images\n\n{describe(result)}\n")
+    print(
+        f"{predictor.name} on {options.split}/{options.subset}, {result['images']} images\n\n{describe(result)}\n"
+    )
     print(f"{options.out}: faithfulness.json, faithfulness.csv, faithfulness.png")
     return 0
 
@@ -87,7 +110,9 @@ def score_explanations(
         InputError: as `measure_cases`.
     """
     if limit is not None and len(cases) > limit:
-        cases = [cases[place] for place in np.linspace(0, len(cases) - 1, limit).round().astype(int)]
+        cases = [
+            cases[place] for place in np.linspace(0, len(cases) - 1, limit).round().astype(int)
+        ]
     names = layers or list(predictor.model.explain_layers())
     return summarise(predictor, measure_cases(predictor, cases, names, progress))
 
@@ -110,7 +135,10 @@ def summarise(predictor: RunPredictor, maps: Sequence[ScoredMap]) -> dict[str, A
     names = list(dict.fromkeys([*MEASURES, *(name for scored in maps for name in scored.measures)]))
     first = by_layer[layers[0]]
     curves = {RANDOM: {name: _mean_curve(first, f"{name}_{RANDOM}") for name in CURVES}}
-    curves |= {layer: {name: _mean_curve(some, name) for name in CURVES} for layer, some in by_layer.items()}
+    curves |= {
+        layer: {name: _mean_curve(some, name) for name in CURVES}
+        for layer, some in by_layer.items()
+    }
     return {
         "model": predictor.name,
         "grid": list(predictor.size),
@@ -122,14 +150,20 @@ def summarise(predictor: RunPredictor, maps: Sequence[ScoredMap]) -> dict[str, A
             "blur_deviation": faithfulness.BLUR,
             "random_weights_draws": DRAWS,
         },
-        "layers": {layer: {name: _mean(some, name) for name in names} for layer, some in by_layer.items()},
+        "layers": {
+            layer: {name: _mean(some, name) for name in names} for layer, some in by_layer.items()
+        },
         "curves": curves,
     }
 
 
 def _mean(maps: Sequence[ScoredMap], name: str) -> dict[str, Any]:
     """Mean, interval and number of the images for which the measure `name` is defined."""
-    found = [(value, scored.case.group) for scored in maps if (value := scored.measures.get(name)) is not None]
+    found = [
+        (value, scored.case.group)
+        for scored in maps
+        if (value := scored.measures.get(name)) is not None
+    ]
     if not found:
         return {"mean": None, "interval": None, "n": 0}
     values = np.array([value for value, _ in found])
@@ -152,9 +186,14 @@ def write_scores(folder: Path, maps: Sequence[ScoredMap], result: dict[str, Any]
     ]
     curves = dict(result["curves"])
     with atomic_files():
-        write_text(folder / "faithfulness.csv", csv_text(["file", "label", "group", "layer", *measures], rows))
+        write_text(
+            folder / "faithfulness.csv",
+            csv_text(["file", "label", "group", "layer", *measures], rows),
+        )
         with atomic_path(folder / "faithfulness.png") as temporary:
-            faithfulness_figure(curves, curves.pop(RANDOM), temporary, title=f"{result['model']}, Grad-CAM")
+            faithfulness_figure(
+                curves, curves.pop(RANDOM), temporary, title=f"{result['model']}, Grad-CAM"
+            )
         write_json(folder / "faithfulness.json", result)
 
 

@@ -76,7 +76,9 @@ def measure_cases(
             place to write to; or a map with values that are not finite, of a network that has failed.
     """
     if not cases:
-        raise InputError("explain", "there are no images in this subset", "choose another --split or --subset")
+        raise InputError(
+            "explain", "there are no images in this subset", "choose another --split or --subset"
+        )
     for layer in layers:
         check_layer(predictor.model, layer)
     for case in cases:
@@ -85,8 +87,12 @@ def measure_cases(
     if out is not None:
         output_folder(out)
     sample = predictor.tensor([case.read_image() for case in cases[:: -(-len(cases) // SAMPLE)]])
-    draws = [randomised_copies(predictor.model, sample, seed) for seed in range(min(DRAWS, len(cases)))]
-    bar = track(zip(cases, truths, strict=True), "scoring", len(cases), "image", progress, leave=True)
+    draws = [
+        randomised_copies(predictor.model, sample, seed) for seed in range(min(DRAWS, len(cases)))
+    ]
+    bar = track(
+        zip(cases, truths, strict=True), "scoring", len(cases), "image", progress, leave=True
+    )
     return [
         scored
         for number, (case, truth) in enumerate(bar)
@@ -118,11 +124,15 @@ def _score(
         own |= {f"{name}_{RANDOM}": curves[RANDOM][name] for name in CURVES} if curves else {}
         measures |= _areas(own) if own else {}
         similar = faithfulness.rank_correlations(heat, [maps[layer] for maps in others.values()])
-        measures |= {f"similarity_{level}": value for level, value in zip(others, similar, strict=True)}
+        measures |= {
+            f"similarity_{level}": value for level, value in zip(others, similar, strict=True)
+        }
         yield ScoredMap(case, layer, measures, own)
 
 
-def _against_mask(heat: NDArray[np.float32], order: NDArray[np.int64], truth: NDArray[np.bool_]) -> dict[str, float]:
+def _against_mask(
+    heat: NDArray[np.float32], order: NDArray[np.int64], truth: NDArray[np.bool_]
+) -> dict[str, float]:
     """The measures of an image with a lesion, all (H, W)."""
     share, area = faithfulness.heat_share(heat, truth), float(truth.mean())
     hit, near = faithfulness.pointing(heat, truth)
@@ -152,13 +162,19 @@ def _curves(
         return {}
 
     def answers(images: NDArray[np.float32]) -> NDArray[np.float64]:
-        return _probability(predictor, images)[:, predicted].mean(1).cpu().numpy().astype(np.float64)
+        return (
+            _probability(predictor, images)[:, predicted].mean(1).cpu().numpy().astype(np.float64)
+        )
 
     first, last = float(whole[0][predicted].mean()), float(answers(blurred[None])[0])
     return {
         name: {
-            "deletion": np.array([first, *answers(faithfulness.exchanged(sharp, blurred, order)), last]),
-            "insertion": np.array([last, *answers(faithfulness.exchanged(blurred, sharp, order)), first]),
+            "deletion": np.array(
+                [first, *answers(faithfulness.exchanged(sharp, blurred, order)), last]
+            ),
+            "insertion": np.array(
+                [last, *answers(faithfulness.exchanged(blurred, sharp, order)), first]
+            ),
         }
         for name, order in orders.items()
     }

@@ -49,7 +49,8 @@ class NonLocal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Contiguous, or PyTorch falls back to the form that builds the matrix, without a word.
         query, key, value = (
-            embed(x).flatten(2).transpose(1, 2).unsqueeze(1).contiguous() for embed in (self.theta, self.phi, self.g)
+            embed(x).flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
+            for embed in (self.theta, self.phi, self.g)
         )
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         attended = attended.squeeze(1).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
@@ -72,7 +73,9 @@ class Transformer(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         tokens: Tensor = (x + self.position(x)).flatten(2).transpose(1, 2)
@@ -82,7 +85,9 @@ class Transformer(nn.Module):
 
     def _attend(self, tokens: Tensor) -> Tensor:
         """(N, H·W, C) → (N, H·W, C)."""
-        query, key, value = (split_heads(part, self.heads) for part in self.qkv(tokens).chunk(3, -1))
+        query, key, value = (
+            split_heads(part, self.heads) for part in self.qkv(tokens).chunk(3, -1)
+        )
         attended = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out

@@ -51,7 +51,14 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2 * dilation, dilation=dilation, bias=False),
+            nn.Conv2d(
+                inputs,
+                outputs,
+                kernel,
+                padding=kernel // 2 * dilation,
+                dilation=dilation,
+                bias=False,
+            ),
             nn.BatchNorm2d(outputs),
             nn.ReLU(),
         )
@@ -77,7 +84,10 @@ class PlainEncoder(nn.Module):
         return maps[-1], maps[:-1]
 
 
-CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {"separable": SeparableConv, "double": DoubleConv}
+CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {
+    "separable": SeparableConv,
+    "double": DoubleConv,
+}
 """Name → block of a decoder stage, from channels in and out."""
 
 
@@ -93,7 +103,12 @@ class DecoderStage(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, skip: int, outputs: int, attention: str = "none", convolution: str = "separable"
+        self,
+        inputs: int,
+        skip: int,
+        outputs: int,
+        attention: str = "none",
+        convolution: str = "separable",
     ) -> None:
         super().__init__()
         self.conv = CONVOLUTIONS[convolution](inputs + skip, outputs)

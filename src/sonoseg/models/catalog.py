@@ -71,7 +71,9 @@ R18, D121, E0, LITE = "resnet18", "densenet121", "efficientnet_b0", "tf_efficien
 ALL = (R18, D121, E0)
 
 
-def _row(number: int, attention: str, frozen: bool, encoders: tuple[str, ...], loss: str) -> Experiment:
+def _row(
+    number: int, attention: str, frozen: bool, encoders: tuple[str, ...], loss: str
+) -> Experiment:
     network = FusionUNetConfig(encoders, attention, frozen)
     return Experiment(f"model-{number}", network, Recipe(loss=loss), f"the paper's Model {number}")
 
@@ -118,10 +120,20 @@ RIVALS = (
         ),
         "published: Cao et al. 2021, with its authors' recipe",
     ),
-    Experiment("mrfe-cnn", MrfeCnnConfig(), note="reconstruction: after the abstract of Ranjbarzadeh et al. 2022"),
-    Experiment("adu-net", AduNetConfig(), note="reconstruction: after the title of Ejiyi et al. 2024"),
-    Experiment("ddra-net", DdraNetConfig(), note="reconstruction: after the title of Sun et al. 2024"),
-    Experiment("dpnet", DpNetConfig(), note="reconstruction: after the abstract of Liu et al. 2024"),
+    Experiment(
+        "mrfe-cnn",
+        MrfeCnnConfig(),
+        note="reconstruction: after the abstract of Ranjbarzadeh et al. 2022",
+    ),
+    Experiment(
+        "adu-net", AduNetConfig(), note="reconstruction: after the title of Ejiyi et al. 2024"
+    ),
+    Experiment(
+        "ddra-net", DdraNetConfig(), note="reconstruction: after the title of Sun et al. 2024"
+    ),
+    Experiment(
+        "dpnet", DpNetConfig(), note="reconstruction: after the abstract of Liu et al. 2024"
+    ),
 )
 """The networks that the paper is compared with. Where their authors' recipe is not known, it is the paper's."""
 

@@ -50,7 +50,9 @@ def weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int
     result = torch.empty_like(weight)
     for top in range(0, size - 2, 2):
         for left in range(0, size - 2, 2):
-            part = image[:, :, top : top + rows, left : left + columns].contiguous(memory_format=torch.channels_last)
+            part = image[:, :, top : top + rows, left : left + columns].contiguous(
+                memory_format=torch.channels_last
+            )
             corner = weight[:, :, top : top + 3, left : left + 3]
             result[:, :, top : top + 3, left : left + 3] = torch.ops.aten.convolution_backward(
                 gradient, part, corner, None, [stride] * 2, [0, 0], [1, 1], False, [0, 0], len(weight),
@@ -91,7 +93,9 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
-        super().__init__(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
+        super().__init__(
+            channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         if image.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
@@ -109,8 +113,16 @@ def quicken(network: nn.Module) -> nn.Module:
     """Exchanges the depthwise 3×3 and 5×5 convolutions of `network`, in place, where they gain from it."""
     for parent in list(network.modules()):
         for name, conv in list(parent.named_children()):
-            if not isinstance(conv, nn.Conv2d) or conv.bias is not None or not 1 < conv.groups == conv.out_channels:
+            if (
+                not isinstance(conv, nn.Conv2d)
+                or conv.bias is not None
+                or not 1 < conv.groups == conv.out_channels
+            ):
                 continue
-            if conv.in_channels == conv.groups and conv.dilation == (1, 1) and conv.kernel_size in ((3, 3), (5, 5)):
+            if (
+                conv.in_channels == conv.groups
+                and conv.dilation == (1, 1)
+                and conv.kernel_size in ((3, 3), (5, 5))
+            ):
                 setattr(parent, name, DepthwiseConv2d(conv))
     return network

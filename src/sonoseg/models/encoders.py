@@ -43,10 +43,16 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
     """
     if pretrained:
         print(f"looking for the ImageNet weights of {name}", file=sys.stderr)
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what comes of them is said below
+        logging.getLogger("huggingface_hub").setLevel(
+            logging.ERROR
+        )  # its retries; what comes of them is said below
     try:
-        encoder: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="")
-    except Exception as error:  # timm's hub raises a different kind of exception for every way to be offline
+        encoder: nn.Module = timm.create_model(
+            name, pretrained=pretrained, num_classes=0, global_pool=""
+        )
+    except (
+        Exception
+    ) as error:  # timm's hub raises a different kind of exception for every way to be offline
         if not pretrained:
             raise
         raise InputError(
@@ -67,7 +73,9 @@ class Normalize(nn.Module):
     std: Tensor
 
     def __init__(
-        self, mean: Sequence[float] = IMAGENET_DEFAULT_MEAN, std: Sequence[float] = IMAGENET_DEFAULT_STD
+        self,
+        mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
+        std: Sequence[float] = IMAGENET_DEFAULT_STD,
     ) -> None:
         super().__init__()
         for name, value in {"mean": mean, "std": std}.items():
@@ -95,11 +103,15 @@ class Encoders(nn.Module):
     def __init__(self, names: tuple[str, ...], frozen: bool, pretrained: bool) -> None:
         super().__init__()
         self.frozen = frozen
-        self.channels = tuple(sum(per_scale) for per_scale in zip(*(ENCODERS[n] for n in names), strict=True))
+        self.channels = tuple(
+            sum(per_scale) for per_scale in zip(*(ENCODERS[n] for n in names), strict=True)
+        )
         self.parts = nn.ModuleDict({name: build_encoder(name, pretrained) for name in names})
         if frozen:
             self.requires_grad_(False)
-        self.normalize = nn.ModuleDict({name: Normalize.of(part) for name, part in self.parts.items()})
+        self.normalize = nn.ModuleDict(
+            {name: Normalize.of(part) for name, part in self.parts.items()}
+        )
         self.train()  # so that frozen ones are in evaluation mode from the start: Lightning keeps modes as they are
 
     def train(self, mode: bool = True) -> Encoders:
@@ -128,13 +140,17 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
     file = path / "best.safetensors" if is_folder(path) else path
     if not is_file(file):
-        raise InputError(file, "no such weights", "give imagenet, none, a run folder or a .safetensors file")
+        raise InputError(
+            file, "no such weights", "give imagenet, none, a run folder or a .safetensors file"
+        )
     try:
         if str(file).isascii():
             return load_file(file)
         return load(file.read_bytes())  # load_file cannot open names that are not UTF-8
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(file, "not a readable safetensors file", "give the weights of a sonoseg run") from error
+        raise InputError(
+            file, "not a readable safetensors file", "give the weights of a sonoseg run"
+        ) from error
 
 
 def load_matching(module: nn.Module, path: Path, prefix: str = "") -> int:
@@ -146,13 +162,23 @@ def load_matching(module: nn.Module, path: Path, prefix: str = "") -> int:
         InputError: another that `module` needs under `prefix` is missing or of another shape.
     """
     found = load_tensors(path)
-    wanted = {name: tensor for name, tensor in module.state_dict().items() if name.startswith(prefix)}
-    misfits = [name for name, tensor in wanted.items() if name not in found or found[name].shape != tensor.shape]
+    wanted = {
+        name: tensor for name, tensor in module.state_dict().items() if name.startswith(prefix)
+    }
+    misfits = [
+        name
+        for name, tensor in wanted.items()
+        if name not in found or found[name].shape != tensor.shape
+    ]
     for name in misfits:
         if not name.startswith("presence."):
-            raise InputError(path, f"has no weights that fit {name}", "give a run of the same network")
+            raise InputError(
+                path, f"has no weights that fit {name}", "give a run of the same network"
+            )
     if misfits:
-        print(f"note: {', '.join(misfits)} start at random, {path} has none that fit", file=sys.stderr)
+        print(
+            f"note: {', '.join(misfits)} start at random, {path} has none that fit", file=sys.stderr
+        )
     taken = {name: found[name] for name in wanted if name not in misfits}
     module.load_state_dict(taken, strict=False)
     return len(taken)

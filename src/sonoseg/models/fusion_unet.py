@@ -52,7 +52,9 @@ class FusionUNet(SegmentationNetwork):
         pretrained: start the encoders from timm's ImageNet weights.
     """
 
-    def __init__(self, config: FusionUNetConfig, dropout: float = 0.3, pretrained: bool = False) -> None:
+    def __init__(
+        self, config: FusionUNetConfig, dropout: float = 0.3, pretrained: bool = False
+    ) -> None:
         super().__init__()
         self.encoders = Encoders(config.encoders, config.frozen, pretrained)
         if config.inner:
@@ -62,7 +64,9 @@ class FusionUNet(SegmentationNetwork):
         self.bottleneck = nn.Identity()  # a place with a name, for Grad-CAM
         self.dropout = nn.Dropout2d(dropout)
         self.stages = nn.ModuleList(
-            DecoderStage(inputs, skip if config.skips else 0, outputs, config.attention, config.convolution)
+            DecoderStage(
+                inputs, skip if config.skips else 0, outputs, config.attention, config.convolution
+            )
             for inputs, skip, outputs in zip(
                 (bottleneck, *config.widths[:3]), reversed(skips), config.widths, strict=True
             )
@@ -76,7 +80,9 @@ class FusionUNet(SegmentationNetwork):
         features, maps = self.encoders(image)
         return features, maps
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> tuple[Tensor, Tensor | None]:
         features = self.bottleneck(features)
         x = self.dropout(features)
         skips = maps[::-1] if self.skips else [None] * len(self.stages)

@@ -44,8 +44,11 @@ class Inside:
             conv.weight = _parameter(conv.weight, conv.weight[channels])  # type: ignore[index]  # Tensor or Module
         self.project.weight = _parameter(self.project.weight, self.project.weight[:, channels])
         for norm in (self.expanded, self.filtered):
-            norm.weight, norm.bias = (_parameter(old, old[channels]) for old in (norm.weight, norm.bias))
-            norm.running_mean, norm.running_var = norm.running_mean[channels], norm.running_var[channels]  # type: ignore[index]
+            norm.weight = _parameter(norm.weight, norm.weight[channels])
+            norm.bias = _parameter(norm.bias, norm.bias[channels])
+            assert norm.running_mean is not None and norm.running_var is not None
+            norm.running_mean = norm.running_mean[channels]
+            norm.running_var = norm.running_var[channels]
             norm.num_features = len(channels)
         self.expand.out_channels = self.project.in_channels = len(channels)
 
@@ -59,16 +62,25 @@ def insides(network: nn.Module) -> list[Inside]:
 
     None of a block with squeeze-and-excite, whose channels see each other.
     """
-    return [inside for encoder in network.modules() if isinstance(encoder, EfficientNet) for inside in _of(encoder)]
+    return [
+        inside
+        for encoder in network.modules()
+        if isinstance(encoder, EfficientNet)
+        for inside in _of(encoder)
+    ]
 
 
 def _of(encoder: Any) -> Iterator[Inside]:  # timm is untyped
     (first,), *stages = encoder.blocks
     if not isinstance(first.se, nn.Identity):
         return
-    yield Inside(encoder.conv_stem, encoder.bn1, first.conv_dw, first.bn1, first.conv_pw, first.bn2, first)
+    yield Inside(
+        encoder.conv_stem, encoder.bn1, first.conv_dw, first.bn1, first.conv_pw, first.bn2, first
+    )
     for block in chain(*stages):
-        yield Inside(block.conv_pw, block.bn1, block.conv_dw, block.bn2, block.conv_pwl, block.bn3, block)
+        yield Inside(
+            block.conv_pw, block.bn1, block.conv_dw, block.bn2, block.conv_pwl, block.bn3, block
+        )
 
 
 def narrow(network: nn.Module, widths: Sequence[int]) -> None:

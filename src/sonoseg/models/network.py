@@ -29,7 +29,9 @@ class SegmentationNetwork(nn.Module):
         """(N, 1 or 3, H, W) in 0..1 → the deepest features (N, C, h, w), and the other maps, the finest first."""
         raise NotImplementedError
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> tuple[Tensor, Tensor | None]:
         """What `encode` gave, for an image of `size` (H, W) → `parts`; here stage by stage, a map to each."""
         return self.head(self.climb(features, maps)), None
 
@@ -65,7 +67,9 @@ class SegmentationNetwork(nn.Module):
             return pixels
         if presence.ndim == 2:
             return torch.minimum(pixels, presence[:, :, None, None])
-        there = F.interpolate(presence, size=tuple(pixels.shape[2:]), mode="bilinear", align_corners=False)
+        there = F.interpolate(
+            presence, size=tuple(pixels.shape[2:]), mode="bilinear", align_corners=False
+        )
         # The gradient is the pixels' own: an explanation tells why the outline was drawn, not why it was kept.
         return pixels + (torch.minimum(pixels, there) - pixels).detach()
 

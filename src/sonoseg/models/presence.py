@@ -67,7 +67,9 @@ class PartPresence(nn.Module):
         self.hidden = nn.Conv2d(deep + stage, HIDDEN, 1)
         self.out = nn.Conv2d(HIDDEN, 1, 1)
 
-    def forward(self, coarse: Tensor, bottleneck: Tensor, skip: Tensor | None, stage: Tensor) -> Tensor:
+    def forward(
+        self, coarse: Tensor, bottleneck: Tensor, skip: Tensor | None, stage: Tensor
+    ) -> Tensor:
         """Judges what is drawn.
 
         Args:

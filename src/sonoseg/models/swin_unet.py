@@ -62,7 +62,9 @@ class SwinUNet(SegmentationNetwork):
         features, maps = self.encoders(self.normalize(image))
         return features, maps
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, None]:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> tuple[Tensor, None]:
         x = self.expand(self.norm(to_last(self.climb(features, maps))))
         return self.head(to_first(x)), None
 
@@ -75,7 +77,8 @@ class SwinUNet(SegmentationNetwork):
             weights: state dict of timm's `swin_tiny_patch4_window7_224`.
         """
         renamed = {
-            name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3"): tensor for name, tensor in weights.items()
+            name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3"): tensor
+            for name, tensor in weights.items()
         }
         for name, own in self.encoders.named_parameters():
             own.data.copy_(renamed[name])
@@ -93,7 +96,9 @@ class SwinEncoder(nn.Module):
             {"proj": nn.Conv2d(3, EMBED, 4, stride=4), "norm": nn.LayerNorm(EMBED)},
         )
         self.layers = nn.ModuleList(
-            nn.ModuleDict({"downsample": PatchMerging(width_of(level - 1)), "blocks": swin_blocks(level)})
+            nn.ModuleDict(
+                {"downsample": PatchMerging(width_of(level - 1)), "blocks": swin_blocks(level)}
+            )
             if level
             else nn.ModuleDict({"blocks": swin_blocks(level)})
             for level in range(len(HEADS))
@@ -139,7 +144,9 @@ class PatchExpand(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[1:3]
         parts = self.linear(x).unflatten(-1, (self.scale, self.scale, -1)).permute(0, 1, 3, 2, 4, 5)
-        placed: Tensor = self.norm(parts.reshape(x.shape[0], rows * self.scale, columns * self.scale, -1))
+        placed: Tensor = self.norm(
+            parts.reshape(x.shape[0], rows * self.scale, columns * self.scale, -1)
+        )
         return placed
 
 

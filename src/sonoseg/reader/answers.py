@@ -67,7 +67,9 @@ def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: b
     probability = _checked(path, "probability", answers["probability"], batch.shape, 1)
     unfamiliarity = heat = None
     if "unfamiliarity" in answers:
-        unfamiliarity = _checked(path, "unfamiliarity", answers["unfamiliarity"], batch.shape[:1], math.inf)
+        unfamiliarity = _checked(
+            path, "unfamiliarity", answers["unfamiliarity"], batch.shape[:1], math.inf
+        )
     if explain:
         heat = _checked(path, "heat", answers["heat"], batch.shape, 1)
     return Answers(probability, unfamiliarity, heat)
@@ -81,11 +83,15 @@ def _run_error(path: Path, error: Exception, limit: float | None) -> InputError:
     return InputError(path, reason, "try fewer images at once or another bundle")
 
 
-def _checked(path: Path, name: str, answer: Any, shape: tuple[int, ...], top: float) -> NDArray[np.float32]:
+def _checked(
+    path: Path, name: str, answer: Any, shape: tuple[int, ...], top: float
+) -> NDArray[np.float32]:
     """The answer, when it is float32 of this shape and in 0..`top`."""
     if not isinstance(answer, np.ndarray) or answer.dtype != np.float32 or answer.shape != shape:
         found = getattr(answer, "shape", type(answer).__name__)
-        raise InputError(path, f"its network does not return {name} as {shape} numbers but as {found}", HINT)
+        raise InputError(
+            path, f"its network does not return {name} as {shape} numbers but as {found}", HINT
+        )
     # NaN fails both comparisons.
     if not (answer.min() > -_ROUNDING and answer.max() < top + _ROUNDING):
         wanted = "finite numbers from 0" if math.isinf(top) else f"numbers from 0 to {top:g}"

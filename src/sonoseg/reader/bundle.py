@@ -25,7 +25,9 @@ from sonoseg.reader.session import open_session
 WEIGHTS = Path(__file__).parent.parent / "weights"
 CARD_KEY = "sonoseg.card"
 _LONGEST_CARD = 1_000_000
-_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of characters
+_UNWRITABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # control characters, halves of characters
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,22 @@ def _is_texts(value: object) -> bool:
 
 
 def _is_line(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= len(value) <= 40
+    return (
+        isinstance(value, str)
+        and value.isprintable()
+        and 0 < len(value.strip()) <= len(value) <= 40
+    )
 
 
 def _is_input(value: object) -> bool:
     if not isinstance(value, dict) or (value.get("range"), value.get("channels")) != ([0, 1], 1):
         return False
     size = value.get("size")
-    return isinstance(size, list) and len(size) == 2 and all(type(n) is int and 16 <= n <= 4096 for n in size)
+    return (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(n) is int and 16 <= n <= 4096 for n in size)
+    )
 
 
 def _is_date(value: object) -> bool:
@@ -126,12 +136,18 @@ def _is_date(value: object) -> bool:
 
 
 _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "format": (lambda value: type(value) is int and value == 1, "1 (upgrade sonoseg if it is larger)"),
+    "format": (
+        lambda value: type(value) is int and value == 1,
+        "1 (upgrade sonoseg if it is larger)",
+    ),
     "name": (_is_line, "a line of at most 40 characters"),
     "version": (_is_line, "a line of at most 40 characters"),
     "input": (_is_input, "a size of two whole numbers (16 to 4096), range [0, 1] and channels 1"),
     "threshold": (lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1"),
-    "min_lesion_fraction": (lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "min_lesion_fraction": (
+        lambda value: _is_number(value) and 0 <= value < 1,
+        "a number from 0 to below 1",
+    ),
     "training_data": (_is_texts, "a list of texts"),
     "recipe": (_is_text, "a text"),
     "scores": (lambda value: isinstance(value, dict), "an object"),
@@ -157,7 +173,9 @@ def find_bundle(model: Path | str) -> Path:
     if str(model) in shipped:
         return shipped[str(model)]
     if is_folder(model):
-        raise InputError(model, "is a folder, not a bundle", f"make a bundle of a run: sonoseg export {model}")
+        raise InputError(
+            model, "is a folder, not a bundle", f"make a bundle of a run: sonoseg export {model}"
+        )
     if not is_there(model):
         choices = [*(f'"{name}"' for name in shipped), "the path of a bundle (.onnx)"]
         raise InputError(model, "no such model", f"give {' or '.join(choices)}")
@@ -198,7 +216,9 @@ class Bundle:
         session = open_session(path, content, threads)
         metadata = session.get_modelmeta().custom_metadata_map
         if metadata.get(CHECKSUM_KEY) != CHECKSUM_MARK + sha256:
-            raise InputError(path, "is not a sonoseg bundle (its checksum is in the wrong place)", HINT)
+            raise InputError(
+                path, "is not a sonoseg bundle (its checksum is in the wrong place)", HINT
+            )
         try:
             card = Card.from_json(metadata.get(CARD_KEY, ""))
             _check_network(session, card)
@@ -212,7 +232,9 @@ class Bundle:
     def check_explains(self) -> None:
         """Raises InputError if the network cannot tell where it looked."""
         if not _explains(self.session):
-            raise InputError(self.path, "cannot tell where it looked", "export it again with this version")
+            raise InputError(
+                self.path, "cannot tell where it looked", "export it again with this version"
+            )
 
     def run(self, batch: NDArray[np.float32], explain: bool = False) -> Answers:
         """Runs the network once on (N, 1, H, W) float32 in 0..1.
@@ -251,7 +273,9 @@ def _check_network(session: Any, card: Card) -> None:
             raise ValueError(f'its network has no float output "{name}"')
     batch, *rest = inputs[0].shape or [1]
     if isinstance(batch, int) or rest != [1, *card.size]:
-        raise ValueError(f"its network takes {inputs[0].shape}, not any number of [1, {card.size}] images")
+        raise ValueError(
+            f"its network takes {inputs[0].shape}, not any number of [1, {card.size}] images"
+        )
 
 
 def _explains(session: Any) -> bool:

@@ -56,11 +56,17 @@ def read_checked(path: Path) -> tuple[bytes, str]:
             file.seek(place)
             stored, computed = file.read(_DIGITS).decode(), _sha256(file, place)
             if stored != computed:
-                raise InputError(path, "has been altered or damaged since it was exported", "copy or export it again")
+                raise InputError(
+                    path,
+                    "has been altered or damaged since it was exported",
+                    "copy or export it again",
+                )
             file.seek(0)
             return file.read(), stored
     except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "copy it to another disk") from error
+        raise InputError(
+            path, f"cannot be read ({error.strerror})", "copy it to another disk"
+        ) from error
 
 
 def _find_marks(file: BinaryIO) -> list[int]:

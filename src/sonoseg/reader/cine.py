@@ -74,7 +74,12 @@ def segment_clip(
             if progress is not None:
                 progress(tally.frames)
     files = {"file": str(path), "overlay": overlay, "frames_table": table}
-    return {**files, **tally.summary(), "fps": round(float(clip.rate), 4), "rate_held": tally.rate(began)}
+    return {
+        **files,
+        **tally.summary(),
+        "fps": round(float(clip.rate), 4),
+        "rate_held": tally.rate(began),
+    }
 
 
 class _Tally:
@@ -93,7 +98,12 @@ class _Tally:
         place = {"frame": self.frames, "seconds": round(frame.ticks * self._seconds_a_tick, 4)}
         self._common = {name: told[name] for name in ("width", "height", "unit", "spacing")}
         self.in_doubt += bool(result.doubts)
-        row = {**place, "in_doubt": int(bool(result.doubts)), "lesions": len(result.lesions), "unit": told["unit"]}
+        row = {
+            **place,
+            "in_doubt": int(bool(result.doubts)),
+            "lesions": len(result.lesions),
+            "unit": told["unit"],
+        }
         if not result.lesions:
             return row
         self.with_lesion += 1
@@ -105,7 +115,11 @@ class _Tally:
 
     def summary(self) -> dict[str, Any]:
         """Size, unit, numbers of frames, and the lesion where it is largest."""
-        counts = {"frames": self.frames, "frames_with_lesion": self.with_lesion, "frames_in_doubt": self.in_doubt}
+        counts = {
+            "frames": self.frames,
+            "frames_with_lesion": self.with_lesion,
+            "frames_in_doubt": self.in_doubt,
+        }
         return {**self._common, **counts, "largest": self._largest}
 
     def rate(self, began: float) -> float:

@@ -48,7 +48,11 @@ def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[li
                 fault = f"is an input, and would be overwritten by the result of {path}"
                 raise InputError(own, fault, "choose another output folder")
             names.append(name)
-            if name not in earlier and os.path.lexists(target) and (is_file(target) or not is_there(target)):
+            if (
+                name not in earlier
+                and os.path.lexists(target)
+                and (is_file(target) or not is_there(target))
+            ):
                 taken.append(target)
     if taken:
         more = f", and {len(taken) - 1} more such" if len(taken) > 1 else ""
@@ -71,7 +75,9 @@ def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Itera
         yield
     except BaseException:
         retired = earlier and not os.path.lexists(folder / RESULTS)
-        if not retired and not any(os.path.lexists(folder / name) for name in set(names) - set(earlier)):
+        if not retired and not any(
+            os.path.lexists(folder / name) for name in set(names) - set(earlier)
+        ):
             end_work(folder)
         raise
 
@@ -91,7 +97,9 @@ def end_work(folder: Path) -> None:
         (folder / AT_WORK).unlink()
 
 
-def earlier_files(folder: Path, earlier: Iterable[str], entries: Iterable[Mapping[str, Any]]) -> list[str]:
+def earlier_files(
+    folder: Path, earlier: Iterable[str], entries: Iterable[Mapping[str, Any]]
+) -> list[str]:
     """Of the names `earlier`, those that are still in `folder` and that no new entry of results.json names."""
     new = set(_names_in(entries))
     return [name for name in earlier if name not in new and is_file(folder / name)]
@@ -102,7 +110,9 @@ def _earlier_names(folder: Path) -> set[str]:
     file = folder / RESULTS
     if not os.path.lexists(file):
         return names
-    foreign = InputError(file, "is there already, and not of sonoseg segment", "choose another output folder")
+    foreign = InputError(
+        file, "is there already, and not of sonoseg segment", "choose another output folder"
+    )
     try:
         report = read_json(file, _LIMIT)
     except InputError as error:
@@ -111,7 +121,11 @@ def _earlier_names(folder: Path) -> set[str]:
     if lists is None:
         raise foreign
     images, clips, earlier = lists
-    return names | set(_names_in([*images, *clips])) | {name for name in earlier if isinstance(name, str)}
+    return (
+        names
+        | set(_names_in([*images, *clips]))
+        | {name for name in earlier if isinstance(name, str)}
+    )
 
 
 def _lists_of(report: Any) -> tuple[list[Any], list[Any], list[Any]] | None:
@@ -120,7 +134,12 @@ def _lists_of(report: Any) -> tuple[list[Any], list[Any], list[Any]] | None:
         return None
     images, clips, failed = report.get("images"), report.get("clips"), report.get("failed")
     earlier = report.get("earlier_files", [])
-    if isinstance(images, list) and isinstance(clips, list) and isinstance(failed, list) and isinstance(earlier, list):
+    if (
+        isinstance(images, list)
+        and isinstance(clips, list)
+        and isinstance(failed, list)
+        and isinstance(earlier, list)
+    ):
         return images, clips, earlier
     return None
 

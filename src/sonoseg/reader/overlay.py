@@ -28,7 +28,9 @@ MIN_WIDTH, MAX_SIDE = 640, 2048
 _LABELLED = 4  # more lesions than this would hide the picture under their labels
 
 
-def draw_overlay(result: SegmentationResult, truth: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+def draw_overlay(
+    result: SegmentationResult, truth: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
     """Draws a result: outlines, calipers with lengths (mm if the spacing is known), model and notice below.
 
     Small images are enlarged to `MIN_WIDTH`, so that text stays legible; those over `MAX_SIDE` made smaller.
@@ -60,7 +62,9 @@ def draw_heat(result: SegmentationResult, heat: NDArray[np.float32]) -> NDArray[
     height, width = result.image.shape
     scale = min(max(1.0, MIN_WIDTH / width), MAX_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    gray = np.asarray(Image.fromarray(result.image).resize(size, Image.Resampling.BICUBIC), np.float32)[..., None]
+    gray = np.asarray(
+        Image.fromarray(result.image).resize(size, Image.Resampling.BICUBIC), np.float32
+    )[..., None]
     warm = np.clip(np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR)), 0, 1)
     opacity = (0.1 + 0.6 * warm)[..., None]
     picture = (gray * (1 - opacity) + _colours(warm) * opacity).round().astype(np.uint8)
@@ -85,7 +89,9 @@ _HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)
 def _colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W) in 0..1 → (H, W, 3) in 0..255."""
     places = np.linspace(0, 1, len(_HEAT))
-    return np.stack([np.interp(heat, places, channel) for channel in zip(*_HEAT, strict=True)], -1).astype(np.float32)
+    return np.stack(
+        [np.interp(heat, places, channel) for channel in zip(*_HEAT, strict=True)], -1
+    ).astype(np.float32)
 
 
 def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
@@ -104,15 +110,21 @@ def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
 def _line(words: str, colour: Colour, width: int) -> Image.Image:
     """A line of outlined letters on nothing (RGBA), as wide as a frame."""
     text_size = max(width, MIN_WIDTH) / 42
-    length = ImageDraw.Draw(Image.new("L", (1, 1))).textlength(words, font=ImageFont.load_default(text_size))
+    length = ImageDraw.Draw(Image.new("L", (1, 1))).textlength(
+        words, font=ImageFont.load_default(text_size)
+    )
     text_size = max(1.0, min(1.0, 0.9 * width / length) * text_size)
     strip = Image.new("RGBA", (width, math.ceil(1.6 * text_size)))
     place, font = (0.02 * width, strip.height / 2), ImageFont.load_default(text_size)
-    ImageDraw.Draw(strip).text(place, words, colour, font, "lm", stroke_width=1, stroke_fill=(0, 0, 0))
+    ImageDraw.Draw(strip).text(
+        place, words, colour, font, "lm", stroke_width=1, stroke_fill=(0, 0, 0)
+    )
     return strip
 
 
-def _drawn(result: SegmentationResult, truth: NDArray[np.bool_] | None, scale: float, text_size: float) -> Image.Image:
+def _drawn(
+    result: SegmentationResult, truth: NDArray[np.bool_] | None, scale: float, text_size: float
+) -> Image.Image:
     """The image, made larger or smaller by `scale`, with outlines, calipers and their lengths."""
     height, width = result.image.shape
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -149,7 +161,9 @@ def _lengths(lesion: Lesion, spacing: float | None) -> str:
     return "{:.1f} x {:.1f} mm".format(*(length * spacing for length in lengths))
 
 
-def _draw_labels(canvas: Image.Image, result: SegmentationResult, scale: float, text_size: float) -> None:
+def _draw_labels(
+    canvas: Image.Image, result: SegmentationResult, scale: float, text_size: float
+) -> None:
     """Writes each lesion's two lengths beside it, where there is room."""
     draw, font = ImageDraw.Draw(canvas, "RGBA"), ImageFont.load_default(text_size)
     shown = result.lesions[:_LABELLED]
@@ -171,7 +185,9 @@ def _box(rectangle: NDArray[np.float64]) -> Box:
     return x, y, x + width, y + height
 
 
-def _free_place(lesion: Box, size: Point, gap: float, limits: tuple[int, int], taken: list[Box]) -> Box:
+def _free_place(
+    lesion: Box, size: Point, gap: float, limits: tuple[int, int], taken: list[Box]
+) -> Box:
     """A place for a label: below the lesion, above, right or left of it, else at the picture's foot."""
     width, height = size
     x = min(max((lesion[0] + lesion[2] - width) / 2, gap), limits[0] - width - gap)
@@ -193,11 +209,15 @@ def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _with_caption(canvas: Image.Image, result: SegmentationResult, has_truth: bool, text_size: float) -> Image.Image:
+def _with_caption(
+    canvas: Image.Image, result: SegmentationResult, has_truth: bool, text_size: float
+) -> Image.Image:
     """The picture over a strip with legend, model name and notice."""
     count = len(result.lesions)
     found = "no lesion found" if count == 0 else "1 lesion" if count == 1 else f"{count} lesions"
-    entries = [(PREDICTION, f"prediction: {found}")] + ([(TRUTH, "ground truth")] if has_truth else [])
+    entries = [(PREDICTION, f"prediction: {found}")] + (
+        [(TRUTH, "ground truth")] if has_truth else []
+    )
     line = round(1.6 * text_size)
     width = max(canvas.width, MIN_WIDTH)
     foot = 2 * line + line // 2 + (line if result.doubts else 0)

@@ -47,7 +47,11 @@ class SegmentationResult:
     @property
     def heat(self) -> NDArray[np.float32] | None:
         """(H, W) float32 in 0..1, where the network looked (see `Segmenter.explain`); None if it was not asked for."""
-        return None if self.heat_map is None else np.clip(enlarge(self.heat_map, self.mask.shape), 0, 1)
+        return (
+            None
+            if self.heat_map is None
+            else np.clip(enlarge(self.heat_map, self.mask.shape), 0, 1)
+        )
 
     @cached_property
     def lesions(self) -> tuple[Lesion, ...]:

@@ -103,7 +103,9 @@ def segment_files(
     new_folders = [path for path in (folder, *folder.parents) if not is_there(path)]
     output_folder(folder)
     with at_work(folder, names, earlier):
-        summary = _segment_all(segmenter, files, folder, spacing, progress or (lambda *_: None), explain)
+        summary = _segment_all(
+            segmenter, files, folder, spacing, progress or (lambda *_: None), explain
+        )
     if not (summary.images or summary.clips):
         end_work(folder)
         with contextlib.suppress(OSError):  # not empty, if another program has written there
@@ -121,7 +123,12 @@ def segment_files(
 
 
 def _segment_all(
-    segmenter: Segmenter, files: list[Path], folder: Path, spacing: float | None, progress: Progress, explain: bool
+    segmenter: Segmenter,
+    files: list[Path],
+    folder: Path,
+    spacing: float | None,
+    progress: Progress,
+    explain: bool,
 ) -> Summary:
     summary = Summary([], [], [], None)
 
@@ -143,7 +150,9 @@ def _segment_all(
             except InputError as error:
                 summary.failed.append(_failure_of(path, error))
             except MemoryError:
-                summary.failed.append(InputError(path, "not enough memory to draw it", "make the picture smaller"))
+                summary.failed.append(
+                    InputError(path, "not enough memory to draw it", "make the picture smaller")
+                )
             progress(count + 1, len(files), 0)
     return summary
 
@@ -163,14 +172,18 @@ def _failure_of(path: Path, error: InputError) -> InputError:
     """The error of one file: `subject` is the file, also where a result of it or the network is at fault."""
     if error.subject == str(path):
         return error
-    return InputError(path, f"has no result ({Path(error.subject).name}: {error.fault})", error.mend)
+    return InputError(
+        path, f"has no result ({Path(error.subject).name}: {error.fault})", error.mend
+    )
 
 
 def segment_command(options: Segment) -> int:
     """`sonoseg segment`: `segment_files`, a line on each image printed, faults to stderr; gives the exit code."""
     with ProgressLine(sys.stderr) as line:
         progress = partial(_show_count, line)
-        summary = segment_files(options.images, options.model, options.out, options.spacing, progress, options.explain)
+        summary = segment_files(
+            options.images, options.model, options.out, options.spacing, progress, options.explain
+        )
     for error in summary.failed:
         print(f"sonoseg: {error}", file=sys.stderr)
     for entry in summary.images:
@@ -186,7 +199,10 @@ def segment_command(options: Segment) -> int:
 
 
 def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
-    line.show(f"{done}/{total} files" + (f", frame {frames} of the next" if frames else ""), last=done == total)
+    line.show(
+        f"{done}/{total} files" + (f", frame {frames} of the next" if frames else ""),
+        last=done == total,
+    )
 
 
 def _describe(entry: dict[str, Any]) -> str:
@@ -200,7 +216,9 @@ def _describe(entry: dict[str, Any]) -> str:
 def _describe_clip(entry: dict[str, Any]) -> str:
     rates = f"{entry['frames']} frames of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
     if doubtful := entry["frames_in_doubt"]:
-        rates += f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
+        rates += (
+            f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
+        )
     if (largest := entry["largest"]) is None:
         return f"{rates}; no lesion found"
     found = _describe({"lesions": [largest], "unit": entry["unit"]})
@@ -231,5 +249,8 @@ def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
         "model": {"name": card.name, "version": card.version, "sha256": segmenter.sha256},
         "images": summary.images,
         "clips": summary.clips,
-        "failed": [{"file": error.subject, "fault": error.fault, "mend": error.mend} for error in summary.failed],
+        "failed": [
+            {"file": error.subject, "fault": error.fault, "mend": error.mend}
+            for error in summary.failed
+        ],
     }

@@ -52,7 +52,9 @@ class Segmenter:
         """The checksum of the bundle, 64 hex digits."""
         return self._bundle.sha256
 
-    def segment(self, image: ImageLike, spacing: float | None = None, explain: bool = False) -> SegmentationResult:
+    def segment(
+        self, image: ImageLike, spacing: float | None = None, explain: bool = False
+    ) -> SegmentationResult:
         """Segments one image.
 
         Args:
@@ -77,7 +79,9 @@ class Segmenter:
             return []
         probabilities, unfamiliarity, heat = self._run([image.pixels for image in read], explain)
         distances = [None] * len(read) if unfamiliarity is None else map(float, unfamiliarity)
-        results = [self._result(*answer) for answer in zip(read, probabilities, distances, strict=True)]
+        results = [
+            self._result(*answer) for answer in zip(read, probabilities, distances, strict=True)
+        ]
         if heat is None:
             return results
         return [replace(result, heat_map=one) for result, one in zip(results, heat, strict=True)]
@@ -117,7 +121,9 @@ class Segmenter:
         heat = None if answers.heat is None else answers.heat[:, 0]
         return answers._replace(probability=answers.probability[:, 0], heat=heat)
 
-    def _result(self, image: Image, small: NDArray[np.float32], unfamiliarity: float | None) -> SegmentationResult:
+    def _result(
+        self, image: Image, small: NDArray[np.float32], unfamiliarity: float | None
+    ) -> SegmentationResult:
         shape, threshold = image.pixels.shape, self.card.threshold
         mask = np.zeros(shape, bool)
         # Most of a frame is nowhere near a lesion: the rest of it need not be enlarged.
@@ -126,7 +132,9 @@ class Segmenter:
         mask[region] = drop_small(outlined, self.card.min_lesion_fraction * mask.size)
         spacing = check_spacing(image.spacing)
         name = self.card.name
-        return SegmentationResult(image.pixels, small, mask, spacing, name, unfamiliarity, image.doubts)
+        return SegmentationResult(
+            image.pixels, small, mask, spacing, name, unfamiliarity, image.doubts
+        )
 
 
 def check_spacing(spacing: Any) -> float | None:
@@ -139,7 +147,9 @@ def check_spacing(spacing: Any) -> float | None:
     if pair is None:
         return None
     if pair[0] != pair[1]:
-        problem = f"pixels of {pair[0]:g} × {pair[1]:g} mm are not square, so lengths would be wrong"
+        problem = (
+            f"pixels of {pair[0]:g} × {pair[1]:g} mm are not square, so lengths would be wrong"
+        )
         raise InputError("spacing", problem, "resize the image to square pixels")
     return pair[0]
 

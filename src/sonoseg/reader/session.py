@@ -28,8 +28,12 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
     Raises:
         InputError: no network that ONNX Runtime can load, or not within `LOAD_SECONDS`.
     """
-    if _has_field(content, _FUNCTIONS):  # a few that call each other can stand for any number of operations
-        raise InputError(path, "holds a network with functions of its own", "export it again with this version")
+    if _has_field(
+        content, _FUNCTIONS
+    ):  # a few that call each other can stand for any number of operations
+        raise InputError(
+            path, "holds a network with functions of its own", "export it again with this version"
+        )
     import onnxruntime  # a quarter of a second, which errors before this need not wait for
 
     onnxruntime.set_default_logger_severity(4)  # our own errors say it, in one line
@@ -38,16 +42,24 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
     options.log_severity_level = 4
     if _limit_memory():
         options.add_session_config_entry("session.use_env_allocators", "1")
-    cancel = getattr(options, "set_load_cancellation_flag", lambda _: None)  # older versions have none
+    cancel = getattr(
+        options, "set_load_cancellation_flag", lambda _: None
+    )  # older versions have none
     with time_limit(LOAD_SECONDS, lambda: cancel(True)) as late:
         try:
             # Without fallback: trying again on the same processor only prints the problem.
-            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+            return onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:  # onnxruntime's errors share no other base
             if late.is_set():
                 problem = f"holds a network that cannot be opened within {LOAD_SECONDS:g} s"
-                raise InputError(path, problem, "give another bundle or use a faster computer") from error
-            raise InputError(path, "holds no network that onnxruntime can load", "upgrade onnxruntime") from error
+                raise InputError(
+                    path, problem, "give another bundle or use a faster computer"
+                ) from error
+            raise InputError(
+                path, "holds no network that onnxruntime can load", "upgrade onnxruntime"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -80,7 +92,9 @@ def _limit_memory() -> bool:
         half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
         memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
-        onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg({"max_mem": half}))
+        onnxruntime.create_and_register_allocator(
+            memory, onnxruntime.OrtArenaCfg({"max_mem": half})
+        )
     except Exception:  # no sysconf on Windows; another part of the process has set a limit
         return False
     return True

@@ -15,7 +15,9 @@ Colour = tuple[int, int, int]
 _Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
-def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: float, colour: Colour) -> None:
+def draw_outline(
+    picture: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: float, colour: Colour
+) -> None:
     """Draws the border of `mask`, which covers the same scene as `picture`, as a smooth anti-aliased line."""
     soft = Image.fromarray(mask.astype(np.uint8) * 255)
     soft = soft.resize(picture.shape[1::-1], Image.Resampling.BILINEAR)
@@ -23,7 +25,9 @@ def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: fl
     if box is None:
         return
     sigma = max(1.0, 0.7 * soft.width / mask.shape[1])
-    margin = math.ceil(2 * stroke + 4 * sigma) + 4  # beyond it the blur and the line leave everything as it is
+    margin = (
+        math.ceil(2 * stroke + 4 * sigma) + 4
+    )  # beyond it the blur and the line leave everything as it is
     left, top = max(0, box[0] - margin), max(0, box[1] - margin)
     right, bottom = min(soft.width, box[2] + margin), min(soft.height, box[3] + margin)
     soft = soft.crop((left, top, right, bottom)).filter(ImageFilter.GaussianBlur(sigma))
@@ -35,7 +39,9 @@ def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: fl
     _ink(picture, y + top, x + left, distance[y, x], stroke, colour)
 
 
-def draw_caliper(picture: NDArray[np.uint8], diameter: Diameter, scale: float, stroke: float, colour: Colour) -> None:
+def draw_caliper(
+    picture: NDArray[np.uint8], diameter: Diameter, scale: float, stroke: float, colour: Colour
+) -> None:
     """Draws a diameter as a dotted line with a cross at each end."""
     start, end = (np.array(point) * scale for point in (diameter.start, diameter.end))
     length = max(float(np.hypot(*(end - start))), 1e-9)

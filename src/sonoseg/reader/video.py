@@ -38,7 +38,9 @@ _EXPORT = "export it again as MP4 or AVI"
 _OPTIONS = {
     "format_whitelist": FORMATS,
     "protocol_whitelist": "none",
-    "max_pixels": str(4 * MAX_FRAME_PIXELS),  # FFmpeg decodes a frame when it opens a file; over this it knows no size
+    "max_pixels": str(
+        4 * MAX_FRAME_PIXELS
+    ),  # FFmpeg decodes a frame when it opens a file; over this it knows no size
 }
 _BUFFER = 1 << 18
 _TIMED = ("matroska,webm", "mxf")
@@ -82,12 +84,16 @@ class Clip:
         with contextlib.ExitStack() as opened:
             file = opened.enter_context(self.path.open("rb"))
             try:
-                self._container = av.open(file, "r", metadata_errors="ignore", options=_OPTIONS, buffer_size=_BUFFER)
+                self._container = av.open(
+                    file, "r", metadata_errors="ignore", options=_OPTIONS, buffer_size=_BUFFER
+                )
             except Exception as error:  # damaged files make FFmpeg raise nearly anything
                 raise _no_video(self.path) from error
             opened.callback(self._container.close)
             if not self._container.streams.video:
-                raise InputError(self.path, "has no pictures in it, only sound or text", "give a video")
+                raise InputError(
+                    self.path, "has no pictures in it, only sound or text", "give a video"
+                )
             self._stream = self._container.streams.video[0]
             if not getattr(self._stream, "width", 0):  # PyAV has none where FFmpeg knows no decoder
                 fault = f"not a video that can be read, or its frames are over {MAX_FRAME_PIXELS // 10**6} megapixels"
@@ -108,11 +114,17 @@ class Clip:
 
     def _check_count(self, frames: int) -> None:
         if frames > MAX_FRAMES:
-            raise InputError(self.path, f"has over {MAX_FRAMES} frames", "cut it into shorter clips")
+            raise InputError(
+                self.path, f"has over {MAX_FRAMES} frames", "cut it into shorter clips"
+            )
 
     def _check_time(self, ticks: int) -> None:
         if ticks * self.time_base > MAX_HOURS * 3600:
-            raise InputError(self.path, f"lasts over {MAX_HOURS} hours", "cut it into shorter clips or export it again")
+            raise InputError(
+                self.path,
+                f"lasts over {MAX_HOURS} hours",
+                "cut it into shorter clips or export it again",
+            )
 
     def frames(self) -> Iterator[Frame]:
         """The frames in the order they are shown, gray, upright, of square pixels; may be read once.
@@ -132,7 +144,11 @@ class Clip:
             if shape is None:
                 shape, first = image.shape, frame.pts or 0
             elif image.shape != shape:
-                raise InputError(self.path, f"its frames change their size after {count}", "cut it there into two")
+                raise InputError(
+                    self.path,
+                    f"its frames change their size after {count}",
+                    "cut it there into two",
+                )
             later = ticks + step if frame.pts is None else frame.pts - first
             ticks = later if later > ticks else ticks + step
             self._check_time(ticks)
@@ -141,17 +157,31 @@ class Clip:
             raise InputError(self.path, "has no frame in it", _EXPORT)
 
     def _check_aspect(self) -> None:
-        aspect, one, width, height = self._aspect, Fraction(1), self._stream.width, self._stream.height
+        aspect, one, width, height = (
+            self._aspect,
+            Fraction(1),
+            self._stream.width,
+            self._stream.height,
+        )
         if not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
-            problem = f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
+            problem = (
+                f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
+            )
             raise InputError(self.path, problem, _EXPORT)
-        check_size(self.path, round(width * max(aspect, one)), round(height / min(aspect, one)), MAX_FRAME_PIXELS)
+        check_size(
+            self.path,
+            round(width * max(aspect, one)),
+            round(height / min(aspect, one)),
+            MAX_FRAME_PIXELS,
+        )
 
     def _with_square_pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._aspect == 1:
             return image
         (height, width), one = image.shape, Fraction(1)
-        return resize_image(image, (round(height / min(self._aspect, one)), round(width * max(self._aspect, one))))
+        return resize_image(
+            image, (round(height / min(self._aspect, one)), round(width * max(self._aspect, one)))
+        )
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         packets, count, end = self._container.demux(), 0, 0.0
@@ -164,7 +194,9 @@ class Clip:
                     return
                 if packet.pts is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                if packet.stream.index != self._stream.index:  # sound: read to know where the file ends
+                if (
+                    packet.stream.index != self._stream.index
+                ):  # sound: read to know where the file ends
                     continue
                 frames: Any = [] if packet.is_corrupt else packet.decode()
             except InputError:
@@ -190,7 +222,9 @@ class Clip:
         return kind in _TIMED and missing > max(0.15, float(3 / self.rate))
 
     def _damaged(self, count: int) -> InputError:
-        return InputError(self.path, f"is damaged or cut short after {count} frames", "copy or export it again")
+        return InputError(
+            self.path, f"is damaged or cut short after {count} frames", "copy or export it again"
+        )
 
 
 def _no_video(path: Path) -> InputError:
@@ -205,7 +239,9 @@ def _no_video(path: Path) -> InputError:
 class VideoWriter:
     """Adds frames to a video file; see `video_writer`."""
 
-    def __init__(self, container: av.container.OutputContainer, rate: Fraction, time_base: Fraction) -> None:
+    def __init__(
+        self, container: av.container.OutputContainer, rate: Fraction, time_base: Fraction
+    ) -> None:
         self._container, self._rate, self._time_base = container, rate, time_base
         self._stream: Any = None
 
@@ -217,7 +253,11 @@ class VideoWriter:
         import av
 
         height, width = picture.shape[:2]
-        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0))) if height % 2 or width % 2 else picture
+        picture = (
+            np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))
+            if height % 2 or width % 2
+            else picture
+        )
         if self._stream is None:
             self._stream = self._add_stream(picture)
         frame = av.VideoFrame.from_ndarray(picture, "rgb24")
@@ -228,7 +268,9 @@ class VideoWriter:
         import av
 
         codec = next(name for name in CODECS if name in av.codecs_available)
-        stream: Any = self._container.add_stream(codec, rate=self._rate, options={"preset": "superfast", "crf": "20"})
+        stream: Any = self._container.add_stream(
+            codec, rate=self._rate, options={"preset": "superfast", "crf": "20"}
+        )
         stream.height, stream.width = picture.shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = self._time_base

@@ -26,7 +26,9 @@ def image_row(entry: dict[str, Any]) -> list[Cell]:
     return [stem, *sizes, entry["dice"], entry["iou"], entry["result"]]
 
 
-def demo_page(results: dict[str, Any], pictures: Sequence[NDArray[np.uint8]], card: Card, seconds: float) -> str:
+def demo_page(
+    results: dict[str, Any], pictures: Sequence[NDArray[np.uint8]], card: Card, seconds: float
+) -> str:
     """The page.
 
     Args:
@@ -61,16 +63,25 @@ def _facts(results: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
     lesion, normals = results["conventions"]["lesion"], results["normals"]
     low, high = lesion["dice_interval"]
     count = len(results["images"]) - normals["images"]
-    entries = [(f"{lesion['dice']:.2f}", f"mean Dice on {count} with a lesion (95 %: {low:.2f} to {high:.2f})")]
+    entries = [
+        (
+            f"{lesion['dice']:.2f}",
+            f"mean Dice on {count} with a lesion (95 %: {low:.2f} to {high:.2f})",
+        )
+    ]
     if normals["images"]:
         false = round(normals["false_lesion"] * normals["images"])
-        entries.append((f"{false} of {normals['images']}", "without a lesion were given a false one"))
+        entries.append(
+            (f"{false} of {normals['images']}", "without a lesion were given a false one")
+        )
     return [*entries, (f"{seconds * 1000:.0f} ms", "an image, drawing and saving included")]
 
 
 def _picture(entry: dict[str, Any], picture: NDArray[np.uint8]) -> Html:
     result, dice = entry["result"], entry["dice"]
-    true, outlined = (_size(entry[lesions]).replace(" ", "\u00a0") for lesions in ("true_lesions", "lesions"))
+    true, outlined = (
+        _size(entry[lesions]).replace(" ", "\u00a0") for lesions in ("true_lesions", "lesions")
+    )
     caption = f"{result[0].upper()}{result[1:]}."
     if dice is not None:
         caption += f" Dice {dice:.2f}, true size {true}\u00a0mm."
@@ -79,13 +90,24 @@ def _picture(entry: dict[str, Any], picture: NDArray[np.uint8]) -> Html:
 
 
 def _measurements(results: dict[str, Any]) -> Html:
-    caption = "Synthetic images: the size of the largest lesion, and how far outline and truth agree"
+    caption = (
+        "Synthetic images: the size of the largest lesion, and how far outline and truth agree"
+    )
     return table(HEADER, [image_row(entry) for entry in results["images"]], caption)
 
 
 def _conventions(results: dict[str, Any]) -> Html:
-    metrics = {"precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU", "dice": "Dice"}
-    rows = [[name, *(scores[metric] for metric in metrics)] for name, scores in results["conventions"].items()]
+    metrics = {
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "iou": "IoU",
+        "dice": "Dice",
+    }
+    rows = [
+        [name, *(scores[metric] for metric in metrics)]
+        for name, scores in results["conventions"].items()
+    ]
     caption = (
         "Synthetic images: means under three conventions. paper: all images, 0 where a score is undefined;"
         " lesion: images with a lesion only; all: all images, 1 where nothing is outlined and nothing is there"

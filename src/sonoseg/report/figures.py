@@ -52,7 +52,9 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def roc_figure(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], path: Path | str) -> None:
+def roc_figure(
+    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], path: Path | str
+) -> None:
     """Draws pixel-wise ROC curves.
 
     Args:
@@ -61,7 +63,9 @@ def roc_figure(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float6
     """
     with _figure(4.6, 4.4, path) as figure:
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=1, linestyle=(0, (4, 3)), label="chance")
+        axes.plot(
+            [0, 1], [0, 1], color="#b0b0b0", linewidth=1, linestyle=(0, (4, 3)), label="chance"
+        )
         for (label, (false, true)), colour in zip(curves.items(), _cycle(), strict=False):
             axes.plot(false, true, color=colour, label=label, clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title="ROC over pixels")
@@ -85,15 +89,28 @@ def reliability_figure(
     """
     with _figure(4.6, 5.2, path) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-        upper.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=1, linestyle=(0, (4, 3)), label="perfect")
-        upper.plot(probability, frequency, color=_LINES[0], marker="o", markersize=4, label=f"error {error:.4f}")
-        upper.set(xlim=(0, 1), ylim=(0, 1), title="Reliability over pixels", ylabel="share that is lesion")
+        upper.plot(
+            [0, 1], [0, 1], color="#b0b0b0", linewidth=1, linestyle=(0, (4, 3)), label="perfect"
+        )
+        upper.plot(
+            probability,
+            frequency,
+            color=_LINES[0],
+            marker="o",
+            markersize=4,
+            label=f"error {error:.4f}",
+        )
+        upper.set(
+            xlim=(0, 1), ylim=(0, 1), title="Reliability over pixels", ylabel="share that is lesion"
+        )
         upper.legend(loc="upper left")
         lower.bar(probability, share, width=0.04, color=_LINES[0])
         lower.set(yscale="log", xlabel="probability of lesion", ylabel="share of pixels")
 
 
-def trade_off_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path | str) -> None:
+def trade_off_figure(
+    curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path | str
+) -> None:
     """Draws lesion Dice against false lesions on normal images, a point a threshold; some thresholds are written in.
 
     Args:
@@ -104,14 +121,32 @@ def trade_off_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]],
     with _figure(5.6, 4.4, path) as figure:
         axes = figure.subplots()
         for (label, points), colour in zip(curves.items(), _cycle(), strict=False):
-            axes.plot([p[1] for p in points], [p[2] for p in points], color=colour, marker=".", label=label)
+            axes.plot(
+                [p[1] for p in points],
+                [p[2] for p in points],
+                color=colour,
+                marker=".",
+                label=label,
+            )
             written: list[tuple[float, float]] = []
             for threshold, false, dice in points[1::4]:
-                if all(math.dist((false, dice), other) > 0.03 for other in written):  # else one lies on another
-                    axes.annotate(f"{threshold:g}", (false, dice), (4, 4), textcoords="offset points", fontsize=7)
+                if all(
+                    math.dist((false, dice), other) > 0.03 for other in written
+                ):  # else one lies on another
+                    axes.annotate(
+                        f"{threshold:g}",
+                        (false, dice),
+                        (4, 4),
+                        textcoords="offset points",
+                        fontsize=7,
+                    )
                     written.append((false, dice))
-        axes.set(xlim=(-0.03, 1.03), ylim=(0, 1), title="Lesions against normal images, by threshold")
-        axes.set(xlabel="normal images with a false lesion", ylabel="mean Dice on images with a lesion")
+        axes.set(
+            xlim=(-0.03, 1.03), ylim=(0, 1), title="Lesions against normal images, by threshold"
+        )
+        axes.set(
+            xlabel="normal images with a false lesion", ylabel="mean Dice on images with a lesion"
+        )
         if any(curves.values()):
             axes.legend(loc="lower right")
         else:
@@ -120,7 +155,9 @@ def trade_off_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]],
 
 
 def grid_figure(
-    grid: Mapping[str, Sequence[str]], cells: Mapping[tuple[str, ...], float | str], path: Path | str
+    grid: Mapping[str, Sequence[str]],
+    cells: Mapping[tuple[str, ...], float | str],
+    path: Path | str,
 ) -> None:
     """Draws the scores of a grid search, the best one framed.
 
@@ -138,20 +175,30 @@ def grid_figure(
     if len(long) < 2:
         with _figure(max(3.6, 1.2 + len(cells) * max(0.8, 0.1 * longest)), 3.2, path) as figure:
             axis = (long or list(grid))[0]
-            _grid_bars(figure.subplots(), axis, dict(zip(grid[axis], cells.values(), strict=True)), scores)
+            _grid_bars(
+                figure.subplots(), axis, dict(zip(grid[axis], cells.values(), strict=True)), scores
+            )
         return
     down, across, *others = long
     panels = list(itertools.product(*(grid[axis] for axis in others)))
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    width, height = max(0.62, 0.085 * longest) * len(grid[across]) + 0.3, 0.45 * len(grid[down]) + 0.4
+    width, height = (
+        max(0.62, 0.085 * longest) * len(grid[across]) + 0.3,
+        0.45 * len(grid[down]) + 0.4,
+    )
     with _figure(columns * width + 1.6, rows * height + 0.6, path) as figure:
         places = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes in places.flat[len(panels) :]:
             axes.set_axis_off()
         for axes, panel in zip(places.flat, panels, strict=False):
-            fixed = {axis: values[0] for axis, values in grid.items()} | dict(zip(others, panel, strict=True))
-            keys = [[tuple((fixed | {down: y, across: x}).values()) for x in grid[across]] for y in grid[down]]
+            fixed = {axis: values[0] for axis, values in grid.items()} | dict(
+                zip(others, panel, strict=True)
+            )
+            keys = [
+                [tuple((fixed | {down: y, across: x}).values()) for x in grid[across]]
+                for y in grid[down]
+            ]
             colours = _grid_panel(axes, [[cells[key] for key in row] for row in keys], scores)
             axes.set_title(", ".join(f"{_spoken(axis)} {fixed[axis]}" for axis in others))
             axes.set_xticks(range(len(grid[across])), grid[across])
@@ -189,7 +236,13 @@ def learning_curves(rows: Sequence[Mapping[str, float]], kept: float, path: Path
                 axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
                 axes.set_ylim(bottom=0)
                 continue
-            axes.axvline(kept, color="#909090", linewidth=1, linestyle=(0, (4, 3)), label=f"kept: epoch {kept:g}")
+            axes.axvline(
+                kept,
+                color="#909090",
+                linewidth=1,
+                linestyle=(0, (4, 3)),
+                label=f"kept: epoch {kept:g}",
+            )
             if title == "Dice":
                 axes.set_ylim(0, 1)
             axes.legend()
@@ -221,7 +274,9 @@ def faithfulness_figure(
             _curves_with_chance(axes, lines, chance)
         for axes in panels[len(curves) :]:
             axes.set_axis_off()
-        for axes in panels[max(0, len(curves) - across) : len(curves)]:  # those with nothing below them
+        for axes in panels[
+            max(0, len(curves) - across) : len(curves)
+        ]:  # those with nothing below them
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("pixels exchanged, %")
         for axes in panels[::across]:
@@ -264,11 +319,21 @@ def explanation_panels(
             _say_instead(panels[1], "no ground truth")
         else:
             _outline(panels[1], truth, TRUTH)
-        panels[1].set_title("ground truth" + ("" if truth is None or truth.any() else ": no lesion"))
+        panels[1].set_title(
+            "ground truth" + ("" if truth is None or truth.any() else ": no lesion")
+        )
         _outline(panels[2], prediction, PREDICTION)
-        panels[2].set_title("prediction" + ("" if prediction.any() else ": no lesion") + (f", {note}" if note else ""))
-        colours = panels[3].imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.45 * np.clip(heat, 0, 1))
-        panels[3].set_title(f"Grad-CAM, layer: {layer}" + ("" if heat.any() else " (zero everywhere)"))
+        panels[2].set_title(
+            "prediction"
+            + ("" if prediction.any() else ": no lesion")
+            + (f", {note}" if note else "")
+        )
+        colours = panels[3].imshow(
+            heat, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.45 * np.clip(heat, 0, 1)
+        )
+        panels[3].set_title(
+            f"Grad-CAM, layer: {layer}" + ("" if heat.any() else " (zero everywhere)")
+        )
         _colour_bar(figure, panels[3], colours)
         figure.suptitle(f"{title} · {NOTICE}", fontsize=9)
 
@@ -290,20 +355,32 @@ def _grid_panel(axes: Axes, table: Sequence[Sequence[float | str]], scores: Sequ
         ink = "white" if value < 0.4 * low + 0.6 * high else _INK
         axes.text(x, y, words, ha="center", va="center", fontsize=size, color=ink)
         if value == high:
-            axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=_LINES[1], linewidth=2.4))
+            axes.add_patch(
+                Rectangle(
+                    (x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=_LINES[1], linewidth=2.4
+                )
+            )
     return colours
 
 
-def _grid_bars(axes: Axes, axis: str, cells: Mapping[str, float | str], scores: Sequence[float]) -> None:
+def _grid_bars(
+    axes: Axes, axis: str, cells: Mapping[str, float | str], scores: Sequence[float]
+) -> None:
     """A bar for each value of the only axis that has several, the best in another colour."""
     heights = [0.0 if isinstance(cell, str) else cell for cell in cells.values()]
     words = [cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells.values()]
     best = [not isinstance(cell, str) and cell == max(scores) for cell in cells.values()]
-    bars = axes.bar(list(cells), heights, width=0.6, color=[_LINES[1] if first else _LINES[0] for first in best])
+    bars = axes.bar(
+        list(cells), heights, width=0.6, color=[_LINES[1] if first else _LINES[0] for first in best]
+    )
     axes.bar_label(bars, words, padding=2, fontsize=8)
     axes.grid(False, axis="x")
     axes.set_xlim(-0.7, len(cells) - 0.3)
-    axes.set(ylim=(0, 1.15 * max(scores, default=1) or 1), xlabel=_spoken(axis), ylabel="Dice on validation")
+    axes.set(
+        ylim=(0, 1.15 * max(scores, default=1) or 1),
+        xlabel=_spoken(axis),
+        ylabel="Dice on validation",
+    )
 
 
 def _spoken(axis: str) -> str:
@@ -324,7 +401,9 @@ def _figure(width: float, height: float, path: Path | str) -> Iterator[Figure]:
     from matplotlib.text import Text
 
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks, or too long a name
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # a name in a script that the font lacks, or too long a name
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
@@ -349,14 +428,19 @@ def _curves_with_chance(
         axes.plot(at, chance[name], color=colour, alpha=0.6, linewidth=1.2, linestyle=dashes)
         axes.plot(at, values, color=colour, clip_on=False)
     if not any(lines.values()):
-        axes.text(0.5, 0.5, "no lesion predicted", transform=axes.transAxes, ha="center", va="center")
+        axes.text(
+            0.5, 0.5, "no lesion predicted", transform=axes.transAxes, ha="center", va="center"
+        )
 
 
 def _line_legend(figure: Figure, names: Sequence[str]) -> None:
     """One legend for all panels: a colour a name, dashed for a random order."""
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], color=colour, label=name) for name, colour in zip(names, _LINES, strict=False)]
+    lines = [
+        Line2D([], [], color=colour, label=name)
+        for name, colour in zip(names, _LINES, strict=False)
+    ]
     lines.append(Line2D([], [], color="#909090", linestyle=(0, (4, 3)), label="in a random order"))
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
 
@@ -374,7 +458,9 @@ def _say_instead(axes: Axes, words: str) -> None:
 
 
 def _colour_bar(figure: Figure, axes: Axes, colours: Any) -> None:
-    bar = figure.colorbar(colours, cax=axes.inset_axes((1.02, 0, 0.04, 1)))  # as high as the picture
+    bar = figure.colorbar(
+        colours, cax=axes.inset_axes((1.02, 0, 0.04, 1))
+    )  # as high as the picture
     assert bar.solids is not None
     bar.solids.set_alpha(1)
     bar.outline.set_visible(False)

@@ -36,9 +36,18 @@ def page(title: str, lead: str, *parts: Html) -> str:
         lead: a sentence or two below the heading.
         parts: sections, in order.
     """
-    template = Template((files("sonoseg.report") / "templates" / "page.html").read_text(encoding="utf-8"))
-    words = {"title": title, "lead": lead, "notice": NOTICE, "version": f"sonoseg {sonoseg.__version__}"}
-    return template.substitute({name: escape(text) for name, text in words.items()}, body="\n".join(parts))
+    template = Template(
+        (files("sonoseg.report") / "templates" / "page.html").read_text(encoding="utf-8")
+    )
+    words = {
+        "title": title,
+        "lead": lead,
+        "notice": NOTICE,
+        "version": f"sonoseg {sonoseg.__version__}",
+    }
+    return template.substitute(
+        {name: escape(text) for name, text in words.items()}, body="\n".join(parts)
+    )
 
 
 def section(title: str, *parts: Html) -> Html:
@@ -58,13 +67,17 @@ def facts(entries: Iterable[tuple[str, str]]) -> Html:
     Args:
         entries: a figure and what it counts, such as ("0.93", "mean Dice").
     """
-    tiles = "".join(f"<div><dt>{escape(words)}</dt><dd>{escape(value)}</dd></div>" for value, words in entries)
+    tiles = "".join(
+        f"<div><dt>{escape(words)}</dt><dd>{escape(value)}</dd></div>" for value, words in entries
+    )
     return Html(f'<dl class="facts">{tiles}</dl>')
 
 
 def details(entries: Iterable[tuple[str, str | Sequence[str]]]) -> Html:
     """Terms with their descriptions, one below the other; a sequence of descriptions becomes a list."""
-    rows = "".join(f"<dt>{escape(term)}</dt><dd>{_description(value)}</dd>" for term, value in entries)
+    rows = "".join(
+        f"<dt>{escape(term)}</dt><dd>{_description(value)}</dd>" for term, value in entries
+    )
     return Html(f'<dl class="details">{rows}</dl>')
 
 
@@ -76,11 +89,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -
         rows: as many cells each; whole numbers get thousands separators, others three decimals, None "–".
         caption: what the table shows.
     """
-    numeric = [all(not isinstance(row[column], str) for row in rows) for column in range(len(header))]
+    numeric = [
+        all(not isinstance(row[column], str) for row in rows) for column in range(len(header))
+    ]
     classes = ['class="number"' if number else "" for number in numeric]
-    head = _row((f'th scope="col" {kind}', name) for kind, name in zip(classes, header, strict=True))
+    head = _row(
+        (f'th scope="col" {kind}', name) for kind, name in zip(classes, header, strict=True)
+    )
     body = "\n".join(
-        _row((f"td {kind}", cell_text(value)) for kind, value in zip(classes, row, strict=True)) for row in rows
+        _row((f"td {kind}", cell_text(value)) for kind, value in zip(classes, row, strict=True))
+        for row in rows
     )
     label = escape(caption)
     return Html(

@@ -19,7 +19,10 @@ from sonoseg.reproduction.results import Row
 
 def overview(rows: Sequence[Row], split: str) -> Table:
     """Dice under the three conventions with intervals, best first."""
-    done = sorted((row for row in rows if row.done), key=lambda row: -float(row.scores("lesion", "dice").mean()))
+    done = sorted(
+        (row for row in rows if row.done),
+        key=lambda row: -float(row.scores("lesion", "dice").mean()),
+    )
     cells: list[list[Cell]] = []
     for row in done:
         line: list[Cell] = [row.label, row.mean("validation", "conventions", "lesion", "dice")]
@@ -33,7 +36,9 @@ def overview(rows: Sequence[Row], split: str) -> Table:
         *(word for name in CONVENTIONS for word in (name, f"{name}, 95 % interval")),
     )
     caption = "Test Dice under the three conventions, with bootstrap intervals that draw near-copies together."
-    return Table(f"dice-{split}", f"All models, split {split}, the best first", caption, header, cells)
+    return Table(
+        f"dice-{split}", f"All models, split {split}, the best first", caption, header, cells
+    )
 
 
 def normals(rows: Sequence[Row], split: str) -> Table:
@@ -43,7 +48,9 @@ def normals(rows: Sequence[Row], split: str) -> Table:
             row.label,
             row.mean("test", "normals", "any_false_positive"),
             row.mean("test", "normals", "false_lesion"),
-            float(np.mean([(test.counts.tp[test.counts.has_lesion] == 0).sum() for test in row.tests])),
+            float(
+                np.mean([(test.counts.tp[test.counts.has_lesion] == 0).sum() for test in row.tests])
+            ),
             row.mean("test", "calibration_error"),
         ]
         for row in rows
@@ -60,7 +67,9 @@ def normals(rows: Sequence[Row], split: str) -> Table:
         "Shares of the test images without lesion; lesions of which no pixel is found; expected calibration error over"
         " pixels."
     )
-    return Table(f"normals-{split}", f"Normal images and calibration, split {split}", caption, header, cells)
+    return Table(
+        f"normals-{split}", f"Normal images and calibration, split {split}", caption, header, cells
+    )
 
 
 def borders(rows: Sequence[Row], split: str) -> Table:
@@ -68,7 +77,10 @@ def borders(rows: Sequence[Row], split: str) -> Table:
     cells: list[list[Cell]] = [
         [
             row.label,
-            *(row.mean("test", "surface", name) for name in ("images", "hd95", "hd95_median", "assd")),
+            *(
+                row.mean("test", "surface", name)
+                for name in ("images", "hd95", "hd95_median", "assd")
+            ),
         ]
         for row in rows
         if row.done
@@ -91,7 +103,9 @@ def leak(rows: Sequence[Row], split: str, leaked: Collection[str]) -> Table:
         with_copy, without = scores[copies], scores[~copies]
         if len(with_copy) and len(without):
             groups = np.array(row.groups("lesion"))
-            low, high = difference_interval(with_copy, without, list(groups[copies]), list(groups[~copies]))
+            low, high = difference_interval(
+                with_copy, without, list(groups[copies]), list(groups[~copies])
+            )
             means = float(with_copy.mean()), float(without.mean())
             cells.append([row.label, *means, means[0] - means[1], low, high])
     header = ("model", "with a near-copy", "without", "difference", "low", "high")
@@ -100,7 +114,9 @@ def leak(rows: Sequence[Row], split: str, leaked: Collection[str]) -> Table:
         f" ({len(leaked)}, normal ones included) and on the others; the 95 % interval is of the difference,"
         f" groups of near-copies drawn whole."
     )
-    return Table(f"leak-{split}", f"What near-copies are worth within split {split}", caption, header, cells)
+    return Table(
+        f"leak-{split}", f"What near-copies are worth within split {split}", caption, header, cells
+    )
 
 
 def across_splits(rows: Sequence[Row]) -> Table:
@@ -116,7 +132,15 @@ def across_splits(rows: Sequence[Row]) -> Table:
             low, high = bootstrap_interval(difference, row.groups(convention))
             means = [float(each.scores(convention, "dice").mean()) for each in (row, clean)]
             cells.append(
-                [row.label, convention, *means, float(difference.mean()), low, high, signed_rank_p(difference)]
+                [
+                    row.label,
+                    convention,
+                    *means,
+                    float(difference.mean()),
+                    low,
+                    high,
+                    signed_rank_p(difference),
+                ]
             )
     header = ("model", "convention", "paper", "paper-clean", "difference", "low", "high", "p")
     caption = (
@@ -124,7 +148,9 @@ def across_splits(rows: Sequence[Row]) -> Table:
         " has fewer training images): Dice, the mean difference image by image, its 95 % interval, Wilcoxon's p. They"
         " are over images: another seed may change more."
     )
-    return Table("paper-clean", "What leakage is worth: paper-clean beside paper", caption, header, cells)
+    return Table(
+        "paper-clean", "What leakage is worth: paper-clean beside paper", caption, header, cells
+    )
 
 
 def costs(rows: Sequence[Row], split: str) -> Table:
@@ -133,8 +159,20 @@ def costs(rows: Sequence[Row], split: str) -> Table:
     for row in (row for row in rows if row.done and row.cost("cost", "gflops") is not None):
         counts = [whole(row.cost("cost", name)) for name in ("total_params", "trainable_params")]
         seconds = row.cost("training_seconds")
-        times = [row.cost("epochs"), None if seconds is None else seconds / 60, row.cost("cost", "inference_ms")]
-        cells.append([row.label, *counts, row.cost("cost", "gflops"), *times, row.cost("cost", "peak_memory_mb")])
+        times = [
+            row.cost("epochs"),
+            None if seconds is None else seconds / 60,
+            row.cost("cost", "inference_ms"),
+        ]
+        cells.append(
+            [
+                row.label,
+                *counts,
+                row.cost("cost", "gflops"),
+                *times,
+                row.cost("cost", "peak_memory_mb"),
+            ]
+        )
     result = next((row.results[0] for row in rows if row.done and row.model != SHIPPED), None)
     cost = result["cost"] if result else {"device": "?", "threads": 0}
     header = (
@@ -171,7 +209,13 @@ def seeds(rows: Sequence[Row], split: str) -> Table:
             ]
         )
     header = ("model", "seeds", "lowest", "mean", "highest", "standard deviation")
-    return Table(f"seeds-{split}", f"Over seeds, split {split}", "Test Dice lesion of each training.", header, cells)
+    return Table(
+        f"seeds-{split}",
+        f"Over seeds, split {split}",
+        "Test Dice lesion of each training.",
+        header,
+        cells,
+    )
 
 
 _MEASURES = {
@@ -196,9 +240,15 @@ def explanations(rows: Sequence[Row], split: str) -> Table:
     names = list(_MEASURES.values())
     for row in rows:
         for layer, measures in (row.explanations or {"layers": {}})["layers"].items():
-            found = [measures.get(name) or {"mean": None, "interval": None, "n": 0} for name in names]
+            found = [
+                measures.get(name) or {"mean": None, "interval": None, "n": 0} for name in names
+            ]
             cells.append([row.label, layer, *(value["mean"] for value in found)])
-            ends = [end for value in found for end in (value["mean"], *(value["interval"] or (None, None)))]
+            ends = [
+                end
+                for value in found
+                for end in (value["mean"], *(value["interval"] or (None, None)))
+            ]
             raw.append([row.label, layer, *ends])
     columns = tuple(f"{name}{end}" for name in names for end in ("", "_low", "_high"))
     images = max((row.explanations["images"] for row in rows if row.explanations), default=0)

@@ -56,7 +56,9 @@ def claims(rows: Sequence[Row], split: str) -> Table:
     """What became of each claim about Dice, on one split."""
     by_name = {row.model: row for row in rows if row.done}
     paper = {**printed("table5"), **printed("table1")}
-    rivals = [("Model 1 is better than the rivals", REFERENCE, experiment.name) for experiment in RIVALS]
+    rivals = [
+        ("Model 1 is better than the rivals", REFERENCE, experiment.name) for experiment in RIVALS
+    ]
     cells = [_order(by_name, paper)]
     for claim, model in VALUES:
         cells.append(_value(claim, model, by_name.get(model), paper))
@@ -91,7 +93,9 @@ def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> tu
     return found, float((np.abs(correlation(orders)) >= abs(found) - 1e-12).mean())
 
 
-def _order(by_name: Mapping[str, Row], paper: Mapping[str, Mapping[str, float | None]]) -> list[Cell]:
+def _order(
+    by_name: Mapping[str, Row], paper: Mapping[str, Mapping[str, float | None]]
+) -> list[Cell]:
     """Whether the models come in the printed order."""
     claim = "The order of Models 1 to 16"
     names = [name for name in ORDERED if name in by_name]
@@ -103,10 +107,22 @@ def _order(by_name: Mapping[str, Row], paper: Mapping[str, Mapping[str, float | 
     answer = UNCLEAR
     if p < 0.05:
         answer = "holds" if found > 0 else "does not hold"
-    return [claim, f"rank correlation of {len(names)} models", 1.0, found, None, None, p, None, answer]
+    return [
+        claim,
+        f"rank correlation of {len(names)} models",
+        1.0,
+        found,
+        None,
+        None,
+        p,
+        None,
+        answer,
+    ]
 
 
-def _value(claim: str, model: str, row: Row | None, paper: Mapping[str, Mapping[str, float | None]]) -> list[Cell]:
+def _value(
+    claim: str, model: str, row: Row | None, paper: Mapping[str, Mapping[str, float | None]]
+) -> list[Cell]:
     """Whether a printed Dice lies in our interval."""
     theirs = paper[model]["dice"]
     assert theirs is not None
@@ -151,7 +167,17 @@ def _pair(
         answer = f"{UNCLEAR}, but {TOO_FAR}"
     else:
         answer = UNCLEAR
-    return [claim, f"{better} − {other}", theirs, float(difference.mean()), low, high, p, None, answer]
+    return [
+        claim,
+        f"{better} − {other}",
+        theirs,
+        float(difference.mean()),
+        low,
+        high,
+        p,
+        None,
+        answer,
+    ]
 
 
 def _corrected(pairs: Sequence[list[Cell]]) -> list[list[Cell]]:

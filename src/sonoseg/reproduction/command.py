@@ -53,11 +53,17 @@ def reproduce_command(options: Reproduce) -> int:
     left = [job for job, reason in states if not reason]
     elsewhere = sum(is_worked_at(job, options) for job in left)
     if elsewhere:
-        print(f"{elsewhere} are being worked at by other processes; the last to end writes the whole report")
+        print(
+            f"{elsewhere} are being worked at by other processes; the last to end writes the whole report"
+        )
     if died:
-        print(f"{died} of {workers} workers did not end well, perhaps for lack of memory; try --workers {workers - 1}")
+        print(
+            f"{died} of {workers} workers did not end well, perhaps for lack of memory; try --workers {workers - 1}"
+        )
     if len(left) > elsewhere:
-        print(f"{len(left) - elsewhere} are not done and nobody is at them; the same command goes on")
+        print(
+            f"{len(left) - elsewhere} are not done and nobody is at them; the same command goes on"
+        )
     return 1 if failed or died or len(left) > elsewhere else 0
 
 
@@ -94,7 +100,9 @@ def lock_of(job: Job, options: Reproduce) -> FileLock:
     return FileLock(options.out / "runs" / f".{job.name}.lock", timeout=0)
 
 
-def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, workers: int, gpus: int) -> int:
+def work_beside(
+    options: Reproduce, jobs: Sequence[Job], material: Material, workers: int, gpus: int
+) -> int:
     """`work` in several processes, each with a GPU of its own if there are any, or else its share of the cores.
 
     Returns:
@@ -102,7 +110,10 @@ def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, wor
     """
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     processes = [
-        context.Process(target=_worker, args=(options, jobs, material, str(number % gpus) if gpus else "", workers))
+        context.Process(
+            target=_worker,
+            args=(options, jobs, material, str(number % gpus) if gpus else "", workers),
+        )
         for number in range(workers)
     ]
     for process in processes:
@@ -117,7 +128,9 @@ def work_beside(options: Reproduce, jobs: Sequence[Job], material: Material, wor
     return sum(process.exitcode != 0 for process in processes)
 
 
-def _worker(options: Reproduce, jobs: Sequence[Job], material: Material, gpu: str, workers: int) -> None:
+def _worker(
+    options: Reproduce, jobs: Sequence[Job], material: Material, gpu: str, workers: int
+) -> None:
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     else:  # more threads than cores wait for each other
@@ -168,7 +181,11 @@ def count_done(jobs: Sequence[Job], options: Reproduce) -> int:
 def say_where(job: Job, done: int, count: int, seconds: float, finished: int) -> None:
     """One line: which job this is, and how much longer all may take if they go on as `finished` went in `seconds`."""
     left = f"; about {duration(seconds / finished * (count - done))} left" if finished else ""
-    print(f"[{done + 1} of {count}] {job.model}, split {job.split}, seed {job.seed}{left}", file=sys.stderr, flush=True)
+    print(
+        f"[{done + 1} of {count}] {job.model}, split {job.split}, seed {job.seed}{left}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def duration(seconds: float) -> str:

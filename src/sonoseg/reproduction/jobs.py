@@ -52,7 +52,10 @@ class Job:
         """Records why it could not be finished, in a line and for whoever mends it; the next call tries again."""
         reason = " ".join(str(error).split()) or type(error).__name__
         trace = traceback.format_exception(error)
-        write_json(output_folder(self.folder(out)) / FAILED, {**asdict(self), "reason": reason, "traceback": trace})
+        write_json(
+            output_folder(self.folder(out)) / FAILED,
+            {**asdict(self), "reason": reason, "traceback": trace},
+        )
 
 
 def _read(file: Path) -> dict[str, Any] | None:
@@ -97,7 +100,11 @@ def parse_models(words: str) -> tuple[str, ...]:
 
 def held(out: Path) -> list[Job]:
     """The jobs that the folder `out` holds, done or failed, whatever call they were of."""
-    found = [_read(file) for name in (RESULT, FAILED) for file in sorted((out / "runs").glob(f"*/{name}"))]
+    found = [
+        _read(file)
+        for name in (RESULT, FAILED)
+        for file in sorted((out / "runs").glob(f"*/{name}"))
+    ]
     jobs = [Job(**{key: each[key] for key in ("model", "split", "seed")}) for each in found if each]
     return list(dict.fromkeys(jobs))
 
@@ -111,5 +118,10 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
 def plan(models: Iterable[str], splits: Iterable[str], seeds: Iterable[int]) -> list[Job]:
     """Every job, all models of one split and seed after each other."""
     once = list(dict.fromkeys(seeds))
-    jobs = [Job(model, split, seed) for split in dict.fromkeys(splits) for seed in once for model in models]
+    jobs = [
+        Job(model, split, seed)
+        for split in dict.fromkeys(splits)
+        for seed in once
+        for model in models
+    ]
     return [job for job in jobs if job.model != SHIPPED or job.seed == once[0]]

@@ -39,7 +39,9 @@ TITLE = "Anari et al. 2025, reproduced"
 def write_report(options: Reproduce, jobs: Sequence[Job], material: Material) -> None:
     """Writes tables/*.csv, roc-SPLIT-SUBSET.png, report.md and report.html into the output folder."""
     rows = read_rows(options.out, jobs)
-    copied = {Path(split).stem: leaked(subsets, "test") for split, subsets in material.subsets.items()}
+    copied = {
+        Path(split).stem: leaked(subsets, "test") for split, subsets in material.subsets.items()
+    }
     tables = all_tables(rows, copied)
     changes = changes_of(options, rows)
     if is_reduced(changes):
@@ -68,9 +70,15 @@ def all_tables(rows: Sequence[Row], leaked: Mapping[str, set[str]]) -> list[Tabl
         first = [row for row in own if row.model == paper.REFERENCE]
         tables.append(beyond.overview(own, split))
         tables += [claims(own, split)] if any(row.done for row in numbered) else []
-        tables += [paper.table_1(numbered, split, convention) for convention in CONVENTIONS if numbered]
+        tables += [
+            paper.table_1(numbered, split, convention) for convention in CONVENTIONS if numbered
+        ]
         tables.append(paper.table_2(own, split))
-        tables += [paper.table_5([*rivals, *first], split), paper.table_6(rivals, own, split)] if rivals else []
+        tables += (
+            [paper.table_5([*rivals, *first], split), paper.table_6(rivals, own, split)]
+            if rivals
+            else []
+        )
         tables += [beyond.leak(own, split, leaked[split])] if leaked[split] else []
         others = (beyond.paired, beyond.normals, beyond.borders, beyond.seeds, beyond.costs)
         tables += [make(own, split) for make in (*others, beyond.explanations, beyond.claim)]
@@ -118,7 +126,10 @@ def draw_curves(out: Path, rows: Sequence[Row]) -> dict[str, Path]:
         named = [row for row in drawn if row.model in printed("auc")] or drawn[:6]
         for subset in SUBSET_NAMES if named else ():
             path = out / f"roc-{split}-{subset}.png"
-            lines = {f"{row.label} ({row.mean(subset, 'auc') or 0:.3f})": _curve(row, subset) for row in named}
+            lines = {
+                f"{row.label} ({row.mean(subset, 'auc') or 0:.3f})": _curve(row, subset)
+                for row in named
+            }
             with atomic_path(path) as temporary:
                 roc_figure(lines, temporary)
             pictures[f"{split}, {subset}"] = path
@@ -127,13 +138,18 @@ def draw_curves(out: Path, rows: Sequence[Row]) -> dict[str, Path]:
 
 def _curve(row: Row, subset: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     names = ("false_positive_rate", "true_positive_rate")
-    points = [(float(p[names[0]]), float(p[names[1]])) for p in read_table(row.folders[0] / subset / "roc.csv", names)]
+    points = [
+        (float(p[names[0]]), float(p[names[1]]))
+        for p in read_table(row.folders[0] / subset / "roc.csv", names)
+    ]
     false, true = np.array(points or [(0.0, 0.0)]).T
     return false, true
 
 
 def _csv(each: Table) -> str:
-    rows = [[csv_number(cell) if isinstance(cell, float) else cell for cell in row] for row in each.rows]
+    rows = [
+        [csv_number(cell) if isinstance(cell, float) else cell for cell in row] for row in each.rows
+    ]
     return csv_text(each.header, rows)
 
 
@@ -145,21 +161,39 @@ def shown(each: Table) -> tuple[Sequence[str], Sequence[Sequence[str | int | flo
 def _markdown(lead: str, tables: Sequence[Table], rows: Sequence[Row]) -> str:
     parts = [f"# {TITLE}", markdown_text(lead)]
     failed = [f"{row.label}, split {row.split}: {row.failure}" for row in rows if row.failure]
-    parts += ["## Failed or missing", "\n".join(f"- {markdown_text(line)}" for line in failed)] if failed else []
+    parts += (
+        ["## Failed or missing", "\n".join(f"- {markdown_text(line)}" for line in failed)]
+        if failed
+        else []
+    )
     for each in tables:
-        parts += [f"## {markdown_text(each.title)}", markdown_text(each.caption), markdown_table(*shown(each))]
+        parts += [
+            f"## {markdown_text(each.title)}",
+            markdown_text(each.caption),
+            markdown_table(*shown(each)),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
 def _page(
-    lead: str, tables: Sequence[Table], rows: Sequence[Row], curves: Mapping[str, Path], material: Material
+    lead: str,
+    tables: Sequence[Table],
+    rows: Sequence[Row],
+    curves: Mapping[str, Path],
+    material: Material,
 ) -> str:
     sections: list[Html] = [section("In short", facts(_facts(rows)), *_failures(rows))]
     for each in tables:
         parts = [table(*shown(each), each.caption)]
         if each.name.startswith("table2-"):
             split = each.name.removeprefix("table2-")
-            parts.append(cards(_roc(title, path) for title, path in curves.items() if title.startswith(f"{split}, ")))
+            parts.append(
+                cards(
+                    _roc(title, path)
+                    for title, path in curves.items()
+                    if title.startswith(f"{split}, ")
+                )
+            )
             sections += [section(each.title, *parts), *_pictures(rows, split, material)]
         else:
             sections.append(section(each.title, *parts))
@@ -184,7 +218,12 @@ def _failures(rows: Sequence[Row]) -> list[Html]:
 
 
 def _roc(title: str, path: Path) -> Html:
-    return figure(_picture(path), f"ROC curves, {title}", title, "A curve a model, the area under it in brackets.")
+    return figure(
+        _picture(path),
+        f"ROC curves, {title}",
+        title,
+        "A curve a model, the area under it in brackets.",
+    )
 
 
 def _pictures(rows: Sequence[Row], split: str, material: Material) -> list[Html]:
@@ -200,7 +239,9 @@ def _pictures(rows: Sequence[Row], split: str, material: Material) -> list[Html]
                 figures.append(figure(_picture(path), alt, name, case.name))
         words = f"{case.name} through every model: image, ground truth, prediction, Grad-CAM of the deepest layer."
         if figures:
-            sections.append(section(f"Table {number}, split {split}: {case.name}", paragraph(words), *figures))
+            sections.append(
+                section(f"Table {number}, split {split}: {case.name}", paragraph(words), *figures)
+            )
     return sections
 
 
@@ -208,5 +249,7 @@ def _picture(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as image:
         picture = image.convert("RGB")
         if picture.width > WIDTH:
-            picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+            picture = picture.resize(
+                (WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS
+            )
         return np.asarray(picture)

@@ -41,7 +41,9 @@ class Table:
 def _beside(printed_value: float | None, own: float | None) -> str:
     """printed / ours / difference."""
     words = [f"{value:.3f}" if value is not None else "–" for value in (printed_value, own)]
-    difference = f"{own - printed_value:+.3f}" if own is not None and printed_value is not None else "–"
+    difference = (
+        f"{own - printed_value:+.3f}" if own is not None and printed_value is not None else "–"
+    )
     return " / ".join([*words, difference])
 
 
@@ -63,7 +65,11 @@ def _beside_printed(
         shown[metric] = own if convention == "all" else _beside(value, own)
     low, high = row.interval(convention)
     within = f"{low:.3f} to {high:.3f}"
-    return [*raw, low, high, row.failure], [shown["dice"], within, *(shown[metric] for metric in SHOWN[1:])]
+    return [*raw, low, high, row.failure], [
+        shown["dice"],
+        within,
+        *(shown[metric] for metric in SHOWN[1:]),
+    ]
 
 
 SHOWN = ("dice", "iou", "precision", "recall", "f1")
@@ -88,9 +94,16 @@ def table_1(rows: Sequence[Row], split: str, convention: str) -> Table:
     for row in rows:
         experiment = find_experiment(row.model)
         network = experiment.network
-        facts = [row.label, network.attention, "yes" if network.frozen else "no", experiment.recipe.loss]
+        facts = [
+            row.label,
+            network.attention,
+            "yes" if network.frozen else "no",
+            experiment.recipe.loss,
+        ]
         counts = [whole(paper[row.model]["total_params"]), whole(row.cost("cost", "total_params"))]
-        for rows_so_far, cells in zip((raw, shown), _beside_printed(row, paper, convention), strict=True):
+        for rows_so_far, cells in zip(
+            (raw, shown), _beside_printed(row, paper, convention), strict=True
+        ):
             rows_so_far.append([*facts, *cells, *counts])
     facts_header = ("model", "attention", "frozen", "loss")
     return Table(
@@ -115,14 +128,23 @@ def table_2(rows: Sequence[Row], split: str) -> Table:
     raw: list[list[Cell]] = []
     shown: list[list[Cell]] = []
     for row in (row for row in rows if row.done):
-        pairs = [(paper.get(row.model, {}).get(f"{name}_auc"), row.mean(name, "auc")) for name in SUBSET_NAMES]
+        pairs = [
+            (paper.get(row.model, {}).get(f"{name}_auc"), row.mean(name, "auc"))
+            for name in SUBSET_NAMES
+        ]
         raw.append([row.label, *(value for pair in pairs for value in pair)])
         shown.append([row.label, *(_beside(*pair) for pair in pairs)])
     columns = tuple(f"{name}_auc_{side}" for name in SUBSET_NAMES for side in ("paper", "ours"))
     caption = "Area under the ROC curve over pixels: paper / ours / difference. The paper gives it for six models."
     header = ("model", *SUBSET_NAMES)
     return Table(
-        f"table2-{split}", f"Table 2, split {split}: AUC", caption, ("model", *columns), raw, header, tuple(shown)
+        f"table2-{split}",
+        f"Table 2, split {split}: AUC",
+        caption,
+        ("model", *columns),
+        raw,
+        header,
+        tuple(shown),
     )
 
 
@@ -154,16 +176,24 @@ def table_6(rivals: Sequence[Row], rows: Sequence[Row], split: str) -> Table:
     )
 
 
-def paired_cells(rows: Sequence[Row], reference: Row | None) -> tuple[tuple[str, ...], list[list[Cell]]]:
+def paired_cells(
+    rows: Sequence[Row], reference: Row | None
+) -> tuple[tuple[str, ...], list[list[Cell]]]:
     """Header and cells: Dice of each of `rows` minus that of `reference`, under `lesion` and `all`, with its tests."""
     header = ("model", "convention", "Dice", "difference", "low", "high", "p", "p (Holm)")
     cells: list[list[Cell]] = []
     for convention in ("lesion", "all") if reference else ():
         assert reference is not None
-        differences = [row.scores(convention, "dice") - reference.scores(convention, "dice") for row in rows]
+        differences = [
+            row.scores(convention, "dice") - reference.scores(convention, "dice") for row in rows
+        ]
         p_values = [signed_rank_p(difference) for difference in differences]
-        for row, difference, p, adjusted in zip(rows, differences, p_values, holm(p_values), strict=True):
+        for row, difference, p, adjusted in zip(
+            rows, differences, p_values, holm(p_values), strict=True
+        ):
             low, high = bootstrap_interval(difference, reference.groups(convention))
             mean = float(row.scores(convention, "dice").mean())
-            cells.append([row.label, convention, mean, float(difference.mean()), low, high, p, adjusted])
+            cells.append(
+                [row.label, convention, mean, float(difference.mean()), low, high, p, adjusted]
+            )
     return header, cells

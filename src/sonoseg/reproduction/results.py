@@ -55,7 +55,9 @@ class Row:
     @property
     def cut_off(self) -> int | None:
         """The earliest epoch at which a clock ended a training of it; None if all ended by themselves."""
-        found = [result["cut_off_at"] for result in self.results if result.get("cut_off_at") is not None]
+        found = [
+            result["cut_off_at"] for result in self.results if result.get("cut_off_at") is not None
+        ]
         return min(found, default=None)
 
     @cached_property
@@ -118,7 +120,9 @@ def read_rows(out: Path, jobs: Sequence[Job]) -> list[Row]:
         seeds = [job for job in jobs if (job.model, job.split) == (model, split)]
         done = tuple(job.folder(out) for job in seeds if job.result(out) is not None)
         reasons = [job.failure(out) for job in seeds if job.result(out) is None]
-        rows.append(Row(model, Path(split).stem, done, "; ".join(map(told, dict.fromkeys(reasons)))))
+        rows.append(
+            Row(model, Path(split).stem, done, "; ".join(map(told, dict.fromkeys(reasons))))
+        )
     return rows
 
 
@@ -137,8 +141,14 @@ def printed(table: str) -> dict[str, dict[str, float | None]]:
     rows = {}
     for row in csv.DictReader(text.splitlines()):
         name = row.pop("model")
-        name = f"model-{name.removeprefix('Model ')}" if name.removeprefix("Model ").isdigit() else name.lower()
-        rows[name] = {key: float(value) if value else None for key, value in row.items() if _is_number(value)}
+        name = (
+            f"model-{name.removeprefix('Model ')}"
+            if name.removeprefix("Model ").isdigit()
+            else name.lower()
+        )
+        rows[name] = {
+            key: float(value) if value else None for key, value in row.items() if _is_number(value)
+        }
     return rows
 
 
@@ -150,7 +160,11 @@ def is_ours(model: str) -> bool:
 def best_of(rows: Sequence[Row]) -> Row | None:
     """Of the rows that are ours, the one with the highest validation Dice `paper`: the test set chooses nothing."""
     ours = [row for row in rows if row.done and is_ours(row.model)]
-    return max(ours, key=lambda row: row.mean("validation", "conventions", "paper", "dice") or 0.0, default=None)
+    return max(
+        ours,
+        key=lambda row: row.mean("validation", "conventions", "paper", "dice") or 0.0,
+        default=None,
+    )
 
 
 def _mean_of(entries: Sequence[Any], keys: Sequence[str]) -> float | None:

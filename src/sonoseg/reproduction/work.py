@@ -76,11 +76,15 @@ class Material:
         for case in cases:
             case.check_size(options.size, "training")
             case.check_size(GRID[0], "evaluation")
-        subsets = {split: split_cases(cases, split) for split in dict.fromkeys((*options.split, *more))}
+        subsets = {
+            split: split_cases(cases, split) for split in dict.fromkeys((*options.split, *more))
+        }
         for split, parts in subsets.items():
             for name in SUBSETS:
                 if not parts[name]:
-                    raise InputError(f"--split {split}", f"leaves no {name} images", "choose another")
+                    raise InputError(
+                        f"--split {split}", f"leaves no {name} images", "choose another"
+                    )
         test = next(iter(subsets.values()))["test"]
         pictures = chosen_pictures(test, options.pictures)
         if options.report_only:
@@ -91,7 +95,9 @@ class Material:
                 used |= {case.name: case for case in some}
         bar = track(used.items(), "reading images", len(used), "image")
         hashes = {name: pixels_of(case) for name, case in bar}
-        return cls(subsets, pictures, {split: digest_of(parts, hashes) for split, parts in subsets.items()})
+        return cls(
+            subsets, pictures, {split: digest_of(parts, hashes) for split, parts in subsets.items()}
+        )
 
 
 def pixels_of(case: Case) -> str:
@@ -109,7 +115,9 @@ def digest_of(subsets: Mapping[str, Sequence[Case]], hashes: Mapping[str, str]) 
     digest = hashlib.sha256()
     for name, cases in subsets.items():
         for case in cases:
-            digest.update(f"{name} {case.name} {hashes[case.name]}\n".encode("utf-8", "surrogateescape"))
+            digest.update(
+                f"{name} {case.name} {hashes[case.name]}\n".encode("utf-8", "surrogateescape")
+            )
     return digest.hexdigest()
 
 
@@ -118,10 +126,15 @@ def chosen_pictures(test: Sequence[Case], names: Sequence[str]) -> tuple[Case, .
     by_name = {case.name: case for case in test}
     for name in names:
         if name not in by_name:
-            raise InputError(f"--pictures {name}", "is no test image", f"choose one such as {test[0].name}")
+            raise InputError(
+                f"--pictures {name}", "is no test image", f"choose one such as {test[0].name}"
+            )
     if names:
         return tuple(by_name[name] for name in names)
-    first = [next((case for case in test if case.label == label), None) for label in ("benign", "malignant")]
+    first = [
+        next((case for case in test if case.label == label), None)
+        for label in ("benign", "malignant")
+    ]
     return tuple(case for case in first if case) or tuple(test[:2])
 
 
@@ -142,7 +155,11 @@ def first_weights_for(network: NetworkConfig, weights: str) -> str:
 @functools.cache
 def encoders_in(weights: str) -> frozenset[str]:
     """The encoders that the path `weights` holds; read once, for all models."""
-    return frozenset(name.split(".")[2] for name in load_tensors(Path(weights)) if name.startswith("encoders.parts."))
+    return frozenset(
+        name.split(".")[2]
+        for name in load_tensors(Path(weights))
+        if name.startswith("encoders.parts.")
+    )
 
 
 def train_options(job: Job, options: Reproduce) -> Any:
@@ -152,7 +169,9 @@ def train_options(job: Job, options: Reproduce) -> Any:
         data=options.data,
         split=job.split,
         also=(),
-        encoder_weights=first_weights_for(find_experiment(job.model).network, options.encoder_weights),
+        encoder_weights=first_weights_for(
+            find_experiment(job.model).network, options.encoder_weights
+        ),
         start_from=None,
         size=options.size,
         seed=job.seed,
@@ -180,7 +199,9 @@ def check_options(options: Reproduce) -> None:
         check_seed(seed, "--seeds")
     for name, most in {"workers": 1024, "explain": 1_000_000}.items():
         if not 0 <= getattr(options, name) <= most:
-            raise InputError(f"--{name} {getattr(options, name)}", "is out of range", f"give 0 to {most}")
+            raise InputError(
+                f"--{name} {getattr(options, name)}", "is out of range", f"give 0 to {most}"
+            )
     if not (options.seeds and options.split):
         raise InputError("--seeds or --split", "names none", "leave it out, or name one or more")
 
@@ -196,14 +217,18 @@ def check(jobs: Sequence[Job], options: Reproduce, material: Material) -> None:
         check_settings(job, options, material)
     if is_pack(options.data) and any(job.model == SHIPPED for job in jobs):
         fault = "has default, which takes images of another size than a pack has"
-        raise InputError(f"--models {options.models}", fault, "give --models 1-20, or the folder as --data")
+        raise InputError(
+            f"--models {options.models}", fault, "give --models 1-20, or the folder as --data"
+        )
     for model in dict.fromkeys(job.model for job in jobs if job.model != SHIPPED):
         check_recipe(recipe_of(model, options))
         network = find_experiment(model).network
         weights = first_weights_for(network, options.encoder_weights)
         if network.frozen and weights == "none" and options.encoder_weights != "none":
             lacks = f"lacks the encoders that {model} keeps frozen ({', '.join(network.encoders)})"
-            raise InputError(f"--encoder-weights {options.encoder_weights}", lacks, "give a run that has them")
+            raise InputError(
+                f"--encoder-weights {options.encoder_weights}", lacks, "give a run that has them"
+            )
 
 
 def check_settings(job: Job, options: Reproduce, material: Material) -> None:
@@ -216,18 +241,26 @@ def check_settings(job: Job, options: Reproduce, material: Material) -> None:
     if there is None:
         return
     asked = json.loads(json.dumps(settings_of(job, options, material)))
-    found = [f"another {each}" for each in differences(there, asked) if not each.startswith("pixels")]
+    found = [
+        f"another {each}" for each in differences(there, asked) if not each.startswith("pixels")
+    ]
     if there.get("pixels") != asked["pixels"]:  # hashes say nothing to people
         found.append("other images or masks")
     if found:
         fault = f"holds {job.model} with {' and '.join(found)}"
-        raise InputError(job.folder(options.out), fault, "choose another --out, or the same options")
+        raise InputError(
+            job.folder(options.out), fault, "choose another --out, or the same options"
+        )
 
 
 def departures(options: Reproduce) -> list[str]:
     """What is not as in the paper, in words; empty for a full reproduction."""
     paper = asdict(Recipe())
-    words = [f"{options.size} × {options.size} pixels instead of 224 × 224"] if options.size != PAPER_SIZE else []
+    words = (
+        [f"{options.size} × {options.size} pixels instead of 224 × 224"]
+        if options.size != PAPER_SIZE
+        else []
+    )
     for name in ("epochs", "patience", "batch", "learning_rate"):
         asked = getattr(options, name)
         if asked is not None and asked != paper[name]:
@@ -264,7 +297,9 @@ def do_job(job: Job, options: Reproduce, material: Material) -> None:
     for name in SUBSETS:
         if not is_there(folder / name / "metrics.json"):
             about = {"data": data_name(options.data), "split": Path(job.split).name, "subset": name}
-            evaluate(predictor, subsets[name], folder / name, progress=False, about=about, pictures=False)
+            evaluate(
+                predictor, subsets[name], folder / name, progress=False, about=about, pictures=False
+            )
     if isinstance(predictor, RunPredictor):
         _explain(predictor, folder, options, material, subsets["test"])
     write_json(folder / RESULT, result)
@@ -280,13 +315,21 @@ def _train(job: Job, options: Reproduce) -> dict[str, Any]:
         "epochs": len(history),
         "best_epoch": int(best["epoch"]),
         "training_seconds": sum(row["seconds"] for row in history),
-        "encoder_weights": "none" if config.encoder_weights == "none" else options.encoder_about or "imagenet",
-        "cost": measure_cost(config.network, config.recipe.dropout, config.size, config.recipe.batch),
+        "encoder_weights": "none"
+        if config.encoder_weights == "none"
+        else options.encoder_about or "imagenet",
+        "cost": measure_cost(
+            config.network, config.recipe.dropout, config.size, config.recipe.batch
+        ),
     }
 
 
 def _explain(
-    predictor: RunPredictor, folder: Path, options: Reproduce, material: Material, test: Sequence[Case]
+    predictor: RunPredictor,
+    folder: Path,
+    options: Reproduce,
+    material: Material,
+    test: Sequence[Case],
 ) -> None:
     for case in material.pictures:
         target = output_folder(folder / PICTURES) / f"{Path(case.name).stem}.png"

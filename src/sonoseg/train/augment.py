@@ -67,15 +67,23 @@ def move(image: Tensor, mask: Tensor, strength: float, crops: float) -> tuple[Te
     """
     count, device = len(image), image.device
     flip = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
-    zoom = torch.exp(torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3)) * strength)
+    zoom = torch.exp(
+        torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3)) * strength
+    )
     stretch = torch.exp(torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength)
-    angle = torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength * (torch.rand(count, device=device) < 0.5)
+    angle = (
+        torch.empty(count, device=device).uniform_(-0.2, 0.2)
+        * strength
+        * (torch.rand(count, device=device) < 0.5)
+    )
     shear = torch.empty(count, device=device).uniform_(-0.15, 0.15) * strength
     shift = torch.empty(count, 2, device=device).uniform_(-0.15, 0.15) * strength
     cos, sin = angle.cos(), angle.sin()
     theta = torch.stack(
         [
-            torch.stack([flip * zoom * stretch * cos, -zoom * stretch * sin + shear, shift[:, 0]], 1),
+            torch.stack(
+                [flip * zoom * stretch * cos, -zoom * stretch * sin + shear, shift[:, 0]], 1
+            ),
             torch.stack([flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]], 1),
         ],
         1,
@@ -151,7 +159,9 @@ def blur(image: Tensor) -> Tensor:
 def gamma(image: Tensor) -> Tensor:
     """Another grey map: gamma, gain and black level."""
     level = image.clamp(1e-4, 1) ** _draw(image, -0.6, 0.6).exp()
-    return _sometimes(image, (level * _draw(image, 0.7, 1.3) + _draw(image, -0.08, 0.08)).clamp(0, 1), 0.8)
+    return _sometimes(
+        image, (level * _draw(image, 0.7, 1.3) + _draw(image, -0.08, 0.08)).clamp(0, 1), 0.8
+    )
 
 
 def marks(image: Tensor) -> Tensor:
@@ -159,11 +169,23 @@ def marks(image: Tensor) -> Tensor:
     count, _, height, width = image.shape
     device = image.device
     number = torch.randint(1, 5, (count, 1, 1, 1), device=device) * (_draw(image, 0, 1) < 0.25)
-    row, column = torch.arange(height, device=device).view(-1, 1), torch.arange(width, device=device)
+    row, column = (
+        torch.arange(height, device=device).view(-1, 1),
+        torch.arange(width, device=device),
+    )
     for mark in range(4):
-        y, x = row - _place(image, height), column - _place(image, width)  # from the mark's upper left corner
+        y, x = (
+            row - _place(image, height),
+            column - _place(image, width),
+        )  # from the mark's upper left corner
         cross = (y == 3) & (x >= 0) & (x < 7) | (x == 3) & (y >= 0) & (y < 7)
-        dash = (torch.rand(count, 1, 1, width, device=device) < 0.6) & (x >= 0) & (x < 12) & (y >= 0) & (y < 5)
+        dash = (
+            (torch.rand(count, 1, 1, width, device=device) < 0.6)
+            & (x >= 0)
+            & (x < 12)
+            & (y >= 0)
+            & (y < 5)
+        )
         drawn = torch.where(_draw(image, 0, 1) < 0.6, cross, dash) & (mark < number)
         image = torch.where(drawn, _draw(image, 0.6, 1.0), image)
     return image

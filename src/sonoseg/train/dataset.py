@@ -38,7 +38,11 @@ def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], lis
     """
     subsets = split_cases(load_cases(data), split)
     training = subsets["train"]
-    kept = {os.path.realpath(case.image): name for name in (VALIDATION, "test") for case in subsets[name]}
+    kept = {
+        os.path.realpath(case.image): name
+        for name in (VALIDATION, "test")
+        for case in subsets[name]
+    }
     for source in also:
         folder, name = parse_source(source)
         cases = load_cases(folder)
@@ -46,10 +50,11 @@ def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], lis
         both = [case for case in added if os.path.realpath(case.image) in kept]
         if both:
             subset = kept[os.path.realpath(both[0].image)]
-            problem = (
-                f"holds {len(both)} images that are not to be trained on, first {both[0].name} of {split}/{subset}"
+            first = f"{both[0].name} of {split}/{subset}"
+            problem = f"holds {len(both)} images that are not to be trained on, first {first}"
+            raise InputError(
+                f"--also {source}", problem, "give FOLDER@SPLIT, with a split that leaves them out"
             )
-            raise InputError(f"--also {source}", problem, "give FOLDER@SPLIT, with a split that leaves them out")
         training = training + added
     return training, subsets["validation"]
 
@@ -91,7 +96,9 @@ class InMemory(Pairs):
     """
 
     def __init__(self, cases: Sequence[Case], size: int, title: str = "reading") -> None:
-        super().__init__(*(torch.empty(len(cases), 1, size, size, dtype=torch.uint8) for _ in range(2)))
+        super().__init__(
+            *(torch.empty(len(cases), 1, size, size, dtype=torch.uint8) for _ in range(2))
+        )
         for row, case in enumerate(track(cases, title, len(cases), "image")):
             case.check_size(size, "training")
             image, mask = case.read()
@@ -116,7 +123,9 @@ def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -
         InputError: no training image has a lesion, or no validation image has one, by whose Dice an epoch is kept.
     """
     if not training.masks.any():
-        raise InputError(data, "no training image has a lesion", "check the masks, or choose another --split")
+        raise InputError(
+            data, "no training image has a lesion", "check the masks, or choose another --split"
+        )
     if monitor == "dice" and not validation.masks.any():
         problem = "no validation image has a lesion, so that Dice chooses no epoch"
         raise InputError(data, problem, "choose another --split, or --monitor loss")
@@ -142,11 +151,15 @@ def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -
         pairs = read_once(cases, size)
         for case, image, mask in zip(cases, pairs.inputs, pairs.masks, strict=True):
             name = visible(case.name).strip()  # as it is read back from a table
-            own.append(Seen(name, subset, size, pixel_hash(image[0].numpy()), pixel_hash(mask[0].numpy())))
+            own.append(
+                Seen(name, subset, size, pixel_hash(image[0].numpy()), pixel_hash(mask[0].numpy()))
+            )
     return Record(tuple(own))
 
 
-def encode_once(model: SegmentationNetwork, images: Pairs, device: torch.device, bfloat16: bool) -> Pairs:
+def encode_once(
+    model: SegmentationNetwork, images: Pairs, device: torch.device, bfloat16: bool
+) -> Pairs:
     """The features (N, C, h, w) of frozen encoders in place of the images (N, 1, H, W) uint8.
 
     Args:

@@ -54,7 +54,14 @@ def train_command(options: Train) -> None:
     check_graph(options)
     starts = (options.encoder_weights, options.start_from)
     history = train(
-        config, training, validation, out, *starts, options.compile, options.teachers, graphed=options.graph
+        config,
+        training,
+        validation,
+        out,
+        *starts,
+        options.compile,
+        options.teachers,
+        graphed=options.graph,
     )
     if not find_processes().first:
         return
@@ -120,12 +127,20 @@ def train(
     sets: list[Pairs] = [read_once(cases, config.size) for cases in (training, validation)]
     check_lesions(config.data, config.recipe.monitor, *sets)
     origins = [start_from] if start_from else []
-    if not start_from and config.encoder_weights != "none" and encoder_weights not in ("imagenet", "none"):
+    if (
+        not start_from
+        and config.encoder_weights != "none"
+        and encoder_weights not in ("imagenet", "none")
+    ):
         origins = [Path(encoder_weights)]
-    record = Record(record_of(training, validation, config.size).own, seen_before(*origins, *teachers))
+    record = Record(
+        record_of(training, validation, config.size).own, seen_before(*origins, *teachers)
+    )
     check_claim(out, config, record)
     begun = can_go_on(out)
-    model = first_weights(config, "none" if begun else encoder_weights, None if begun else start_from)
+    model = first_weights(
+        config, "none" if begun else encoder_weights, None if begun else start_from
+    )
     check_part(model, config.recipe.learn)
     told_by = Teachers(teachers)
     trainer, folder = make_trainer(config, out, processes)
@@ -143,7 +158,9 @@ def train(
             compile_parts(module)
         if begun:
             check_checkpoint(out / LAST, module)
-        first, second = loaders([images.on(trainer.strategy.root_device) for images in sets], config, processes)
+        first, second = loaders(
+            [images.on(trainer.strategy.root_device) for images in sets], config, processes
+        )
         fit(trainer, module, first, second, out / LAST if begun else None)
     return folder.history
 
@@ -198,15 +215,27 @@ def compile_parts(module: SegmentationModule) -> SegmentationModule:
     return module
 
 
-def loaders(sets: Sequence[Pairs], config: RunConfig, processes: Processes) -> tuple[DataLoader[Any], DataLoader[Any]]:
+def loaders(
+    sets: Sequence[Pairs], config: RunConfig, processes: Processes
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training in an order that (seed, epoch) decides, validation in the order of the cases.
 
     Each process gets its share of the training images, and all validation images: dealt out, some would count twice.
     """
-    shuffled: DistributedSampler[Any] = DistributedSampler(sets[0], processes.count, processes.rank, seed=config.seed)
-    whole_batches = len(shuffled) > config.recipe.batch  # a last batch of one image breaks batch normalisation
+    shuffled: DistributedSampler[Any] = DistributedSampler(
+        sets[0], processes.count, processes.rank, seed=config.seed
+    )
+    whole_batches = (
+        len(shuffled) > config.recipe.batch
+    )  # a last batch of one image breaks batch normalisation
     return (
-        DataLoader(sets[0], config.recipe.batch, sampler=shuffled, drop_last=whole_batches, collate_fn=as_it_is),
+        DataLoader(
+            sets[0],
+            config.recipe.batch,
+            sampler=shuffled,
+            drop_last=whole_batches,
+            collate_fn=as_it_is,
+        ),
         DataLoader(sets[1], config.recipe.batch, collate_fn=as_it_is),
     )
 
@@ -220,17 +249,22 @@ def make_trainer(config: RunConfig, out: Path, processes: Processes) -> tuple[L.
     callbacks: list[L.Callback] = [ProgressBar(hidden=not processes.first)]
     if config.recipe.patience:
         monitor = config.recipe.monitor
-        stop = EarlyStopping(f"validation_{monitor}", patience=config.recipe.patience, mode=MONITORS[monitor])
+        stop = EarlyStopping(
+            f"validation_{monitor}", patience=config.recipe.patience, mode=MONITORS[monitor]
+        )
         callbacks.append(stop)
     trainer = L.Trainer(
         devices=processes.count // processes.machines,
         num_nodes=processes.machines,
         use_distributed_sampler=False,
-        sync_batchnorm=processes.count > 1 and torch.cuda.is_available(),  # PyTorch has none for processors
+        sync_batchnorm=processes.count > 1
+        and torch.cuda.is_available(),  # PyTorch has none for processors
         max_epochs=config.recipe.epochs,
         precision="bf16-mixed" if has_bfloat16() else "32-true",
         callbacks=[*callbacks, folder],
-        plugins=[LightningEnvironment()] if processes.count == 1 else None,  # or it may wait for SLURM's other tasks
+        plugins=[LightningEnvironment()]
+        if processes.count == 1
+        else None,  # or it may wait for SLURM's other tasks
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -248,7 +282,9 @@ def has_bfloat16() -> bool:
     if torch.backends.mps.is_available():
         return False
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return bool(
+        capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
+    )
 
 
 REDRAWN = 10.0
@@ -284,7 +320,9 @@ class RunFolder(L.Callback):
         ):
             trainer.save_checkpoint(path)
 
-    def _record(self, trainer: L.Trainer, module: SegmentationModule, metrics: Mapping[str, Tensor]) -> None:
+    def _record(
+        self, trainer: L.Trainer, module: SegmentationModule, metrics: Mapping[str, Tensor]
+    ) -> None:
         row = {"epoch": float(trainer.current_epoch + 1)}
         row |= {name: float(value) for name, value in sorted(metrics.items())}
         row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
@@ -304,10 +342,14 @@ class RunFolder(L.Callback):
         if trainer.is_global_zero and self.history:
             self._draw()
 
-    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException
+    ) -> None:
         if not isinstance(exception, KeyboardInterrupt) or not trainer.is_global_zero:
             return
-        if not any(is_there(self.folder / name) for name in (BEST, LAST)):  # the first epoch of a new run
+        if not any(
+            is_there(self.folder / name) for name in (BEST, LAST)
+        ):  # the first epoch of a new run
             assert isinstance(module, SegmentationModule)
             save_weights(self.folder, module.kept)
 

@@ -54,7 +54,9 @@ def graph(model: SegmentationNetwork, example: Tensor, bfloat16: bool) -> None:
     example = example.contiguous(memory_format=torch.channels_last)
     before = [buffer.clone() for buffer in model.buffers()]
     with torch.autocast(example.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
-        captured: Any = torch.cuda.make_graphed_callables(_Parts(model), (example,), allow_unused_input=True)
+        captured: Any = torch.cuda.make_graphed_callables(
+            _Parts(model), (example,), allow_unused_input=True
+        )
     for buffer, value in zip(model.buffers(), before, strict=True):
         buffer.copy_(value)  # the capture ran a few steps on noise
 

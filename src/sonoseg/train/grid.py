@@ -15,7 +15,11 @@ Value = str | int | float
 Grid = Mapping[str, Sequence[Value]]
 """Field of `Recipe` → its values."""
 
-PAPER: Grid = {"learning_rate": (1e-5, 1e-4, 1e-3), "batch": (8, 16, 32), "dropout": (0.2, 0.3, 0.4, 0.5)}
+PAPER: Grid = {
+    "learning_rate": (1e-5, 1e-4, 1e-3),
+    "batch": (8, 16, 32),
+    "dropout": (0.2, 0.3, 0.4, 0.5),
+}
 """The search of Anari et al. 2025."""
 
 
@@ -34,7 +38,9 @@ def parse_grid(words: Sequence[str], recipe: Recipe) -> Grid:
         name, _, texts = word.partition("=")
         name = name.strip().replace("-", "_")
         if name in grid:
-            raise InputError(f"--grid {word}", "this axis was given before", "give all of its values at once")
+            raise InputError(
+                f"--grid {word}", "this axis was given before", "give all of its values at once"
+            )
         grid[name] = [parse_value(name, text.strip()) for text in texts.split(",")]
         if len(set(grid[name])) < len(grid[name]):
             raise InputError(f"--grid {word}", "holds a value twice", "give each once")
@@ -53,12 +59,16 @@ def parse_value(axis: str, text: str) -> Value:
     if axis not in kinds:
         raise InputError(f"--grid {axis}", "no such axis", f"choose from {', '.join(kinds)}")
     if text not in CHOICES.get(axis, [text]):
-        raise InputError(f"--grid {axis}={text}", "no such value", f"choose from {', '.join(CHOICES[axis])}")
+        raise InputError(
+            f"--grid {axis}={text}", "no such value", f"choose from {', '.join(CHOICES[axis])}"
+        )
     try:
         value: Value = kinds[axis](text)
     except ValueError:
         number = "a whole number" if kinds[axis] is int else "a number"
-        raise InputError(f"--grid {axis}={text}", f"is not {number}", "see sonoseg train --help") from None
+        raise InputError(
+            f"--grid {axis}={text}", f"is not {number}", "see sonoseg train --help"
+        ) from None
     return value
 
 

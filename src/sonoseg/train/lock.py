@@ -28,9 +28,13 @@ def held(folder: Path) -> Iterator[Path]:
         lock.acquire()
     except Timeout as error:
         fault = "another sonoseg command is writing into this folder"
-        raise MachineError(folder, fault, "wait until it has ended, or choose another --out") from error
+        raise MachineError(
+            folder, fault, "wait until it has ended, or choose another --out"
+        ) from error
     except OSError as error:
-        raise InputError(folder / LOCK, f"cannot be locked ({error.strerror})", "choose another --out") from error
+        raise InputError(
+            folder / LOCK, f"cannot be locked ({error.strerror})", "choose another --out"
+        ) from error
     try:
         yield folder
     finally:

@@ -68,7 +68,9 @@ def presence_loss(presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor
     wrong = F.avg_pool2d(drawn * (1 - near), cell)
     false = (wrong.sum((1, 2, 3)) > LEAST_FALSE).float()
     lesion = F.binary_cross_entropy_with_logits(_weighted(presence, right), there, reduction="none")
-    part = F.binary_cross_entropy_with_logits(_weighted(presence, wrong), torch.zeros_like(there), reduction="none")
+    part = F.binary_cross_entropy_with_logits(
+        _weighted(presence, wrong), torch.zeros_like(there), reduction="none"
+    )
     return _mean(lesion, there) + _mean(part, false)
 
 

@@ -31,7 +31,9 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": partial(torch.optim.SGD, momentum=0.9),
 }
 SCHEDULES: dict[str, Callable[[Optimizer, float, int], LRScheduler]] = {
-    "one-cycle": lambda optimizer, highest, steps: OneCycleLR(optimizer, highest, steps, pct_start=0.15),
+    "one-cycle": lambda optimizer, highest, steps: OneCycleLR(
+        optimizer, highest, steps, pct_start=0.15
+    ),
     "poly": lambda optimizer, _, steps: PolynomialLR(optimizer, steps, power=0.9),
 }
 """Name → schedule of an optimiser, its learning rate and the number of steps; besides these there is constant."""
@@ -44,10 +46,18 @@ class SegmentationModule(L.LightningModule):
     same epoch. The pixels also learn from `teachers`, if there are any, what these say of the same view of an image.
     """
 
-    def __init__(self, model: SegmentationNetwork, recipe: Recipe, seed: int, teachers: Teachers | None = None) -> None:
+    def __init__(
+        self,
+        model: SegmentationNetwork,
+        recipe: Recipe,
+        seed: int,
+        teachers: Teachers | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.recipe, self.seed = model, recipe, seed
-        self.teachers = teachers or Teachers()  # no module: neither a checkpoint nor the average is to hold them
+        self.teachers = (
+            teachers or Teachers()
+        )  # no module: neither a checkpoint nor the average is to hold them
         if recipe.learn:  # Lightning keeps modes as they are
             model.eval().requires_grad_(False)
             model.get_submodule(recipe.learn).train().requires_grad_(True)
@@ -79,7 +89,11 @@ class SegmentationModule(L.LightningModule):
         return AUGMENTATIONS[self.recipe.augment](image, mask)
 
     def loss(
-        self, model: SegmentationNetwork, image: Tensor, truth: Tensor, teachers: Teachers | None = None
+        self,
+        model: SegmentationNetwork,
+        image: Tensor,
+        truth: Tensor,
+        teachers: Teachers | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The loss, and the logits (N, 1, H, W) it is of; `image` may be what frozen encoders made of one.
 
@@ -88,7 +102,9 @@ class SegmentationModule(L.LightningModule):
         """
         image = image.to(memory_format=torch.channels_last)
         encoded = image.shape[1] > 3
-        pixels, presence = model.decode(image, [], truth.shape[2:]) if encoded else model.parts(image)
+        pixels, presence = (
+            model.decode(image, [], truth.shape[2:]) if encoded else model.parts(image)
+        )
         pixels, there = pixels.float(), (truth.sum((1, 2, 3)) > SMALLEST_LESION).float()
         counted = torch.ones_like(there) if presence is None else there
         told = teachers.truth(image, truth) if teachers else truth
@@ -104,7 +120,9 @@ class SegmentationModule(L.LightningModule):
         asked = loss.device.type == "cpu" or self.global_step % EVERY == 0
         if asked and not loss.isfinite():
             place = f"the loss is no longer finite (epoch {self.current_epoch + 1}, step {self.global_step + 1})"
-            raise InputError(f"--learning-rate {self.recipe.learning_rate:g}", place, "try a smaller one")
+            raise InputError(
+                f"--learning-rate {self.recipe.learning_rate:g}", place, "try a smaller one"
+            )
         self._log("train", loss, logits, batch[1])
         return loss
 

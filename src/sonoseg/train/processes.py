@@ -53,7 +53,9 @@ def find_processes() -> Processes:
         environment: ClusterEnvironment = found[0]()
         rank, count = environment.global_rank(), environment.world_size()
     except (RuntimeError, ValueError, KeyError) as error:  # Lightning's answer to --ntasks
-        raise InputError("srun", "does not say how many tasks a machine has", "give --ntasks-per-node") from error
+        raise InputError(
+            "srun", "does not say how many tasks a machine has", "give --ntasks-per-node"
+        ) from error
     return Processes(rank, count, count // _on_each_machine(rank, count))
 
 
@@ -63,12 +65,21 @@ def _on_each_machine(rank: int, count: int) -> int:
     Raises:
         InputError: the variables of torchrun or srun contradict each other.
     """
-    name = next((name for name in ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE") if os.environ.get(name)), None)
+    name = next(
+        (name for name in ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE") if os.environ.get(name)),
+        None,
+    )
     here = _PER_MACHINE.fullmatch(os.environ[name]) if name else None
     each = int(here["tasks"]) if here else count
     if (name and not here) or not 0 <= rank < count or not 0 < each <= count or count % each:
-        problem = f"is process {rank} of {count}, {os.environ[name] if name else count} on each machine"
-        raise InputError("torchrun or srun", problem, "start as many processes on each machine, or leave both out")
+        problem = (
+            f"is process {rank} of {count}, {os.environ[name] if name else count} on each machine"
+        )
+        raise InputError(
+            "torchrun or srun",
+            problem,
+            "start as many processes on each machine, or leave both out",
+        )
     return each
 
 
@@ -94,4 +105,6 @@ FIRST_RESERVED_STEP = 0xFFFFFFF0
 def warn_of_srun(tasks: int) -> None:
     """Says once that the job's other tasks are not used."""
     if tasks > 1:
-        note(f"note: this job of SLURM has {tasks} tasks, but was started without srun: one process trains alone")
+        note(
+            f"note: this job of SLURM has {tasks} tasks, but was started without srun: one process trains alone"
+        )

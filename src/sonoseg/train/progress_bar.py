@@ -20,11 +20,17 @@ class ProgressBar(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         total = int(trainer.estimated_stepping_batches)
-        self.bar = Bar("training", total, "step", not self.hidden, leave=True, done=trainer.global_step)
+        self.bar = Bar(
+            "training", total, "step", not self.hidden, leave=True, done=trainer.global_step
+        )
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
         assert self.bar is not None
-        if self.bar.update():  # it was shown anew; before that, reading the loss would only make a GPU wait
+        if (
+            self.bar.update()
+        ):  # it was shown anew; before that, reading the loss would only make a GPU wait
             title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.bar.describe(title, loss=f"{float(outputs['loss']):.3f}", dice=f"{self.dice:.3f}")
 

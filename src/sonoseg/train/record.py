@@ -83,19 +83,27 @@ class Record:
         """Size → pixel hash → subset; train if it is in both."""
         found: dict[int, dict[str, str]] = {}
         for seen in (*self.earlier, *self.own):
-            if seen.subset == TRAIN or (seen.subset == VALIDATION and seen.image not in found.get(seen.size, {})):
+            if seen.subset == TRAIN or (
+                seen.subset == VALIDATION and seen.image not in found.get(seen.size, {})
+            ):
                 found.setdefault(seen.size, {})[seen.image] = seen.subset
         return found
 
     def subset_of(self, image: NDArray[np.uint8]) -> str | None:
         """train or validation if the network has seen this image (H, W), whatever its name; None if it has not."""
-        found = {subsets.get(pixel_hash(resize_image(image, (size, size)))) for size, subsets in self._subsets.items()}
+        found = {
+            subsets.get(pixel_hash(resize_image(image, (size, size))))
+            for size, subsets in self._subsets.items()
+        }
         return TRAIN if TRAIN in found else VALIDATION if VALIDATION in found else None
 
     def is_held_out(self, image: NDArray[np.uint8]) -> bool:
         """Whether the network was not trained on this image (H, W), or was chosen on it: some splits have copies."""
         seen = [each for each in (*self.earlier, *self.own) if each.subset != UNKNOWN]
-        hashes = {size: pixel_hash(resize_image(image, (size, size))) for size in {each.size for each in seen}}
+        hashes = {
+            size: pixel_hash(resize_image(image, (size, size)))
+            for size in {each.size for each in seen}
+        }
         subsets = {each.subset for each in seen if each.image == hashes[each.size]}
         return VALIDATION in subsets or not subsets
 
@@ -103,7 +111,9 @@ class Record:
         """Writes images.csv."""
         rows = [[PARTS[0], *astuple(seen)] for seen in self.own]
         rows += [[PARTS[1], *astuple(seen)] for seen in self.earlier]
-        write_text(folder / IMAGES, csv_text(["run", *(field.name for field in fields(Seen))], rows))
+        write_text(
+            folder / IMAGES, csv_text(["run", *(field.name for field in fields(Seen))], rows)
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
@@ -135,7 +145,9 @@ class Record:
         """
         record = cls.read(folder)
         if record is not None and record.digest != cases:
-            raise InputError(folder / IMAGES, "is not the list of images that the run was trained with", HINT)
+            raise InputError(
+                folder / IMAGES, "is not the list of images that the run was trained with", HINT
+            )
         return record
 
     def changes(self, before: Record | None) -> str:
@@ -163,7 +175,9 @@ def _seen(row: dict[str, str]) -> Seen:
     """
     seen = Seen(row["file"], row["subset"], int(row["size"]), row["image"], row["mask"])
     if seen.subset in (TRAIN, VALIDATION):
-        good = 0 < seen.size <= LARGEST and all(_HASH.fullmatch(digest) for digest in (seen.image, seen.mask))
+        good = 0 < seen.size <= LARGEST and all(
+            _HASH.fullmatch(digest) for digest in (seen.image, seen.mask)
+        )
     else:
         good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (0, "", "")
     if not good or row["run"] not in PARTS:
@@ -174,7 +188,9 @@ def _seen(row: dict[str, str]) -> Seen:
 def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:
     if not keys:
         return ""
-    return f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
+    return (
+        f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
+    )
 
 
 def union(parts: Iterable[Record]) -> tuple[Seen, ...]:

@@ -34,7 +34,13 @@ from sonoseg.train.validate import (
     rules_of,
 )
 
-CONFIG, LOG, CURVES, BEST, LAST = "config.json", "log.csv", "curves.png", "best.safetensors", "last.ckpt"
+CONFIG, LOG, CURVES, BEST, LAST = (
+    "config.json",
+    "log.csv",
+    "curves.png",
+    "best.safetensors",
+    "last.ckpt",
+)
 CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
 LARGE = 1024
 """Elements from which on a tensor is worth storing in 16 bits."""
@@ -101,7 +107,10 @@ class RunConfig:
         check_fields("recipe", value["recipe"], Recipe, RECIPE_RULES)
         for earlier in value.get("lineage", ()):
             cls.from_json(earlier)
-        options = {name: tuple(part) if isinstance(part, list) else part for name, part in value["network"].items()}
+        options = {
+            name: tuple(part) if isinstance(part, list) else part
+            for name, part in value["network"].items()
+        }
         rest = {name: tuple(value.get(name, ())) for name in ("lineage", "teachers")}
         parts = {"network": type(network)(**options), "recipe": Recipe(**value["recipe"])}
         return cls(**value | rest | parts)
@@ -109,14 +118,18 @@ class RunConfig:
 
 def _is_list_of(kind: type, wanted: str) -> Rule:
     def check(value: Any) -> bool:
-        return isinstance(value, list) and all(isinstance(each, kind) and is_shallow(each) for each in value)
+        return isinstance(value, list) and all(
+            isinstance(each, kind) and is_shallow(each) for each in value
+        )
 
     return check, f"a list of {wanted}"
 
 
 def is_shallow(value: Any, levels: int = 6) -> bool:
     """Whether lists and objects lie in each other at most so many levels deep; a config has four."""
-    inside = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    inside = (
+        [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    )
     return levels >= 0 and all(is_shallow(each, levels - 1) for each in inside)
 
 
@@ -158,7 +171,9 @@ def fingerprint(path: Path) -> str:
     try:
         return f"{path.name} {file_hash(readable_file(weights_file(path)))}"
     except (OSError, InputError) as error:
-        raise InputError(path, "no weights there", "give a run folder or a .safetensors file") from error
+        raise InputError(
+            path, "no weights there", "give a run folder or a .safetensors file"
+        ) from error
 
 
 def lineage(*origins: Path) -> tuple[dict[str, Any], ...]:
@@ -216,8 +231,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
 
 def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:
     """The row of the epoch that is kept: the best by `monitor`, the later of equals, never one that is no number."""
-    sign, name = (1 if MONITORS[monitor] == "max" else -1), "epoch" if monitor == "last" else f"validation_{monitor}"
-    return max(history, key=lambda row: (np.nan_to_num(sign * row[name], nan=-np.inf), row["epoch"]))
+    sign, name = (
+        (1 if MONITORS[monitor] == "max" else -1),
+        "epoch" if monitor == "last" else f"validation_{monitor}",
+    )
+    return max(
+        history, key=lambda row: (np.nan_to_num(sign * row[name], nan=-np.inf), row["epoch"])
+    )
 
 
 def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
@@ -236,7 +256,9 @@ def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
     except Exception as error:  # PyTorch and timm raise many kinds
         if is_out_of_memory(error):
             raise
-        raise InputError(folder / CONFIG, "no network can be built of it", "train it again") from error
+        raise InputError(
+            folder / CONFIG, "no network can be built of it", "train it again"
+        ) from error
     tensors = load_tensors(folder)
     try:
         model.load_state_dict(tensors)
@@ -248,7 +270,10 @@ def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
 def write_log(folder: Path, history: list[dict[str, float]]) -> None:
     """Writes log.csv, a row an epoch."""
     header = list(history[0])
-    write_text(folder / LOG, csv_text(header, [[csv_number(row[key]) for key in header] for row in history]))
+    write_text(
+        folder / LOG,
+        csv_text(header, [[csv_number(row[key]) for key in header] for row in history]),
+    )
 
 
 def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -> None:

@@ -79,7 +79,11 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sampler = optuna.samplers.RandomSampler()  # is never asked
         self._study = optuna.create_study(
-            storage=self._storage, study_name=name, load_if_exists=True, direction="maximize", sampler=sampler
+            storage=self._storage,
+            study_name=name,
+            load_if_exists=True,
+            direction="maximize",
+            sampler=sampler,
         )
         self._id = self._storage.get_study_id_from_name(name)
         self._signs: dict[int, tuple[Any, float]] = {}
@@ -99,7 +103,9 @@ class Search:
     def claim(self) -> int | None:
         """Begins the first combination that nobody has begun, and returns its trial's number; None: all are begun."""
         while True:
-            begun = {row for row, trial in self._living().items() if trial.number not in self._again}
+            begun = {
+                row for row, trial in self._living().items() if trial.number not in self._again
+            }
             free = next((row for row in range(len(self.combinations)) if row not in begun), None)
             if free is None:
                 return None
@@ -131,7 +137,9 @@ class Search:
 
         def beat() -> None:
             while not ended.wait(BEAT):
-                with contextlib.suppress(Exception):  # a storage that is out of reach may be back at the next beat
+                with contextlib.suppress(
+                    Exception
+                ):  # a storage that is out of reach may be back at the next beat
                     self._storage.set_trial_user_attr(trial_id, "beat", time.time())
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -157,9 +165,13 @@ class Search:
         """Leaves the combination of trial `number` to whoever goes on."""
         self._end(number, TrialState.FAIL)
 
-    def _end(self, number: int, state: TrialState, value: float | None = None, **facts: Any) -> None:
+    def _end(
+        self, number: int, state: TrialState, value: float | None = None, **facts: Any
+    ) -> None:
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
-        with contextlib.suppress(UpdateFinishedTrialError):  # we were taken for dead, and another is at it
+        with contextlib.suppress(
+            UpdateFinishedTrialError
+        ):  # we were taken for dead, and another is at it
             for key, fact in facts.items():
                 self._storage.set_trial_user_attr(trial_id, key, fact)
             self._study.tell(number, value, state, skip_if_finished=True)
@@ -181,7 +193,10 @@ class Search:
         for trial in self._trials():
             if trial.state is TrialState.RUNNING and self._silent(trial):
                 self.release(trial.number)
-            elif trial.state in (TrialState.RUNNING, TrialState.COMPLETE) or "reason" in trial.user_attrs:
+            elif (
+                trial.state in (TrialState.RUNNING, TrialState.COMPLETE)
+                or "reason" in trial.user_attrs
+            ):
                 before = living.get(trial.user_attrs["combination"])
                 if before is None or before.user_attrs.get("again"):
                     living[trial.user_attrs["combination"]] = trial
@@ -204,7 +219,9 @@ def result_of(values: Mapping[str, Value], trial: FrozenTrial) -> Result:
     """What `trial` says of the combination `values`."""
     facts = trial.user_attrs
     if trial.state is TrialState.COMPLETE:
-        return Result(values, "complete", trial.value, facts["loss"], facts["epoch"], facts["seconds"])
+        return Result(
+            values, "complete", trial.value, facts["loss"], facts["epoch"], facts["seconds"]
+        )
     if trial.state is TrialState.RUNNING:
         return Result(values, "running")
     return Result(values, "failed", reason=facts["reason"])

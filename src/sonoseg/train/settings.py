@@ -24,7 +24,15 @@ from sonoseg.train.losses import LOSSES
 from sonoseg.train.module import OPTIMIZERS, SCHEDULES
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import RunConfig, find_run, fingerprint, lineage
-from sonoseg.train.validate import FUSION_RULES, MONITORS, RECIPE_RULES, SEED, SIZE, first_problem, word_of
+from sonoseg.train.validate import (
+    FUSION_RULES,
+    MONITORS,
+    RECIPE_RULES,
+    SEED,
+    SIZE,
+    first_problem,
+    word_of,
+)
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce, Sweep, Train
@@ -56,7 +64,10 @@ def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]
     check_recipe(recipe)
     check_network_options(experiment, options)
     training, validation = gather(options.data, options.split, options.also)
-    weights, start = options.encoder_weights if experiment.network.encoders else "none", options.start_from
+    weights, start = (
+        options.encoder_weights if experiment.network.encoders else "none",
+        options.start_from,
+    )
     given = None if weights in ("imagenet", "none") else Path(weights)
     teachers = getattr(options, "teachers", ())
     origins = [run for run in (start or given, *teachers) if run]
@@ -95,10 +106,18 @@ def check_apart(data: Path, training: Sequence[Case], record: Record) -> None:
     """
     chosen_on = {seen.image for seen in record.own[len(training) :]}
     pairs = zip(training, record.own, strict=False)
-    both = [case for case, seen in pairs if seen.image in chosen_on and not case.image.is_relative_to(data)]
+    both = [
+        case
+        for case, seen in pairs
+        if seen.image in chosen_on and not case.image.is_relative_to(data)
+    ]
     if both:
         problem = f"holds {len(both)} validation images of {data}, first {both[0].image}"
-        raise InputError("--also", problem, "take them out, or give FOLDER@SPLIT with a split that leaves them out")
+        raise InputError(
+            "--also",
+            problem,
+            "take them out, or give FOLDER@SPLIT with a split that leaves them out",
+        )
 
 
 def check_size(size: int) -> None:
@@ -129,7 +148,11 @@ def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settin
 
 def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:
     """`network` with as many channels inside its encoders' blocks as the run has whose weights it is to start from."""
-    if origin is None or not isinstance(network, FusionUNetConfig) or not is_folder(find_run(origin)):
+    if (
+        origin is None
+        or not isinstance(network, FusionUNetConfig)
+        or not is_folder(find_run(origin))
+    ):
         return network
     before = RunConfig.read(find_run(origin)).network
     if not isinstance(before, FusionUNetConfig) or before.encoders != network.encoders:
@@ -147,7 +170,9 @@ def check_network_options(experiment: Experiment, options: Train | Sweep) -> Non
     given = {field.name: getattr(options, field.name, None) for field in fields(FusionUNetConfig)}
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - own:
-        raise InputError(f"--{name}", f"{experiment.name} has no such option", "leave it out or choose model-1")
+        raise InputError(
+            f"--{name}", f"{experiment.name} has no such option", "leave it out or choose model-1"
+        )
     problem = first_problem(given, FUSION_RULES)
     if problem is not None:
         name, wanted = problem
@@ -169,7 +194,9 @@ def check_recipe(recipe: Recipe) -> None:
     problem = first_problem(values, rules)
     if problem is not None:
         name, wanted = problem
-        raise InputError(f"--{name.replace('_', '-')} {values[name]}", "is out of range", f"give {wanted}")
+        raise InputError(
+            f"--{name.replace('_', '-')} {values[name]}", "is out of range", f"give {wanted}"
+        )
 
 
 def check_network(config: RunConfig, images: int) -> None:
@@ -197,8 +224,12 @@ def check_network(config: RunConfig, images: int) -> None:
         if is_out_of_memory(error):
             raise
         if "more than 1 value per channel" in str(error):
-            fault = f"a step of one image of {config.size} pixels is too little for batch normalisation"
+            fault = (
+                f"a step of one image of {config.size} pixels is too little for batch normalisation"
+            )
             hint = "give --batch 2 or more, more training images, or a larger --size"
             raise InputError(f"--batch {recipe.batch}", fault, hint) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(config.model, f"no such network can be built ({reason})", "try other --widths") from error
+        raise InputError(
+            config.model, f"no such network can be built ({reason})", "try other --widths"
+        ) from error

@@ -18,7 +18,9 @@ from sonoseg.train.record import Record
 from sonoseg.train.run_folder import BEST, CONFIG, LAST, RunConfig, check_claim, find_run
 
 
-def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | None) -> SegmentationNetwork:
+def first_weights(
+    config: RunConfig, encoder_weights: str, start_from: Path | None
+) -> SegmentationNetwork:
     """The network before its first step, its random parts drawn from the seed.
 
     Where the config says that its encoders have no first weights, `encoder_weights` is not asked for any.
@@ -33,7 +35,10 @@ def first_weights(config: RunConfig, encoder_weights: str, start_from: Path | No
     elif encoder_weights not in ("imagenet", "none"):
         load_matching(model, find_run(encoder_weights), prefix="encoders.")
     elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:
-        print("note: these encoders are frozen at random weights; they will learn nothing", file=sys.stderr)
+        print(
+            "note: these encoders are frozen at random weights; they will learn nothing",
+            file=sys.stderr,
+        )
     return model.to(memory_format=torch.channels_last)
 
 
@@ -43,9 +48,17 @@ def check_part(model: SegmentationNetwork, part: str) -> None:
     Raises:
         InputError: it is none of those that are named.
     """
-    parts = {name.split(".")[0]: None for name, weight in model.named_parameters() if weight.requires_grad}
+    parts = {
+        name.split(".")[0]: None
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }
     if part and part not in parts:
-        raise InputError(f"--learn {part}", "this network has nothing of that name to teach", f"try {', '.join(parts)}")
+        raise InputError(
+            f"--learn {part}",
+            "this network has nothing of that name to teach",
+            f"try {', '.join(parts)}",
+        )
 
 
 def can_go_on(folder: Path) -> bool:
@@ -80,7 +93,9 @@ def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> bool:
     check_claim(folder, config, record)
     now = can_go_on(folder)
     if begun and not now:
-        raise MachineError(folder, "its checkpoint or weights have just gone", "give the same command again")
+        raise MachineError(
+            folder, "its checkpoint or weights have just gone", "give the same command again"
+        )
     if not now and is_there(folder / LAST):
         note(f"note: {folder / BEST} is missing or damaged; the training begins again")
         try:

@@ -40,9 +40,13 @@ def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0))
         if attempts:
             time.sleep(attempts[0] * random.uniform(0.5, 1))
             return open_storage(storage, attempts[1:])
-        raise InputError(shown(storage), f"cannot be opened ({str(error.orig).strip()})", mend) from error
+        raise InputError(
+            shown(storage), f"cannot be opened ({str(error.orig).strip()})", mend
+        ) from error
     except (OSError, ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
-        raise InputError(shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", mend) from error
+        raise InputError(
+            shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", mend
+        ) from error
 
 
 @contextlib.contextmanager

@@ -41,7 +41,9 @@ def sweep_command(options: Sweep) -> int:
     """
     if find_processes().count > 1:
         raise InputError(
-            "torchrun or srun", "starts the processes of one training", "start sonoseg sweep several times"
+            "torchrun or srun",
+            "starts the processes of one training",
+            "start sonoseg sweep several times",
         )
     config, training, validation = configure(options)
     grid = parse_grid(options.grid, config.recipe)
@@ -53,7 +55,9 @@ def sweep_command(options: Sweep) -> int:
         while (number := next_trial(search)) is not None:
             recipe = replace(config.recipe, **search.values(number))  # type: ignore[arg-type]
             run = out / "trials" / folder_name(search.values(number))
-            try_out(search, number, replace(config, recipe=recipe), training, validation, run, options)
+            try_out(
+                search, number, replace(config, recipe=recipe), training, validation, run, options
+            )
             write_results(out, options, grid, search.results())
         results = search.results()
     write_results(out, options, grid, results)
@@ -82,7 +86,10 @@ def next_trial(search: Search) -> int | None:
         if not others:
             return None
         if not said:
-            print(f"{progress(results)}; waiting for {others} that other processes are at", file=sys.stderr)
+            print(
+                f"{progress(results)}; waiting for {others} that other processes are at",
+                file=sys.stderr,
+            )
         said = True
         time.sleep(POLL)
 
@@ -111,17 +118,23 @@ def try_out(
     """Trains trial `number` in the folder `run`, where a killed one goes on, and records what comes of it."""
     try:
         with search.alive(number):
-            history = train(config, training, validation, run, options.encoder_weights, options.start_from)
+            history = train(
+                config, training, validation, run, options.encoder_weights, options.start_from
+            )
         best = best_epoch(history, config.recipe.monitor)
         if not math.isfinite(best["validation_loss"]):
-            raise InputError(run.name, "the loss was never a finite number", "try a lower learning rate")
+            raise InputError(
+                run.name, "the loss was never a finite number", "try a lower learning rate"
+            )
     except KeyboardInterrupt:
         search.release(number)
         raise
     except Exception as error:
         close_bars()
         memory = is_out_of_memory(error)
-        if not memory and not isinstance(error, InputError):  # a bug of ours: the others need not meet it too
+        if not memory and not isinstance(
+            error, InputError
+        ):  # a bug of ours: the others need not meet it too
             search.fail(number, f"{type(error).__name__}: {error}")
             raise
         reason = "not enough memory" if memory else " ".join(str(error).split())
@@ -129,7 +142,9 @@ def try_out(
         print(f"failed: {reason}", file=sys.stderr)
         return
     dice, loss = (round(best[f"validation_{name}"], 6) for name in ("dice", "loss"))
-    search.complete(number, dice, loss, int(best["epoch"]), round(sum(row["seconds"] for row in history), 1))
+    search.complete(
+        number, dice, loss, int(best["epoch"]), round(sum(row["seconds"] for row in history), 1)
+    )
 
 
 def winner(results: Sequence[Result]) -> Result | None:
@@ -141,11 +156,20 @@ def winner(results: Sequence[Result]) -> Result | None:
 def winner_command(options: Sweep, values: Mapping[str, Value]) -> str:
     """The command that trains with `values` and, for the rest, as the search did."""
     words = ["sonoseg", "train", options.model, "--data", str(options.data)]
-    defaults = {field.name: field.default for field in fields(options) if field.default is not MISSING}
-    asked = {name: getattr(options, name) for name in defaults if name not in ("grid", "out", "storage", *values)}
+    defaults = {
+        field.name: field.default for field in fields(options) if field.default is not MISSING
+    }
+    asked = {
+        name: getattr(options, name)
+        for name in defaults
+        if name not in ("grid", "out", "storage", *values)
+    }
     changed = {name: value for name, value in asked.items() if value != defaults[name]}
     for name, value in (changed | dict(values)).items():
-        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+        words += [
+            f"--{name.replace('_', '-')}",
+            *map(str, value if isinstance(value, tuple) else (value,)),
+        ]
     return shlex.join(words)
 
 
@@ -158,7 +182,9 @@ def describe(out: Path, options: Sweep, results: Sequence[Result]) -> str:
     best = winner(results)
     if best is None:
         reason = next((result.reason for result in results if result.reason), "no reason is known")
-        raise InputError(out, f"every combination failed, the first with: {reason}", "see sweep.md there")
+        raise InputError(
+            out, f"every combination failed, the first with: {reason}", "see sweep.md there"
+        )
     run = out / "trials" / folder_name(best.values)
     return (
         f"{text_table(*table(results))}\n\nbest on validation, trained in {run}:\n"
@@ -170,10 +196,21 @@ def table(results: Sequence[Result]) -> tuple[list[str], list[list[Cell]]]:
     """Header and rows, the best first."""
     header = [*results[0].values, "Dice", "validation loss", "epoch", "minutes", "state"]
     rows: list[list[Cell]] = []
-    for result in sorted(results, key=lambda result: -math.inf if result.dice is None else result.dice, reverse=True):
+    for result in sorted(
+        results, key=lambda result: -math.inf if result.dice is None else result.dice, reverse=True
+    ):
         minutes = None if result.seconds is None else f"{result.seconds / 60:.1f}"
         state = f"{result.state}: {result.reason}" if result.reason else result.state
-        rows.append([*map(str, result.values.values()), result.dice, result.loss, result.epoch, minutes or "–", state])
+        rows.append(
+            [
+                *map(str, result.values.values()),
+                result.dice,
+                result.loss,
+                result.epoch,
+                minutes or "–",
+                state,
+            ]
+        )
     return header, rows
 
 
@@ -181,7 +218,9 @@ def write_results(out: Path, options: Sweep, grid: Grid, results: Sequence[Resul
     """Writes sweep.csv, sweep.md, sweep.png and, as soon as there is one, winner.txt."""
     known = {"dice": "validation_dice", "loss": "validation_loss"}  # an axis may be called loss
     known |= {name: name for name in ("epoch", "seconds", "state", "reason")}
-    rows = [[*result.values.values(), *(asdict(result)[key] for key in known)] for result in results]
+    rows = [
+        [*result.values.values(), *(asdict(result)[key] for key in known)] for result in results
+    ]
     write_text(out / "sweep.csv", csv_text([*grid, *known.values()], rows))
     best = winner(results)
     command = winner_command(options, best.values) if best else ""
@@ -190,10 +229,14 @@ def write_results(out: Path, options: Sweep, grid: Grid, results: Sequence[Resul
     lines += ["", "The best on validation:", "", f"```console\n{command}\n```"] if best else []
     write_text(out / "sweep.md", "\n".join(lines) + "\n")
     cells = {
-        tuple(map(str, result.values.values())): result.state if result.dice is None else result.dice
+        tuple(map(str, result.values.values())): result.state
+        if result.dice is None
+        else result.dice
         for result in results
     }
     with atomic_path(out / "sweep.png") as temporary:
-        grid_figure({axis: list(map(str, values)) for axis, values in grid.items()}, cells, temporary)
+        grid_figure(
+            {axis: list(map(str, values)) for axis, values in grid.items()}, cells, temporary
+        )
     if best:
         write_text(out / "winner.txt", command + "\n")

@@ -61,4 +61,6 @@ def _resized(image: Tensor, size: Sequence[int]) -> Tensor:
     """(N, 1, H, W) → (N, 1, *size), bilinear."""
     if image.shape[2:] == torch.Size(size):
         return image
-    return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(
+        image, size=tuple(size), mode="bilinear", align_corners=False, antialias=True
+    )

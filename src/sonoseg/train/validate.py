@@ -32,12 +32,17 @@ def number_in(low: float, below: float, above: bool = False) -> Rule:
             return False
         return low <= value < below and not (above and value == low)  # false for NaN
 
-    return check, f"a number {'above' if above else 'from'} {low:g}{',' if above else ' to'} below {below:g}"
+    return (
+        check,
+        f"a number {'above' if above else 'from'} {low:g}{',' if above else ' to'} below {below:g}",
+    )
 
 
 def whole_in(low: int, high: int) -> Rule:
     """A whole number from `low` to `high`."""
-    return (lambda value: type(value) is int and low <= value <= high), f"a whole number from {low} to {high}"
+    return (
+        lambda value: type(value) is int and low <= value <= high
+    ), f"a whole number from {low} to {high}"
 
 
 def word_of(choices: Iterable[str]) -> Rule:
@@ -62,7 +67,9 @@ def _are_encoders(value: Any) -> bool:
 
 
 def _are_whole(value: Any, high: int) -> bool:
-    return isinstance(value, (tuple, list)) and all(type(number) is int and 1 <= number <= high for number in value)
+    return isinstance(value, (tuple, list)) and all(
+        type(number) is int and 1 <= number <= high for number in value
+    )
 
 
 RECIPE_RULES: Mapping[str, Rule] = {
@@ -87,7 +94,10 @@ FUSION_RULES: Mapping[str, Rule] = {
     "attention": word_of(ATTENTIONS),
     "frozen": FLAG,
     "skips": FLAG,
-    "widths": (lambda value: _are_whole(value, 4096) and len(value) == 4, "four whole numbers from 1 to 4096"),
+    "widths": (
+        lambda value: _are_whole(value, 4096) and len(value) == 4,
+        "four whole numbers from 1 to 4096",
+    ),
     "convolution": word_of(CONVOLUTIONS),
     "presence": word_of(PRESENCE),
     "inner": (lambda value: _are_whole(value, 65_536), "whole numbers from 1 to 65536"),

@@ -33,7 +33,9 @@ def pick(which: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
     return torch.where(which[:, None, None, None], changed, unchanged)
 
 
-def roam(image: Tensor, mask: Tensor, farthest: float = 3.0, free: float = 0.2) -> tuple[Tensor, Tensor]:
+def roam(
+    image: Tensor, mask: Tensor, farthest: float = 3.0, free: float = 0.2
+) -> tuple[Tensor, Tensor]:
     """Flips, turns, stretches and zooms; shows the lesion small, anywhere, or cut by the image's edge.
 
     Args:
@@ -77,7 +79,9 @@ def sample(values: Tensor, grid: Tensor, zoom: Tensor, beyond: str) -> Tensor:
     out = F.grid_sample(values, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
     for factor, least in ((2, 1.5), (3, 2.5)):
         small = F.interpolate(values, size=[side // factor for side in size], mode="area")
-        coarse = F.grid_sample(small, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
+        coarse = F.grid_sample(
+            small, grid, mode="bilinear", padding_mode=beyond, align_corners=False
+        )
         out = pick(zoom >= least, coarse, out)
     return out
 
@@ -106,7 +110,9 @@ def free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
     x0, x1, y0, y1 = strips.gather(1, best)[:, 0].unbind(1)
     width = SMALLEST_CROP + torch.rand_like(x0) * (x1 - x0 - SMALLEST_CROP).clamp(min=0)
     aspect = torch.exp(torch.empty_like(x0).uniform_(-0.5, 0.5))
-    height = torch.minimum((width * aspect).clamp(min=SMALLEST_CROP), (y1 - y0).clamp(min=SMALLEST_CROP))
+    height = torch.minimum(
+        (width * aspect).clamp(min=SMALLEST_CROP), (y1 - y0).clamp(min=SMALLEST_CROP)
+    )
     start_x = x0 + torch.rand_like(x0) * (x1 - x0 - width).clamp(min=0)
     start_y = y0 + torch.rand_like(y0) * (y1 - y0 - height).clamp(min=0)
     first = torch.stack([width, zero, 2 * start_x + width - 1], 1)
@@ -141,7 +147,10 @@ def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Ten
         indexing="ij",
     )
     total = shape.sum((1, 2, 3)).clamp(min=1)
-    centre_x, centre_y = (x * shape[:, 0]).sum((1, 2)) / total, (y * shape[:, 0]).sum((1, 2)) / total
+    centre_x, centre_y = (
+        (x * shape[:, 0]).sum((1, 2)) / total,
+        (y * shape[:, 0]).sum((1, 2)) / total,
+    )
     place_x, place_y = uniform(image, -0.95, 0.95), uniform(image, -0.95, 0.95)
     flip = torch.where(chosen(image, 0.5), -1.0, 1.0)
     zero = torch.zeros_like(shrink)
@@ -186,7 +195,9 @@ def sector(image: Tensor, mask: Tensor, chance: float = 0.2) -> tuple[Tensor, Te
         return uniform(image, low, high).view(-1, 1, 1, 1)
 
     fan = x.abs() < draw(0.3, 0.9) + draw(0.2, 1.0) * y
-    strips = (x > draw(-1, -0.75)) & (x < draw(0.75, 1)) & (y < draw(0.8, 1.0)) & (y > draw(-0.1, 0.12))
+    strips = (
+        (x > draw(-1, -0.75)) & (x < draw(0.75, 1)) & (y < draw(0.8, 1.0)) & (y > draw(-0.1, 0.12))
+    )
     fan = pick(chosen(image, chance), fan, torch.ones_like(fan))
     strips = pick(chosen(image, chance), strips, torch.ones_like(strips))
     kept = (fan & strips).to(image.dtype)

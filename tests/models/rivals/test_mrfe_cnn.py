@@ -21,11 +21,15 @@ def reference(image, tiles=8, limit=2.0):
             tables[row, column] = np.cumsum(np.minimum(counts, ceiling) + excess / 256) / tile.size
     out = np.empty(grey.shape)
     for (y, x), level in np.ndenumerate(grey):
-        across, down = (min(max((p + 0.5) / n - 0.5, 0), tiles - 1) for p, n in ((x, width), (y, height)))
+        across, down = (
+            min(max((p + 0.5) / n - 0.5, 0), tiles - 1) for p, n in ((x, width), (y, height))
+        )
         left, top = int(across), int(down)
         right, bottom = min(left + 1, tiles - 1), min(top + 1, tiles - 1)
         upper, lower = (
-            np.interp(across, [left, left + 1], [tables[row, left, level], tables[row, right, level]])
+            np.interp(
+                across, [left, left + 1], [tables[row, left, level], tables[row, right, level]]
+            )
             for row in (top, bottom)
         )
         out[y, x] = np.interp(down, [top, top + 1], [upper, lower])

@@ -78,7 +78,9 @@ class AttentionGate(nn.Module):
         self.of_skip, self.of_below = (
             nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner)) for _ in range(2)
         )
-        self.weight = nn.Sequential(nn.ReLU(), nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid())
+        self.weight = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid()
+        )
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
         gated: Tensor = skip * self.weight(self.of_skip(skip) + self.of_below(below))

@@ -48,7 +48,9 @@ class DdraNet(SegmentationNetwork):
         _, *skips, deepest = self.encoders.channels
         self.bottleneck = nn.Identity()
         self.dropout = nn.Dropout2d(dropout)
-        self.stages = nn.ModuleList([PoolingStage(deepest), *(PyramidStage(skip) for skip in reversed(skips))])
+        self.stages = nn.ModuleList(
+            [PoolingStage(deepest), *(PyramidStage(skip) for skip in reversed(skips))]
+        )
         self.smooth = nn.ModuleList(ConvBlock(WIDTH, WIDTH) for _ in skips)
         self.fuse = ConvBlock(len(self.stages) * WIDTH, WIDTH)
         self.head = nn.Conv2d(WIDTH, 1, 1)
@@ -58,11 +60,16 @@ class DdraNet(SegmentationNetwork):
         features, maps = self.encoders(image)
         return features, maps
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, None]:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> tuple[Tensor, None]:
         levels = [self.stages[0](self.dropout(self.bottleneck(features)))]
         for stage, skip in zip(self.stages[1:], reversed(maps[1:]), strict=True):
             levels.append(stage(levels[-1], skip))
-        smoothed = [levels[0], *(smooth(level) for smooth, level in zip(self.smooth, levels[1:], strict=True))]
+        smoothed = [
+            levels[0],
+            *(smooth(level) for smooth, level in zip(self.smooth, levels[1:], strict=True)),
+        ]
         joined = torch.cat([resize(level, levels[-1].shape[2:]) for level in smoothed], 1)
         return resize(self.head(self.fuse(joined)), size), None
 
@@ -78,8 +85,13 @@ class PoolingStage(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.lateral(features)
-        context = [conv(F.adaptive_avg_pool2d(x, bins)) for conv, bins in zip(self.pooled, POOLS, strict=True)]
-        out: Tensor = self.conv(torch.cat([x, *(resize(level, x.shape[2:]) for level in context)], 1))
+        context = [
+            conv(F.adaptive_avg_pool2d(x, bins))
+            for conv, bins in zip(self.pooled, POOLS, strict=True)
+        ]
+        out: Tensor = self.conv(
+            torch.cat([x, *(resize(level, x.shape[2:]) for level in context)], 1)
+        )
         return out
 
 
@@ -130,7 +142,10 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        weighed: Tensor = x * self.conv(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+        weighed: Tensor = (
+            x
+            * self.conv(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+        )
         return weighed
 
 

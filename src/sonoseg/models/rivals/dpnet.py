@@ -47,7 +47,9 @@ class DpNet(SegmentationNetwork):
         super().__init__()
         self.normalize = Normalize()
         self.encoder = PlainEncoder(3, WIDTHS)
-        self.attentions = nn.ModuleList(SFA(*sizes) for sizes in zip(WIDTHS, HEADS, REDUCTIONS, strict=True))
+        self.attentions = nn.ModuleList(
+            SFA(*sizes) for sizes in zip(WIDTHS, HEADS, REDUCTIONS, strict=True)
+        )
         self.positions = SCPH(WIDTHS[-1])
         self.bottleneck = nn.Identity()
         self.dropout = nn.Dropout2d(dropout)
@@ -57,7 +59,10 @@ class DpNet(SegmentationNetwork):
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → features (N, 512, H/16, W/16), and the maps at strides 1, 2, 4, 8."""
         deepest, skips = self.encoder(self.normalize(image))
-        maps = [attention(level) for attention, level in zip(self.attentions, (*skips, deepest), strict=True)]
+        maps = [
+            attention(level)
+            for attention, level in zip(self.attentions, (*skips, deepest), strict=True)
+        ]
         return self.positions(maps.pop()), maps
 
 
@@ -107,7 +112,9 @@ class ReducedAttention(nn.Module):
         self.heads = heads
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels)
-        self.reduce = nn.Conv2d(channels, channels, reduction, stride=reduction) if reduction > 1 else None
+        self.reduce = (
+            nn.Conv2d(channels, channels, reduction, stride=reduction) if reduction > 1 else None
+        )
         self.reduced_norm = nn.LayerNorm(channels) if reduction > 1 else nn.Identity()
         self.key_value = nn.Linear(channels, 2 * channels)
         self.out = nn.Linear(channels, channels)
@@ -116,9 +123,13 @@ class ReducedAttention(nn.Module):
         tokens = self.norm(x.flatten(2).transpose(1, 2))
         patches = tokens
         if self.reduce is not None:
-            patches = self.reduce(tokens.transpose(1, 2).reshape(x.shape)).flatten(2).transpose(1, 2)
+            patches = (
+                self.reduce(tokens.transpose(1, 2).reshape(x.shape)).flatten(2).transpose(1, 2)
+            )
         key, value = self.key_value(self.reduced_norm(patches)).chunk(2, -1)
-        query, key, value = (split_heads(part, self.heads) for part in (self.query(tokens), key, value))
+        query, key, value = (
+            split_heads(part, self.heads) for part in (self.query(tokens), key, value)
+        )
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         out: Tensor = self.out(attended)
         return out.transpose(1, 2).reshape(x.shape)
@@ -129,8 +140,12 @@ class SCPH(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.around = nn.ModuleList(DilatedDepthwiseConv2d(channels, dilation) for dilation in (1, 2, 3))
-        self.mix = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self.around = nn.ModuleList(
+            DilatedDepthwiseConv2d(channels, dilation) for dilation in (1, 2, 3)
+        )
+        self.mix = nn.Sequential(
+            nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        )
         self.weigh = nn.Sequential(CoordinateAttention(channels), ChannelAttention())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,13 +160,17 @@ class CoordinateAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
         inner = max(8, channels // reduction)
-        self.summary = nn.Sequential(nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.Hardswish())
+        self.summary = nn.Sequential(
+            nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.Hardswish()
+        )
         self.rows, self.columns = (nn.Conv2d(inner, channels, 1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         means = torch.cat([x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)], 2)
         rows, columns = self.summary(means).split(list(x.shape[2:]), 2)
-        weighed: Tensor = x * self.rows(rows).sigmoid() * self.columns(columns.transpose(2, 3)).sigmoid()
+        weighed: Tensor = (
+            x * self.rows(rows).sigmoid() * self.columns(columns.transpose(2, 3)).sigmoid()
+        )
         return weighed
 
 

@@ -45,14 +45,18 @@ class MrfeCnn(SegmentationNetwork):
         self.routes = nn.ModuleList(
             nn.ModuleList(
                 ConvBlock(inputs, outputs, dilation=dilation)
-                for inputs, outputs, dilation in zip(WIDTHS[:-1], WIDTHS[1:], dilations, strict=True)
+                for inputs, outputs, dilation in zip(
+                    WIDTHS[:-1], WIDTHS[1:], dilations, strict=True
+                )
             )
             for dilations in ROUTES
         )
         self.bottleneck = nn.Identity()
         self.stages = nn.ModuleList(
             [
-                nn.Sequential(nn.Conv2d(len(ROUTES) * WIDTHS[-1], 128, 1), nn.ReLU(), nn.Dropout(dropout)),
+                nn.Sequential(
+                    nn.Conv2d(len(ROUTES) * WIDTHS[-1], 128, 1), nn.ReLU(), nn.Dropout(dropout)
+                ),
                 nn.Sequential(nn.Conv2d(128, 64, 1), nn.ReLU()),
             ]
         )
@@ -67,7 +71,9 @@ class MrfeCnn(SegmentationNetwork):
             maps.append(torch.cat(x, 1))
         return maps[-1], maps[:-1]
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> tuple[Tensor, None]:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> tuple[Tensor, None]:
         x = self.bottleneck(features)
         for stage in self.stages:
             x = stage(x)
@@ -92,19 +98,25 @@ def equalize(image: Tensor, tiles: int = 8, levels: int = 256, limit: float = 2.
     """
     count, (height, width) = image.shape[0], (length // tiles for length in image.shape[2:])
     grey = (image.float() * (levels - 1)).round().long().clamp(0, levels - 1)
-    pixels = grey.view(count, tiles, height, tiles, width).transpose(2, 3).reshape(count, tiles**2, -1)
+    pixels = (
+        grey.view(count, tiles, height, tiles, width).transpose(2, 3).reshape(count, tiles**2, -1)
+    )
     histogram = torch.zeros(count, tiles**2, levels, device=image.device)
     histogram = histogram.scatter_add(2, pixels, torch.ones_like(pixels, dtype=histogram.dtype))
     cut = histogram.clamp(max=limit * height * width / levels)
     cut = cut + (height * width - cut.sum(2, keepdim=True)) / levels
     maps = cut.cumsum(2).flatten(1) / (height * width)
     flat = grey.flatten(1)
-    (top, bottom, down), (left, right, across) = (_neighbours(n, tiles, image.device) for n in (height, width))
+    (top, bottom, down), (left, right, across) = (
+        _neighbours(n, tiles, image.device) for n in (height, width)
+    )
     result = torch.zeros_like(flat, dtype=maps.dtype)
     for row, vertical in ((top, 1 - down), (bottom, down)):
         for column, horizontal in ((left, 1 - across), (right, across)):
             tile = (row[:, None] * tiles + column).flatten()
-            result = result + (vertical[:, None] * horizontal).flatten() * maps.gather(1, tile * levels + flat)
+            result = result + (vertical[:, None] * horizontal).flatten() * maps.gather(
+                1, tile * levels + flat
+            )
     return result.view_as(image)
 
 
