@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +98,12 @@ def as_bytes(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def conformance_errors(path: Path) -> list[str]:
+    """What dciodvfy of dicom3tools calls an error in a file."""
+    tool = Path(sys.executable).parent / "dciodvfy"
+    done = subprocess.run([tool, path], capture_output=True, text=True)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert lines, "dciodvfy said nothing"
+    return [line for line in lines if line.startswith("Error")]

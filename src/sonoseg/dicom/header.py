@@ -44,6 +44,16 @@ SECONDARY_CAPTURE = {
 ENHANCED_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
+PHOTOMETRIC = (
+    "MONOCHROME1",
+    "MONOCHROME2",
+    "PALETTE COLOR",
+    "RGB",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_ICT",
+    "YBR_RCT",
+)
 MOST_FRAMES = 100_000
 _BYTES_A_FRAGMENT = 8
 _AGAIN = "copy or export it again"
@@ -97,7 +107,7 @@ def read_header(source: Path | str | bytes) -> Header:
     header = open_dicom(source)
     with dicom_errors(header.subject):
         _check_kind(header)
-        _check_transfer_syntax(header)
+        _check_storage(header)
         frames = _count_frames(header)
         check_size(header.subject, header.shape[1], header.shape[0])
         _check_length(header, frames)
@@ -110,14 +120,10 @@ def open_dicom(source: Path | str | bytes) -> Header:
     Raises:
         InputError: no such file, not DICOM, damaged, or compressed to over `MAX_BYTES` when inflated.
     """
-    if isinstance(source, bytes):
-        subject, stream = "image", source
-        head = source[:HEAD]
-    else:
-        path = readable_file(source)
-        subject, stream = str(source), path
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+    stream = source if isinstance(source, bytes) else readable_file(source)
+    subject = "image" if isinstance(source, bytes) else str(source)
+    with opened_stream(stream) as file:
+        head = file.read(HEAD)
     if not is_dicom(head):
         raise InputError(subject, "is not a DICOM file", "give a DICOM file")
     with dicom_errors(subject):
@@ -229,7 +235,11 @@ def _check_kind(header: Header) -> None:
     raise InputError(header.subject, problem, "give ultrasound images")
 
 
-def _check_transfer_syntax(header: Header) -> None:
+def _check_storage(header: Header) -> None:
+    colours = str(header.dataset.PhotometricInterpretation)
+    if colours not in PHOTOMETRIC:
+        problem = f"has pixels of the kind {colours[:20]}, which are not read"
+        raise InputError(header.subject, problem, "export it as RGB or MONOCHROME2")
     syntax = header.dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:
         raise InputError(header.subject, "does not say how it is stored", _AGAIN)

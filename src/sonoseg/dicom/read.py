@@ -131,4 +131,3 @@ def read_dicom(source: Path | str | bytes) -> DicomFile:
     header = read_header(source)
     with dicom_errors(header.subject):
         return DicomFile(header, find_layout(header.dataset))
-

@@ -99,7 +99,7 @@ def _chosen(
     elif spacing is not None:
         regions = [_with_spacing(region, spacing) for region in regions]
     regions.sort(key=lambda region: (region.left, region.top))
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if any(region.overlaps(one) for region in regions for one in flow):
         doubts = ("a colour Doppler region lies over it",)
     return Layout(tuple(regions), doubts)
