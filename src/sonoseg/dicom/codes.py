@@ -24,6 +24,10 @@ MILLIMETRE = CodedConcept("mm", "UCUM", "mm")
 SQUARE_MILLIMETRE = CodedConcept("mm2", "UCUM", "mm2")
 ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence")
 """Algorithm family [7162]."""
+COMMENT = CodedConcept("121106", "DCM", "Comment")
+DEVICE = CodedConcept("121007", "DCM", "Device")
+FINDING = CodedConcept("121071", "DCM", "Finding")
+QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 _SIDES = {"L": LEFT_BREAST, "R": RIGHT_BREAST}
 
 

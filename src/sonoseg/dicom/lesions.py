@@ -158,14 +158,19 @@ def _corners(part: Mask) -> Points:
     last = part.shape[1] - part[:, ::-1].argmax(axis=1)[rows]
     x = np.concatenate([first, first, last, last])
     y = np.concatenate([rows, rows + 1, rows, rows + 1])
-    return np.unique(np.stack([x, y], axis=1).astype(np.float64), axis=0)
+    points = np.stack([x, y], axis=1).astype(np.float64)
+    return points[np.lexsort((x, y))]
 
 
 def _hull(points: Points) -> Points:
-    """The convex hull (V, 2) of points that are sorted by x and y: Andrew's monotone chain."""
-    lower = _chain(points)
-    upper = _chain(points[::-1])
-    return np.array(lower[:-1] + upper[:-1])
+    """The convex hull (V, 2) of points that are sorted by y, then x: Andrew's monotone chain.
+
+    It begins at the top left and goes down the left side, as in `sonoseg.core.measure`: of several longest diameters
+    both take the same.
+    """
+    left = _chain(points)
+    right = _chain(points[::-1])
+    return np.array(left[:-1] + right[:-1])
 
 
 def _chain(points: Points) -> list[Points]:
@@ -173,7 +178,7 @@ def _chain(points: Points) -> list[Points]:
     for point in points:
         while len(chain) > 1:
             (ax, ay), (bx, by) = chain[-1] - chain[-2], point - chain[-2]
-            if ax * by - ay * bx > 0:
+            if ax * by - ay * bx < 0:
                 break
             chain.pop()
         chain.append(point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 import re
@@ -118,10 +119,9 @@ def hidden_name(reference: Dataset) -> str:
 
 def as_single_frame(reference: Dataset) -> Dataset:
     """A copy that claims to be a still: highdicom takes multi-frame classes for enhanced ones."""
-    copy = Dataset()
-    copy.update(reference)
-    copy.SOPClassUID = SINGLE_FRAME
-    return copy
+    still = copy.deepcopy(reference)
+    still.SOPClassUID = SINGLE_FRAME
+    return still
 
 
 def referenced_class(file: DicomFile) -> str:
