@@ -1,0 +1,56 @@
+"""Tells DICOM from other files by the first bytes of their content: scanners write files without an ending."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+HEAD = 132
+"""Bytes that `is_dicom` needs."""
+PREAMBLE = 128
+_TEXT_VRS = (b"UL", b"UI", b"OB", b"CS", b"DA", b"TM", b"SH", b"LO", b"DT", b"PN", b"ST")
+_FIRST_GROUPS = (0x0002, 0x0008)
+_MOST_LENGTH = 1 << 16
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins with `head` (at least 132 bytes if it has as many) is DICOM.
+
+    A file has the preamble and the mark "DICM" (PS3.10 section 7.1). Old archives hold files without them: those
+    are known by a first element of group 2 or 8 with a possible type and length.
+    """
+    if head[PREAMBLE:HEAD] == b"DICM":
+        return True
+    return element_order(head) is not None
+
+
+def element_order(head: bytes) -> str | None:
+    """The byte order ("<" or ">") of a file without preamble; None if it does not begin with a DICOM element."""
+    if len(head) < 8:
+        return None
+    for order in ("<", ">"):
+        group, element = struct.unpack(f"{order}HH", head[:4])
+        if group in _FIRST_GROUPS and element < 0x0100 and _is_element(head, order):
+            return order
+    return None
+
+
+def has_explicit_types(head: bytes) -> bool:
+    """Whether the first element of a file without preamble says its type (explicit VR)."""
+    return head[4:6] in _TEXT_VRS
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether the file at `path` is DICOM; False if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(HEAD))
+    except OSError:
+        return False
+
+
+def _is_element(head: bytes, order: str) -> bool:
+    if has_explicit_types(head):
+        return True
+    (length,) = struct.unpack(f"{order}I", head[4:8])
+    return order == "<" and bool(length < _MOST_LENGTH) and length % 2 == 0
