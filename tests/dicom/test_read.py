@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import as_bytes, make_dataset, region_item
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 from pydicom.pixels import pixel_array
-
-from dicom_files import as_bytes, make_dataset, region_item
 
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.errors import InputError

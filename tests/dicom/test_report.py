@@ -179,7 +179,9 @@ def test_pixels_are_not_millimetres(tmp_path: Path) -> None:
     report = make_report(file, _drawn(file, [1]), ALGORITHM)
     report.save_as(tmp_path / "sr.dcm")
     assert conformance_errors(tmp_path / "sr.dcm") == []
-    assert _numbers(report) == [{}, {}] and NO_SCALE in pydicom.dcmread(tmp_path / "sr.dcm").to_json()
+    assert (
+        _numbers(report) == [{}, {}] and NO_SCALE in pydicom.dcmread(tmp_path / "sr.dcm").to_json()
+    )
 
 
 def test_nothing_found_is_said(tmp_path: Path) -> None:
