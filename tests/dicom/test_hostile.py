@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import struct
 import zlib
@@ -202,10 +203,8 @@ def _real(name: str) -> bytes:
 
 
 def _either(content: bytes) -> None:
-    try:
+    with contextlib.suppress(InputError):
         assert _read(content) >= 1
-    except InputError:
-        pass
 
 
 @pytest.mark.parametrize("name", FUZZED)
@@ -234,7 +233,7 @@ def test_cut_short(name: str, share: float, in_header: bool) -> None:
 @pytest.mark.parametrize("name", FUZZED)
 def test_any_tag_may_be_missing(name: str) -> None:
     whole = pydicom.dcmread(find_real(name))
-    tags = [tag for tag in whole.keys() if tag.group in (0x0008, 0x0018, 0x0020, 0x0028)]
+    tags = [one.tag for one in whole if one.tag.group in (0x0008, 0x0018, 0x0020, 0x0028)]
     for tag in tags:
         dataset = pydicom.dcmread(find_real(name))
         del dataset[tag]

@@ -153,7 +153,7 @@ def test_values_ends_and_identifiers(tmp_path: Path) -> None:
     for segment in seg.SegmentSequence:
         assert segment.TrackingUID in text
     long, _ = outlines[0].axes()
-    ends = [one for one in read.iterall() if one.keyword == "GraphicData"][0].value
+    ends = next(one.value for one in read.iterall() if one.keyword == "GraphicData")
     np.testing.assert_allclose(ends, [*long.start, *long.end], rtol=1e-5)
 
 

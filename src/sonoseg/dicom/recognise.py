@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 from pathlib import Path
+
+from sonoseg.errors import InputError
 
 HEAD = 132
 """Bytes that `is_dicom` needs."""
@@ -47,6 +50,17 @@ def is_dicom_file(path: Path) -> bool:
             return is_dicom(file.read(HEAD))
     except OSError:
         return False
+
+
+def check_installed() -> None:
+    """Makes sure that what reads and writes DICOM is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    for name in ("pydicom", "highdicom"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError("DICOM", f"{name} is not installed", "pip install 'sonoseg[dicom]'")
 
 
 def _is_element(head: bytes, order: str) -> bool:
