@@ -33,9 +33,10 @@ QUICK = {"--epochs": "1", "--size": "64", "--batch": "4", "--encoder-weights": "
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """The fenced blocks of a page that can be run, as (language, text)."""
+    """The fenced blocks of a page that can be run, as (language, text); continued lines are joined."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(r"^```(console|bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(console|bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [(language, code.replace(" \\\n", " ")) for language, code in found]
 
 
 def lines(page: str) -> list[str]:
@@ -156,18 +157,9 @@ def test_the_commands_of_a_page_work_in_order(page: str, workplace: Path) -> Non
                 assert main(shortened(line)[1:]) == 0, line
 
 
-def test_every_command_that_there_is_stands_in_the_readme() -> None:
+def test_the_readme_shows_the_main_commands() -> None:
     used = {shlex.split(line)[1] for line in lines("README.md") if line.startswith("sonoseg ")}
-    assert used == {
-        "segment",
-        "data",
-        "models",
-        "train",
-        "reproduce",
-        "evaluate",
-        "explain",
-        "export",
-    }
+    assert {"segment", "train", "evaluate", "explain", "export", "reproduce"} <= used
 
 
 def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:
@@ -177,7 +169,8 @@ def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:
 
 def test_the_readme_opens_with_the_two_commands() -> None:
     assert blocks("README.md")[0] == ("console", "make demo\nmake test\n")
-    assert (ROOT / "README.md").read_text(encoding="utf-8").index("make demo") < 400
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.index("make demo") < text.index("\n## ")
 
 
 def test_what_pip_is_told_to_install_exists() -> None:
