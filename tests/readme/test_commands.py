@@ -185,6 +185,7 @@ def test_what_pip_is_told_to_install_exists() -> None:
     [
         ("demo", ["/sonoseg demo"]),
         ("test", ["/ruff check", "/ruff format --check", "/mypy", "/lint-imports", "-m pytest"]),
+        ("coverage", ["-m pytest", "--cov=sonoseg"]),
         (
             "bench",
             [
