@@ -68,7 +68,7 @@ def trade_off(source: Path | str) -> list[tuple[float, float, float]]:
 
 
 def main(busi: Path) -> None:
-    """Of the network inside: phantoms, and on validation images of BUSI (CC0) Grad-CAM and its worst failures."""
+    """Pictures of the bundled model: phantoms; Grad-CAM and the worst failures on validation images of BUSI (CC0)."""
     with tempfile.TemporaryDirectory() as folder:
         run_demo(Path(folder) / "demo", 5, "default")
         shrink(
