@@ -269,7 +269,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Average:
-    """Average the weights of runs that started from the same weights: often better than each run, and as fast as one."""
+    """Average the weights of runs that started from the same weights: often better than each, and as fast as one."""
 
     runs: Positional[tuple[Path, ...]]
     """Run folders; default is the bundled model."""

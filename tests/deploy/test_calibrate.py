@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.train.dataset import record_of
-from sonoseg.train.run_folder import CALIBRATION, CONFIG, FAMILIARITY, RunConfig, save_weights
+from sonoseg.train.run_folder import BEST, CALIBRATION, CONFIG, FAMILIARITY, RunConfig, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +144,7 @@ def of_another_calibration(run: Path) -> None:
 def test_a_broken_calibration_is_named(
     calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil, fault: str
 ) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    for path in calibrated.iterdir():
-        (run / path.name).write_bytes(path.read_bytes())
+    run = copied(calibrated, tmp_path / "run")
     spoil(run)
     assert main(["export", str(run), "--out", str(tmp_path / "b.onnx")]) == 2
     error = capsys.readouterr().err
@@ -157,10 +155,7 @@ def test_a_broken_calibration_is_named(
 def test_a_calibration_of_other_weights_is_refused(
     calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    for path in calibrated.iterdir():
-        (run / path.name).write_bytes(path.read_bytes())
+    run = copied(calibrated, tmp_path / "run")
     network = RunConfig.read(run).network
     torch.manual_seed(1)
     save_weights(run, FusionUNet(network).eval())
@@ -169,9 +164,13 @@ def test_a_calibration_of_other_weights_is_refused(
 
 
 def copied(run: Path, to: Path) -> Path:
+    """A copy of a run, whose large file of weights is the same file."""
     to.mkdir()
     for path in run.iterdir():
-        (to / path.name).write_bytes(path.read_bytes())
+        if path.name == BEST:
+            os.link(path, to / path.name)
+        else:
+            shutil.copy(path, to)
     return to
 
 

@@ -40,7 +40,7 @@ from sonoseg.train.run_folder import (
 )
 
 MULTIPLE = 8
-"""The number of channels that stay is a multiple of this: processors compute so many at once, and fewer cost as much."""
+"""The number of channels that stay is a multiple of this, since processors compute so many at once."""
 BATCH = 16
 """Images that the network sees at once."""
 DAMPING = 1e-6
