@@ -156,7 +156,7 @@ class Models:
     """As JSON."""
 
     def run(self) -> int:
-        _call("sonoseg.models.listing:print_models", self.json)
+        print(_call("sonoseg.models.catalog:models_command", self.json))
         return 0
 
 
@@ -269,26 +269,26 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Average:
-    """Average the weights of runs of one network that began alike: often better than each, and as fast as one."""
+    """Average the weights of runs that started from the same weights: often better than each, and as fast as one."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders; default is the one inside."""
+    """Run folders; default is the bundled model."""
     out: Path = Path("runs/average")
     """The run folder to write."""
     half: bool = False
-    """Store the weights in 16 bits: half the size. One run may do for that."""
+    """Store the weights in 16 bits: half the size. For that, one run is enough."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.average:average_command", self)
+        print(_call("sonoseg.deploy.average:average_command", self.runs, self.out, self.half))
         return 0
 
 
 @dataclass(frozen=True)
 class Slim:
-    """Take channels that hardly matter out of a run's EfficientNet-Lite: a smaller and faster network."""
+    """Remove the channels of a run's EfficientNet-Lite that matter least: a smaller and faster network."""
 
     folder: Positional[Path]
-    """A run folder, or default, the one inside."""
+    """A run folder, or default, the bundled model."""
     data: Path
     """The data set that it was trained on."""
     split: str = "paper"
@@ -296,18 +296,20 @@ class Slim:
     also: tuple[str, ...] = ()
     """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
     share: float = 0.003
-    """Of the variance of what leaves a block, so much may be lost in it."""
+    """The largest share of the variance of a block's output that may be lost in it."""
     out: Path = Path("runs/slim")
     """The run folder to write."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.slim:slim_command", self)
+        slim = "sonoseg.deploy.slim:slim_command"
+        data = (self.data, self.split, self.also)
+        print(_call(slim, self.folder, *data, self.share, self.out))
         return 0
 
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Learn how sure a trained network may be, and which images are unlike its own; evaluate and export take it up."""
+    """Fit a run's probabilities to its data, and learn which images are unlike them; evaluate and export use both."""
 
     folder: Positional[Path]
     """A run folder."""
@@ -319,7 +321,8 @@ class Calibrate:
     """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.calibrate:calibrate_command", self)
+        calibrate = "sonoseg.deploy.calibrate:calibrate_command"
+        print(_call(calibrate, self.folder, self.data, self.split, self.also))
         return 0
 
 
@@ -429,14 +432,14 @@ class Reproduce:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained network as one bundle file that the reader segments with."""
+    """Write a trained network as one file, a bundle, which `sonoseg segment` uses without PyTorch."""
 
     folder: Positional[Path]
-    """A run folder, or default, the one inside."""
+    """A run folder, or default, the bundled model."""
     out: Path = Path("model.onnx")
     """The bundle."""
     name: str | None = None
-    """The name on its card; by default the model's."""
+    """The name on its card; by default that of the model."""
     scores: Path | None = None
     """A metrics.json of `sonoseg evaluate` to put on its card."""
     threshold: float = 0.5
@@ -444,10 +447,17 @@ class Export:
     min_lesion_fraction: float = 0.0
     """Parts smaller than this share of the image are dropped."""
     half: bool = False
-    """Store the weights in 16 bits: half the size. The card says how far that moves a probability."""
+    """Store the weights in 16 bits: half the size. The command prints how much that changes the outputs."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.export:export_command", self)
+        settings = _call(
+            "sonoseg.deploy.bundle_card:CardSettings",
+            name=self.name,
+            threshold=self.threshold,
+            min_lesion_fraction=self.min_lesion_fraction,
+        )
+        export = "sonoseg.deploy.export:export_command"
+        print(_call(export, self.folder, self.out, settings, self.scores, self.half))
         return 0
 
 

@@ -66,6 +66,16 @@ def test_every_image_of_a_folder_gets_a_wide_picture(
     assert f"4 of 4 images explained, layer {layer}" in capsys.readouterr().out
 
 
+def test_an_image_is_seen_once_for_prediction_and_heat(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    forward = Dark.forward
+    monkeypatch.setattr(Dark, "forward", lambda self, image: seen.append(1) or forward(self, image))
+    assert explain_files(run, [phantoms / "images" / "synthetic_00.png"], tmp_path / "out") == 0
+    assert len(seen) == 1
+
+
 def test_a_bad_image_is_reported_and_the_rest_are_explained(
     run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

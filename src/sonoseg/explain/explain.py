@@ -20,7 +20,7 @@ from sonoseg.data.scan import mask_stem, name_key
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
 from sonoseg.evaluate.predictors import predicted_mask
-from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, grad_cam
+from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, run_with_grad_cams
 from sonoseg.explain.score import score_command
 from sonoseg.files import atomic_path, is_folder, output_folder
 from sonoseg.progress import note, track
@@ -129,11 +129,11 @@ def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) 
     """
     image = case.read_image()
     truth = case.read_mask() if case.has_truth else None
-    (own,) = predictor.probability([image])
+    # One forward pass for both: the heat map explains the very prediction that is shown.
+    logits, heats = run_with_grad_cams(predictor.model, predictor.tensor([image]), [layer])
+    (own,) = predictor.to_probability(logits).cpu().numpy()
     prediction = predicted_mask(predictor, resize_probability(own, image.shape))
-    heat = resize_probability(
-        grad_cam(predictor.model, predictor.tensor([image]), layer), image.shape
-    )
+    heat = resize_probability(heats[layer], image.shape)
     with atomic_path(target) as temporary:
         explanation_panels(
             temporary,

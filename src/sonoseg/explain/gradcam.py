@@ -68,7 +68,21 @@ def grad_cams(
     """`grad_cam` at several layers, from one forward and one backward pass.
 
     Returns:
-        By layer, in the order asked for, what `grad_cam` gives.
+        By layer, in the order asked for, what `grad_cam` returns.
+
+    Raises:
+        InputError: there is no such layer.
+    """
+    return run_with_grad_cams(model, image, layers)[1]
+
+
+def run_with_grad_cams(
+    model: Explainable, image: Tensor, layers: Sequence[str]
+) -> tuple[Tensor, dict[str, NDArray[np.float32]]]:
+    """Prediction and `grad_cams` of one image, from one forward pass.
+
+    Returns:
+        The logits (1, 1, H, W) without gradient, and by layer what `grad_cam` returns.
 
     Raises:
         InputError: there is no such layer.
@@ -92,7 +106,7 @@ def grad_cams(
     fused = {
         layer: torch.stack([maps[name] for name in part]).mean(0) for layer, part in parts.items()
     }
-    return {layer: _to_unit(heat).cpu().numpy() for layer, heat in fused.items()}
+    return logits.detach(), {layer: _to_unit(heat).cpu().numpy() for layer, heat in fused.items()}
 
 
 @contextlib.contextmanager
