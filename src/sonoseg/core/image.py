@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from numbers import Real
@@ -17,8 +16,6 @@ from sonoseg.errors import InputError
 
 SPACINGS = (0.001, 10.0)
 """mm per pixel: what is smaller or larger was given in another unit."""
-
-_logger = logging.getLogger("sonoseg")
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def read_image(source: Source | Image, spacing: Any = None) -> Image:
     8-bit images keep their values: colour becomes gray by ITU-R 601, alpha is ignored. Anything else is stretched
     from its own smallest..largest value to 0..255: scanners fill 10 to 14 of 16 bits and do not say how many, so a
     fixed scale would leave most images black. An image of one value becomes 0. EXIF turns the image upright. Of a
-    phone's multi-picture JPEG the main picture is read. What the decoder doubts is logged as a warning.
+    phone's multi-picture JPEG the main picture is read.
 
     Args:
         source: a path, the bytes of a PNG, JPEG, TIFF or BMP file, such a file open for reading in binary mode, an
@@ -62,10 +59,7 @@ def read_image(source: Source | Image, spacing: Any = None) -> Image:
             source if known is None else Image(source.pixels, known, source.source, source.doubts)
         )
     pixels, doubts = decode_gray(source)
-    name = name_of(source)
-    for doubt in doubts:
-        _logger.warning("sonoseg: %s: %s", name, doubt)
-    return Image(pixels, known, name, doubts)
+    return Image(pixels, known, name_of(source), doubts)
 
 
 def pixel_spacing(spacing: Any) -> tuple[float, float] | None:

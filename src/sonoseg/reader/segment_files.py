@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sonoseg
 from sonoseg.core.paths import is_clip, list_images
@@ -33,9 +33,7 @@ from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter, check_spacing, load
 from sonoseg.reader.video import check_av
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Segment
-
+_logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, int], None]
 
 
@@ -177,25 +175,41 @@ def _failure_of(path: Path, error: InputError) -> InputError:
     )
 
 
-def segment_command(options: Segment) -> int:
-    """`sonoseg segment`: `segment_files`, a line on each image printed, faults to stderr; gives the exit code."""
-    with ProgressLine(sys.stderr) as line:
+def segment_command(
+    paths: Iterable[Path | str],
+    model: Path | str = "default",
+    out: Path | str = "segmented",
+    spacing: float | None = None,
+    explain: bool = False,
+) -> tuple[str, int]:
+    """`sonoseg segment`: `segment_files` with its progress on stderr; what failed is logged.
+
+    Returns:
+        a text with one line for each image and clip, and the exit code of `Summary`.
+
+    Raises:
+        InputError: as `segment_files`.
+    """
+    with ProgressLine() as line:
         progress = partial(_show_count, line)
-        summary = segment_files(
-            options.images, options.model, options.out, options.spacing, progress, options.explain
-        )
+        summary = segment_files(paths, model, out, spacing, progress, explain)
     for error in summary.failed:
-        print(f"sonoseg: {error}", file=sys.stderr)
+        _logger.warning("sonoseg: %s", error)
+    return _text(summary), summary.exit_code
+
+
+def _text(summary: Summary) -> str:
+    lines = []
     for entry in summary.images:
         name = visible(entry["file"])
-        print(f"{name}: {_describe(entry)}")
+        lines.append(f"{name}: {_describe(entry)}")
         for doubt in entry["doubts"]:
-            print(f"{name}: do not trust this: {doubt}")
+            lines.append(f"{name}: do not trust this: {doubt}")
     for entry in summary.clips:
-        print(f"{visible(entry['file'])}: {_describe_clip(entry)}")
+        lines.append(f"{visible(entry['file'])}: {_describe_clip(entry)}")
     if summary.results is not None:
-        print(f"masks, overlays and {summary.results.name} are in {summary.results.parent}")
-    return summary.exit_code
+        lines.append(f"masks, overlays and {summary.results.name} are in {summary.results.parent}")
+    return "\n".join(lines)
 
 
 def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
