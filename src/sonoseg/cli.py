@@ -64,8 +64,9 @@ class Segment:
     """A bundle file (.onnx), or default, the one inside."""
     out: Path = Path("segmented")
     """Folder for results.json, STEM_mask.png and STEM_overlay.png; of a video STEM_overlay.mp4 and STEM_frames.csv."""
-    spacing: float | None = None
-    """Millimetres a pixel, if you know it: lengths and areas are then in mm."""
+    spacing: str | None = None
+    """Size of a pixel in mm, if you know it: one number, or height,width as in 0.1,0.08. Lengths and areas are then in
+    mm."""
     explain: bool = False
     """Also draw where the network looked (Grad-CAM), as STEM_heat.png."""
 

@@ -143,7 +143,7 @@ def test_the_command_says_what_rate_a_clip_held(
 ) -> None:
     make_clip(tmp_path / "loop.mp4", loop)
     make_clip(tmp_path / "none.mp4", loop[-1:] * 3, rate=30)
-    text, code = segment_command([tmp_path], bundle, tmp_path / "out", spacing=0.1)
+    text, code = segment_command([tmp_path], bundle, tmp_path / "out", spacing="0.1")
     assert code == 0
     first, second, last = text.splitlines()
     held = r"segmented at [\d.]+ a second; "
@@ -156,6 +156,19 @@ def test_the_command_says_what_rate_a_clip_held(
     assert re.search(r"1 lesion, 1\d\.\d x \d\.\d mm$", first)
     assert re.search(r"none\.mp4: 3 frames of 30 a second, " + held + "no lesion found$", second)
     assert last.endswith(f"are in {tmp_path / 'out'}")
+
+
+def test_the_command_takes_a_spacing_for_rows_and_columns(
+    scans: Path, tmp_path: Path, bundle: Path
+) -> None:
+    text, _ = segment_command([scans / "a.png"], bundle, tmp_path / "out", spacing="0.2,0.1")
+    (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
+    assert entry["spacing"] == {"mm_per_pixel": [0.2, 0.1], "source": "given by the user"}
+    # The ellipse of 141 × 81 pixels is higher than wide in mm.
+    largest = entry["lesions"][0]
+    lengths = largest["longest_diameter"], largest["perpendicular_diameter"]
+    assert lengths == pytest.approx((16.2, 14.1), rel=0.1)
+    assert f"{lengths[0]:.1f} x {lengths[1]:.1f} mm" in text
 
 
 def test_a_clip_without_pyav_is_told_before_work_starts(
@@ -193,7 +206,7 @@ def test_the_command_returns_a_line_for_each_image_and_logs_what_failed(
     (scans / "broken.png").write_bytes(b"text")
     Image.fromarray(np.full((40, 40), 255, np.uint8)).save(scans / "white.png")
     Image.fromarray(scan[:180]).save(scans / "one.png")
-    text, code = segment_command([scans], bundle, tmp_path / "out", spacing=0.1)
+    text, code = segment_command([scans], bundle, tmp_path / "out", spacing="0.1")
     assert code == 1
     lines = text.splitlines()
     assert len(lines) == 6

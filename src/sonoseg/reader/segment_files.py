@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sonoseg
+from sonoseg.core.image import parse_spacing, pixel_spacing
 from sonoseg.core.paths import is_clip, list_images
 from sonoseg.errors import InputError, visible
 from sonoseg.files import atomic_path, is_there, output_folder, write_json
@@ -30,7 +31,7 @@ from sonoseg.reader.outputs import (
 )
 from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
 from sonoseg.reader.result import SegmentationResult
-from sonoseg.reader.segmenter import Segmenter, check_spacing, load
+from sonoseg.reader.segmenter import PixelSize, Segmenter, load
 from sonoseg.reader.video import check_av
 
 _logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def segment_files(
     paths: Iterable[Path | str],
     model: Path | str,
     out: Path | str,
-    spacing: float | None = None,
+    spacing: PixelSize | None = None,
     progress: Progress | None = None,
     explain: bool = False,
 ) -> Summary:
@@ -82,7 +83,7 @@ def segment_files(
         paths: image files, videos and folders (see `list_images`).
         model: a shipped name or a bundle file.
         out: a folder, made if need be.
-        spacing: mm per pixel of all images; None measures in pixels.
+        spacing: mm per pixel of all images, one number or (row, column); None measures in pixels.
         progress: called with the number of files finished, of all, and of frames of the video at hand.
         explain: draw where the network looked on each image (not on videos).
 
@@ -90,7 +91,7 @@ def segment_files(
         InputError: before anything is written: a path, the model, the spacing or `out` cannot be used, a result
             would replace an input or another's file, the model cannot explain, or there are videos and no PyAV.
     """
-    check_spacing(spacing)
+    pixel_spacing(spacing)
     files, folder = list_images(paths, clips=True), Path(out)
     names, earlier = plan_outputs(files, folder, explain)
     for path in filter(is_clip, files):
@@ -124,7 +125,7 @@ def _segment_all(
     segmenter: Segmenter,
     files: list[Path],
     folder: Path,
-    spacing: float | None,
+    spacing: PixelSize | None,
     progress: Progress,
     explain: bool,
 ) -> Summary:
@@ -156,7 +157,7 @@ def _segment_all(
 
 
 def _try_segment(
-    segmenter: Segmenter, path: Path, spacing: float | None, explain: bool
+    segmenter: Segmenter, path: Path, spacing: PixelSize | None, explain: bool
 ) -> SegmentationResult | InputError:
     try:
         return segmenter.segment(path, spacing, explain)
@@ -179,10 +180,12 @@ def segment_command(
     paths: Iterable[Path | str],
     model: Path | str = "default",
     out: Path | str = "segmented",
-    spacing: float | None = None,
+    spacing: str | None = None,
     explain: bool = False,
 ) -> tuple[str, int]:
     """`sonoseg segment`: `segment_files` with its progress on stderr; what failed is logged.
+
+    Args: as of `segment_files`, but `spacing` as a text, see `parse_spacing`.
 
     Returns:
         a text with one line for each image and clip, and the exit code of `Summary`.
@@ -192,7 +195,8 @@ def segment_command(
     """
     with ProgressLine() as line:
         progress = partial(_show_count, line)
-        summary = segment_files(paths, model, out, spacing, progress, explain)
+        pair = None if spacing is None else parse_spacing(spacing)
+        summary = segment_files(paths, model, out, pair, progress, explain)
     for error in summary.failed:
         _logger.warning("sonoseg: %s", error)
     return _text(summary), summary.exit_code
