@@ -118,7 +118,7 @@ def parse_spacing(text: str) -> Spacing:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2):
-        raise InputError("spacing", f"{text[:40]} is not a pixel size", _HINT)
+        raise InputError("spacing", f"{text[:40]!r} is not a pixel size", _HINT)
     return _length(numbers[0]), _length(numbers[-1])
 
 

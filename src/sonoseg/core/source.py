@@ -85,7 +85,7 @@ def array_of(source: Source) -> NDArray[Any] | None:
         )
     if np.ma.is_masked(source):
         raise InputError("image", "an array with masked pixels", "fill them")
-    check_size("image", array.shape[1], array.shape[0])
+    check_dimensions("image", array.shape[1], array.shape[0])
     return array
 
 
@@ -105,7 +105,7 @@ def opened(source: Source) -> Iterator[tuple[Image.Image, str]]:
             image = _as_file(source)
         else:
             image = _open(files.enter_context(_file(source, subject)), subject)
-        check_size(subject, *image.size)
+        check_dimensions(subject, *image.size)
         _check_frames(image, subject)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             tiff.prepare(image, subject)
@@ -131,7 +131,7 @@ def decoding(subject: str) -> Iterator[None]:
         raise InputError(subject, "is damaged or cut short", "copy or export it again") from error
 
 
-def check_size(subject: object, width: int, height: int, most: int = MAX_PIXELS) -> None:
+def check_dimensions(subject: object, width: int, height: int, most: int = MAX_PIXELS) -> None:
     """Raises InputError if an image is smaller than `MIN_SIDE` on a side or has over `most` pixels."""
     if min(width, height) < MIN_SIDE:
         problem = f"is {width} × {height} pixels, too small to segment"

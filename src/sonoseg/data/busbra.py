@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sonoseg.data.case import Case
 from sonoseg.data.pack import PackedCase
-from sonoseg.data.scan import Scan, duplicate_names, list_images, read_table, subfolder
+from sonoseg.data.scan import Scan, duplicate_names, images_in, read_table, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_there
 
@@ -34,7 +34,7 @@ def scan_busbra(root: Path) -> Scan:
     """
     rows = _read_rows(root / TABLE)
     folders = subfolder(root, "Images"), subfolder(root, "Masks")
-    images, masks = (list_images(folder) if folder else [] for folder in folders)
+    images, masks = (images_in(folder) if folder else [] for folder in folders)
     numbers = {path.stem.removeprefix("bus_") for path in images}
     scan = Scan(root, [], duplicate_names(root, images))
     masks_of: dict[str, list[Path]] = {}

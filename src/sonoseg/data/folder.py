@@ -16,7 +16,7 @@ from sonoseg.data.scan import (
     Scan,
     duplicate_names,
     entries,
-    list_images,
+    images_in,
     mask_stem,
     name_key,
     read_table,
@@ -54,7 +54,7 @@ def scan_folder(root: Path) -> Scan:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is no positive number.
     """
     folders = subfolder(root, "images"), subfolder(root, "masks")
-    images, masks = (list_images(folder) if folder else [] for folder in folders)
+    images, masks = (images_in(folder) if folder else [] for folder in folders)
     scan = Scan(root, [], duplicate_names(root, images))
     table = _find_table(root)
     rows = _read_labels(table, scan) if table else {}

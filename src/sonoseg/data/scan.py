@@ -65,7 +65,7 @@ def entries(folder: Path) -> list[Path]:
         raise InputError(folder, fault, "change its permissions or choose another") from error
 
 
-def list_images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The image files directly in `folder`, known by their suffix, ordered as in `entries`.
 
     A link to a file that is not there is among them: reading it says so.

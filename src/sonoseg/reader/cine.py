@@ -14,7 +14,8 @@ from sonoseg.reader.ahead import ahead
 from sonoseg.reader.overlay import draw_frame
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import PixelSize, Segmenter
-from sonoseg.reader.video import Clip, Frame, video_writer
+from sonoseg.reader.video import Clip, Frame
+from sonoseg.reader.video_writer import video_writer
 
 _MEASURES = ("area", "longest_diameter", "perpendicular_diameter", "mean_probability")
 COLUMNS = ("frame", "seconds", "in_doubt", "lesions", "unit", *_MEASURES, "centre_x", "centre_y")
