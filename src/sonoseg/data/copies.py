@@ -39,8 +39,10 @@ def near_copies(thumbnails: Sequence[NDArray[np.float32]]) -> list[tuple[int, in
     table = np.array(thumbnails, np.float32).reshape(len(thumbnails), THUMBNAIL**2)
     for start in range(0, len(table), _ROWS):
         correlation = table[start : start + _ROWS] @ table[start:].T
-        rows, columns = np.nonzero(np.triu(correlation > NEAR_COPY, 1))
-        pairs += zip((rows + start).tolist(), (columns + start).tolist(), strict=True)
+        is_near = np.triu(correlation > NEAR_COPY, 1)
+        rows, columns = np.nonzero(is_near)
+        first, second = (rows + start).tolist(), (columns + start).tolist()
+        pairs += zip(first, second, strict=True)
     return pairs
 
 
