@@ -199,14 +199,15 @@ def _segment(segmenter: Segmenter, case: Case, folder: Path) -> Outcome:
     }
     pixels = {name: int(getattr(counts, name)[0]) for name in ("tp", "fp", "fn", "tn")}
     true_lesions = [
-        lesion.to_dict(case.spacing) for lesion in find_lesions(truth, result.probability)
+        lesion.to_dict()
+        for lesion in find_lesions(truth, result.probability, spacing=result.spacing)
     ]
     for lesion in true_lesions:
         del lesion["mean_probability"]  # the network's, which knows nothing of the truth
     measured = result.to_dict() | {"true_lesions": true_lesions}
     measured["spacing"]["source"] = "synthetic image"
     false_parts = find_lesions(result.mask & ~truth, result.probability)
-    largest = false_parts[0].area / truth.size if false_parts else 0.0
+    largest = false_parts[0].pixels / truth.size if false_parts else 0.0
     return Outcome(
         files | {"result": _verdict(counts)} | pixels | _scores(counts) | measured,
         counts,

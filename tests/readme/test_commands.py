@@ -21,7 +21,7 @@ from sonoseg import cli
 from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.reader.bundle import default_bundle_path
-from sonoseg.reader.video import video_writer
+from sonoseg.reader.video_writer import video_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [

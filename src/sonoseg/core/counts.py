@@ -1,4 +1,4 @@
-"""Counts of right and wrong pixels, one row an image: everything every metric is computed from."""
+"""Counts of right and wrong pixels, one row per image: everything every metric is computed from."""
 
 from __future__ import annotations
 
@@ -61,7 +61,11 @@ def count(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(truth)) - tp
     tn = truth.size - tp - fp - fn
-    return Counts(*(np.array([n], dtype=np.int64) for n in (tp, fp, fn, tn)))
+    return Counts(_one_row(tp), _one_row(fp), _one_row(fn), _one_row(tn))
+
+
+def _one_row(pixels: int) -> NDArray[np.int64]:
+    return np.array([pixels], dtype=np.int64)
 
 
 def stack(parts: Iterable[Counts]) -> Counts:
@@ -74,5 +78,8 @@ def stack(parts: Iterable[Counts]) -> Counts:
     if not rows:
         raise ValueError("no counts to stack")
     return Counts(
-        *(np.concatenate([getattr(row, name) for row in rows]) for name in ("tp", "fp", "fn", "tn"))
+        tp=np.concatenate([row.tp for row in rows]),
+        fp=np.concatenate([row.fp for row in rows]),
+        fn=np.concatenate([row.fn for row in rows]),
+        tn=np.concatenate([row.tn for row in rows]),
     )

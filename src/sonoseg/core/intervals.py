@@ -21,7 +21,7 @@ def bootstrap_interval(
     drawn with replacement, as many as there are, and the mean is taken over the images of the groups drawn.
 
     Args:
-        values: (N,), one finite value an image; N ≥ 1.
+        values: (N,), one finite value per image; N ≥ 1.
         groups: N names; None puts each image in a group of its own.
 
     Returns:
@@ -30,10 +30,7 @@ def bootstrap_interval(
     Raises:
         ValueError: no values, values that are not finite, or another number of groups than of values.
     """
-    low, high = np.quantile(
-        bootstrap_means(values, groups, SEED), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    )
-    return float(low), float(high)
+    return _middle(bootstrap_means(values, groups, SEED))
 
 
 def difference_interval(
@@ -45,14 +42,18 @@ def difference_interval(
     """95 % bootstrap interval of the mean of `one` − the mean of `other`, which are of different images.
 
     Args:
-        one: (N,), one finite value an image; N ≥ 1.
+        one: (N,), one finite value per image; N ≥ 1.
         other: (M,), of other images; M ≥ 1.
         groups_of_one: N names; whole groups are drawn, as in `bootstrap_interval`.
         groups_of_other: M names.
     """
-    means = bootstrap_means(one, groups_of_one, SEED) - bootstrap_means(
-        other, groups_of_other, SEED + 1
-    )
+    means_of_one = bootstrap_means(one, groups_of_one, SEED)
+    means_of_other = bootstrap_means(other, groups_of_other, SEED + 1)
+    return _middle(means_of_one - means_of_other)
+
+
+def _middle(means: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the middle `LEVEL` of the means."""
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -67,12 +68,13 @@ def bootstrap_means(
     if groups is not None and len(groups) != len(values):
         raise ValueError(f"{len(values)} values but {len(groups)} groups")
     names = np.arange(len(values)) if groups is None else np.asarray(groups, dtype=str)
-    member_of = np.unique(names, return_inverse=True)[1]
-    sums, sizes = np.bincount(member_of, values), np.bincount(member_of)
+    _, member_of = np.unique(names, return_inverse=True)
+    sums = np.bincount(member_of, values)
+    sizes = np.bincount(member_of)
     # How often each group is drawn is multinomial: a matrix product instead of 2000 gathers.
     random = np.random.default_rng(seed)
-    draws = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES).astype(
-        np.float64
-    )
+    groups_count = len(sums)
+    chances = np.full(groups_count, 1 / groups_count)
+    draws = random.multinomial(groups_count, chances, RESAMPLES).astype(np.float64)
     means: NDArray[np.float64] = (draws @ sums) / (draws @ sizes)
     return means

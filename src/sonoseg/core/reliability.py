@@ -39,12 +39,13 @@ def reliability(pixels: PixelROC, temperature: float = 1.0) -> Reliability:
     count = pixels.lesion + pixels.background
     totals = np.bincount(group, count, GROUPS)
     filled = totals > 0
-    sums = (
-        np.bincount(group, values, GROUPS)[filled]
-        for values in (count * probability, pixels.lesion)
+    probabilities = np.bincount(group, count * probability, GROUPS)
+    lesions = np.bincount(group, pixels.lesion, GROUPS)
+    return Reliability(
+        probability=probabilities[filled] / totals[filled],
+        frequency=lesions[filled] / totals[filled],
+        share=totals[filled] / totals.sum(),
     )
-    mean, frequency = (values / totals[filled] for values in sums)
-    return Reliability(mean, frequency, totals[filled] / totals.sum())
 
 
 def negative_log_likelihood(pixels: PixelROC, temperature: float = 1.0) -> float:

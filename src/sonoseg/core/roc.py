@@ -70,9 +70,7 @@ class PixelROC:
         false = np.cumsum(self.background[occupied]) / self.background.sum()
         edges = (occupied / BINS * 2 - 1) * _LOGIT_LIMIT
         threshold = np.where(occupied == 0, 0.0, 1 / (1 + np.exp(-edges)))
-        return Curve(
-            *(np.append(*pair) for pair in ((np.inf, threshold), (0.0, false), (0.0, true)))
-        )
+        return Curve(np.append(np.inf, threshold), np.append(0.0, false), np.append(0.0, true))
 
     def auc(self) -> float | None:
         """Area under the curve, 0..1, ties counted as half (Mann-Whitney); None where there is no curve."""
@@ -101,11 +99,9 @@ def thin(curve: Curve, step: float = 0.001) -> Curve:
 
 def _bins(probability: NDArray[np.float32]) -> NDArray[np.int64]:
     wide = probability.astype(np.float64)
-    with np.errstate(
-        divide="ignore"
-    ):  # 0 and 1 are ±inf, which the clip puts in the outermost bins
+    with np.errstate(divide="ignore"):
         logit = np.log(wide) - np.log1p(-wide)
-    position: NDArray[np.float64] = (
-        (np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT) / _LOGIT_LIMIT + 1) / 2 * BINS
-    )
-    return np.minimum(position.astype(np.int64), BINS - 1)
+    limited = np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT)  # the logits of 0 and 1 are ±inf
+    position = (limited / _LOGIT_LIMIT + 1) / 2 * BINS
+    bins: NDArray[np.int64] = np.minimum(position.astype(np.int64), BINS - 1)
+    return bins

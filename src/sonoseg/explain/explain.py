@@ -15,8 +15,7 @@ from sonoseg.core.paths import list_images
 from sonoseg.core.resize import resize_probability
 from sonoseg.data.case import Case
 from sonoseg.data.load import scan
-from sonoseg.data.scan import list_images as list_pictures
-from sonoseg.data.scan import mask_stem, name_key
+from sonoseg.data.scan import images_in, mask_stem, name_key
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
 from sonoseg.evaluate.predictors import predicted_mask
@@ -110,7 +109,7 @@ def find_case(image: Path) -> Case | None:
             return case
     stem = name_key(image.stem)
     masks = tuple(
-        path for path in list_pictures(image.parent) if name_key(mask_stem(path) or "") == stem
+        path for path in images_in(image.parent) if name_key(mask_stem(path) or "") == stem
     )
     return Case(image.name, image, masks, "unknown", image.name) if masks else None
 
