@@ -216,10 +216,9 @@ def train(  # noqa: C901 - one training, top to bottom
     def answer(image: Tensor) -> Tensor:
         image = image.to(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            logits: Tensor = (
-                model.decode(image, [], (SIZE, SIZE))[0] if frozen else model.parts(image)[0]
-            )
-        return logits.float()
+            output = model.decode(image, [], (SIZE, SIZE)) if frozen else model.outputs(image)
+        logits: Tensor = output.pixels.float()
+        return logits
 
     def prepare(rows: Tensor) -> Tensor:
         return inputs[rows] if frozen else inputs[rows].float() / 255

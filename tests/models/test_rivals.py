@@ -45,9 +45,9 @@ def test_any_size_gives_one_logit_a_pixel_and_maps_from_the_finest_down(network)
         for size in ((64, 64), (96, 64)):
             image = torch.rand(2, 1, *size)
             features, maps = network.encode(image)
-            logits, presence = network.decode(features, maps, size)
-            assert logits.shape == (2, 1, *size)
-            assert presence is None
+            output = network.decode(features, maps, size)
+            assert output.pixels.shape == (2, 1, *size)
+            assert output.presence is None
             areas = [scale.shape[2] * scale.shape[3] for scale in (*maps, features)]
             assert areas == sorted(areas, reverse=True) and maps
 

@@ -31,12 +31,12 @@ def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, pre
     graph(model.train(), torch.rand(2, 1, 32, 32), bfloat16=False)
     assert all(torch.equal(buffer, statistics[name]) for name, buffer in model.named_buffers())
     image = torch.rand(2, 1, 32, 32)
-    for replayed, own in zip(model.parts(image), type(model).parts(model, image), strict=True):
+    for replayed, own in zip(model.outputs(image), type(model).outputs(model, image), strict=True):
         assert replayed is own is None or torch.equal(replayed, own)
     assert len(captures) == 1
     assert model(image).shape == (2, 1, 32, 32)
-    model.parts(torch.rand(3, 1, 32, 32))
-    model.eval().parts(image)
+    model.outputs(torch.rand(3, 1, 32, 32))
+    model.eval().outputs(image)
     assert len(captures) == 2  # the second of them was the call of the whole network
 
 
@@ -50,7 +50,7 @@ def test_on_a_gpu_a_replayed_step_has_the_gradients_of_an_ordinary_one():
 
     def gradients():
         model.zero_grad()
-        pixels, presence = model.parts(image)
+        pixels, presence = model.outputs(image)
         (pixels.square().mean() + presence.square().mean()).backward()
         return {name: weight.grad.clone() for name, weight in model.named_parameters()}
 

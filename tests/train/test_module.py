@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sonoseg.models.catalog import Recipe
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.train.losses import LOSSES
 from sonoseg.train.module import SegmentationModule
 
@@ -17,8 +17,8 @@ class Known(SegmentationNetwork):
         self.pixels = nn.Parameter(pixels)
         self.presence = None if presence is None else nn.Parameter(presence)
 
-    def parts(self, image):
-        return self.pixels, self.presence
+    def outputs(self, image):
+        return Output(self.pixels, self.presence)
 
 
 @pytest.fixture

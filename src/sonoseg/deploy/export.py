@@ -74,7 +74,7 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         features, maps = self.model.encode(image)
-        logits = self.model.gate(*self.model.decode(features, maps, image.shape[2:]))
+        logits = self.model.decode(features, maps, image.shape[2:]).logits
         answers = (logits / self.temperature).sigmoid(), self.heat(features, *maps)
         return answers if self.familiarity is None else (*answers, self.familiarity(maps))
 

@@ -36,7 +36,7 @@ class Heat(nn.Module):
         """The encoders' deepest features (N, C, h, w) and their other maps → heat (N, 1, H, W) in 0..1."""
 
         def target(features: Tensor) -> Tensor:
-            logits = self.model.gate(*self.model.decode(features, list(maps), self.size))
+            logits = self.model.decode(features, list(maps), self.size).logits
             predicted = (logits > 0).to(logits.dtype)
             none = 1 - predicted.amax((1, 2, 3), keepdim=True)
             return (logits * torch.maximum(predicted, none)).sum()

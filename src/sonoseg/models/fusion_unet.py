@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sonoseg.models.blocks import DecoderStage
 from sonoseg.models.encoders import Encoders
 from sonoseg.models.narrow import narrow
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.models.presence import PRESENCE
 
 
@@ -80,9 +80,7 @@ class FusionUNet(SegmentationNetwork):
         features, maps = self.encoders(image)
         return features, maps
 
-    def decode(
-        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, Tensor | None]:
+    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
         features = self.bottleneck(features)
         x = self.dropout(features)
         skips = maps[::-1] if self.skips else [None] * len(self.stages)
@@ -91,7 +89,8 @@ class FusionUNet(SegmentationNetwork):
             x = stage(x, skip)
             stages.append(x)
         coarse = self.head(x)
-        logits = F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
+        pixels = F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
         if self.presence is None:
-            return logits, None
-        return logits, self.presence(coarse, features, maps[-1] if self.skips else None, stages[0])
+            return Output(pixels)
+        skip = maps[-1] if self.skips else None
+        return Output(pixels, self.presence(coarse, features, skip, stages[0]))

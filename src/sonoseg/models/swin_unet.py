@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
 
 from sonoseg.models.encoders import Normalize, build_encoder
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 
 TIMM_NAME = "swin_tiny_patch4_window7_224"
 EMBED, DEPTH, WINDOW, DROP_PATH = 96, 2, 7, 0.2
@@ -62,11 +62,9 @@ class SwinUNet(SegmentationNetwork):
         features, maps = self.encoders(self.normalize(image))
         return features, maps
 
-    def decode(
-        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, None]:
+    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
         x = self.expand(self.norm(to_last(self.climb(features, maps))))
-        return self.head(to_first(x)), None
+        return Output(self.head(to_first(x)))
 
     def load_timm(self, weights: Mapping[str, Tensor]) -> None:
         """Starts the encoder from timm's Swin-T, and the decoder's blocks too.

@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.train.module import SegmentationModule
 
 
@@ -31,20 +31,22 @@ class Graphed(L.Callback):
         graph(module.model, torch.rand(self.shape, device=module.device), self.bfloat16)
 
 
-class _Parts(nn.Module):
-    """`parts` as a module's forward, as PyTorch's capture asks for it: a tuple of tensors."""
+class _Outputs(nn.Module):
+    """`outputs` as a module's forward, as PyTorch's capture asks for it: a tuple of tensors."""
 
     def __init__(self, model: SegmentationNetwork) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        pixels, presence = type(self.model).parts(self.model, image)
-        return (pixels,) if presence is None else (pixels, presence)
+        output = type(self.model).outputs(self.model, image)
+        if output.presence is None:
+            return (output.pixels,)
+        return output.pixels, output.presence
 
 
 def graph(model: SegmentationNetwork, example: Tensor, bfloat16: bool) -> None:
-    """Exchanges `model.parts` for one that replays a capture of it, for images of the shape of `example` in training.
+    """Exchanges `model.outputs` for one that replays a capture of it, for images of the shape of `example` in training.
 
     Args:
         model: on a CUDA device, in training mode; its batch statistics stay as they are.
@@ -55,15 +57,14 @@ def graph(model: SegmentationNetwork, example: Tensor, bfloat16: bool) -> None:
     before = [buffer.clone() for buffer in model.buffers()]
     with torch.autocast(example.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
         captured: Any = torch.cuda.make_graphed_callables(
-            _Parts(model), (example,), allow_unused_input=True
+            _Outputs(model), (example,), allow_unused_input=True
         )
     for buffer, value in zip(model.buffers(), before, strict=True):
         buffer.copy_(value)  # the capture ran a few steps on noise
 
-    def parts(image: Tensor) -> tuple[Tensor, Tensor | None]:
+    def outputs(image: Tensor) -> Output:
         if not model.training or image.shape != example.shape:
-            return type(model).parts(model, image)
-        pixels, *presence = captured(image)
-        return pixels, presence[0] if presence else None
+            return type(model).outputs(model, image)
+        return Output(*captured(image))
 
-    setattr(model, "parts", parts)  # noqa: B010 - mypy takes a method for what cannot be assigned
+    setattr(model, "outputs", outputs)  # noqa: B010 - mypy takes a method for what cannot be assigned

@@ -102,18 +102,15 @@ class SegmentationModule(L.LightningModule):
         """
         image = image.to(memory_format=torch.channels_last)
         encoded = image.shape[1] > 3
-        pixels, presence = (
-            model.decode(image, [], truth.shape[2:]) if encoded else model.parts(image)
-        )
-        pixels, there = pixels.float(), (truth.sum((1, 2, 3)) > SMALLEST_LESION).float()
-        counted = torch.ones_like(there) if presence is None else there
+        output = model.decode(image, [], truth.shape[2:]) if encoded else model.outputs(image)
+        output = output.float()
+        there = (truth.sum((1, 2, 3)) > SMALLEST_LESION).float()
+        counted = torch.ones_like(there) if output.presence is None else there
         told = teachers.truth(image, truth) if teachers else truth
-        loss = LOSSES[self.recipe.loss](pixels, told, counted)
-        if presence is None:
-            return loss, pixels
-        presence = presence.float()
-        loss = loss + 0.3 * presence_loss(presence, pixels, truth, there)
-        return loss, model.gate(pixels, presence)
+        loss = LOSSES[self.recipe.loss](output.pixels, told, counted)
+        if output.presence is not None:
+            loss = loss + 0.3 * presence_loss(output.presence, output.pixels, truth, there)
+        return loss, output.logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         loss, logits = self.loss(self.model, *batch, self.teachers)

@@ -13,7 +13,7 @@ from torchvision.ops import SqueezeExcitation
 
 from sonoseg.models.blocks import ConvBlock
 from sonoseg.models.encoders import Encoders
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 
 WIDTH, POOLS = 256, (1, 2, 3, 6)
 
@@ -60,9 +60,7 @@ class DdraNet(SegmentationNetwork):
         features, maps = self.encoders(image)
         return features, maps
 
-    def decode(
-        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, None]:
+    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
         levels = [self.stages[0](self.dropout(self.bottleneck(features)))]
         for stage, skip in zip(self.stages[1:], reversed(maps[1:]), strict=True):
             levels.append(stage(levels[-1], skip))
@@ -71,7 +69,7 @@ class DdraNet(SegmentationNetwork):
             *(smooth(level) for smooth, level in zip(self.smooth, levels[1:], strict=True)),
         ]
         joined = torch.cat([resize(level, levels[-1].shape[2:]) for level in smoothed], 1)
-        return resize(self.head(self.fuse(joined)), size), None
+        return Output(resize(self.head(self.fuse(joined)), size))
 
 
 class PoolingStage(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sonoseg.models.blocks import ConvBlock
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 
 WIDTHS = (1, 32, 32, 64, 64)
 ROUTES = ((1, 1, 1, 1), (1, 2, 4, 8), (1, 4, 8, 16))
@@ -71,13 +71,11 @@ class MrfeCnn(SegmentationNetwork):
             maps.append(torch.cat(x, 1))
         return maps[-1], maps[:-1]
 
-    def decode(
-        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, None]:
+    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
         x = self.bottleneck(features)
         for stage in self.stages:
             x = stage(x)
-        return self.head(x), None
+        return Output(self.head(x))
 
 
 @torch.no_grad()
