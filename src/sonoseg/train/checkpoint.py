@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ def save_checkpoint(file: Path, learner: Learner, history: History) -> None:
     Raises:
         InputError: the disk is full or cannot be written to.
     """
+    content = io.BytesIO()
+    torch.save({**learner.state_dict(), "history": history}, content)
+    # PyTorch's own writer reports a full disk as an error that is no OSError.
     with atomic_path(file) as temporary:
-        torch.save({**learner.state_dict(), "history": history}, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def restore(file: Path, learner: Learner) -> History:

@@ -42,6 +42,12 @@ SCHEDULES: dict[str, Callable[[Optimizer, float, int], LRScheduler] | None] = {
 """Name → schedule of an optimizer, its learning rate and the number of steps of the whole training."""
 
 
+def mixed_precision(device: torch.device, is_mixed: bool) -> torch.autocast:
+    """A block whose convolutions and products are computed in bfloat16, if `is_mixed`."""
+    # Without the cache, the gradient of a weight that is used twice (CBAM's) is summed in float32, not in bfloat16.
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_mixed, cache_enabled=False)
+
+
 class Objective(nn.Module):
     """A network and its loss as one module, so that several processes share the gradients of all of it.
 
@@ -67,7 +73,7 @@ class Objective(nn.Module):
             mask: (N, 1, H, W) of 0 and 1.
             target: what the pixels learn, (N, 1, H, W) in 0..1.
         """
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.is_mixed):
+        with mixed_precision(inputs.device, self.is_mixed):
             output = self.outputs(inputs, mask.shape[2:]).float()
             return segmentation_loss(output, self.loss, mask, target), output.logits
 
@@ -169,7 +175,7 @@ class Learner:
 
     def target(self, image: Tensor, mask: Tensor) -> Tensor:
         """What the pixels learn of these images: the masks, mixed with the teachers' answers if there are teachers."""
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with mixed_precision(image.device, self.bfloat16):
             return self.teachers.truth(image, mask)
 
     def start_validation(self) -> None:
