@@ -17,6 +17,8 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAp
 from sonoseg.errors import InputError, is_out_of_memory
 from sonoseg.progress import on_stderr
 from sonoseg.terminal import finish, screens
+from sonoseg.train import choices
+from sonoseg.train.settings import NetworkChanges, RecipeChanges, TrainSettings
 
 DESCRIPTION = (
     "Segments and measures tumours in breast-ultrasound images. `sonoseg segment` needs no training and no PyTorch; "
@@ -190,23 +192,23 @@ class Train:
     """Decides every random choice."""
     encoders: tuple[str, ...] | None = None
     """One or more of resnet18, resnet50, densenet121, efficientnet_b0, tf_efficientnet_lite0 to 2."""
-    attention: Literal["none", "cbam", "nonlocal", "transformer"] | None = None
+    attention: choices.Attention | None = None
     """After every decoder stage."""
     skips: bool | None = None
     """Join the encoders' maps to the decoder at every scale."""
     widths: tuple[int, int, int, int] | None = None
     """Channels that leave the decoder's four stages, from the deepest up."""
-    convolution: Literal["separable", "double"] | None = None
+    convolution: choices.Convolution | None = None
     """The decoder's block."""
-    presence: Literal["none", "image", "parts"] | None = None
+    presence: choices.Presence | None = None
     """Add a head that judges whether there is a lesion: in the image as a whole, or in each drawn part by itself."""
-    loss: Literal["bce", "dice", "bce+dice", "0.4bce+0.6dice", "bce+image-dice"] | None = None
+    loss: choices.Loss | None = None
     """What is minimised."""
-    optimizer: Literal["adam", "sgd"] | None = None
+    optimizer: choices.Optimizer | None = None
     """sgd has a momentum of 0.9."""
     learning_rate: float | None = None
     """With one-cycle, the highest; with poly, the first."""
-    schedule: Literal["constant", "one-cycle", "poly"] | None = None
+    schedule: choices.Schedule | None = None
     """How the learning rate changes."""
     weight_decay: float | None = None
     """Decoupled with adam, added to the gradient with sgd."""
@@ -218,22 +220,56 @@ class Train:
     """At most."""
     patience: int | None = None
     """Stop after so many epochs that were no better on validation; 0: never."""
-    monitor: Literal["loss", "dice", "last"] | None = None
+    monitor: choices.Monitor | None = None
     """Which epoch is kept: that of the best validation loss or Dice, or the last (with --patience 0)."""
-    augment: Literal["none", "light", "ultrasound", "wide"] | None = None
+    augment: choices.Augment | None = None
     """Change the training images at random."""
     ema: float | None = None
     """Decay of the running average of the weights that is kept; 0: the weights themselves."""
     learn: str | None = None
     """The part of the network that learns: encoders, stages, head or presence; the rest stays as it starts."""
-    compile: bool = False
-    """Compile the network first (torch.compile), which takes minutes; worth it for long trainings on a GPU."""
     graph: bool = False
     """On one CUDA GPU, launch each step's forward and backward pass in one piece; for small networks and batches."""
 
     def run(self) -> int:
-        _call("sonoseg.train.fit:train_command", self)
-        return 0
+        recipe = RecipeChanges(
+            loss=self.loss,
+            learning_rate=self.learning_rate,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            weight_decay=self.weight_decay,
+            batch=self.batch,
+            dropout=self.dropout,
+            epochs=self.epochs,
+            patience=self.patience,
+            monitor=self.monitor,
+            augment=self.augment,
+            ema=self.ema,
+            learn=self.learn,
+        )
+        network = NetworkChanges(
+            encoders=self.encoders,
+            attention=self.attention,
+            skips=self.skips,
+            widths=self.widths,
+            convolution=self.convolution,
+            presence=self.presence,
+        )
+        settings = TrainSettings(
+            model=self.model,
+            data=self.data,
+            split=self.split,
+            also=self.also,
+            encoder_weights=self.encoder_weights,
+            start_from=self.start_from,
+            teachers=self.teachers,
+            size=self.size,
+            seed=self.seed,
+            recipe=recipe,
+            network=network,
+        )
+        command = "sonoseg.train.command:train_command"
+        return _print(_call(command, settings, out=self.out, cuda_graph=self.graph))
 
 
 @dataclass(frozen=True)
@@ -268,7 +304,20 @@ class Sweep:
     """Stop after so many epochs that were no better on validation; 0: never."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.train.sweep:sweep_command", self))
+        settings = TrainSettings(
+            model=self.model,
+            data=self.data,
+            split=self.split,
+            also=self.also,
+            encoder_weights=self.encoder_weights,
+            start_from=self.start_from,
+            size=self.size,
+            seed=self.seed,
+            recipe=RecipeChanges(epochs=self.epochs, patience=self.patience),
+        )
+        command = "sonoseg.train.sweep:sweep_command"
+        answer = _call(command, settings, axes=self.grid, out=self.out, storage=self.storage)
+        return _print(answer)
 
 
 @dataclass(frozen=True)

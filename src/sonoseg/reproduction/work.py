@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,11 +31,12 @@ from sonoseg.models.network import NetworkConfig
 from sonoseg.progress import track
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import FAILED, RESULT, SETTINGS, SHIPPED, Job
+from sonoseg.train.configure import changed_recipe, check_recipe, configure
 from sonoseg.train.differences import differences
-from sonoseg.train.fit import train
+from sonoseg.train.loop import train
 from sonoseg.train.record import pixel_hash
 from sonoseg.train.run_folder import best_epoch
-from sonoseg.train.settings import check_recipe, check_seed, check_size, configure, overridden
+from sonoseg.train.settings import RecipeChanges, TrainSettings, check_seed, check_size
 
 if TYPE_CHECKING:
     from sonoseg.cli import Reproduce
@@ -142,7 +142,13 @@ def recipe_of(model: str, options: Reproduce) -> Recipe:
     """How `model` is trained: Table 1's and, unless their own are asked for, the rivals' by the paper's recipe."""
     own = options.recipe == "own" or model in {row.name for row in TABLE_1}
     recipe = find_experiment(model).recipe if own else Recipe()
-    return overridden(recipe, options)
+    changes = RecipeChanges(
+        epochs=options.epochs,
+        patience=options.patience,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+    )
+    return changed_recipe(recipe, changes)
 
 
 def first_weights_for(network: NetworkConfig, weights: str) -> str:
@@ -162,20 +168,18 @@ def encoders_in(weights: str) -> frozenset[str]:
     )
 
 
-def train_options(job: Job, options: Reproduce) -> Any:
-    """The options of the `sonoseg train` that this job is."""
-    return SimpleNamespace(
+def train_settings(job: Job, options: Reproduce) -> TrainSettings:
+    """The settings of the training that this job is."""
+    network = find_experiment(job.model).network
+    recipe = recipe_of(job.model, options)
+    return TrainSettings(
         model=job.model,
         data=options.data,
         split=job.split,
-        also=(),
-        encoder_weights=first_weights_for(
-            find_experiment(job.model).network, options.encoder_weights
-        ),
-        start_from=None,
+        encoder_weights=first_weights_for(network, options.encoder_weights),
         size=options.size,
         seed=job.seed,
-        **asdict(recipe_of(job.model, options)),
+        recipe=RecipeChanges(**asdict(recipe)),
     )
 
 
@@ -307,7 +311,7 @@ def do_job(job: Job, options: Reproduce, material: Material) -> None:
 
 
 def _train(job: Job, options: Reproduce) -> dict[str, Any]:
-    asked = train_options(job, options)
+    asked = train_settings(job, options)
     config, training, validation = configure(asked)
     history = train(config, training, validation, job.folder(options.out), asked.encoder_weights)
     best = best_epoch(history, config.recipe.monitor)

@@ -3,10 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sonoseg.models.catalog import Recipe
 from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.train.losses import LOSSES
-from sonoseg.train.module import SegmentationModule
+from sonoseg.train.step import Objective
 
 
 class Known(SegmentationNetwork):
@@ -36,9 +35,8 @@ def pixels():
 
 
 def loss_of(model, truth, loss="bce+image-dice"):
-    return SegmentationModule(model, Recipe(loss=loss), 0).loss(
-        model, torch.rand_like(truth), truth
-    )
+    objective = Objective(model, loss, bfloat16=False, is_encoded=False)
+    return objective(torch.rand_like(truth), truth, truth)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -5,7 +5,7 @@ import torch
 
 from sonoseg.cli import main
 from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.train.graphed import graph
+from sonoseg.train.cuda_graph import replay_steps
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, pre
     )
     model = config.build(dropout=0.0)
     statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    graph(model.train(), torch.rand(2, 1, 32, 32), bfloat16=False)
+    replay_steps(model.train(), torch.rand(2, 1, 32, 32), bfloat16=False)
     assert all(torch.equal(buffer, statistics[name]) for name, buffer in model.named_buffers())
     image = torch.rand(2, 1, 32, 32)
     for replayed, own in zip(model.outputs(image), type(model).outputs(model, image), strict=True):
@@ -55,7 +55,7 @@ def test_on_a_gpu_a_replayed_step_has_the_gradients_of_an_ordinary_one():
         return {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
     ordinary = gradients()
-    graph(model, torch.rand_like(image), bfloat16=False)
+    replay_steps(model, torch.rand_like(image), bfloat16=False)
     torch.testing.assert_close(gradients(), ordinary, rtol=1e-2, atol=1e-4)
 
 
