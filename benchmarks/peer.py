@@ -25,7 +25,8 @@ from sonoseg.core.resize import resize_image
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
-from sonoseg.evaluate.evaluate import describe, evaluate
+from sonoseg.evaluate.describe import describe
+from sonoseg.evaluate.evaluate import evaluate
 from sonoseg.models.catalog import OURS, Recipe
 from sonoseg.models.depthwise import quicken
 from sonoseg.models.encoders import load_matching
