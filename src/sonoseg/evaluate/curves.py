@@ -10,7 +10,7 @@ from sonoseg.core.reliability import Reliability
 from sonoseg.core.roc import PixelROC, thin
 from sonoseg.evaluate.tradeoff import Point
 from sonoseg.files import atomic_path, write_text
-from sonoseg.report.figures import reliability_figure, roc_figure, trade_off_figure
+from sonoseg.report.evaluation_figures import reliability_figure, roc_figure, trade_off_figure
 from sonoseg.report.tables import csv_number, csv_text
 
 

@@ -24,7 +24,7 @@ from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, grad_cam
 from sonoseg.explain.score import score_command
 from sonoseg.files import atomic_path, is_folder, output_folder
 from sonoseg.progress import note, track
-from sonoseg.report.figures import explanation_panels
+from sonoseg.report.explanation_figures import explanation_panels
 from sonoseg.train.run_folder import find_run
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from sonoseg.explain.randomise import ALL, DECODER
 from sonoseg.explain.scored_maps import CURVES, DRAWS, RANDOM, ScoredMap, measure_cases
 from sonoseg.explain.verdict import QUESTIONS, claim_rows
 from sonoseg.files import atomic_files, atomic_path, write_json, write_text
-from sonoseg.report.figures import faithfulness_figure
+from sonoseg.report.explanation_figures import faithfulness_figure
 from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
 
 if TYPE_CHECKING:

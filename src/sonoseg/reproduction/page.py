@@ -17,7 +17,7 @@ from sonoseg.data.scan import read_table
 from sonoseg.data.splits import leaked
 from sonoseg.files import atomic_path, is_there, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
-from sonoseg.report.figures import roc_figure
+from sonoseg.report.evaluation_figures import roc_figure
 from sonoseg.report.html import Html, cards, facts, figure, page, paragraph, section, table
 from sonoseg.report.tables import csv_number, csv_text, markdown_table, markdown_text
 from sonoseg.reproduction import beyond

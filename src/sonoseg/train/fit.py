@@ -362,7 +362,7 @@ class RunFolder(L.Callback):
 
 def draw_curves(folder: Path, history: list[dict[str, float]], kept: float) -> None:
     """Draws curves.png."""
-    from sonoseg.report.figures import learning_curves
+    from sonoseg.report.training_figures import learning_curves
 
     with atomic_path(folder / CURVES) as temporary:
         learning_curves(history, kept, temporary)
