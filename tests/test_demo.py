@@ -112,7 +112,7 @@ def test_true_sizes_are_those_of_the_known_masks(demo: Path, results: dict[str, 
             area, abs=1e-3
         )
         assert entry["unit"] == "mm"
-        assert entry["spacing"] == {"mm_per_pixel": 0.1, "source": "synthetic image"}
+        assert entry["spacing"] == {"mm_per_pixel": [0.1, 0.1], "source": "synthetic image"}
 
 
 def test_everything_it_shows_says_synthetic(demo: Path, results: dict[str, Any]) -> None:

@@ -14,11 +14,14 @@ from typing import Any, Literal, Union
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction
 
-import sonoseg
 from sonoseg.errors import InputError, is_out_of_memory
-from sonoseg.progress import close_bars
+from sonoseg.progress import on_stderr
 from sonoseg.terminal import finish, screens
 
+DESCRIPTION = (
+    "Segments and measures tumours in breast-ultrasound images. `sonoseg segment` needs no training and no PyTorch; "
+    "the other commands train, evaluate and explain networks. Research use only: not a medical device."
+)
 LAB = {
     "torch",
     "torchvision",
@@ -62,13 +65,22 @@ class Segment:
     """A bundle file (.onnx), or default, the one inside."""
     out: Path = Path("segmented")
     """Folder for results.json, STEM_mask.png and STEM_overlay.png; of a video STEM_overlay.mp4 and STEM_frames.csv."""
-    spacing: float | None = None
-    """Millimetres a pixel, if you know it: lengths and areas are then in mm."""
+    spacing: str | None = None
+    """Size of a pixel in mm, if you know it: one number, or height,width as in 0.1,0.08. Lengths and areas are then in
+    mm."""
     explain: bool = False
     """Also draw where the network looked (Grad-CAM), as STEM_heat.png."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.reader.run:segment_command", self))
+        answer = _call(
+            "sonoseg.reader.segment_files:segment_command",
+            self.images,
+            model=self.model,
+            out=self.out,
+            spacing=self.spacing,
+            explain=self.explain,
+        )
+        return _print(answer)
 
 
 @dataclass(frozen=True)
@@ -81,9 +93,7 @@ class Check:
     """Also look for near-copies and groups that this split tears apart."""
 
     def run(self) -> int:
-        report = _call("sonoseg.data.check:check_folder", self.folder, self.split)
-        print(report.to_text())
-        return int(report.exit_code)
+        return _print(_call("sonoseg.data.check:check_command", self.folder, self.split))
 
 
 @dataclass(frozen=True)
@@ -115,12 +125,7 @@ class Fetch:
     """Dataset_BUSI.zip, if you have downloaded it by hand."""
 
     def run(self) -> int:
-        print(
-            _call(
-                "sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip, progress=sys.stderr
-            )
-        )
-        return 0
+        return _print(_call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip))
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,7 @@ class Pack:
     """The file."""
 
     def run(self) -> int:
-        print(_call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out))
-        return 0
+        return _print(_call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out))
 
 
 @dataclass(frozen=True)
@@ -520,6 +524,14 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
 ]
 
 
+def _print(answer: str | tuple[str, int]) -> int:
+    """Prints the text that a command's function returned; returns its exit code, 0 if it returned none."""
+    text, code = (answer, 0) if isinstance(answer, str) else answer
+    if text:
+        print(text)
+    return code
+
+
 def _call(target: str, *arguments: Any, **options: Any) -> Any:
     """Calls "module:function", importing only what this command needs."""
     module, _, name = target.partition(":")
@@ -531,15 +543,15 @@ _SILENT = logging.NullHandler()
 
 
 def _run_quietly(command: Command) -> int:
-    """Runs it; the messages of libraries are not shown (warnings are with python -W), and no bar stays open."""
+    """Runs it with progress and our own messages on stderr; those of other libraries are not shown.
+
+    Their warnings are shown with `python -W`.
+    """
     logging.getLogger().addHandler(_SILENT)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), on_stderr():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-        try:
-            return command.run()
-        finally:
-            close_bars()
+        return command.run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -549,14 +561,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 1 if a part failed and the rest was done, 2 if the input was at fault, 130 if stopped,
         141 if the program that read the output has ended.
     """
-    words = sys.argv[1:] if arguments is None else arguments
     with screens() as (out, err):
         try:
             command: Command = tyro.cli(
                 Command,
                 prog="sonoseg",
-                description=sonoseg.__doc__,
-                args=["--out" if word == "-o" else word for word in words],
+                description=DESCRIPTION,
+                args=arguments,
                 config=(OmitSubcommandPrefixes, OmitArgPrefixes),
             )
         except SystemExit as stopped:  # after --help, or a word that is no option

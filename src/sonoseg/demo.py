@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import sonoseg
 from sonoseg.core.counts import Counts, count, stack
-from sonoseg.core.measure import find_lesions
+from sonoseg.core.measure import Spacing, find_lesions
 from sonoseg.core.metrics import METRICS, image_scores, normals_summary, summary
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
@@ -208,16 +208,16 @@ def _segment(segmenter: Segmenter, case: Case, folder: Path) -> Outcome:
     entry |= _scores(counts)
     entry |= result.to_dict()
     entry["spacing"]["source"] = "synthetic image"
-    entry["true_lesions"] = _true_lesions(case, truth)
+    entry["true_lesions"] = _true_lesions(truth, result.spacing)
     false_parts = find_lesions(result.mask & ~truth, result.probability)
-    largest = false_parts[0].area / truth.size if false_parts else 0.0
+    largest = false_parts[0].pixels / truth.size if false_parts else 0.0
     return Outcome(entry, counts, largest, picture)
 
 
-def _true_lesions(case: Case, truth: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """The measurements of the known lesions."""
+def _true_lesions(truth: NDArray[np.bool_], spacing: Spacing | None) -> list[dict[str, Any]]:
+    """The measurements of the known lesions in the mask (H, W)."""
     certain = truth.astype(np.float32)  # `find_lesions` wants probabilities
-    lesions = [lesion.to_dict(case.spacing) for lesion in find_lesions(truth, certain)]
+    lesions = [lesion.to_dict() for lesion in find_lesions(truth, certain, spacing=spacing)]
     for lesion in lesions:
         del lesion["mean_probability"]  # says nothing about a known mask
     return lesions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from sonoseg.core import deep, jpeg, tiff
-from sonoseg.core.quiet import quiet
-from sonoseg.core.source import Source, array_of, name_of, opened
+from sonoseg.core.source import Source, array_of, caught, opened, quiet
 from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]
@@ -45,23 +46,36 @@ class Samples:
     lossy: bool = False
 
 
-def decode_gray(source: Source) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """An image as gray, (H, W) uint8, and what speaks against its data; see `sonoseg.core.image.read_image`."""
+def decode_gray(source: Source) -> tuple[NDArray[np.uint8], str, tuple[str, ...]]:
+    """An image as gray; see `sonoseg.core.image.read_image`.
+
+    Returns:
+        the pixels (H, W) uint8, the name of the source, and what speaks against the data.
+    """
     array = array_of(source)
     if array is not None:
-        return _gray_array(array), ()
-    with opened(source) as image:
-        subject, content = name_of(source), jpeg.content(image)
-        with tiff.loading(image) as complaints:
-            gray = _turned(_gray(image, subject), image)
-        return np.ascontiguousarray(gray), _doubts(content, complaints)
+        return _gray_array(array), "image", ()
+    with opened(source) as (image, name):
+        with _loading(image) as doubts:
+            gray = _turned(_gray(image, name), image)
+        return np.ascontiguousarray(gray), name, tuple(doubts)
 
 
-def _doubts(content: bytes | None, complaints: list[str]) -> tuple[str, ...]:
-    """What speaks against an image, by the content of a JPEG, or by what libtiff said."""
-    if complaints:
-        return (f"its TIFF data is damaged, parts of the image may be wrong ({complaints[0]})",)
-    return jpeg.doubts(content) if content else ()
+@contextlib.contextmanager
+def _loading(image: Image.Image) -> Iterator[list[str]]:
+    """A block in which an image may be loaded; yields a list that, at its end, holds what speaks against the data."""
+    doubts: list[str] = []
+    content = jpeg.content(image) if image.format in jpeg.FORMATS else None
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tile:
+        with caught() as complaints, quiet():
+            yield doubts
+        if complaints:
+            problem = "its TIFF data is damaged, parts of the image may be wrong"
+            doubts.append(f"{problem} ({complaints[0]})")
+        return
+    yield doubts
+    if content:
+        doubts += jpeg.doubts(content)
 
 
 def decode_samples(source: Source) -> Samples:
@@ -74,17 +88,16 @@ def decode_samples(source: Source) -> Samples:
     if array is not None:
         alpha = array[..., 3] if array.ndim == 3 and array.shape[2] == 4 else None
         return Samples("image", array if array.ndim == 2 else array[..., :3], alpha)
-    with opened(source) as image:
-        subject, top, content = name_of(source), _top(image), jpeg.content(image)
-        with tiff.loading(image) as complaints:
-            planes = _planes(image, subject)
-        for doubt in _doubts(content, complaints):
-            raise InputError(subject, doubt, "copy or export it again")
-        colour, alpha, indices = (
-            None if plane is None else _turned(plane, image) for plane in planes
-        )
-        assert colour is not None
-        return Samples(subject, colour, alpha, indices, top, _is_lossy(image))
+    with opened(source) as (image, name):
+        top = _top(image)
+        with _loading(image) as doubts:
+            colour, alpha, indices = _planes(image, name)
+        for doubt in doubts:
+            raise InputError(name, doubt, "copy or export it again")
+        colour = _turned(colour, image)
+        alpha = None if alpha is None else _turned(alpha, image)
+        indices = None if indices is None else _turned(indices, image)
+        return Samples(name, colour, alpha, indices, top, _is_lossy(image))
 
 
 def orientation(source: Source) -> int:
@@ -95,7 +108,7 @@ def orientation(source: Source) -> int:
     """
     if array_of(source) is not None:
         return 1
-    with opened(source) as image:
+    with opened(source) as (image, _):
         return _orientation(image)
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+FORMATS = ("JPEG", "MPO")
+"""Pillow's names; MPO is a phone's file of several JPEG pictures."""
 _DOUBT = "its JPEG data is damaged, parts of the image may be wrong"
 _ONES = b"\xff\x00" * 9
 """More bits than libjpeg reads ahead; no code of a JPEG is all ones."""
@@ -32,11 +34,7 @@ _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0x
 
 def content(image: Image.Image) -> bytes | None:
     """The file of a JPEG that is opened and not loaded; None for other images."""
-    if (
-        not isinstance(image, ImageFile.ImageFile)
-        or image.format not in ("JPEG", "MPO")
-        or not image.tile
-    ):
+    if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile:
         return None
     assert image.fp is not None
     image.fp.seek(0)

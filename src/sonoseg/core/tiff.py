@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImagePalette, TiffImagePlugin
+from PIL import ImagePalette, TiffImagePlugin
 
-from sonoseg.core.quiet import caught, quiet
 from sonoseg.errors import InputError
 
 # Tags of TIFF 6.0 (1992), section 8, and of its supplements.
@@ -139,16 +136,6 @@ def values(image: TiffImagePlugin.TiffImageFile, pixels: NDArray[Any]) -> NDArra
     if tags[_PHOTOMETRIC] == _WHITE_IS_ZERO and image.mode.startswith("I"):
         return 65535 - pixels
     return pixels
-
-
-@contextlib.contextmanager
-def loading(image: Image.Image) -> Iterator[list[str]]:
-    """A block in which an image may be loaded; of a TIFF, yields what libtiff has to say of its data, at the end."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile) or not image.tile:
-        yield []
-        return
-    with caught() as lines, quiet():
-        yield lines
 
 
 def is_signed(image: TiffImagePlugin.TiffImageFile) -> bool:

@@ -98,6 +98,12 @@ class _Images:
         self.digests.append(hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest())
 
 
+def check_command(folder: Path, split: str | None) -> tuple[str, int]:
+    """`sonoseg data check`: the report as text, and the exit code; see `check_folder`."""
+    report = check_folder(folder, split)
+    return report.to_text(), report.exit_code
+
+
 def check_folder(folder: Path | str, split: str | None = None) -> Report:
     """Reads every image and mask of a data set and reports what is wrong with them.
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.core.measure import join
+
 THUMBNAIL = 64
 NEAR_COPY = (
     0.93  # on BUSI: 211 pairs, all but 8 of them known from the literature (Pawłowska et al. 2023)
@@ -44,18 +46,9 @@ def near_copies(thumbnails: Sequence[NDArray[np.float32]]) -> list[tuple[int, in
 
 def connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The groups into which `pairs` join the numbers 0 to count - 1, singles included, in ascending order."""
-    root = list(range(count))
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
-
-    for a, b in pairs:
-        low, high = sorted((find(a), find(b)))
-        root[high] = low
+    table = np.array(list(pairs), np.int64).reshape(-1, 2)
+    group_of = join(count, table[:, 0], table[:, 1])
     groups: dict[int, list[int]] = {}
-    for i in range(count):
-        groups.setdefault(find(i), []).append(i)
+    for member, group in enumerate(group_of.tolist()):
+        groups.setdefault(group, []).append(member)
     return list(groups.values())

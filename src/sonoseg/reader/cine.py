@@ -13,7 +13,7 @@ from sonoseg.files import atomic_path
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.overlay import draw_frame
 from sonoseg.reader.result import SegmentationResult
-from sonoseg.reader.segmenter import Segmenter
+from sonoseg.reader.segmenter import PixelSize, Segmenter
 from sonoseg.reader.video import Clip, Frame, video_writer
 
 _MEASURES = ("area", "longest_diameter", "perpendicular_diameter", "mean_probability")
@@ -31,7 +31,7 @@ def segment_clip(
     segmenter: Segmenter,
     path: Path,
     folder: Path,
-    spacing: float | None = None,
+    spacing: PixelSize | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Segments every frame of a clip, in the memory of a few; writes the overlay as a video, and a table.
@@ -42,7 +42,8 @@ def segment_clip(
         segmenter: the network.
         path: the clip.
         folder: where the two files go; each appears whole or not at all.
-        spacing: mm per pixel; None measures in pixels.
+        spacing: mm per pixel of the frames as `Clip.frames` returns them, one number or (row, column); None measures
+            in pixels.
         progress: called with the number of frames done.
 
     Returns:
@@ -88,7 +89,7 @@ class _Tally:
     def __init__(self, seconds_a_tick: float) -> None:
         self.frames = self.with_lesion = self.in_doubt = 0
         self._seconds_a_tick = seconds_a_tick
-        self._largest, self._largest_area = None, 0
+        self._largest, self._largest_area = None, 0.0
         self._common: dict[str, Any] = {}
 
     def add(self, frame: Frame, result: SegmentationResult) -> dict[str, Any]:

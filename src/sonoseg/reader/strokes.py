@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from sonoseg.core.measure import Diameter
+from sonoseg.core.resize import unit_range
 
 Colour = tuple[int, int, int]
 _Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -32,7 +32,7 @@ def draw_outline(
     right, bottom = min(soft.width, box[2] + margin), min(soft.height, box[3] + margin)
     soft = soft.crop((left, top, right, bottom)).filter(ImageFilter.GaussianBlur(sigma))
     # The border is where the softened mask crosses one half; its distance to a pixel is value over slope.
-    value = np.asarray(soft, np.float32) / 255
+    value = unit_range(np.asarray(soft))
     across, down = np.gradient(value)
     distance = np.abs(value - 0.5) / np.maximum(np.hypot(across, down), 1e-3)
     y, x = np.nonzero(distance < stroke + 2)
@@ -40,10 +40,13 @@ def draw_outline(
 
 
 def draw_caliper(
-    picture: NDArray[np.uint8], diameter: Diameter, scale: float, stroke: float, colour: Colour
+    picture: NDArray[np.uint8],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    stroke: float,
+    colour: Colour,
 ) -> None:
-    """Draws a diameter as a dotted line with a cross at each end."""
-    start, end = (np.array(point) * scale for point in (diameter.start, diameter.end))
+    """Draws a dotted line from `start` to `end`, each (x, y), with a cross at each end."""
     length = max(float(np.hypot(*(end - start))), 1e-9)
     along = (end - start) / length
     arm = min(3.5 * stroke, stroke + length / 10)  # shorter in small lesions, to leave them visible

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sonoseg
+from sonoseg.core.image import parse_spacing, pixel_spacing
 from sonoseg.core.paths import is_clip, list_images
 from sonoseg.errors import InputError, visible
 from sonoseg.files import atomic_path, is_there, output_folder, write_json
@@ -30,12 +31,10 @@ from sonoseg.reader.outputs import (
 )
 from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
 from sonoseg.reader.result import SegmentationResult
-from sonoseg.reader.segmenter import Segmenter, check_spacing, load
+from sonoseg.reader.segmenter import PixelSize, Segmenter, load
 from sonoseg.reader.video import check_av
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Segment
-
+_logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, int], None]
 
 
@@ -67,7 +66,7 @@ def segment_files(
     paths: Iterable[Path | str],
     model: Path | str,
     out: Path | str,
-    spacing: float | None = None,
+    spacing: PixelSize | None = None,
     progress: Progress | None = None,
     explain: bool = False,
 ) -> Summary:
@@ -84,7 +83,7 @@ def segment_files(
         paths: image files, videos and folders (see `list_images`).
         model: a shipped name or a bundle file.
         out: a folder, made if need be.
-        spacing: mm per pixel of all images; None measures in pixels.
+        spacing: mm per pixel of all images, one number or (row, column); None measures in pixels.
         progress: called with the number of files finished, of all, and of frames of the video at hand.
         explain: draw where the network looked on each image (not on videos).
 
@@ -92,7 +91,7 @@ def segment_files(
         InputError: before anything is written: a path, the model, the spacing or `out` cannot be used, a result
             would replace an input or another's file, the model cannot explain, or there are videos and no PyAV.
     """
-    check_spacing(spacing)
+    pixel_spacing(spacing)
     files, folder = list_images(paths, clips=True), Path(out)
     names, earlier = plan_outputs(files, folder, explain)
     for path in filter(is_clip, files):
@@ -126,7 +125,7 @@ def _segment_all(
     segmenter: Segmenter,
     files: list[Path],
     folder: Path,
-    spacing: float | None,
+    spacing: PixelSize | None,
     progress: Progress,
     explain: bool,
 ) -> Summary:
@@ -158,7 +157,7 @@ def _segment_all(
 
 
 def _try_segment(
-    segmenter: Segmenter, path: Path, spacing: float | None, explain: bool
+    segmenter: Segmenter, path: Path, spacing: PixelSize | None, explain: bool
 ) -> SegmentationResult | InputError:
     try:
         return segmenter.segment(path, spacing, explain)
@@ -177,25 +176,44 @@ def _failure_of(path: Path, error: InputError) -> InputError:
     )
 
 
-def segment_command(options: Segment) -> int:
-    """`sonoseg segment`: `segment_files`, a line on each image printed, faults to stderr; gives the exit code."""
-    with ProgressLine(sys.stderr) as line:
+def segment_command(
+    paths: Iterable[Path | str],
+    model: Path | str = "default",
+    out: Path | str = "segmented",
+    spacing: str | None = None,
+    explain: bool = False,
+) -> tuple[str, int]:
+    """`sonoseg segment`: `segment_files` with its progress on stderr; what failed is logged.
+
+    Args: as of `segment_files`, but `spacing` as a text, see `parse_spacing`.
+
+    Returns:
+        a text with one line for each image and clip, and the exit code of `Summary`.
+
+    Raises:
+        InputError: as `segment_files`.
+    """
+    with ProgressLine() as line:
         progress = partial(_show_count, line)
-        summary = segment_files(
-            options.images, options.model, options.out, options.spacing, progress, options.explain
-        )
+        pair = None if spacing is None else parse_spacing(spacing)
+        summary = segment_files(paths, model, out, pair, progress, explain)
     for error in summary.failed:
-        print(f"sonoseg: {error}", file=sys.stderr)
+        _logger.warning("sonoseg: %s", error)
+    return _text(summary), summary.exit_code
+
+
+def _text(summary: Summary) -> str:
+    lines = []
     for entry in summary.images:
         name = visible(entry["file"])
-        print(f"{name}: {_describe(entry)}")
+        lines.append(f"{name}: {_describe(entry)}")
         for doubt in entry["doubts"]:
-            print(f"{name}: do not trust this: {doubt}")
+            lines.append(f"{name}: do not trust this: {doubt}")
     for entry in summary.clips:
-        print(f"{visible(entry['file'])}: {_describe_clip(entry)}")
+        lines.append(f"{visible(entry['file'])}: {_describe_clip(entry)}")
     if summary.results is not None:
-        print(f"masks, overlays and {summary.results.name} are in {summary.results.parent}")
-    return summary.exit_code
+        lines.append(f"masks, overlays and {summary.results.name} are in {summary.results.parent}")
+    return "\n".join(lines)
 
 
 def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sonoseg
-from sonoseg.cli import Segment
 from sonoseg.core.resize import enlarge
 from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
-from sonoseg.reader import run
+from sonoseg.reader import segment_files as module
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle
-from sonoseg.reader.run import segment_command, segment_files
+from sonoseg.reader.segment_files import segment_command, segment_files
 from sonoseg.reader.segmenter import Segmenter, load
 
 Scan = NDArray[np.uint8]
@@ -141,12 +140,12 @@ def test_the_command_says_what_rate_a_clip_held(
     bundle: Path,
     make_clip: Callable[..., Path],
     loop: list[Scan],
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     make_clip(tmp_path / "loop.mp4", loop)
     make_clip(tmp_path / "none.mp4", loop[-1:] * 3, rate=30)
-    assert segment_command(Segment((tmp_path,), str(bundle), tmp_path / "out", spacing=0.1)) == 0
-    first, second, last = capsys.readouterr().out.splitlines()
+    text, code = segment_command([tmp_path], bundle, tmp_path / "out", spacing="0.1")
+    assert code == 0
+    first, second, last = text.splitlines()
     held = r"segmented at [\d.]+ a second; "
     assert re.search(
         r"loop\.mp4: 12 frames of 25 a second, "
@@ -157,6 +156,19 @@ def test_the_command_says_what_rate_a_clip_held(
     assert re.search(r"1 lesion, 1\d\.\d x \d\.\d mm$", first)
     assert re.search(r"none\.mp4: 3 frames of 30 a second, " + held + "no lesion found$", second)
     assert last.endswith(f"are in {tmp_path / 'out'}")
+
+
+def test_the_command_takes_a_spacing_for_rows_and_columns(
+    scans: Path, tmp_path: Path, bundle: Path
+) -> None:
+    text, _ = segment_command([scans / "a.png"], bundle, tmp_path / "out", spacing="0.2,0.1")
+    (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
+    assert entry["spacing"] == {"mm_per_pixel": [0.2, 0.1], "source": "given by the user"}
+    # The ellipse of 141 × 81 pixels is higher than wide in mm.
+    largest = entry["lesions"][0]
+    lengths = largest["longest_diameter"], largest["perpendicular_diameter"]
+    assert lengths == pytest.approx((16.2, 14.1), rel=0.1)
+    assert f"{lengths[0]:.1f} x {lengths[1]:.1f} mm" in text
 
 
 def test_a_clip_without_pyav_is_told_before_work_starts(
@@ -188,25 +200,24 @@ def test_a_clip_is_never_overwritten_and_its_own_results_are_passed_over(
         assert entry["file"] == str(tmp_path / "loop.mp4")
 
 
-def test_the_command_prints_a_line_for_each_image_and_faults_to_stderr(
-    scans: Path, tmp_path: Path, bundle: Path, scan: Scan, capsys: pytest.CaptureFixture[str]
+def test_the_command_returns_a_line_for_each_image_and_logs_what_failed(
+    scans: Path, tmp_path: Path, bundle: Path, scan: Scan, caplog: pytest.LogCaptureFixture
 ) -> None:
     (scans / "broken.png").write_bytes(b"text")
     Image.fromarray(np.full((40, 40), 255, np.uint8)).save(scans / "white.png")
     Image.fromarray(scan[:180]).save(scans / "one.png")
-    assert segment_command(Segment((scans,), str(bundle), tmp_path / "out", spacing=0.1)) == 1
-    printed, faults = capsys.readouterr()
-    lines = printed.splitlines()
+    text, code = segment_command([scans], bundle, tmp_path / "out", spacing="0.1")
+    assert code == 1
+    lines = text.splitlines()
     assert len(lines) == 6
     assert lines[0].startswith(f"{scans / 'a.png'}: 2 lesions, the largest 13.")
     assert lines[3].startswith(f"{scans / 'one.png'}: 1 lesion, 13.")
     assert lines[3].endswith(" mm")
     assert lines[4] == f"{scans / 'white.png'}: no lesion found"
     assert lines[5] == f"masks, overlays and results.json are in {tmp_path / 'out'}"
-    assert faults.startswith(f"sonoseg: {scans / 'broken.png'}: not a picture")
-    assert len(faults.splitlines()) == 1
-    assert segment_command(Segment((scans / "broken.png",), str(bundle), tmp_path / "none")) == 2
-    assert capsys.readouterr().out == ""
+    (failed,) = caplog.messages
+    assert failed.startswith(f"sonoseg: {scans / 'broken.png'}: not a picture")
+    assert segment_command([scans / "broken.png"], bundle, tmp_path / "none") == ("", 2)
 
 
 @pytest.mark.parametrize("existing", [False, True])
@@ -335,7 +346,7 @@ def test_real_scans_are_segmented_and_drawn(
     summary = segment_files([folder], bundle, tmp_path)
     assert summary.exit_code == 0
     assert len(summary.images) == len([p for p in folder.glob("*.png") if "_mask" not in p.name])
-    assert run.NOTICE in (tmp_path / "results.json").read_text()
+    assert module.NOTICE in (tmp_path / "results.json").read_text()
 
 
 def test_a_bundle_that_cannot_explain_is_refused_before_anything_is_written(
@@ -348,8 +359,8 @@ def test_a_bundle_that_cannot_explain_is_refused_before_anything_is_written(
 
 def test_the_shipped_network_draws_where_it_looked(tmp_path: Path) -> None:
     Image.fromarray(make_phantom(0)[0]).save(tmp_path / "a.png")
-    options = Segment((tmp_path / "a.png",), out=tmp_path / "out", explain=True)
-    assert segment_command(options) == 0
+    _, code = segment_command([tmp_path / "a.png"], out=tmp_path / "out", explain=True)
+    assert code == 0
     assert _names(tmp_path / "out") == {"a_mask.png", "a_overlay.png", "a_heat.png", "results.json"}
     overlay, heat = (Image.open(tmp_path / "out" / f"a_{kind}.png") for kind in ("overlay", "heat"))
     assert heat.size == overlay.size
@@ -413,7 +424,7 @@ def test_a_second_call_that_is_stopped_leaves_no_list_of_other_pictures(
 ) -> None:
     out = tmp_path / "out"
     segment_files([scans], "default", out)
-    write, written = run._write_image, []
+    write, written = module._write_image, []
 
     def stop_at_the_second(result: Any, image: Path, folder: Path) -> dict[str, Any]:
         if written:
@@ -422,7 +433,7 @@ def test_a_second_call_that_is_stopped_leaves_no_list_of_other_pictures(
         return write(result, image, folder)
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(run, "_write_image", stop_at_the_second)
+        stopping.setattr(module, "_write_image", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             segment_files([scans], "default", out, spacing=0.1)
     assert not (out / "results.json").exists()

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sonoseg.core.quiet import caught
+from sonoseg.core.source import caught
 
 
 def test_only_the_lines_of_libtiff_are_caught(capfd: pytest.CaptureFixture[str]) -> None:
