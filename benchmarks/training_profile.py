@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 from common import report
+from sonoseg.train.module import SegmentationModule
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonoseg.models.catalog import TABLE_1, Experiment, find_experiment
-from sonoseg.train.module import SegmentationModule
 
 EPOCHS, IMAGES = 50, 624
 KINDS = {

@@ -24,6 +24,8 @@ import lightning as L
 import segmentation_models_pytorch as smp
 import torch
 from common import report, spread, take_turns
+from sonoseg.train.fit import has_bfloat16
+from sonoseg.train.module import SegmentationModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -31,9 +33,7 @@ from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.models.catalog import Experiment, find_experiment
 from sonoseg.train.dataset import InMemory, Pairs, as_it_is
-from sonoseg.train.fit import has_bfloat16
 from sonoseg.train.losses import LOSSES
-from sonoseg.train.module import SegmentationModule
 
 
 def trainer(precision: str) -> L.Trainer:

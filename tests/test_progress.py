@@ -131,7 +131,7 @@ def test_an_error_begins_on_a_new_line_though_the_bar_was_left_open(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         for number in track(range(5), "reading", 5, "image", leave=True):
             if number == 2:
                 raise InputError("x.png", "is damaged", "copy it again")

@@ -14,7 +14,7 @@ from sonoseg.data.load import load_cases
 from sonoseg.demo import run_demo
 from sonoseg.explain.explain import explain_files
 from sonoseg.reader.overlay import draw_overlay
-from sonoseg.report.figures import trade_off_figure
+from sonoseg.report.evaluation_figures import trade_off_figure
 
 HERE = Path(__file__).parent
 PHANTOM, SCAN = "synthetic_04", "malignant (24).png"

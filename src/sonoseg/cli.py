@@ -43,17 +43,18 @@ LAB = {
 
 @dataclass(frozen=True)
 class Demo:
-    """Make synthetic ultrasound, segment it with the network inside, score it, and write a report to look at."""
+    """Make synthetic ultrasound images, segment them with the bundled model, score the masks, and write a report."""
 
     out: Path = Path("demo")
-    """Folder for pictures, results.json and report.html."""
+    """Folder for the pictures, results.json and report.html."""
     count: int = 12
-    """How many synthetic images."""
+    """Number of synthetic images."""
     model: str = "default"
-    """A bundle file, or default, the one inside."""
+    """A bundle file, or default: the bundled model."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.demo:demo_command", self))
+        print(_call("sonoseg.demo:demo_command", self.out, self.count, self.model))
+        return 0
 
 
 @dataclass(frozen=True)
@@ -381,10 +382,10 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a model against known masks: under three conventions, with intervals, ROC curve and a row an image."""
+    """Score a model against reference masks: three conventions, intervals, ROC curve, one row per image."""
 
     model: Positional[str]
-    """A run folder, a bundle file, default, all-foreground or all-background."""
+    """A run folder, a bundle file, default (the bundled model), all-foreground or all-background."""
     data: Path
     """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
@@ -395,23 +396,39 @@ class Evaluate:
     """Folder for metrics.json, cases.csv and roc.png."""
 
     def run(self) -> int:
-        _call("sonoseg.evaluate.evaluate:evaluate_command", self)
+        print(
+            _call(
+                "sonoseg.evaluate.evaluate:evaluate_command",
+                self.model,
+                data=self.data,
+                split=self.split,
+                subset=self.subset,
+                out=self.out,
+            )
+        )
         return 0
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Say whether models differ on the same images: paired intervals, Wilcoxon with Holm's correction, McNemar."""
+    """Test whether models differ on the same images: paired intervals, Wilcoxon with Holm's correction, McNemar."""
 
     reference: Positional[Path]
-    """A folder that `sonoseg evaluate` wrote: what the others are compared with."""
+    """A folder that `sonoseg evaluate` wrote. The other models are compared with this one."""
     models: Positional[tuple[Path, ...]]
     """Folders of evaluations of the same images."""
     out: Path | None = None
     """A JSON file to write the table to."""
 
     def run(self) -> int:
-        _call("sonoseg.evaluate.compare:compare_command", self)
+        print(
+            _call(
+                "sonoseg.evaluate.compare:compare_command",
+                self.reference,
+                self.models,
+                out=self.out,
+            )
+        )
         return 0
 
 
@@ -420,15 +437,15 @@ class Explain:
     """Show with Grad-CAM what a network looks at: original, ground truth, prediction, heat map."""
 
     model: Positional[Path]
-    """A run folder, or default, the one inside."""
+    """A run folder, or default: the bundled model."""
     images: Positional[tuple[Path, ...]] = ()
-    """PNG, JPEG, TIFF or BMP files, or folders of them; none with --score."""
+    """PNG, JPEG, TIFF or BMP files, or folders of them. With --score, leave them out."""
     layer: str | None = None
-    """bottleneck (the default), stage1 … stage4, or fused (all stages together). With --score, by default each one."""
+    """bottleneck (the default), stage1 … stage4, or fused (all stages together). With --score the default is all."""
     out: Path = Path("explained")
     """Folder for STEM_explained.png; with --score for faithfulness.json, .csv and .png."""
     score: bool = False
-    """Instead of pictures, measure whether the heat maps are true, on the images of --data."""
+    """Measure how faithful the heat maps are, on the images of --data, instead of drawing pictures."""
     data: Path | None = None
     """For --score: BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
@@ -437,50 +454,84 @@ class Explain:
     """For --score: which part of the split."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.explain.explain:explain_command", self))
+        text, exit_code = _call(
+            "sonoseg.explain.explain:explain_command",
+            self.model,
+            self.images,
+            layer=self.layer,
+            out=self.out,
+            score=self.score,
+            data=self.data,
+            split=self.split,
+            subset=self.subset,
+        )
+        print(text)
+        return int(exit_code)
 
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Reproduce the paper: train what is missing, set our numbers beside the printed ones, write the report."""
+    """Reproduce the paper: train what is missing, compare our numbers with the printed ones, write a report."""
 
     data: Path
-    """BUSI's folder, or another data set to do the same on."""
+    """BUSI's folder, or the folder of another data set."""
     out: Path = Path("reproduction")
-    """Folder for report.html, report.md, tables/ and runs/. The same command goes on where it was stopped."""
+    """Folder for report.html, report.md, tables/ and runs/. The same command continues where it was stopped."""
     models: str = "all"
-    """Such as 1-20,swin-unet,default; all: the twenty models, the five rivals and default, the network inside."""
+    """Such as 1-20,swin-unet,default. all: the twenty models, the five rivals and default (the bundled model)."""
     split: tuple[str, ...] = ("paper",)
     """One or more: paper, paper-clean, grouped-0 … grouped-4, or a CSV file: file,subset."""
     seeds: tuple[int, ...] = (0,)
-    """One training each; the report shows their mean."""
+    """One training per seed. The report shows the mean over the seeds."""
     recipe: Literal["paper", "own"] = "paper"
-    """How the rivals are trained: by the paper's recipe, as it did, or by their own authors'."""
+    """How the rivals are trained: paper, with the paper's recipe; own, with the recipe of their own authors."""
     encoder_weights: str = "imagenet"
     """imagenet, none (random), or a run folder whose encoders to start from."""
     encoder_about: str = ""
-    """What that run was trained on, in a few words for the report, such as BUS-BRA."""
+    """The data that these encoders were trained on, in a few words for the report, such as BUS-BRA."""
     size: int = 224
     """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
     epochs: int | None = None
-    """At most, instead of the paper's 50."""
+    """Largest number of epochs, instead of the paper's 50."""
     patience: int | None = None
     """Instead of the paper's 10."""
     batch: int | None = None
-    """Images a step, instead of the paper's 16."""
+    """Images per step, instead of the paper's 16."""
     learning_rate: float | None = None
     """Instead of the paper's 1e-4."""
     explain: int = 16
-    """Test images on which the explanations are measured; 0: none."""
+    """Number of test images on which the explanations are measured. 0: none."""
     pictures: tuple[str, ...] = ()
-    """Names of test images to show; by default the first benign and the first malignant one."""
+    """Names of test images to show. By default the first benign and the first malignant one."""
     workers: int = 0
-    """Processes that train side by side; 0: one for each GPU. Without GPUs they share the cores."""
+    """Processes that train side by side. 0: one for each GPU. Without GPUs they share the processor cores."""
     report_only: bool = False
-    """Train nothing: write the report of the results that --out holds."""
+    """Train nothing. Write the report of the results that are in --out."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.reproduction.command:reproduce_command", self))
+        settings = _call(
+            "sonoseg.reproduction.settings:ReproductionSettings",
+            data=self.data,
+            out=self.out,
+            models=self.models,
+            splits=self.split,
+            seeds=self.seeds,
+            recipe=self.recipe,
+            encoder_weights=self.encoder_weights,
+            encoder_about=self.encoder_about,
+            size=self.size,
+            epochs=self.epochs,
+            patience=self.patience,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            explain=self.explain,
+            pictures=self.pictures,
+            workers=self.workers,
+            report_only=self.report_only,
+        )
+        text, exit_code = _call("sonoseg.reproduction.command:reproduce_command", settings)
+        print(text)
+        return int(exit_code)
 
 
 @dataclass(frozen=True)

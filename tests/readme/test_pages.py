@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sonoseg.reproduction.page import all_tables, shown
+from sonoseg.reproduction.results import read_rows
 
 import sonoseg
 from sonoseg.data.busi import busi_images
@@ -17,8 +19,6 @@ from sonoseg.data.case import Case
 from sonoseg.data.splits import SUBSETS, leaked
 from sonoseg.report.tables import markdown_table
 from sonoseg.reproduction.jobs import parse_models, plan
-from sonoseg.reproduction.page import all_tables, shown
-from sonoseg.reproduction.results import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [

@@ -31,7 +31,9 @@ class Curves:
 
     def draw(self, history: list[dict[str, float]]) -> None:
         """Writes curves.png of a log of one row per epoch."""
-        from sonoseg.report.figures import learning_curves  # matplotlib takes long to import
+        from sonoseg.report.training_figures import (
+            learning_curves,
+        )  # matplotlib takes long to import
 
         kept = best_epoch(history, self.monitor)["epoch"]
         with atomic_path(self.folder / CURVES) as temporary:

@@ -8,11 +8,11 @@ import pytest
 
 from sonoseg.data import load_cases, split_cases
 from sonoseg.evaluate.evaluate import evaluate
-from sonoseg.reproduction import beyond
+from sonoseg.reproduction import added_tables
 from sonoseg.reproduction import paper_tables as paper
 from sonoseg.reproduction.jobs import plan
-from sonoseg.reproduction.page import all_tables
-from sonoseg.reproduction.results import best_of, is_ours, printed, read_rows
+from sonoseg.reproduction.model_results import best_of, is_ours, printed, read_results
+from sonoseg.reproduction.write_report import all_tables
 
 
 class Moved:
@@ -91,7 +91,7 @@ def test_the_paper_s_tables_are_read_by_the_catalog_s_names():
 
 
 def test_the_paper_s_figures_under_lesion_are_the_printed_ones_over_the_share_of_lesions(out):
-    (row,) = read_rows(out, jobs("model-1"))
+    (row,) = read_results(out, jobs("model-1"))
     table = paper.table_1([row], "grouped", "lesion")
     cells = dict(zip(table.header, table.rows[0], strict=True))
     assert cells["dice_paper"] == pytest.approx(0.6140 * 78 / 62)
@@ -103,27 +103,27 @@ def test_the_paper_s_figures_under_lesion_are_the_printed_ones_over_the_share_of
 
 
 def test_seeds_are_averaged_image_by_image(out):
-    one, two = (read_rows(out, jobs("model-2", seeds=seeds))[0] for seeds in ((0,), (1,)))
-    (both,) = read_rows(out, jobs("model-2", seeds=(0, 1)))
+    one, two = (read_results(out, jobs("model-2", seeds=seeds))[0] for seeds in ((0,), (1,)))
+    (both,) = read_results(out, jobs("model-2", seeds=(0, 1)))
     mean = (one.scores("all", "dice") + two.scores("all", "dice")) / 2
     assert both.scores("all", "dice") == pytest.approx(mean)
     low, high = both.interval("lesion")
     assert low <= both.scores("lesion", "dice").mean() <= high
-    table = beyond.seeds([both], "grouped")
+    table = added_tables.seeds([both], "grouped")
     assert table.rows[0][1] == 2
     assert table.rows[0][2] < table.rows[0][3] < table.rows[0][4]
 
 
 def test_a_model_that_is_not_there_is_a_row_that_says_so(out):
-    rows = read_rows(out, jobs("model-1", "model-3"))
+    rows = read_results(out, jobs("model-1", "model-3"))
     assert [row.done for row in rows] == [True, False]
     shown = paper.table_1(rows, "grouped", "paper").shown_rows
     assert shown[1][4] == "not done yet"
 
 
 def test_paired_differences_are_against_model_1_and_corrected(out):
-    rows = read_rows(out, jobs("model-1", "model-2", "adu-net"))
-    table = beyond.paired(rows, "grouped")
+    rows = read_results(out, jobs("model-1", "model-2", "adu-net"))
+    table = added_tables.paired(rows, "grouped")
     for row in table.rows:
         cells = dict(zip(table.header, row, strict=True))
         assert cells["low"] <= cells["difference"] <= cells["high"] < 0
@@ -132,7 +132,7 @@ def test_paired_differences_are_against_model_1_and_corrected(out):
 
 
 def test_our_best_is_chosen_on_validation_and_is_no_rival(out):
-    rows = read_rows(out, jobs("adu-net", "model-2", "model-1"))
+    rows = read_results(out, jobs("adu-net", "model-2", "model-1"))
     assert best_of(rows).model == "model-1"
     assert best_of(rows[:1]) is None
     assert is_ours("default")
@@ -143,25 +143,25 @@ def test_our_best_is_chosen_on_validation_and_is_no_rival(out):
 
 
 def test_what_a_near_copy_is_worth_within_a_split(out, subsets):
-    (row,) = read_rows(out, jobs("model-2"))
+    (row,) = read_results(out, jobs("model-2"))
     lesions = [case.name for case in subsets["test"] if case.label != "normal"]
-    (cells,) = beyond.leak([row], "grouped", {lesions[0]}).rows
+    (cells,) = added_tables.leak([row], "grouped", {lesions[0]}).rows
     assert cells[1] - cells[2] == pytest.approx(cells[3])
-    assert beyond.leak([row], "grouped", set(lesions)).rows == []
+    assert added_tables.leak([row], "grouped", set(lesions)).rows == []
 
 
 def test_what_leakage_is_worth_needs_both_splits(out):
-    rows = read_rows(out, jobs("model-1", "model-2", splits=("grouped", "grouped-clean")))
-    table = beyond.across_splits(rows)
+    rows = read_results(out, jobs("model-1", "model-2", splits=("grouped", "grouped-clean")))
+    table = added_tables.across_splits(rows)
     assert [row[:2] for row in table.rows] == [
         ["model-1", "paper"], ["model-1", "lesion"], ["model-2", "paper"], ["model-2", "lesion"],
     ]  # fmt: skip
     assert all(row[4] < 0 for row in table.rows)
-    assert beyond.across_splits(rows[:2]).rows == []
+    assert added_tables.across_splits(rows[:2]).rows == []
 
 
 def test_every_table_has_as_many_cells_as_columns(out):
-    rows = read_rows(
+    rows = read_results(
         out, jobs("model-1", "model-2", "model-3", "adu-net", splits=("grouped", "grouped-clean"))
     )
     tables = all_tables(rows, {"grouped": set(), "grouped-clean": set()})
