@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sonoseg.files import atomic_path, write_text
-from sonoseg.report.training_figures import grid_figure
 from sonoseg.report.tables import Cell, csv_text, markdown_table, markdown_text, text_table
+from sonoseg.report.training_figures import grid_figure
 from sonoseg.train.grid import Grid, folder_name
 from sonoseg.train.search import Result
 
