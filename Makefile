@@ -6,7 +6,7 @@ export SONOSEG_DATA ?= $(abspath ../shared/data)
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench clean
+.PHONY: demo test coverage bench clean
 
 demo: .venv/reader
 	$(BIN)/sonoseg demo
@@ -17,6 +17,9 @@ test: .venv/lab
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+coverage: .venv/lab
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=sonoseg --cov-report=term:skip-covered
 
 bench: .venv/lab
 	$(PIP) --editable '.[lab,video,bench]'
@@ -40,4 +43,4 @@ bench: .venv/lab
 	@touch $@ .venv/reader
 
 clean:
-	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

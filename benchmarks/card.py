@@ -139,9 +139,8 @@ class Teachers:
         told = torch.zeros_like(mask)
         for model, size in self.models:
             seen = F.interpolate(image, (size, size), mode="bilinear", align_corners=False)
-            said = (
-                model.parts(seen.contiguous(memory_format=torch.channels_last))[0].float().sigmoid()
-            )
+            output = model.outputs(seen.contiguous(memory_format=torch.channels_last))
+            said = output.pixels.float().sigmoid()
             told += F.interpolate(said, tuple(mask.shape[2:]), mode="bilinear", align_corners=False)
         return 0.5 * mask + 0.5 / len(self.models) * told
 
@@ -184,7 +183,7 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            pixels, presence = model.parts(image.contiguous(memory_format=torch.channels_last))
+            pixels, presence = model.outputs(image.contiguous(memory_format=torch.channels_last))
             told = teachers.truth(image, truth)
         pixels, there = pixels.float(), (truth.sum((1, 2, 3)) > 20).float()
         loss = LOSSES["bce+image-dice"](pixels, told, there)
@@ -261,7 +260,7 @@ def score(
     for rows in torch.arange(len(images)).split(64):
         seen = images.inputs[rows].to(device).float() / 255
         with torch.autocast(device.type, torch.bfloat16):
-            pixels, _ = model.parts(seen.contiguous(memory_format=torch.channels_last))
+            pixels, _ = model.outputs(seen.contiguous(memory_format=torch.channels_last))
         drawn, truth = (pixels.float() > 0).cpu().flatten(1), images.masks[rows].bool().flatten(1)
         total = (drawn.sum(1) + truth.sum(1)).clamp(min=1)
         dice.append(2 * (drawn & truth).sum(1) / total)

@@ -19,21 +19,23 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 from numpy.typing import NDArray
+from sonoseg.train.fit import loaders, make_trainer
+from sonoseg.train.module import SegmentationModule
 from torch import Tensor, nn
 
 from sonoseg.core.resize import resize_image
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
-from sonoseg.evaluate.evaluate import describe, evaluate
+from sonoseg.evaluate.describe import describe
+from sonoseg.evaluate.evaluate import evaluate
 from sonoseg.models.catalog import OURS, Recipe
 from sonoseg.models.depthwise import quicken
 from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.models.network import Output
 from sonoseg.train.augment import AUGMENTATIONS, gamma, move, time_gain
 from sonoseg.train.dataset import InMemory, gather
-from sonoseg.train.fit import loaders, make_trainer
-from sonoseg.train.module import SegmentationModule
 from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import BEST, LAST, RunConfig
 
@@ -73,9 +75,9 @@ class Peer(FusionUNet):
         head = {"classes": 1, "dropout": dropout} if presence else None
         self.network = quicken(smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head))
 
-    def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+    def outputs(self, image: Tensor) -> Output:
         answer = self.network((image.expand(-1, 3, -1, -1) - 0.449) / 0.226)
-        return answer if isinstance(answer, tuple) else (answer, None)
+        return Output(*answer) if isinstance(answer, tuple) else Output(answer)
 
 
 class PeerPredictor:

@@ -19,7 +19,7 @@ from PIL import Image
 import sonoseg
 from sonoseg.data.phantom import make_phantom
 from sonoseg.reader.cine import segment_clip
-from sonoseg.reader.video import video_writer
+from sonoseg.reader.video_writer import video_writer
 
 
 def write_loop(path: Path, frames: int) -> None:

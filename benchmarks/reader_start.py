@@ -75,7 +75,7 @@ def quietly(words: list[str]) -> str:
 
 def memory(name: str, count: int) -> dict[str, Any]:
     """Peak of a process that segments `count` files."""
-    code = "import sys; from sonoseg.reader.run import segment_files; "
+    code = "import sys; from sonoseg.reader.segment_files import segment_files; "
     code += "segment_files(sys.argv[1:2], 'default', sys.argv[2])"
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):

@@ -2,10 +2,10 @@
 
     python benchmarks/training_speed.py                       # Model 1, 224 pixels, batch 8
     python benchmarks/training_speed.py --model sonoseg-1
-    python benchmarks/training_speed.py --batch 64 --images 2048 --compile     # on a GPU
+    python benchmarks/training_speed.py --batch 64 --images 2048     # on a GPU
 
 The sides train for one short epoch each, in turns, on the same synthetic images held in memory, a GPU's where there is
-one: `sonoseg train`'s own loop, if asked for also with --compile; the same network and loss in a plain float32 loop;
+one: `sonoseg train`'s own loop; the same network and loss in a plain float32 loop;
 and smp.Unet("efficientnet-b0") in a Lightning module of the kind that its documentation shows (float32, Dice loss,
 Adam). Without augmentation, validation or files.
 """
@@ -24,6 +24,8 @@ import lightning as L
 import segmentation_models_pytorch as smp
 import torch
 from common import report, spread, take_turns
+from sonoseg.train.fit import has_bfloat16
+from sonoseg.train.module import SegmentationModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -31,9 +33,7 @@ from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.models.catalog import Experiment, find_experiment
 from sonoseg.train.dataset import InMemory, Pairs, as_it_is
-from sonoseg.train.fit import compile_parts, has_bfloat16
 from sonoseg.train.losses import LOSSES
-from sonoseg.train.module import SegmentationModule
 
 
 def trainer(precision: str) -> L.Trainer:
@@ -109,7 +109,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -139,9 +138,6 @@ def main() -> None:
         f"{options.model}, a plain float32 loop": loop,
         "smp.Unet efficientnet-b0, its Lightning example": fitting(Peer(), "32-true", loader),
     }
-    if options.compile:
-        compiled = compile_parts(our_module(experiment))
-        sides[f"{options.model}, sonoseg train --compile"] = fitting(compiled, PRECISION, loader)
     times = take_turns(sides, options.rounds, warm=1)
     ours = spread(times[f"{options.model}, sonoseg train"])["median"]
     rows = []

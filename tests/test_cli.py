@@ -133,6 +133,8 @@ REFUSED = [
     ("demo --count 0", "--count 0: "),
     ("segment nowhere.png", "nowhere.png: no such file"),
     ("segment scan.png --spacing -1", "spacing: -1"),
+    ("segment scan.png --spacing 0.1,8mm", "spacing: 0.1,8mm is not a pixel size"),
+    ("segment --spacing 0.1,0.2,0.3 scan.png", "spacing: 0.1,0.2,0.3 is not a pixel size"),
     ("segment scan.png --model nowhere.onnx", "nowhere.onnx: no such model"),
     ("explain nowhere DATA/images", "nowhere: "),
     ("explain default nowhere.png", "nowhere.png: no such file"),

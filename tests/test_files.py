@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sonoseg import files
+from sonoseg import temporary
 from sonoseg.errors import InputError
 from sonoseg.files import (
     atomic_path,
@@ -170,7 +170,7 @@ def test_temporary_files_at_work_and_files_of_others_are_left(tmp_path: Path) ->
 def test_a_file_that_this_process_is_writing_is_left(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "a") as own:
         own.write_text("x")
-        files._remove_abandoned.cache_clear()
+        temporary.remove_abandoned.cache_clear()
         output_folder(tmp_path)
         assert own.read_text() == "x"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -14,7 +14,7 @@ from sonoseg.data.load import load_cases
 from sonoseg.demo import run_demo
 from sonoseg.explain.explain import explain_files
 from sonoseg.reader.overlay import draw_overlay
-from sonoseg.report.figures import trade_off_figure
+from sonoseg.report.evaluation_figures import trade_off_figure
 
 HERE = Path(__file__).parent
 PHANTOM, SCAN = "synthetic_04", "malignant (24).png"
@@ -68,7 +68,7 @@ def trade_off(source: Path | str) -> list[tuple[float, float, float]]:
 
 
 def main(busi: Path) -> None:
-    """Of the network inside: phantoms, and on validation images of BUSI (CC0) Grad-CAM and its worst failures."""
+    """Pictures of the bundled model: phantoms; Grad-CAM and the worst failures on validation images of BUSI (CC0)."""
     with tempfile.TemporaryDirectory() as folder:
         run_demo(Path(folder) / "demo", 5, "default")
         shrink(

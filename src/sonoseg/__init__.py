@@ -1,4 +1,7 @@
-"""Segments tumours in breast-ultrasound images, and shows why. Importing this imports nothing heavy."""
+"""Segments and measures tumours in breast-ultrasound images.
+
+Importing this package is fast: numpy, Pillow and ONNX Runtime are imported when the first image is segmented.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sonoseg.reader.result import SegmentationResult
-    from sonoseg.reader.segmenter import ImageLike, Segmenter
+    from sonoseg.reader.segmenter import ImageLike, PixelSize, Segmenter
 
 __all__ = ["SegmentationResult", "__version__", "load", "segment"]
 
 
 def segment(
-    image: ImageLike, model: Path | str = "default", spacing: float | None = None
+    image: ImageLike, model: Path | str = "default", spacing: PixelSize | None = None
 ) -> SegmentationResult:
     """Segments one image.
 
@@ -21,7 +24,8 @@ def segment(
         image: a PNG, JPEG, TIFF or BMP file: its path, its bytes, or open in binary mode; or a PIL image; or an array
             (H, W), (H, W, 3) or (H, W, 4) of whole or floating-point numbers.
         model: a shipped name or the path of a bundle; kept in memory for the next call.
-        spacing: mm per pixel; None leaves measurements in pixels.
+        spacing: mm per pixel: one number, or (row, column) where pixels are not square; None leaves measurements in
+            pixels.
 
     Raises:
         sonoseg.errors.InputError: the image, the model or the spacing cannot be used; says what to do about it.

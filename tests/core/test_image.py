@@ -20,7 +20,7 @@ from PIL import Image
 
 from sonoseg.core import image as core_image
 from sonoseg.core import mask as core_mask
-from sonoseg.core.image import pixel_spacing
+from sonoseg.core.image import ImageSource, parse_spacing, pixel_spacing
 from sonoseg.core.source import MIN_SIDE, Source
 from sonoseg.errors import InputError
 
@@ -526,3 +526,23 @@ def test_a_pil_image_that_was_closed_is_refused_as_such(tmp_path: Path) -> None:
             InputError, match=r"a PIL image that was closed before it was loaded; open it again"
         ):
             read_image(image)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0.1", (0.1, 0.1)), ("0.1,0.08", (0.1, 0.08)), ("0.1 0.08", (0.1, 0.08)), ("2", (2, 2))],
+)
+def test_a_spacing_is_read_from_text(text: str, expected: tuple[float, float]) -> None:
+    assert parse_spacing(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "0.1,0.2,0.3", "0,1", "-1", "nan", "0.1mm", "20"])
+def test_text_that_is_no_spacing_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^spacing: .* is not a pixel size; give mm per pixel"):
+        parse_spacing(text)
+
+
+def test_a_part_of_a_file_names_its_frame_and_region() -> None:
+    assert str(ImageSource("scan.dcm")) == "scan.dcm"
+    part = ImageSource("scan.dcm", 3, (10, 20, 300, 200))
+    assert str(part) == "scan.dcm, frame 3, region 300 × 200 at (10, 20)"

@@ -183,7 +183,7 @@ def test_a_loaded_tiff_is_read_as_an_unloaded_one_or_refused() -> None:
 
 
 def test_what_libtiff_says_of_damaged_data_is_a_doubt_and_not_a_line(
-    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     Image.fromarray(GRAY > 99).save(buffer := io.BytesIO(), "TIFF", compression="group4")
     content = bytearray(buffer.getvalue())
@@ -192,7 +192,6 @@ def test_what_libtiff_says_of_damaged_data_is_a_doubt_and_not_a_line(
     assert doubt.startswith(
         "its TIFF data is damaged, parts of the image may be wrong (Fax4Decode: "
     )
-    assert caplog.messages == [f"sonoseg: image: {doubt}"]
     with pytest.raises(InputError, match="its TIFF data is damaged"):
         read_mask(bytes(content))
     assert capfd.readouterr().err == ""

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sonoseg.data.case import Case
+from sonoseg.data.copies import near_copies, thumbnail
+from sonoseg.data.load import load_cases
+
 Write = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def busi_copies(real_data: Path) -> tuple[list[Case], list[tuple[int, int]]]:
+    """The cases of BUSI and its pairs of near-copies: reading all images takes seconds."""
+    cases = load_cases(real_data / "busi")
+    return cases, near_copies([thumbnail(case.read_image()) for case in cases])
 
 
 @pytest.fixture

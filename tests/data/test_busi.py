@@ -11,7 +11,7 @@ from PIL import Image
 
 from sonoseg.data import load_cases
 from sonoseg.data.busi import busi_files, busi_images, find_busi
-from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.copies import connected
 from sonoseg.data.load import scan
 from sonoseg.data.scan import Scan
 from sonoseg.errors import InputError
@@ -43,9 +43,8 @@ def test_table_has_the_published_copies_and_the_suspects_in_one_group() -> None:
     assert len({images[f"malignant ({number}).png"].group for number in range(3, 10)}) == 1
 
 
-def test_every_near_copy_pair_of_the_real_images_is_within_a_group(real_data: Path) -> None:
-    cases = load_cases(real_data / "busi")
-    pairs = near_copies([thumbnail(case.read_image()) for case in cases])
+def test_every_near_copy_pair_of_the_real_images_is_within_a_group(busi_copies) -> None:
+    cases, pairs = busi_copies
     assert len(pairs) == 211  # 212 on the files in full size
     assert all(cases[a].group == cases[b].group for a, b in pairs)
     assert sum(len(group) > 1 for group in connected(len(cases), pairs)) == 126

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sonoseg.data import check
 from sonoseg.data.busi import busi_images
 from sonoseg.data.check import KINDS, check_folder
 from sonoseg.errors import InputError
@@ -197,6 +200,16 @@ def test_check_of_no_data_set_or_unknown_split_is_refused(good: Path) -> None:
         check_folder(good, "halves")
 
 
+@pytest.fixture(scope="module")
+def read_once() -> Iterator[None]:
+    """Each file of BUSI is read once, although three tests check all of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("read_image", "read_mask", "orientation"):
+            patch.setattr(check, name, functools.cache(getattr(check, name)))
+        yield
+
+
+@pytest.mark.usefixtures("read_once")
 def test_real_busi_has_its_known_flaws(real_data: Path) -> None:
     report = check_folder(real_data / "busi", "paper")
     kinds = Counter(finding.kind for finding in report.findings)
@@ -214,6 +227,7 @@ def test_real_busi_has_its_known_flaws(real_data: Path) -> None:
     assert "benign/benign (433).png, malignant/malignant (145).png: same pixels" in report.to_text()
 
 
+@pytest.mark.usefixtures("read_once")
 @pytest.mark.parametrize("split", ["paper-clean", "grouped"])
 def test_real_busi_leaks_nothing_in(real_data: Path, split: str) -> None:
     assert all(

@@ -11,7 +11,6 @@ from sklearn.model_selection import train_test_split
 
 from sonoseg.data import SPLITS, Case, load_cases, split_cases
 from sonoseg.data.busi import busi_files, busi_images
-from sonoseg.data.copies import near_copies, thumbnail
 from sonoseg.data.splits import leaked, parse_source, stratified_folds
 from sonoseg.errors import InputError
 
@@ -97,10 +96,9 @@ def test_leaked_images_are_those_with_a_relative_elsewhere() -> None:
 
 
 def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(
-    real_data: Path,
+    busi_copies,
 ) -> None:
-    cases = load_cases(real_data / "busi")
-    pairs = near_copies([thumbnail(case.read_image()) for case in cases])
+    cases, pairs = busi_copies
     leaks = {}
     for name in ("paper", "paper-clean", "grouped-2"):
         subset_of = {

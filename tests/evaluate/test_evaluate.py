@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from sonoseg.cli import Evaluate, main
+from sonoseg.cli import main
 from sonoseg.core.metrics import CONVENTIONS, METRICS
 from sonoseg.core.resize import resize_mask
 from sonoseg.data.case import Case
@@ -118,12 +118,12 @@ def test_constant_answers_give_what_the_paper_prints_for_its_failed_models(
 
 @pytest.mark.parametrize(("split", "copied"), [("paper", 35), ("paper-clean", 0)])
 def test_the_command_says_how_many_images_have_a_copy_in_another_subset(
-    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, copied: int
+    real_data: Path, tmp_path: Path, split: str, copied: int
 ) -> None:
-    evaluate_command(
-        Evaluate("all-background", real_data / "busi", split=split, subset="test", out=tmp_path)
+    text = evaluate_command(
+        "all-background", data=real_data / "busi", split=split, subset="test", out=tmp_path
     )
-    assert ("35 of these 78 images have a near-copy" in capsys.readouterr().out) == (copied > 0)
+    assert ("35 of these 78 images have a near-copy" in text) == (copied > 0)
     assert json.loads((tmp_path / "metrics.json").read_text())["about"]["leaked"] == copied
 
 
@@ -311,12 +311,11 @@ def test_an_interrupted_evaluation_leaves_the_earlier_one_as_it_was(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_command_prints_a_table_and_where_the_files_are(
-    phantoms: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_returns_a_table_and_where_the_files_are(
+    phantoms: list[Case], tmp_path: Path
 ) -> None:
     data = phantoms[0].image.parent.parent
-    evaluate_command(Evaluate(model="all-foreground", data=data, out=tmp_path))
-    printed = capsys.readouterr().out
+    printed = evaluate_command("all-foreground", data=data, out=tmp_path)
     border = "border distance over 6 images: HD95 "
     for words in (
         "all-foreground on all/test, 8 images",
@@ -362,7 +361,7 @@ def test_evaluating_constant_answers_does_not_load_torch() -> None:
 
 def test_counting_and_scoring_load_nothing_heavy() -> None:
     modules = ", ".join(
-        f"sonoseg.evaluate.{name}" for name in ("counts", "metrics", "intervals", "roc")
+        f"sonoseg.core.{name}" for name in ("counts", "metrics", "intervals", "roc", "reliability")
     )
     heavy = "{'torch', 'matplotlib', 'scipy', 'sklearn'}"
     code = f"import sys, {modules}; assert not {heavy} & set(sys.modules), sys.modules"

@@ -10,7 +10,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from sonoseg.errors import InputError
-from sonoseg.explain.gradcam import grad_cam
+from sonoseg.explain.gradcam import grad_cam, run_with_grad_cams
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 
 
@@ -169,3 +169,15 @@ def test_an_unknown_layer_is_named_with_the_known_ones() -> None:
         InputError, match=r"stage9: no such layer.*bottleneck, stage1, stage2, fused"
     ):
         grad_cam(make_small(), make_image(), "stage9")
+
+
+def test_prediction_and_explanations_come_from_one_forward_pass() -> None:
+    model, image, passes = make_small(), make_image(), []
+    model.register_forward_hook(lambda *_: passes.append(True))
+    logits, heats = run_with_grad_cams(model, image, ["bottleneck", "stage1", "fused"])
+    assert len(passes) == 1
+    assert not logits.requires_grad
+    with torch.no_grad():
+        assert torch.equal(logits, model(image))
+    for layer, heat in heats.items():
+        np.testing.assert_array_equal(heat, grad_cam(model, image, layer))

@@ -83,7 +83,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         load_matching(Encoders(("resnet18",), False, False), tmp_path / "other.safetensors")
 
 
-def test_a_presence_head_that_does_not_fit_starts_at_random_and_that_is_said(tmp_path, capsys):
+def test_a_presence_head_that_does_not_fit_starts_at_random_and_that_is_said(tmp_path, caplog):
     parts = FusionUNetConfig(("resnet18",), skips=True, widths=(32, 16, 16, 8))
     source, target = parts.build(), replace(parts, presence="image").build()
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
@@ -91,7 +91,7 @@ def test_a_presence_head_that_does_not_fit_starts_at_random_and_that_is_said(tmp
     assert load_matching(target, tmp_path / "weights.safetensors") == len(source.state_dict())
     assert torch.equal(target.presence[1].weight, begun)
     assert torch.equal(target.head.weight, source.head.weight)
-    assert "presence.1.weight, presence.1.bias start at random" in capsys.readouterr().err
+    assert "presence.1.weight, presence.1.bias start at random" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\xff" * 100])

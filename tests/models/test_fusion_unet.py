@@ -38,7 +38,7 @@ def test_presence_holds_every_pixel_down():
     network = FusionUNet(FusionUNetConfig(LIGHT, presence="image")).eval()
     network.presence[1].bias.data.fill_(-50.0)
     with torch.no_grad():
-        pixels, presence = network.parts(torch.rand(2, 1, 64, 64))
+        pixels, presence = network.outputs(torch.rand(2, 1, 64, 64))
         logits = network(torch.rand(2, 1, 64, 64))
     assert presence.shape == (2, 1)
     assert pixels.max() > -40 > logits.max()

@@ -17,13 +17,13 @@ def test_presence_is_judged_from_what_the_pixels_point_at(skips):
     with torch.no_grad():
         network.head.weight.zero_()
         network.head.bias.fill_(100.0)  # everything is outlined
-        everywhere = network.decode(features, maps, (64, 96))[1]
+        everywhere = network.decode(features, maps, (64, 96)).presence
         seen = [features, maps[-1]] if skips else [features]
         means = torch.cat([each.mean((2, 3)) for each in seen], 1)
         torch.testing.assert_close(everywhere, network.presence[1](means), rtol=1e-3, atol=1e-3)
         network.head.bias.fill_(-100.0)  # nothing is
         torch.testing.assert_close(
-            network.decode(features, maps, (64, 96))[1],
+            network.decode(features, maps, (64, 96)).presence,
             network.presence[1].bias.expand(2, 1),
             rtol=0,
             atol=1e-6,
@@ -47,7 +47,7 @@ def test_judged_parts_hold_every_pixel_down_and_leave_the_gradient_to_the_pixels
     network = FusionUNet(FusionUNetConfig(LIGHT, presence="parts")).eval()
     network.presence.out.bias.data.fill_(-50.0)
     image = torch.rand(2, 1, 64, 64)
-    pixels, presence = network.parts(image)
+    pixels, presence = network.outputs(image)
     logits = network(image)
     assert presence.shape == (2, 1, 4, 4)
     assert pixels.max() > -40 > logits.max()
@@ -61,7 +61,7 @@ def test_judged_parts_hold_every_pixel_down_and_leave_the_gradient_to_the_pixels
 def test_the_head_of_parts_sees_the_deep_maps_and_moves_no_outline(skips):
     network = FusionUNet(FusionUNetConfig(LIGHT, skips=skips, presence="parts"))
     assert network.presence.hidden.in_channels == (512 + 256 if skips else 512) + 512
-    network.parts(torch.rand(2, 1, 64, 96))[1].sum().backward()
+    network.outputs(torch.rand(2, 1, 64, 96)).presence.sum().backward()
     moved = {name for name, weight in network.named_parameters() if weight.grad is not None}
     assert moved == {
         "presence.hidden.weight",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
+import sonoseg
 from sonoseg.cli import main
 from sonoseg.errors import InputError
 from sonoseg.reader import answers
@@ -242,6 +243,24 @@ def test_a_network_that_does_not_end_is_stopped(
     (line,) = capsys.readouterr().err.splitlines()
     assert "stopped after 0.2 s" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_mask_and_explanation_come_from_one_run_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    segmenter = sonoseg.load()
+    runs = []
+
+    def counted(*arguments: Any) -> Any:
+        runs.append(arguments)
+        return answers.run_network(*arguments)
+
+    monkeypatch.setattr("sonoseg.reader.bundle.run_network", counted)
+    image = np.random.default_rng(0).integers(0, 256, (90, 120), dtype=np.uint8)
+    result = segmenter.segment(image, explain=True)
+    assert result.mask.shape == (90, 120)
+    assert result.heat is not None and result.heat.max() > 0
+    assert len(runs) == 1
 
 
 def test_a_run_within_its_time_leaves_no_watch_behind(bundle: Path) -> None:

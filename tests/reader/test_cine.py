@@ -197,4 +197,5 @@ def test_memory_is_the_same_for_many_frames(
         return memory
 
     peak(1)
-    assert peak(20) < 2 * peak(2)
+    # Of 216 frames more, 40 may be alive, however the threads take turns.
+    assert peak(20) < peak(2) + 40 * loop[0].nbytes

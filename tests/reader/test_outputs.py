@@ -14,7 +14,7 @@ from PIL import Image
 
 from sonoseg.errors import InputError
 from sonoseg.reader.outputs import AT_WORK, at_work, plan_outputs
-from sonoseg.reader.run import segment_files
+from sonoseg.reader.segment_files import segment_files
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_report_that_cannot_be_written_loses_no_picture(
     def refuse(path: Path, value: object) -> None:
         raise InputError(path, "the disk is full", "free some space or write to another disk")
 
-    monkeypatch.setattr("sonoseg.reader.run.write_json", refuse)
+    monkeypatch.setattr("sonoseg.reader.segment_files.write_json", refuse)
     summary = segment_files([folder], bundle, tmp_path / "out")
     assert (summary.exit_code, summary.results, len(summary.images)) == (1, None, 2)
     monkeypatch.undo()

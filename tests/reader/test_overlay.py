@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.core.image import Image as ImageRecord
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import read_mask
+from sonoseg.core.measure import Spacing
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import (
     CALIPER,
@@ -22,6 +24,7 @@ from sonoseg.reader.overlay import (
     WARNING,
     draw_frame,
     draw_overlay,
+    label_text,
     write_picture,
 )
 from sonoseg.reader.result import SegmentationResult
@@ -30,10 +33,10 @@ from sonoseg.reader.result import SegmentationResult
 def _result(
     image: NDArray[np.uint8],
     mask: NDArray[np.bool_],
-    spacing: float | None = None,
+    spacing: Spacing | None = None,
     name: str = "model",
 ) -> SegmentationResult:
-    return SegmentationResult(image, mask.astype(np.float32), mask, spacing, name)
+    return SegmentationResult(ImageRecord(image, spacing), mask.astype(np.float32), mask, name)
 
 
 def _square(shape: tuple[int, int]) -> SegmentationResult:
@@ -93,7 +96,7 @@ def test_a_frame_keeps_its_size_and_has_outline_and_notice(shape: tuple[int, int
     result = _square(shape)
     picture = draw_frame(result)
     assert picture.shape == (*shape, 3)
-    foot = draw_frame(_result(result.image, np.zeros(shape, bool)))
+    foot = draw_frame(_result(result.image.pixels, np.zeros(shape, bool)))
     if min(shape) >= 60:
         assert (foot != 90).any()
         assert (foot[: shape[0] // 2] == 90).all()
@@ -115,13 +118,29 @@ def test_a_result_in_doubt_says_so_in_its_pictures(shape: tuple[int, int]) -> No
 
 def test_the_unit_changes_the_label() -> None:
     result = _square((400, 640))
-    in_mm = _result(result.image, result.mask, spacing=0.1)
+    in_mm = _result(result.image.pixels, result.mask, spacing=(0.1, 0.1))
     assert (draw_overlay(result)[:400] != draw_overlay(in_mm)[:400]).any()
+
+
+def test_pixels_that_are_not_square_are_drawn_square_and_labelled_in_mm() -> None:
+    mask = np.zeros((200, 640), bool)
+    mask[50:100, 200:300] = True  # 50 rows of 0.4 mm and 100 columns of 0.2 mm: a square of 20 mm
+    result = _result(np.full(mask.shape, 90, np.uint8), mask, spacing=(0.4, 0.2))
+    picture = draw_overlay(result)
+    assert 400 < picture.shape[0] < 500
+    assert picture.shape[1] == 640
+    colours = picture[:400].astype(int)
+    drawn = np.argwhere(colours[..., 2] - colours[..., 0] > 60)
+    height, width = np.ptp(drawn, axis=0)
+    assert height == pytest.approx(100, abs=4)
+    assert width == pytest.approx(100, abs=4)
+    assert label_text(result.lesions[0], result.unit) == "28.3 x 28.3 mm"
+    assert draw_frame(result).shape == (200, 640, 3)
 
 
 def test_a_long_model_name_is_not_cut_off() -> None:
     result = _square((400, 640))
-    picture = draw_overlay(_result(result.image, result.mask, name="m" * 40))
+    picture = draw_overlay(_result(result.image.pixels, result.mask, name="m" * 40))
     assert (picture[400:, -3:] == picture[-1, -1]).all()
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sonoseg
+from sonoseg.core.image import Image as ImageRecord
 from sonoseg.core.image import read_image
 from sonoseg.core.measure import find_lesions
 from sonoseg.data.phantom import make_phantom
@@ -37,8 +38,8 @@ def segmenter(bundle: Path) -> Segmenter:
 
 def test_dark_ellipses_are_found_where_they_are(segmenter: Segmenter, scan: Scan) -> None:
     result = segmenter.segment(scan)
-    assert result.image.shape == result.mask.shape == result.probability.shape == scan.shape
-    assert (result.image.dtype, result.mask.dtype, result.probability.dtype) == (
+    assert result.image.pixels.shape == result.mask.shape == result.probability.shape == scan.shape
+    assert (result.image.pixels.dtype, result.mask.dtype, result.probability.dtype) == (
         np.uint8,
         np.bool_,
         np.float32,
@@ -97,7 +98,7 @@ def test_a_batch_gives_what_single_images_give(
         map(segmenter.segment, images), segmenter.segment_batch(images), strict=True
     ):
         np.testing.assert_allclose(one.probability, many.probability, atol=1e-5)
-        np.testing.assert_array_equal(one.image, many.image)
+        np.testing.assert_array_equal(one.image.pixels, many.image.pixels)
         assert one.mask.shape == many.mask.shape
     assert segmenter.segment_batch([]) == []
 
@@ -142,14 +143,31 @@ def test_numpy_scalars_are_a_spacing_and_can_be_written_as_json(
     segmenter: Segmenter, scan: Scan, spacing: Any
 ) -> None:
     result = segmenter.segment(scan, spacing)
-    assert json.loads(json.dumps(result.to_dict()))["spacing"]["mm_per_pixel"] == 0.5
+    assert json.loads(json.dumps(result.to_dict()))["spacing"]["mm_per_pixel"] == [0.5, 0.5]
 
 
-def test_pixels_that_are_not_square_are_refused(segmenter: Segmenter, scan: Scan) -> None:
-    image = read_image(scan, (0.1, 0.2))
-    with pytest.raises(InputError, match=r"spacing: pixels of 0.1 × 0.2 mm are not square"):
-        segmenter.segment(image)
-    assert segmenter.segment(read_image(scan, 0.1)).spacing == 0.1
+def test_the_spacing_is_that_of_the_image_or_of_the_call(segmenter: Segmenter, scan: Scan) -> None:
+    image = ImageRecord(scan, (0.1, 0.2), spacing_source="DICOM")
+    own, given = segmenter.segment(image), segmenter.segment(image, (0.3, 0.4))
+    assert own.to_dict()["spacing"] == {"mm_per_pixel": [0.1, 0.2], "source": "DICOM"}
+    assert given.to_dict()["spacing"] == {
+        "mm_per_pixel": [0.3, 0.4],
+        "source": "given by the user",
+    }
+    assert segmenter.segment(read_image(scan, 0.1)).spacing == (0.1, 0.1)
+
+
+def test_lengths_are_those_of_the_body_where_pixels_are_not_square(
+    segmenter: Segmenter, scan: Scan
+) -> None:
+    """Every second row is as good as all rows, if the spacing says that they are twice as far apart."""
+    whole = segmenter.segment(scan, 0.1)
+    halved = segmenter.segment(scan[::2], (0.2, 0.1))
+    for one, other in zip(whole.lesions, halved.lesions, strict=True):
+        assert other.area == pytest.approx(one.area, rel=0.03)
+        assert other.longest.length == pytest.approx(one.longest.length, rel=0.03)
+        assert other.across.length == pytest.approx(one.across.length, rel=0.03)
+    assert whole.lesions[0].pixels > 1.9 * halved.lesions[0].pixels
 
 
 def test_every_source_of_an_image_gives_its_mask(
@@ -169,7 +187,7 @@ def test_every_source_of_an_image_gives_its_mask(
         read_image(path),
     ):
         result = segmenter.segment(source)
-        np.testing.assert_array_equal(result.image, scan)
+        np.testing.assert_array_equal(result.image.pixels, scan)
         np.testing.assert_array_equal(result.mask, expected.mask)
         np.testing.assert_array_equal(segmenter.segment_batch([source])[0].mask, expected.mask)
 
@@ -191,7 +209,7 @@ def test_the_public_api_segments_files_and_arrays(bundle: Path, scan: Scan, tmp_
     from_array = sonoseg.segment(scan, model=str(bundle))
     assert isinstance(from_file, sonoseg.SegmentationResult)
     np.testing.assert_array_equal(from_file.mask, from_array.mask)
-    assert (from_file.spacing, from_array.spacing) == (0.1, None)
+    assert (from_file.spacing, from_array.spacing) == ((0.1, 0.1), None)
     from_bytes = sonoseg.segment((tmp_path / "scan.png").read_bytes(), model=bundle)
     np.testing.assert_array_equal(from_file.mask, from_bytes.mask)
     with pytest.raises(InputError, match="no such file"):

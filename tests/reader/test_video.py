@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
 from sonoseg.reader import video
-from sonoseg.reader.video import Clip, check_av, video_writer
+from sonoseg.reader import video_writer as writing
+from sonoseg.reader.video import Clip, check_av
+from sonoseg.reader.video_writer import video_writer
 
 MakeClip = Callable[..., Path]
 Loop = list[NDArray[np.uint8]]
@@ -382,7 +384,7 @@ def test_without_pyav_the_command_that_installs_it_is_told(monkeypatch: pytest.M
         check_av(Path("clip.mp4"))
 
 
-@pytest.mark.parametrize("codecs", [video.CODECS, video.CODECS[1:]])
+@pytest.mark.parametrize("codecs", [writing.CODECS, writing.CODECS[1:]])
 @pytest.mark.parametrize("shape", [(48, 64), (49, 67)])
 def test_what_is_written_is_read_back_by_pyav(
     tmp_path: Path, shape: tuple[int, int], codecs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

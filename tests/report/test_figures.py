@@ -14,13 +14,9 @@ import pytest
 from PIL import Image
 
 from sonoseg.reader.overlay import NOTICE
-from sonoseg.report.figures import (
-    explanation_panels,
-    faithfulness_figure,
-    grid_figure,
-    learning_curves,
-    roc_figure,
-)
+from sonoseg.report.evaluation_figures import roc_figure
+from sonoseg.report.explanation_figures import explanation_panels, faithfulness_figure
+from sonoseg.report.training_figures import grid_figure, learning_curves
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +194,8 @@ def test_the_faithfulness_figure_has_a_panel_a_layer(
 
 def test_figures_are_imported_without_matplotlib_and_drawn_without_pyplot() -> None:
     code = (
-        "import sys, io, sonoseg.report.figures as figures\n"
+        "import sys, io, sonoseg.report.evaluation_figures as figures\n"
+        "import sonoseg.report.explanation_figures, sonoseg.report.training_figures\n"
         "assert 'matplotlib' not in sys.modules\n"
         "figures.roc_figure({}, io.BytesIO())\n"
         "assert 'matplotlib.pyplot' not in sys.modules"

@@ -12,11 +12,11 @@ from sonoseg.core.counts import Counts
 from sonoseg.evaluate.compare import Evaluated
 from sonoseg.reproduction.claims import HEADER, NOT_RUN, UNCLEAR, claims, rank_correlation
 from sonoseg.reproduction.jobs import plan
-from sonoseg.reproduction.results import Row, read_rows
+from sonoseg.reproduction.model_results import ModelResults, read_results
 
 
-class Made(Row):
-    """A row whose test Dice is known: of 20 images, each with a lesion of 100 pixels."""
+class Made(ModelResults):
+    """Results whose test Dice is known: of 20 images, each with a lesion of 100 pixels."""
 
     def __init__(self, model, dice, cut_off=None):
         super().__init__(model, "paper", (), "")
@@ -163,5 +163,5 @@ def test_a_report_is_made_from_the_results_alone(words, tmp_path, capsys):
     assert "Cut off by the clock: model-15 at epoch 1." in text
     assert "| model-15, cut off at epoch 1 |" in text
     assert "- model-16, split grouped: not done yet" in text
-    rows = read_rows(out, plan(("model-15",), ("grouped",), (0,)))
+    rows = read_results(out, plan(("model-15",), ("grouped",), (0,)))
     assert replace(rows[0]).label == "model-15, cut off at epoch 1"

@@ -12,23 +12,19 @@ import pytest
 
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
-from sonoseg.models.catalog import find_experiment
-from sonoseg.train.fit import make_trainer
+from sonoseg.train.device import make_fabric
 from sonoseg.train.processes import Processes, find_processes, warn_of_srun
-from sonoseg.train.run_folder import RunConfig
 
 SCRIPT = """
 import sys
 from torch import nn
 from sonoseg.cli import main
-from sonoseg.train import fit
+from sonoseg.train import loop
 
 # Batch statistics are of a process's own images where there is no GPU to share them, and bfloat16 rounds: without both,
 # the two ways must agree.
 nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
-first_weights = fit.first_weights
-fit.first_weights = lambda *arguments: first_weights(*arguments).train()
-fit.has_bfloat16 = lambda: False
+loop.has_bfloat16 = lambda: False
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -96,7 +92,7 @@ BATCH = {"SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"
 
 @pytest.mark.parametrize("step", [None, "", "4294967291", "4294967292"])
 def test_a_batch_script_of_slurm_without_srun_is_alone_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str | None
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str | None
 ) -> None:
     slurm(monkeypatch, **BATCH)
     monkeypatch.delenv("SLURM_STEP_ID", raising=False)
@@ -105,7 +101,7 @@ def test_a_batch_script_of_slurm_without_srun_is_alone_and_says_so(
     warn_of_srun.cache_clear()
     assert find_processes() == find_processes() == Processes(0, 1, 1)
     note = "note: this job of SLURM has 6 tasks, but was started without srun: one process trains alone"
-    assert capsys.readouterr().err.splitlines() == [note]  # once
+    assert caplog.messages == [note]  # once
 
 
 def test_the_first_task_of_srun_is_one_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,16 +109,13 @@ def test_the_first_task_of_srun_is_one_of_all(monkeypatch: pytest.MonkeyPatch) -
     assert find_processes() == Processes(0, 6, 3)
 
 
-def test_a_trainer_of_one_process_does_not_wait_for_slurms_others(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_training_of_one_process_does_not_wait_for_slurms_others(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slurm(monkeypatch, **BATCH)
-    experiment = find_experiment("sonoseg-1")
-    config = RunConfig(
-        "sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 0, "none", ""
-    )
-    trainer, _ = make_trainer(config, tmp_path, find_processes())
-    assert (trainer.world_size, trainer.num_nodes) == (1, 1)
+    fabric = make_fabric(find_processes())
+    fabric.launch()
+    assert fabric.world_size == 1
 
 
 def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:

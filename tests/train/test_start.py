@@ -21,9 +21,8 @@ from PIL import Image
 
 from sonoseg.cli import main
 from sonoseg.models.network import SegmentationNetwork
-from sonoseg.train import fit
+from sonoseg.train import loop
 from sonoseg.train.lock import held
-from sonoseg.train.module import SegmentationModule
 from sonoseg.train.run_folder import BEST, CONFIG, LAST, SHIPPED, RunConfig
 
 TINY = (
@@ -66,7 +65,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
-@pytest.mark.parametrize("place", ["torch.load", "lightning.Trainer.fit"])
+@pytest.mark.parametrize("place", ["torch.load", "sonoseg.train.loop.run_epochs"])
 def test_ctrl_c_while_a_finished_run_is_opened_leaves_it_as_it_is(
     phantoms: Path, finished: Path, run: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -107,7 +106,7 @@ def test_weights_lost_and_stopped_again_in_the_first_epoch_are_not_taken_for_fin
         raise SystemError("killed after best.safetensors, before last.ckpt")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "write_log", killed)
+        patch.setattr(loop, "write_log", killed)
         with pytest.raises(SystemError):
             main(words(phantoms, run))
     assert (run / BEST).exists() and not (run / LAST).exists()
@@ -151,10 +150,19 @@ def test_a_checkpoint_of_another_network_is_one_line(
     phantoms: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = torch.load(run / LAST, weights_only=True)
-    state["state_dict"].popitem()
+    state["model"].popitem()
     torch.save(state, run / LAST)
     assert main(words(phantoms, run)) == 2
     assert "is of another network; delete it" in one_line(capsys)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_one_line(
+    phantoms: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, run / LAST)
+    assert main(words(phantoms, run)) == 2
+    hint = "was written by an earlier version of sonoseg; delete it; the training then begins again"
+    assert hint in one_line(capsys)
 
 
 HOLDER = """
@@ -203,7 +211,7 @@ def test_what_another_process_has_finished_meanwhile_is_not_begun_again(
     phantoms: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two commands began together in an empty folder; this one reads its images so long that the other ends first."""
-    out, first_weights = tmp_path / "run", fit.first_weights
+    out, first_weights = tmp_path / "run", loop.first_weights
 
     def slow(*arguments: Any) -> SegmentationNetwork:
         shutil.copytree(finished, out)
@@ -213,10 +221,9 @@ def test_what_another_process_has_finished_meanwhile_is_not_begun_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "first_weights", slow)
-        patch.setattr(
-            SegmentationModule, "training_step", stopped
-        )  # would destroy the weights if it were reached
+        patch.setattr(loop, "first_weights", slow)
+        # A step would destroy the weights if it were reached.
+        patch.setattr("sonoseg.train.step.Learner.step", stopped)
         assert main(words(phantoms, out)) == 0
     assert weights(out) == weights(finished)
 
@@ -308,7 +315,7 @@ def test_too_little_memory_anywhere_is_one_line(
             "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: 9 bytes"
         )
 
-    monkeypatch.setattr(fit, "first_weights", full)
+    monkeypatch.setattr(loop, "first_weights", full)
     assert main(words(phantoms, tmp_path / "out")) == 2
     assert "not enough memory" in one_line(capsys)
 

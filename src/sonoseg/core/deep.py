@@ -69,11 +69,15 @@ def rawmode(image: Image.Image) -> str:
 def _set_rawmode(image: ImageFile.ImageFile, packed: str) -> None:
     tiles = []
     for tile in image.tile:
-        args = packed if isinstance(tile.args, str) else (packed, *(tile.args or ())[1:])
-        tiles.append(tile._replace(args=args))
+        if isinstance(tile.args, str):
+            tiles.append(tile._replace(args=packed))
+        else:
+            others = tuple(tile.args or ())[1:]
+            tiles.append(tile._replace(args=(packed, *others)))
     image.tile = tiles
 
 
 def _parts(image: Image.Image) -> Iterator[NDArray[np.uint8]]:
     for top in range(0, image.height, _ROWS):
-        yield np.asarray(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+        bottom = min(top + _ROWS, image.height)
+        yield np.asarray(image.crop((0, top, image.width, bottom)))

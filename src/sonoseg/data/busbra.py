@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sonoseg.data.case import Case
 from sonoseg.data.pack import PackedCase
-from sonoseg.data.scan import Scan, duplicate_names, list_images, read_table, subfolder
+from sonoseg.data.scan import Scan, duplicate_names, images_in, read_table, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_there
 
@@ -33,8 +33,8 @@ def scan_busbra(root: Path) -> Scan:
         InputError: bus_data.csv cannot be read, lacks a column, or has two rows or no patient for an image.
     """
     rows = _read_rows(root / TABLE)
-    folders = subfolder(root, "Images"), subfolder(root, "Masks")
-    images, masks = (list_images(folder) if folder else [] for folder in folders)
+    images = images_in(subfolder(root, "Images"))
+    masks = images_in(subfolder(root, "Masks"))
     numbers = {path.stem.removeprefix("bus_") for path in images}
     scan = Scan(root, [], duplicate_names(root, images))
     masks_of: dict[str, list[Path]] = {}

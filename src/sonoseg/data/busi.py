@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from sonoseg.data.case import Case
-from sonoseg.data.scan import Scan, duplicate_names, list_images, mask_stem, name_key, subfolder
+from sonoseg.data.scan import Scan, duplicate_names, images_in, mask_stem, name_key, subfolder
 
 CLASSES = ("benign", "malignant", "normal")
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
@@ -101,7 +101,7 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
     """Adds the cases of one class folder and what is amiss with them; returns its images."""
     images: list[Path] = []
     masks: dict[str, list[Path]] = {}
-    for path in list_images(folder):
+    for path in images_in(folder):
         stem = mask_stem(path)
         if stem is None:
             images.append(path)

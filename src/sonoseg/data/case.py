@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import read_mask
 from sonoseg.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 LABELS = ("benign", "malignant", "normal", "unknown")
 
@@ -36,12 +39,15 @@ class Case:
     spacing: float | None = None
 
     def read_image(self) -> NDArray[np.uint8]:
-        """The image, (H, W) gray, 0 to 255.
+        """The image, (H, W) uint8 gray. Doubts about its pixels are logged as warnings.
 
         Raises:
             InputError: the file is not an image that can be read.
         """
-        return read_image(self.image).pixels
+        image = read_image(self.image)
+        for doubt in image.doubts:
+            _logger.warning("%s: %s", self.image, doubt)
+        return image.pixels
 
     def read_mask(self) -> NDArray[np.bool_]:
         """The ground truth, (H, W), of the image's size: the union of all masks, nothing without masks.

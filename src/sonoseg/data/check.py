@@ -71,16 +71,14 @@ class Report:
     def to_text(self) -> str:
         """The findings as lines: each kind with its count, then one line a finding."""
         what = f"a pack of {self.pack}, " if self.pack else ""
-        lines = [
-            f"{self.folder}: {what}{self.images} images, {len(self.findings) or 'no'} problems found"
-        ]
+        count = len(self.findings) or "no"
+        lines = [f"{self.folder}: {what}{self.images} images, {count} problems found"]
         for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
             findings = list(group)
             lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
-            lines += [
-                f"       {visible(', '.join(one.files))}: {visible(one.message)}"
-                for one in findings
-            ]
+            for finding in findings:
+                files = ", ".join(finding.files)
+                lines.append(f"       {visible(files)}: {visible(finding.message)}")
         return "\n".join(lines)
 
 
@@ -95,7 +93,14 @@ class _Images:
     def add(self, case: Case, image: NDArray[np.uint8]) -> None:
         self.cases.append(case)
         self.thumbnails.append(thumbnail(image))
-        self.digests.append(hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest())
+        content = repr(image.shape).encode() + image.tobytes()
+        self.digests.append(hashlib.sha256(content).digest())
+
+
+def check_command(folder: Path, split: str | None) -> tuple[str, int]:
+    """`sonoseg data check`: the report as text, and the exit code; see `check_folder`."""
+    report = check_folder(folder, split)
+    return report.to_text(), report.exit_code
 
 
 def check_folder(folder: Path | str, split: str | None = None) -> Report:
@@ -123,7 +128,8 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     _check_copies(found, images, pairs)
     _check_leakage(found, images, pairs, subsets)
     order = list(KINDS)
-    findings = sorted(found.findings, key=lambda one: (order.index(one.kind), one.files))
+    findings = sorted(found.findings, key=lambda finding: finding.files)
+    findings.sort(key=lambda finding: order.index(finding.kind))
     return Report(found.root, len(found.cases), tuple(findings), _describe_pack(found.root))
 
 
@@ -180,11 +186,8 @@ def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
 def _check_mask(found: Scan, path: Path, mask: Mask) -> None:
     """What is unusual about a mask that was read: it may be wrong, or right."""
     if mask.between:
-        found.add(
-            "several values",
-            path,
-            f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}",
-        )
+        message = f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}"
+        found.add("several values", path, message)
     _check_extent(found, path, mask.pixels)
 
 
@@ -193,12 +196,10 @@ def _check_extent(found: Scan, path: Path, pixels: NDArray[np.bool_]) -> None:
     share = pixels.mean()
     if share > 0.5:
         found.add("large mask", path, f"{share:.0%} of the image is lesion")
-    if all(side.any() for side in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])):
-        found.add(
-            "mask at every border",
-            path,
-            f"it touches every border; {share:.0%} of the image is lesion",
-        )
+    sides = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
+    if all(side.any() for side in sides):
+        message = f"it touches every border; {share:.0%} of the image is lesion"
+        found.add("mask at every border", path, message)
 
 
 def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
@@ -220,38 +221,33 @@ def _check_copies(found: Scan, images: _Images, pairs: list[tuple[int, int]]) ->
     exact = [members for members in connected(count, same) if len(members) > 1]
     for members in exact:
         _add_group(found, images, "exact copies", members, "same pixels")
-    for members in connected(count, [*pairs, *same]):
+    for members in connected(count, pairs + same):
         if len(members) > 1 and members not in exact:
             _add_group(found, images, "near-copies", members, "nearly the same image")
         labels = {images.cases[i].label for i in members} - {"unknown"}
         if len(labels) > 1:
-            _add_group(
-                found, images, "label conflict", members, f"labelled {' and '.join(sorted(labels))}"
-            )
+            message = f"labelled {' and '.join(sorted(labels))}"
+            _add_group(found, images, "label conflict", members, message)
 
 
 def _check_leakage(
     found: Scan, images: _Images, pairs: list[tuple[int, int]], subsets: dict[str, list[Case]]
 ) -> None:
     """Copies and groups that lie in more than one subset; images in no subset join nothing."""
-    subset_of = {case.name: subset for subset, cases in subsets.items() for case in cases}
+    subset_of: dict[str, str] = {}
+    for subset, cases in subsets.items():
+        subset_of.update((case.name, subset) for case in cases)
     used = [case.name in subset_of for case in images.cases]
     first: dict[str, int] = {}
     joined = [pair for pair in pairs if used[pair[0]] and used[pair[1]]]
-    joined += [
-        (first.setdefault(case.group, i), i) for i, case in enumerate(images.cases) if used[i]
-    ]
+    for number, case in enumerate(images.cases):
+        if used[number]:
+            joined.append((first.setdefault(case.group, number), number))
     for members in connected(len(images.cases), joined):
         names = [subset_of.get(images.cases[i].name, "") for i in members]
         if len(set(names)) > 1:
-            listed = ", ".join(names)
-            _add_group(
-                found,
-                images,
-                "leakage",
-                members,
-                f"copies or one patient, in {listed} in this order",
-            )
+            message = f"copies or one patient, in {', '.join(names)} in this order"
+            _add_group(found, images, "leakage", members, message)
 
 
 def _add_group(

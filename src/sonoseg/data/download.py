@@ -27,7 +27,7 @@ class DownloadError(InputError):
     """A file cannot be downloaded; the hint says what to do by hand."""
 
 
-def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
+def download(url: str, part: Path, by_hand: str, progress: TextIO | None = None) -> None:
     """Brings `part` to its full length; what is there of it already is not fetched again.
 
     Goes on after a broken connection as long as bytes come. A server that cannot resume, or has another file
@@ -37,7 +37,7 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
         url: of the file.
         part: where it goes. What identifies the file on the server is kept beside it, see `remove`.
         by_hand: how to download it by hand, as a hint.
-        progress: where bytes, percent and time left are shown.
+        progress: where bytes, percent and time left are shown; None: see `ProgressLine`.
 
     Raises:
         DownloadError: no connection, or it broke off and `part` grows no more.

@@ -8,7 +8,6 @@ import io
 import shlex
 import shutil
 import struct
-import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -60,7 +59,7 @@ def fetch_busi(
         url: of a zip file that holds the published files, in whatever folder.
         archive: such a zip file, downloaded by hand; nothing is downloaded then.
         table: sha256 by path, such as "benign/benign (1).png"; by default BUSI's 1,578 files.
-        progress: where bytes, percent and time left are shown; by default stderr.
+        progress: where bytes, percent and time left are shown; by default on stderr, in a command only.
 
     Returns:
         what was done, in a sentence.
@@ -86,7 +85,7 @@ def fetch_busi(
             f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
         )
         by_hand = f"download it in a browser, then run: {command}"
-        download(url, part, by_hand, progress or sys.stderr)
+        download(url, part, by_hand, progress)
         try:
             _unpack(part, folder, sums)
         except _ArchiveError:

@@ -16,7 +16,7 @@ from sonoseg.data.scan import (
     Scan,
     duplicate_names,
     entries,
-    list_images,
+    images_in,
     mask_stem,
     name_key,
     read_table,
@@ -53,8 +53,8 @@ def scan_folder(root: Path) -> Scan:
     Raises:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is no positive number.
     """
-    folders = subfolder(root, "images"), subfolder(root, "masks")
-    images, masks = (list_images(folder) if folder else [] for folder in folders)
+    images = images_in(subfolder(root, "images"))
+    masks = images_in(subfolder(root, "masks"))
     scan = Scan(root, [], duplicate_names(root, images))
     table = _find_table(root)
     rows = _read_labels(table, scan) if table else {}
@@ -116,10 +116,8 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
             message = f"has the column {column}, which is not known"
             scan.findings.append(Finding("unknown column", (path.name,), message))
     for row in rows:
-        name, label = (
-            unicodedata.normalize("NFC", row["file"]),
-            (row.get("label") or "unknown").casefold(),
-        )
+        name = unicodedata.normalize("NFC", row["file"])
+        label = (row.get("label") or "unknown").casefold()
         if not name:
             raise InputError(path, "has a row without a file", "name its image, or remove the row")
         if name in known:
@@ -136,9 +134,8 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
 
 def _group_key(group: str) -> str:
     """What the name of a group has in common with one that looks the same: no case, no hidden or double blanks."""
-    seen = "".join(
-        sign for sign in unicodedata.normalize("NFKC", group) if unicodedata.category(sign) != "Cf"
-    )
+    normal = unicodedata.normalize("NFKC", group)
+    seen = "".join(sign for sign in normal if unicodedata.category(sign) != "Cf")
     return " ".join(seen.casefold().split())
 
 

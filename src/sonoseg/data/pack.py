@@ -70,13 +70,9 @@ class Pack:
         images: NDArray[np.uint8],
         masks: NDArray[np.uint8],
     ) -> None:
-        self.path, self.source, self.rows, self.images, self.masks = (
-            path,
-            source,
-            tuple(rows),
-            images,
-            masks,
-        )
+        self.path, self.source = path, source
+        self.rows = tuple(rows)
+        self.images, self.masks = images, masks
 
     @property
     def size(self) -> int:

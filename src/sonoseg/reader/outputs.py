@@ -20,7 +20,7 @@ from sonoseg.reader import cine
 
 RESULTS, AT_WORK = "results.json", ".segmenting.json"
 PICTURES = ("mask", "overlay", "heat")
-_KEYS = (*PICTURES, "frames_table")
+_KEYS = ("mask", "overlay", "heat", "frames_table")
 """Of an entry of results.json: these name files."""
 _LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
 
@@ -44,21 +44,23 @@ def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[li
     for path in files:
         for name in output_names(path, explain):
             target = folder / name
-            if own := inputs.get(os.path.realpath(target)):
-                fault = f"is an input, and would be overwritten by the result of {path}"
-                raise InputError(own, fault, "choose another output folder")
+            own = inputs.get(os.path.realpath(target))
+            if own is not None:
+                problem = f"is an input, and would be overwritten by the result of {path}"
+                raise InputError(own, problem, "choose another output folder")
             names.append(name)
-            if (
-                name not in earlier
-                and os.path.lexists(target)
-                and (is_file(target) or not is_there(target))
-            ):
+            if name not in earlier and _is_taken(target):
                 taken.append(target)
     if taken:
         more = f", and {len(taken) - 1} more such" if len(taken) > 1 else ""
-        fault = f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
-        raise InputError(taken[0], fault, "choose another output folder, or move it away")
+        problem = f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
+        raise InputError(taken[0], problem, "choose another output folder, or move it away")
     return names, sorted(earlier)
+
+
+def _is_taken(target: Path) -> bool:
+    """Whether a file, or a link that leads nowhere, has this name."""
+    return os.path.lexists(target) and (is_file(target) or not is_there(target))
 
 
 @contextlib.contextmanager
@@ -67,17 +69,18 @@ def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Itera
 
     The note stays (see `end_work`), unless the block is interrupted before it has written anything new.
     """
+    files = list(names) + list(earlier)
     try:
-        write_json(folder / AT_WORK, {"files": [*names, *earlier]})
+        write_json(folder / AT_WORK, {"files": files})
     except InputError as error:
         raise InputError(folder, error.fault, error.mend) from error
     try:
         yield
     except BaseException:
-        retired = earlier and not os.path.lexists(folder / RESULTS)
-        if not retired and not any(
-            os.path.lexists(folder / name) for name in set(names) - set(earlier)
-        ):
+        is_retired = bool(earlier) and not os.path.lexists(folder / RESULTS)
+        new = set(names) - set(earlier)
+        has_written = any(os.path.lexists(folder / name) for name in new)
+        if not is_retired and not has_written:
             end_work(folder)
         raise
 
@@ -121,32 +124,31 @@ def _earlier_names(folder: Path) -> set[str]:
     if lists is None:
         raise foreign
     images, clips, earlier = lists
-    return (
-        names
-        | set(_names_in([*images, *clips]))
-        | {name for name in earlier if isinstance(name, str)}
-    )
+    names.update(_names_in(images))
+    names.update(_names_in(clips))
+    names.update(name for name in earlier if isinstance(name, str))
+    return names
 
 
 def _lists_of(report: Any) -> tuple[list[Any], list[Any], list[Any]] | None:
     """Images, clips and earlier files of a results.json; None if it is not one of `sonoseg segment`."""
     if not isinstance(report, dict) or not isinstance(report.get("sonoseg"), str):
         return None
-    images, clips, failed = report.get("images"), report.get("clips"), report.get("failed")
-    earlier = report.get("earlier_files", [])
-    if (
-        isinstance(images, list)
-        and isinstance(clips, list)
-        and isinstance(failed, list)
-        and isinstance(earlier, list)
-    ):
-        return images, clips, earlier
-    return None
+    found = {key: report.get(key) for key in ("images", "clips", "failed")}
+    found["earlier_files"] = report.get("earlier_files", [])
+    lists = {key: value for key, value in found.items() if isinstance(value, list)}
+    if len(lists) < len(found):
+        return None
+    return lists["images"], lists["clips"], lists["earlier_files"]
 
 
 def _names_in(entries: Iterable[Any]) -> list[str]:
-    found = [entry.get(key) for entry in entries if isinstance(entry, Mapping) for key in _KEYS]
-    return [name for name in found if isinstance(name, str)]
+    names = []
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            values = [entry.get(key) for key in _KEYS]
+            names += [value for value in values if isinstance(value, str)]
+    return names
 
 
 def _noted_names(file: Path) -> set[str]:

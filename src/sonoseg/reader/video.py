@@ -1,4 +1,4 @@
-"""Cine loops through PyAV (the extra `video`): a video read frame by frame, and one written.
+"""Reads a cine loop frame by frame through PyAV (the extra `video`).
 
 FFmpeg never gets a name, only an open file: it takes names as addresses, and would ask the network for some of them.
 """
@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.resize import resize_image
-from sonoseg.core.source import check_size
+from sonoseg.core.source import check_dimensions
 from sonoseg.errors import InputError
-from sonoseg.files import write_error
 from sonoseg.inputs import readable_file
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ MAX_FRAMES = 200_000
 MAX_HOURS = 24
 FORMATS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,gif,nut,dv,mxf,ivf"
 """Containers in FFmpeg's words; all hold their frames themselves. Playlists, which name other files, are not there."""
-CODECS = ("libx264", "mpeg4")
-"""Of the video that is written; the first that this PyAV can encode. x264 makes H.264, which everything plays."""
 _EXPORT = "export it again as MP4 or AVI"
 _OPTIONS = {
     "format_whitelist": FORMATS,
@@ -98,7 +95,7 @@ class Clip:
             if not getattr(self._stream, "width", 0):  # PyAV has none where FFmpeg knows no decoder
                 fault = f"not a video that can be read, or its frames are over {MAX_FRAME_PIXELS // 10**6} megapixels"
                 raise InputError(self.path, fault, _EXPORT)
-            check_size(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
+            check_dimensions(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
             self._aspect = Fraction(self._stream.sample_aspect_ratio or 1)
             self._check_aspect()
             self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
@@ -168,7 +165,7 @@ class Clip:
                 f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
             )
             raise InputError(self.path, problem, _EXPORT)
-        check_size(
+        check_dimensions(
             self.path,
             round(width * max(aspect, one)),
             round(height / min(aspect, one)),
@@ -234,72 +231,3 @@ def _no_video(path: Path) -> InputError:
     if not _BINARY.search(start):
         return InputError(path, f"{problem} but text, such as a playlist", "give the video itself")
     return InputError(path, problem, _EXPORT)
-
-
-class VideoWriter:
-    """Adds frames to a video file; see `video_writer`."""
-
-    def __init__(
-        self, container: av.container.OutputContainer, rate: Fraction, time_base: Fraction
-    ) -> None:
-        self._container, self._rate, self._time_base = container, rate, time_base
-        self._stream: Any = None
-
-    def write(self, picture: NDArray[np.uint8], ticks: int) -> None:
-        """Adds a frame, (H, W, 3) uint8 RGB, all of one size, shown from `ticks` on, which must rise.
-
-        Odd sizes get a black line or column more, which H.264 asks for.
-        """
-        import av
-
-        height, width = picture.shape[:2]
-        picture = (
-            np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))
-            if height % 2 or width % 2
-            else picture
-        )
-        if self._stream is None:
-            self._stream = self._add_stream(picture)
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-        frame.pts, frame.time_base = ticks, self._time_base
-        self._container.mux(self._stream.encode(frame))
-
-    def _add_stream(self, picture: NDArray[np.uint8]) -> Any:
-        import av
-
-        codec = next(name for name in CODECS if name in av.codecs_available)
-        stream: Any = self._container.add_stream(
-            codec, rate=self._rate, options={"preset": "superfast", "crf": "20"}
-        )
-        stream.height, stream.width = picture.shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = self._time_base
-        return stream
-
-    def finish(self) -> None:
-        """Writes what the encoder still holds."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-
-
-@contextlib.contextmanager
-def video_writer(path: Path, rate: Fraction, time_base: Fraction) -> Iterator[VideoWriter]:
-    """Writes the video `path`, the suffix of which decides on the container.
-
-    Args:
-        path: the file; not atomic, see `sonoseg.files.atomic_path`.
-        rate: frames a second.
-        time_base: seconds a tick.
-
-    Raises:
-        InputError: the disk is full, or the frames cannot be encoded.
-    """
-    import av
-
-    try:
-        with path.open("wb+") as file, av.open(file, "w", buffer_size=_BUFFER) as container:
-            writer = VideoWriter(container, rate, time_base)
-            yield writer
-            writer.finish()
-    except (av.FFmpegError, OSError) as error:
-        raise write_error(path, OSError(error.errno, error.strerror)) from error

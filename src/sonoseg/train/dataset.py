@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, DistributedSampler
 
 from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data import load_cases, split_cases
@@ -20,6 +20,7 @@ from sonoseg.data.splits import parse_source
 from sonoseg.errors import InputError, visible
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
+from sonoseg.train.processes import Processes
 from sonoseg.train.record import TRAIN, VALIDATION, Record, Seen, pixel_hash
 
 
@@ -59,11 +60,8 @@ def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], lis
     return training, subsets["validation"]
 
 
-class Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """Inputs (N, …) and masks (N, 1, H, W) that a network is trained on, held as two tensors.
-
-    A loader that is given `as_it_is` takes each batch out of them in one piece, on whatever device they are.
-    """
+class Pairs:
+    """Inputs (N, …) and masks (N, 1, H, W) that a network is trained on, as two tensors on one device."""
 
     def __init__(self, inputs: Tensor, masks: Tensor) -> None:
         self.inputs, self.masks = inputs, masks
@@ -71,20 +69,38 @@ class Pairs(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        return self.inputs[row], self.masks[row]
-
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        return self.inputs[rows], self.masks[rows]
-
     def on(self, device: torch.device) -> Pairs:
         """The same on `device`: 780 images of 224 pixels are 78 MB with their masks."""
         return Pairs(self.inputs.to(device), self.masks.to(device))
 
 
-def as_it_is(batch: Any) -> Any:
-    """The `collate_fn` of a loader of `Pairs`."""
-    return batch
+class BatchOrder:
+    """Which training images each batch of this process has, in an order that the seed and the epoch decide.
+
+    Each process gets its share of the images. `len` is the number of batches in an epoch.
+
+    Args:
+        images: number of images of all processes.
+        batch: images in a batch.
+        seed: of the run.
+        processes: of the training.
+    """
+
+    def __init__(self, images: int, batch: int, seed: int, processes: Processes) -> None:
+        count, rank = processes.count, processes.rank
+        rows: Any = range(images)  # the sampler asks for nothing but its length
+        self._shuffled: DistributedSampler[int] = DistributedSampler(rows, count, rank, seed=seed)
+        # A last batch of one image would break batch normalisation.
+        has_whole_batches = len(self._shuffled) > batch
+        self._batches = BatchSampler(self._shuffled, batch, drop_last=has_whole_batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def of_epoch(self, epoch: int) -> Iterator[list[int]]:
+        """The rows of one batch after the other; epochs count from 0."""
+        self._shuffled.set_epoch(epoch)
+        return iter(self._batches)
 
 
 class InMemory(Pairs):
@@ -96,8 +112,9 @@ class InMemory(Pairs):
     """
 
     def __init__(self, cases: Sequence[Case], size: int, title: str = "reading") -> None:
+        shape = (len(cases), 1, size, size)
         super().__init__(
-            *(torch.empty(len(cases), 1, size, size, dtype=torch.uint8) for _ in range(2))
+            torch.empty(shape, dtype=torch.uint8), torch.empty(shape, dtype=torch.uint8)
         )
         for row, case in enumerate(track(cases, title, len(cases), "image")):
             case.check_size(size, "training")

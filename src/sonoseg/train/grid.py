@@ -9,7 +9,8 @@ from typing import get_type_hints
 
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe
-from sonoseg.train.settings import CHOICES, check_recipe
+from sonoseg.train.choices import RECIPE_CHOICES
+from sonoseg.train.configure import check_recipe
 
 Value = str | int | float
 Grid = Mapping[str, Sequence[Value]]
@@ -58,9 +59,11 @@ def parse_value(axis: str, text: str) -> Value:
     kinds = get_type_hints(Recipe)
     if axis not in kinds:
         raise InputError(f"--grid {axis}", "no such axis", f"choose from {', '.join(kinds)}")
-    if text not in CHOICES.get(axis, [text]):
+    if text not in RECIPE_CHOICES.get(axis, [text]):
         raise InputError(
-            f"--grid {axis}={text}", "no such value", f"choose from {', '.join(CHOICES[axis])}"
+            f"--grid {axis}={text}",
+            "no such value",
+            f"choose from {', '.join(RECIPE_CHOICES[axis])}",
         )
     try:
         value: Value = kinds[axis](text)

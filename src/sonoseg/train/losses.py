@@ -1,4 +1,4 @@
-"""The losses the paper names, and their sums."""
+"""The losses that the paper names and their sums, and the loss of a whole network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from sonoseg.models.network import Output
 
 
 def bce(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
@@ -41,6 +43,32 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 The rest is multiplied away, not picked out: to know how many are left, a GPU's queue would have to run dry.
 """
+
+
+SMALLEST_LESION = 20
+"""Pixels. Augmentation can move a lesion out of the picture; what is left of it below this size is no lesion."""
+PRESENCE_SHARE = 0.3
+"""Weight of the presence head's loss beside that of the pixels."""
+
+
+def segmentation_loss(output: Output, loss: str, mask: Tensor, target: Tensor) -> Tensor:
+    """The loss of what a network returned for a batch, a number.
+
+    In a network that judges presence, only the presence head learns from images without a lesion. Its pixels learn
+    from the images that have one: pixels that also learn from normal images overlook faint lesions.
+
+    Args:
+        output: of the network, in float32.
+        loss: a name of `LOSSES`.
+        mask: (N, 1, H, W) of 0 and 1.
+        target: what the pixels learn, (N, 1, H, W) in 0..1: the mask, or the mask mixed with teachers' answers.
+    """
+    has_lesion = (mask.sum((1, 2, 3)) > SMALLEST_LESION).float()
+    if output.presence is None:
+        return LOSSES[loss](output.pixels, target, torch.ones_like(has_lesion))
+    pixel_loss = LOSSES[loss](output.pixels, target, has_lesion)
+    judged = presence_loss(output.presence, output.pixels, mask, has_lesion)
+    return pixel_loss + PRESENCE_SHARE * judged
 
 
 def presence_loss(presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor) -> Tensor:

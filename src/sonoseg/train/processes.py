@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from sonoseg.errors import InputError
-from sonoseg.progress import note
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ FIRST_RESERVED_STEP = 0xFFFFFFF0
 def warn_of_srun(tasks: int) -> None:
     """Says once that the job's other tasks are not used."""
     if tasks > 1:
-        note(
-            f"note: this job of SLURM has {tasks} tasks, but was started without srun: one process trains alone"
+        logger.warning(
+            "note: this job of SLURM has %d tasks, but was started without srun: one process trains alone",
+            tasks,
         )

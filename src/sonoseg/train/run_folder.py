@@ -25,13 +25,13 @@ from sonoseg.train.differences import differences
 from sonoseg.train.record import UNKNOWN, Record, Seen, union
 from sonoseg.train.validate import (
     MONITORS,
+    NETWORK_RULES,
     RECIPE_RULES,
     SEED,
     SIZE,
     TEXT,
     Rule,
     check_fields,
-    rules_of,
 )
 
 CONFIG, LOG, CURVES, BEST, LAST = (
@@ -103,7 +103,7 @@ class RunConfig:
         """
         check_fields("config", value, cls, CONFIG_RULES)
         network = find_experiment(value["model"]).network
-        check_fields("network", value["network"], type(network), rules_of(network))
+        check_fields("network", value["network"], type(network), NETWORK_RULES)
         check_fields("recipe", value["recipe"], Recipe, RECIPE_RULES)
         for earlier in value.get("lineage", ()):
             cls.from_json(earlier)

@@ -52,7 +52,7 @@ class Teachers:
             return mask
         told = torch.zeros_like(mask)
         for model, size in self.models:
-            logits = model.parts(_resized(image, (size, size)))[0]
+            logits = model.outputs(_resized(image, (size, size))).pixels
             told += _resized(logits.float().sigmoid(), mask.shape[2:])
         return (1 - SHARE) * mask + SHARE / len(self.models) * told
 

@@ -1,19 +1,19 @@
-"""What a recipe and a network may be: one rule for each field, for the command line and for config.json alike."""
+"""What a recipe and a network may be: one rule for each field, for the command line and for config.json."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import Any, get_args
 
-from sonoseg.models.attention import ATTENTIONS
-from sonoseg.models.blocks import CONVOLUTIONS
-from sonoseg.models.catalog import Recipe
-from sonoseg.models.encoders import ENCODERS
-from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.models.network import NetworkConfig
-from sonoseg.models.presence import PRESENCE
+from sonoseg.train.choices import (
+    RECIPE_CHOICES,
+    Attention,
+    Convolution,
+    Encoder,
+    Presence,
+)
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is good, and what a good value is, in words."""
@@ -60,10 +60,13 @@ SIZE: Rule = (
 SEED = whole_in(0, LARGEST_SEED)
 
 
+ENCODER_NAMES = get_args(Encoder)
+
+
 def _are_encoders(value: Any) -> bool:
     if not isinstance(value, (tuple, list)) or not all(isinstance(name, str) for name in value):
         return False
-    return 0 < len(value) == len(set(value)) and set(value) <= set(ENCODERS)
+    return 0 < len(value) == len(set(value)) and set(value) <= set(ENCODER_NAMES)
 
 
 def _are_whole(value: Any, high: int) -> bool:
@@ -87,29 +90,28 @@ RECIPE_RULES: Mapping[str, Rule] = {
     "ema": number_in(0, 1),
     "learn": TEXT,
 }
-"""Field of `Recipe` → its rule. Which losses, optimisers and so on there are is checked where one is asked for."""
+"""Field of `Recipe` → its rule, as for a stored run: a run may have used a loss that there is no longer."""
 
-FUSION_RULES: Mapping[str, Rule] = {
-    "encoders": (_are_encoders, f"one or more of {', '.join(ENCODERS)}, each once"),
-    "attention": word_of(ATTENTIONS),
+ASKED_RECIPE_RULES: Mapping[str, Rule] = {
+    **RECIPE_RULES,
+    **{name: word_of(words) for name, words in RECIPE_CHOICES.items()},
+}
+"""Field of `Recipe` → its rule, for a training that is asked for."""
+
+NETWORK_RULES: Mapping[str, Rule] = {
+    "encoders": (_are_encoders, f"one or more of {', '.join(ENCODER_NAMES)}, each once"),
+    "attention": word_of(get_args(Attention)),
     "frozen": FLAG,
     "skips": FLAG,
     "widths": (
         lambda value: _are_whole(value, 4096) and len(value) == 4,
         "four whole numbers from 1 to 4096",
     ),
-    "convolution": word_of(CONVOLUTIONS),
-    "presence": word_of(PRESENCE),
+    "convolution": word_of(get_args(Convolution)),
+    "presence": word_of(get_args(Presence)),
     "inner": (lambda value: _are_whole(value, 65_536), "whole numbers from 1 to 65536"),
 }
-"""Field of `FusionUNetConfig` → its rule; the other networks have no options."""
-
-
-def rules_of(settings: Recipe | NetworkConfig) -> Mapping[str, Rule]:
-    """The rules for the fields of `settings`."""
-    if isinstance(settings, Recipe):
-        return RECIPE_RULES
-    return FUSION_RULES if isinstance(settings, FusionUNetConfig) else {}
+"""Field of a network's config → its rule. Only `FusionUNetConfig` has fields."""
 
 
 def first_problem(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[str, str] | None:
