@@ -30,7 +30,7 @@ ALOKA_MM = 0.3826530650258064
 BEYOND = "beyond the image"
 COLOURS = "has colours"
 
-# name: frames, regions (left, top, width, height), mm per pixel, what is doubted
+# name: frames, regions (left, top, width, height), mm per pixel, what is doubted of the last frame
 TABLE: dict[str, tuple[int, list[Whole], float | None, str]] = {
     "ExplVR_BigEnd.dcm": (1, [(0, 0, 80, 60)], None, COLOURS),
     "examples_jpeg2k.dcm": (1, [(0, 0, 640, 480)], None, COLOURS),
@@ -39,11 +39,11 @@ TABLE: dict[str, tuple[int, list[Whole], float | None, str]] = {
     "examples_ybr_color.dcm": (30, [(0, 0, 320, 240)], None, BEYOND),
     "JPGLosslessP14SV1_1s_1f_8b.dcm": (1, [(14, 38, 997, 721)], 0.25476696592378156, ""),
     "OBXXXX1A.dcm": (1, [CX50], CX50_MM, ""),
-    "OBXXXX1A_2frame.dcm": (2, [CX50], CX50_MM, ""),
+    "OBXXXX1A_2frame.dcm": (2, [CX50], CX50_MM, COLOURS),
     "OBXXXX1A_expb.dcm": (1, [CX50], CX50_MM, ""),
-    "OBXXXX1A_expb_2frame.dcm": (2, [CX50], CX50_MM, ""),
+    "OBXXXX1A_expb_2frame.dcm": (2, [CX50], CX50_MM, COLOURS),
     "OBXXXX1A_rle.dcm": (1, [CX50], CX50_MM, ""),
-    "OBXXXX1A_rle_2frame.dcm": (2, [CX50], CX50_MM, ""),
+    "OBXXXX1A_rle_2frame.dcm": (2, [CX50], CX50_MM, COLOURS),
     "US1_J2KI.dcm": (1, [(0, 0, 640, 480)], None, COLOURS),
     "US1_J2KR.dcm": (1, [(0, 0, 640, 480)], None, COLOURS),
     "US1_UNCI.dcm": (1, [(0, 0, 640, 480)], None, COLOURS),

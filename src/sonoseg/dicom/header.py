@@ -16,8 +16,7 @@ import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from sonoseg.core.quiet import quiet
-from sonoseg.core.source import MAX_BYTES, check_size
+from sonoseg.core.source import MAX_BYTES, check_dimensions, quiet
 from sonoseg.dicom.recognise import (
     HEAD,
     PREAMBLE,
@@ -59,6 +58,10 @@ _BYTES_A_FRAGMENT = 8
 _AGAIN = "copy or export it again"
 _META_START = HEAD
 _LONG_TYPES = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+
+
+class NotUltrasound(InputError):
+    """A DICOM file of another kind: in a folder it is passed over."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def read_header(source: Path | str | bytes) -> Header:
         _check_kind(header)
         _check_storage(header)
         frames = _count_frames(header)
-        check_size(header.subject, header.shape[1], header.shape[0])
+        check_dimensions(header.subject, header.shape[1], header.shape[0])
         _check_length(header, frames)
     return Header(header.dataset, header.subject, header.stream, frames)
 
@@ -224,15 +227,15 @@ def _check_kind(header: Header) -> None:
         return
     if kind == ENHANCED_VOLUME:
         problem = "is an Enhanced US Volume, a 3D image, which is not read"
-        raise InputError(header.subject, problem, "export its slices as ultrasound images")
+        raise NotUltrasound(header.subject, problem, "export its slices as ultrasound images")
     if kind in SEGMENTATIONS:
         problem = "is a segmentation (SEG), not an image"
-        raise InputError(header.subject, problem, "give the ultrasound image that it belongs to")
+        raise NotUltrasound(header.subject, problem, "give the ultrasound image that it belongs to")
     if not kind:
         raise InputError(header.subject, "does not say what it is (no SOP Class UID)", _AGAIN)
     name = "Label Map Segmentation Storage" if kind == LABEL_MAP else uid.UID(kind).name
     problem = f"is no ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
-    raise InputError(header.subject, problem, "give ultrasound images")
+    raise NotUltrasound(header.subject, problem, "give ultrasound images")
 
 
 def _check_storage(header: Header) -> None:

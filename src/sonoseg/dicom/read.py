@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from sonoseg.core.image import Image
+from sonoseg.core.image import Image, ImageSource
 from sonoseg.dicom.header import Header, dicom_errors, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
 from sonoseg.dicom.regions import Layout, Region, find_layout
@@ -25,7 +25,7 @@ class View:
     """One B-mode region of one frame.
 
     Attributes:
-        image: its pixels, spacing and doubts; the source names frame and region if there are several.
+        image: its pixels, spacing and doubts; the source names frame and region.
         frame: number of the frame, from 1.
         number: number of the region in the frame, from 1, from left to right.
         region: where it lies in the frame.
@@ -109,13 +109,13 @@ class DicomFile:
             doubts = self.layout.doubts
             if not doubts and coloured_share(part) > _MOST_COLOURED:
                 doubts = ("it has colours, perhaps of colour Doppler",)
-        source = self.header.subject + self._place(frame, number)
-        image = Image(gray, region.spacing, source, doubts)
+        source = ImageSource(
+            self.header.subject,
+            frame if self.frames > 1 else None,
+            (region.left, region.top, region.width, region.height),
+        )
+        image = Image(gray, region.spacing, source, doubts, self.layout.spacing_source)
         return View(image, frame, number, region, self.shape)
-
-    def _place(self, frame: int, number: int) -> str:
-        words = f", frame {frame}" if self.frames > 1 else ""
-        return words + (f", region {number}" if len(self.layout.regions) > 1 else "")
 
 
 def read_dicom(source: Path | str | bytes) -> DicomFile:

@@ -8,9 +8,9 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from sonoseg.core.image import SPACINGS
+from sonoseg.core.measure import Spacing
 from sonoseg.core.source import MIN_SIDE
 
-Spacing = tuple[float, float]
 _TWO_DIMENSIONS, _TISSUE, _COLOUR_FLOW, _CENTIMETRES = 1, 1, 2, 3
 _MM_PER_CM = 10.0
 _SAME = 1e-4
@@ -53,10 +53,17 @@ class Region:
 
 @dataclass(frozen=True)
 class Layout:
-    """The regions of the frames of a file, from left to right, and why they should not be trusted."""
+    """The regions of the frames of a file.
+
+    Attributes:
+        regions: from left to right.
+        doubts: why they should not be trusted.
+        spacing_source: where their spacing comes from, in words.
+    """
 
     regions: tuple[Region, ...]
     doubts: tuple[str, ...] = ()
+    spacing_source: str = "DICOM, Sequence of Ultrasound Regions"
 
 
 def find_layout(dataset: Dataset) -> Layout:
@@ -102,6 +109,9 @@ def _chosen(
     doubts: tuple[str, ...] = ()
     if any(region.overlaps(one) for region in regions for one in flow):
         doubts = ("a colour Doppler region lies over it",)
+    is_known = any(region.spacing is not None for region in tissue)
+    if spacing is not None and not is_known:
+        return Layout(tuple(regions), doubts, "DICOM, Pixel Spacing")
     return Layout(tuple(regions), doubts)
 
 

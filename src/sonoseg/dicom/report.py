@@ -225,7 +225,7 @@ def _axis(file: DicomFile, outline: Outline, name: CodedConcept, axis: Diameter)
     )
     return Measurement(
         name=name,
-        value=round(outline.length(axis), _DECIMALS),
+        value=round(axis.length, _DECIMALS),
         unit=codes.MILLIMETRE,
         referenced_coordinates=[ends],
     )

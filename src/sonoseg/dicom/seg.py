@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from sonoseg.core.measure import Spacing
 from sonoseg.dicom import codes
 from sonoseg.dicom.header import dicom_errors
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile
-from sonoseg.dicom.regions import Spacing
 from sonoseg.dicom.source import (
     MANUFACTURER,
     Algorithm,

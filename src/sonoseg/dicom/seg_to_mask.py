@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 
-from sonoseg.core.source import check_size
+from sonoseg.core.source import check_dimensions
 from sonoseg.dicom.header import (
     LABEL_MAP,
     MOST_FRAMES,
@@ -101,7 +101,7 @@ def read_seg(source: Path | str | bytes) -> SegFile:
             problem = "is not a DICOM segmentation (SEG)"
             raise InputError(header.subject, problem, "give a SEG file")
         frames = int(dataset.NumberOfFrames)
-        check_size(header.subject, int(dataset.Columns), int(dataset.Rows))
+        check_dimensions(header.subject, int(dataset.Columns), int(dataset.Rows))
         _check_frames(header, frames)
         return SegFile(header, tuple(_places(dataset, frames)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.read import DicomFile, View
@@ -28,12 +28,5 @@ def segment_dicom(segmenter: Segmenter, file: DicomFile) -> Iterator[Segmented]:
     """
     tracker = Tracker()
     for view in file.views():
-        # The segmenter refuses rows and columns of different sizes; outlines are measured here.
-        image = replace(view.image, spacing=_square(view))
-        result = segmenter.segment(image)
+        result = segmenter.segment(view.image)
         yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
-
-
-def _square(view: View) -> tuple[float, float] | None:
-    spacing = view.image.spacing
-    return spacing if spacing is not None and spacing[0] == spacing[1] else None

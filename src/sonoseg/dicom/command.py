@@ -1,0 +1,319 @@
+"""`sonoseg segment` on DICOM: finds the ultrasound in files and folders, and writes what was asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+import sonoseg
+from sonoseg.core.paths import list_images
+from sonoseg.dicom.capture import draw_capture, make_capture
+from sonoseg.dicom.header import NotUltrasound
+from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.read import DicomFile, read_dicom
+from sonoseg.dicom.recognise import is_dicom_file
+from sonoseg.dicom.report import make_report
+from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
+from sonoseg.dicom.segment import Segmented, segment_dicom
+from sonoseg.dicom.source import Algorithm
+from sonoseg.errors import InputError, visible
+from sonoseg.files import (
+    atomic_files,
+    atomic_path,
+    is_folder,
+    is_there,
+    output_folder,
+    write_json,
+)
+from sonoseg.progress import ProgressLine
+from sonoseg.reader.overlay import NOTICE, write_picture
+from sonoseg.reader.segmenter import Segmenter, load
+
+FORMATS = ("seg", "sr", "sc")
+RESULTS = "results.json"
+_ENDINGS = (".dcm", ".dicom", ".ima")
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Summary:
+    """What a run did: entries of results.json, the errors, and how many files of a folder were passed over."""
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[InputError] = field(default_factory=list)
+    passed_over: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0: all done; 1: some files failed; 2: nothing could be segmented."""
+        if not self.files:
+            return 2
+        return 1 if self.failed else 0
+
+
+@dataclass
+class _Found:
+    """What is kept of a file that was segmented: never its frames, but those of the largest lesion."""
+
+    outlines: list[Outline] = field(default_factory=list)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    best: list[Segmented] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+def has_dicom(paths: Iterable[Path | str]) -> bool:
+    """Whether any of the files, or any file in or below the folders, is DICOM."""
+    for path in map(Path, paths):
+        found = _below(path) if is_folder(path) else [path]
+        if any(is_dicom_file(one) for one in found):
+            return True
+    return False
+
+
+def segment_command(
+    paths: Iterable[Path | str],
+    model: Path | str = "default",
+    out: Path | str = "segmented",
+    to: Sequence[str] = (),
+    strict: bool = False,
+    fractional: bool = False,
+    pseudonym: str | None = None,
+) -> tuple[str, int]:
+    """Segments DICOM files, and those in folders and below.
+
+    Writes into `out` for each file STEM_mask.png (of a loop one for each frame with a lesion, STEM_frame0007_mask.png)
+    and STEM_overlay.png (of a loop the frame with the largest lesion), of the size of the whole frame, then
+    STEM_seg.dcm, STEM_sr.dcm and STEM_sc.dcm if asked for, and at the end results.json. The files of an image appear
+    together or not at all.
+
+    Args:
+        paths: DICOM files and folders.
+        model: a shipped name or a bundle file.
+        out: a folder, made if need be.
+        to: any of `FORMATS`.
+        strict, pseudonym: see `sonoseg.dicom.seg.Options`.
+        fractional: write probabilities of stills as well, as STEM_probability.dcm.
+
+    Returns:
+        a text with one line for each file, and the exit code of `Summary`.
+
+    Raises:
+        InputError: before anything is written: a path, the model or `out` cannot be used, there is no DICOM
+            ultrasound, or a result would replace a file that sonoseg has not written.
+    """
+    for name in to:
+        if name not in FORMATS:
+            raise InputError("--to", f"{name} is not known", f"give {', '.join(FORMATS)}")
+    options = Options(strict, pseudonym)
+    summary = Summary()
+    named = _list_files(paths, summary)
+    segmenter, folder = load(model), output_folder(out)
+    _check_free(folder, named)
+    with ProgressLine() as line:
+        for count, (stem, file) in enumerate(named, start=1):
+            try:
+                entry = _segment_one(segmenter, file, folder / stem, to, options, fractional)
+                summary.files.append(entry)
+            except InputError as error:
+                summary.failed.append(error)
+            line.show(f"{count}/{len(named)} files", last=count == len(named))
+    for failure in summary.failed:
+        _logger.warning("sonoseg: %s", failure)
+    if summary.files:
+        write_json(folder / RESULTS, _report(segmenter, summary))
+    return _text(summary, folder), summary.exit_code
+
+
+def _list_files(paths: Iterable[Path | str], summary: Summary) -> list[tuple[str, DicomFile]]:
+    """The ultrasound files with the stems of their results; counts what is passed over in folders."""
+    named: dict[str, DicomFile] = {}
+    for path in map(Path, paths):
+        in_folder = is_folder(path)
+        found = _below(path) if in_folder else list_images([path])
+        for one in found:
+            try:
+                file = read_dicom(one)
+            except InputError as error:
+                if in_folder and (isinstance(error, NotUltrasound) or not is_dicom_file(one)):
+                    summary.passed_over += 1
+                else:
+                    summary.failed.append(error)
+                continue
+            stem = _stem(one.relative_to(path) if in_folder else Path(one.name))
+            if stem in named:
+                problem = "has the same name as another, their results would overwrite each other"
+                raise InputError(one, problem, "segment them into two folders")
+            named[stem] = file
+    if not named and not summary.failed:
+        raise InputError("images", "no DICOM ultrasound among them", "give ultrasound images")
+    return list(named.items())
+
+
+def _below(folder: Path) -> list[Path]:
+    """The files in a folder and below, in the order of their paths; hidden ones and DICOMDIR left out."""
+    files = []
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if not name.startswith(".") and name.upper() != "DICOMDIR":
+                files.append(Path(place) / name)
+    return files
+
+
+def _stem(path: Path) -> str:
+    """The path in one word, without a DICOM ending; other dots belong to the name, as in UIDs."""
+    is_ending = path.suffix.lower() in _ENDINGS
+    bare = path.with_suffix("") if is_ending else path
+    return "_".join(bare.parts)
+
+
+def _check_free(folder: Path, named: Sequence[tuple[str, DicomFile]]) -> None:
+    if is_there(folder / RESULTS):
+        return
+    for stem, _ in named:
+        for kind in ("mask.png", "overlay.png", "seg.dcm", "sr.dcm", "sc.dcm", "probability.dcm"):
+            target = folder / f"{stem}_{kind}"
+            if is_there(target):
+                problem = f"is there already, and there is no {RESULTS} of sonoseg segment"
+                raise InputError(target, problem, "choose another output folder")
+
+
+def _segment_one(
+    segmenter: Segmenter,
+    file: DicomFile,
+    place: Path,
+    to: Sequence[str],
+    options: Options,
+    fractional: bool,
+) -> dict[str, Any]:
+    """Segments a file and writes its results, all of them or none; returns the entry for results.json."""
+    found = _Found()
+    written: list[str] = []
+    with atomic_files():
+        frame: list[Segmented] = []
+        for one in segment_dicom(segmenter, file):
+            frame.append(one)
+            if one.view.number == len(file.layout.regions):
+                _add_frame(found, frame, file)
+                if file.frames == 1 or any(each.outlines for each in frame):
+                    written.append(_write_mask(frame, file, place))
+                frame = []
+        overlay = place.with_name(f"{place.name}_overlay.png")
+        write_picture(overlay, draw_capture(file, found.best))
+        objects = _objects(file, found, Algorithm.of(segmenter), to, options, fractional)
+        for kind, dataset in objects.items():
+            path = place.with_name(f"{place.name}_{kind}.dcm")
+            with atomic_path(path) as temporary:
+                dataset.save_as(temporary, enforce_file_format=True)
+            written.append(path.name)
+    return {
+        "file": file.header.subject,
+        "instance": file.header.instance,
+        "frames": file.frames,
+        "overlay": overlay.name,
+        "written": written,
+        "doubts": found.doubts,
+        "views": found.views,
+    }
+
+
+def _add_frame(found: _Found, frame: Sequence[Segmented], file: DicomFile) -> None:
+    for one in frame:
+        found.outlines += one.outlines
+        found.doubts += [doubt for doubt in one.result.doubts if doubt not in found.doubts]
+        place = {"frame": one.view.frame, "region": one.view.number}
+        corner = {"left": one.view.region.left, "top": one.view.region.top}
+        found.views.append({**place, **corner, **one.result.to_dict()})
+    if not found.best or _largest(frame) > _largest(found.best):
+        found.best = list(frame)
+
+
+def _largest(frame: Sequence[Segmented]) -> float:
+    """The area of the largest lesion of a frame, 0 if there is none."""
+    areas = [outline.area for one in frame for outline in one.outlines]
+    return max(areas, default=0.0)
+
+
+def _write_mask(frame: Sequence[Segmented], file: DicomFile, place: Path) -> str:
+    whole = np.zeros(file.shape, np.uint8)
+    for one in frame:
+        whole[one.view.region.slices] = one.result.mask.astype(np.uint8) * 255
+    number = f"_frame{frame[0].view.frame:04d}" if file.frames > 1 else ""
+    path = place.with_name(f"{place.name}{number}_mask.png")
+    write_picture(path, whole)
+    return path.name
+
+
+def _objects(
+    file: DicomFile,
+    found: _Found,
+    algorithm: Algorithm,
+    to: Sequence[str],
+    options: Options,
+    fractional: bool,
+) -> dict[str, Dataset]:
+    """The DICOM objects that were asked for; a segmentation only where there is a lesion."""
+    objects: dict[str, Dataset] = {}
+    if "seg" in to and found.outlines:
+        objects["seg"] = make_seg(file, found.outlines, algorithm, options)
+    if "sr" in to:
+        objects["sr"] = make_report(file, found.outlines, algorithm, options)
+    if "sc" in to:
+        objects["sc"] = make_capture(file, found.best, algorithm, options)
+    if fractional and file.frames == 1:
+        probability = np.zeros(file.shape, np.float32)
+        for one in found.best:
+            probability[one.view.region.slices] = one.result.probability
+        objects["probability"] = make_fractional_seg(file, probability, algorithm, options)
+    return objects
+
+
+def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
+    card = segmenter.card
+    failed = [{"file": error.subject, "error": str(error)} for error in summary.failed]
+    return {
+        "sonoseg": sonoseg.__version__,
+        "notice": NOTICE,
+        "model": {"name": card.name, "version": card.version, "sha256": segmenter.sha256},
+        "images": [],
+        "clips": [],
+        "dicom": summary.files,
+        "failed": failed,
+    }
+
+
+def _text(summary: Summary, folder: Path) -> str:
+    lines = []
+    for entry in summary.files:
+        name = visible(entry["file"])
+        lines.append(f"{name}: {_describe(entry)}")
+        lines += [f"{name}: do not trust this: {doubt}" for doubt in entry["doubts"]]
+    if summary.passed_over:
+        lines.append(f"{summary.passed_over} files were passed over: they are no ultrasound")
+    if summary.files:
+        lines.append(f"masks, overlays and {RESULTS} are in {folder}")
+    return "\n".join(lines)
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    """The largest lesion of a file, in a line."""
+    found = []
+    for view in entry["views"]:
+        found += [(lesion["area"], lesion, view) for lesion in view["lesions"]]
+    if not found:
+        return "no lesion found"
+    _, lesion, view = max(found, key=lambda one: float(one[0]))
+    long, short = lesion["longest_diameter"], lesion["perpendicular_diameter"]
+    frame = f" in frame {view['frame']} of {entry['frames']}" if entry["frames"] > 1 else ""
+    return f"{_count(found)}, the largest{frame} {long:.1f} x {short:.1f} {view['unit']}"
+
+
+def _count(found: Sequence[object]) -> str:
+    return "1 outline" if len(found) == 1 else f"{len(found)} outlines"
