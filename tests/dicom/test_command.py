@@ -15,9 +15,11 @@ from dicom_files import as_bytes, conformance_errors, find_real, make_dataset
 from sonoseg.cli import main
 from sonoseg.core.mask import read_mask
 from sonoseg.data.dicom_phantom import make_screen, write_dicom_phantoms
-from sonoseg.dicom.command import has_dicom, segment_command
+from sonoseg.dicom.command import segment_command
 from sonoseg.dicom.read import read_dicom
+from sonoseg.dicom.recognise import has_dicom
 from sonoseg.errors import InputError
+from sonoseg.reader.overlay import write_picture
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +154,36 @@ def test_the_command_line_makes_phantoms_as_dicom(tmp_path: Path) -> None:
     assert main(["data", "phantom", str(folder), "--count", "2", "--dicom"]) == 0
     assert len(list(folder.rglob("*.dcm"))) == 4
     assert main(["data", "check", str(folder)]) == 0
+
+
+def test_info_names_regions_and_doubts(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("gdcm-US-ALOKA-16.dcm", "examples_palette.dcm")
+    assert main(["dicom", "info", *(str(find_real(name)) for name in names)]) == 0
+    said = capsys.readouterr().out
+    assert "region 304 × 392 at (336, 24), pixels of 0.3827 × 0.3827 mm" in said
+    assert "beyond the image" in said and "size of a pixel not known" in said
+
+
+def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = str(study / "series")
+    formats = ["coco", "geojson", "labelme"]
+    assert main(["segment", folder, "--out", str(out), "--to", *formats]) == 0
+    coco = json.loads((out / "lesions_coco.json").read_text())
+    names = [one["file_name"] for one in coco["images"]]
+    assert "synthetic_00_still.dcm" in names and "synthetic_01_loop_frame0001.png" in names
+    assert coco["annotations"]
+    assert (out / "synthetic_00_still_lesions.geojson").exists()
+    assert (out / "synthetic_02_split_labelme.json").exists()
+
+
+def test_options_of_dicom_are_refused_for_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "a.png"
+    write_picture(picture, np.full((64, 64), 90, np.uint8))
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["segment", str(picture), *out, "--to", "seg"]) == 2
+    assert "are for DICOM" in capsys.readouterr().err
+    assert main(["segment", str(picture), *out, "--to", "coco"]) == 0
+    assert (tmp_path / "out" / "lesions_coco.json").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonoseg.data.case import Case, size_fault
 from sonoseg.data.scan import Scan
-from sonoseg.dicom.recognise import check_installed, is_dicom_file
+from sonoseg.dicom.recognise import check_installed, files_below, is_dicom_file
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -148,10 +147,5 @@ def _instance(path: Path) -> str:
 
 
 def _dicom_paths(folder: Path) -> Iterator[Path]:
-    """The DICOM files in a folder and below, in the order of their paths; hidden ones and DICOMDIR left out."""
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(place) / name
-            if not name.startswith(".") and name != "DICOMDIR" and is_dicom_file(path):
-                yield path
+    """The DICOM files in a folder and below, in the order of their paths."""
+    return filter(is_dicom_file, files_below(folder))

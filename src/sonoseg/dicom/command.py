@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from sonoseg.dicom.capture import draw_capture, make_capture
 from sonoseg.dicom.header import NotUltrasound
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile, read_dicom
-from sonoseg.dicom.recognise import is_dicom_file
+from sonoseg.dicom.recognise import files_below, is_dicom_file
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
 from sonoseg.dicom.segment import Segmented, segment_dicom
@@ -66,15 +65,6 @@ class _Found:
     views: list[dict[str, Any]] = field(default_factory=list)
     best: list[Segmented] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
-
-
-def has_dicom(paths: Iterable[Path | str]) -> bool:
-    """Whether any of the files, or any file in or below the folders, is DICOM."""
-    for path in map(Path, paths):
-        found = _below(path) if is_folder(path) else [path]
-        if any(is_dicom_file(one) for one in found):
-            return True
-    return False
 
 
 def segment_command(
@@ -136,7 +126,7 @@ def _list_files(paths: Iterable[Path | str], summary: Summary) -> list[tuple[str
     named: dict[str, DicomFile] = {}
     for path in map(Path, paths):
         in_folder = is_folder(path)
-        found = _below(path) if in_folder else list_images([path])
+        found = files_below(path) if in_folder else list_images([path])
         for one in found:
             try:
                 file = read_dicom(one)
@@ -154,17 +144,6 @@ def _list_files(paths: Iterable[Path | str], summary: Summary) -> list[tuple[str
     if not named and not summary.failed:
         raise InputError("images", "no DICOM ultrasound among them", "give ultrasound images")
     return list(named.items())
-
-
-def _below(folder: Path) -> list[Path]:
-    """The files in a folder and below, in the order of their paths; hidden ones and DICOMDIR left out."""
-    files = []
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            if not name.startswith(".") and name.upper() != "DICOMDIR":
-                files.append(Path(place) / name)
-    return files
 
 
 def _stem(path: Path) -> str:

@@ -15,6 +15,7 @@ from sonoseg.core.image import Image, ImageSource
 from sonoseg.dicom.header import Header, dicom_errors, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
 from sonoseg.dicom.regions import Layout, Region, find_layout
+from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
@@ -131,3 +132,25 @@ def read_dicom(source: Path | str | bytes) -> DicomFile:
     header = read_header(source)
     with dicom_errors(header.subject):
         return DicomFile(header, find_layout(header.dataset))
+
+
+def info_command(files: Iterable[Path]) -> str:
+    """What is read of each file, in a few lines without patient data.
+
+    Raises:
+        InputError: as `read_dicom`.
+    """
+    lines = []
+    for path in files:
+        file = read_dicom(path)
+        height, width = file.shape
+        lines.append(f"{visible(str(path))}: {file.frames} frames of {width} × {height} pixels")
+        for region in file.layout.regions:
+            size = "size of a pixel not known"
+            if region.spacing is not None:
+                row, column = region.spacing
+                size = f"pixels of {row:.4g} × {column:.4g} mm (height × width)"
+            place = f"{region.width} × {region.height} at ({region.left}, {region.top})"
+            lines.append(f"  region {place}, {size}")
+        lines += [f"  doubt: {doubt}" for doubt in file.layout.doubts]
+    return "\n".join(lines)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from sonoseg.errors import InputError
 
 HEAD = 132
@@ -46,10 +49,40 @@ def has_explicit_types(head: bytes) -> bool:
 def is_dicom_file(path: Path) -> bool:
     """Whether the file at `path` is DICOM; False if it cannot be read."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return is_dicom(file.read(HEAD))
-    except OSError:
+    except (OSError, ValueError):
         return False
+
+
+def has_dicom(paths: Iterable[Path]) -> bool:
+    """Whether any of the files, or any file in or below the folders, is DICOM.
+
+    A folder with pictures or videos, and no DICOM beside them, is not searched any deeper.
+    """
+    for path in paths:
+        if not path.is_dir():
+            if is_dicom_file(path):
+                return True
+            continue
+        direct = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
+        if any(is_dicom_file(one) for one in direct):
+            return True
+        has_pictures = any(one.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES for one in direct)
+        if not has_pictures and any(is_dicom_file(one) for one in files_below(path)):
+            return True
+    return False
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below, in the order of their paths; hidden ones and DICOMDIR left out."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if not name.startswith(".") and name.upper() != "DICOMDIR":
+                yield Path(place) / name
 
 
 def check_installed() -> None:
