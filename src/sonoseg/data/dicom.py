@@ -44,7 +44,8 @@ class DicomCase(Case):
         view = self._view()
         union = np.zeros(view.shape, np.bool_)
         for path in self.masks:
-            mask = union_by_frame(read_seg(path), _instance(self.image)).get(self.frame)
+            frames = union_by_frame(read_seg(path), _instance(self.image), self.frame)
+            mask = frames.get(self.frame)
             if mask is None:
                 continue
             if mask.shape != view.shape:
@@ -92,7 +93,7 @@ def scan_dicom(root: Path) -> Scan:
             else:
                 images.append((path, read_dicom(path)))
         except InputError as error:
-            scan.add("not read", path, str(error))
+            scan.add("not read", path, error.fault)
     known = {file.header.instance for _, file in images}
     for path, seg in segs:
         if not any(instance in known for instance, _, _ in seg.places):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import struct
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from sonoseg.errors import InputError
+from sonoseg.files import is_file, is_folder
 
 HEAD = 132
 """Bytes that `is_dicom` needs."""
@@ -49,11 +51,11 @@ def has_explicit_types(head: bytes) -> bool:
 def is_dicom_file(path: Path) -> bool:
     """Whether the file at `path` is DICOM; False if it cannot be read."""
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not is_file(path):  # a pipe would be waited for
             return False
         with path.open("rb") as file:
             return is_dicom(file.read(HEAD))
-    except (OSError, ValueError):
+    except (OSError, InputError):
         return False
 
 
@@ -63,17 +65,25 @@ def has_dicom(paths: Iterable[Path]) -> bool:
     A folder with pictures or videos, and no DICOM beside them, is not searched any deeper.
     """
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             if is_dicom_file(path):
                 return True
             continue
-        direct = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
+        direct = list(_direct(path))
         if any(is_dicom_file(one) for one in direct):
             return True
         has_pictures = any(one.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES for one in direct)
         if not has_pictures and any(is_dicom_file(one) for one in files_below(path)):
             return True
     return False
+
+
+def _direct(folder: Path) -> Iterator[Path]:
+    """What is in a folder, hidden files left out; nothing if it cannot be listed."""
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith("."):
+                yield path
 
 
 def files_below(folder: Path) -> Iterator[Path]:

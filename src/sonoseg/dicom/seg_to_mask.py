@@ -59,22 +59,27 @@ class SegFile:
     header: Header
     places: tuple[tuple[str, int, int], ...]
 
-    def segment_frames(self) -> Iterator[SegmentFrame]:
+    def segment_frames(self, frame: int | None = None) -> Iterator[SegmentFrame]:
         """Decodes the frames one by one; a frame of a label map is yielded once for each label in it.
+
+        Args:
+            frame: only those of this frame of the image; None for all.
 
         Raises:
             InputError: the pixel data is damaged or cut short.
         """
         header = self.header
+        wanted = [i for i, place in enumerate(self.places) if frame in (None, place[1])]
         with dicom_errors(header.subject):
             file = opened_stream(header.stream)
         with file:
-            decoded = iter_pixels(file)
-            for instance, frame, segment in self.places:
+            decoded = iter_pixels(file, indices=wanted)
+            for index in wanted:
+                instance, place, segment = self.places[index]
                 with dicom_errors(header.subject):
                     masks = list(self._masks(next(decoded), segment))
                 for number, mask in masks:
-                    yield SegmentFrame(instance, frame, number, mask)
+                    yield SegmentFrame(instance, place, number, mask)
 
     def _masks(self, pixels: NDArray[Any], segment: int) -> Iterator[tuple[int, Mask]]:
         dataset = self.header.dataset
@@ -138,15 +143,18 @@ def write_masks(source: Path | str, out: Path | str, image: Path | str | None = 
     return f"{len(union)} masks written to {folder}"
 
 
-def union_by_frame(seg: SegFile, instance: str | None = None) -> dict[int, Mask]:
+def union_by_frame(
+    seg: SegFile, instance: str | None = None, frame: int | None = None
+) -> dict[int, Mask]:
     """For each frame of the image the union (H, W) bool of its segments.
 
     Args:
         seg: the segmentation.
         instance: SOP Instance UID of the image; None takes all.
+        frame: number of the only frame that is wanted; None for all.
     """
     union: dict[int, Mask] = {}
-    for one in seg.segment_frames():
+    for one in seg.segment_frames(frame):
         if instance is None or one.instance in (instance, ""):
             known = union.get(one.frame)
             union[one.frame] = one.mask if known is None else known | one.mask

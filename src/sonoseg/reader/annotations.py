@@ -120,10 +120,7 @@ def to_labelme(image: Annotated) -> dict[str, Any]:
     height, width = image.mask.shape
     shapes: list[dict[str, Any]] = []
     for number, lesion in enumerate(lesion_masks(image.mask), start=1):
-        polygons = trace(lesion)
-        has_holes = any(polygon.holes for polygon in polygons)
-        drawn = [_labelme_mask(lesion)] if has_holes else [_labelme_polygon(p) for p in polygons]
-        for shape in drawn:
+        for shape in _labelme_shapes(lesion):
             shapes.append({"label": LABEL, "group_id": number, "flags": {}, **shape})
     return {
         "version": "5.5.0",
@@ -188,7 +185,7 @@ def _coco_shape(mask: Mask) -> dict[str, Any]:
     polygons = trace(mask)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
-    segmentation: Any = [_flat(polygon.outer) for polygon in polygons]
+    segmentation: Any = [np.ravel(polygon.outer).tolist() for polygon in polygons]
     if any(polygon.holes for polygon in polygons):
         segmentation = {"size": list(mask.shape), "counts": run_lengths(mask)}
     return {
@@ -199,9 +196,14 @@ def _coco_shape(mask: Mask) -> dict[str, Any]:
     }
 
 
-def _labelme_polygon(polygon: Polygon) -> dict[str, Any]:
-    points = [[float(x), float(y)] for x, y in polygon.outer]
-    return {"shape_type": "polygon", "points": points}
+def _labelme_shapes(lesion: Mask) -> Iterator[dict[str, Any]]:
+    polygons = trace(lesion)
+    if any(polygon.holes for polygon in polygons):
+        yield _labelme_mask(lesion)
+        return
+    for polygon in polygons:
+        points = [[float(x), float(y)] for x, y in polygon.outer]
+        yield {"shape_type": "polygon", "points": points}
 
 
 def _labelme_mask(mask: Mask) -> dict[str, Any]:
@@ -214,13 +216,6 @@ def _labelme_mask(mask: Mask) -> dict[str, Any]:
     content = base64.b64encode(buffer.getvalue()).decode()
     points = [[float(left), float(top)], [float(right), float(bottom)]]
     return {"shape_type": "mask", "points": points, "mask": content}
-
-
-def _flat(ring: Ring) -> list[int]:
-    numbers: list[int] = []
-    for point in ring:
-        numbers.extend(point)
-    return numbers
 
 
 def _closed(ring: Ring) -> list[list[int]]:
