@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from sonoseg.files import (
     write_json,
 )
 from sonoseg.progress import ProgressLine
+from sonoseg.reader.ahead import ahead
 from sonoseg.reader.overlay import NOTICE, write_picture
 from sonoseg.reader.segmenter import Segmenter, load
 
@@ -175,13 +177,14 @@ def _segment_one(
     """Segments a file and writes its results, all of them or none; returns the entry for results.json."""
     found = _Found()
     written: list[str] = []
-    with atomic_files():
+    # Frames are decoded and segmented in a second thread, while this one writes.
+    with atomic_files(), closing(ahead(segment_dicom(segmenter, file))) as segmented:
         frame: list[Segmented] = []
-        for one in segment_dicom(segmenter, file):
+        for one in segmented:
             frame.append(one)
             if one.view.number == len(file.layout.regions):
                 _add_frame(found, frame, file)
-                if file.frames == 1 or any(each.outlines for each in frame):
+                if file.frames == 1 or _largest(frame) > 0:
                     written.append(_write_mask(frame, file, place))
                 frame = []
         overlay = place.with_name(f"{place.name}_overlay.png")
@@ -206,18 +209,23 @@ def _segment_one(
 def _add_frame(found: _Found, frame: Sequence[Segmented], file: DicomFile) -> None:
     for one in frame:
         found.outlines += one.outlines
-        found.doubts += [doubt for doubt in one.result.doubts if doubt not in found.doubts]
-        place = {"frame": one.view.frame, "region": one.view.number}
-        corner = {"left": one.view.region.left, "top": one.view.region.top}
-        found.views.append({**place, **corner, **one.result.to_dict()})
+        for doubt in one.result.doubts:
+            if doubt not in found.doubts:
+                found.doubts.append(doubt)
+        entry = {"frame": one.view.frame, "region": one.view.number}
+        entry |= {"left": one.view.region.left, "top": one.view.region.top}
+        found.views.append(entry | one.result.to_dict())
     if not found.best or _largest(frame) > _largest(found.best):
         found.best = list(frame)
 
 
 def _largest(frame: Sequence[Segmented]) -> float:
     """The area of the largest lesion of a frame, 0 if there is none."""
-    areas = [outline.area for one in frame for outline in one.outlines]
-    return max(areas, default=0.0)
+    largest = 0.0
+    for one in frame:
+        for outline in one.outlines:
+            largest = max(largest, outline.area)
+    return largest
 
 
 def _write_mask(frame: Sequence[Segmented], file: DicomFile, place: Path) -> str:

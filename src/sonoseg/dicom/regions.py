@@ -107,7 +107,7 @@ def _chosen(
         regions = [_with_spacing(region, spacing) for region in regions]
     regions.sort(key=lambda region: (region.left, region.top))
     doubts: tuple[str, ...] = ()
-    if any(region.overlaps(one) for region in regions for one in flow):
+    if any(_overlap_others(region, flow) for region in regions):
         doubts = ("a colour Doppler region lies over it",)
     is_known = any(region.spacing is not None for region in tissue)
     if spacing is not None and not is_known:
