@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-import sonoseg
 from sonoseg.core.paths import list_images
 from sonoseg.dicom.capture import draw_capture, make_capture
 from sonoseg.dicom.header import NotUltrasound
@@ -23,7 +22,8 @@ from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
 from sonoseg.dicom.segment import Segmented, segment_dicom
 from sonoseg.dicom.source import Algorithm
-from sonoseg.errors import InputError, visible
+from sonoseg.dicom.summary import RESULTS, Summary, report, to_text
+from sonoseg.errors import InputError
 from sonoseg.files import (
     atomic_files,
     atomic_path,
@@ -34,29 +34,12 @@ from sonoseg.files import (
 )
 from sonoseg.progress import ProgressLine
 from sonoseg.reader.ahead import ahead
-from sonoseg.reader.overlay import NOTICE, write_picture
+from sonoseg.reader.overlay import write_picture
 from sonoseg.reader.segmenter import Segmenter, load
 
 FORMATS = ("seg", "sr", "sc")
-RESULTS = "results.json"
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Summary:
-    """What a run did: entries of results.json, the errors, and how many files of a folder were passed over."""
-
-    files: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[InputError] = field(default_factory=list)
-    passed_over: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """0: all done; 1: some files failed; 2: nothing could be segmented."""
-        if not self.files:
-            return 2
-        return 1 if self.failed else 0
 
 
 @dataclass
@@ -119,8 +102,8 @@ def segment_command(
     for failure in summary.failed:
         _logger.warning("sonoseg: %s", failure)
     if summary.files:
-        write_json(folder / RESULTS, _report(segmenter, summary))
-    return _text(summary, folder), summary.exit_code
+        write_json(folder / RESULTS, report(segmenter, summary))
+    return to_text(summary, folder), summary.exit_code
 
 
 def _list_files(paths: Iterable[Path | str], summary: Summary) -> list[tuple[str, DicomFile]]:
@@ -260,47 +243,3 @@ def _objects(
             probability[one.view.region.slices] = one.result.probability
         objects["probability"] = make_fractional_seg(file, probability, algorithm, options)
     return objects
-
-
-def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
-    card = segmenter.card
-    failed = [{"file": error.subject, "error": str(error)} for error in summary.failed]
-    return {
-        "sonoseg": sonoseg.__version__,
-        "notice": NOTICE,
-        "model": {"name": card.name, "version": card.version, "sha256": segmenter.sha256},
-        "images": [],
-        "clips": [],
-        "dicom": summary.files,
-        "failed": failed,
-    }
-
-
-def _text(summary: Summary, folder: Path) -> str:
-    lines = []
-    for entry in summary.files:
-        name = visible(entry["file"])
-        lines.append(f"{name}: {_describe(entry)}")
-        lines += [f"{name}: do not trust this: {doubt}" for doubt in entry["doubts"]]
-    if summary.passed_over:
-        lines.append(f"{summary.passed_over} files were passed over: they are no ultrasound")
-    if summary.files:
-        lines.append(f"masks, overlays and {RESULTS} are in {folder}")
-    return "\n".join(lines)
-
-
-def _describe(entry: dict[str, Any]) -> str:
-    """The largest lesion of a file, in a line."""
-    found = []
-    for view in entry["views"]:
-        found += [(lesion["area"], lesion, view) for lesion in view["lesions"]]
-    if not found:
-        return "no lesion found"
-    _, lesion, view = max(found, key=lambda one: float(one[0]))
-    long, short = lesion["longest_diameter"], lesion["perpendicular_diameter"]
-    frame = f" in frame {view['frame']} of {entry['frames']}" if entry["frames"] > 1 else ""
-    return f"{_count(found)}, the largest{frame} {long:.1f} x {short:.1f} {view['unit']}"
-
-
-def _count(found: Sequence[object]) -> str:
-    return "1 outline" if len(found) == 1 else f"{len(found)} outlines"
