@@ -142,7 +142,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(run, bundles, tmp_path, m
     monkeypatch.setattr("sonoseg.deploy.export.trace", lambda *_: graph)
     monkeypatch.setattr("sonoseg.deploy.deployed.trace_gradcam", lambda *_: NoHeat())
     with torch.no_grad():
-        model.head.bias += 0.01
+        model.presence[1].bias -= 1
     with pytest.raises(InputError, match="graph's probability differs from PyTorch's"):
         export_bundle(model, make_card(config), tmp_path / "b.onnx")
     assert list(tmp_path.iterdir()) == []
