@@ -46,11 +46,11 @@ from sonoseg.reproduction.work import (
     pixels_of,
     recipe_of,
     settings_of,
-    train_options,
+    train_settings,
 )
+from sonoseg.train.configure import configure
 from sonoseg.train.losses import LOSSES
 from sonoseg.train.run_folder import save_weights, write_log
-from sonoseg.train.settings import configure
 
 SIZE = 224
 ABOUT = "stand-ins trained on BUS-BRA and BrEaST for under two minutes each"
@@ -348,7 +348,7 @@ def record(
         encoders: encoder → sha256 of the file of its first weights.
     """
     options = Reproduce(data=source, encoder_weights=str(out / ENCODERS), encoder_about=ABOUT)
-    config, _, _ = configure(train_options(job, options))
+    config, _, _ = configure(train_settings(job, options))
     folder = job.folder(out)
     write_json(folder / "config.json", config.to_json())
     cases = load_cases(source)
