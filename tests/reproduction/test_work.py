@@ -25,7 +25,7 @@ from sonoseg.reproduction.work import (
     first_weights_for,
     recipe_of,
     settings_of,
-    train_options,
+    train_settings,
 )
 
 FULL = Reproduce(Path("BUSI"))
@@ -66,14 +66,9 @@ def test_whatever_is_reduced_is_said():
 
 def test_a_job_trains_with_the_options_of_sonoseg_train():
     (job,) = plan(("model-2",), ("paper",), (7,))
-    asked = vars(train_options(job, replace(FULL, epochs=3)))
-    assert asdict(replace(Recipe(), loss="dice", epochs=3)).items() <= asked.items()
-    assert (asked["model"], asked["split"], asked["seed"], asked["size"]) == (
-        "model-2",
-        "paper",
-        7,
-        224,
-    )
+    asked = train_settings(job, replace(FULL, epochs=3))
+    assert asked.recipe.given() == asdict(replace(Recipe(), loss="dice", epochs=3))
+    assert (asked.model, asked.split, asked.seed, asked.size) == ("model-2", "paper", 7, 224)
 
 
 @pytest.fixture
