@@ -19,8 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 300
 MAY_BE_LONGER = {"cli.py"}
 
-# Both limits come from a comparison with nanochat, TorchIO, segmentation_models_pytorch, torchtitan and nnU-Net, counted
-# as benchmarks/density.py does: they have 2.9 to 4.7 expressions a line, and few of them a nested comprehension.
+# Both limits come from a comparison with nanochat, TorchIO, segmentation_models_pytorch, torchtitan and nnU-Net,
+# counted as benchmarks/density.py does: they have 2.9 to 4.7 expressions a line, and hardly any nested comprehension.
 MOST_EXPRESSIONS = 4.7
 MOST_NESTED = 0.5
 
