@@ -180,7 +180,7 @@ REFUSED = [
     (f"average {LONG} {LONG}", "not the config of a sonoseg run"),
     (f"export {LONG}", "not the config of a sonoseg run"),
 ]
-"""Words of the command line, and what the one line must contain: the subject, and the problem if the message is ours."""
+"""Words of the command line, and what the one line must contain: the subject, and the problem if it is our message."""
 
 
 @pytest.mark.parametrize(("words", "problem"), REFUSED)

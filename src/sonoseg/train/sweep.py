@@ -16,8 +16,8 @@ from sonoseg.data.case import Case
 from sonoseg.errors import InputError, MachineError, is_out_of_memory
 from sonoseg.files import atomic_path, output_folder, write_text
 from sonoseg.progress import close_bars
-from sonoseg.report.training_figures import grid_figure
 from sonoseg.report.tables import Cell, csv_text, markdown_table, markdown_text, text_table
+from sonoseg.report.training_figures import grid_figure
 from sonoseg.train.fit import train
 from sonoseg.train.grid import Grid, Value, folder_name, parse_grid
 from sonoseg.train.processes import find_processes
