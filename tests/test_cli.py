@@ -1,4 +1,4 @@
-"""The whole command line on bad input: one line that names file, fault and mend, exit code 2, nothing left behind."""
+"""The whole command line on bad input: one line with subject, problem and hint, exit code 2, nothing left behind."""
 
 import errno
 import json
@@ -180,7 +180,7 @@ REFUSED = [
     (f"average {LONG} {LONG}", "not the config of a sonoseg run"),
     (f"export {LONG}", "not the config of a sonoseg run"),
 ]
-"""Words, and what the one line must say: the subject, and the problem where it is ours."""
+"""Words of the command line, and what the one line must contain: the subject, and the problem if it is our message."""
 
 
 @pytest.mark.parametrize(("words", "problem"), REFUSED)
