@@ -1,4 +1,4 @@
-"""Is a probability of 0.7 right in 7 of 10 pixels? Reliability, its error, and the likelihood of the masks."""
+"""Calibration of pixel probabilities: is a probability of 0.7 right in 7 of 10 pixels?"""
 
 from __future__ import annotations
 
