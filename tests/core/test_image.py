@@ -181,7 +181,7 @@ def test_bad_picture_is_told_in_one_line_with_file_fault_and_mend(
         with pytest.raises(InputError, match=fault) as error:
             read(path)
         assert str(error.value).startswith(str(path))
-        assert error.value.mend
+        assert error.value.hint
         assert "\n" not in str(error.value)
 
 

@@ -98,7 +98,7 @@ def test_one_bad_file_among_many_is_told_and_the_others_are_done(
     (error,) = summary.failed
     assert error.subject == str(scans / "broken.png")
     report = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert report["failed"] == [{"file": error.subject, "fault": error.fault, "mend": error.mend}]
+    assert report["failed"] == [{"file": error.subject, "fault": error.problem, "mend": error.hint}]
     assert not any("broken" in name for name in _names(tmp_path / "out"))
     assert seen == [(1, 4, 0), (2, 4, 0), (3, 4, 0), (4, 4, 0)]
 
