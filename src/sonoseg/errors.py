@@ -31,11 +31,6 @@ class InputError(Exception):
         one_line = " ".join(problem.split())
         super().__init__(f"{visible(self.subject)}: {visible(one_line)}; {visible(hint)}")
 
-    @property
-    def fault(self) -> str:
-        """The old name of `problem`, until no package uses it."""
-        return self.problem
-
 
 def visible(text: str, keep: str = "") -> str:
     r"""`text` with an escape for each character that would control a terminal or cannot be written, such as \x1b.

@@ -213,11 +213,11 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
 def test_what_is_no_video_is_told_in_one_line(
     tmp_path: Path, make_clip: MakeClip, loop: Loop, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make, fault = BAD[kind]
+    make, problem = BAD[kind]
     path = tmp_path / "clip.mp4"
     make(path, make_clip, loop)
     capfd.readouterr()
-    with pytest.raises(InputError, match=fault) as error:
+    with pytest.raises(InputError, match=problem) as error:
         _read(path)
     assert error.value.subject == str(path)
     assert "\n" not in str(error.value)

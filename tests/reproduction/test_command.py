@@ -208,7 +208,7 @@ def test_a_job_that_another_process_is_at_is_left_to_it(words, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    ("more", "fault"),
+    ("more", "problem"),
     [
         (["--models", "model-99"], "model-99: no such model"),
         (["--split", "paper"], "paper: this split is BUSI's"),
@@ -216,10 +216,10 @@ def test_a_job_that_another_process_is_at_is_left_to_it(words, tmp_path, capsys)
         (["--encoder-weights", "nowhere"], "nowhere: no such weights"),
     ],
 )
-def test_bad_input_is_one_line_before_any_work(words, tmp_path, capsys, more, fault):
+def test_bad_input_is_one_line_before_any_work(words, tmp_path, capsys, more, problem):
     assert main([*words, "--models", "15", *more]) == 2
     error = capsys.readouterr().err
-    assert fault in error
+    assert problem in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 

@@ -268,7 +268,7 @@ def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
         "images": summary.images,
         "clips": summary.clips,
         "failed": [
-            {"file": error.subject, "fault": error.problem, "mend": error.hint}
+            {"file": error.subject, "problem": error.problem, "hint": error.hint}
             for error in summary.failed
         ],
     }

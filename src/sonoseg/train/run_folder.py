@@ -86,7 +86,7 @@ class RunConfig:
         try:
             return cls.from_json(read_json(file))
         except (ValueError, RecursionError, InputError) as error:
-            reason = f" ({error.fault})" if isinstance(error, InputError) else ""
+            reason = f" ({error.problem})" if isinstance(error, InputError) else ""
             reason = f" ({error})" if type(error) is ValueError else reason
             hint = "give a folder that sonoseg train made"
             raise InputError(file, f"not the config of a sonoseg run{reason}", hint) from error
@@ -264,5 +264,5 @@ def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -
     if not found and cases[0] != cases[1]:
         found = [record.changes(Record.read(folder)) if record else "other images or masks"]
     if found:
-        fault = f"holds a run with {' and '.join(found)}"
-        raise InputError(folder, fault, "choose another --out, or delete the folder")
+        problem = f"holds a run with {' and '.join(found)}"
+        raise InputError(folder, problem, "choose another --out, or delete the folder")

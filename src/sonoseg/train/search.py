@@ -98,8 +98,8 @@ class Search:
             return
         found = [f"another {each}" for each in differences(there, asked)]
         if found:
-            fault = f"holds a search with {' and '.join(found)}"
-            raise InputError(shown(storage), fault, "choose another --out or --storage")
+            problem = f"holds a search with {' and '.join(found)}"
+            raise InputError(shown(storage), problem, "choose another --out or --storage")
 
     def claim(self) -> int | None:
         """Begins the first combination that nobody has begun, and returns its trial's number; None: all are begun."""
@@ -160,7 +160,7 @@ class Search:
     def fail(self, number: int, reason: str, again: bool = False) -> None:
         """Records that the combination of trial `number` cannot be trained, and why.
 
-        With `again`, the machine was at fault, not the combination: processes that start later try it again.
+        With `again`, the machine failed, not the combination: processes that start later try it again.
         """
         self._end(number, TrialState.FAIL, reason=reason, again=again)
 
