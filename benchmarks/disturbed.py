@@ -22,7 +22,7 @@ from sonoseg.core.resize import resize_probability
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
 from sonoseg.train.augment import augment_ultrasound
 from sonoseg.train.dataset import InMemory, Pairs, gather
-from sonoseg.train.module import SMALLEST_LESION
+from sonoseg.train.losses import SMALLEST_LESION
 
 SIDE, DRAWS = 256, 3
 

@@ -19,25 +19,27 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 from numpy.typing import NDArray
-from sonoseg.train.fit import loaders, make_trainer
-from sonoseg.train.module import SegmentationModule
 from torch import Tensor, nn
 
 from sonoseg.core.resize import resize_image
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import split_cases
-from sonoseg.evaluate.describe import describe
-from sonoseg.evaluate.evaluate import evaluate
+from sonoseg.evaluate.evaluate import describe, evaluate
 from sonoseg.models.catalog import OURS, Recipe
 from sonoseg.models.depthwise import quicken
 from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.models.network import Output
 from sonoseg.train.augment import AUGMENTATIONS, gamma, move, time_gain
-from sonoseg.train.dataset import InMemory, gather
+from sonoseg.train.checkpoint import restore
+from sonoseg.train.dataset import BatchOrder, InMemory, gather
+from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
+from sonoseg.train.loop import run_epochs
 from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import BEST, LAST, RunConfig
+from sonoseg.train.step import Learner
+from sonoseg.train.teachers import Teachers
 
 SPLIT = "paper-clean"
 
@@ -99,15 +101,20 @@ def train(
 ) -> None:
     """Trains, or goes on, into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    module = SegmentationModule(
-        model.to(memory_format=torch.channels_last), config.recipe, config.seed
+    recipe, processes = config.recipe, Processes()
+    images, judged = InMemory(training, config.size), InMemory(validation, config.size)
+    order = BatchOrder(len(images), recipe.batch, config.seed, processes)
+    fabric = make_fabric(processes)
+    fabric.launch()
+    make_deterministic()
+    model = model.to(memory_format=torch.channels_last)
+    steps = recipe.epochs * len(order)
+    learner = Learner(
+        fabric, model, recipe, config.seed, steps, Teachers(), bfloat16=has_bfloat16()
     )
-    sets = [InMemory(cases, config.size) for cases in (training, validation)]
-    trainer, _ = make_trainer(config, out, Processes())
-    checkpoint = out / LAST if (out / LAST).exists() else None
-    trainer.fit(
-        module, *loaders(sets, config, Processes()), ckpt_path=checkpoint, weights_only=True
-    )
+    history = restore(out / LAST, learner) if (out / LAST).exists() else []
+    device = fabric.device
+    run_epochs(learner, images.on(device), judged.on(device), order, history, out)
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 from common import report
-from sonoseg.train.module import SegmentationModule
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonoseg.models.catalog import TABLE_1, Experiment, find_experiment
+from sonoseg.train.step import Objective
 
 EPOCHS, IMAGES = 50, 624
 KINDS = {
@@ -59,7 +59,8 @@ class Step:
 
     def __init__(self, experiment: Experiment, batch: int, size: int) -> None:
         self.model = experiment.build().to("cuda", memory_format=torch.channels_last)
-        self.module = SegmentationModule(self.model, experiment.recipe, 0)
+        loss, is_encoded = experiment.recipe.loss, experiment.network.frozen
+        self.objective = Objective(self.model, loss, bfloat16=True, is_encoded=is_encoded)
         self.image = torch.rand(batch, 1, size, size, device="cuda")
         self.truth = (torch.rand_like(self.image) > 0.5).float()
         self.seen = self.image
@@ -73,13 +74,14 @@ class Step:
         with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
             return self.model.encode(self.image.to(memory_format=torch.channels_last))[0]
 
-    def loss(self, seen: Tensor, truth: Tensor) -> Tensor:
-        with torch.autocast("cuda", torch.bfloat16):
-            return self.module.loss(self.model, seen, truth)[0]
+    def forward(self, seen: Tensor, truth: Tensor) -> Tensor:
+        seen = seen.to(memory_format=torch.channels_last)
+        loss: Tensor = self.objective(seen, truth, truth)[0]
+        return loss
 
     def __call__(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.seen, self.truth).backward()  # type: ignore[no-untyped-call]
+        self.forward(self.seen, self.truth).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
 
@@ -118,34 +120,37 @@ def main() -> None:
     parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     most = peak()
+    rows: list[dict[str, Any]] = []
     step = Step(find_experiment(options.model), options.batch, options.size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        step.loss(step.seen, step.truth)
+        step.forward(step.seen, step.truth)
     operations = 3 * counter.get_total_flops()
     took = seconds(step, 20)
-    shares = [f"{kind} {share:.0%}" for kind, share in kinds_of_work(step).items()]
-    row = {
-        "step": options.model,
-        "images a second": round(options.batch / took, 1),
-        "TFLOP/s": round(operations / took / 1e12, 1),
-        "share of the peak": round(operations / took / most, 3),
-        "kernels' time": ", ".join(shares),
-    }
+    kinds = [f"{kind} {share:.0%}" for kind, share in kinds_of_work(step).items()]
+    rows.append(
+        {
+            "step": options.model,
+            "images a second": round(options.batch / took, 1),
+            "TFLOP/s": round(operations / took / 1e12, 1),
+            "share of the peak": round(operations / took / most, 3),
+            "kernels' time": ", ".join(kinds),
+        }
+    )
     settings = vars(options) | {
         "device": torch.cuda.get_device_name(),
         "peak in TFLOP/s": round(most / 1e12),
     }
-    report(f"training_profile_{options.model}", settings, [row])
+    report(f"training_profile_{options.model}", settings, rows)
     if options.all:
         rows = []
-        for experiment in TABLE_1:
-            step = Step(experiment, options.batch, options.size)
-            once = seconds(step.encode, 2) if experiment.network.frozen else 0.0
+        for row in TABLE_1:
+            step = Step(row, options.batch, options.size)
+            once = seconds(step.encode, 2) if row.network.frozen else 0.0
             rate = options.batch / seconds(step, 6)
             minutes = IMAGES * (EPOCHS / rate + once / options.batch) / 60
             rows.append(
                 {
-                    "model": experiment.name,
+                    "model": row.name,
                     "images a second": round(rate),
                     "minutes for 50 epochs": round(minutes, 2),
                 }

@@ -1,4 +1,4 @@
-"""The whole command line on bad input: one line that names file, fault and mend, exit code 2, nothing left behind."""
+"""The whole command line on bad input: one line with subject, problem and hint, exit code 2, nothing left behind."""
 
 import errno
 import json
@@ -133,8 +133,8 @@ REFUSED = [
     ("demo --count 0", "--count 0: "),
     ("segment nowhere.png", "nowhere.png: no such file"),
     ("segment scan.png --spacing -1", "spacing: -1"),
-    ("segment scan.png --spacing 0.1,8mm", "spacing: 0.1,8mm is not a pixel size"),
-    ("segment --spacing 0.1,0.2,0.3 scan.png", "spacing: 0.1,0.2,0.3 is not a pixel size"),
+    ("segment scan.png --spacing 0.1,8mm", "spacing: '0.1,8mm' is not a pixel size"),
+    ("segment --spacing 0.1,0.2,0.3 scan.png", "spacing: '0.1,0.2,0.3' is not a pixel size"),
     ("segment scan.png --model nowhere.onnx", "nowhere.onnx: no such model"),
     ("explain nowhere DATA/images", "nowhere: "),
     ("explain default nowhere.png", "nowhere.png: no such file"),
@@ -183,7 +183,7 @@ REFUSED = [
     (f"average {LONG} {LONG}", "not the config of a sonoseg run"),
     (f"export {LONG}", "not the config of a sonoseg run"),
 ]
-"""Words, and what the one line must say: the subject, and the problem where it is ours."""
+"""Words of the command line, and what the one line must contain: the subject, and the problem if it is our message."""
 
 
 @pytest.mark.parametrize(("words", "problem"), REFUSED)

@@ -19,7 +19,7 @@ def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "gone").symlink_to("nothing")
     for read in (readable_file, read_bytes, read_text, read_json):
-        for name, fault in [
+        for name, problem in [
             ("", "is a folder"),
             ("pipe", "is not a regular file"),
             ("zero", "is not a regular file"),
@@ -28,7 +28,7 @@ def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
             ("long" * 99, "no such file"),
             ("null\0byte", "no such file"),
         ]:
-            with pytest.raises(InputError, match=fault):
+            with pytest.raises(InputError, match=problem):
                 read(tmp_path / name)
 
 

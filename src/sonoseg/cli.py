@@ -1,4 +1,4 @@
-"""The command line: one frozen dataclass a command, its field docstrings are the --help. No logic lives here."""
+"""The command line: one frozen dataclass per command; the docstrings of its fields are the help. No logic here."""
 
 from __future__ import annotations
 
@@ -62,20 +62,20 @@ _DICOM_OBJECTS = ("seg", "sr", "sc")
 
 @dataclass(frozen=True)
 class Segment:
-    """Outline the lesions in images and videos and measure them. Needs no PyTorch."""
+    """Find, outline and measure lesions in images and videos. Needs no PyTorch."""
 
     images: Positional[tuple[Path, ...]]
     """PNG, JPEG, TIFF or BMP files, videos (MP4, AVI and others, with the extra sonoseg[video]), or folders of them; or
     DICOM files and folders (with the extra sonoseg[dicom])."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the one inside."""
+    """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
     """Folder for results.json, STEM_mask.png and STEM_overlay.png; of a video STEM_overlay.mp4 and STEM_frames.csv."""
     spacing: str | None = None
     """Size of a pixel in mm, if you know it: one number, or height,width as in 0.1,0.08. Lengths and areas are then in
     mm."""
     explain: bool = False
-    """Also draw where the network looked (Grad-CAM), as STEM_heat.png."""
+    """Also draw which parts of the image the network reacted to (Grad-CAM), as STEM_heat.png."""
     to: tuple[Literal["seg", "sr", "sc", "coco", "geojson", "labelme"], ...] = ()
     """Also write DICOM objects (of DICOM images): seg, the outlines; sr, the measurements; sc, the overlay. Or outlines
     for annotation programs: coco, geojson (QuPath), labelme."""
@@ -133,12 +133,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Check:
-    """Report everything that is wrong with a data set, at once."""
+    """Report all problems of a data set."""
 
     folder: Positional[Path]
     """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str | None = None
-    """Also look for near-copies and groups that this split tears apart."""
+    """Also look for near-copies and patients that are in more than one part of this split."""
 
     def run(self) -> int:
         return _print(_call("sonoseg.data.check:check_command", self.folder, self.split))
@@ -153,7 +153,7 @@ class Phantom:
     count: int = 12
     """How many."""
     seed: int = 0
-    """Another seed, other images."""
+    """Another seed makes other images."""
     dicom: bool = False
     """As DICOM: stills, loops and split screens in turns, the lesions as segmentations."""
 
@@ -171,7 +171,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download a public data set, check every file, and go on where a broken download stopped."""
+    """Download a public data set and check every file. A broken download is continued."""
 
     name: Positional[Literal["busi"]]
     """busi: 780 images, 250 MB."""
@@ -186,12 +186,12 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Pack:
-    """Write a data set as one small file, which every --data takes."""
+    """Write a data set as one small file, which every option --data accepts."""
 
     folder: Positional[Path]
     """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
     size: int = 224
-    """Images are resized to SIZE × SIZE pixels, as training does; a multiple of 32."""
+    """Images are resized to SIZE × SIZE pixels, as in training; a multiple of 32."""
     out: Path = Path("pack.safetensors")
     """The file."""
 
@@ -687,7 +687,7 @@ def _print(answer: str | tuple[str, int]) -> int:
 
 
 def _call(target: str, *arguments: Any, **options: Any) -> Any:
-    """Calls "module:function", importing only what this command needs."""
+    """Calls "module:function"; imports only what this command needs."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments, **options)
 
@@ -712,7 +712,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        0 if all went well, 1 if a part failed and the rest was done, 2 if the input was at fault, 130 if stopped,
+        0 if all went well, 1 if a part failed and the rest was done, 2 if the input cannot be used, 130 if stopped,
         141 if the program that read the output has ended.
     """
     with screens() as (out, err):

@@ -19,7 +19,7 @@ from typing import Any
 from sonoseg.errors import InputError, MachineError
 from sonoseg.temporary import forget, remove_abandoned, temporary_name
 
-_MENDS = {
+_HINTS = {
     errno.ENOSPC: ("the disk is full", "free some space or write to another disk"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or write to another disk"),
     errno.EACCES: (
@@ -84,10 +84,10 @@ def _status(path: Path | str) -> os.stat_result | None:
 
 def write_error(path: Path | str, error: OSError) -> InputError:
     """The one-line error for a failed write to `path`."""
-    fault, mend = _MENDS.get(
+    problem, hint = _HINTS.get(
         error.errno or 0, (f"cannot be written ({error.strerror})", "choose another folder")
     )
-    return MachineError(path, fault, mend)
+    return MachineError(path, problem, hint)
 
 
 _together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("_together", default=None)

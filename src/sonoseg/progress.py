@@ -163,7 +163,7 @@ class Bar:
         )
 
     def describe(self, title: str, **facts: str) -> None:
-        """Changes the title, and the facts that are shown beside the count."""
+        """Changes the title and the facts beside the count."""
         self.title = title
         self.facts = "".join(f", {name} {value}" for name, value in facts.items())
         if self._bar is not None:

@@ -22,7 +22,7 @@ _own: set[str] = set()
 
 
 def temporary_name(suffix: str) -> str:
-    """A new name that tells which process of which machine writes the file."""
+    """A new name, with the machine and the process that write the file in it."""
     name = f".sonoseg-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{suffix}"
     _own.add(name)
     return name

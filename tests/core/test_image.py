@@ -174,14 +174,14 @@ BAD = {
 def test_bad_picture_is_told_in_one_line_with_file_fault_and_mend(
     tmp_path: Path, kind: str
 ) -> None:
-    content, fault = BAD[kind]
+    content, problem = BAD[kind]
     path = tmp_path / "scan.png"
     path.write_bytes(content)
     for read in (read_image, read_mask):
-        with pytest.raises(InputError, match=fault) as error:
+        with pytest.raises(InputError, match=problem) as error:
             read(path)
         assert str(error.value).startswith(str(path))
-        assert error.value.mend
+        assert error.value.hint
         assert "\n" not in str(error.value)
 
 

@@ -74,7 +74,7 @@ def test_busbra_image_without_row_or_mask_is_refused(small: Path, write) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         (b"ID,Case\nbus_0000-l,1\n", "has no column Pathology"),
         (b"ID,Case,Pathology\nbus_0000-l,1\n", "row 2 has too many or too few values"),
@@ -85,9 +85,9 @@ def test_busbra_image_without_row_or_mask_is_refused(small: Path, write) -> None
         (b"ID,Case,Pathology\na,,benign\n", "names no patient for a; fill in the column Case"),
     ],
 )
-def test_malformed_busbra_table_is_refused(small: Path, text: bytes, fault: str) -> None:
+def test_malformed_busbra_table_is_refused(small: Path, text: bytes, problem: str) -> None:
     (small / "bus_data.csv").write_bytes(text)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         load_cases(small)
 
 

@@ -1,4 +1,4 @@
-"""`check_folder` finds each sort of fault, all at once, and nothing in a good data set."""
+"""`check_folder` finds each kind of problem, all at once, and nothing in a good data set."""
 
 from __future__ import annotations
 

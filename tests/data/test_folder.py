@@ -56,7 +56,7 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "fault"),
+    ("rows", "problem"),
     [
         ("file,label\na.png,cyst", "gives a.png the unknown label cyst; use one of benign"),
         ("file,spacing\na.png,0", "gives a.png the spacing 0; give a positive number"),
@@ -79,9 +79,9 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ),
     ],
 )
-def test_wrong_labels_table_is_refused(plain: Path, rows: str, fault: str) -> None:
+def test_wrong_labels_table_is_refused(plain: Path, rows: str, problem: str) -> None:
     (plain / "labels.csv").write_text(rows)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         load_cases(plain)
 
 

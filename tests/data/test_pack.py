@@ -153,7 +153,7 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tensors", "fault"),
+    ("tensors", "problem"),
     [
         ({"images": np.zeros((10, 64, 64), np.float32)}, "its images are float32, not uint8"),
         ({"masks": np.zeros((10, 64, 64), np.int8)}, "its masks are int8, not uint8"),
@@ -182,8 +182,8 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
         ),
     ],
 )
-def test_other_arrays_are_refused(pack, tmp_path, tensors, fault):
-    with pytest.raises(InputError, match=fault):
+def test_other_arrays_are_refused(pack, tmp_path, tensors, problem):
+    with pytest.raises(InputError, match=problem):
         open_pack(changed(pack, tmp_path / "bad.safetensors", tensors))
 
 
@@ -215,7 +215,7 @@ def test_rows_that_do_not_fit_are_refused(pack, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("about", "fault"),
+    ("about", "problem"),
     [
         ({"version": 2}, "is a pack of version 2, this program reads 1"),
         ({"source": 5}, "does not say what its images are"),
@@ -223,8 +223,8 @@ def test_rows_that_do_not_fit_are_refused(pack, tmp_path):
         ({"other": 1}, "does not say what its images are"),
     ],
 )
-def test_another_format_is_refused(pack, tmp_path, about, fault):
-    with pytest.raises(InputError, match=fault):
+def test_another_format_is_refused(pack, tmp_path, about, problem):
+    with pytest.raises(InputError, match=problem):
         open_pack(changed(pack, tmp_path / "bad.safetensors", **about))
 
 
@@ -257,7 +257,7 @@ def test_damaged_files_are_refused_in_one_line(pack, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "problem"),
     [
         (["--size", "50"], "--size 50: is not a multiple of 32 from 32 to 1024"),
         (["--size", "2048"], "--size 2048: is not a multiple of 32"),
@@ -265,10 +265,10 @@ def test_damaged_files_are_refused_in_one_line(pack, tmp_path, capsys):
         (["--out", "pack.npz"], "a pack's name ends in .safetensors"),
     ],
 )
-def test_what_cannot_be_packed_is_refused(folder, tmp_path, monkeypatch, capsys, words, fault):
+def test_what_cannot_be_packed_is_refused(folder, tmp_path, monkeypatch, capsys, words, problem):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "pack", str(folder), *words]) == 2
-    assert fault in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

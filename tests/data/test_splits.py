@@ -211,7 +211,7 @@ def test_split_from_a_csv_leaves_out_what_it_does_not_name(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("file,subset\nc0.png,training", "puts c0.png into the unknown subset training; use train"),
         ("file,subset\nc0.png,test\nc0.png,train", "names c0.png 2 times"),
@@ -220,10 +220,10 @@ def test_split_from_a_csv_leaves_out_what_it_does_not_name(tmp_path: Path) -> No
         ("file,subset\nc9.png,test", "1 of its 1 images are not in the data set, first c9.png"),
     ],
 )
-def test_wrong_split_csv_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_wrong_split_csv_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         split_cases(_cases(["benign"], ["a"]), str(path))
 
 

@@ -86,10 +86,10 @@ def test_runs_that_cannot_be_averaged_leave_nothing_behind(runs, tmp_path, capsy
     config = RunConfig.read(other)
     (other / CONFIG).write_text(json.dumps(replace(config, size=96).to_json()))
     out = tmp_path / "mean"
-    for wrong, fault in (
+    for wrong, problem in (
         ([runs[0]], "at least two"),
         ([runs[0], other], "another network or size"),
     ):
         assert main(["average", *map(str, wrong), "--out", str(out)]) == 2
-        assert fault in capsys.readouterr().err
+        assert problem in capsys.readouterr().err
     assert not out.exists()

@@ -116,7 +116,7 @@ def of_another_calibration(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "fault"),
+    ("spoil", "problem"),
     [
         (lambda run: (run / CALIBRATION).write_text("{}"), "not a calibration that can be read"),
         (
@@ -142,13 +142,13 @@ def of_another_calibration(run: Path) -> None:
     ],
 )
 def test_a_broken_calibration_is_named(
-    calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil, fault: str
+    calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil, problem: str
 ) -> None:
     run = copied(calibrated, tmp_path / "run")
     spoil(run)
     assert main(["export", str(run), "--out", str(tmp_path / "b.onnx")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("sonoseg: ") and fault in error and len(error.splitlines()) == 1
+    assert error.startswith("sonoseg: ") and problem in error and len(error.splitlines()) == 1
     assert not (tmp_path / "b.onnx").exists()
 
 

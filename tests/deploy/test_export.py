@@ -103,16 +103,16 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "fault"),
+    ("more", "problem"),
     [
         (["--threshold", "1.5"], "is not between 0 and 1"),
         (["--scores", "nowhere.json"], "not a readable metrics.json"),
         (["--name", "x" * 200], "name is not a line"),
     ],
 )
-def test_bad_options_write_no_bundle(run, tmp_path, capsys, more, fault):
+def test_bad_options_write_no_bundle(run, tmp_path, capsys, more, problem):
     assert main(["export", str(run), "--out", str(tmp_path / "b.onnx"), *more]) == 2
-    assert fault in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,7 +142,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(run, bundles, tmp_path, m
     monkeypatch.setattr("sonoseg.deploy.export.trace", lambda *_: graph)
     monkeypatch.setattr("sonoseg.deploy.deployed.trace_gradcam", lambda *_: NoHeat())
     with torch.no_grad():
-        model.head.bias += 0.01
+        model.presence[1].bias -= 1
     with pytest.raises(InputError, match="graph's probability differs from PyTorch's"):
         export_bundle(model, make_card(config), tmp_path / "b.onnx")
     assert list(tmp_path.iterdir()) == []

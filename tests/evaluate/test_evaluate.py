@@ -271,12 +271,12 @@ def test_an_answer_that_is_no_probability_map_is_named_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("fault", ["image", "mask", "size"])
-def test_a_bad_file_is_found_before_the_first_prediction(tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("problem", ["image", "mask", "size"])
+def test_a_bad_file_is_found_before_the_first_prediction(tmp_path: Path, problem: str) -> None:
     write_phantoms(tmp_path / "data", 4, size=(150, 190))
     cases = load_cases(tmp_path / "data")
-    bad = cases[-2].image if fault == "image" else cases[-2].masks[0]
-    if fault == "size":
+    bad = cases[-2].image if problem == "image" else cases[-2].masks[0]
+    if problem == "size":
         Image.new("L", (31, 47)).save(bad)
     else:
         bad.write_bytes(bad.read_bytes()[:200])

@@ -301,7 +301,7 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "problem"),
     [
         (["RUN"], "there is nothing to explain; name some images, or use --score"),
         (["RUN", "--score"], "--score: needs images whose lesions are known; add --data"),
@@ -329,7 +329,7 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
 )
 def test_what_is_wrong_is_told_in_one_line_before_any_work(
     words: list[str],
-    fault: str,
+    problem: str,
     run: Path,
     phantoms: Path,
     tmp_path: Path,
@@ -340,7 +340,7 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(
     (tmp_path / "DATA").symlink_to(phantoms)
     assert main(["explain", *(str(run) if word == "RUN" else word for word in words)]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and fault in lines[0]
+    assert len(lines) == 1 and problem in lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["DATA"]
 
 

@@ -74,8 +74,8 @@ def _write(folder: Path, content: bytes) -> Path:
     return path
 
 
-def _refused(path: Path, fault: str) -> None:
-    with pytest.raises(InputError, match=fault) as error:
+def _refused(path: Path, problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as error:
         Bundle.read(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
@@ -187,12 +187,12 @@ def test_a_card_that_is_no_json_object_is_refused(text: str) -> None:
 def test_a_bad_card_in_a_whole_bundle_is_told_with_its_key(
     tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
 ) -> None:
-    for text, fault in [
+    for text, problem in [
         ("no json", "card is not JSON"),
         (json.dumps(card | {"threshold": 7}), "card's threshold"),
     ]:
         content = unsealed(metadata={CARD_KEY: text, CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64})
-        _refused(_write(tmp_path, add_checksum(content)), fault)
+        _refused(_write(tmp_path, add_checksum(content)), problem)
 
 
 def _change_type(model: onnx.ModelProto) -> None:
@@ -222,7 +222,7 @@ def _shrink(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "problem"),
     [
         (_change_type, "holds no network|float input"),
         (_fix_batch, "not any number of"),
@@ -236,11 +236,11 @@ def test_a_network_of_another_shape_is_refused(
     tmp_path: Path,
     unsealed: Callable[..., bytes],
     change: Callable[[onnx.ModelProto], None],
-    fault: str,
+    problem: str,
 ) -> None:
     model = onnx.load_from_string(unsealed())
     change(model)
-    _refused(_write(tmp_path, add_checksum(model.SerializeToString())), fault)
+    _refused(_write(tmp_path, add_checksum(model.SerializeToString())), problem)
 
 
 @pytest.mark.parametrize("last", ["Identity", "Log"])

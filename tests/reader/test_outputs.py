@@ -164,7 +164,7 @@ def test_a_name_too_long_for_its_results_does_not_stop_the_others(
     assert [entry["file"] for entry in report["images"]] == [str(folder / "b.png")]
     (failed,) = report["failed"]
     assert failed["file"] == str(long)
-    assert failed["fault"].endswith("_overlay.png: the file name is too long for this disk)")
+    assert failed["problem"].endswith("_overlay.png: the file name is too long for this disk)")
     assert _names(tmp_path / "out") == {"b_mask.png", "b_overlay.png", "results.json"}
 
 

@@ -98,7 +98,9 @@ def test_one_bad_file_among_many_is_told_and_the_others_are_done(
     (error,) = summary.failed
     assert error.subject == str(scans / "broken.png")
     report = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert report["failed"] == [{"file": error.subject, "fault": error.fault, "mend": error.mend}]
+    assert report["failed"] == [
+        {"file": error.subject, "problem": error.problem, "hint": error.hint}
+    ]
     assert not any("broken" in name for name in _names(tmp_path / "out"))
     assert seen == [(1, 4, 0), (2, 4, 0), (3, 4, 0), (4, 4, 0)]
 
@@ -236,20 +238,20 @@ def test_when_all_files_are_bad_nothing_is_written(
     assert (list(out.iterdir()) == []) if existing else not out.parent.exists()
 
 
-@pytest.mark.parametrize("fault", ["path", "model", "spacing", "out", "empty"])
+@pytest.mark.parametrize("problem", ["path", "model", "spacing", "out", "empty"])
 def test_inputs_are_checked_before_work_starts(
-    scans: Path, tmp_path: Path, bundle: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+    scans: Path, tmp_path: Path, bundle: Path, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Segmenter, "segment", lambda *_: pytest.fail("work has started"))
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     paths = {"path": [scans, tmp_path / "gone.png"], "empty": [scans, tmp_path / "empty"]}.get(
-        fault, [scans]
+        problem, [scans]
     )
-    out = tmp_path / "file" if fault == "out" else tmp_path / "out"
-    model = tmp_path / "file" if fault == "model" else bundle
+    out = tmp_path / "file" if problem == "out" else tmp_path / "out"
+    model = tmp_path / "file" if problem == "model" else bundle
     with pytest.raises(InputError):
-        segment_files(paths, model, out, spacing=-1 if fault == "spacing" else None)
+        segment_files(paths, model, out, spacing=-1 if problem == "spacing" else None)
     assert not (tmp_path / "out").exists()
 
 
@@ -284,11 +286,11 @@ def test_an_image_that_cannot_be_written_is_told_and_the_others_are_done(
     assert _names(tmp_path / "out") == {*pictures, "results.json"}
     assert summary.exit_code == 1
     (failed,) = json.loads((tmp_path / "out" / "results.json").read_text())["failed"]
-    fault = "has no result (b_overlay.png: the disk is full)"
+    problem = "has no result (b_overlay.png: the disk is full)"
     assert failed == {
         "file": str(scans / "b.jpg"),
-        "fault": fault,
-        "mend": "free some space or write to another disk",
+        "problem": problem,
+        "hint": "free some space or write to another disk",
     }
 
 

@@ -213,11 +213,11 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
 def test_what_is_no_video_is_told_in_one_line(
     tmp_path: Path, make_clip: MakeClip, loop: Loop, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make, fault = BAD[kind]
+    make, problem = BAD[kind]
     path = tmp_path / "clip.mp4"
     make(path, make_clip, loop)
     capfd.readouterr()
-    with pytest.raises(InputError, match=fault) as error:
+    with pytest.raises(InputError, match=problem) as error:
         _read(path)
     assert error.value.subject == str(path)
     assert "\n" not in str(error.value)
@@ -389,7 +389,7 @@ def test_without_pyav_the_command_that_installs_it_is_told(monkeypatch: pytest.M
 def test_what_is_written_is_read_back_by_pyav(
     tmp_path: Path, shape: tuple[int, int], codecs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video, "CODECS", codecs)
+    monkeypatch.setattr(writing, "CODECS", codecs)
     pictures = [np.full((*shape, 3), 20 * number, np.uint8) for number in range(10)]
     ticks = [0, 1, 2, 3, 10, 11, 12, 13, 14, 20]
     with video_writer(tmp_path / "a.mp4", Fraction(25), Fraction(1, 25)) as writer:

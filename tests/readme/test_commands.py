@@ -121,6 +121,8 @@ def shortened(line: str) -> list[str]:
         if "--out" not in words:
             words += ["--out", "runs/model-1-paper"]
         words[2] = "sonoseg-1"
+        if "--start-from" not in words:
+            words += ["--encoders", "resnet18"]  # exported in half the time
         for option, value in QUICK.items():
             if option in words:
                 words[words.index(option) + 1] = value

@@ -288,7 +288,7 @@ def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "fault"),
+    ("option", "value", "problem"),
     [
         ("--size", "100", "is not a multiple of 32"),
         ("--batch", "0", "--batch 0: is out of range"),
@@ -301,11 +301,11 @@ def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
     ],
 )
 def test_bad_options_are_refused_before_anything_is_written(
-    phantoms, tmp_path, capsys, option, value, fault
+    phantoms, tmp_path, capsys, option, value, problem
 ):
     assert main(words(phantoms, tmp_path / "out", option, value)) == 2
     error = capsys.readouterr().err
-    assert fault in error
+    assert problem in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
@@ -339,14 +339,14 @@ def test_sgd_with_the_poly_schedule_falls_to_0(phantoms, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "widths", "fault"),
+    ("model", "widths", "problem"),
     [
         ("sonoseg-1", (64, 0, 8, 8), "--widths 64 0 8 8: is out of range"),
         ("dpnet", (64, 8, 8, 8), "--widths: dpnet has no such option"),
     ],
 )
-def test_widths_that_no_network_can_have_are_refused(phantoms, model, widths, fault):
-    with pytest.raises(InputError, match=fault):
+def test_widths_that_no_network_can_have_are_refused(phantoms, model, widths, problem):
+    with pytest.raises(InputError, match=problem):
         changes = NetworkChanges(widths=widths)
         configure(TrainSettings(model, phantoms, "grouped", network=changes))
 
@@ -508,7 +508,7 @@ def test_frozen_encoders_with_given_weights_go_on_with_them(phantoms, tmp_path, 
 def test_a_loss_that_is_no_longer_finite_ends_the_training(phantoms, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(LOSSES, "bce", lambda logits, *_: logits.sum() * float("nan"))
     assert main(words(phantoms, tmp_path / "out", "--loss", "bce")) == 2
-    fault = (
+    problem = (
         "--learning-rate 0.001: the loss is no longer finite (epoch 1, step 1); try a smaller one"
     )
-    assert fault in capsys.readouterr().err
+    assert problem in capsys.readouterr().err

@@ -83,7 +83,7 @@ def test_its_calibration_is_that_of_the_folder(both):
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "problem"),
     [
         (
             ["train", "model-15", *TRAIN, "--size", "64"],
@@ -92,12 +92,12 @@ def test_its_calibration_is_that_of_the_folder(both):
         (["evaluate", "default", "--split", "grouped"], "224 × 224 pixels, "),
     ],
 )
-def test_another_size_is_refused_by_name(both, tmp_path, capsys, words, fault):
+def test_another_size_is_refused_by_name(both, tmp_path, capsys, words, problem):
     words = [*words, "--data", str(both["pack"]), "--out", str(tmp_path / "out")]
     capsys.readouterr()
     assert main(words) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert fault in lines[-1]
+    assert problem in lines[-1]
     assert "other-name.safetensors: holds images of" in lines[-1]
 
 
@@ -106,8 +106,8 @@ def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, caps
     pack_folder(both["folder"], 96, pack, progress=False)
     words = ["--data", str(pack), "--split", "grouped", "--out", str(tmp_path / "out")]
     assert main(["evaluate", "all-foreground", *words]) == 2
-    fault = "holds images of 96 × 96 pixels, evaluation needs 224 × 224; give the folder phantoms, or pack it with"
-    assert fault in capsys.readouterr().err
+    problem = "holds images of 96 × 96 pixels, evaluation needs 224 × 224; give the folder phantoms, or pack it with"
+    assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -125,7 +125,7 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
     ]
     words += ["--batch", "3", "--explain", "0"]
     out = ["--data", str(both["pack"]), "--out", str(tmp_path / "out")]
-    for more, fault in (
+    for more, problem in (
         (
             ["--models", "15,default"],
             "--models 15,default: has default, which takes images of another size",
@@ -133,7 +133,7 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
         (["--size", "96"], "holds images of 224 × 224 pixels, training needs 96 × 96"),
     ):
         assert main([*words, *out, *more]) == 2
-        assert fault in capsys.readouterr().err
+        assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     for name in ("folder", "pack"):
         assert main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)]) == 0

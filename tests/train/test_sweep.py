@@ -36,14 +36,14 @@ def rows(out):
         return list(csv.DictReader(file))
 
 
-def tried(monkeypatch, fault=lambda recipe: None):
+def tried(monkeypatch, problem=lambda recipe: None):
     """Puts a stub in training's place; returns the (learning rate, batch) of every call."""
     calls = []
 
     def stub(config, training, validation, out, **_):
         recipe = config.recipe
         calls.append((recipe.learning_rate, recipe.batch))
-        fault(recipe)
+        problem(recipe)
         dice = 0.4 + 100 * recipe.learning_rate + recipe.batch / 100
         worse = {"epoch": 1.0, "validation_loss": 0.3, "validation_dice": 0.05, "seconds": 3.0}
         return [worse, worse | {"epoch": 2.0, "validation_loss": 0.5, "validation_dice": dice}]
@@ -199,11 +199,11 @@ def test_a_living_process_keeps_its_trial_and_a_silent_one_loses_it(tmp_path, mo
 def test_a_failed_trial_is_told_with_its_reason_and_the_search_goes_on(
     phantoms, tmp_path, monkeypatch, capsys
 ):
-    def fault(recipe):
+    def problem(recipe):
         if recipe.batch == 8:
             raise InputError("--batch 8", "not enough memory", "try --batch 4")
 
-    calls = tried(monkeypatch, fault)
+    calls = tried(monkeypatch, problem)
     assert main(words(phantoms, tmp_path)) == 1
     assert len(calls) == 4
     assert [row["state"] for row in rows(tmp_path)] == ["complete", "failed"] * 2
@@ -219,10 +219,10 @@ def test_a_failed_trial_is_told_with_its_reason_and_the_search_goes_on(
 
 
 def test_when_all_fail_the_reason_is_the_error(phantoms, tmp_path, monkeypatch, capsys):
-    def fault(recipe):
+    def problem(recipe):
         raise MemoryError
 
-    tried(monkeypatch, fault)
+    tried(monkeypatch, problem)
     assert main(words(phantoms, tmp_path, axes=("--grid", "batch=4"))) == 2
     assert "every combination failed, the first with: not enough memory" in capsys.readouterr().err
     assert (tmp_path / "sweep.png").exists() and not (tmp_path / "winner.txt").exists()
@@ -244,11 +244,11 @@ def test_what_the_machine_failed_at_is_tried_again_by_the_next_call(
 ):
     problems = [problem, problem, None]  # of batch 4, of batch 4 again, of none
 
-    def fault(recipe):
+    def problem(recipe):
         if recipe.batch == 4 and (error := problems.pop(0)) is not None:
             raise error
 
-    calls = tried(monkeypatch, fault)
+    calls = tried(monkeypatch, problem)
     line = words(phantoms, tmp_path, axes=("--grid", "batch=4,8"))
     for _ in range(2):
         assert main(line) == 1
@@ -296,11 +296,11 @@ def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(
 ):
     faults = [KeyboardInterrupt(), ZeroDivisionError("a bug"), None]
 
-    def fault(recipe):
+    def problem(recipe):
         if (error := faults.pop(0)) is not None:
             raise error
 
-    calls = tried(monkeypatch, fault)
+    calls = tried(monkeypatch, problem)
     line = words(phantoms, tmp_path, axes=("--grid", "batch=4,8"))
     assert main(line) == 130
     with pytest.raises(ZeroDivisionError):
@@ -311,7 +311,7 @@ def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(
 
 
 @pytest.mark.parametrize(
-    ("axis", "fault"),
+    ("axis", "problem"),
     [
         ("colour=red", "--grid colour: no such axis; choose from loss, learning_rate"),
         ("learning_rate=fast", "--grid learning_rate=fast: is not a number"),
@@ -323,17 +323,17 @@ def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(
     ],
 )
 def test_a_bad_axis_or_value_is_one_line_before_anything_is_written(
-    phantoms, tmp_path, capsys, axis, fault
+    phantoms, tmp_path, capsys, axis, problem
 ):
     out = tmp_path / "out"
     assert main(words(phantoms, out, axes=("--grid", axis))) == 2
     error = capsys.readouterr().err
-    assert fault in error and len(error.strip().splitlines()) == 1
+    assert problem in error and len(error.strip().splitlines()) == 1
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("more", "fault"),
+    ("more", "problem"),
     [
         (["--grid", "ema=0.9"], "another grid (batch=4 there, batch=4, ema=0.9 asked for)"),
         (["--seed", "3"], "holds a search with another seed (0 there, 3 asked for)"),
@@ -355,7 +355,7 @@ def test_a_bad_axis_or_value_is_one_line_before_anything_is_written(
     ],
 )
 def test_another_search_in_the_storage_or_none_that_opens_is_one_line(
-    phantoms, tmp_path, monkeypatch, capsys, more, fault
+    phantoms, tmp_path, monkeypatch, capsys, more, problem
 ):
     calls = tried(monkeypatch)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
@@ -363,7 +363,7 @@ def test_another_search_in_the_storage_or_none_that_opens_is_one_line(
     capsys.readouterr()
     assert main(words(phantoms, tmp_path, *more, axes=("--grid", "batch=4"))) == 2
     error = capsys.readouterr().err
-    assert fault in error and len(error.strip().splitlines()) == 1
+    assert problem in error and len(error.strip().splitlines()) == 1
     assert len(calls) == 1
 
 

@@ -1,4 +1,4 @@
-"""Pixels as the file means them, upright: as 8-bit gray for images, as colours and alpha for masks."""
+"""Decodes pixels and turns them upright: images as 8-bit gray, masks as colours and alpha."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""16-bit colours of PNG and TIFF, of which Pillow keeps the high byte alone: decoded once for each byte."""
+"""Reads 16-bit colours of PNG and TIFF. Pillow keeps the high byte alone, so each file is decoded twice."""
 
 from __future__ import annotations
 

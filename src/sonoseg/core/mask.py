@@ -1,4 +1,4 @@
-"""Which pixels of a mask are lesion: decided on its colours and its alpha, or refused where they do not tell."""
+"""Which pixels of a mask are lesion. It is decided by colours and alpha; unclear masks are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUS-BRA, at least 0.31 and 166."""
 _SAME = 1 / 64
 """As a share of the largest value: two values no further apart are the same."""
 _SHADES = 64
-"""In which levels of gray are told apart."""
+"""Levels of gray that are counted separately."""
 _ROWS = 256
 """Large masks are looked at a part at a time, which takes less memory."""
 _HINT = "paint lesions white (255) on black (0)"
@@ -56,7 +56,7 @@ def read_mask(source: Source) -> Mask:
         source: as for `sonoseg.core.image.read_image`.
 
     Raises:
-        InputError: as `read_image`; or the mask does not tell what is lesion: no black background, lesion on most of
+        InputError: as `read_image`; or it is not clear what is lesion: no black background, lesion on most of
             the image's border (inverted masks), several gray levels that may be labels or shades, labels with an
             "ignore" value, values below 0, colour and transparency at odds, or an image in a mask's place.
     """

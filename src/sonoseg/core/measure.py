@@ -191,7 +191,8 @@ def _measure(part: Runs, probability: float, spacing: Spacing | None) -> Lesion:
     lengths = stop - start
     pixels = int(lengths.sum())
     x, y = int(start.min()), int(row.min())
-    centre_x = float(((start + stop) / 2 * lengths).sum() / pixels)
+    middle = (start + stop) / 2
+    centre_x = float((middle * lengths).sum() / pixels)
     centre_y = float(((row + 0.5) * lengths).sum() / pixels)
     longest, across = _diameters(_hull(part), spacing)
     box = (x, y, int(stop.max()) - x, int(row.max()) + 1 - y)
@@ -219,7 +220,8 @@ def _bend(points: Iterable[tuple[int, int]], side: int) -> list[tuple[int, int]]
     for x, y in points:
         while len(chain) > 1:
             (x1, y1), (x2, y2) = chain[-2:]
-            if ((x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)) * side > 0:
+            turn = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
+            if turn * side > 0:
                 break
             chain.pop()
         chain.append((x, y))
@@ -232,7 +234,8 @@ def _diameters(hull: NDArray[np.float64], spacing: Spacing | None) -> tuple[Diam
     # Right angles and lengths are those of the body: y is stretched until pixels are square.
     square = np.array([1.0, row / column])
     hull = hull * square
-    distances = ((hull[:, None] - hull[None]) ** 2).sum(2)
+    differences = hull[:, None] - hull[None]
+    distances = (differences**2).sum(2)
     first, second = np.unravel_index(np.argmax(distances), distances.shape)
     hull = np.roll(hull, -int(first), axis=0)
     far = int(second - first) % len(hull)

@@ -71,12 +71,13 @@ def image_scores(counts: Counts, convention: str) -> dict[str, NDArray[np.float6
     def ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.where(whole > 0, part / np.maximum(whole, 1), undefined)
 
-    dice = ratio(2 * tp, 2 * tp + fp + fn)
+    predicted, true = tp + fp, tp + fn
+    dice = ratio(2 * tp, predicted + true)
     return {
-        "precision": ratio(tp, tp + fp),
-        "recall": ratio(tp, tp + fn),
+        "precision": ratio(tp, predicted),
+        "recall": ratio(tp, true),
         "f1": dice,
-        "iou": ratio(tp, tp + fp + fn),
+        "iou": ratio(tp, predicted + fn),
         "dice": dice,
     }
 

@@ -1,4 +1,4 @@
-"""Images, masks and probability maps in another size: the one resize that training, scores and reader share."""
+"""Resizes images, masks and probability maps. Training, scores and reader use the same functions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ def unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resizes (H, W) uint8 to `size` = (h, w), bilinear with antialiasing, in training as in reading."""
-    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    height, width = size
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(resized)
 
 
 def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Resizes (H, W) bool to `size` = (h, w), nearest neighbour."""
-    resized = Image.fromarray(mask.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
+    height, width = size
+    picture = Image.fromarray(mask.astype(np.uint8))
+    resized = picture.resize((width, height), Image.Resampling.NEAREST)
     return np.array(resized) > 0
 
 
@@ -51,7 +55,7 @@ def resize_probability(
     """Scales a map (h, w) to `size` = (H, W) as the reader does; one of that size is left as it is.
 
     Returns:
-        (H, W) float32 in 0..1, linear between the centres of the map's pixels, larger or smaller alike.
+        (H, W) float32 in 0..1, linear between the centres of the map's pixels, for larger and smaller sizes alike.
     """
     if probability.shape == size:
         return probability
@@ -62,7 +66,7 @@ def resize_probability(
         scaled = np.array(picture.resize(size[::-1], Image.Resampling.BILINEAR))
     else:
         scaled = enlarge(probability, size)
-    clipped: NDArray[np.float32] = np.clip(scaled, 0, 1)  # rounding may leave 0..1 by a hair
+    clipped: NDArray[np.float32] = np.clip(scaled, 0, 1)  # rounding may leave 0..1 a little
     return clipped
 
 
@@ -79,9 +83,11 @@ def _mixed(
 
 def _between(count: int, wanted: int, part: slice) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Of each wanted pixel along an axis, the pixel before it, and how far it is on the way to the next, 0..1."""
-    at = ((np.arange(wanted)[part] + 0.5) * (count / wanted) - 0.5).clip(0, count - 1)
+    centres = np.arange(wanted)[part] + 0.5
+    at = (centres * (count / wanted) - 0.5).clip(0, count - 1)
     before = np.minimum(at.astype(np.intp), count - 2)
-    return before, (at - before).astype(np.float32)
+    share = (at - before).astype(np.float32)
+    return before, share
 
 
 def bounds(mask: NDArray[np.bool_]) -> Region:

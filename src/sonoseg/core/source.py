@@ -1,4 +1,4 @@
-"""What an image can come from, and how it is opened: header first, so that nothing huge or strange is decoded."""
+"""Opens an image from any source. The header is checked first, so that nothing huge or strange is decoded."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _as_file(image: Image.Image) -> Image.Image:
 
     Raises:
         InputError: it was closed before it was loaded; or it is a PNG of 16-bit colours that was loaded, so that its
-            low bytes are gone (if its file tells).
+            low bytes are gone (if its file is still there to show it).
     """
     if isinstance(image, PngImagePlugin.PngImageFile) and not image.tile:
         with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What Pillow does not tell about a TIFF: which of its kinds are read rightly, and how the others are called."""
+"""Corrects how Pillow reads TIFF files, and refuses the kinds that Pillow reads wrongly."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def find_busbra(folder: Path) -> Path | None:
 def scan_busbra(root: Path) -> Scan:
     """Pairs Images/bus_XXXX.png with Masks/mask_XXXX.png; the patient is the group, the pathology the label.
 
-    The cases are ordered by file name. BUS-BRA gives no pixel spacing. Rows of bus_data.csv whose image is
+    The cases are ordered by file name. BUS-BRA has no pixel spacing. Rows of bus_data.csv whose image is
     not there are passed over, so that a part of BUS-BRA can be used.
 
     Raises:

@@ -20,7 +20,7 @@ PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
 _TRUTH = re.compile(
     r"(?P<image>.+)[_\- ](gt|seg|segmentation|annotation|roi|truth|label)s?([_\- ]?\d+)?"
 )
-"""Names in small letters of what is a mask in other data sets: in normal/ it would be taken for an image."""
+"""Names (in lower case) of masks in other data sets. In normal/ such a file would be taken for an image."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def scan_busi(root: Path) -> Scan:
 
 
 def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
-    """Adds the cases of one class folder and what is amiss with them; returns its images."""
+    """Adds the cases of one class folder and their problems; returns its images."""
     images: list[Path] = []
     masks: dict[str, list[Path]] = {}
     for path in images_in(folder):

@@ -1,4 +1,4 @@
-"""One ultrasound image with what is known of it: the record that the whole lab passes around."""
+"""One ultrasound image of a data set, with its masks and what is known about it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Case:
         return image.pixels
 
     def read_mask(self) -> NDArray[np.bool_]:
-        """The ground truth, (H, W), of the image's size: the union of all masks, nothing without masks.
+        """The reference mask, (H, W) bool: the union of all masks; all False without masks.
 
         Raises:
             InputError: a file cannot be read, or a mask has another size than the image.
@@ -65,32 +65,32 @@ class Case:
             mask = read_mask(path).pixels
             if mask.shape != image.shape:
                 raise InputError(
-                    path, size_fault(mask.shape, image.shape), "give the mask the image's size"
+                    path, size_problem(mask.shape, image.shape), "give the mask the image's size"
                 )
             union |= mask
         return image, union
 
     @property
     def has_truth(self) -> bool:
-        """Whether it is known what is lesion: by a mask, or since the image is normal."""
+        """Whether it is known what is lesion: there is a mask, or the image is labelled normal."""
         return bool(self.masks) or self.label == "normal"
 
     def full_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Height and width that `spacing` is about, of a case whose image is of `shape`."""
+        """Height and width of the image to which `spacing` belongs; `shape` is that of the image as it is read."""
         return shape
 
     def check_size(self, size: int, what: str) -> None:
-        """Refuses what cannot be had at `size` × `size` pixels; files can be resized to any.
+        """Refuses an image that cannot be resized to `size` × `size` pixels. Image files can be resized to any size.
 
         Args:
             size: in pixels.
-            what: needs it, in a word or two.
+            what: what needs this size, for the message, such as "training".
 
         Raises:
             InputError: as a subclass says.
         """
 
 
-def size_fault(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
+def size_problem(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
     """Says that a mask of shape (H, W) `mask` does not fit an image of shape `image`."""
     return f"the mask is {mask[1]} × {mask[0]} pixels, its image is {image[1]} × {image[0]}"

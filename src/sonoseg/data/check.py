@@ -1,4 +1,4 @@
-"""Reports everything that is wrong with a data set at once."""
+"""Finds all problems of a data set and reports them together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sonoseg.core.decode import orientation
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import Mask, read_mask
-from sonoseg.data.case import Case, size_fault
+from sonoseg.data.case import Case, size_problem
 from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.dicom import DicomCase
 from sonoseg.data.load import scan
@@ -158,12 +158,12 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
         try:
             mask = read_mask(path)
         except InputError as error:
-            found.add("unreadable", path, error.fault)
+            found.add("unreadable", path, error.problem)
             whole = False
             continue
         lesion |= bool(mask.pixels.any())
         if image is not None and mask.pixels.shape != image.shape:
-            found.add("size mismatch", path, size_fault(mask.pixels.shape, image.shape))
+            found.add("size mismatch", path, size_problem(mask.pixels.shape, image.shape))
         elif image is not None and orientation(path) != orientation(case.image):
             found.add(
                 "turned apart", path, "EXIF turns one of mask and image only; see that they fit"
@@ -193,7 +193,7 @@ def _check_dicom(found: Scan, case: DicomCase, images: _Images) -> None:
     try:
         image, mask = case.read()
     except InputError as error:
-        found.add("unreadable", case.image, error.fault)
+        found.add("unreadable", case.image, error.problem)
         return
     if not any(other.image == case.image for other in images.cases):
         images.add(case, image)
@@ -225,7 +225,7 @@ def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
     try:
         image = read_image(path)
     except InputError as error:
-        found.add("unreadable", path, error.fault)
+        found.add("unreadable", path, error.problem)
         return None
     for doubt in image.doubts:
         found.add("doubtful", path, doubt)

@@ -93,7 +93,7 @@ def scan_dicom(root: Path) -> Scan:
             else:
                 images.append((path, read_dicom(path)))
         except InputError as error:
-            scan.add("not read", path, error.fault)
+            scan.add("not read", path, error.problem)
     known = {file.header.instance for _, file in images}
     for path, seg in segs:
         if not any(instance in known for instance, _, _ in seg.places):

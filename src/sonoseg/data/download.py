@@ -1,4 +1,4 @@
-"""Downloading one large file over a connection that may break off, with progress."""
+"""Downloads one large file, over a connection that may break off."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _error(url: str, by_hand: str, reached: int, error: Exception) -> DownloadEr
 
 
 def _continue(url: str, part: Path, rate: _Rate) -> None:
-    """One connection: asks for what `part` lacks, and takes all of it if that is what the server gives."""
+    """One connection: asks for what `part` lacks, and takes all of it if that is what the server sends."""
     tag = _tag(part)
     done = file_size(part)
     headers = {"User-Agent": "sonoseg"}

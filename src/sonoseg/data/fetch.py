@@ -65,7 +65,7 @@ def fetch_busi(
         what was done, in a sentence.
 
     Raises:
-        DownloadError: no connection, or it broke off; tells what to download by hand.
+        DownloadError: no connection, or it broke off; the hint says what to download by hand.
         InputError: the folder has something else in it or cannot be written to; the archive is damaged or is
             not BUSI as published.
     """
@@ -153,8 +153,8 @@ def _members(
     }
     missing = [path for path in sums if path not in names]
     if missing:
-        fault = f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
-        raise _ArchiveError(source, fault, f"download it again from {BUSI_URL}")
+        problem = f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
+        raise _ArchiveError(source, problem, f"download it again from {BUSI_URL}")
     members = {path: names[path] for path in sums}
     for path, info in members.items():
         problem = ""
@@ -179,8 +179,8 @@ def _require_complete(folder: Path, sums: Mapping[str, str]) -> None:
     root = find_busi(folder) or folder
     wrong = [path for path in sums if _digest(root / path) != sums[path]]
     if wrong:
-        fault = f"{len(wrong)} of BUSI's {len(sums)} files are missing or not as published, first {wrong[0]}"
-        raise InputError(folder, fault, "remove this folder or choose another")
+        problem = f"{len(wrong)} of BUSI's {len(sums)} files are missing or not as published, first {wrong[0]}"
+        raise InputError(folder, problem, "remove this folder or choose another")
 
 
 def _digest(path: Path) -> str:

@@ -47,11 +47,12 @@ def scan_folder(root: Path) -> Scan:
     """Pairs images/STEM.* with masks/STEM.*, masks/STEM_mask.*, masks/STEM_mask_1.*, … whatever the case of letters.
 
     labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
-    `group` (patient) and `spacing` (mm per pixel). What it does not tell is label "unknown", the image its
-    own group, spacing None. Groups that differ in case or in blanks are one. The cases are ordered by file name.
+    `group` (patient) and `spacing` (mm per pixel). Where it has no value, the label is "unknown", the image is a group
+    of its own, and the spacing is None. Groups that differ in case or in blanks are one. The cases are ordered by file
+    name.
 
     Raises:
-        InputError: labels.csv is malformed, has an unknown label, or a spacing that is no positive number.
+        InputError: labels.csv is malformed, has an unknown label, or a spacing that is not a pixel size.
     """
     images = images_in(subfolder(root, "images"))
     masks = images_in(subfolder(root, "masks"))

@@ -1,4 +1,4 @@
-"""From a folder on disk to its cases, whichever of the known layouts it has."""
+"""Loads the cases of a data set, whichever of the known layouts its folder has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sonoseg.data.scan import Scan, entries
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 
-_MENDS = {
+_HINTS = {
     "duplicate name": "rename all but one of them",
     "image without mask": "add the missing masks (empty where there is no lesion) or remove the images",
     "mask without image": "rename them as their images are named, with _mask at the end, or remove them",
@@ -30,7 +30,7 @@ _LAYOUTS = (
 
 
 def scan(folder: Path | str) -> Scan:
-    """Lists a data set and what its file names show to be amiss; reads no image, but a pack whole.
+    """Lists the cases of a data set, and the problems that its file names show. No image is read; a pack is read whole.
 
     Raises:
         InputError: there is no such folder or pack, its layout is not known, it has no images, or its table is
@@ -40,9 +40,9 @@ def scan(folder: Path | str) -> Scan:
     if is_pack(folder):
         return Scan(folder, open_pack(folder).cases(), [])
     if not is_folder(folder):
-        fault = "is a file, not a folder" if is_there(folder) else "there is no such folder"
+        problem = "is a file, not a folder" if is_there(folder) else "there is no such folder"
         raise InputError(
-            folder, fault, "give the folder of a data set, or a pack of sonoseg data pack"
+            folder, problem, "give the folder of a data set, or a pack of sonoseg data pack"
         )
     empty = None
     for find, read in (
@@ -59,8 +59,10 @@ def scan(folder: Path | str) -> Scan:
             empty = root  # images/ and masks/ may hold DICOM
     if empty is not None:
         raise InputError(empty, "there are no images in it", "give a folder with images")
-    fault = "is not a data set whose layout is known" if entries(folder) else "the folder is empty"
-    raise InputError(folder, fault, f"give {_LAYOUTS}")
+    problem = (
+        "is not a data set whose layout is known" if entries(folder) else "the folder is empty"
+    )
+    raise InputError(folder, problem, f"give {_LAYOUTS}")
 
 
 def load_cases(folder: Path | str) -> list[Case]:
@@ -73,12 +75,12 @@ def load_cases(folder: Path | str) -> list[Case]:
             image; a column of the table is not known.
     """
     found = scan(folder)
-    for kind, mend in _MENDS.items():
+    for kind, hint in _HINTS.items():
         findings = [finding for finding in found.findings if finding.kind == kind]
         if findings:
             first, more = findings[0], len(findings) - 1
-            fault = first.message + (f", and {more} more such" if more else "")
-            raise InputError(found.root / first.files[0], fault, mend)
+            problem = first.message + (f", and {more} more such" if more else "")
+            raise InputError(found.root / first.files[0], problem, hint)
     return found.cases
 
 

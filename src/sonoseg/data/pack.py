@@ -136,17 +136,17 @@ class PackedCase(Case):
         return self.known.height, self.known.width
 
     def check_size(self, size: int, what: str) -> None:
-        """Refuses another size than the pack's: what is resized twice is not what the folder gives.
+        """Refuses another size than the pack's: an image that is resized twice differs from one resized once.
 
         Raises:
             InputError: `size` is another.
         """
         own = self.own.size
         if size != own:
-            fault = f"holds images of {own} × {own} pixels, {what} needs {size} × {size}"
+            problem = f"holds images of {own} × {own} pixels, {what} needs {size} × {size}"
             raise InputError(
                 self.own.path,
-                fault,
+                problem,
                 f"give the folder {self.own.source}, or pack it with --size {size}",
             )
 
@@ -225,8 +225,8 @@ def _read_about(path: Path, content: bytes) -> dict[str, Any]:
     if not isinstance(about, dict) or set(about) != {"version", "source", "cases"}:
         raise InputError(path, "is not a pack: it does not say what its images are", HINT)
     if about["version"] != VERSION:
-        fault = f"is a pack of version {str(about['version'])[:20]}, this program reads {VERSION}"
-        raise InputError(path, fault, HINT)
+        problem = f"is a pack of version {str(about['version'])[:20]}, this program reads {VERSION}"
+        raise InputError(path, problem, HINT)
     if not isinstance(about["source"], str) or not isinstance(about["cases"], list):
         raise InputError(path, "is not a pack: it does not say what its images are", HINT)
     return about

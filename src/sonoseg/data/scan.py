@@ -1,4 +1,4 @@
-"""What every layout of a data set shares: listing files, finding what is amiss with them, reading tables."""
+"""Shared by all layouts of data sets: lists files, notes their problems, reads tables."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Scan:
-    """A data set's folder as its file names tell it, no image read: the cases, and what is amiss."""
+    """The cases of a data set, and the problems that its file names show. No image has been read."""
 
     root: Path
     cases: list[Case]
     findings: list[Finding]
 
     def add(self, kind: str, path: Path, message: str) -> None:
-        """Notes that the file `path` is at fault."""
+        """Notes a problem of the file `path`."""
         self.findings.append(Finding(kind, (self.relative(path),), message))
 
     def relative(self, path: Path) -> str:
@@ -61,8 +61,8 @@ def entries(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        fault = f"cannot be listed ({error.strerror})"
-        raise InputError(folder, fault, "change its permissions or choose another") from error
+        problem = f"cannot be listed ({error.strerror})"
+        raise InputError(folder, problem, "change its permissions or choose another") from error
 
 
 def images_in(folder: Path | None) -> list[Path]:
@@ -94,7 +94,7 @@ def subfolder(root: Path, name: str) -> Path | None:
 
 
 def name_key(name: str) -> str:
-    """What two names have in common that differ in the case of letters, or in how their accents are stored."""
+    """A key that is the same for names which differ only in upper and lower case, or in how accents are stored."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

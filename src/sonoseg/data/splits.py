@@ -141,8 +141,8 @@ def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
 def _grouped(cases: Sequence[Case], test: int) -> dict[str, str]:
     groups = len({case.group for case in cases})
     if groups < FOLDS:
-        fault = f"needs at least {FOLDS} groups of images, here are {groups}"
-        raise InputError("grouped", fault, "use the split all")
+        problem = f"needs at least {FOLDS} groups of images, here are {groups}"
+        raise InputError("grouped", problem, "use the split all")
     subsets = {test: "test", (test + 1) % FOLDS: "validation"}
     return {name: subsets.get(fold, "train") for name, fold in _folds(cases).items()}
 
@@ -167,8 +167,8 @@ def _from_table(path: Path) -> dict[str, str]:
     for row in rows:
         row["subset"] = row["subset"].casefold()
         if row["subset"] not in SUBSETS:
-            fault = f"puts {row['file']} into the unknown subset {row['subset']}"
-            raise InputError(path, fault, f"use {', '.join(SUBSETS)}")
+            problem = f"puts {row['file']} into the unknown subset {row['subset']}"
+            raise InputError(path, problem, f"use {', '.join(SUBSETS)}")
     hint = "give every image one row"
     if not rows:
         raise InputError(path, "names no images", hint)
@@ -182,7 +182,7 @@ def _from_table(path: Path) -> dict[str, str]:
 def _require_files(name: str, cases: Sequence[Case], subset_of: dict[str, str]) -> None:
     missing = sorted(subset_of.keys() - {case.name for case in cases})
     if missing:
-        fault = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
+        problem = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
         raise InputError(
-            f"split {name}", fault, "complete the data set or use the split grouped or all"
+            f"split {name}", problem, "complete the data set or use the split grouped or all"
         )

@@ -1,4 +1,4 @@
-"""What lies in a data set's folders as if it belonged to it, and is not read."""
+"""Notes files in the folders of a data set that look like a part of it but are not read."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def load_calibration(folder: Path) -> Calibration | None:
     try:
         report = read_json(file)
     except InputError as error:
-        problem = f"not a calibration that can be read ({error.fault})"
+        problem = f"not a calibration that can be read ({error.problem})"
         raise InputError(file, problem, HINT) from error
     try:
         calibration = _parse(report, folder)

@@ -61,8 +61,9 @@ def randomised_copies(
 
 def _has_own_tensors(module: nn.Module) -> bool:
     """Whether a module itself, without its children, has parameters or buffers."""
-    tensors = [*module.parameters(False), *module.buffers(False)]
-    return bool(tensors)
+    parameters = list(module.parameters(False))
+    buffers = list(module.buffers(False))
+    return bool(parameters or buffers)
 
 
 def _times(model: SegmentationNetwork, image: Tensor) -> tuple[dict[str, int], dict[str, int]]:

@@ -1,7 +1,7 @@
 """The files that `sonoseg segment` writes, and those that it must not replace.
 
-Only what an earlier call has written is replaced: results.json lists it, and while a call is at work, so does a
-hidden file beside it. Whatever else has such a name, as an annotator's NAME_mask.png may, is left alone.
+Only files of an earlier call are replaced. results.json lists them; while a call is working, a hidden file beside it
+does. Other files of such a name are left alone, for example an annotator's NAME_mask.png.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Itera
     try:
         write_json(folder / AT_WORK, {"files": files})
     except InputError as error:
-        raise InputError(folder, error.fault, error.mend) from error
+        raise InputError(folder, error.problem, error.hint) from error
     try:
         yield
     except BaseException:
@@ -86,16 +86,16 @@ def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Itera
 
 
 def retire_results(folder: Path) -> None:
-    """Takes an earlier call's results.json away, before the first of its pictures is replaced.
+    """Removes an earlier call's results.json, before the first of its pictures is replaced.
 
-    What a killed call leaves is then no list that tells of other pictures than those that are there.
+    Otherwise a call that is killed would leave a list that does not fit the pictures.
     """
     with contextlib.suppress(OSError):
         (folder / RESULTS).unlink()
 
 
 def end_work(folder: Path) -> None:
-    """Takes that note away."""
+    """Removes the hidden file of `at_work`."""
     with contextlib.suppress(OSError):
         (folder / AT_WORK).unlink()
 
@@ -152,7 +152,7 @@ def _names_in(entries: Iterable[Any]) -> list[str]:
 
 
 def _noted_names(file: Path) -> set[str]:
-    """What a call that was killed noted; nothing if there is none."""
+    """The names in the hidden file that a killed call has left; empty if there is none."""
     try:
         noted = read_json(file)["files"]
         return {name for name in noted if isinstance(name, str)}

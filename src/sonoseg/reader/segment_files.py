@@ -40,7 +40,7 @@ Progress = Callable[[int, int, int], None]
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run over files did.
+    """The results of `segment_files`.
 
     Attributes:
         images: one entry for each image that was segmented, as in results.json.
@@ -168,11 +168,11 @@ def _try_segment(
 
 
 def _failure_of(path: Path, error: InputError) -> InputError:
-    """The error of one file: `subject` is the file, also where a result of it or the network is at fault."""
+    """The error of one file: `subject` is the file, also if a result of it cannot be written or the network fails."""
     if error.subject == str(path):
         return error
     return InputError(
-        path, f"has no result ({Path(error.subject).name}: {error.fault})", error.mend
+        path, f"has no result ({Path(error.subject).name}: {error.problem})", error.hint
     )
 
 
@@ -268,7 +268,7 @@ def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
         "images": summary.images,
         "clips": summary.clips,
         "failed": [
-            {"file": error.subject, "fault": error.fault, "mend": error.mend}
+            {"file": error.subject, "problem": error.problem, "hint": error.hint}
             for error in summary.failed
         ],
     }

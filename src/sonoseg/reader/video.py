@@ -88,21 +88,21 @@ class Clip:
                 raise _no_video(self.path) from error
             opened.callback(self._container.close)
             if not self._container.streams.video:
-                raise InputError(
-                    self.path, "has no pictures in it, only sound or text", "give a video"
-                )
-            self._stream = self._container.streams.video[0]
-            if not getattr(self._stream, "width", 0):  # PyAV has none where FFmpeg knows no decoder
-                fault = f"not a video that can be read, or its frames are over {MAX_FRAME_PIXELS // 10**6} megapixels"
-                raise InputError(self.path, fault, _EXPORT)
-            check_dimensions(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
-            self._aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+                problem = "has no pictures in it, only sound or text"
+                raise InputError(self.path, problem, "give a video")
+            self._stream = stream = self._container.streams.video[0]
+            if not getattr(stream, "width", 0):  # PyAV has none where FFmpeg knows no decoder
+                most = f"{MAX_FRAME_PIXELS // 10**6} megapixels"
+                problem = f"not a video that can be read, or its frames are over {most}"
+                raise InputError(self.path, problem, _EXPORT)
+            check_dimensions(self.path, stream.width, stream.height, MAX_FRAME_PIXELS)
+            self._aspect = Fraction(stream.sample_aspect_ratio or 1)
             self._check_aspect()
-            self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
-            self.time_base = self._stream.time_base or 1 / self.rate
-            self._check_count(self._stream.frames)  # what the file says; `frames` counts
-            self._check_time(self._stream.duration or 0)
-            self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            self.time_base = stream.time_base or 1 / self.rate
+            self._check_count(stream.frames)  # what the file says; `frames` counts
+            self._check_time(stream.duration or 0)
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -154,31 +154,25 @@ class Clip:
             raise InputError(self.path, "has no frame in it", _EXPORT)
 
     def _check_aspect(self) -> None:
-        aspect, one, width, height = (
-            self._aspect,
-            Fraction(1),
-            self._stream.width,
-            self._stream.height,
-        )
+        aspect = self._aspect
         if not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
             problem = (
                 f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
             )
             raise InputError(self.path, problem, _EXPORT)
-        check_dimensions(
-            self.path,
-            round(width * max(aspect, one)),
-            round(height / min(aspect, one)),
-            MAX_FRAME_PIXELS,
-        )
+        height, width = self._square_size(self._stream.height, self._stream.width)
+        check_dimensions(self.path, width, height, MAX_FRAME_PIXELS)
+
+    def _square_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size of a frame once its pixels are square: one side becomes longer, none shorter."""
+        one = Fraction(1)
+        return round(height / min(self._aspect, one)), round(width * max(self._aspect, one))
 
     def _with_square_pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._aspect == 1:
             return image
-        (height, width), one = image.shape, Fraction(1)
-        return resize_image(
-            image, (round(height / min(self._aspect, one)), round(width * max(self._aspect, one)))
-        )
+        height, width = image.shape
+        return resize_image(image, self._square_size(height, width))
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         packets, count, end = self._container.demux(), 0, 0.0

@@ -91,7 +91,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -
         is_numeric = all(not isinstance(row[column], str) for row in rows)
         classes.append(' class="number"' if is_numeric else "")
     head = _row("th", [f' scope="col" {kind.strip()}'.rstrip() for kind in classes], header)
-    lines = [_row("td", classes, [cell_text(value) for value in row]) for row in rows]
+    lines = []
+    for row in rows:
+        texts = [cell_text(value) for value in row]
+        lines.append(_row("td", classes, texts))
     body = "\n".join(lines)
     label = escape(caption)
     return Html(

@@ -50,7 +50,7 @@ def reproduce_command(settings: ReproductionSettings) -> tuple[str, int]:
     if settings.report_only:
         return report_only(settings, jobs, earlier), 0
     material = Material.read(settings, [job.split for job in earlier])
-    check([*jobs, *earlier], settings, material)
+    check(jobs + earlier, settings, material)
     output_folder(settings.out / "runs")
     gpus = torch.cuda.device_count()
     workers = settings.workers or max(1, gpus)
@@ -59,11 +59,11 @@ def reproduce_command(settings: ReproductionSettings) -> tuple[str, int]:
         died = work_in_processes(settings, jobs, material, workers, gpus)
     else:
         work(settings, jobs, material)
-    write_report(settings, in_order([*jobs, *jobs_in(settings.out)]), material)
+    write_report(settings, in_order(jobs + jobs_in(settings.out)), material)
     return describe_end(settings, jobs, workers, died)
 
 
-def report_only(settings: ReproductionSettings, jobs: Sequence[Job], earlier: Sequence[Job]) -> str:
+def report_only(settings: ReproductionSettings, jobs: list[Job], earlier: list[Job]) -> str:
     """Writes the report of the results in `settings.out`. Trains nothing.
 
     Raises:
@@ -77,7 +77,7 @@ def report_only(settings: ReproductionSettings, jobs: Sequence[Job], earlier: Se
         hint = "give the --out of an earlier call, or leave --report-only out"
         raise InputError(settings.out, "holds no results to report", hint)
     material = Material.read(settings, [job.split for job in earlier])
-    write_report(settings, in_order([*jobs, *earlier]), material)
+    write_report(settings, in_order(jobs + earlier), material)
     return f"{settings.out / 'report.html'}: {len(done)} results there"
 
 

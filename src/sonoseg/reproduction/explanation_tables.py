@@ -71,8 +71,10 @@ def claim(rows: Sequence[ModelResults], split: str) -> ReportTable:
         if row.explanations is None:
             continue
         attention = find_experiment(row.model).network.attention
-        for _, *layer_and_answers in claim_rows([row.explanations]):
-            cells.append([row.label, attention, *layer_and_answers])
+        for answers in claim_rows([row.explanations]):
+            answers[0] = row.label  # instead of the model's name alone
+            answers.insert(1, attention)
+            cells.append(answers)
     return ReportTable(
         name=f"claim-{split}",
         title=f"Does the claim hold? Split {split}",

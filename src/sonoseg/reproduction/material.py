@@ -51,8 +51,8 @@ class Material:
         for case in cases:
             case.check_size(settings.size, "training")
             case.check_size(GRID[0], "evaluation")
-        splits = [*settings.splits, *more_splits]
-        subsets = {split: split_cases(cases, split) for split in dict.fromkeys(splits)}
+        splits = dict.fromkeys(settings.splits) | dict.fromkeys(more_splits)
+        subsets = {split: split_cases(cases, split) for split in splits}
         for split, parts in subsets.items():
             _require_all_subsets(split, parts)
         first_split = next(iter(subsets.values()))

@@ -30,7 +30,8 @@ def _csv_header() -> tuple[str, ...]:
     names = []
     for metric in METRICS:
         names += [f"{metric}_paper", f"{metric}_ours", f"{metric}_difference"]
-    return (*names, "dice_low", "dice_high", "failure")
+    names += ["dice_low", "dice_high", "failure"]
+    return tuple(names)
 
 
 CSV_HEADER = _csv_header()
@@ -50,25 +51,28 @@ def _three_decimals(value: float | None) -> str:
 
 def _csv_cells(row: ModelResults, paper: Printed, convention: str) -> list[Cell]:
     """A model's cells under `CSV_HEADER`."""
-    if not row.done:
-        empty: list[Cell] = [None] * (len(CSV_HEADER) - 1)
-        return [*empty, row.failure]
     cells: list[Cell] = []
+    if not row.done:
+        cells += [None] * (len(CSV_HEADER) - 1)
+        cells.append(row.failure)
+        return cells
     for metric in METRICS:
         value = _printed_value(row.model, paper, convention, metric)
         own = float(row.scores(convention, metric).mean())
         difference = None if value is None else own - value
         cells += [value, own, difference]
     low, high = row.interval(convention)
-    return [*cells, low, high, row.failure]
+    cells += [low, high, row.failure]
+    return cells
 
 
 def _shown_cells(row: ModelResults, paper: Printed, convention: str) -> list[Cell]:
     """A model's cells under `SHOWN_HEADER`."""
-    if not row.done:
-        dashes: list[Cell] = ["–"] * len(METRICS)
-        return [row.failure, *dashes]
     cells: list[Cell] = []
+    if not row.done:
+        cells.append(row.failure)
+        cells += ["–"] * len(METRICS)
+        return cells
     for metric in SHOWN_METRICS:
         own = float(row.scores(convention, metric).mean())
         if convention == "all":
@@ -112,9 +116,9 @@ def table_1(rows: Sequence[ModelResults], split: str, convention: str) -> Report
         name=f"table1-{split}-{convention}",
         title=f"Table 1, split {split}, convention {convention}",
         caption=CAPTIONS[convention],
-        header=(*facts_header, *CSV_HEADER, "parameters_paper", "parameters_ours"),
+        header=facts_header + CSV_HEADER + ("parameters_paper", "parameters_ours"),
         rows=csv_rows,
-        shown_header=(*facts_header, *SHOWN_HEADER, "parameters, paper", "ours"),
+        shown_header=facts_header + SHOWN_HEADER + ("parameters, paper", "ours"),
         shown_rows=tuple(shown_rows),
     )
 
@@ -162,8 +166,9 @@ def table_5(rows: Sequence[ModelResults], split: str) -> ReportTable:
     csv_rows: list[list[Cell]] = []
     shown_rows: list[list[Cell]] = []
     for row in rows:
-        csv_rows.append([row.label, *_csv_cells(row, paper, "paper")])
-        shown_rows.append([row.label, *_shown_cells(row, paper, "paper")])
+        name: list[Cell] = [row.label]
+        csv_rows.append(name + _csv_cells(row, paper, "paper"))
+        shown_rows.append(name + _shown_cells(row, paper, "paper"))
     return ReportTable(
         name=f"table5-{split}",
         title=f"Table 5, split {split}: the rivals beside Model 1, convention paper",

@@ -83,7 +83,7 @@ def _tables_of_split(
             yield paper_tables.table_1(numbered, split, convention)
     yield paper_tables.table_2(rows, split)
     if rivals:
-        yield paper_tables.table_5([*rivals, *reference], split)
+        yield paper_tables.table_5(rivals + reference, split)
         yield paper_tables.table_6(rivals, rows, split)
     if leaked_images:
         yield added_tables.leak(rows, split, leaked_images)

@@ -168,11 +168,11 @@ def check_network(config: RunConfig, images: int) -> None:
         if is_out_of_memory(error):
             raise
         if "more than 1 value per channel" in str(error):
-            fault = (
+            problem = (
                 f"a step of one image of {config.size} pixels is too little for batch normalisation"
             )
             hint = "give --batch 2 or more, more training images, or a larger --size"
-            raise InputError(f"--batch {recipe.batch}", fault, hint) from error
+            raise InputError(f"--batch {recipe.batch}", problem, hint) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             config.model, f"no such network can be built ({reason})", "try other --widths"

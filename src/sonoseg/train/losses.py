@@ -18,9 +18,13 @@ def bce(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
 
 
 def batch_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
-    """1 − Dice of the batch as one large image: one without lesion is background, a small lesion counts for little."""
-    overlap, both = (part * counted for part in _overlap(logits, truth))
-    return 1 - (2 * overlap.sum() + SMOOTH) / (both.sum() + SMOOTH)
+    """1 − Dice of the batch as one large image.
+
+    An image without lesion is background in it, and a small lesion counts for little.
+    """
+    overlap, both = _overlap(logits, truth)
+    overlap, both = (overlap * counted).sum(), (both * counted).sum()
+    return 1 - (2 * overlap + SMOOTH) / (both + SMOOTH)
 
 
 def image_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
@@ -30,18 +34,34 @@ def image_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
 
 
 SMOOTH = 1.0
-"""Added above and below in a Dice: where there is no lesion, the pixels that may be taken for one almost free."""
+"""Added above and below in a Dice. Where there is no lesion, about so many pixels may be drawn at little cost."""
+
+
+def bce_and_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """The sum of both."""
+    return bce(logits, truth, counted) + batch_dice(logits, truth, counted)
+
+
+def weighted_bce_and_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """The sum that Cao et al. 2021 trained Swin-Unet with."""
+    return 0.4 * bce(logits, truth, counted) + 0.6 * batch_dice(logits, truth, counted)
+
+
+def bce_and_image_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """The sum of both; a small lesion counts as much as a large one."""
+    return bce(logits, truth, counted) + image_dice(logits, truth, counted)
+
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "bce": bce,
     "dice": batch_dice,
-    "bce+dice": lambda *batch: bce(*batch) + batch_dice(*batch),
-    "0.4bce+0.6dice": lambda *batch: 0.4 * bce(*batch) + 0.6 * batch_dice(*batch),
-    "bce+image-dice": lambda *batch: bce(*batch) + image_dice(*batch),
+    "bce+dice": bce_and_dice,
+    "0.4bce+0.6dice": weighted_bce_and_dice,
+    "bce+image-dice": bce_and_image_dice,
 }
 """Name → loss of logits (N, 1, H, W), truth (N, 1, H, W) in 0..1, and which images count, (N,) of 0 and 1.
 
-The rest is multiplied away, not picked out: to know how many are left, a GPU's queue would have to run dry.
+The other images are multiplied by 0, not left out: to know how many are left, a GPU would have to be waited for.
 """
 
 

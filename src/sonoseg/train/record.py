@@ -20,7 +20,8 @@ from sonoseg.report.tables import csv_text
 
 IMAGES = "images.csv"
 TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
-PARTS = ("own", "earlier")
+OWN, EARLIER = "own", "earlier"
+"""In the column run: of this run itself, or of one that it began from or learned from."""
 HINT = "delete it; which images the run was trained on is then not known"
 LARGEST = 4096
 """Pixels that images are resized to at most."""
@@ -82,38 +83,45 @@ class Record:
     def _subsets(self) -> dict[int, dict[str, str]]:
         """Size → pixel hash → subset; train if it is in both."""
         found: dict[int, dict[str, str]] = {}
-        for seen in (*self.earlier, *self.own):
-            if seen.subset == TRAIN or (
-                seen.subset == VALIDATION and seen.image not in found.get(seen.size, {})
-            ):
-                found.setdefault(seen.size, {})[seen.image] = seen.subset
+        for seen in self.earlier + self.own:
+            if seen.subset == UNKNOWN:
+                continue
+            subsets = found.setdefault(seen.size, {})
+            if seen.subset == TRAIN or seen.image not in subsets:
+                subsets[seen.image] = seen.subset
         return found
 
     def subset_of(self, image: NDArray[np.uint8]) -> str | None:
         """train or validation if the network has seen this image (H, W), whatever its name; None if it has not."""
-        found = {
-            subsets.get(pixel_hash(resize_image(image, (size, size))))
-            for size, subsets in self._subsets.items()
-        }
-        return TRAIN if TRAIN in found else VALIDATION if VALIDATION in found else None
+        found = set()
+        for size, subsets in self._subsets.items():
+            resized = resize_image(image, (size, size))
+            found.add(subsets.get(pixel_hash(resized)))
+        for subset in (TRAIN, VALIDATION):
+            if subset in found:
+                return subset
+        return None
 
     def is_held_out(self, image: NDArray[np.uint8]) -> bool:
         """Whether the network was not trained on this image (H, W), or was chosen on it: some splits have copies."""
-        seen = [each for each in (*self.earlier, *self.own) if each.subset != UNKNOWN]
-        hashes = {
-            size: pixel_hash(resize_image(image, (size, size)))
-            for size in {each.size for each in seen}
-        }
-        subsets = {each.subset for each in seen if each.image == hashes[each.size]}
+        hashes: dict[int, str] = {}
+        subsets = set()
+        for seen in self.earlier + self.own:
+            if seen.subset == UNKNOWN:
+                continue
+            if seen.size not in hashes:
+                resized = resize_image(image, (seen.size, seen.size))
+                hashes[seen.size] = pixel_hash(resized)
+            if seen.image == hashes[seen.size]:
+                subsets.add(seen.subset)
         return VALIDATION in subsets or not subsets
 
     def write(self, folder: Path) -> None:
         """Writes images.csv."""
-        rows = [[PARTS[0], *astuple(seen)] for seen in self.own]
-        rows += [[PARTS[1], *astuple(seen)] for seen in self.earlier]
-        write_text(
-            folder / IMAGES, csv_text(["run", *(field.name for field in fields(Seen))], rows)
-        )
+        header = ["run"] + [field.name for field in fields(Seen)]
+        rows = [(OWN, *astuple(seen)) for seen in self.own]
+        rows += [(EARLIER, *astuple(seen)) for seen in self.earlier]
+        write_text(folder / IMAGES, csv_text(header, rows))
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
@@ -129,7 +137,8 @@ class Record:
             rows = [(row["run"], _seen(row)) for row in read_table(file, ("run",))]
         except (ValueError, KeyError, InputError) as error:
             raise InputError(file, "is not a list of images that can be read", HINT) from error
-        own, earlier = (tuple(seen for run, seen in rows if run == part) for part in PARTS)
+        own = tuple(seen for run, seen in rows if run == OWN)
+        earlier = tuple(seen for run, seen in rows if run == EARLIER)
         return cls(own, earlier)
 
     @classmethod
@@ -180,7 +189,7 @@ def _seen(row: dict[str, str]) -> Seen:
         )
     else:
         good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (0, "", "")
-    if not good or row["run"] not in PARTS:
+    if not good or row["run"] not in (OWN, EARLIER):
         raise ValueError(f"{seen.file} has a value that no record has")
     return seen
 
@@ -195,4 +204,7 @@ def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:
 
 def union(parts: Iterable[Record]) -> tuple[Seen, ...]:
     """All images of several records, each once."""
-    return tuple(dict.fromkeys(seen for part in parts for seen in (*part.earlier, *part.own)))
+    found: dict[Seen, None] = {}  # a set that keeps the order
+    for part in parts:
+        found |= dict.fromkeys(part.earlier + part.own)
+    return tuple(found)

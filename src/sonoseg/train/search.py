@@ -87,7 +87,8 @@ class Search:
         )
         self._id = self._storage.get_study_id_from_name(name)
         self._signs: dict[int, tuple[Any, float]] = {}
-        self._agree(storage, json.loads(json.dumps({"grid": describe_grid(grid), **settings})))
+        asked = {"grid": describe_grid(grid)} | dict(settings)
+        self._agree(storage, json.loads(json.dumps(asked)))  # tuples as lists, as when read back
         self._again = {trial.number for trial in self._trials() if trial.user_attrs.get("again")}
 
     def _agree(self, storage: str, asked: dict[str, Any]) -> None:
@@ -97,18 +98,20 @@ class Search:
             return
         found = [f"another {each}" for each in differences(there, asked)]
         if found:
-            fault = f"holds a search with {' and '.join(found)}"
-            raise InputError(shown(storage), fault, "choose another --out or --storage")
+            problem = f"holds a search with {' and '.join(found)}"
+            raise InputError(shown(storage), problem, "choose another --out or --storage")
 
     def claim(self) -> int | None:
         """Begins the first combination that nobody has begun, and returns its trial's number; None: all are begun."""
         while True:
-            begun = {
-                row for row, trial in self._living().items() if trial.number not in self._again
-            }
-            free = next((row for row in range(len(self.combinations)) if row not in begun), None)
-            if free is None:
+            begun = set()
+            for row, trial in self._living().items():
+                if trial.number not in self._again:
+                    begun.add(row)
+            waiting = [row for row in range(len(self.combinations)) if row not in begun]
+            if not waiting:
                 return None
+            free = waiting[0]
             owner = uuid.uuid4().hex
             self._study.add_trial(
                 create_trial(
@@ -157,7 +160,7 @@ class Search:
     def fail(self, number: int, reason: str, again: bool = False) -> None:
         """Records that the combination of trial `number` cannot be trained, and why.
 
-        With `again`, the machine was at fault, not the combination: processes that start later try it again.
+        With `again`, the machine failed, not the combination: processes that start later try it again.
         """
         self._end(number, TrialState.FAIL, reason=reason, again=again)
 
@@ -179,10 +182,10 @@ class Search:
     def results(self) -> list[Result]:
         """One a combination, in the order of the grid."""
         living = self._living()
-        return [
-            result_of(values, living[row]) if row in living else Result(values)
-            for row, values in enumerate(self.combinations)
-        ]
+        found = []
+        for row, values in enumerate(self.combinations):
+            found.append(result_of(values, living[row]) if row in living else Result(values))
+        return found
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -212,7 +215,11 @@ class Search:
 
 def describe_grid(grid: Grid) -> str:
     """The axes and their values in a line."""
-    return ", ".join(f"{axis}={','.join(map(str, values))}" for axis, values in grid.items())
+    axes = []
+    for axis, values in grid.items():
+        texts = ",".join(map(str, values))
+        axes.append(f"{axis}={texts}")
+    return ", ".join(axes)
 
 
 def result_of(values: Mapping[str, Value], trial: FrozenTrial) -> Result:

@@ -25,12 +25,12 @@ def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0))
     Raises:
         InputError: it cannot be opened.
     """
-    mend = "give --storage sqlite:///FILE, journal:FILE or the URL of a database"
+    hint = "give --storage sqlite:///FILE, journal:FILE or the URL of a database"
     try:
         if storage.startswith("journal:"):
             file = Path(storage.removeprefix("journal:"))
             if is_there(file) and not is_file(file):
-                raise InputError(shown(storage), "is not a regular file", mend)
+                raise InputError(shown(storage), "is not a regular file", hint)
             return JournalStorage(JournalFileBackend(storage.removeprefix("journal:")))
         options = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
         with warnings.catch_warnings():
@@ -41,11 +41,11 @@ def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0))
             time.sleep(attempts[0] * random.uniform(0.5, 1))
             return open_storage(storage, attempts[1:])
         raise InputError(
-            shown(storage), f"cannot be opened ({str(error.orig).strip()})", mend
+            shown(storage), f"cannot be opened ({str(error.orig).strip()})", hint
         ) from error
     except (OSError, ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
         raise InputError(
-            shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", mend
+            shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", hint
         ) from error
 
 

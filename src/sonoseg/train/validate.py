@@ -150,3 +150,49 @@ def check_fields(part: str, values: Any, kind: Any, rules: Mapping[str, Rule]) -
     problem = first_problem(values, rules)
     if problem is not None:
         raise ValueError(f"{part}.{problem[0]} is not {problem[1]}")
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with a tuple for each list: JSON knows lists alone."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found[name] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def _is_list_of(kind: type, wanted: str) -> Rule:
+    def check(value: Any) -> bool:
+        if not isinstance(value, list):
+            return False
+        return all(isinstance(each, kind) and is_shallow(each) for each in value)
+
+    return check, f"a list of {wanted}"
+
+
+def is_shallow(value: Any, levels: int = 6) -> bool:
+    """Whether lists and objects lie in each other at most so many levels deep; a config has four."""
+    if levels < 0:
+        return False
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return all(is_shallow(each, levels - 1) for each in value)
+
+
+_OBJECT: Rule = (lambda value: isinstance(value, dict), "an object")
+CONFIG_RULES: Mapping[str, Rule] = {
+    "model": TEXT,
+    "data": TEXT,
+    "split": TEXT,
+    "cases": TEXT,
+    "encoder_weights": TEXT,
+    "start_from": TEXT,
+    "network": _OBJECT,
+    "recipe": _OBJECT,
+    "size": SIZE,
+    "seed": SEED,
+    "lineage": _is_list_of(dict, "configs"),
+    "teachers": _is_list_of(str, "texts"),
+}
+"""Key of config.json → its rule."""
