@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.data.case import Case, size_fault
+from sonoseg.data.case import Case, size_problem
 from sonoseg.data.scan import Scan
 from sonoseg.dicom.recognise import check_installed, files_below, is_dicom_file
 from sonoseg.errors import InputError
@@ -49,7 +49,7 @@ class DicomCase(Case):
             if mask is None:
                 continue
             if mask.shape != view.shape:
-                problem = size_fault(mask.shape, view.shape)
+                problem = size_problem(mask.shape, view.shape)
                 raise InputError(path, problem, "give the segmentation of this image")
             union |= mask
         return view.image.pixels, union[view.region.slices]
