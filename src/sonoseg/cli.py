@@ -57,12 +57,16 @@ class Demo:
         return 0
 
 
+_DICOM_OBJECTS = ("seg", "sr", "sc")
+
+
 @dataclass(frozen=True)
 class Segment:
     """Find, outline and measure lesions in images and videos. Needs no PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """PNG, JPEG, TIFF or BMP files, videos (MP4, AVI and others, with the extra sonoseg[video]), or folders of them."""
+    """PNG, JPEG, TIFF or BMP files, videos (MP4, AVI and others, with the extra sonoseg[video]), or folders of them; or
+    DICOM files and folders (with the extra sonoseg[dicom])."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
@@ -72,9 +76,34 @@ class Segment:
     mm."""
     explain: bool = False
     """Also draw which parts of the image the network reacted to (Grad-CAM), as STEM_heat.png."""
+    to: tuple[Literal["seg", "sr", "sc", "coco", "geojson", "labelme"], ...] = ()
+    """Also write DICOM objects (of DICOM images): seg, the outlines; sr, the measurements; sc, the overlay. Or outlines
+    for annotation programs: coco, geojson (QuPath), labelme."""
+    strict: bool = False
+    """Leave the positions out of seg, which the standard has only for images with a frame of reference. OHIF and dcmqi
+    want them."""
+    fractional: bool = False
+    """Also write the probabilities of DICOM stills, as STEM_probability.dcm."""
+    pseudonym: str | None = None
+    """A secret word: replaces the patient's data in DICOM objects, the same patient always by the same code."""
 
     def run(self) -> int:
-        answer = _call(
+        from sonoseg.dicom.recognise import has_dicom
+
+        text, code = self._segment_dicom() if has_dicom(self.images) else self._segment_pictures()
+        formats = [name for name in self.to if name not in _DICOM_OBJECTS]
+        if formats and code < 2:
+            masks = _call("sonoseg.reader.annotations:written_masks", self.out)
+            write = "sonoseg.reader.annotations:write_annotations"
+            text += "\n" + _call(write, masks, self.out, formats)
+        return _print((text, code))
+
+    def _segment_pictures(self) -> tuple[str, int]:
+        is_for_dicom = self.strict or self.fractional or self.pseudonym is not None
+        if is_for_dicom or any(name in _DICOM_OBJECTS for name in self.to):
+            problem = "--to seg, sr and sc, --strict, --fractional and --pseudonym are for DICOM"
+            raise InputError("images", f"no DICOM among them; {problem}", "leave these options out")
+        answer: tuple[str, int] = _call(
             "sonoseg.reader.segment_files:segment_command",
             self.images,
             model=self.model,
@@ -82,7 +111,24 @@ class Segment:
             spacing=self.spacing,
             explain=self.explain,
         )
-        return _print(answer)
+        return answer
+
+    def _segment_dicom(self) -> tuple[str, int]:
+        if self.spacing is not None or self.explain:
+            problem = "--spacing and --explain are not for DICOM, which has its own spacing"
+            raise InputError("images", problem, "leave these options out")
+        _call("sonoseg.dicom.recognise:check_installed")
+        answer: tuple[str, int] = _call(
+            "sonoseg.dicom.command:segment_command",
+            self.images,
+            model=self.model,
+            out=self.out,
+            to=[name for name in self.to if name in _DICOM_OBJECTS],
+            strict=self.strict,
+            fractional=self.fractional,
+            pseudonym=self.pseudonym,
+        )
+        return answer
 
 
 @dataclass(frozen=True)
@@ -108,8 +154,16 @@ class Phantom:
     """How many."""
     seed: int = 0
     """Another seed makes other images."""
+    dicom: bool = False
+    """As DICOM: stills, loops and split screens in turns, the lesions as segmentations."""
 
     def run(self) -> int:
+        if self.dicom:
+            _call("sonoseg.dicom.recognise:check_installed")
+            write = "sonoseg.data.dicom_phantom:write_dicom_phantoms"
+            _call(write, self.folder, self.count, self.seed)
+            print(f"{self.folder}: {self.count} synthetic DICOM files with segmentations")
+            return 0
         _call("sonoseg.data.phantom:write_phantoms", self.folder, self.count, self.seed)
         print(f"{self.folder}: {self.count} synthetic images with masks")
         return 0
@@ -150,6 +204,46 @@ class Data:
     """Check, make, fetch or pack data sets."""
 
     action: Check | Phantom | Fetch | Pack
+
+    def run(self) -> int:
+        return self.action.run()
+
+
+@dataclass(frozen=True)
+class SegToMask:
+    """Turn a DICOM segmentation (SEG), of any program, into PNG masks: one for each frame that has one."""
+
+    seg: Positional[Path]
+    """The segmentation."""
+    out: Positional[Path]
+    """Folder for STEM_mask.png, or STEM_frame0007_mask.png of a loop."""
+    image: Path | None = None
+    """The image it belongs to: masks are named after it."""
+
+    def run(self) -> int:
+        _call("sonoseg.dicom.recognise:check_installed")
+        return _print(
+            _call("sonoseg.dicom.seg_to_mask:write_masks", self.seg, self.out, self.image)
+        )
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what is read of DICOM files: frames, B-mode regions, the size of a pixel, doubts. No patient data."""
+
+    files: Positional[tuple[Path, ...]]
+    """DICOM files."""
+
+    def run(self) -> int:
+        _call("sonoseg.dicom.recognise:check_installed")
+        return _print(_call("sonoseg.dicom.read:info_command", self.files))
+
+
+@dataclass(frozen=True)
+class Dicom:
+    """Work with DICOM objects."""
+
+    action: SegToMask | Info
 
     def run(self) -> int:
         return self.action.run()
@@ -580,6 +674,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Export,
     Models,
     Data,
+    Dicom,
 ]
 
 

@@ -16,6 +16,7 @@ from sonoseg.core.image import read_image
 from sonoseg.core.mask import Mask, read_mask
 from sonoseg.data.case import Case, size_problem
 from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.dicom import DicomCase
 from sonoseg.data.load import scan
 from sonoseg.data.pack import PackedCase, is_pack, open_pack
 from sonoseg.data.scan import Finding, Scan
@@ -112,14 +113,15 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it divides.
 
     Args:
-        folder: BUSI, BUS-BRA, a folder with images/ and masks/, or a pack.
+        folder: BUSI, BUS-BRA, a folder with images/ and masks/, DICOM images and segmentations, or a pack.
         split: as for `split_cases`.
 
     Raises:
         InputError: there is no data set to check, or the split does not fit it.
     """
     found = scan(folder)
-    note_unread(found)
+    if not any(isinstance(case, DicomCase) for case in found.cases):
+        note_unread(found)
     subsets = split_cases(found.cases, split) if split is not None else {}
     images = _Images()
     for case in found.cases:
@@ -144,6 +146,9 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
     """Reads one image and its masks."""
     if isinstance(case, PackedCase):
         _check_packed(found, case, images)
+        return
+    if isinstance(case, DicomCase):
+        _check_dicom(found, case, images)
         return
     image = _read(found, case.image)
     if image is not None:
@@ -181,6 +186,19 @@ def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
     images.add(case, image)
     _check_extent(found, case.image, mask)
     _check_label(found, case, bool(mask.any()), case.known.masked)
+
+
+def _check_dicom(found: Scan, case: DicomCase, images: _Images) -> None:
+    """The same of a region of a DICOM file; of a loop only the first frame is compared with other images."""
+    try:
+        image, mask = case.read()
+    except InputError as error:
+        found.add("unreadable", case.image, error.problem)
+        return
+    if not any(other.image == case.image for other in images.cases):
+        images.add(case, image)
+    _check_extent(found, case.masks[0] if case.masks else case.image, mask)
+    _check_label(found, case, bool(mask.any()), bool(case.masks))
 
 
 def _check_mask(found: Scan, path: Path, mask: Mask) -> None:

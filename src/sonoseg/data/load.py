@@ -7,6 +7,7 @@ from pathlib import Path
 from sonoseg.data.busbra import find_busbra, scan_busbra
 from sonoseg.data.busi import find_busi, scan_busi
 from sonoseg.data.case import Case
+from sonoseg.data.dicom import find_dicom, scan_dicom
 from sonoseg.data.folder import find_folder, scan_folder
 from sonoseg.data.pack import is_pack, open_pack
 from sonoseg.data.scan import Scan, entries
@@ -19,9 +20,13 @@ _HINTS = {
     "mask without image": "rename them as their images are named, with _mask at the end, or remove them",
     "image without row": "add the missing rows or remove the images",
     "row without image": "add the missing images or remove the rows",
+    "not read": "remove the files that are no ultrasound images or segmentations",
     "unknown column": "name it label, group (of a patient) or spacing if it is one of these, or remove it",
 }
-_LAYOUTS = "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ (BUS-BRA), or images/ and masks/"
+_LAYOUTS = (
+    "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ (BUS-BRA), images/ and masks/, "
+    "or DICOM images and segmentations"
+)
 
 
 def scan(folder: Path | str) -> Scan:
@@ -39,20 +44,24 @@ def scan(folder: Path | str) -> Scan:
         raise InputError(
             folder, problem, "give the folder of a data set, or a pack of sonoseg data pack"
         )
+    empty = None
     for find, read in (
         (find_busi, scan_busi),
         (find_busbra, scan_busbra),
         (find_folder, scan_folder),
+        (find_dicom, scan_dicom),
     ):
         root = find(folder)
         if root is not None:
             found = read(root)
-            if not found.cases and not found.findings:
-                raise InputError(root, "there are no images in it", "give a folder with images")
-            return found
-    problem = (
-        "is not a data set whose layout is known" if entries(folder) else "the folder is empty"
-    )
+            if found.cases or found.findings:
+                return found
+            empty = root  # images/ and masks/ may hold DICOM
+    if empty is not None:
+        raise InputError(empty, "there are no images in it", "give a folder with images")
+    problem = "the folder is empty"
+    if entries(folder):
+        problem = "is not a data set whose layout is known"
     raise InputError(folder, problem, f"give {_LAYOUTS}")
 
 

@@ -1,0 +1,100 @@
+"""Writes the overlay as a picture for the archive: Secondary Capture (SC, PS3.3 A.8)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import highdicom
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.dicom.header import dicom_errors
+from sonoseg.dicom.read import DicomFile
+from sonoseg.dicom.seg import Options
+from sonoseg.dicom.segment import Segmented
+from sonoseg.dicom.source import (
+    MANUFACTURER,
+    Algorithm,
+    as_single_frame,
+    hidden_name,
+    new_uid,
+    reference_dataset,
+    software,
+)
+from sonoseg.errors import InputError
+from sonoseg.reader.overlay import draw_frame
+
+SERIES_NUMBER = 9103
+_SIDES = ("L", "R")
+
+
+def draw_capture(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.uint8]:
+    """The overlay of the regions of one frame: (H, W, 3) uint8 RGB, black outside the regions.
+
+    What the scanner wrote beside the B-mode image, such as the patient's name, is not copied. Each region has the
+    notice "research use, not a medical device" at its foot.
+    """
+    picture = np.zeros((*file.shape, 3), np.uint8)
+    for one in segmented:
+        picture[one.view.region.slices] = draw_frame(one.result)
+    return picture
+
+
+def make_capture(
+    file: DicomFile,
+    segmented: Sequence[Segmented],
+    algorithm: Algorithm,
+    options: Options | None = None,
+) -> highdicom.sc.SCImage:
+    """The overlay of one frame as a Secondary Capture Image.
+
+    Args:
+        file: the image that was segmented.
+        segmented: the regions of one frame; of a loop for example of the frame with the largest lesion.
+        algorithm: what segmented them.
+        options: see `sonoseg.dicom.seg.Options`.
+
+    Raises:
+        InputError: the image has no UIDs to refer to; or patient data are to be replaced and the file does not say
+            where the B-mode image lies, so that names in the picture might be copied.
+    """
+    options = options or Options()
+    is_whole = any(one.view.region.slices == _all(file.shape) for one in segmented)
+    if options.pseudonym is not None and is_whole:
+        problem = "does not say where the B-mode image lies, so the picture may show a name"
+        raise InputError(file.header.subject, problem, "write seg and sr only")
+    reference = reference_dataset(file, options.pseudonym)
+    picture = draw_capture(file, segmented)
+    checksum = hashlib.sha256(picture.tobytes()).hexdigest()
+    made_of = (algorithm.sha256, hidden_name(reference))
+    side = file.dataset.get("ImageLaterality") or file.dataset.get("Laterality")
+    with dicom_errors(file.header.subject):
+        capture = highdicom.sc.SCImage.from_ref_dataset(
+            ref_dataset=as_single_frame(reference),
+            pixel_array=picture,
+            photometric_interpretation="RGB",
+            bits_allocated=8,
+            coordinate_system="PATIENT",
+            series_instance_uid=new_uid("SC series", reference.SeriesInstanceUID, *made_of),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=new_uid("SC", reference.SOPInstanceUID, *made_of, checksum),
+            instance_number=int(reference.InstanceNumber),
+            manufacturer=MANUFACTURER,
+            laterality=side if side in _SIDES else None,
+            patient_orientation=("L", "F"),
+        )
+    capture.PatientOrientation = None  # type: ignore[assignment]  # where the probe pointed is not known
+    if side not in _SIDES:
+        capture.Laterality = ""  # required, may be empty
+    capture.SeriesDescription = "sonoseg overlay"
+    capture.SoftwareVersions = software()
+    capture.BurnedInAnnotation = "YES" if is_whole else "NO"
+    if hidden_name(reference):
+        capture.PatientIdentityRemoved = "YES"
+        capture.DeidentificationMethod = "patient replaced by a keyed code"
+    return capture
+
+
+def _all(shape: tuple[int, int]) -> tuple[slice, slice]:
+    return slice(0, shape[0]), slice(0, shape[1])

@@ -1,0 +1,163 @@
+"""The pixels of a DICOM file, one frame at a time, and how they become gray."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import iter_pixels
+
+from sonoseg.dicom.header import Header, dicom_errors, opened_stream
+from sonoseg.errors import InputError
+
+Pixels = NDArray[Any]
+PALETTE = "PALETTE COLOR"
+_COLOURED = 48
+"""Difference between the channels of a pixel from which on it counts as coloured."""
+_STEP = 2
+
+
+def iter_frames(header: Header, indices: Iterable[int] | None = None) -> Iterator[Pixels]:
+    """Decodes the frames one after the other: (H, W) samples or palette indices, or (H, W, 3) RGB.
+
+    Args:
+        header: of the file.
+        indices: which frames, from 0; None for all.
+
+    Raises:
+        InputError: the pixel data is damaged or cut short, or its compression is not known.
+    """
+    wanted = list(range(header.frames) if indices is None else indices)
+    with dicom_errors(header.subject):
+        file = opened_stream(header.stream)
+    frames = iter_pixels(file, indices=wanted)
+    try:
+        for _ in wanted:
+            with dicom_errors(header.subject):
+                frame = next(frames)
+                _check_frame(header, frame)
+            yield frame
+    finally:
+        with contextlib.suppress(ValueError):
+            frames.close()  # type: ignore[attr-defined]  # it is a generator
+        file.close()
+
+
+def _check_frame(header: Header, frame: Pixels) -> None:
+    if frame.shape[:2] != header.shape or frame.ndim not in (2, 3):
+        problem = "has a frame of another size than its header says"
+        raise InputError(header.subject, problem, "copy or export it again")
+
+
+def as_colour(pixels: Pixels, dataset: Dataset) -> Pixels:
+    """Frames of a palette as (H, W, 3) uint8 RGB; others as they are.
+
+    A palette of 16 bits is reduced to its upper 8 bits (PS3.3 C.7.6.3.1.5).
+    """
+    if dataset.PhotometricInterpretation != PALETTE:
+        return pixels
+    colours = apply_color_lut(pixels, dataset)[..., :3]
+    if colours.dtype == np.uint8:
+        return colours
+    has_small_values = int(dataset.RedPaletteColorLookupTableDescriptor[2]) == 8
+    return (colours if has_small_values else colours >> 8).astype(np.uint8)
+
+
+def as_gray(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
+    """Part of a frame, as `as_colour` returns it, as gray (H, W) uint8.
+
+    Colour becomes luminance (ITU-R 601). Gray samples take the steps of PS3.3 C.11: modality table or rescale, then
+    the VOI table or window if there is one; without them the range of the stored bits becomes 0..255. MONOCHROME1 is
+    inverted.
+    """
+    if pixels.ndim == 3:
+        colours = np.ascontiguousarray(_as_bytes(pixels, dataset))
+        return np.array(Image.fromarray(colours).convert("L"))
+    gray = _shown(pixels, dataset)
+    return np.asarray(255 - gray) if dataset.PhotometricInterpretation == "MONOCHROME1" else gray
+
+
+def coloured_share(colours: Pixels) -> float:
+    """The share of pixels of an RGB picture (H, W, 3) that have a colour; 0 for a gray one (H, W)."""
+    if colours.ndim == 2:
+        return 0.0
+    few = colours[::_STEP, ::_STEP].astype(np.int16)
+    return float((np.ptp(few, axis=2) > _COLOURED).mean())
+
+
+def _as_bytes(colours: Pixels, dataset: Dataset) -> Pixels:
+    if colours.dtype == np.uint8:
+        return colours
+    return (colours >> max(int(dataset.BitsStored) - 8, 0)).astype(np.uint8)
+
+
+def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
+    """Gray samples in 0..255, before an inversion."""
+    window = _window(dataset)
+    low, high = _stored_range(dataset)
+    if dataset.get("VOILUTSequence") and window is None:
+        return _by_table(pixels, dataset)
+    if dataset.get("ModalityLUTSequence"):
+        values = apply_modality_lut(pixels, dataset).astype(np.float64)
+        low, high = 0.0, _largest(dataset.ModalityLUTSequence[0])
+    else:
+        slope = float(dataset.get("RescaleSlope", 1) or 1)
+        intercept = float(dataset.get("RescaleIntercept", 0) or 0)
+        if (slope, intercept, window, high) == (1, 0, None, 255) and pixels.dtype == np.uint8:
+            return np.asarray(pixels, np.uint8)
+        values = pixels.astype(np.float64) * slope + intercept
+        low, high = sorted((low * slope + intercept, high * slope + intercept))
+    if window is not None:
+        return _windowed(values, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR"))
+    return _scaled((values - low) / (high - low))
+
+
+def _largest(table: Dataset) -> float:
+    """The largest value that a lookup table can hold."""
+    return 2.0 ** int(table.LUTDescriptor[2]) - 1
+
+
+def _stored_range(dataset: Dataset) -> tuple[float, float]:
+    bits = int(dataset.BitsStored)
+    if int(dataset.get("PixelRepresentation", 0)) == 1:
+        return -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
+    return 0.0, 2.0**bits - 1
+
+
+def _window(dataset: Dataset) -> tuple[float, float] | None:
+    """Centre and width of the first window; None if there is none that can be used."""
+    centre, width = dataset.get("WindowCenter"), dataset.get("WindowWidth")
+    if centre is None or width is None:
+        return None
+    centre, width = float(np.ravel(centre)[0]), float(np.ravel(width)[0])
+    usable = np.isfinite([centre, width]).all() and width >= 1
+    return (centre, width) if usable else None
+
+
+def _windowed(values: Pixels, window: tuple[float, float], function: str) -> NDArray[np.uint8]:
+    """PS3.3 C.11.2.1.2 (linear) and C.11.2.1.3 (sigmoid, exact linear)."""
+    centre, width = window
+    if function == "SIGMOID":
+        exponent = np.clip(-4 * (values - centre) / width, -700, 700)
+        return _scaled(1 / (1 + np.exp(exponent)))
+    if function == "LINEAR_EXACT":
+        return _scaled((values - centre) / width + 0.5)
+    if width == 1:
+        return _scaled((values > centre - 0.5).astype(np.float64))
+    return _scaled((values - (centre - 0.5)) / (width - 1) + 0.5)
+
+
+def _by_table(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
+    values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset)
+    return _scaled(values / _largest(dataset.VOILUTSequence[0]))
+
+
+def _scaled(share: Pixels) -> NDArray[np.uint8]:
+    """Values of 0..1 as 0..255; what lies beyond becomes the end."""
+    return np.asarray(np.rint(np.clip(share, 0, 1) * 255), np.uint8)

@@ -1,0 +1,156 @@
+"""From a DICOM file to images: each B-mode region of each frame, gray, with the size of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from sonoseg.core.image import Image, ImageSource
+from sonoseg.dicom.header import Header, dicom_errors, read_header
+from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
+from sonoseg.dicom.regions import Layout, Region, find_layout
+from sonoseg.errors import visible
+
+_MOST_COLOURED = 0.02
+"""Share of coloured pixels from which on an image is taken for colour Doppler."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One B-mode region of one frame.
+
+    Attributes:
+        image: its pixels, spacing and doubts; the source names frame and region.
+        frame: number of the frame, from 1.
+        number: number of the region in the frame, from 1, from left to right.
+        region: where it lies in the frame.
+        shape: (H, W) of the whole frame.
+    """
+
+    image: Image
+    frame: int
+    number: int
+    region: Region
+    shape: tuple[int, int]
+
+    def whole(self, part: NDArray[Any]) -> NDArray[Any]:
+        """A map (h, w) of the region as a map (H, W) of the whole frame, 0 outside."""
+        full = np.zeros(self.shape, part.dtype)
+        full[self.region.slices] = part
+        return full
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """An ultrasound file, its header read, its pixels not.
+
+    Attributes:
+        header: its elements before the pixel data.
+        layout: its B-mode regions.
+    """
+
+    header: Header
+    layout: Layout
+
+    @property
+    def dataset(self) -> Dataset:
+        """All elements before the pixel data."""
+        return self.header.dataset
+
+    @property
+    def frames(self) -> int:
+        """How many frames there are; more than 1 is a loop, whatever the class says."""
+        return self.header.frames
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of a frame."""
+        return self.header.shape
+
+    @property
+    def frame_time(self) -> float | None:
+        """Milliseconds from frame to frame; None if the file does not say."""
+        value = self.dataset.get("FrameTime")
+        return float(value) if value else None
+
+    def views(self, frames: Iterable[int] | None = None) -> Iterator[View]:
+        """Decodes the frames one by one and yields their regions; only one frame is in memory.
+
+        Args:
+            frames: numbers from 1; None for all.
+
+        Raises:
+            InputError: the pixel data is damaged or cut short.
+        """
+        numbers = list(range(1, self.frames + 1) if frames is None else frames)
+        decoded = iter_frames(self.header, [number - 1 for number in numbers])
+        for number, pixels in zip(numbers, decoded, strict=True):
+            for place, region in enumerate(self.layout.regions, start=1):
+                yield self._view(pixels, number, place, region)
+
+    def picture(self, frame: int = 1) -> NDArray[np.uint8]:
+        """A whole frame as it is shown: (H, W, 3) uint8 RGB."""
+        (pixels,) = iter_frames(self.header, [frame - 1])
+        with dicom_errors(self.header.subject):
+            colours = as_colour(pixels, self.dataset)
+            if colours.ndim == 2 or colours.dtype != np.uint8:
+                colours = np.repeat(as_gray(colours, self.dataset)[..., None], 3, axis=2)
+        return colours
+
+    def _view(self, pixels: NDArray[Any], frame: int, number: int, region: Region) -> View:
+        with dicom_errors(self.header.subject):
+            part = as_colour(pixels[region.slices], self.dataset)
+            gray = as_gray(part, self.dataset)
+            doubts = self.layout.doubts
+            if not doubts and coloured_share(part) > _MOST_COLOURED:
+                doubts = ("it has colours, perhaps of colour Doppler",)
+        source = ImageSource(
+            self.header.subject,
+            frame if self.frames > 1 else None,
+            (region.left, region.top, region.width, region.height),
+        )
+        image = Image(gray, region.spacing, source, doubts, self.layout.spacing_source)
+        return View(image, frame, number, region, self.shape)
+
+
+def read_dicom(source: Path | str | bytes) -> DicomFile:
+    """Reads the header of an ultrasound DICOM file; pixels are decoded by `DicomFile.views`.
+
+    Args:
+        source: a path, or the content of a file.
+
+    Raises:
+        InputError: not DICOM, not ultrasound (3D volumes and segmentations are refused by name), video, damaged, a
+            number of frames or a size that cannot be, under 16 × 16 or over 50 megapixels.
+    """
+    header = read_header(source)
+    with dicom_errors(header.subject):
+        return DicomFile(header, find_layout(header.dataset))
+
+
+def info_command(files: Iterable[Path]) -> str:
+    """What is read of each file, in a few lines without patient data.
+
+    Raises:
+        InputError: as `read_dicom`.
+    """
+    lines = []
+    for path in files:
+        file = read_dicom(path)
+        height, width = file.shape
+        lines.append(f"{visible(str(path))}: {file.frames} frames of {width} × {height} pixels")
+        for region in file.layout.regions:
+            size = "size of a pixel not known"
+            if region.spacing is not None:
+                row, column = region.spacing
+                size = f"pixels of {row:.4g} × {column:.4g} mm (height × width)"
+            place = f"{region.width} × {region.height} at ({region.left}, {region.top})"
+            lines.append(f"  region {place}, {size}")
+        lines += [f"  doubt: {doubt}" for doubt in file.layout.doubts]
+    return "\n".join(lines)

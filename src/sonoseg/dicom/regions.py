@@ -1,0 +1,191 @@
+"""Where the B-mode image lies on the screen, and the size of its pixels (PS3.3 C.8.5.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from sonoseg.core.image import SPACINGS
+from sonoseg.core.measure import Spacing
+from sonoseg.core.source import MIN_SIDE
+
+_TWO_DIMENSIONS, _TISSUE, _COLOUR_FLOW, _CENTIMETRES = 1, 1, 2, 3
+_MM_PER_CM = 10.0
+_SAME = 1e-4
+"""Relative difference up to which two sizes of a pixel are the same."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of a frame, in pixels.
+
+    Attributes:
+        left, top, width, height: its place; the whole frame if the file does not name one.
+        spacing: mm between the centres of neighbouring (rows, columns); None if it is not known.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    spacing: Spacing | None = None
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the frame, to cut the region out."""
+        rows = slice(self.top, self.top + self.height)
+        return rows, slice(self.left, self.left + self.width)
+
+    def overlaps(self, other: Region) -> bool:
+        """Whether the two have a pixel in common."""
+        beside = self.left >= other.left + other.width or other.left >= self.left + self.width
+        apart = self.top >= other.top + other.height or other.top >= self.top + self.height
+        return not (beside or apart)
+
+    def holds(self, other: Region) -> bool:
+        """Whether all of the other lies inside."""
+        across = self.left <= other.left and other.left + other.width <= self.left + self.width
+        along = self.top <= other.top and other.top + other.height <= self.top + self.height
+        return across and along
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The regions of the frames of a file.
+
+    Attributes:
+        regions: from left to right.
+        doubts: why they should not be trusted.
+        spacing_source: where their spacing comes from, in words.
+    """
+
+    regions: tuple[Region, ...]
+    doubts: tuple[str, ...] = ()
+    spacing_source: str = "DICOM, Sequence of Ultrasound Regions"
+
+
+def find_layout(dataset: Dataset) -> Layout:
+    """Finds the B-mode regions of a file.
+
+    Each tissue region of two dimensions is an image of its own: a split screen has several. The physical deltas are
+    its spacing if their unit is cm. Without such a region the frame is one image, and Pixel Spacing its scale. A
+    region beyond the frame shows that the frame was cropped or scaled afterwards: the scale is void, and the whole
+    frame is taken.
+    """
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    frame = Region(0, 0, columns, rows)
+    items = list(dataset.get("SequenceOfUltrasoundRegions") or ())
+    boxes = [_box(item) for item in items]
+    if any(box is not None and _is_beyond(box, rows, columns) for box in boxes):
+        words = "its regions lie beyond the image, so the size of a pixel is not known"
+        return Layout((frame,), (words,))
+    tissue: list[Region] = []
+    flow: list[Region] = []
+    for item, box in zip(items, boxes, strict=True):
+        if box is None or item.get("RegionSpatialFormat") != _TWO_DIMENSIONS:
+            continue
+        region = _clamped(box, rows, columns, _region_spacing(item))
+        if item.get("RegionDataType") == _TISSUE and min(region.width, region.height) >= MIN_SIDE:
+            tissue.append(region)
+        if item.get("RegionDataType") == _COLOUR_FLOW:
+            flow.append(region)
+    return _chosen(tissue, flow, frame, _pixel_spacing(dataset))
+
+
+def _chosen(
+    tissue: list[Region], flow: list[Region], frame: Region, spacing: Spacing | None
+) -> Layout:
+    regions = _without_inner(tissue)
+    if any(_overlap_others(region, regions) for region in regions):
+        words = "its regions overlap with different sizes of a pixel, so the size is not known"
+        return Layout((frame,), (words,))
+    if not regions:
+        regions = [Region(0, 0, frame.width, frame.height, spacing)]
+    elif spacing is not None:
+        regions = [_with_spacing(region, spacing) for region in regions]
+    regions.sort(key=lambda region: (region.left, region.top))
+    doubts: tuple[str, ...] = ()
+    if any(_overlap_others(region, flow) for region in regions):
+        doubts = ("a colour Doppler region lies over it",)
+    is_known = any(region.spacing is not None for region in tissue)
+    if spacing is not None and not is_known:
+        return Layout(tuple(regions), doubts, "DICOM, Pixel Spacing")
+    return Layout(tuple(regions), doubts)
+
+
+def _without_inner(regions: list[Region]) -> list[Region]:
+    """The regions without those that lie inside another of the same spacing."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda one: -one.width * one.height):
+        inside = [one for one in kept if one.holds(region) and are_equal(one, region)]
+        if not inside:
+            kept.append(region)
+    return kept
+
+
+def _overlap_others(region: Region, regions: list[Region]) -> bool:
+    others = [one for one in regions if one is not region]
+    return any(region.overlaps(one) for one in others)
+
+
+def are_equal(one: Region, other: Region) -> bool:
+    """Whether two regions have the same size of a pixel."""
+    if one.spacing is None or other.spacing is None:
+        return one.spacing is other.spacing
+    ratios = one.spacing[0] / other.spacing[0], one.spacing[1] / other.spacing[1]
+    return max(abs(ratio - 1) for ratio in ratios) <= _SAME
+
+
+def _with_spacing(region: Region, spacing: Spacing) -> Region:
+    known = region.spacing or spacing
+    return Region(region.left, region.top, region.width, region.height, known)
+
+
+def _box(item: Dataset) -> tuple[int, int, int, int] | None:
+    """First and last column and row of a region as (left, top, right, bottom); None if one is missing."""
+    names = ("MinX0", "MinY0", "MaxX1", "MaxY1")
+    values = [item.get(f"RegionLocation{name}") for name in names]
+    if any(value is None for value in values):
+        return None
+    left, top, right, bottom = map(int, values)
+    return (left, top, right, bottom) if left <= right and top <= bottom else None
+
+
+def _is_beyond(box: tuple[int, int, int, int], rows: int, columns: int) -> bool:
+    """Whether a region lies outside the frame; scanners count the last pixel from 0 or from 1."""
+    left, top, right, bottom = box
+    return left < 0 or top < 0 or right > columns or bottom > rows
+
+
+def _clamped(
+    box: tuple[int, int, int, int], rows: int, columns: int, spacing: Spacing | None
+) -> Region:
+    left, top, right, bottom = box
+    width = min(right, columns - 1) - left + 1
+    height = min(bottom, rows - 1) - top + 1
+    return Region(left, top, width, height, spacing)
+
+
+def _region_spacing(item: Dataset) -> Spacing | None:
+    """(row, column) in mm from the deltas in y and x; None if they are no lengths."""
+    units = item.get("PhysicalUnitsYDirection"), item.get("PhysicalUnitsXDirection")
+    if units != (_CENTIMETRES, _CENTIMETRES):
+        return None
+    return _spacing(item.get("PhysicalDeltaY"), item.get("PhysicalDeltaX"), _MM_PER_CM)
+
+
+def _pixel_spacing(dataset: Dataset) -> Spacing | None:
+    pair = dataset.get("PixelSpacing")
+    if not pair or len(pair) != 2:
+        return None
+    return _spacing(pair[0], pair[1], 1.0)
+
+
+def _spacing(row: Any, column: Any, scale: float) -> Spacing | None:
+    if row is None or column is None:
+        return None
+    down, across = abs(float(row)) * scale, abs(float(column)) * scale
+    are_lengths = all(SPACINGS[0] <= one <= SPACINGS[1] for one in (down, across))
+    return (down, across) if are_lengths else None

@@ -1,0 +1,155 @@
+"""What written objects take over from the image: patient, study, references; and their new identifiers."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import hmac
+import re
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+
+import sonoseg
+from sonoseg.dicom.header import ULTRASOUND
+from sonoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from sonoseg.dicom.read import DicomFile
+    from sonoseg.reader.segmenter import Segmenter
+
+MANUFACTURER = "sonoseg"
+NOTICE = "Research use, not a medical device"
+_PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
+_STUDY = ("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
+_KEPT = (
+    "Rows",
+    "Columns",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "SeriesNumber",
+    "Modality",
+    "Laterality",
+    "ImageLaterality",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+_NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
+_SEX = re.compile("[MFO]")
+SINGLE_FRAME, MULTI_FRAME = list(ULTRASOUND)[:2]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Who made an outline: name and version of the model, and the checksum of its bundle (64 hex digits)."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @staticmethod
+    def of(segmenter: Segmenter) -> Algorithm:
+        """That of a loaded bundle."""
+        card = segmenter.card
+        return Algorithm(card.name, card.version, segmenter.sha256)
+
+
+def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
+    """The elements of an image that what is written about it needs, and no others.
+
+    Args:
+        file: the image.
+        pseudonym: a key. Name and ID of the patient become a code that is the same for the same patient and key;
+            birth date, times of the study, accession number, study ID and physician are left empty. UIDs stay,
+            because they refer to the image.
+
+    Raises:
+        InputError: the image has no UIDs to refer to, or the key is empty.
+    """
+    if pseudonym is not None and not pseudonym:
+        raise InputError("--pseudonym", "the key is empty", "give a secret word")
+    source = file.dataset
+    for name in _NEEDED:
+        if not source.get(name):
+            problem = f"has no {name}, so nothing can be written that refers to it"
+            raise InputError(file.header.subject, problem, "export it again")
+    kept = Dataset()
+    for name in (*_PATIENT, *_STUDY):
+        setattr(kept, name, source.get(name) or "")
+    for name in _KEPT:
+        if source.get(name) is not None:
+            setattr(kept, name, source.get(name))
+    kept.InstanceNumber = kept.get("InstanceNumber") or 1
+    kept.StudyDate = _matching(_DATE, str(kept.StudyDate).replace(".", ""))
+    kept.StudyTime = _matching(_TIME, str(kept.StudyTime).replace(":", ""))
+    kept.PatientBirthDate = _matching(_DATE, str(kept.PatientBirthDate).replace(".", ""))
+    kept.PatientSex = _matching(_SEX, str(kept.PatientSex).strip())
+    if pseudonym is not None:
+        _hide(kept, pseudonym)
+    return kept
+
+
+def _matching(pattern: re.Pattern[str], value: str) -> str:
+    """The value if it is valid, otherwise "": old scanners write dates with dots and times with colons."""
+    return value if pattern.fullmatch(value) else ""
+
+
+def _hide(dataset: Dataset, key: str) -> None:
+    who = str(dataset.PatientID or f"{dataset.PatientName}|{dataset.PatientBirthDate}")
+    code = hmac.new(key.encode(), who.encode(), hashlib.sha256).hexdigest()[:16].upper()
+    dataset.PatientID = dataset.PatientName = code
+    dataset.PatientBirthDate = ""
+    for name in _STUDY:
+        setattr(dataset, name, "")
+    dataset.PatientIdentityRemoved = "YES"
+
+
+def hidden_name(reference: Dataset) -> str:
+    """The code that stands for the patient; "" if the data were not replaced."""
+    return str(reference.PatientID) if "PatientIdentityRemoved" in reference else ""
+
+
+def as_single_frame(reference: Dataset) -> Dataset:
+    """A copy that claims to be a still: highdicom takes multi-frame classes for enhanced ones."""
+    still = copy.deepcopy(reference)
+    still.SOPClassUID = SINGLE_FRAME
+    return still
+
+
+def referenced_class(file: DicomFile) -> str:
+    """The SOP class by which the image is referred to.
+
+    There are loops under the class of stills. They are referred to as what they are, because a reference to a frame
+    is valid only for a multi-frame class.
+    """
+    kind = str(file.dataset.SOPClassUID)
+    return MULTI_FRAME if file.frames > 1 and kind == SINGLE_FRAME else kind
+
+
+def restore_class(dataset: Dataset, true_class: str) -> None:
+    """Names the image's true class again in every reference, at any depth."""
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                restore_class(item, true_class)
+        elif element.keyword == "ReferencedSOPClassUID" and element.value == SINGLE_FRAME:
+            element.value = true_class
+
+
+def new_uid(*parts: object) -> str:
+    """A UID that is the same again for the same parts (PS3.5 B.2: derived from a UUID, here of version 5)."""
+    text = "|".join(map(str, parts))
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, text).int}"
+
+
+def software() -> str:
+    """The version of sonoseg."""
+    return str(sonoseg.__version__)

@@ -1,0 +1,240 @@
+"""Files that are damaged or lie: one line says so, nothing hangs, no traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import as_bytes, find_real, make_dataset, region_item
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import uid
+
+from sonoseg.dicom.read import read_dicom
+from sonoseg.dicom.recognise import is_dicom, is_dicom_file
+from sonoseg.errors import InputError
+
+PIXELS = np.arange(40 * 50, dtype=np.uint16).astype(np.uint8).reshape(40, 50)
+FUZZED = (
+    "ExplVR_BigEnd.dcm",
+    "OBXXXX1A_rle.dcm",
+    "examples_ybr_color.dcm",
+    "US1_J2KI.dcm",
+    "JPGLosslessP14SV1_1s_1f_8b.dcm",
+)
+
+
+def _read(content: bytes) -> int:
+    """Frames and regions that could be read, of at most four frames; an InputError must be one line."""
+    try:
+        file = read_dicom(content)
+        return sum(1 for _ in file.views(range(1, min(file.frames, 4) + 1)))
+    except InputError as error:
+        assert "\n" not in str(error)
+        raise
+
+
+def _refused(content: bytes, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        _read(content)
+
+
+def _made(**tags: Any) -> bytes:
+    return as_bytes(make_dataset(PIXELS, **tags))
+
+
+def test_recognised_by_content(tmp_path: Path) -> None:
+    content = _made()
+    assert is_dicom(content) and is_dicom(content[132:])
+    others = (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM6", b"II*\0", b"GIF89a", b"{}")
+    for other in others:
+        assert not is_dicom(other + bytes(132))
+    path = tmp_path / "IM0001"
+    path.write_bytes(content)
+    assert is_dicom_file(path) and not is_dicom_file(tmp_path / "absent")
+    assert not is_dicom_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.6.2", "Enhanced US Volume"),
+        ("1.2.840.10008.5.1.4.1.1.66.4", "is a segmentation"),
+        ("1.2.840.10008.5.1.4.1.1.66.7", "is a segmentation"),
+        ("1.2.840.10008.5.1.4.1.1.88.33", "Comprehensive SR Storage"),
+        ("1.2.840.10008.5.1.4.1.1.2", "CT Image Storage"),
+        ("1.2.840.10008.5.1.4.1.1.7.1", "Single Bit"),
+        ("1.2.3.4", "1.2.3.4"),
+    ],
+)
+def test_other_kinds_are_refused_by_name(kind: str, words: str) -> None:
+    tags = {} if "7.1" not in kind else {"Modality": "CT"}
+    _refused(_made(SOPClassUID=kind, **tags), words)
+
+
+def test_a_real_ct_is_refused() -> None:
+    with pytest.raises(InputError, match="CT Image Storage, modality CT"):
+        read_dicom(find_real("CT_small.dcm"))
+
+
+def test_a_picture_is_not_dicom() -> None:
+    with pytest.raises(InputError, match="is not a DICOM file"):
+        read_dicom(b"\x89PNG\r\n\x1a\n" + bytes(200))
+
+
+def test_names_of_patients_are_in_no_error() -> None:
+    content = _made()
+    for end in range(200, len(content), 97):
+        with pytest.raises(InputError) as caught:
+            _read(content[:end])
+        assert "Doe" not in str(caught.value) and "P-17" not in str(caught.value)
+
+
+@pytest.mark.parametrize("frames", ["2147483648", "-1", "99999", "2"])
+def test_a_number_of_frames_that_cannot_be(frames: str) -> None:
+    _refused(_made(NumberOfFrames=frames), "frames")
+
+
+def test_zero_frames_are_one() -> None:
+    assert _read(_made(NumberOfFrames="0")) == 1
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Rows": 65535, "Columns": 65535},
+        {"Rows": 41},
+        {"Columns": 8},
+        {"Rows": 0},
+        {"BitsAllocated": 16},
+        {"BitsAllocated": 7},
+        {"BitsStored": 9},
+        {"SamplesPerPixel": 3},
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        {"PhotometricInterpretation": "CMYK"},
+    ],
+    ids=str,
+)
+def test_sizes_and_kinds_that_do_not_fit(tags: dict[str, Any]) -> None:
+    _refused(_made(**tags), ";")
+
+
+NEEDED = (
+    "SOPClassUID",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PixelData",
+)
+
+
+@pytest.mark.parametrize("tag", NEEDED)
+def test_missing_tags(tag: str) -> None:
+    dataset = make_dataset(PIXELS)
+    delattr(dataset, tag)
+    _refused(as_bytes(dataset), ";")
+
+
+def test_private_types_and_odd_regions_are_read_over() -> None:
+    dataset = make_dataset(PIXELS, regions=[region_item((0, 0, 49, 39), (0.01, 0.01))])
+    dataset.add_new(0x00091001, "UN", b"\0\1\2\3")
+    dataset.SequenceOfUltrasoundRegions.append(pydicom.Dataset())
+    content = as_bytes(dataset)
+    assert _read(content) == 1
+    private = content.replace(b"\x09\x00\x01\x10UN", b"\x09\x00\x01\x10ZZ")
+    assert private != content
+    try:
+        assert _read(private) == 1
+    except InputError as error:
+        assert "damaged" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "words"), [(uid.MPEG4HP41, "is a video .MPEG-4"), ("1.2.3.4", "not known .1.2.3.4")]
+)
+def test_videos_and_unknown_forms_are_refused_by_name(syntax: str, words: str) -> None:
+    dataset = make_dataset(PIXELS)
+    dataset.compress(uid.RLELossless)
+    content = as_bytes(dataset)
+    value = str(syntax).encode()
+    value += b"\0" * (len(value) % 2)
+    old = str(uid.RLELossless).encode()
+    old += b"\0" * (len(old) % 2)
+    before = struct.pack("<HH2sH", 2, 0x10, b"UI", len(old)) + old
+    after = struct.pack("<HH2sH", 2, 0x10, b"UI", len(value)) + value
+    assert before in content
+    length = int.from_bytes(content[140:144], "little") + len(after) - len(before)
+    content = content[:140] + length.to_bytes(4, "little") + content[144:]
+    _refused(content.replace(before, after), words)
+
+
+def test_a_deflated_bomb_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sonoseg.dicom.header.MAX_BYTES", 10_000_000)
+    dataset = make_dataset(PIXELS)
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    content = as_bytes(dataset)
+    start = 132 + 12 + int.from_bytes(content[140:144], "little")
+    deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    bomb = content[:start] + deflater.compress(bytes(100_000_000)) + deflater.flush()
+    _refused(bomb, "over 10 MB when it is inflated")
+
+
+def test_sequences_in_sequences_do_not_exhaust_the_stack() -> None:
+    opening = struct.pack("<HH2sHI", 0x0018, 0x6011, b"SQ", 0, 0xFFFFFFFF)
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    content = _made()
+    place = content.index(struct.pack("<HH2s", 0x0020, 0x000D, b"UI"))
+    _refused(content[:place] + (opening + item) * 5000 + content[place:], "damaged")
+
+
+@functools.cache
+def _real(name: str) -> bytes:
+    return find_real(name).read_bytes()
+
+
+def _either(content: bytes) -> None:
+    with contextlib.suppress(InputError):
+        assert _read(content) >= 1
+
+
+@pytest.mark.parametrize("name", FUZZED)
+@settings(max_examples=25, deadline=5000, suppress_health_check=list(HealthCheck))
+@given(
+    places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
+    in_header=st.booleans(),
+)
+def test_changed_bytes(name: str, places: list[tuple[float, int]], in_header: bool) -> None:
+    content = bytearray(_real(name))
+    end = min(len(content), 3000) if in_header else len(content)
+    for share, value in places:
+        content[int(share * (end - 1))] = value
+    _either(bytes(content))
+
+
+@pytest.mark.parametrize("name", FUZZED)
+@settings(max_examples=12, deadline=5000, suppress_health_check=list(HealthCheck))
+@given(share=st.floats(0, 1), in_header=st.booleans())
+def test_cut_short(name: str, share: float, in_header: bool) -> None:
+    content = _real(name)
+    end = min(len(content), 3000) if in_header else len(content)
+    _either(content[: int(share * end)])
+
+
+@pytest.mark.parametrize("name", FUZZED)
+def test_any_tag_may_be_missing(name: str) -> None:
+    whole = pydicom.dcmread(find_real(name))
+    tags = [one.tag for one in whole if one.tag.group in (0x0008, 0x0018, 0x0020, 0x0028)]
+    for tag in tags:
+        dataset = pydicom.dcmread(find_real(name))
+        del dataset[tag]
+        _either(as_bytes(dataset))
