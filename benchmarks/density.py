@@ -87,11 +87,15 @@ def code_lines(text: str, tree: ast.AST) -> set[int]:
         if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
             continue
         if isinstance(node.value.value, str):
-            code.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            code.difference_update(
+                range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            )
     return code
 
 
-def is_nested(node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> bool:
+def is_nested(
+    node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp,
+) -> bool:
     """Whether a comprehension has more than one `for`, or another comprehension inside."""
     if len(node.generators) > 1:
         return True

@@ -29,16 +29,21 @@ SIDE, DRAWS = 256, 3
 
 def disturbed(images: Pairs) -> Pairs:
     """A random draw of each image, (N, 1, H, W) uint8 as the images are; N is smaller where a lesion has gone."""
-    changed, masks = augment_ultrasound(images.inputs.float() / 255, images.masks.float())
+    changed, masks = augment_ultrasound(
+        images.inputs.float() / 255, images.masks.float()
+    )
     left = masks.sum((1, 2, 3)) > SMALLEST_LESION
-    return Pairs((255 * changed[left]).round().to(torch.uint8), masks[left].to(torch.uint8))
+    return Pairs(
+        (255 * changed[left]).round().to(torch.uint8), masks[left].to(torch.uint8)
+    )
 
 
 def score(predictor: Predictor, images: Pairs) -> float:
     """Mean Dice over the images."""
     drawn = (
         predicted_mask(
-            predictor, resize_probability(predictor.probability([image])[0], image.shape)
+            predictor,
+            resize_probability(predictor.probability([image])[0], image.shape),
         )
         for image in images.inputs[:, 0].numpy()
     )

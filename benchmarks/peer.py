@@ -75,7 +75,9 @@ class Peer(FusionUNet):
     def __init__(self, presence: bool, dropout: float) -> None:
         nn.Module.__init__(self)
         head = {"classes": 1, "dropout": dropout} if presence else None
-        self.network = quicken(smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head))
+        self.network = quicken(
+            smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head)
+        )
 
     def outputs(self, image: Tensor) -> Output:
         answer = self.network((image.expand(-1, 3, -1, -1) - 0.449) / 0.226)
@@ -93,11 +95,17 @@ class PeerPredictor:
     @torch.no_grad()
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         batch = np.stack([resize_image(image, self.size) for image in images])[:, None]
-        return list(self.model(torch.from_numpy(batch).float() / 255).sigmoid()[:, 0].numpy())
+        return list(
+            self.model(torch.from_numpy(batch).float() / 255).sigmoid()[:, 0].numpy()
+        )
 
 
 def train(
-    model: Peer, training: list[Case], validation: list[Case], config: RunConfig, out: Path
+    model: Peer,
+    training: list[Case],
+    validation: list[Case],
+    config: RunConfig,
+    out: Path,
 ) -> None:
     """Trains, or goes on, into `out`."""
     out.mkdir(parents=True, exist_ok=True)
@@ -126,9 +134,14 @@ def main() -> None:
     parser.add_argument("--subset", default="validation")
     parser.add_argument("--recipe", choices=RECIPES, default="plain")
     parser.add_argument(
-        "--also", nargs="+", default=(), help="further training images, as sonoseg train takes them"
+        "--also",
+        nargs="+",
+        default=(),
+        help="further training images, as sonoseg train takes them",
     )
-    parser.add_argument("--start-from", type=Path, help="the folder of another run of this program")
+    parser.add_argument(
+        "--start-from", type=Path, help="the folder of another run of this program"
+    )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--size", type=int, default=224)
@@ -136,7 +149,8 @@ def main() -> None:
     options = parser.parse_args()
     asked = {"epochs": options.epochs, "learning_rate": options.learning_rate}
     recipe = replace(
-        RECIPES[options.recipe], **{name: value for name, value in asked.items() if value}
+        RECIPES[options.recipe],
+        **{name: value for name, value in asked.items() if value},
     )
     config = RunConfig(
         "peer",
@@ -158,7 +172,11 @@ def main() -> None:
     load_matching(model, options.out / BEST)
     cases = split_cases(load_cases(options.busi), SPLIT)[options.subset]
     print(
-        describe(evaluate(PeerPredictor(model, options.size), cases, options.out / options.subset))
+        describe(
+            evaluate(
+                PeerPredictor(model, options.size), cases, options.out / options.subset
+            )
+        )
     )
 
 

@@ -43,10 +43,15 @@ def main() -> None:
         loop = Path(folder) / "loop.mp4"
         write_loop(loop, options.frames)
         rates = [
-            segment_clip(segmenter, loop, Path(folder))["rate_held"] for _ in range(options.rounds)
+            segment_clip(segmenter, loop, Path(folder))["rate_held"]
+            for _ in range(options.rounds)
         ]
     told = {name: round(value, 1) for name, value in spread(rates).items()}
-    report("reader_cine", vars(options), [{"what": "frames a second, file to video", **told}])
+    report(
+        "reader_cine",
+        vars(options),
+        [{"what": "frames a second, file to video", **told}],
+    )
 
 
 if __name__ == "__main__":

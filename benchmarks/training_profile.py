@@ -28,7 +28,16 @@ from sonoseg.train.step import Objective
 
 EPOCHS, IMAGES = 50, 624
 KINDS = {
-    "convolution": ("conv", "xmma", "cudnn", "cutlass", "gemm", "dgrad", "wgrad", "implicit"),
+    "convolution": (
+        "conv",
+        "xmma",
+        "cudnn",
+        "cutlass",
+        "gemm",
+        "dgrad",
+        "wgrad",
+        "implicit",
+    ),
     "batch normalisation": ("batch_norm", "bn_", "batchnorm"),
     "copy and cast": ("copy", "memcpy", "memset", "cat", "nchw", "nhwc"),
     "optimiser": ("multi_tensor", "adam"),
@@ -50,7 +59,9 @@ def seconds(call: Callable[[], Any], times: int) -> float:
 
 def peak() -> float:
     """The card's FLOP/s in a product of large matrices of bfloat16."""
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    a, b = (
+        torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2)
+    )
     return 2 * 8192**3 / seconds(lambda: a @ b, 20)
 
 
@@ -60,7 +71,9 @@ class Step:
     def __init__(self, experiment: Experiment, batch: int, size: int) -> None:
         self.model = experiment.build().to("cuda", memory_format=torch.channels_last)
         loss, is_encoded = experiment.recipe.loss, experiment.network.frozen
-        self.objective = Objective(self.model, loss, bfloat16=True, is_encoded=is_encoded)
+        self.objective = Objective(
+            self.model, loss, bfloat16=True, is_encoded=is_encoded
+        )
         self.image = torch.rand(batch, 1, size, size, device="cuda")
         self.truth = (torch.rand_like(self.image) > 0.5).float()
         self.seen = self.image
@@ -72,7 +85,9 @@ class Step:
     def encode(self) -> Tensor:
         """What frozen encoders make of the images."""
         with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
-            return self.model.encode(self.image.to(memory_format=torch.channels_last))[0]
+            return self.model.encode(self.image.to(memory_format=torch.channels_last))[
+                0
+            ]
 
     def forward(self, seen: Tensor, truth: Tensor) -> Tensor:
         seen = seen.to(memory_format=torch.channels_last)
@@ -98,7 +113,11 @@ def kinds_of_work(step: Step) -> dict[str, float]:
         if kernel.device_type == torch.autograd.DeviceType.CUDA:
             name = kernel.key.lower()
             kind = next(
-                (kind for kind, parts in KINDS.items() if any(part in name for part in parts)),
+                (
+                    kind
+                    for kind, parts in KINDS.items()
+                    if any(part in name for part in parts)
+                ),
                 "elementwise",
             )
             shares[kind] += kernel.self_device_time_total / 5e6

@@ -85,7 +85,9 @@ def phantoms(count: int, size: int) -> Pairs:
     return Pairs(some.inputs[rows], some.masks[rows])
 
 
-def ours(experiment: Experiment, batches: Batches, cuda_graph: bool) -> Callable[[], None]:
+def ours(
+    experiment: Experiment, batches: Batches, cuda_graph: bool
+) -> Callable[[], None]:
     """A call that trains for an epoch as `sonoseg train` does, and returns when the device is done."""
     fabric = make_fabric(Processes())
     fabric.launch()
@@ -142,7 +144,8 @@ def main() -> None:
     experiment = find_experiment(options.model)
     plain = experiment.build().to(device)
     optimizer = torch.optim.Adam(
-        [p for p in plain.parameters() if p.requires_grad], experiment.recipe.learning_rate
+        [p for p in plain.parameters() if p.requires_grad],
+        experiment.recipe.learning_rate,
     )
     loss = LOSSES[experiment.recipe.loss]
 
@@ -161,7 +164,9 @@ def main() -> None:
         "smp.Unet efficientnet-b0, its Lightning example": peer(batches),
     }
     if options.graph:
-        sides[f"{options.model}, sonoseg train --graph"] = ours(experiment, batches, True)
+        sides[f"{options.model}, sonoseg train --graph"] = ours(
+            experiment, batches, True
+        )
     times = take_turns(sides, options.rounds, warm=1)
     own = spread(times[f"{options.model}, sonoseg train"])["median"]
     rows = []

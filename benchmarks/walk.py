@@ -76,7 +76,9 @@ class Walk:
             return True
         if id(frame) in self._generators:
             return False
-        self._generators[id(frame)] = frame  # keeps it, so that its id is not used again
+        self._generators[id(frame)] = (
+            frame  # keeps it, so that its id is not used again
+        )
         return True
 
     @property
@@ -154,9 +156,7 @@ def walk_training() -> Walk:
         rows = [f"{name},{subset}" for name, subset in zip(names, subsets, strict=True)]
         split = folder / "split.csv"
         split.write_text("file,subset\n" + "\n".join(rows) + "\n")
-        words = (
-            f"train sonoseg-1 --size 64 --epochs 1 --batch 2 --encoder-weights none --split {split}"
-        )
+        words = f"train sonoseg-1 --size 64 --epochs 1 --batch 2 --encoder-weights none --split {split}"
         words += f" --data {folder / 'data'} --out {folder / 'run'}"
         with Walk(pictures_only=True) as found:
             code = command(words.split())
@@ -171,7 +171,11 @@ def main() -> None:
     if "--steps" in arguments:
         print(reader.steps())
     if "--reader" not in arguments:
-        print(walk_training().to_text("one image in training, from disk to the validation Dice"))
+        print(
+            walk_training().to_text(
+                "one image in training, from disk to the validation Dice"
+            )
+        )
 
 
 if __name__ == "__main__":

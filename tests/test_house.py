@@ -36,7 +36,9 @@ def name_of(module: Path) -> str:
 @pytest.fixture(scope="module")
 def density() -> ModuleType:
     """The module benchmarks/density.py, which is no part of a package."""
-    spec = importlib.util.spec_from_file_location("density", REPOSITORY / "benchmarks/density.py")
+    spec = importlib.util.spec_from_file_location(
+        "density", REPOSITORY / "benchmarks/density.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["density"] = module  # its dataclass looks itself up there
@@ -45,7 +47,10 @@ def density() -> ModuleType:
 
 
 def test_no_module_is_too_long() -> None:
-    lines = {name_of(module): len(module.read_text("utf-8").splitlines()) for module in MODULES}
+    lines = {
+        name_of(module): len(module.read_text("utf-8").splitlines())
+        for module in MODULES
+    }
     too_long = {name: count for name, count in lines.items() if count > LONGEST}
     assert too_long.keys() <= MAY_BE_LONGER, too_long
 
@@ -65,7 +70,9 @@ def test_the_measure_counts_what_it_says(density: ModuleType) -> None:
         5 + 1,
         0,
     )  # x, the call, a.b, a, 1; the docstring
-    one.add("y = [[z for z in w] for w in v]\nf(*y, **d)\n{k: v for m in n for k, v in m}\n")
+    one.add(
+        "y = [[z for z in w] for w in v]\nf(*y, **d)\n{k: v for m in n for k, v in m}\n"
+    )
     assert (one.lines, one.comprehensions, one.nested, one.stars) == (4, 3, 2, 1)
 
 

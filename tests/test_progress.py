@@ -174,7 +174,9 @@ def test_a_log_file_gets_nothing_from_short_work(clock: list[float]) -> None:
     assert out.getvalue() == ""
 
 
-def test_a_terminal_gets_one_line_that_is_written_over_and_ended(clock: list[float]) -> None:
+def test_a_terminal_gets_one_line_that_is_written_over_and_ended(
+    clock: list[float],
+) -> None:
     out = Terminal()
     _show(out, clock, 1, 0.25)
     assert out.getvalue() == "\r1/4 files\r2/4 files\r3/4 files\r4/4 files\n"

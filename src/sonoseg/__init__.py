@@ -36,15 +36,23 @@ def segment(
     Example:
         >>> sonoseg.segment("scan.png").mask
     """
-    if spacing is None and isinstance(image, (str, PathLike)) and _is_dicom(Path(fsdecode(image))):
+    if (
+        spacing is None
+        and isinstance(image, (str, PathLike))
+        and _is_dicom(Path(fsdecode(image)))
+    ):
         dicom = import_module("sonoseg.dicom.segment")
-        result: SegmentationResult = dicom.segment_still(load(model), Path(fsdecode(image)))
+        result: SegmentationResult = dicom.segment_still(
+            load(model), Path(fsdecode(image))
+        )
         return result
     return load(model).segment(image, spacing)
 
 
 def _is_dicom(path: Path) -> bool:
-    recognise = import_module("sonoseg.dicom.recognise")  # by name: layers below import this module
+    recognise = import_module(
+        "sonoseg.dicom.recognise"
+    )  # by name: layers below import this module
     if not recognise.is_dicom_file(path):
         return False
     recognise.check_installed()

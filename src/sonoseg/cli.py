@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 import tyro
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction
+from tyro.conf import (
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    UseAppendAction,
+)
 
 from sonoseg.errors import InputError, is_out_of_memory
 from sonoseg.progress import on_stderr
@@ -90,7 +95,11 @@ class Segment:
     def run(self) -> int:
         from sonoseg.dicom.recognise import has_dicom
 
-        text, code = self._segment_dicom() if has_dicom(self.images) else self._segment_pictures()
+        text, code = (
+            self._segment_dicom()
+            if has_dicom(self.images)
+            else self._segment_pictures()
+        )
         formats = [name for name in self.to if name not in _DICOM_OBJECTS]
         if formats and code < 2:
             masks = _call("sonoseg.reader.annotations:written_masks", self.out)
@@ -102,7 +111,9 @@ class Segment:
         is_for_dicom = self.strict or self.fractional or self.pseudonym is not None
         if is_for_dicom or any(name in _DICOM_OBJECTS for name in self.to):
             problem = "--to seg, sr and sc, --strict, --fractional and --pseudonym are for DICOM"
-            raise InputError("images", f"no DICOM among them; {problem}", "leave these options out")
+            raise InputError(
+                "images", f"no DICOM among them; {problem}", "leave these options out"
+            )
         answer: tuple[str, int] = _call(
             "sonoseg.reader.segment_files:segment_command",
             self.images,
@@ -115,7 +126,9 @@ class Segment:
 
     def _segment_dicom(self) -> tuple[str, int]:
         if self.spacing is not None or self.explain:
-            problem = "--spacing and --explain are not for DICOM, which has its own spacing"
+            problem = (
+                "--spacing and --explain are not for DICOM, which has its own spacing"
+            )
             raise InputError("images", problem, "leave these options out")
         _call("sonoseg.dicom.recognise:check_installed")
         answer: tuple[str, int] = _call(
@@ -141,7 +154,9 @@ class Check:
     """Also look for near-copies and patients that are in more than one part of this split."""
 
     def run(self) -> int:
-        return _print(_call("sonoseg.data.check:check_command", self.folder, self.split))
+        return _print(
+            _call("sonoseg.data.check:check_command", self.folder, self.split)
+        )
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,9 @@ class Phantom:
             _call("sonoseg.dicom.recognise:check_installed")
             write = "sonoseg.data.dicom_phantom:write_dicom_phantoms"
             _call(write, self.folder, self.count, self.seed)
-            print(f"{self.folder}: {self.count} synthetic DICOM files with segmentations")
+            print(
+                f"{self.folder}: {self.count} synthetic DICOM files with segmentations"
+            )
             return 0
         _call("sonoseg.data.phantom:write_phantoms", self.folder, self.count, self.seed)
         print(f"{self.folder}: {self.count} synthetic images with masks")
@@ -181,7 +198,9 @@ class Fetch:
     """Dataset_BUSI.zip, if you have downloaded it by hand."""
 
     def run(self) -> int:
-        return _print(_call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip))
+        return _print(
+            _call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip)
+        )
 
 
 @dataclass(frozen=True)
@@ -196,7 +215,9 @@ class Pack:
     """The file."""
 
     def run(self) -> int:
-        return _print(_call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out))
+        return _print(
+            _call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out)
+        )
 
 
 @dataclass(frozen=True)
@@ -223,7 +244,9 @@ class SegToMask:
     def run(self) -> int:
         _call("sonoseg.dicom.recognise:check_installed")
         return _print(
-            _call("sonoseg.dicom.seg_to_mask:write_masks", self.seg, self.out, self.image)
+            _call(
+                "sonoseg.dicom.seg_to_mask:write_masks", self.seg, self.out, self.image
+            )
         )
 
 
@@ -411,7 +434,9 @@ class Sweep:
             recipe=RecipeChanges(epochs=self.epochs, patience=self.patience),
         )
         command = "sonoseg.train.sweep:sweep_command"
-        answer = _call(command, settings, axes=self.grid, out=self.out, storage=self.storage)
+        answer = _call(
+            command, settings, axes=self.grid, out=self.out, storage=self.storage
+        )
         return _print(answer)
 
 
@@ -427,7 +452,11 @@ class Average:
     """Store the weights in 16 bits: half the size. For that, one run is enough."""
 
     def run(self) -> int:
-        print(_call("sonoseg.deploy.average:average_command", self.runs, self.out, self.half))
+        print(
+            _call(
+                "sonoseg.deploy.average:average_command", self.runs, self.out, self.half
+            )
+        )
         return 0
 
 
@@ -623,7 +652,9 @@ class Reproduce:
             workers=self.workers,
             report_only=self.report_only,
         )
-        text, exit_code = _call("sonoseg.reproduction.command:reproduce_command", settings)
+        text, exit_code = _call(
+            "sonoseg.reproduction.command:reproduce_command", settings
+        )
         print(text)
         return int(exit_code)
 
@@ -741,14 +772,21 @@ def _run(command: Command) -> int:
         if (error.name or "").partition(".")[0] not in LAB:
             raise
         print(
-            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr
+            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'",
+            file=sys.stderr,
         )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print("sonoseg: not enough memory; try fewer or smaller images at once", file=sys.stderr)
+        print(
+            "sonoseg: not enough memory; try fewer or smaller images at once",
+            file=sys.stderr,
+        )
     except KeyboardInterrupt:
-        print("sonoseg: stopped; the same command goes on or begins again", file=sys.stderr)
+        print(
+            "sonoseg: stopped; the same command goes on or begins again",
+            file=sys.stderr,
+        )
         return 130
     return 2
 

@@ -66,12 +66,18 @@ def demo_command(out: Path, count: int = 12, model: str = "default") -> str:
     dice = results["conventions"]["lesion"]["dice"]
     with_lesion = len(entries) - normals["images"]
     lines = [text_table(HEADER, [image_row(entry) for entry in entries]), ""]
-    lines.append(f"Mean Dice {dice:.3f} on the {with_lesion} synthetic images with a lesion.")
+    lines.append(
+        f"Mean Dice {dice:.3f} on the {with_lesion} synthetic images with a lesion."
+    )
     if normals["images"]:
         false_lesions = round(normals["false_lesion"] * normals["images"])
-        lines.append(f"A false lesion on {false_lesions} of the {normals['images']} without one.")
+        lines.append(
+            f"A false lesion on {false_lesions} of the {normals['images']} without one."
+        )
     lines.append(f"{NOTICE}.")
-    _logger.info("open %s; masks and overlays are in %s", out / "report.html", out / "segmented")
+    _logger.info(
+        "open %s; masks and overlays are in %s", out / "report.html", out / "segmented"
+    )
     return "\n".join(lines)
 
 
@@ -126,7 +132,9 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
         "images": [outcome.entry for outcome in outcomes],
     }
     write_json(folder / "results.json", results)
-    write_text(folder / "report.html", demo_page(results, pictures, segmenter.card, seconds))
+    write_text(
+        folder / "report.html", demo_page(results, pictures, segmenter.card, seconds)
+    )
     return results
 
 
@@ -172,7 +180,11 @@ def _has_results_of_demo(folder: Path) -> bool:
         results = read_json(folder / "results.json")
     except InputError:
         return False
-    return isinstance(results, dict) and results.get("synthetic") is True and "sonoseg" in results
+    return (
+        isinstance(results, dict)
+        and results.get("synthetic") is True
+        and "sonoseg" in results
+    )
 
 
 def _is_own_table(path: Path) -> bool:
@@ -214,10 +226,14 @@ def _segment(segmenter: Segmenter, case: Case, folder: Path) -> Outcome:
     return Outcome(entry, counts, largest, picture)
 
 
-def _true_lesions(truth: NDArray[np.bool_], spacing: Spacing | None) -> list[dict[str, Any]]:
+def _true_lesions(
+    truth: NDArray[np.bool_], spacing: Spacing | None
+) -> list[dict[str, Any]]:
     """The measurements of the known lesions in the mask (H, W)."""
     certain = truth.astype(np.float32)  # `find_lesions` wants probabilities
-    lesions = [lesion.to_dict() for lesion in find_lesions(truth, certain, spacing=spacing)]
+    lesions = [
+        lesion.to_dict() for lesion in find_lesions(truth, certain, spacing=spacing)
+    ]
     for lesion in lesions:
         del lesion["mean_probability"]  # says nothing about a known mask
     return lesions
@@ -227,14 +243,18 @@ def _verdict(counts: Counts) -> str:
     if counts.tp[0]:
         return "lesion outlined"
     if counts.has_lesion[0]:
-        return "lesion missed, another place outlined" if counts.fp[0] else "lesion missed"
+        return (
+            "lesion missed, another place outlined" if counts.fp[0] else "lesion missed"
+        )
     return "no lesion, but one outlined" if counts.fp[0] else "no lesion, none outlined"
 
 
 def _scores(counts: Counts) -> dict[str, float | None]:
     """Every metric of one image; None if it has no lesion."""
     scores = image_scores(counts, "lesion")
-    return {name: float(scores[name][0]) if len(scores[name]) else None for name in METRICS}
+    return {
+        name: float(scores[name][0]) if len(scores[name]) else None for name in METRICS
+    }
 
 
 def _stamped(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -29,7 +29,9 @@ class InputError(Exception):
         self.problem = problem
         self.hint = hint
         one_line = " ".join(problem.split())
-        super().__init__(f"{visible(self.subject)}: {visible(one_line)}; {visible(hint)}")
+        super().__init__(
+            f"{visible(self.subject)}: {visible(one_line)}; {visible(hint)}"
+        )
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -39,7 +41,9 @@ def visible(text: str, keep: str = "") -> str:
         text: such as a file's name.
         keep: control characters that stay as they are, such as the line ends of a text of several lines.
     """
-    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+    return _HIDDEN.sub(
+        lambda found: found[0] if found[0] in keep else _escape(found[0]), text
+    )
 
 
 def _escape(character: str) -> str:
@@ -61,4 +65,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         "bad_alloc",
         "bad allocation",
     )
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    return isinstance(error, RuntimeError) and any(
+        word in str(error).lower() for word in words
+    )

@@ -21,19 +21,38 @@ from sonoseg.temporary import forget, remove_abandoned, temporary_name
 
 _HINTS = {
     errno.ENOSPC: ("the disk is full", "free some space or write to another disk"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space or write to another disk"),
+    errno.EDQUOT: (
+        "the disk quota is used up",
+        "free some space or write to another disk",
+    ),
     errno.EACCES: (
         "no permission to write here",
         "choose another folder or change its permissions",
     ),
-    errno.EPERM: ("no permission to write here", "choose another folder or change its permissions"),
+    errno.EPERM: (
+        "no permission to write here",
+        "choose another folder or change its permissions",
+    ),
     errno.EROFS: ("the disk is read-only", "choose another folder"),
-    errno.ENOTDIR: ("a part of this path is a file, not a folder", "choose another folder"),
+    errno.ENOTDIR: (
+        "a part of this path is a file, not a folder",
+        "choose another folder",
+    ),
     errno.EEXIST: ("this is a file, not a folder", "choose another folder"),
     errno.EISDIR: ("this is a folder, not a file", "choose another name"),
-    errno.ENAMETOOLONG: ("the file name is too long for this disk", "choose a shorter name"),
+    errno.ENAMETOOLONG: (
+        "the file name is too long for this disk",
+        "choose a shorter name",
+    ),
 }
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EBADF, errno.ENAMETOOLONG, errno.EINVAL}
+_ABSENT = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.EBADF,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+}
 
 
 def is_there(path: Path | str) -> bool:
@@ -85,12 +104,15 @@ def _status(path: Path | str) -> os.stat_result | None:
 def write_error(path: Path | str, error: OSError) -> InputError:
     """The one-line error for a failed write to `path`."""
     problem, hint = _HINTS.get(
-        error.errno or 0, (f"cannot be written ({error.strerror})", "choose another folder")
+        error.errno or 0,
+        (f"cannot be written ({error.strerror})", "choose another folder"),
     )
     return MachineError(path, problem, hint)
 
 
-_together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("_together", default=None)
+_together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar(
+    "_together", default=None
+)
 """The files (temporary, final) that wait for the end of `atomic_files`; None outside of it."""
 
 
@@ -182,7 +204,9 @@ def check_target(path: Path | str) -> None:
     if status is None or stat.S_ISREG(status.st_mode):
         return
     if stat.S_ISDIR(status.st_mode):
-        raise InputError(path, "is a folder, not a file", "give the name of a file to write")
+        raise InputError(
+            path, "is a folder, not a file", "give the name of a file to write"
+        )
     raise InputError(path, "is a device or a pipe, not a file", "choose another name")
 
 
@@ -212,7 +236,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with contextlib.suppress(
             OSError
         ):  # there are disks on which only the owner may do that, and all may write
-            temporary.chmod(mode)  # some writers leave files that only their user may read
+            temporary.chmod(
+                mode
+            )  # some writers leave files that only their user may read
         if waiting is None:
             temporary.replace(path)
         else:

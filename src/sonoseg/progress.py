@@ -56,9 +56,7 @@ class _LinePrinter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             note(visible(record.getMessage()))
-        except (
-            Exception
-        ):  # as the handlers of the standard library do: work does not end for a message
+        except Exception:  # as the handlers of the standard library do: work does not end for a message
             self.handleError(record)
 
 
@@ -109,7 +107,9 @@ class ProgressLine:
         self.close()
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # a full disk, or a stream that was closed
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # a full disk, or a stream that was closed
             self._out.write(text)
             self._out.flush()
 
@@ -137,7 +137,13 @@ class Bar:
         leave: bool = False,
         done: int = 0,
     ) -> None:
-        self.title, self.total, self.unit, self.done, self.facts = title, total, unit, done, ""
+        self.title, self.total, self.unit, self.done, self.facts = (
+            title,
+            total,
+            unit,
+            done,
+            "",
+        )
         self._line, self._bar = ProgressLine(), None
         self._shown, self._began = shown and _bars_are_on, time.monotonic()
         if self._shown and sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
@@ -186,11 +192,23 @@ class Bar:
 def _terminal_bar(title: str, total: int, unit: str, leave: bool, done: int) -> Any:
     from tqdm import tqdm  # not needed in a log file
 
-    return tqdm(desc=title, total=total, unit=unit, leave=leave, initial=done, dynamic_ncols=True)
+    return tqdm(
+        desc=title,
+        total=total,
+        unit=unit,
+        leave=leave,
+        initial=done,
+        dynamic_ncols=True,
+    )
 
 
 def track(
-    items: Iterable[T], title: str, total: int, unit: str, shown: bool = True, leave: bool = False
+    items: Iterable[T],
+    title: str,
+    total: int,
+    unit: str,
+    shown: bool = True,
+    leave: bool = False,
 ) -> Iterator[T]:
     """Yields `items` one by one and shows how far they are; see `Bar`."""
     with Bar(title, total, unit, shown, leave) as bar:

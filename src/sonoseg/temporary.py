@@ -13,7 +13,8 @@ import uuid
 from pathlib import Path
 
 _NAME = re.compile(
-    r"\.sonoseg-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}(\..*)?", re.DOTALL
+    r"\.sonoseg-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}(\..*)?",
+    re.DOTALL,
 )
 _ABANDONED = 2 * 24 * 3600.0
 """Seconds after which nobody writes to a temporary file of another machine any more."""
@@ -48,7 +49,11 @@ def remove_abandoned(folder: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as found:
         for entry in found:
             match = _NAME.fullmatch(entry.name)
-            if match and entry.is_file(follow_symlinks=False) and _is_abandoned(entry, match):
+            if (
+                match
+                and entry.is_file(follow_symlinks=False)
+                and _is_abandoned(entry, match)
+            ):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()
 
@@ -67,6 +72,9 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # it belongs to another user, or there is no such number
+    except (
+        OSError,
+        OverflowError,
+    ):  # it belongs to another user, or there is no such number
         return True
     return True

@@ -15,7 +15,9 @@ from sonoseg.core.image import read_image
 ROWS, COLUMNS = np.mgrid[:96, :128]
 SPECKLE = np.random.default_rng(0).rayleigh(60, (96, 128)) * (1 - ROWS / 140)
 SCAN = Image.fromarray(
-    np.where(np.hypot(ROWS - 50, COLUMNS - 60) < 20, 12, SPECKLE).clip(0, 255).astype(np.uint8)
+    np.where(np.hypot(ROWS - 50, COLUMNS - 60) < 20, 12, SPECKLE)
+    .clip(0, 255)
+    .astype(np.uint8)
 )
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gray": ("L", {"quality": 75}),
@@ -52,7 +54,9 @@ def _with_a_stretch(data: bytes) -> bytes:
     return data[:middle] + data[middle - 40 : middle] + data[middle:]
 
 
-@pytest.mark.parametrize("kind", ["gray", "fine", "colour", "4:2:0", "CMYK", "optimized"])
+@pytest.mark.parametrize(
+    "kind", ["gray", "fine", "colour", "4:2:0", "CMYK", "optimized"]
+)
 def test_data_of_another_length_than_its_blocks_is_doubted(kind: str) -> None:
     data = _jpeg(kind)
     assert jpeg.doubts(_with_a_stretch(data)) == (
@@ -89,4 +93,6 @@ def test_most_flips_that_move_blocks_are_noticed() -> None:
 def test_the_thumbnail_of_a_photo_and_what_follows_it_are_passed_over() -> None:
     data = _jpeg("gray")
     application = b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data
-    assert jpeg.doubts(data[:2] + application + data[2:] + b"what a phone adds" * 9) == ()
+    assert (
+        jpeg.doubts(data[:2] + application + data[2:] + b"what a phone adds" * 9) == ()
+    )

@@ -9,7 +9,9 @@ import pytest
 from sonoseg.core.source import caught
 
 
-def test_only_the_lines_of_libtiff_are_caught(capfd: pytest.CaptureFixture[str]) -> None:
+def test_only_the_lines_of_libtiff_are_caught(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with caught() as lines:
         os.write(
             2,
@@ -20,7 +22,9 @@ def test_only_the_lines_of_libtiff_are_caught(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().err == "sonoseg: a.png: is empty; copy it\n12/40"
 
 
-def test_stderr_is_itself_again_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+def test_stderr_is_itself_again_after_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(ValueError, match="lost"), caught():
         raise ValueError("lost")
     os.write(2, b"here")

@@ -28,11 +28,15 @@ def busi_copies(real_data: Path) -> tuple[list[Case], list[tuple[int, int]]]:
 def write(tmp_path: Path) -> Write:
     """write(name, pixels=None, seed=...): a file under tmp_path; by default an image of noise."""
 
-    def write(name: str, pixels: np.ndarray | None = None, seed: int | None = None) -> None:
+    def write(
+        name: str, pixels: np.ndarray | None = None, seed: int | None = None
+    ) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if pixels is None:
-            rng = np.random.default_rng(zlib.crc32(name.encode()) if seed is None else seed)
+            rng = np.random.default_rng(
+                zlib.crc32(name.encode()) if seed is None else seed
+            )
             pixels = rng.integers(0, 256, (24, 32), np.uint8)
         Image.fromarray(pixels).save(path)
 

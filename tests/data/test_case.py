@@ -31,8 +31,16 @@ def test_mask_is_the_union_of_all_mask_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(case.read_mask(), mask)
 
 
-def test_case_without_masks_has_an_empty_mask_of_its_images_size(tmp_path: Path) -> None:
-    case = Case("a.png", _save(tmp_path / "a.png", np.ones((20, 30), np.uint8)), (), "normal", "a")
+def test_case_without_masks_has_an_empty_mask_of_its_images_size(
+    tmp_path: Path,
+) -> None:
+    case = Case(
+        "a.png",
+        _save(tmp_path / "a.png", np.ones((20, 30), np.uint8)),
+        (),
+        "normal",
+        "a",
+    )
     assert case.read_mask().shape == (20, 30)
     assert case.read_mask().dtype == np.bool_
     assert not case.read_mask().any()

@@ -113,7 +113,9 @@ def test_the_folds_of_a_data_set_go_with_it(tmp_path, write, write_mask):
     out = tmp_path / "busbra.safetensors"
     pack_folder(tmp_path, 32, out, progress=False)
     for split in ("grouped-0", "grouped-4"):
-        own, packed = (split_cases(load_cases(path), split)["test"] for path in (tmp_path, out))
+        own, packed = (
+            split_cases(load_cases(path), split)["test"] for path in (tmp_path, out)
+        )
         assert [case.name for case in own] == [case.name for case in packed]
         assert len(own) == 2
 
@@ -125,7 +127,9 @@ def test_packs_join_other_data(pack):
 
 def test_the_check_says_what_it_is_and_finds_what_it_finds_in_the_folder(folder, pack):
     report = check_folder(pack, "grouped")
-    assert report.to_text().startswith(f"{pack}: a pack of phantoms at 64 × 64 pixels, 10 images, ")
+    assert report.to_text().startswith(
+        f"{pack}: a pack of phantoms at 64 × 64 pixels, 10 images, "
+    )
     assert report.exit_code == check_folder(folder, "grouped").exit_code
 
 
@@ -138,7 +142,9 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
     found = check_folder(
         changed(pack, tmp_path / "a.safetensors", {"masks": masks}, cases=rows)
     ).findings
-    assert [(one.kind, one.files) for one in found] == [("empty mask", (rows[lesion]["name"],))]
+    assert [(one.kind, one.files) for one in found] == [
+        ("empty mask", (rows[lesion]["name"],))
+    ]
     masks[lesion] = 1
     kinds = {
         one.kind
@@ -155,13 +161,19 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "problem"),
     [
-        ({"images": np.zeros((10, 64, 64), np.float32)}, "its images are float32, not uint8"),
+        (
+            {"images": np.zeros((10, 64, 64), np.float32)},
+            "its images are float32, not uint8",
+        ),
         ({"masks": np.zeros((10, 64, 64), np.int8)}, "its masks are int8, not uint8"),
         (
             {"masks": np.full((10, 64, 64), 255, np.uint8)},
             "its masks have other values than 0 and 1",
         ),
-        ({"masks": np.zeros((9, 64, 64), np.uint8)}, "its images and masks have not one shape"),
+        (
+            {"masks": np.zeros((9, 64, 64), np.uint8)},
+            "its images and masks have not one shape",
+        ),
         ({"images": np.zeros(5, np.uint8)}, "its images and masks have not one shape"),
         ({"more": np.zeros(5, np.uint8)}, "it does not hold images and masks"),
         (
@@ -228,7 +240,9 @@ def test_another_format_is_refused(pack, tmp_path, about, problem):
         open_pack(changed(pack, tmp_path / "bad.safetensors", **about))
 
 
-@pytest.mark.parametrize("words", [None, {}, {KEY: "not JSON"}, {KEY: "[1]"}, {KEY: "[" * 100_000}])
+@pytest.mark.parametrize(
+    "words", [None, {}, {KEY: "not JSON"}, {KEY: "[1]"}, {KEY: "[" * 100_000}]
+)
 def test_a_file_that_does_not_say_what_it_holds_is_refused(pack, tmp_path, words):
     file = tmp_path / "bad.safetensors"
     file.write_bytes(save(load_file(pack), words))
@@ -265,7 +279,9 @@ def test_damaged_files_are_refused_in_one_line(pack, tmp_path, capsys):
         (["--out", "pack.npz"], "a pack's name ends in .safetensors"),
     ],
 )
-def test_what_cannot_be_packed_is_refused(folder, tmp_path, monkeypatch, capsys, words, problem):
+def test_what_cannot_be_packed_is_refused(
+    folder, tmp_path, monkeypatch, capsys, words, problem
+):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "pack", str(folder), *words]) == 2
     assert problem in capsys.readouterr().err

@@ -59,5 +59,16 @@ def bundles(run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sonoseg.deploy.export.trace", trace_once)
         for name, options in {"whole": whole, "half": ["--half"]}.items():
-            assert main(["export", str(run), "--out", str(folder / f"{name}.onnx"), *options]) == 0
+            assert (
+                main(
+                    [
+                        "export",
+                        str(run),
+                        "--out",
+                        str(folder / f"{name}.onnx"),
+                        *options,
+                    ]
+                )
+                == 0
+            )
     return folder

@@ -31,7 +31,9 @@ def test_the_bundle_answers_as_pytorch_does_for_any_batch(run, bundles, name):
         assert np.abs(bundle.run(image).probability - expected).max() <= allowed
 
 
-def test_the_command_says_how_far_the_bundle_is_from_pytorch(run, tmp_path, monkeypatch, capsys):
+def test_the_command_says_how_far_the_bundle_is_from_pytorch(
+    run, tmp_path, monkeypatch, capsys
+):
     agreement = Agreement(onnx_to_torch=1.2e-7, rounding=3e-4)
 
     def write(model, card, out, *options):
@@ -49,7 +51,9 @@ def test_the_command_says_how_far_the_bundle_is_from_pytorch(run, tmp_path, monk
 @pytest.mark.parametrize(
     ("encoder", "inputs"), [("tf_efficientnet_lite0", 1), ("efficientnet_b0", 3)]
 )
-def test_a_first_convolution_is_made_gray_where_all_colours_are_scaled_alike(encoder, inputs):
+def test_a_first_convolution_is_made_gray_where_all_colours_are_scaled_alike(
+    encoder, inputs
+):
     network = FusionUNetConfig((encoder,), widths=(16, 16, 8, 8))
     torch.manual_seed(0)
     model = network.build()
@@ -76,7 +80,9 @@ def test_half_is_half_the_size_and_runs_the_same_graph(bundles):
     assert sizes[1] < 0.57 * sizes[0]  # the nodes of the graph weigh the same in both
     image = np.random.default_rng(0).random((1, 1, 64, 64), np.float32)
     answers = [
-        onnxruntime.InferenceSession(bundles / f"{name}.onnx").run(None, {"image": image})[0]
+        onnxruntime.InferenceSession(bundles / f"{name}.onnx").run(
+            None, {"image": image}
+        )[0]
         for name in ("whole", "half")
     ]
     assert np.abs(answers[0] - answers[1]).max() < 0.01
@@ -92,11 +98,20 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
         {"images": 3},
     )
     assert card.training_data == ["phantoms, split grouped, 64 pixels"]
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120), np.uint8)).save(
-        tmp_path / "scan.png"
-    )
+    Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (90, 120), np.uint8)
+    ).save(tmp_path / "scan.png")
     assert (
-        main(["segment", str(tmp_path / "scan.png"), "--model", str(bundle), "--out", str(out)])
+        main(
+            [
+                "segment",
+                str(tmp_path / "scan.png"),
+                "--model",
+                str(bundle),
+                "--out",
+                str(out),
+            ]
+        )
         == 0
     )
     assert Image.open(out / "scan_mask.png").size == (120, 90)
@@ -124,7 +139,9 @@ def test_the_cards_recipe_is_a_sentence(run):
     shipped = RunConfig.read(find_run("default"))
     recipe = make_card(shipped, load_calibration(find_run("default"))).recipe
     assert recipe.endswith(
-        "only the presence learned, started from " + shipped.start_from + ", 23 earlier trainings, "
+        "only the presence learned, started from "
+        + shipped.start_from
+        + ", 23 earlier trainings, "
         "logits divided by 1.68."
     )
     assert len(recipe) < 500 and "{" not in recipe
@@ -135,7 +152,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
     assert "not the config of a sonoseg run" in capsys.readouterr().err
 
 
-def test_a_graph_that_answers_otherwise_is_not_written(run, bundles, tmp_path, monkeypatch):
+def test_a_graph_that_answers_otherwise_is_not_written(
+    run, bundles, tmp_path, monkeypatch
+):
     """The graph is that of a bundle; an export of its own would take as long as all these tests."""
     model, config = load_run(run)
     graph = onnx.load(bundles / "whole.onnx")

@@ -38,7 +38,9 @@ def exported(network, path, change=lambda model: None):
     model = network.build(0.3, False)
     change(model)
     settled(model)
-    config = RunConfig("trial", network, Recipe(), "phantoms", "grouped", "-", 64, 0, "none", "")
+    config = RunConfig(
+        "trial", network, Recipe(), "phantoms", "grouped", "-", 64, 0, "none", ""
+    )
     export_bundle(model, make_card(config), path)
     return model, Bundle.read(path)
 
@@ -119,7 +121,9 @@ def test_a_rivals_traced_heat_is_pytorchs(small_rival):
         np.testing.assert_allclose(one[0], grad_cam(model, image[None]), atol=1e-3)
 
 
-@pytest.mark.parametrize("small_rival", ["swin-unet", "mrfe-cnn", "dpnet"], indirect=True)
+@pytest.mark.parametrize(
+    "small_rival", ["swin-unet", "mrfe-cnn", "dpnet"], indirect=True
+)
 def test_a_rivals_bundle_answers_as_pytorch_does(small_rival, tmp_path):
     """Windows, a histogram and every kind of attention; what the other two have, ours has as well."""
     check_agreement(*exported(small_rival, tmp_path / "b.onnx"))
@@ -155,7 +159,9 @@ def check_agreement(model, bundle):
 def test_it_is_computed_only_when_asked_for_and_at_the_images_size(bundles):
     bundle = Bundle.read(bundles / "whole.onnx")
     assert bundle.run(np.zeros((1, 1, 64, 64), np.float32)).heat is None
-    empty = bundle.session.run(["heat"], {"image": np.zeros((1, 1, 64, 64), np.float32)})[0]
+    empty = bundle.session.run(
+        ["heat"], {"image": np.zeros((1, 1, 64, 64), np.float32)}
+    )[0]
     assert empty.shape == (0, 1, 64, 64)
     image = np.random.default_rng(0).integers(0, 255, (90, 130), dtype=np.uint8)
     heat = sonoseg.load(bundles / "whole.onnx").explain(image)
@@ -163,14 +169,20 @@ def test_it_is_computed_only_when_asked_for_and_at_the_images_size(bundles):
     assert 0 <= heat.min() <= heat.max() <= 1
 
 
-@pytest.mark.parametrize(("old", "new"), [((6, 6), (12, 12)), ((5, 7), (64, 33)), ((8, 8), (3, 8))])
+@pytest.mark.parametrize(
+    ("old", "new"), [((6, 6), (12, 12)), ((5, 7), (64, 33)), ((8, 8), (3, 8))]
+)
 def test_interpolation_by_matrices_is_pytorchs(old, new):
     image = torch.rand(2, 3, *old)
     expected = F.interpolate(image, size=new, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(_interpolate(image, size=new), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        _interpolate(image, size=new), expected, atol=1e-5, rtol=0
+    )
 
 
-@pytest.mark.parametrize(("old", "new"), [((7, 7), 6), ((2, 3), 6), ((7, 9), 2), ((5, 6), 1)])
+@pytest.mark.parametrize(
+    ("old", "new"), [((7, 7), 6), ((2, 3), 6), ((7, 9), 2), ((5, 6), 1)]
+)
 def test_pooling_by_matrices_is_pytorchs(old, new):
     image = torch.rand(2, 3, *old)
     torch.testing.assert_close(

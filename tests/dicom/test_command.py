@@ -44,7 +44,11 @@ def test_a_study_from_folder_to_files(study: Path, tmp_path: Path) -> None:
     assert "2 files were passed over" in words
     results = json.loads((out / "results.json").read_text())
     entries = {Path(entry["file"]).stem: entry for entry in results["dicom"]}
-    assert list(entries) == ["synthetic_00_still", "synthetic_01_loop", "synthetic_02_split"]
+    assert list(entries) == [
+        "synthetic_00_still",
+        "synthetic_01_loop",
+        "synthetic_02_split",
+    ]
     for name, entry in entries.items():
         file = read_dicom(entry["file"])
         stem = out / f"series_{name}"
@@ -84,7 +88,9 @@ def _masks(out: Path, entry: dict[str, list[str]]) -> dict[int, Path]:
     return found
 
 
-def test_the_bundled_network_finds_the_phantoms_lesions_in_mm(study: Path, tmp_path: Path) -> None:
+def test_the_bundled_network_finds_the_phantoms_lesions_in_mm(
+    study: Path, tmp_path: Path
+) -> None:
     still = study / "series" / "synthetic_00_still.dcm"
     segment_command([still], out=tmp_path / "out")
     (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["dicom"]
@@ -95,13 +101,18 @@ def test_the_bundled_network_finds_the_phantoms_lesions_in_mm(study: Path, tmp_p
     assert lesion["area"] == pytest.approx(mask.sum() * 0.01, rel=1e-3)
 
 
-def test_a_second_run_gives_the_same_uids_and_replaces_its_own(study: Path, tmp_path: Path) -> None:
+def test_a_second_run_gives_the_same_uids_and_replaces_its_own(
+    study: Path, tmp_path: Path
+) -> None:
     still = study / "series" / "synthetic_00_still.dcm"
     uids = []
     for _ in range(2):
         segment_command([still], out=tmp_path, to=("seg", "sr", "sc"))
         kinds = ("seg", "sr", "sc")
-        read = [pydicom.dcmread(tmp_path / f"synthetic_00_still_{kind}.dcm") for kind in kinds]
+        read = [
+            pydicom.dcmread(tmp_path / f"synthetic_00_still_{kind}.dcm")
+            for kind in kinds
+        ]
         uids.append([str(one.SOPInstanceUID) for one in read])
     assert uids[0] == uids[1] and len(set(uids[0])) == 3
 
@@ -118,7 +129,9 @@ def test_a_damaged_file_leaves_nothing_half_written(tmp_path: Path) -> None:
     dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
     content = as_bytes(dataset)
     (tmp_path / "loop").write_bytes(content[:-200])
-    words, code = segment_command([tmp_path / "loop"], out=tmp_path / "out", to=("seg", "sr"))
+    words, code = segment_command(
+        [tmp_path / "loop"], out=tmp_path / "out", to=("seg", "sr")
+    )
     assert (words, code) == ("", 2)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -126,9 +139,15 @@ def test_a_damaged_file_leaves_nothing_half_written(tmp_path: Path) -> None:
 def test_nothing_of_the_patient_is_printed_or_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "IM1").write_bytes(as_bytes(make_dataset(np.full((64, 64), 90, np.uint8))))
-    (tmp_path / "IM2").write_bytes(as_bytes(make_dataset(np.full((64, 64), 9, np.uint8)))[:-99])
-    words, code = segment_command([tmp_path / "IM1", tmp_path / "IM2"], out=tmp_path / "out")
+    (tmp_path / "IM1").write_bytes(
+        as_bytes(make_dataset(np.full((64, 64), 90, np.uint8)))
+    )
+    (tmp_path / "IM2").write_bytes(
+        as_bytes(make_dataset(np.full((64, 64), 9, np.uint8)))[:-99]
+    )
+    words, code = segment_command(
+        [tmp_path / "IM1", tmp_path / "IM2"], out=tmp_path / "out"
+    )
     assert code == 1
     for text in (words, caplog.text, (tmp_path / "out" / "results.json").read_text()):
         assert "Doe" not in text and "P-17" not in text
@@ -142,7 +161,19 @@ def test_the_command_line_knows_dicom_by_content(
     shutil.copy(study / "series" / "synthetic_00_still.dcm", bare)
     assert has_dicom([bare]) and not has_dicom([study / "notes.txt"])
     out = tmp_path / "out"
-    code = main(["segment", str(bare), "--out", str(out), "--to", "seg", "sr", "--pseudonym", "k"])
+    code = main(
+        [
+            "segment",
+            str(bare),
+            "--out",
+            str(out),
+            "--to",
+            "seg",
+            "sr",
+            "--pseudonym",
+            "k",
+        ]
+    )
     assert code == 0 and "1.2.840.113" in capsys.readouterr().out
     seg = out / "1.2.840.113_seg.dcm"
     assert pydicom.dcmread(seg).PatientID != "phantom-3-0"
@@ -173,7 +204,9 @@ def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     assert main(["segment", folder, "--out", str(out), "--to", *formats]) == 0
     coco = json.loads((out / "lesions_coco.json").read_text())
     names = [one["file_name"] for one in coco["images"]]
-    assert "synthetic_00_still.dcm" in names and "synthetic_01_loop_frame0001.png" in names
+    assert (
+        "synthetic_00_still.dcm" in names and "synthetic_01_loop_frame0001.png" in names
+    )
     assert coco["annotations"]
     assert (out / "synthetic_00_still_lesions.geojson").exists()
     assert (out / "synthetic_02_split_labelme.json").exists()
@@ -195,7 +228,9 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
     still, loop, split = sorted((study / "series").glob("*.dcm"))
     result = sonoseg.segment(still)
     assert result.image.source.region == (24, 24, 400, 320)
-    assert result.mask.shape == (320, 400) and result.spacing == pytest.approx((0.1, 0.1))
+    assert result.mask.shape == (320, 400) and result.spacing == pytest.approx(
+        (0.1, 0.1)
+    )
     assert result.unit == "mm" and result.lesions
     with pytest.raises(InputError, match="has 12 frames with 1 regions each"):
         sonoseg.segment(loop)

@@ -58,7 +58,15 @@ def _made(**tags: Any) -> bytes:
 def test_recognised_by_content(tmp_path: Path) -> None:
     content = _made()
     assert is_dicom(content) and is_dicom(content[132:])
-    others = (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM6", b"II*\0", b"GIF89a", b"{}")
+    others = (
+        b"",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe0",
+        b"BM6",
+        b"II*\0",
+        b"GIF89a",
+        b"{}",
+    )
     for other in others:
         assert not is_dicom(other + bytes(132))
     path = tmp_path / "IM0001"
@@ -165,7 +173,8 @@ def test_private_types_and_odd_regions_are_read_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("syntax", "words"), [(uid.MPEG4HP41, "is a video .MPEG-4"), ("1.2.3.4", "not known .1.2.3.4")]
+    ("syntax", "words"),
+    [(uid.MPEG4HP41, "is a video .MPEG-4"), ("1.2.3.4", "not known .1.2.3.4")],
 )
 def test_videos_and_unknown_forms_are_refused_by_name(syntax: str, words: str) -> None:
     dataset = make_dataset(PIXELS)
@@ -215,10 +224,14 @@ def _either(content: bytes) -> None:
 @pytest.mark.parametrize("name", FUZZED)
 @settings(max_examples=25, deadline=5000, suppress_health_check=list(HealthCheck))
 @given(
-    places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
+    places=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6
+    ),
     in_header=st.booleans(),
 )
-def test_changed_bytes(name: str, places: list[tuple[float, int]], in_header: bool) -> None:
+def test_changed_bytes(
+    name: str, places: list[tuple[float, int]], in_header: bool
+) -> None:
     content = bytearray(_real(name))
     end = min(len(content), 3000) if in_header else len(content)
     for share, value in places:
@@ -238,7 +251,9 @@ def test_cut_short(name: str, share: float, in_header: bool) -> None:
 @pytest.mark.parametrize("name", FUZZED)
 def test_any_tag_may_be_missing(name: str) -> None:
     whole = pydicom.dcmread(find_real(name))
-    tags = [one.tag for one in whole if one.tag.group in (0x0008, 0x0018, 0x0020, 0x0028)]
+    tags = [
+        one.tag for one in whole if one.tag.group in (0x0008, 0x0018, 0x0020, 0x0028)
+    ]
     for tag in tags:
         dataset = pydicom.dcmread(find_real(name))
         del dataset[tag]
@@ -254,7 +269,9 @@ def test_a_jpeg_of_which_a_part_is_missing_is_refused(share: float) -> None:
 
 @settings(max_examples=40, deadline=5000, suppress_health_check=list(HealthCheck))
 @given(
-    places=st.lists(st.tuples(st.integers(132, 2600), st.integers(0, 255)), min_size=1, max_size=8)
+    places=st.lists(
+        st.tuples(st.integers(132, 2600), st.integers(0, 255)), min_size=1, max_size=8
+    )
 )
 def test_what_is_written_of_a_damaged_header_is_whole_or_an_error(
     places: list[tuple[int, int]],
@@ -269,5 +286,8 @@ def test_what_is_written_of_a_damaged_header_is_whole_or_an_error(
             mask = np.zeros(view.image.pixels.shape, np.bool_)
             mask[3:12, 3:12] = True
             outlines += tracker.follow(view, mask)
-        for made in (make_seg(file, outlines, ALGORITHM), make_report(file, outlines, ALGORITHM)):
+        for made in (
+            make_seg(file, outlines, ALGORITHM),
+            make_report(file, outlines, ALGORITHM),
+        ):
             assert written_bytes(file, made)[128:132] == b"DICM"

@@ -45,7 +45,9 @@ def test_axes_are_those_of_the_reader_where_pixels_are_square() -> None:
     rng = np.random.default_rng(3)
     for _ in range(40):
         mask = np.zeros((60, 70), np.bool_)
-        rows, columns = ellipse(30, 35, *rng.uniform(3, 25, 2), mask.shape, rng.uniform(0, 3))
+        rows, columns = ellipse(
+            30, 35, *rng.uniform(3, 25, 2), mask.shape, rng.uniform(0, 3)
+        )
         mask[rows, columns] = True
         (lesion,) = find_lesions(mask, mask.astype(np.float32))
         outline = _outline(mask, (0.5, 0.5))
@@ -67,13 +69,19 @@ def test_axes_of_oblong_pixels_are_measured_in_mm() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)))
-def test_the_longest_axis_is_the_largest_distance_of_corners(mask: NDArray[np.bool_]) -> None:
+@given(
+    hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
+)
+def test_the_longest_axis_is_the_largest_distance_of_corners(
+    mask: NDArray[np.bool_],
+) -> None:
     if label(mask, connectivity=2).max() != 1:  # an outline is one part
         return
     outline = _outline(mask, (ROW, COLUMN))
     y, x = np.nonzero(mask)
-    corners = np.concatenate([np.stack([x + i, y + j], 1) for i in (0, 1) for j in (0, 1)])
+    corners = np.concatenate(
+        [np.stack([x + i, y + j], 1) for i in (0, 1) for j in (0, 1)]
+    )
     places = corners * (COLUMN, ROW)
     largest = np.linalg.norm(places[:, None] - places[None], axis=2).max()
     long, short = outline.axes()
@@ -125,7 +133,9 @@ def _numbers(report: Dataset) -> list[dict[str, float]]:
     return groups
 
 
-def _file(spacing: tuple[float, float] | None = (ROW / 10, COLUMN / 10), **tags: Any) -> DicomFile:
+def _file(
+    spacing: tuple[float, float] | None = (ROW / 10, COLUMN / 10), **tags: Any
+) -> DicomFile:
     pixels = np.full((120, 160), 90, np.uint8)
     regions = [] if spacing is None else [region_item((8, 8, 151, 111), spacing)]
     return read_dicom(as_bytes(make_dataset(pixels, regions=regions, **tags)))
@@ -171,7 +181,8 @@ def test_dcmqi_reads_the_report(tmp_path: Path) -> None:
     items = read["Measurements"][0]["measurementItems"]
     values = {one["quantity"]["CodeMeaning"]: float(one["value"]) for one in items}
     assert values == {
-        name.rsplit(" ", 1)[0]: value for name, value in _numbers(pydicom.dcmread(path))[0].items()
+        name.rsplit(" ", 1)[0]: value
+        for name, value in _numbers(pydicom.dcmread(path))[0].items()
     }
 
 
@@ -181,7 +192,8 @@ def test_pixels_are_not_millimetres(tmp_path: Path) -> None:
     report.save_as(tmp_path / "sr.dcm")
     assert conformance_errors(tmp_path / "sr.dcm") == []
     assert (
-        _numbers(report) == [{}, {}] and NO_SCALE in pydicom.dcmread(tmp_path / "sr.dcm").to_json()
+        _numbers(report) == [{}, {}]
+        and NO_SCALE in pydicom.dcmread(tmp_path / "sr.dcm").to_json()
     )
 
 
@@ -208,7 +220,9 @@ def test_every_real_file_gets_a_valid_report(
     assert [len(values) for values in _numbers(report)] == [3 * known] * len(
         {outline.segment for outline in outlines}
     )
-    assert report.SOPInstanceUID == make_report(file, outlines, ALGORITHM).SOPInstanceUID
+    assert (
+        report.SOPInstanceUID == make_report(file, outlines, ALGORITHM).SOPInstanceUID
+    )
 
 
 def _segmented(file: DicomFile) -> list[Segmented]:
@@ -230,7 +244,9 @@ def test_a_capture_shows_the_regions_and_nothing_beside_them(
     path = tmp_path / "sc.dcm"
     for name in ("gdcm-US-ALOKA-16.dcm", "JPGLosslessP14SV1_1s_1f_8b.dcm"):
         file = read_dicom(real(name))
-        make_capture(file, _segmented(file), ALGORITHM, Options(pseudonym="key")).save_as(path)
+        make_capture(
+            file, _segmented(file), ALGORITHM, Options(pseudonym="key")
+        ).save_as(path)
         assert conformance_errors(path) == []
         capture = pydicom.dcmread(path)
         picture = capture.pixel_array
@@ -240,7 +256,10 @@ def test_a_capture_shows_the_regions_and_nothing_beside_them(
             assert picture[region.slices].std() > 5
             outside[region.slices] = False
         assert outside.any() and not picture[outside].any()
-        assert str(file.dataset.PatientName) not in str(capture) or not file.dataset.PatientName
+        assert (
+            str(file.dataset.PatientName) not in str(capture)
+            or not file.dataset.PatientName
+        )
 
 
 def test_a_picture_that_may_show_a_name_is_not_written_under_a_pseudonym() -> None:
@@ -253,8 +272,12 @@ def test_a_picture_that_may_show_a_name_is_not_written_under_a_pseudonym() -> No
 def test_a_pseudonym_leaves_no_patient_in_report_and_capture(tmp_path: Path) -> None:
     file = _file()
     options = Options(pseudonym="key")
-    make_report(file, _drawn(file, [1]), ALGORITHM, options).save_as(tmp_path / "sr.dcm")
-    make_capture(file, _segmented(file), ALGORITHM, options).save_as(tmp_path / "sc.dcm")
+    make_report(file, _drawn(file, [1]), ALGORITHM, options).save_as(
+        tmp_path / "sr.dcm"
+    )
+    make_capture(file, _segmented(file), ALGORITHM, options).save_as(
+        tmp_path / "sc.dcm"
+    )
     for name in ("sr.dcm", "sc.dcm"):
         content = (tmp_path / name).read_bytes()
         for secret in (b"Doe", b"P-17", b"19700101", b"20260101"):

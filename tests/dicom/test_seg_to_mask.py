@@ -13,7 +13,13 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import as_bytes, conformance_errors, find_real, make_dataset, region_item
+from dicom_files import (
+    as_bytes,
+    conformance_errors,
+    find_real,
+    make_dataset,
+    region_item,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_seg import ALGORITHM, _drawn
@@ -35,13 +41,17 @@ FRAMES = [2, 3]
 
 def _loop() -> DicomFile:
     regions = [region_item((0, 0, 79, 63), (0.01, 0.01))]
-    return read_dicom(as_bytes(make_dataset(np.zeros((4, 64, 80), np.uint8), regions=regions)))
+    return read_dicom(
+        as_bytes(make_dataset(np.zeros((4, 64, 80), np.uint8), regions=regions))
+    )
 
 
 def _expected(outlines: Any) -> dict[int, Any]:
     union: dict[int, Any] = {}
     for one in outlines:
-        union[one.frame] = one.mask | union.get(one.frame, np.zeros(one.shape, np.bool_))
+        union[one.frame] = one.mask | union.get(
+            one.frame, np.zeros(one.shape, np.bool_)
+        )
     return union
 
 
@@ -52,7 +62,9 @@ def _assert_same(found: dict[int, Any], expected: dict[int, Any]) -> None:
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_ours_come_back_as_png_with_the_frames_names(tmp_path: Path, strict: bool) -> None:
+def test_ours_come_back_as_png_with_the_frames_names(
+    tmp_path: Path, strict: bool
+) -> None:
     file = _loop()
     outlines = _drawn(file, FRAMES)
     path = tmp_path / "seg.dcm"
@@ -64,7 +76,9 @@ def test_ours_come_back_as_png_with_the_frames_names(tmp_path: Path, strict: boo
         np.testing.assert_array_equal(written, mask)
 
 
-def test_a_still_has_one_mask_without_a_number(real: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_still_has_one_mask_without_a_number(
+    real: Callable[[str], Path], tmp_path: Path
+) -> None:
     file = read_dicom(real("gdcm-US-ALOKA-16.dcm"))
     make_seg(file, _drawn(file, [1]), ALGORITHM).save_as(tmp_path / "seg.dcm")
     write_masks(tmp_path / "seg.dcm", tmp_path / "out")
@@ -116,7 +130,9 @@ def test_probabilities_are_cut_at_one_half() -> None:
     file = read_dicom(as_bytes(make_dataset(np.zeros((32, 32), np.uint8))))
     probability = np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32)
     seg = make_fractional_seg(file, probability, ALGORITHM)
-    _assert_same(union_by_frame(read_seg(as_bytes(seg))), {1: np.rint(probability * 255) > 127.5})
+    _assert_same(
+        union_by_frame(read_seg(as_bytes(seg))), {1: np.rint(probability * 255) > 127.5}
+    )
 
 
 def test_what_is_no_segmentation_is_refused() -> None:
@@ -145,10 +161,15 @@ def test_damaged_segmentations(places: list[tuple[float, int]], share: float) ->
 
 def test_phantoms_are_a_data_set(tmp_path: Path) -> None:
     write_dicom_phantoms(tmp_path / "set", 3, seed=5)
-    assert find_dicom(tmp_path / "set") == tmp_path / "set" and find_dicom(tmp_path / "no") is None
+    assert (
+        find_dicom(tmp_path / "set") == tmp_path / "set"
+        and find_dicom(tmp_path / "no") is None
+    )
     scan = scan_dicom(tmp_path / "set")
     assert scan.findings == []
-    by_kind = {kind: [case for case in scan.cases if kind in case.name] for kind in KINDS}
+    by_kind = {
+        kind: [case for case in scan.cases if kind in case.name] for kind in KINDS
+    }
     assert [len(cases) for cases in by_kind.values()] == [1, 12, 2]
     assert len({case.name for case in scan.cases}) == 15
     assert len({case.group for case in scan.cases}) == 3
@@ -204,7 +225,10 @@ def test_lesions_of_phantoms_are_measured_in_mm(tmp_path: Path, kind: str) -> No
     known = []
     for left, top, width, height in screen.boxes:
         mask = screen.masks[0][top : top + height, left : left + width]
-        known += [one.longest.length * 0.1 for one in find_lesions(mask, mask.astype(np.float32))]
+        known += [
+            one.longest.length * 0.1
+            for one in find_lesions(mask, mask.astype(np.float32))
+        ]
     assert sorted(lengths) == pytest.approx(sorted(known), abs=0.1)
 
 

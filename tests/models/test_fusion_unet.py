@@ -49,10 +49,13 @@ def test_frozen_encoders_neither_learn_nor_drift():
         FusionUNetConfig(LIGHT, frozen=True)
     )  # without a call to train(), as Lightning takes it
     assert network.training
-    before = {name: tensor.clone() for name, tensor in network.encoders.state_dict().items()}
+    before = {
+        name: tensor.clone() for name, tensor in network.encoders.state_dict().items()
+    }
     network(torch.rand(2, 1, 64, 64)).sum().backward()
     assert all(
-        torch.equal(tensor, before[name]) for name, tensor in network.encoders.state_dict().items()
+        torch.equal(tensor, before[name])
+        for name, tensor in network.encoders.state_dict().items()
     )
     assert all(parameter.grad is None for parameter in network.encoders.parameters())
     assert network.stages[0].conv[0].weight.grad is not None

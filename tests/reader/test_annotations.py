@@ -27,7 +27,9 @@ from sonoseg.reader.annotations import (
 )
 
 Mask = NDArray[np.bool_]
-ANY_MASK = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
+ANY_MASK = hnp.arrays(
+    bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
+)
 
 
 def _filled(rings: list[Any], shape: tuple[int, int]) -> Mask:
@@ -139,10 +141,17 @@ def test_a_square_has_four_corners_and_an_empty_mask_nothing() -> None:
     mask = np.zeros((8, 9), np.bool_)
     mask[2:5, 3:7] = True
     (polygon,) = trace(mask)
-    assert sorted(polygon.outer) == [(3, 2), (3, 5), (7, 2), (7, 5)] and polygon.holes == ()
+    assert (
+        sorted(polygon.outer) == [(3, 2), (3, 5), (7, 2), (7, 5)]
+        and polygon.holes == ()
+    )
     empty = np.zeros((8, 9), np.bool_)
     assert to_coco([Annotated("a.png", empty)])["annotations"] == []
-    assert to_geojson(empty)["features"] == to_labelme(Annotated("a", empty))["shapes"] == []
+    assert (
+        to_geojson(empty)["features"]
+        == to_labelme(Annotated("a", empty))["shapes"]
+        == []
+    )
 
 
 def test_coco_numbers_images_and_annotations() -> None:
@@ -154,7 +163,9 @@ def test_coco_numbers_images_and_annotations() -> None:
     assert found == [(1, 1, [3, 2, 4, 3]), (2, 2, [2, 2, 4, 3])]
 
 
-@pytest.mark.parametrize(("first", "expected"), [(False, [1, 2, 1]), (True, [0, 1, 1, 1, 1])])
+@pytest.mark.parametrize(
+    ("first", "expected"), [(False, [1, 2, 1]), (True, [0, 1, 1, 1, 1])]
+)
 def test_run_lengths_begin_with_zeros(first: bool, expected: list[int]) -> None:
     mask = np.array([[first, True], [not first, False]])
     assert run_lengths(mask) == expected

@@ -49,12 +49,18 @@ def test_each_image_has_mask_and_overlay_and_all_one_report(
     summary = segment_files([scans], bundle, out, spacing=0.1)
     pictures = {f"{stem}_{kind}.png" for stem in "abc" for kind in ("mask", "overlay")}
     assert _names(out) == pictures | {"results.json"}
-    assert (summary.exit_code, summary.failed, summary.results) == (0, [], out / "results.json")
+    assert (summary.exit_code, summary.failed, summary.results) == (
+        0,
+        [],
+        out / "results.json",
+    )
     for path in scans.iterdir():
         mask = Image.open(out / f"{path.stem}_mask.png")
         assert (mask.mode, mask.size) == ("L", Image.open(path).size)
         assert set(np.unique(mask)) == {0, 255}
-        np.testing.assert_array_equal(np.asarray(mask) > 0, load(bundle).segment(path).mask)
+        np.testing.assert_array_equal(
+            np.asarray(mask) > 0, load(bundle).segment(path).mask
+        )
         assert Image.open(out / f"{path.stem}_overlay.png").mode == "RGB"
 
 
@@ -106,7 +112,11 @@ def test_one_bad_file_among_many_is_told_and_the_others_are_done(
 
 
 def test_a_folder_may_mix_images_and_clips(
-    scans: Path, tmp_path: Path, bundle: Path, make_clip: Callable[..., Path], loop: list[Scan]
+    scans: Path,
+    tmp_path: Path,
+    bundle: Path,
+    make_clip: Callable[..., Path],
+    loop: list[Scan],
 ) -> None:
     make_clip(scans / "b-loop.mp4", loop)
     (scans / "no-loop.avi").write_text("no video")
@@ -156,16 +166,23 @@ def test_the_command_says_what_rate_a_clip_held(
         first,
     )
     assert re.search(r"1 lesion, 1\d\.\d x \d\.\d mm$", first)
-    assert re.search(r"none\.mp4: 3 frames of 30 a second, " + held + "no lesion found$", second)
+    assert re.search(
+        r"none\.mp4: 3 frames of 30 a second, " + held + "no lesion found$", second
+    )
     assert last.endswith(f"are in {tmp_path / 'out'}")
 
 
 def test_the_command_takes_a_spacing_for_rows_and_columns(
     scans: Path, tmp_path: Path, bundle: Path
 ) -> None:
-    text, _ = segment_command([scans / "a.png"], bundle, tmp_path / "out", spacing="0.2,0.1")
+    text, _ = segment_command(
+        [scans / "a.png"], bundle, tmp_path / "out", spacing="0.2,0.1"
+    )
     (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
-    assert entry["spacing"] == {"mm_per_pixel": [0.2, 0.1], "source": "given by the user"}
+    assert entry["spacing"] == {
+        "mm_per_pixel": [0.2, 0.1],
+        "source": "given by the user",
+    }
     # The ellipse of 141 × 81 pixels is higher than wide in mm.
     largest = entry["lesions"][0]
     lengths = largest["longest_diameter"], largest["perpendicular_diameter"]
@@ -178,7 +195,9 @@ def test_a_clip_without_pyav_is_told_before_work_starts(
 ) -> None:
     (scans / "loop.mp4").write_bytes(b"never read")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r"loop\.mp4: .*pip install 'sonoseg\[video\]'"):
+    with pytest.raises(
+        InputError, match=r"loop\.mp4: .*pip install 'sonoseg\[video\]'"
+    ):
         segment_files([scans], bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -191,7 +210,9 @@ def test_a_clip_is_never_overwritten_and_its_own_results_are_passed_over(
     with pytest.raises(
         InputError, match=r"loop_overlay\.mp4: is an input, and would be overwritten"
     ):
-        segment_files([tmp_path / "loop.mp4", tmp_path / "loop_overlay.mp4"], bundle, tmp_path)
+        segment_files(
+            [tmp_path / "loop.mp4", tmp_path / "loop_overlay.mp4"], bundle, tmp_path
+        )
     with pytest.raises(
         InputError, match=r"loop_overlay\.mp4: is there already, and no results\.json"
     ):
@@ -203,7 +224,11 @@ def test_a_clip_is_never_overwritten_and_its_own_results_are_passed_over(
 
 
 def test_the_command_returns_a_line_for_each_image_and_logs_what_failed(
-    scans: Path, tmp_path: Path, bundle: Path, scan: Scan, caplog: pytest.LogCaptureFixture
+    scans: Path,
+    tmp_path: Path,
+    bundle: Path,
+    scan: Scan,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (scans / "broken.png").write_bytes(b"text")
     Image.fromarray(np.full((40, 40), 255, np.uint8)).save(scans / "white.png")
@@ -240,14 +265,21 @@ def test_when_all_files_are_bad_nothing_is_written(
 
 @pytest.mark.parametrize("problem", ["path", "model", "spacing", "out", "empty"])
 def test_inputs_are_checked_before_work_starts(
-    scans: Path, tmp_path: Path, bundle: Path, problem: str, monkeypatch: pytest.MonkeyPatch
+    scans: Path,
+    tmp_path: Path,
+    bundle: Path,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Segmenter, "segment", lambda *_: pytest.fail("work has started"))
+    monkeypatch.setattr(
+        Segmenter, "segment", lambda *_: pytest.fail("work has started")
+    )
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
-    paths = {"path": [scans, tmp_path / "gone.png"], "empty": [scans, tmp_path / "empty"]}.get(
-        problem, [scans]
-    )
+    paths = {
+        "path": [scans, tmp_path / "gone.png"],
+        "empty": [scans, tmp_path / "empty"],
+    }.get(problem, [scans])
     out = tmp_path / "file" if problem == "out" else tmp_path / "out"
     model = tmp_path / "file" if problem == "model" else bundle
     with pytest.raises(InputError):
@@ -257,11 +289,15 @@ def test_inputs_are_checked_before_work_starts(
 
 def test_an_input_is_never_overwritten(scans: Path, bundle: Path, scan: Scan) -> None:
     Image.fromarray(scan).save(scans / "a_mask.png")
-    with pytest.raises(InputError, match=r"a_mask\.png: is an input, and would be overwritten"):
+    with pytest.raises(
+        InputError, match=r"a_mask\.png: is an input, and would be overwritten"
+    ):
         segment_files([scans / "a.png", scans / "a_mask.png"], bundle, scans)
 
 
-def test_the_same_folder_can_be_input_and_output_again_and_again(scans: Path, bundle: Path) -> None:
+def test_the_same_folder_can_be_input_and_output_again_and_again(
+    scans: Path, bundle: Path
+) -> None:
     reports = [segment_files([scans], bundle, scans).images for _ in range(2)]
     assert reports[0] == reports[1]
     assert len(reports[0]) == 3
@@ -319,7 +355,9 @@ def test_an_output_folder_without_permission_is_told(
         segment_files([scans], bundle, tmp_path / "locked" / "out")
 
 
-def test_memory_stays_flat_over_many_images(tmp_path: Path, bundle: Path, scan: Scan) -> None:
+def test_memory_stays_flat_over_many_images(
+    tmp_path: Path, bundle: Path, scan: Scan
+) -> None:
     import tracemalloc
 
     def peak(count: int) -> int:
@@ -347,7 +385,9 @@ def test_real_scans_are_segmented_and_drawn(
     folder = real_data / "busi_original_sample" / "malignant"
     summary = segment_files([folder], bundle, tmp_path)
     assert summary.exit_code == 0
-    assert len(summary.images) == len([p for p in folder.glob("*.png") if "_mask" not in p.name])
+    assert len(summary.images) == len(
+        [p for p in folder.glob("*.png") if "_mask" not in p.name]
+    )
     assert module.NOTICE in (tmp_path / "results.json").read_text()
 
 
@@ -363,15 +403,24 @@ def test_the_shipped_network_draws_where_it_looked(tmp_path: Path) -> None:
     Image.fromarray(make_phantom(0)[0]).save(tmp_path / "a.png")
     _, code = segment_command([tmp_path / "a.png"], out=tmp_path / "out", explain=True)
     assert code == 0
-    assert _names(tmp_path / "out") == {"a_mask.png", "a_overlay.png", "a_heat.png", "results.json"}
-    overlay, heat = (Image.open(tmp_path / "out" / f"a_{kind}.png") for kind in ("overlay", "heat"))
+    assert _names(tmp_path / "out") == {
+        "a_mask.png",
+        "a_overlay.png",
+        "a_heat.png",
+        "results.json",
+    }
+    overlay, heat = (
+        Image.open(tmp_path / "out" / f"a_{kind}.png") for kind in ("overlay", "heat")
+    )
     assert heat.size == overlay.size
     looked = sonoseg.load().explain(tmp_path / "a.png")
     looked = enlarge(
         looked, (heat.width * len(looked) // looked.shape[1], heat.width)
     )  # as small pictures are drawn
     colour = np.ptp(np.asarray(heat.convert("RGB"), int)[: len(looked)], 2)
-    assert (colour[looked > 0.5] > 30).mean() > 0.99  # all but where the outline crosses it
+    assert (
+        colour[looked > 0.5] > 30
+    ).mean() > 0.99  # all but where the outline crosses it
     assert np.median(colour[looked < 0.01]) == 0
     (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
     assert entry["heat"] == "a_heat.png"
@@ -382,7 +431,9 @@ def test_the_command_runs_the_network_once_for_each_image_it_explains(
 ) -> None:
     runs, whole = [], Bundle.run
 
-    def counted(self: Bundle, batch: NDArray[np.float32], explain: bool = False) -> Answers:
+    def counted(
+        self: Bundle, batch: NDArray[np.float32], explain: bool = False
+    ) -> Answers:
         runs.append(explain)
         return whole(self, batch, explain)
 
@@ -404,7 +455,9 @@ def test_a_network_that_fails_on_some_files_is_told_with_each_and_the_others_are
     make_clip(scans / "d.mp4", loop[:3])
     whole, runs = Bundle.run, []
 
-    def failing(self: Bundle, batch: NDArray[np.float32], explain: bool = False) -> Answers:
+    def failing(
+        self: Bundle, batch: NDArray[np.float32], explain: bool = False
+    ) -> Answers:
         runs.append(explain)
         if len(runs) in (2, 5):  # the second image, the second frame
             raise InputError(bundle, "its network cannot be run", "take another")
@@ -442,5 +495,6 @@ def test_a_second_call_that_is_stopped_leaves_no_list_of_other_pictures(
     again = segment_files([scans], "default", out, spacing=0.1)
     assert len(again.images) == 3
     assert {
-        entry["unit"] for entry in json.loads((out / "results.json").read_text())["images"]
+        entry["unit"]
+        for entry in json.loads((out / "results.json").read_text())["images"]
     } == {"mm"}

@@ -76,7 +76,12 @@ def test_a_bad_bundle_is_told_before_onnxruntime_is_loaded(tmp_path: Path) -> No
 
 
 def test_the_public_names_are_there() -> None:
-    assert set(sonoseg.__all__) == {"SegmentationResult", "__version__", "load", "segment"}
+    assert set(sonoseg.__all__) == {
+        "SegmentationResult",
+        "__version__",
+        "load",
+        "segment",
+    }
     for name in sonoseg.__all__:
         assert getattr(sonoseg, name)
     assert sonoseg.__version__[0].isdigit()

@@ -64,7 +64,8 @@ def test_a_caliper_has_a_cross_at_each_end_and_dots_between() -> None:
 
 
 @pytest.mark.parametrize(
-    "ends", [((0, 0), (300, 200)), ((-5, 100), (305, 100)), ((9, 9), (9, 9)), ((1, 1), (2, 1))]
+    "ends",
+    [((0, 0), (300, 200)), ((-5, 100), (305, 100)), ((9, 9), (9, 9)), ((1, 1), (2, 1))],
 )
 def test_calipers_at_and_over_the_edge_are_cut(
     ends: tuple[tuple[float, float], tuple[float, float]],

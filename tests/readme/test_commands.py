@@ -48,7 +48,9 @@ EXPORTED_ON = "README.md"
 def blocks(page: str) -> list[tuple[str, str]]:
     """The fenced blocks of a page that can be run, as (language, text); continued lines are joined."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.findall(r"^```(console|bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^```(console|bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    )
     return [(language, code.replace(" \\\n", " ")) for language, code in found]
 
 
@@ -98,8 +100,12 @@ def small_busi() -> None:
         name = f"{label} ({number + 24})"
         Path("BUSI", label).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, f"BUSI/{label}/{name}.png")
-        shutil.copy(Path("my-images/masks") / path.name, f"BUSI/{label}/{name}_mask.png")
-        rows.append((f"{name}.png", ("train", "train", "validation", "test")[number // 2 % 4]))
+        shutil.copy(
+            Path("my-images/masks") / path.name, f"BUSI/{label}/{name}_mask.png"
+        )
+        rows.append(
+            (f"{name}.png", ("train", "train", "validation", "test")[number // 2 % 4])
+        )
     with Path("busi.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file", "subset"), *rows])
 
@@ -112,7 +118,9 @@ def shortened(line: str) -> list[str]:
     if words[1] == "sweep":
         grid = [place for place, word in enumerate(words) if word == "--grid"]
         words = [
-            word for place, word in enumerate(words) if place not in grid and place - 1 not in grid
+            word
+            for place, word in enumerate(words)
+            if place not in grid and place - 1 not in grid
         ]
         words[2:3] = shlex.split(QUICK_SWEEP)
     if words[1] == "reproduce":
@@ -165,12 +173,21 @@ def test_the_commands_of_a_page_work_in_order(
 
 
 def test_the_readme_shows_the_main_commands() -> None:
-    used = {shlex.split(line)[1] for line in lines("README.md") if line.startswith("sonoseg ")}
+    used = {
+        shlex.split(line)[1]
+        for line in lines("README.md")
+        if line.startswith("sonoseg ")
+    }
     assert {"segment", "train", "evaluate", "explain", "export", "reproduce"} <= used
 
 
 def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:
-    others = [line for page in PAGES for line in lines(page) if not line.startswith("sonoseg ")]
+    others = [
+        line
+        for page in PAGES
+        for line in lines(page)
+        if not line.startswith("sonoseg ")
+    ]
     assert others == [*OTHERS, "make demo", "pip install '.[video]'"]
 
 
@@ -181,7 +198,9 @@ def test_the_readme_opens_with_the_two_commands() -> None:
 
 
 def test_what_pip_is_told_to_install_exists() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     assert "lab" in project["optional-dependencies"]
     assert not any("torch" in requirement for requirement in project["dependencies"])
 
@@ -191,7 +210,16 @@ def test_what_pip_is_told_to_install_exists() -> None:
     ("target", "steps"),
     [
         ("demo", ["/sonoseg demo"]),
-        ("test", ["/ruff check", "/ruff format --check", "/mypy", "/lint-imports", "-m pytest"]),
+        (
+            "test",
+            [
+                "/ruff check",
+                "/ruff format --check",
+                "/mypy",
+                "/lint-imports",
+                "-m pytest",
+            ],
+        ),
         ("coverage", ["-m pytest", "--cov=sonoseg"]),
         (
             "bench",

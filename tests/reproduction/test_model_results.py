@@ -26,7 +26,8 @@ class Moved:
 
     def probability(self, images):
         return [
-            np.roll(self.truth[image.tobytes()], self.pixels, 1).astype(np.float32) * 0.9
+            np.roll(self.truth[image.tobytes()], self.pixels, 1).astype(np.float32)
+            * 0.9
             for image in images
         ]
 
@@ -45,14 +46,23 @@ def out(subsets, tmp_path_factory):
     """Model 1 is exact, model 2 moved by 4 and 8 pixels in its two seeds, the rival by 20; model 3 is missing."""
     out = tmp_path_factory.mktemp("out")
     cases = [case for part in subsets.values() for case in part]
-    moves = {("model-1", 0): 0, ("model-2", 0): 4, ("model-2", 1): 8, ("adu-net", 0): 20}
-    for job in plan(("model-1", "model-2", "adu-net"), ("grouped", "grouped-clean"), (0, 1)):
+    moves = {
+        ("model-1", 0): 0,
+        ("model-2", 0): 4,
+        ("model-2", 1): 8,
+        ("adu-net", 0): 20,
+    }
+    for job in plan(
+        ("model-1", "model-2", "adu-net"), ("grouped", "grouped-clean"), (0, 1)
+    ):
         pixels = moves.get((job.model, job.seed))
         if pixels is None:
             continue
         for name, part in subsets.items():
             moved = Moved(cases, pixels + 4 * (job.split == "grouped-clean"))
-            evaluate(moved, part, job.folder(out) / name, progress=False, pictures=False)
+            evaluate(
+                moved, part, job.folder(out) / name, progress=False, pictures=False
+            )
         cost = {
             "total_params": 10,
             "trainable_params": 5,
@@ -90,20 +100,26 @@ def test_the_paper_s_tables_are_read_by_the_catalog_s_names():
     }
 
 
-def test_the_paper_s_figures_under_lesion_are_the_printed_ones_over_the_share_of_lesions(out):
+def test_the_paper_s_figures_under_lesion_are_the_printed_ones_over_the_share_of_lesions(
+    out,
+):
     (row,) = read_results(out, jobs("model-1"))
     table = paper.table_1([row], "grouped", "lesion")
     cells = dict(zip(table.header, table.rows[0], strict=True))
     assert cells["dice_paper"] == pytest.approx(0.6140 * 78 / 62)
     assert cells["dice_ours"] > 0.97  # exact but for the grid
-    assert cells["dice_difference"] == pytest.approx(cells["dice_ours"] - cells["dice_paper"])
-    assert dict(zip(table.shown_header, table.shown_rows[0], strict=True))["dice"].startswith(
-        "0.772 / 0.9"
+    assert cells["dice_difference"] == pytest.approx(
+        cells["dice_ours"] - cells["dice_paper"]
     )
+    assert dict(zip(table.shown_header, table.shown_rows[0], strict=True))[
+        "dice"
+    ].startswith("0.772 / 0.9")
 
 
 def test_seeds_are_averaged_image_by_image(out):
-    one, two = (read_results(out, jobs("model-2", seeds=seeds))[0] for seeds in ((0,), (1,)))
+    one, two = (
+        read_results(out, jobs("model-2", seeds=seeds))[0] for seeds in ((0,), (1,))
+    )
     (both,) = read_results(out, jobs("model-2", seeds=(0, 1)))
     mean = (one.scores("all", "dice") + two.scores("all", "dice")) / 2
     assert both.scores("all", "dice") == pytest.approx(mean)
@@ -151,7 +167,9 @@ def test_what_a_near_copy_is_worth_within_a_split(out, subsets):
 
 
 def test_what_leakage_is_worth_needs_both_splits(out):
-    rows = read_results(out, jobs("model-1", "model-2", splits=("grouped", "grouped-clean")))
+    rows = read_results(
+        out, jobs("model-1", "model-2", splits=("grouped", "grouped-clean"))
+    )
     table = added_tables.across_splits(rows)
     assert [row[:2] for row in table.rows] == [
         ["model-1", "paper"], ["model-1", "lesion"], ["model-2", "paper"], ["model-2", "lesion"],
@@ -162,13 +180,22 @@ def test_what_leakage_is_worth_needs_both_splits(out):
 
 def test_every_table_has_as_many_cells_as_columns(out):
     rows = read_results(
-        out, jobs("model-1", "model-2", "model-3", "adu-net", splits=("grouped", "grouped-clean"))
+        out,
+        jobs(
+            "model-1",
+            "model-2",
+            "model-3",
+            "adu-net",
+            splits=("grouped", "grouped-clean"),
+        ),
     )
     tables = all_tables(rows, {"grouped": set(), "grouped-clean": set()})
     assert len({table.name for table in tables}) == len(tables) > 20
     for table in tables:
         assert all(len(row) == len(table.header) for row in table.rows), table.name
-        assert all(len(row) == len(table.shown_header) for row in table.shown_rows), table.name
+        assert all(len(row) == len(table.shown_header) for row in table.shown_rows), (
+            table.name
+        )
 
 
 def test_shipped_tables_are_the_paper_s(real_data):

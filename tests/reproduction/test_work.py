@@ -25,7 +25,11 @@ NO_IMAGES = Material({}, (), {"paper": ""})
 
 def test_the_paper_s_recipe_is_what_nothing_departs_from():
     assert FULL.departures() == []
-    assert FULL.recipe_of("model-2") == recipe_of("model-2") == replace(Recipe(), loss="dice")
+    assert (
+        FULL.recipe_of("model-2")
+        == recipe_of("model-2")
+        == replace(Recipe(), loss="dice")
+    )
     assert FULL.recipe_of("swin-unet") == recipe_of("swin-unet") == Recipe()
 
 
@@ -60,7 +64,12 @@ def test_a_job_is_configured_as_sonoseg_train_would(phantoms):
     settings = replace(FULL, data=phantoms, epochs=3, size=64, encoder_weights="none")
     config, training, validation = configured(job, settings)
     assert config.recipe == replace(Recipe(), loss="dice", epochs=3)
-    assert (config.model, config.split, config.seed, config.size) == ("model-2", "grouped", 7, 64)
+    assert (config.model, config.split, config.seed, config.size) == (
+        "model-2",
+        "grouped",
+        7,
+        64,
+    )
     assert config.encoder_weights == "none"
     assert training and validation
 
@@ -81,7 +90,9 @@ def test_first_weights_are_taken_only_where_all_encoders_are_there(weights):
 
 def test_random_encoders_are_never_frozen_unless_asked_for(weights):
     jobs = plan(("model-5",), ("paper",), (0,))
-    with pytest.raises(InputError, match="lacks the encoders that model-5 keeps frozen"):
+    with pytest.raises(
+        InputError, match="lacks the encoders that model-5 keeps frozen"
+    ):
         check(jobs, replace(FULL, encoder_weights=weights), NO_IMAGES)
     check(jobs, replace(FULL, encoder_weights="none"), NO_IMAGES)
 
@@ -97,7 +108,10 @@ def test_a_recipe_out_of_range_is_refused():
         ({"workers": -1}, "--workers -1: is out of range; give 0 to 1024"),
         ({"workers": 10**20}, "is out of range"),
         ({"explain": -1}, "--explain -1: is out of range"),
-        ({"seeds": (0, -1)}, "--seeds -1: is out of range; give a whole number from 0 to 16777215"),
+        (
+            {"seeds": (0, -1)},
+            "--seeds -1: is out of range; give a whole number from 0 to 16777215",
+        ),
         ({"seeds": ()}, "names none"),
         ({"splits": ()}, "names none"),
         ({"size": 10**9}, "is not a multiple of 32 up to 4096"),
@@ -117,7 +131,9 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
     check_settings(job, options, material)  # nothing is there
     folder = job.folder(tmp_path)
     folder.mkdir(parents=True)
-    (folder / "settings.json").write_text(json.dumps(settings_of(job, options, material)))
+    (folder / "settings.json").write_text(
+        json.dumps(settings_of(job, options, material))
+    )
     check_settings(job, options, material)
     with pytest.raises(
         InputError, match=r"holds model-1 with another epochs \(3 there, 4 asked for\)"
@@ -125,7 +141,8 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
         check_settings(job, replace(options, epochs=4), material)
     other = replace(material, pixels={"grouped": "0" * 64})
     with pytest.raises(
-        InputError, match="holds model-1 with other images or masks; choose another --out"
+        InputError,
+        match="holds model-1 with other images or masks; choose another --out",
     ):
         check_settings(job, options, other)
 
@@ -143,9 +160,13 @@ def test_the_pixels_of_test_images_count_too(phantoms, tmp_path):
 
 
 def test_pictures_are_a_benign_and_a_malignant_one_or_those_asked_for(real_data):
-    test = [case for case in load_cases(real_data / "busi") if case.name.endswith("(1).png")]
+    test = [
+        case for case in load_cases(real_data / "busi") if case.name.endswith("(1).png")
+    ]
     assert [case.label for case in chosen_pictures(test, ())] == ["benign", "malignant"]
-    assert [case.name for case in chosen_pictures(test, ("normal (1).png",))] == ["normal (1).png"]
+    assert [case.name for case in chosen_pictures(test, ("normal (1).png",))] == [
+        "normal (1).png"
+    ]
     with pytest.raises(InputError, match=r"--pictures x\.png: is no test image"):
         chosen_pictures(test, ("x.png",))
 

@@ -29,9 +29,13 @@ def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, pre
     model = config.build(dropout=0.0)
     statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
     replay_steps(model.train(), torch.rand(2, 1, 32, 32), bfloat16=False)
-    assert all(torch.equal(buffer, statistics[name]) for name, buffer in model.named_buffers())
+    assert all(
+        torch.equal(buffer, statistics[name]) for name, buffer in model.named_buffers()
+    )
     image = torch.rand(2, 1, 32, 32)
-    for replayed, own in zip(model.outputs(image), type(model).outputs(model, image), strict=True):
+    for replayed, own in zip(
+        model.outputs(image), type(model).outputs(model, image), strict=True
+    ):
         assert replayed is own is None or torch.equal(replayed, own)
     assert len(captures) == 1
     assert model(image).shape == (2, 1, 32, 32)
@@ -63,8 +67,12 @@ def test_on_a_gpu_a_replayed_step_has_the_gradients_of_an_ordinary_one():
 def test_without_a_gpu_it_is_refused_in_one_line(phantoms, tmp_path, capsys):
     out = tmp_path / "run"
     options = ("--split", "grouped", "--encoder-weights", "none", "--graph")
-    assert main(["train", "model-1", "--data", str(phantoms), "--out", str(out), *options]) == 2
     assert (
-        "--graph: needs one process with a GPU of CUDA's; leave it out" in capsys.readouterr().err
+        main(["train", "model-1", "--data", str(phantoms), "--out", str(out), *options])
+        == 2
+    )
+    assert (
+        "--graph: needs one process with a GPU of CUDA's; leave it out"
+        in capsys.readouterr().err
     )
     assert not out.exists()

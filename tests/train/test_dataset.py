@@ -21,7 +21,9 @@ def test_images_and_masks_are_held_at_training_size(phantoms):
         assert abs(mask.float().mean() - case.read_mask().mean()) < 0.01
 
 
-@pytest.mark.parametrize(("images", "sizes"), [(9, [4, 4]), (8, [4, 4]), (4, [4]), (3, [3])])
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(9, [4, 4]), (8, [4, 4]), (4, [4]), (3, [3])]
+)
 def test_a_batch_that_is_not_whole_is_left_out_unless_it_is_the_only_one(images, sizes):
     order = BatchOrder(images, 4, 0, Processes())
     batches = list(order.of_epoch(0))

@@ -170,7 +170,14 @@ sys.exit(main(sys.argv[3:]))
 
 def stopped_at(step, by, phantoms, out):
     """A training that gets the signal `by` in that step."""
-    command = [sys.executable, "-c", STOPPED, str(step), str(int(by)), *words(phantoms, out)]
+    command = [
+        sys.executable,
+        "-c",
+        STOPPED,
+        str(step),
+        str(int(by)),
+        *words(phantoms, out),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
@@ -178,19 +185,26 @@ def steps_of(run):
     return torch.load(run / "last.ckpt", weights_only=True)["schedule"]["total_steps"]
 
 
-def test_killed_at_any_moment_the_same_command_ends_with_the_same_weights(phantoms, run, tmp_path):
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_weights(
+    phantoms, run, tmp_path
+):
     out = tmp_path / "killed"
     stopped_at(
         steps_of(run) // 3 + 1, signal.SIGKILL, phantoms, out
     )  # in the second of three epochs
     assert len((out / "log.csv").read_text().splitlines()) == 2
     assert main(words(phantoms, out)) == 0
-    ended, undisturbed = (load_file(folder / "best.safetensors") for folder in (out, run))
+    ended, undisturbed = (
+        load_file(folder / "best.safetensors") for folder in (out, run)
+    )
     assert ended.keys() == undisturbed.keys()
     assert all(torch.equal(ended[name], undisturbed[name]) for name in ended)
 
     def without_seconds(folder):
-        return [row.rpartition(",")[0] for row in (folder / "log.csv").read_text().splitlines()]
+        return [
+            row.rpartition(",")[0]
+            for row in (folder / "log.csv").read_text().splitlines()
+        ]
 
     assert without_seconds(out) == without_seconds(run)
 
@@ -214,7 +228,10 @@ def test_a_finished_run_is_left_as_it_is(phantoms, run):
 
 def test_another_run_does_not_overwrite_this_one(phantoms, run, capsys):
     assert main(words(phantoms, run, "--seed", "5")) == 2
-    assert "holds a run with another seed (0 there, 5 asked for)" in capsys.readouterr().err
+    assert (
+        "holds a run with another seed (0 there, 5 asked for)"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_run_can_start_from_another_and_says_so(phantoms, run, tmp_path):
@@ -227,7 +244,15 @@ def test_a_run_can_start_from_another_and_says_so(phantoms, run, tmp_path):
 
 def test_a_run_can_start_from_the_network_inside(phantoms, tmp_path):
     assert (
-        main([*words(phantoms, tmp_path, network=()), "--start-from", "default", "--epochs", "1"])
+        main(
+            [
+                *words(phantoms, tmp_path, network=()),
+                "--start-from",
+                "default",
+                "--epochs",
+                "1",
+            ]
+        )
         == 0
     )
     config = RunConfig.read(tmp_path)
@@ -241,13 +266,29 @@ def test_a_run_can_start_from_the_network_inside(phantoms, tmp_path):
 
 def test_a_run_can_learn_from_teachers_and_says_so(phantoms, run, tmp_path):
     taught = words(
-        phantoms, tmp_path, "--teachers", str(run), "default", "--size", "64", "--epochs", "1"
+        phantoms,
+        tmp_path,
+        "--teachers",
+        str(run),
+        "default",
+        "--size",
+        "64",
+        "--epochs",
+        "1",
     )
     assert main(taught) == 0
     config = RunConfig.read(tmp_path)
-    assert [teacher.partition(" ")[0] for teacher in config.teachers] == ["undisturbed", "default"]
-    assert (config.lineage[0]["size"], config.lineage[-1]["data"]) == (32, "busi+busi+busbra")
-    assert not any(name.startswith("teacher") for name in load_file(tmp_path / "best.safetensors"))
+    assert [teacher.partition(" ")[0] for teacher in config.teachers] == [
+        "undisturbed",
+        "default",
+    ]
+    assert (config.lineage[0]["size"], config.lineage[-1]["data"]) == (
+        32,
+        "busi+busi+busbra",
+    )
+    assert not any(
+        name.startswith("teacher") for name in load_file(tmp_path / "best.safetensors")
+    )
 
 
 def test_encoders_can_start_from_those_inside(phantoms, tmp_path):
@@ -270,18 +311,39 @@ def test_encoders_can_start_from_those_inside(phantoms, tmp_path):
 
 
 def test_a_part_can_learn_while_the_rest_stays_as_it_starts(phantoms, run, tmp_path):
-    assert main([*words(phantoms, tmp_path), "--start-from", str(run), "--learn", "presence"]) == 0
-    before, after = (load_file(folder / "best.safetensors") for folder in (run, tmp_path))
-    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert (
+        main(
+            [
+                *words(phantoms, tmp_path),
+                "--start-from",
+                str(run),
+                "--learn",
+                "presence",
+            ]
+        )
+        == 0
+    )
+    before, after = (
+        load_file(folder / "best.safetensors") for folder in (run, tmp_path)
+    )
+    changed = {
+        name for name, tensor in after.items() if not torch.equal(tensor, before[name])
+    }
     assert changed == {"presence.1.weight", "presence.1.bias"}
 
 
 def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
-    cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][:4]
+    cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][
+        :4
+    ]
     experiment = find_experiment("sonoseg-1")
-    recipe = replace(experiment.recipe, augment="none", batch=4, epochs=4, ema=0.5, dropout=0.0)
+    recipe = replace(
+        experiment.recipe, augment="none", batch=4, epochs=4, ema=0.5, dropout=0.0
+    )
     network = load_run("default")[1].network
-    config = RunConfig("sonoseg-1", network, recipe, "busi", "-", "-", 96, 0, "default", "")
+    config = RunConfig(
+        "sonoseg-1", network, recipe, "busi", "-", "-", 96, 0, "default", ""
+    )
     history = loop.train(config, 12 * cases, cases, tmp_path, "default")
     assert history[-1]["train_loss"] < 0.85 * history[0]["train_loss"]
     assert max(row["validation_dice"] for row in history) > 0.8
@@ -297,7 +359,11 @@ def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
         ("--split", "paper", "this split is BUSI's"),
         ("--encoder-weights", "nowhere", "no weights there"),
         ("--also", "nowhere", "there is no such folder"),
-        ("--learn", "nose", "nothing of that name to teach; try encoders, stages, head, presence"),
+        (
+            "--learn",
+            "nose",
+            "nothing of that name to teach; try encoders, stages, head, presence",
+        ),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_written(
@@ -333,8 +399,12 @@ def test_sgd_with_the_poly_schedule_falls_to_0(phantoms, tmp_path):
     assert main(words(phantoms, tmp_path / "run", *more)) == 0
     with (tmp_path / "run" / "log.csv").open() as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
-    assert rates == pytest.approx([0.01 * (1 - part / 3) ** 0.9 for part in (1, 2, 3)], rel=1e-4)
-    optimizer = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["optimizer"]
+    assert rates == pytest.approx(
+        [0.01 * (1 - part / 3) ** 0.9 for part in (1, 2, 3)], rel=1e-4
+    )
+    optimizer = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)[
+        "optimizer"
+    ]
     assert optimizer["param_groups"][0]["momentum"] == 0.9
 
 
@@ -351,12 +421,19 @@ def test_widths_that_no_network_can_have_are_refused(phantoms, model, widths, pr
         configure(TrainSettings(model, phantoms, "grouped", network=changes))
 
 
-def test_the_last_epoch_is_kept_only_of_a_training_that_ends_there(phantoms, tmp_path, capsys):
-    assert main(words(phantoms, tmp_path / "out", "--monitor", "last", "--patience", "3")) == 2
+def test_the_last_epoch_is_kept_only_of_a_training_that_ends_there(
+    phantoms, tmp_path, capsys
+):
+    assert (
+        main(words(phantoms, tmp_path / "out", "--monitor", "last", "--patience", "3"))
+        == 2
+    )
     assert "--patience 3: is out of range" in capsys.readouterr().err
 
 
-def test_too_little_memory_names_the_batch_to_try(phantoms, tmp_path, capsys, monkeypatch):
+def test_too_little_memory_names_the_batch_to_try(
+    phantoms, tmp_path, capsys, monkeypatch
+):
     def exhausted(*_, **__):
         raise torch.OutOfMemoryError("no more")
 
@@ -425,7 +502,9 @@ def test_the_configs_of_earlier_runs_are_checked_as_well(run, tmp_path, earlier)
     config = json.loads((run / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"lineage": [config]}))
     assert RunConfig.read(tmp_path).lineage == (config,)
-    (tmp_path / "config.json").write_text(json.dumps(config | {"lineage": [config, earlier]}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"lineage": [config, earlier]})
+    )
     with pytest.raises(InputError, match="not the config of a sonoseg run"):
         RunConfig.read(tmp_path)
 
@@ -481,7 +560,9 @@ def test_frozen_encoders_are_run_once_and_nothing_is_learned_otherwise(
     assert np.array(logs[0]) == pytest.approx(np.array(logs[1]), rel=1e-4)
 
 
-def test_frozen_encoders_with_given_weights_go_on_with_them(phantoms, tmp_path, monkeypatch):
+def test_frozen_encoders_with_given_weights_go_on_with_them(
+    phantoms, tmp_path, monkeypatch
+):
     """An interrupted run takes its encoders from its checkpoint, before it encodes the images once."""
     small = ("--epochs", "1")
     first = ("train", "model-15", "--data", str(phantoms), *OPTIONS, *small)
@@ -505,10 +586,10 @@ def test_frozen_encoders_with_given_weights_go_on_with_them(phantoms, tmp_path, 
     assert all(torch.equal(killed_run[name], tensor) for name, tensor in whole.items())
 
 
-def test_a_loss_that_is_no_longer_finite_ends_the_training(phantoms, tmp_path, monkeypatch, capsys):
+def test_a_loss_that_is_no_longer_finite_ends_the_training(
+    phantoms, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setitem(LOSSES, "bce", lambda logits, *_: logits.sum() * float("nan"))
     assert main(words(phantoms, tmp_path / "out", "--loss", "bce")) == 2
-    problem = (
-        "--learning-rate 0.001: the loss is no longer finite (epoch 1, step 1); try a smaller one"
-    )
+    problem = "--learning-rate 0.001: the loss is no longer finite (epoch 1, step 1); try a smaller one"
     assert problem in capsys.readouterr().err

@@ -12,7 +12,16 @@ from sonoseg.cli import main
 from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
 
-TRAIN = ["--split", "grouped", "--encoder-weights", "none", "--epochs", "1", "--batch", "3"]
+TRAIN = [
+    "--split",
+    "grouped",
+    "--encoder-weights",
+    "none",
+    "--epochs",
+    "1",
+    "--batch",
+    "3",
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +41,18 @@ def both(tmp_path_factory) -> dict[str, Path]:
     pack_folder(folder, 224, pack, progress=False)
     for name, data in {"from-folder": folder, "from-pack": pack}.items():
         assert (
-            main(["train", "model-15", "--data", str(data), *TRAIN, "--out", str(root / name)]) == 0
+            main(
+                [
+                    "train",
+                    "model-15",
+                    "--data",
+                    str(data),
+                    *TRAIN,
+                    "--out",
+                    str(root / name),
+                ]
+            )
+            == 0
         )
     return {"root": root, "folder": folder, "pack": pack}
 
@@ -74,7 +94,12 @@ def test_its_scores_are_those_of_the_folder(both, model, tmp_path):
 def test_its_calibration_is_that_of_the_folder(both):
     for name in ("folder", "pack"):
         run = both["root"] / f"from-{name}"
-        assert main(["calibrate", str(run), "--data", str(both[name]), "--split", "grouped"]) == 0
+        assert (
+            main(
+                ["calibrate", str(run), "--data", str(both[name]), "--split", "grouped"]
+            )
+            == 0
+        )
     one, other = (
         json.loads((both["root"] / f"from-{name}" / "calibration.json").read_text())
         for name in ("folder", "pack")
@@ -136,7 +161,10 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
         assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     for name in ("folder", "pack"):
-        assert main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)]) == 0
+        assert (
+            main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)])
+            == 0
+        )
     run = Path("runs") / "model-15-grouped-0"
     for file in ("best.safetensors", "test/metrics.json", "validation/metrics.json"):
         assert (tmp_path / "folder" / run / file).read_bytes() == (

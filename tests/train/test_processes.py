@@ -30,7 +30,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))
+    ]:
         monkeypatch.delenv(name)
     assert find_processes() == Processes(0, 1, 1)
     assert find_processes().first
@@ -52,7 +54,8 @@ def test_torchrun_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
     monkeypatch.setattr(
-        "lightning.fabric.plugins.environments.slurm.shutil.which", lambda _: "/usr/bin/srun"
+        "lightning.fabric.plugins.environments.slurm.shutil.which",
+        lambda _: "/usr/bin/srun",
     )
     common = {
         "SLURM_NTASKS": "6",
@@ -77,7 +80,8 @@ def test_processes_that_are_spread_unevenly_are_refused(
 ) -> None:
     slurm(monkeypatch, SLURM_NTASKS_PER_NODE=each, SLURM_STEP_ID="0")
     with pytest.raises(
-        InputError, match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many"
+        InputError,
+        match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many",
     ):
         find_processes()
 
@@ -131,7 +135,13 @@ def train(
     words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
     words += " --encoder-weights none --encoders resnet18 --presence none --loss bce --dropout 0 --augment none"
     words += f" --batch {batch} --epochs {epochs}"
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+    ]
     command = [
         sys.executable,
         *(torchrun if processes > 1 else []),
@@ -139,12 +149,17 @@ def train(
         *words.split(),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=120
+    )
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
     with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {name: float(value) for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 @pytest.mark.timeout(400)

@@ -67,12 +67,24 @@ def test_the_fields_are_those_of_recipe_network_and_command():
     ("wrong", "problem"),
     [
         (lambda: RecipeChanges(batch=0), "--batch 0: is out of range"),
-        (lambda: RecipeChanges(loss="hinge"), "--loss hinge: is out of range; give one of bce,"),
-        (lambda: RecipeChanges(learning_rate=float("nan")), "--learning-rate nan: is out of range"),
+        (
+            lambda: RecipeChanges(loss="hinge"),
+            "--loss hinge: is out of range; give one of bce,",
+        ),
+        (
+            lambda: RecipeChanges(learning_rate=float("nan")),
+            "--learning-rate nan: is out of range",
+        ),
         (lambda: NetworkChanges(widths=(1, 2)), "--widths 1 2: is out of range"),
         (lambda: NetworkChanges(encoders=("vgg",)), "--encoders vgg: is out of range"),
-        (lambda: TrainSettings("model-1", Path(), size=100), "--size 100: is not a multiple of 32"),
-        (lambda: TrainSettings("model-1", Path(), seed=-1), "--seed -1: is out of range"),
+        (
+            lambda: TrainSettings("model-1", Path(), size=100),
+            "--size 100: is not a multiple of 32",
+        ),
+        (
+            lambda: TrainSettings("model-1", Path(), seed=-1),
+            "--seed -1: is out of range",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_at_once(wrong, problem):
@@ -88,5 +100,7 @@ def test_only_what_is_given_changes_a_recipe():
 
 def test_the_settings_import_nothing_heavy():
     code = "import sys; import sonoseg.train.settings; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"

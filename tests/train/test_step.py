@@ -42,7 +42,9 @@ def loss_of(model, truth, loss="bce+image-dice"):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_without_a_presence_head_the_loss_is_that_of_all_pixels(loss, pixels, truth):
     value, logits = loss_of(Known(pixels), truth, loss)
-    assert float(value.detach()) == pytest.approx(float(LOSSES[loss](pixels, truth, torch.ones(3))))
+    assert float(value.detach()) == pytest.approx(
+        float(LOSSES[loss](pixels, truth, torch.ones(3)))
+    )
     assert torch.equal(logits, pixels)
 
 
@@ -51,12 +53,17 @@ def test_with_one_a_normal_image_teaches_it_alone(loss, pixels, truth):
     presence = torch.tensor([[2.0], [1.0], [-3.0]])
     model = Known(pixels, presence)
     value, logits = loss_of(model, truth, loss)
-    rest = 0.3 * F.binary_cross_entropy_with_logits(presence, torch.tensor([[1.0], [0.0], [1.0]]))
+    rest = 0.3 * F.binary_cross_entropy_with_logits(
+        presence, torch.tensor([[1.0], [0.0], [1.0]])
+    )
     assert float(value.detach()) == pytest.approx(
         float(LOSSES[loss](pixels[[0, 2]], truth[[0, 2]], torch.ones(2)) + rest)
     )
     value.backward()
-    assert model.pixels.grad[1].abs().max() == 0 and model.pixels.grad[[0, 2]].abs().sum() > 0
+    assert (
+        model.pixels.grad[1].abs().max() == 0
+        and model.pixels.grad[[0, 2]].abs().sum() > 0
+    )
     assert model.presence.grad[1] > 0 and model.presence.grad[2] < 0
     assert logits[2].max() <= -3
 

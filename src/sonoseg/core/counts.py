@@ -28,7 +28,9 @@ class Counts:
     def __len__(self) -> int:
         return len(self.tp)
 
-    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Counts:
+    def __getitem__(
+        self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice
+    ) -> Counts:
         """The counts of some of the images."""
         return Counts(self.tp[rows], self.fp[rows], self.fn[rows], self.tn[rows])
 

@@ -171,7 +171,9 @@ def _gray_of_band(band: Pixels) -> Pixels:
     return gray
 
 
-def _planes(image: Image.Image, subject: str) -> tuple[Pixels, Pixels | None, Pixels | None]:
+def _planes(
+    image: Image.Image, subject: str
+) -> tuple[Pixels, Pixels | None, Pixels | None]:
     """Colour, alpha and palette indices of an image."""
     if deep.is_deep(image):
         has_alpha = deep.has_alpha(image)  # before the image is loaded
@@ -194,7 +196,9 @@ def _planes(image: Image.Image, subject: str) -> tuple[Pixels, Pixels | None, Pi
 def _numbers(image: Image.Image) -> Pixels | None:
     """The pixels of an image that has one sample of more than 8 bits, or a signed one; None for others."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        has_numbers = image.mode[0] in "IF" or (image.mode == "L" and tiff.is_signed(image))
+        has_numbers = image.mode[0] in "IF" or (
+            image.mode == "L" and tiff.is_signed(image)
+        )
         return tiff.values(image, np.asarray(image)) if has_numbers else None
     return np.asarray(image) if image.mode[0] in "IF" else None
 

@@ -31,7 +31,9 @@ def bands(image: Image.Image) -> Iterator[NDArray[np.uint16]]:
     assert isinstance(image, ImageFile.ImageFile)
     assert image.fp is not None
     packed = rawmode(image)
-    if packed == "LA;16B":  # both bytes of gray and of alpha, in the four bytes of a pixel
+    if (
+        packed == "LA;16B"
+    ):  # both bytes of gray and of alpha, in the four bytes of a pixel
         _set_rawmode(image, "RGBA")
         image.load()
         for part in _parts(image):

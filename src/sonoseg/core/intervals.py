@@ -69,7 +69,9 @@ def bootstrap_means(
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError("values must be a non-empty one-dimensional array of finite numbers")
+        raise ValueError(
+            "values must be a non-empty one-dimensional array of finite numbers"
+        )
     if groups is not None and len(groups) != len(values):
         raise ValueError(f"{len(values)} values but {len(groups)} groups")
     names = np.arange(len(values)) if groups is None else np.asarray(groups, dtype=str)

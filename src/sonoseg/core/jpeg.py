@@ -35,7 +35,11 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 def content(image: Image.Image) -> bytes | None:
     """The file of a JPEG that is opened and not loaded; None for other images."""
-    if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile:
+    if (
+        not isinstance(image, ImageFile.ImageFile)
+        or image.format not in FORMATS
+        or not image.tile
+    ):
         return None
     assert image.fp is not None
     image.fp.seek(0)

@@ -94,9 +94,7 @@ def _check_border(subject: str, mask: NDArray[np.bool_]) -> None:
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     share = border.mean()
     if share > 0.5:
-        problem = (
-            f"the mask seems to be inverted: {share:.0%} of the image's border would be lesion"
-        )
+        problem = f"the mask seems to be inverted: {share:.0%} of the image's border would be lesion"
         raise InputError(subject, problem, _HINT)
 
 
@@ -182,7 +180,9 @@ def _between(values: Values, low: Any, high: Any) -> Values:
 
 def _cut(samples: Samples, values: Values, between: Values, high: float) -> float:
     """The value above which a pixel of a mask of more than two values is lesion."""
-    areas = [value for value in between[: LARGEST_LABEL + 1] if _has_area(values == value)]
+    areas = [
+        value for value in between[: LARGEST_LABEL + 1] if _has_area(values == value)
+    ]
     is_whole = bool((between == np.rint(between)).all()) and high == round(high)
     if is_whole and high <= LARGEST_LABEL:
         if samples.lossy:
@@ -192,9 +192,7 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
         return high / 2 if is_smooth else 0
     if is_whole and between[-1] <= LARGEST_LABEL and areas and not samples.lossy:
         labels = ", ".join(f"{value:g}" for value in between)
-        problem = (
-            f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
-        )
+        problem = f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
         hint = "keep 0 for background, 1 and up to 15 for lesions"
         raise InputError(samples.subject, problem, hint)
     are_even = not samples.lossy and len(areas) == len(between)
@@ -286,7 +284,9 @@ def _has_levels(values: Values, high: float) -> bool:
     return bool(is_level[margin : top + 1 - margin].any())
 
 
-def _extremes_near(array: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _extremes_near(
+    array: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The smallest and the largest value of the 3 × 3 around each inner pixel of (H, W), each (H - 2, W - 2)."""
     lowest = array[1:-1, 1:-1].copy()
     highest = lowest.copy()

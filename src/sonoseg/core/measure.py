@@ -76,8 +76,14 @@ class Lesion:
             "mean_probability": round(self.probability, 4),
             "box": dict(zip(("x", "y", "width", "height"), self.box, strict=True)),
             "centre": _rounded(self.centre),
-            "longest_diameter_ends": [_rounded(self.longest.start), _rounded(self.longest.end)],
-            "perpendicular_diameter_ends": [_rounded(self.across.start), _rounded(self.across.end)],
+            "longest_diameter_ends": [
+                _rounded(self.longest.start),
+                _rounded(self.longest.end),
+            ],
+            "perpendicular_diameter_ends": [
+                _rounded(self.across.start),
+                _rounded(self.across.end),
+            ],
         }
 
 
@@ -113,7 +119,9 @@ def connected_runs(mask: NDArray[np.bool_]) -> Runs:
     return Runs(row, starts - row * stride, stops - row * stride, label)
 
 
-def join(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+def join(
+    count: int, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Groups `count` things of which the pairs (one, other) belong together (union-find).
 
     Args:
@@ -128,7 +136,10 @@ def join(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArra
         root_of_one, root_of_other = parent[one], parent[other]
         if np.array_equal(root_of_one, root_of_other):
             break
-        low, high = np.minimum(root_of_one, root_of_other), np.maximum(root_of_one, root_of_other)
+        low, high = (
+            np.minimum(root_of_one, root_of_other),
+            np.maximum(root_of_one, root_of_other),
+        )
         np.minimum.at(parent, high, low)
         while not np.array_equal(parent, root := parent[parent]):
             parent = root
@@ -181,7 +192,9 @@ def find_lesions(
     lesions = []
     for label in np.argsort(-areas, kind="stable"):
         own = by_label[ends[label - 1] if label else 0 : ends[label]]
-        part = Runs(in_image.row[own], in_image.start[own], in_image.stop[own], runs.label[own])
+        part = Runs(
+            in_image.row[own], in_image.start[own], in_image.stop[own], runs.label[own]
+        )
         lesions.append(_measure(part, float(sums[label] / areas[label]), spacing))
     return tuple(lesions)
 
@@ -196,7 +209,9 @@ def _measure(part: Runs, probability: float, spacing: Spacing | None) -> Lesion:
     centre_y = float(((row + 0.5) * lengths).sum() / pixels)
     longest, across = _diameters(_hull(part), spacing)
     box = (x, y, int(stop.max()) - x, int(row.max()) + 1 - y)
-    return Lesion(pixels, box, (centre_x, centre_y), longest, across, probability, spacing)
+    return Lesion(
+        pixels, box, (centre_x, centre_y), longest, across, probability, spacing
+    )
 
 
 def _hull(part: Runs) -> NDArray[np.float64]:
@@ -228,7 +243,9 @@ def _bend(points: Iterable[tuple[int, int]], side: int) -> list[tuple[int, int]]
     return chain
 
 
-def _diameters(hull: NDArray[np.float64], spacing: Spacing | None) -> tuple[Diameter, Diameter]:
+def _diameters(
+    hull: NDArray[np.float64], spacing: Spacing | None
+) -> tuple[Diameter, Diameter]:
     """The longest diameter of a convex polygon (V, 2) in pixels, and the longest line across it at right angles."""
     row, column = spacing or (1.0, 1.0)
     # Right angles and lengths are those of the body: y is stretched until pixels are square.
@@ -251,7 +268,9 @@ def _diameters(hull: NDArray[np.float64], spacing: Spacing | None) -> tuple[Diam
     foot = origin + u[widest] * along
     sides = foot + one[widest] * normal, foot + other[widest] * normal
     longest = Diameter(_point(origin / square), _point(end / square), spacing)
-    return longest, Diameter(_point(sides[0] / square), _point(sides[1] / square), spacing)
+    return longest, Diameter(
+        _point(sides[0] / square), _point(sides[1] / square), spacing
+    )
 
 
 def _point(xy: NDArray[np.float64]) -> Point:

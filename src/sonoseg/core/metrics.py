@@ -44,7 +44,9 @@ def included(counts: Counts, convention: str) -> NDArray[np.bool_]:
         ValueError: there is no such convention.
     """
     if convention not in CONVENTIONS:
-        raise ValueError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
+        raise ValueError(
+            f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}"
+        )
     if convention == "lesion":
         return counts.has_lesion
     return np.ones(len(counts), dtype=np.bool_)
@@ -82,7 +84,9 @@ def image_scores(counts: Counts, convention: str) -> dict[str, NDArray[np.float6
     }
 
 
-def summary(counts: Counts, groups: list[str] | None = None) -> dict[str, dict[str, Any]]:
+def summary(
+    counts: Counts, groups: list[str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Returns mean and 95 % bootstrap interval of every metric under every convention.
 
     Args:
@@ -125,8 +129,12 @@ def normals_summary(
     has_false_pixel = counts.fp[rows] > 0
     has_false_lesion = largest_false_part[rows] >= FALSE_LESION_FRACTION
     table: dict[str, Any] = {"images": len(rows)}
-    table |= _with_interval("any_false_positive", has_false_pixel.astype(np.float64), members)
-    table |= _with_interval("false_lesion", has_false_lesion.astype(np.float64), members)
+    table |= _with_interval(
+        "any_false_positive", has_false_pixel.astype(np.float64), members
+    )
+    table |= _with_interval(
+        "false_lesion", has_false_lesion.astype(np.float64), members
+    )
     table["false_lesion_means"] = FALSE_LESION_MEANING
     return table
 

@@ -11,7 +11,9 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 from sonoseg.inputs import readable_file
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"}
+)
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"}
 )
@@ -41,20 +43,26 @@ def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
-        images = _folder_images(path, clips) if is_folder(path) else [readable_file(path)]
+        images = (
+            _folder_images(path, clips) if is_folder(path) else [readable_file(path)]
+        )
         for image in images:
             # Links to folders are followed, not links to files: data stores keep equal files once, under several links.
             place = os.path.realpath(image.parent)
             found.setdefault(os.path.join(place, image.name), image)  # noqa: PTH118
     if not found:
-        raise InputError("images", "none given", "name image files or folders with images")
+        raise InputError(
+            "images", "none given", "name image files or folders with images"
+        )
     stems: dict[str, Path] = {}
     for image in found.values():
         # Upper and lower case are one name on many disks.
         other = stems.setdefault(image.stem.casefold(), image)
         if other is not image:
             problem = f"has the same name as {other}, their results would overwrite each other"
-            raise InputError(image, problem, "rename one or segment them into two folders")
+            raise InputError(
+                image, problem, "rename one or segment them into two folders"
+            )
     return list(found.values())
 
 
@@ -66,15 +74,19 @@ def _folder_images(folder: Path, clips: bool) -> list[Path]:
             folder, "no permission to list this folder", "change its permissions"
         ) from error
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES if clips else IMAGE_SUFFIXES
-    images = [path for path in entries if _is_input(path, suffixes) and not is_folder(path)]
+    images = [
+        path for path in entries if _is_input(path, suffixes) and not is_folder(path)
+    ]
     if not images:
-        problem = (
-            f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
-        )
+        problem = f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
         raise InputError(folder, problem, "give a folder with images")
     return images
 
 
 def _is_input(path: Path, suffixes: frozenset[str]) -> bool:
     hidden = path.name.startswith(".")
-    return not hidden and path.suffix.lower() in suffixes and not _OUTPUTS.search(path.stem)
+    return (
+        not hidden
+        and path.suffix.lower() in suffixes
+        and not _OUTPUTS.search(path.stem)
+    )

@@ -66,12 +66,17 @@ def resize_probability(
         scaled = np.array(picture.resize(size[::-1], Image.Resampling.BILINEAR))
     else:
         scaled = enlarge(probability, size)
-    clipped: NDArray[np.float32] = np.clip(scaled, 0, 1)  # rounding may leave 0..1 a little
+    clipped: NDArray[np.float32] = np.clip(
+        scaled, 0, 1
+    )  # rounding may leave 0..1 a little
     return clipped
 
 
 def _mixed(
-    values: NDArray[np.float32], before: NDArray[np.intp], share: NDArray[np.float32], axis: int
+    values: NDArray[np.float32],
+    before: NDArray[np.intp],
+    share: NDArray[np.float32],
+    axis: int,
 ) -> NDArray[np.float32]:
     """Along `axis`, of the lines `before` and those after them, `share` of the latter."""
     low, high = values.take(before, axis), values.take(before + 1, axis)
@@ -81,7 +86,9 @@ def _mixed(
     return high
 
 
-def _between(count: int, wanted: int, part: slice) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+def _between(
+    count: int, wanted: int, part: slice
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Of each wanted pixel along an axis, the pixel before it, and how far it is on the way to the next, 0..1."""
     centres = np.arange(wanted)[part] + 0.5
     at = (centres * (count / wanted) - 0.5).clip(0, count - 1)

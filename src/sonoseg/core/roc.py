@@ -99,7 +99,9 @@ def thin(curve: Curve, step: float = 0.001) -> Curve:
     keep = np.concatenate([[True], moved])
     keep[-1] = True
     return Curve(
-        curve.threshold[keep], curve.false_positive_rate[keep], curve.true_positive_rate[keep]
+        curve.threshold[keep],
+        curve.false_positive_rate[keep],
+        curve.true_positive_rate[keep],
     )
 
 

@@ -16,7 +16,13 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageFile,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from sonoseg.core import tiff
 from sonoseg.errors import InputError
@@ -54,7 +60,9 @@ def name_of(source: Source) -> str:
         return fsdecode(fspath(source))
     attribute = "filename" if isinstance(source, Image.Image) else "name"
     name: Any = getattr(source, attribute, None)
-    is_path = isinstance(name, (str, bytes, PathLike))  # a file descriptor has a number as its name
+    is_path = isinstance(
+        name, (str, bytes, PathLike)
+    )  # a file descriptor has a number as its name
     return (fsdecode(name) if is_path else "") or "image"
 
 
@@ -77,11 +85,15 @@ def array_of(source: Source) -> NDArray[Any] | None:
         ) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise InputError(
-            "image", f"an array of shape {array.shape}", "give (H, W), (H, W, 3) or (H, W, 4)"
+            "image",
+            f"an array of shape {array.shape}",
+            "give (H, W), (H, W, 3) or (H, W, 4)",
         )
     if array.dtype.kind not in "buif":
         raise InputError(
-            "image", f"an array of {array.dtype}", "give whole or floating-point numbers"
+            "image",
+            f"an array of {array.dtype}",
+            "give whole or floating-point numbers",
         )
     if np.ma.is_masked(source):
         raise InputError("image", "an array with masked pixels", "fill them")
@@ -128,21 +140,29 @@ def decoding(subject: str) -> Iterator[None]:
             subject, "not enough memory to read it", "make the image smaller"
         ) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise InputError(subject, "is damaged or cut short", "copy or export it again") from error
+        raise InputError(
+            subject, "is damaged or cut short", "copy or export it again"
+        ) from error
 
 
-def check_dimensions(subject: object, width: int, height: int, most: int = MAX_PIXELS) -> None:
+def check_dimensions(
+    subject: object, width: int, height: int, most: int = MAX_PIXELS
+) -> None:
     """Raises InputError if an image is smaller than `MIN_SIDE` on a side or has over `most` pixels."""
     if min(width, height) < MIN_SIDE:
         problem = f"is {width} × {height} pixels, too small to segment"
-        raise InputError(subject, problem, f"give an image of at least {MIN_SIDE} × {MIN_SIDE}")
+        raise InputError(
+            subject, problem, f"give an image of at least {MIN_SIDE} × {MIN_SIDE}"
+        )
     if width * height > most:
         raise _too_large(subject, most, f" ({width} × {height} pixels)")
 
 
 def _too_large(subject: object, most: int = MAX_PIXELS, size: str = "") -> InputError:
     return InputError(
-        subject, f"is over {most // 10**6} megapixels{size}", "crop it or make it smaller"
+        subject,
+        f"is over {most // 10**6} megapixels{size}",
+        "crop it or make it smaller",
     )
 
 
@@ -177,9 +197,13 @@ def _content(file: Any, subject: str) -> bytes:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(subject, f"cannot be read ({error})", 'open it with "rb"') from error
+        raise InputError(
+            subject, f"cannot be read ({error})", 'open it with "rb"'
+        ) from error
     if len(content) > MAX_BYTES:
-        raise InputError(subject, f"is over {MAX_BYTES // 10**6} MB", "give an image file")
+        raise InputError(
+            subject, f"is over {MAX_BYTES // 10**6} MB", "give an image file"
+        )
     return bytes(content)
 
 
@@ -203,14 +227,24 @@ def _as_file(image: Image.Image) -> Image.Image:
         with contextlib.suppress(OSError, ValueError):
             with Path(fsdecode(image.filename)).open("rb") as file:
                 head = file.read(26)
-            if head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # bits and colour type
+            if head[24:] in (
+                b"\x10\x02",
+                b"\x10\x04",
+                b"\x10\x06",
+            ):  # bits and colour type
                 problem = "Pillow has loaded it, and kept 8 of its 16 bits"
                 raise InputError(name_of(image), problem, "give the file itself")
-    if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile:
+    if (
+        not isinstance(image, ImageFile.ImageFile)
+        or image.format not in FORMATS
+        or not image.tile
+    ):
         return image
     if not image.fp or image.fp.closed:
         raise InputError(
-            name_of(image), "a PIL image that was closed before it was loaded", "open it again"
+            name_of(image),
+            "a PIL image that was closed before it was loaded",
+            "open it again",
         )
     with quiet():
         again = Image.open(image.fp, formats=FORMATS)
@@ -220,12 +254,16 @@ def _as_file(image: Image.Image) -> Image.Image:
 def _check_frames(image: Image.Image, subject: str) -> None:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if image.tag_v2.next:  # counting them would read them all
-            raise InputError(subject, "holds several pages", "split it into one file a page")
+            raise InputError(
+                subject, "holds several pages", "split it into one file a page"
+            )
         return
     # Of a phone's multi-picture JPEG the first is the picture, the others are helpers.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:
-        raise InputError(subject, f"holds {frames} frames", "split it into one file a frame")
+        raise InputError(
+            subject, f"holds {frames} frames", "split it into one file a frame"
+        )
 
 
 @contextlib.contextmanager

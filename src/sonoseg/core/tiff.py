@@ -86,7 +86,9 @@ def prepare(image: TiffImagePlugin.TiffImageFile, subject: object) -> None:
     tags = image.tag_v2
     colour = tags.get(_PHOTOMETRIC)
     if colour is None:
-        raise InputError(subject, "a TIFF that does not say whether 0 is black or white", _HINT)
+        raise InputError(
+            subject, "a TIFF that does not say whether 0 is black or white", _HINT
+        )
     has_other_inks = colour == _CMYK and tags.get(_INK_SET, 1) != 1
     is_wrong = image.mode == "LAB" or has_other_inks
     if is_wrong or _loses_low_bytes(image) or _mixes_planes(image):
@@ -125,11 +127,17 @@ def _mixes_planes(image: TiffImagePlugin.TiffImageFile) -> bool:
     return _has_planes(image) and _codec(image) == "raw" and is_special
 
 
-def _decode_natively(image: TiffImagePlugin.TiffImageFile, codec: str, subject: object) -> None:
+def _decode_natively(
+    image: TiffImagePlugin.TiffImageFile, codec: str, subject: object
+) -> None:
     """Has libtiff turn YCbCr into RGB, and reads what it returns in the byte order of this machine."""
     tags = image.tag_v2
     subsampled = image.mode == "YCbCr" and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1)
-    swapped = tags.prefix == b"MM" and tags.get(_COMPRESSION, 1) != 1 and image.mode in ("I", "F")
+    swapped = (
+        tags.prefix == b"MM"
+        and tags.get(_COMPRESSION, 1) != 1
+        and image.mode in ("I", "F")
+    )
     if not codec:
         if subsampled or swapped:
             problem = "a TIFF that Pillow has decoded wrongly"
@@ -176,7 +184,9 @@ def _bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
     return int(max(tags.get(_BITS, (1,))))
 
 
-def _unreadable(tags: TiffImagePlugin.ImageFileDirectory_v2, subject: object) -> InputError:
+def _unreadable(
+    tags: TiffImagePlugin.ImageFileDirectory_v2, subject: object
+) -> InputError:
     number = _NUMBERS.get(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0], "unknown")
     colour = _COLOURS.get(tags.get(_PHOTOMETRIC) or 0, "unknown")
     samples = f"{tags.get(_SAMPLES, 1)} × {_bits(tags)}-bit {number} {colour} samples"

@@ -51,7 +51,9 @@ def scan_busbra(root: Path) -> Scan:
         row = rows.get(path.stem)
         if row is None:
             scan.add(
-                "image without row", path, f"{TABLE} has no row for it, so its patient is unknown"
+                "image without row",
+                path,
+                f"{TABLE} has no row for it, so its patient is unknown",
             )
             continue
         pathology = row["Pathology"].casefold()
@@ -67,7 +69,9 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
         if row["ID"] in rows:
             raise InputError(path, f"has two rows for {row['ID']}", "keep one of them")
         if not row["Case"]:
-            raise InputError(path, f"names no patient for {row['ID']}", "fill in the column Case")
+            raise InputError(
+                path, f"names no patient for {row['ID']}", "fill in the column Case"
+            )
         rows[row["ID"]] = row
     return rows
 
@@ -95,7 +99,9 @@ def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
         fold = fold_of.get(case.image.stem, "")
         if fold not in ("1", "2", "3", "4", "5"):
             raise InputError(
-                path, f"gives no fold of 1 to 5 for {case.name}", "take the published file"
+                path,
+                f"gives no fold of 1 to 5 for {case.name}",
+                "take the published file",
             )
         folds[case.name] = int(fold) - 1
     return folds

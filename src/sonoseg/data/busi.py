@@ -13,7 +13,14 @@ from importlib.resources import files
 from pathlib import Path
 
 from sonoseg.data.case import Case
-from sonoseg.data.scan import Scan, duplicate_names, images_in, mask_stem, name_key, subfolder
+from sonoseg.data.scan import (
+    Scan,
+    duplicate_names,
+    images_in,
+    mask_stem,
+    name_key,
+    subfolder,
+)
 
 CLASSES = ("benign", "malignant", "normal")
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"

@@ -65,7 +65,9 @@ class Case:
             mask = read_mask(path).pixels
             if mask.shape != image.shape:
                 raise InputError(
-                    path, size_problem(mask.shape, image.shape), "give the mask the image's size"
+                    path,
+                    size_problem(mask.shape, image.shape),
+                    "give the mask the image's size",
                 )
             union |= mask
         return image, union

@@ -132,7 +132,9 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     order = list(KINDS)
     findings = sorted(found.findings, key=lambda finding: finding.files)
     findings.sort(key=lambda finding: order.index(finding.kind))
-    return Report(found.root, len(found.cases), tuple(findings), _describe_pack(found.root))
+    return Report(
+        found.root, len(found.cases), tuple(findings), _describe_pack(found.root)
+    )
 
 
 def _describe_pack(path: Path) -> str:
@@ -163,10 +165,14 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
             continue
         lesion |= bool(mask.pixels.any())
         if image is not None and mask.pixels.shape != image.shape:
-            found.add("size mismatch", path, size_problem(mask.pixels.shape, image.shape))
+            found.add(
+                "size mismatch", path, size_problem(mask.pixels.shape, image.shape)
+            )
         elif image is not None and orientation(path) != orientation(case.image):
             found.add(
-                "turned apart", path, "EXIF turns one of mask and image only; see that they fit"
+                "turned apart",
+                path,
+                "EXIF turns one of mask and image only; see that they fit",
             )
         _check_mask(found, path, mask)
     _check_label(found, case, lesion, whole)
@@ -175,9 +181,15 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
 def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
     """Whether the label fits the masks: `lesion`, they hold something; `whole`, all of them could be read."""
     if case.label == "normal" and lesion:
-        found.add("normal with lesion", case.image, "labelled normal, but its mask is not empty")
+        found.add(
+            "normal with lesion",
+            case.image,
+            "labelled normal, but its mask is not empty",
+        )
     if case.label in ("benign", "malignant") and whole and not lesion:
-        found.add("empty mask", case.image, f"labelled {case.label}, but its mask is empty")
+        found.add(
+            "empty mask", case.image, f"labelled {case.label}, but its mask is empty"
+        )
 
 
 def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
@@ -204,7 +216,9 @@ def _check_dicom(found: Scan, case: DicomCase, images: _Images) -> None:
 def _check_mask(found: Scan, path: Path, mask: Mask) -> None:
     """What is unusual about a mask that was read: it may be wrong, or right."""
     if mask.between:
-        message = f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}"
+        message = (
+            f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}"
+        )
         found.add("several values", path, message)
     _check_extent(found, path, mask.pixels)
 
@@ -249,7 +263,10 @@ def _check_copies(found: Scan, images: _Images, pairs: list[tuple[int, int]]) ->
 
 
 def _check_leakage(
-    found: Scan, images: _Images, pairs: list[tuple[int, int]], subsets: dict[str, list[Case]]
+    found: Scan,
+    images: _Images,
+    pairs: list[tuple[int, int]],
+    subsets: dict[str, list[Case]],
 ) -> None:
     """Copies and groups that lie in more than one subset; images in no subset join nothing."""
     subset_of: dict[str, str] = {}

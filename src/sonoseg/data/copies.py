@@ -11,9 +11,7 @@ from PIL import Image
 from sonoseg.core.measure import join
 
 THUMBNAIL = 64
-NEAR_COPY = (
-    0.93  # on BUSI: 211 pairs, all but 8 of them known from the literature (Pawłowska et al. 2023)
-)
+NEAR_COPY = 0.93  # on BUSI: 211 pairs, all but 8 of them known from the literature (Pawłowska et al. 2023)
 _ROWS = 1024  # images compared with all others at a time: keeps the matrix small in large data sets
 
 
@@ -29,7 +27,9 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     values: NDArray[np.float32] = np.array(small, np.float32).ravel()
     values -= values.mean()
-    values /= max(float(np.linalg.norm(values)), 1.0)  # only an image of one value is below 1
+    values /= max(
+        float(np.linalg.norm(values)), 1.0
+    )  # only an image of one value is below 1
     return values
 
 

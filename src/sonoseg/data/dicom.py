@@ -60,7 +60,9 @@ class DicomCase(Case):
         for view in read_dicom(self.image).views([self.frame]):
             if view.number == self.region:
                 return view
-        raise InputError(self.image, f"has no region {self.region}", "copy the data set again")
+        raise InputError(
+            self.image, f"has no region {self.region}", "copy the data set again"
+        )
 
 
 def find_dicom(folder: Path) -> Path | None:
@@ -128,7 +130,9 @@ def _cases(
             name += f"_frame{frame:04d}" if file.frames > 1 else ""
             name += f"_region{number}" if len(regions) > 1 else ""
             spacing = region.spacing
-            square = spacing[0] if spacing is not None and spacing[0] == spacing[1] else None
+            square = (
+                spacing[0] if spacing is not None and spacing[0] == spacing[1] else None
+            )
             group = _patient(file, path)
             yield DicomCase(name, path, masks, "unknown", group, square, frame, number)
 

@@ -66,16 +66,25 @@ def write_dicom_phantoms(folder: Path | str, count: int, seed: int = 0) -> None:
     from sonoseg.dicom.wrap import make_image
 
     if not 1 <= count <= MOST:
-        raise InputError("phantoms", f"{count} files cannot be made", f"ask for 1 to {MOST}")
+        raise InputError(
+            "phantoms", f"{count} files cannot be made", f"ask for 1 to {MOST}"
+        )
     if seed < 0:
-        raise InputError("--seed", f"{seed} is below 0", "give 0 or a positive whole number")
-    images, masks = output_folder(Path(folder) / "images"), output_folder(Path(folder) / "masks")
+        raise InputError(
+            "--seed", f"{seed} is below 0", "give 0 or a positive whole number"
+        )
+    images, masks = (
+        output_folder(Path(folder) / "images"),
+        output_folder(Path(folder) / "masks"),
+    )
     for i in range(count):
         kind = KINDS[i % len(KINDS)]
         screen = make_screen(kind, seed + 2 * i)
         regions = [Region(*box, screen.spacing) for box in screen.boxes]
         name = f"synthetic_{i:02d}_{kind}"
-        dataset = make_image(screen.frames, regions, f"phantom-{seed}-{i}", f"{seed}-{name}")
+        dataset = make_image(
+            screen.frames, regions, f"phantom-{seed}-{i}", f"{seed}-{name}"
+        )
         path = images / f"{name}.dcm"
         with atomic_path(path) as temporary:
             dataset.save_as(temporary, enforce_file_format=True)

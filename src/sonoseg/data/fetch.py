@@ -70,7 +70,11 @@ def fetch_busi(
             not BUSI as published.
     """
     folder = Path(folder).absolute()
-    sums = table if table is not None else {file.path: file.sha256 for file in busi_files()}
+    sums = (
+        table
+        if table is not None
+        else {file.path: file.sha256 for file in busi_files()}
+    )
     if is_there(folder) and not is_folder(folder):
         raise InputError(folder, "is a file, not a folder", "choose another folder")
     if is_folder(folder) and entries(folder):
@@ -81,9 +85,7 @@ def fetch_busi(
         _unpack(Path(archive), folder, sums)
     else:
         part = folder.with_name(f"{folder.name}.zip.part")
-        command = (
-            f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
-        )
+        command = f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
         by_hand = f"download it in a browser, then run: {command}"
         download(url, part, by_hand, progress)
         try:
@@ -112,7 +114,9 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
             for path, digest in sums.items():
                 content = _content(archive, members[path])
                 if hashlib.sha256(content).hexdigest() != digest:
-                    raise _ArchiveError(source, f"{path} in it is not as published", hint)
+                    raise _ArchiveError(
+                        source, f"{path} in it is not as published", hint
+                    )
                 with writing(temporary / path):
                     (temporary / path).parent.mkdir(parents=True, exist_ok=True)
                     (temporary / path).write_bytes(content)
@@ -122,12 +126,16 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
             temporary.rename(folder)
     except OSError as error:
         if error.errno == errno.EINVAL:  # of a place before the file's beginning
-            raise _ArchiveError(source, "is not a zip file or is damaged", hint) from error
+            raise _ArchiveError(
+                source, "is not a zip file or is damaged", hint
+            ) from error
         raise InputError(
             source, f"cannot be read ({error.strerror or error})", "choose another file"
         ) from error
     except _DAMAGED as error:
-        raise _ArchiveError(source, f"is not a zip file or is damaged ({error})", hint) from error
+        raise _ArchiveError(
+            source, f"is not a zip file or is damaged ({error})", hint
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -153,7 +161,9 @@ def _members(
     }
     missing = [path for path in sums if path not in names]
     if missing:
-        problem = f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
+        problem = (
+            f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
+        )
         raise _ArchiveError(source, problem, f"download it again from {BUSI_URL}")
     members = {path: names[path] for path in sums}
     for path, info in members.items():
@@ -165,7 +175,9 @@ def _members(
         elif info.flag_bits & _ENCRYPTED:
             problem = "needs a password"
         if problem:
-            raise _ArchiveError(source, f"{path} in it {problem}", f"download it from {BUSI_URL}")
+            raise _ArchiveError(
+                source, f"{path} in it {problem}", f"download it from {BUSI_URL}"
+            )
     return members
 
 

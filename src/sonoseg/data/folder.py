@@ -26,7 +26,9 @@ from sonoseg.errors import InputError
 
 TABLE = "labels.csv"
 COLUMNS = ("label", "group", "spacing")
-_LIKE_TABLE = re.compile(r"labels?(\.csv)?\.(csv|tsv|txt|xls|xlsx|ods|json)", re.IGNORECASE)
+_LIKE_TABLE = re.compile(
+    r"labels?(\.csv)?\.(csv|tsv|txt|xls|xlsx|ods|json)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class _Known:
 
 def find_folder(folder: Path) -> Path | None:
     """`folder` if it has images/ and masks/; otherwise None."""
-    return folder if subfolder(folder, "images") and subfolder(folder, "masks") else None
+    return (
+        folder if subfolder(folder, "images") and subfolder(folder, "masks") else None
+    )
 
 
 def scan_folder(root: Path) -> Scan:
@@ -66,7 +70,14 @@ def scan_folder(root: Path) -> Scan:
             scan.add("image without mask", path, "there is no mask for it")
         known = rows.pop(unicodedata.normalize("NFC", path.name), _Known())
         scan.cases.append(
-            Case(path.name, path, found, known.label, known.group or path.name, known.spacing)
+            Case(
+                path.name,
+                path,
+                found,
+                known.label,
+                known.group or path.name,
+                known.spacing,
+            )
         )
     for name in rows:
         message = f"{TABLE} has a row for it, but it is not there"
@@ -74,7 +85,9 @@ def scan_folder(root: Path) -> Scan:
     return scan
 
 
-def _masks_of(images: Sequence[Path], masks: Sequence[Path], scan: Scan) -> dict[str, list[Path]]:
+def _masks_of(
+    images: Sequence[Path], masks: Sequence[Path], scan: Scan
+) -> dict[str, list[Path]]:
     """The masks of each image by the `name_key` of its name without ending; notes masks that are of none."""
     stems = {name_key(path.stem) for path in images}
     own: dict[str, list[Path]] = {}
@@ -100,10 +113,14 @@ def _find_table(root: Path) -> Path | None:
     for path in found:
         if path not in tables:
             raise InputError(
-                path, f"is not read, only {TABLE} is", f"save it as {TABLE}, or move it elsewhere"
+                path,
+                f"is not read, only {TABLE} is",
+                f"save it as {TABLE}, or move it elsewhere",
             )
     if len(tables) > 1:
-        raise InputError(tables[0], f"there is also {tables[1].name}", "keep one of them")
+        raise InputError(
+            tables[0], f"there is also {tables[1].name}", "keep one of them"
+        )
     return tables[0] if tables else None
 
 
@@ -120,12 +137,16 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
         name = unicodedata.normalize("NFC", row["file"])
         label = (row.get("label") or "unknown").casefold()
         if not name:
-            raise InputError(path, "has a row without a file", "name its image, or remove the row")
+            raise InputError(
+                path, "has a row without a file", "name its image, or remove the row"
+            )
         if name in known:
             raise InputError(path, f"has two rows for {name}", "keep one of them")
         if label not in LABELS:
             raise InputError(
-                path, f"gives {name} the unknown label {label}", f"use one of {', '.join(LABELS)}"
+                path,
+                f"gives {name} the unknown label {label}",
+                f"use one of {', '.join(LABELS)}",
             )
         group = row.get("group", "")
         group = groups.setdefault(_group_key(group), group)  # as it is first written

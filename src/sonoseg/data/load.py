@@ -40,9 +40,13 @@ def scan(folder: Path | str) -> Scan:
     if is_pack(folder):
         return Scan(folder, open_pack(folder).cases(), [])
     if not is_folder(folder):
-        problem = "is a file, not a folder" if is_there(folder) else "there is no such folder"
+        problem = (
+            "is a file, not a folder" if is_there(folder) else "there is no such folder"
+        )
         raise InputError(
-            folder, problem, "give the folder of a data set, or a pack of sonoseg data pack"
+            folder,
+            problem,
+            "give the folder of a data set, or a pack of sonoseg data pack",
         )
     empty = None
     for find, read in (
@@ -58,10 +62,12 @@ def scan(folder: Path | str) -> Scan:
                 return found
             empty = root  # images/ and masks/ may hold DICOM
     if empty is not None:
-        raise InputError(empty, "there are no images in it", "give a folder with images")
-    problem = (
-        "is not a data set whose layout is known" if entries(folder) else "the folder is empty"
-    )
+        raise InputError(
+            empty, "there are no images in it", "give a folder with images"
+        )
+    problem = "the folder is empty"
+    if entries(folder):
+        problem = "is not a data set whose layout is known"
     raise InputError(folder, problem, f"give {_LAYOUTS}")
 
 

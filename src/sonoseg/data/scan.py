@@ -59,10 +59,14 @@ def entries(folder: Path) -> list[Path]:
         InputError: the folder cannot be listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(
+            path for path in folder.iterdir() if not path.name.startswith(".")
+        )
     except OSError as error:
         problem = f"cannot be listed ({error.strerror})"
-        raise InputError(folder, problem, "change its permissions or choose another") from error
+        raise InputError(
+            folder, problem, "change its permissions or choose another"
+        ) from error
 
 
 def images_in(folder: Path | None) -> list[Path]:
@@ -85,10 +89,16 @@ def subfolder(root: Path, name: str) -> Path | None:
     name = name_key(name)
     if not is_folder(root):
         return None
-    found = [path for path in entries(root) if name_key(path.name) == name and is_folder(path)]
+    found = [
+        path
+        for path in entries(root)
+        if name_key(path.name) == name and is_folder(path)
+    ]
     if len(found) > 1:
         raise InputError(
-            found[0], f"there is also the folder {found[1].name}", "put both into one folder"
+            found[0],
+            f"there is also the folder {found[1].name}",
+            "put both into one folder",
         )
     return found[0] if found else None
 
@@ -162,7 +172,9 @@ def read_table(
     return rows
 
 
-def _check_header(path: Path, header: list[str], columns: Sequence[str], hint: str) -> None:
+def _check_header(
+    path: Path, header: list[str], columns: Sequence[str], hint: str
+) -> None:
     """Refuses a header that lacks one of `columns`, is too long, or has a name twice."""
     for name in columns:
         if name not in header:
@@ -172,10 +184,14 @@ def _check_header(path: Path, header: list[str], columns: Sequence[str], hint: s
     for name in header:
         times = header.count(name)
         if name and times > 1:
-            raise InputError(path, f"has the column {name} {times} times", "keep one of them")
+            raise InputError(
+                path, f"has the column {name} {times} times", "keep one of them"
+            )
 
 
-def _read_lines(path: Path, columns: Sequence[str], hint: str) -> list[tuple[int, list[str]]]:
+def _read_lines(
+    path: Path, columns: Sequence[str], hint: str
+) -> list[tuple[int, list[str]]]:
     """The lines that are not empty with their numbers, divided by whatever makes the header have `columns`."""
     text = read_text(path)
     best: list[tuple[int, list[str]]] = []

@@ -48,7 +48,9 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
         subset_of = _from_table(Path(name))
     else:
         raise InputError(
-            name, "there is no such split", f"use {', '.join(SPLITS)} or a CSV file: file,subset"
+            name,
+            "there is no such split",
+            f"use {', '.join(SPLITS)} or a CSV file: file,subset",
         )
     _require_files(name, cases, subset_of)
     subsets: dict[str, list[Case]] = {subset: [] for subset in SUBSETS}
@@ -75,7 +77,9 @@ def parse_source(text: str) -> tuple[Path, str]:
             readings.append((Path(folder), split))
     if len(readings) > 1:
         raise InputError(
-            text, "may be read in two ways, since two such folders are there", "rename one of them"
+            text,
+            "may be read in two ways, since two such folders are there",
+            "rename one of them",
         )
     if readings:
         return readings[0]
@@ -184,5 +188,7 @@ def _require_files(name: str, cases: Sequence[Case], subset_of: dict[str, str]) 
     if missing:
         problem = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
         raise InputError(
-            f"split {name}", problem, "complete the data set or use the split grouped or all"
+            f"split {name}",
+            problem,
+            "complete the data set or use the split grouped or all",
         )

@@ -45,7 +45,9 @@ def average_runs(runs: Sequence[Path], out: Path, half: bool = False) -> None:
             `out` that holds another run.
     """
     if len(runs) < 2 and not half:
-        raise InputError("runs", "an average needs at least two", "name more run folders")
+        raise InputError(
+            "runs", "an average needs at least two", "name more run folders"
+        )
     first, first_config = load_run(runs[0])
     states = [first.state_dict()]
     for folder in runs[1:]:

@@ -36,7 +36,9 @@ COLDEST, HOTTEST = 0.05, 20.0
 """The range in which a temperature is looked for."""
 
 
-def calibrate_command(folder: Path, data: Path, split: str, also: Sequence[str] = ()) -> str:
+def calibrate_command(
+    folder: Path, data: Path, split: str, also: Sequence[str] = ()
+) -> str:
     """`sonoseg calibrate`: checks the input, writes the two files and reports what they change.
 
     Args:
@@ -82,7 +84,9 @@ def _held_out_of(sources: Sequence[str]) -> list[Case]:
     return cases
 
 
-def check_held_out(predictor: RunPredictor, folder: Path, cases: Sequence[Case]) -> None:
+def check_held_out(
+    predictor: RunPredictor, folder: Path, cases: Sequence[Case]
+) -> None:
     """Refuses images that the run was trained on: a network is more certain on those than on others.
 
     Raises:
@@ -129,9 +133,7 @@ def calibrate(
         case.check_size(predictor.size[0], predictor.name)
     pixels = count_pixels(predictor, validation)
     if pixels.auc() is None:
-        problem = (
-            "the validation images hold no lesion, or nothing else, so that no temperature fits"
-        )
+        problem = "the validation images hold no lesion, or nothing else, so that no temperature fits"
         raise InputError(folder, problem, "choose another --split")
     temperature = fit_temperature(pixels)
     held_out_summaries = summarise(predictor, held_out)
@@ -177,7 +179,9 @@ def fit_temperature(pixels: PixelROC) -> float:
     return float(np.exp(found.x))
 
 
-def _before_and_after(measure: Callable[[float], float], temperature: float) -> dict[str, float]:
+def _before_and_after(
+    measure: Callable[[float], float], temperature: float
+) -> dict[str, float]:
     return {"before": measure(1.0), "after": measure(temperature)}
 
 

@@ -49,7 +49,9 @@ def save_calibration(folder: Path, calibration: Calibration) -> dict[str, Any]:
     """
     tensors = calibration.familiarity.state_dict()
     with atomic_files():
-        report = calibration.report | {FAMILIARITY: write_tensors(folder / FAMILIARITY, tensors)}
+        report = calibration.report | {
+            FAMILIARITY: write_tensors(folder / FAMILIARITY, tensors)
+        }
         write_json(folder / CALIBRATION, report)
     return report
 
@@ -72,7 +74,14 @@ def load_calibration(folder: Path) -> Calibration | None:
     try:
         calibration = _parse(report, folder)
         made_for = report["weights"]
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
         reason = f" ({error})" if type(error) is ValueError else ""
         problem = f"not a calibration that can be read{reason}"
         raise InputError(file, problem, HINT) from error

@@ -27,7 +27,10 @@ class Deployed(nn.Module):
     """
 
     def __init__(
-        self, model: SegmentationNetwork, image: Tensor, calibration: Calibration | None = None
+        self,
+        model: SegmentationNetwork,
+        image: Tensor,
+        calibration: Calibration | None = None,
     ) -> None:
         super().__init__()
         self.model = model = folded(model).requires_grad_(False)

@@ -74,7 +74,9 @@ def export_command(
     output_file(out)
     if not 0 < settings.threshold < 1 or not 0 <= settings.min_lesion_fraction < 1:
         raise InputError(
-            "--threshold or --min-lesion-fraction", "is not between 0 and 1", "try 0.5 and 0"
+            "--threshold or --min-lesion-fraction",
+            "is not between 0 and 1",
+            "try 0.5 and 0",
         )
     model, config = load_run(folder)
     calibration = load_calibration(folder)
@@ -200,7 +202,9 @@ def run_on_all_and_first(content: bytes, image: Tensor) -> Answers:
     """ONNX Runtime's outputs for the whole batch, followed by those for its first image alone."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of `on_demand`'s optional input
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"]
+    )
     inputs = {}
     if session.get_overridable_initializers():
         inputs[EXPLAIN] = np.array(True)

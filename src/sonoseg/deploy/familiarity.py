@@ -66,7 +66,9 @@ class Familiarity(nn.Module):
         known = known.double()
         mean = known.mean(0)
         deviation = known.std(0).clamp(min=SMALLEST)
-        directions = torch.linalg.svd((known - mean) / deviation, full_matrices=False).Vh
+        directions = torch.linalg.svd(
+            (known - mean) / deviation, full_matrices=False
+        ).Vh
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
         self.basis.copy_(directions[:components].T)
@@ -84,7 +86,9 @@ class Familiarity(nn.Module):
         """
         finite = all(tensor.isfinite().all() for tensor in tensors.values())
         if not finite or not tensors["limit"] > 0:
-            raise ValueError("its familiarity holds numbers that are not finite, or no limit")
+            raise ValueError(
+                "its familiarity holds numbers that are not finite, or no limit"
+            )
         features, components = tensors["basis"].shape
         self = cls(features, components)
         self.load_state_dict(dict(tensors))
@@ -96,7 +100,9 @@ class Familiarity(nn.Module):
         first = maps[:MAPS]
         squares = [values * values for values in first]
         mean, mean_of_squares = _means(first), _means(squares)
-        variance = (mean_of_squares - mean * mean).clamp(min=0)  # rounding can make it negative
+        variance = (mean_of_squares - mean * mean).clamp(
+            min=0
+        )  # rounding can make it negative
         return torch.cat([mean, variance.sqrt()], 1)
 
     def distance(self, summary: Tensor) -> Tensor:
@@ -105,7 +111,9 @@ class Familiarity(nn.Module):
         left_out = torch.eye(features).to(self.basis) - self.basis @ self.basis.T
         # One matrix for everything: the runtime computes it once, when it loads the graph.
         weight = left_out / (self.deviation[:, None] * features**0.5)
-        distance: Tensor = torch.linalg.vector_norm((summary - self.mean) @ weight, dim=1)
+        distance: Tensor = torch.linalg.vector_norm(
+            (summary - self.mean) @ weight, dim=1
+        )
         return distance
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

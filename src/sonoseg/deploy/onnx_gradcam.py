@@ -53,7 +53,10 @@ class GradCam(nn.Module):
 
 
 def trace_gradcam(
-    model: SegmentationNetwork, size: Sequence[int], features: Tensor, maps: Sequence[Tensor]
+    model: SegmentationNetwork,
+    size: Sequence[int],
+    features: Tensor,
+    maps: Sequence[Tensor],
 ) -> fx.GraphModule:
     """`GradCam` as a graph of ordinary operations, without a call of autograd in it, for any number of images.
 
@@ -77,9 +80,16 @@ def trace_gradcam(
     table = {torch.ops.aten.convolution_backward.default: _convolution_backward}
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     # Only the number of images is a symbol. Were the height one, too, a height of 2 would be taken for the 2 images.
-    dimensions = [DimDynamic.DYNAMIC, DimDynamic.STATIC, DimDynamic.STATIC, DimDynamic.STATIC]
+    dimensions = [
+        DimDynamic.DYNAMIC,
+        DimDynamic.STATIC,
+        DimDynamic.STATIC,
+        DimDynamic.STATIC,
+    ]
     context: Any = StatelessSymbolicContext(dimensions)
-    images = [mode.from_tensor(each, symbolic_context=context) for each in (features, *maps)]
+    images = [
+        mode.from_tensor(each, symbolic_context=context) for each in (features, *maps)
+    ]
     with mode, enable_python_dispatcher(), WrittenOut():
         graph: fx.GraphModule = make_fx(GradCam(model, size), table)(*images)
     return graph
@@ -115,15 +125,21 @@ def _convolution_backward(
     convolution = torch.ops.aten.convolution.default
     if transposed:
         none = [0] * len(stride)
-        result = convolution(gradient, weight, None, stride, padding, dilation, False, none, groups)
+        result = convolution(
+            gradient, weight, None, stride, padding, dilation, False, none, groups
+        )
         return result, None, None
     # A stride can drop the last rows and columns of the image. Output padding adds them to the gradient again.
     missing = []
-    for axis, (step, pad, gap) in enumerate(zip(stride, padding, dilation, strict=True), 2):
+    for axis, (step, pad, gap) in enumerate(
+        zip(stride, padding, dilation, strict=True), 2
+    ):
         reach = gap * (weight.shape[axis] - 1) + 1
         covered = (gradient.shape[axis] - 1) * step - 2 * pad + reach
         missing.append(image.shape[axis] - covered)
-    result = convolution(gradient, weight, None, stride, padding, dilation, True, missing, groups)
+    result = convolution(
+        gradient, weight, None, stride, padding, dilation, True, missing, groups
+    )
     return result, None, None
 
 
@@ -132,7 +148,9 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return x @ weight.T if bias is None else x @ weight.T + bias
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
+) -> Tensor:
     """Softmax of the dot products. PyTorch's fused operation has a gradient that ONNX lacks."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     return (scale * query @ key.transpose(-2, -1)).softmax(-1) @ value
@@ -149,7 +167,9 @@ def _interpolate(
 ) -> Tensor:
     """Bilinear interpolation as two matrix products; their gradient is two matrix products as well."""
     if mode != "bilinear" or align_corners or recompute_scale_factor or antialias:
-        raise NotImplementedError("a bundle can interpolate bilinearly between pixel centres alone")
+        raise NotImplementedError(
+            "a bundle can interpolate bilinearly between pixel centres alone"
+        )
     height, width = image.shape[2:]
     if size is None:
         assert scale_factor is not None
@@ -188,5 +208,7 @@ def _pooling_matrix(old: int, new: int) -> NDArray[np.float32]:
     bins = np.arange(new)[:, None]
     place = np.arange(old)
     inside = (place >= bins * old // new) & (place * new < (bins + 1) * old)
-    weights: NDArray[np.float32] = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+    weights: NDArray[np.float32] = (inside / inside.sum(1, keepdims=True)).astype(
+        np.float32
+    )
     return weights

@@ -100,6 +100,8 @@ def store_half(model: onnx.ModelProto) -> None:
         name = tensor.name
         half = numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
         tensor.CopyFrom(half)
-        casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT))
+        casts.append(
+            helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT)
+        )
     for position, node in enumerate(casts):
         model.graph.node.insert(position, node)

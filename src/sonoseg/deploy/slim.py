@@ -71,7 +71,9 @@ def slim_command(
     before = slim_run(folder, cases, share, out)
     after, _ = load_run(out)
     channels = f"{_inner_channels(after):,} of {_inner_channels(before):,} channels"
-    parameters = f"{count_parameters(after)[0]:,} of {count_parameters(before)[0]:,} parameters"
+    parameters = (
+        f"{count_parameters(after)[0]:,} of {count_parameters(before)[0]:,} parameters"
+    )
     return f"{out}: {channels} inside the blocks, {parameters}"
 
 
@@ -79,7 +81,9 @@ def _inner_channels(model: SegmentationNetwork) -> int:
     return sum(inside.width for inside in insides(model))
 
 
-def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> SegmentationNetwork:
+def slim_run(
+    run: Path, cases: Sequence[Case], share: float, out: Path
+) -> SegmentationNetwork:
     """Writes a run folder with a slimmer network than that of `run`.
 
     Args:
@@ -99,10 +103,16 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
         raise InputError(f"--share {share}", "is not between 0 and 1", "try 0.01")
     model, config = load_run(run)
     if not insides(model) or not isinstance(config.network, FusionUNetConfig):
-        raise InputError(run, "has no EfficientNet-Lite to make slimmer", "give a run of sonoseg-1")
+        raise InputError(
+            run, "has no EfficientNet-Lite to make slimmer", "give a run of sonoseg-1"
+        )
     if len(cases) < 2:
-        raise InputError(run, "the split leaves no training images", "choose another --split")
-    record = Record((), union((Record((), seen_before(run)), record_of(cases, (), config.size))))
+        raise InputError(
+            run, "the split leaves no training images", "choose another --split"
+        )
+    record = Record(
+        (), union((Record((), seen_before(run)), record_of(cases, (), config.size)))
+    )
     config = replace(
         config,
         cases=record.digest,
@@ -111,7 +121,9 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
     )
     # How many channels stay is known only at the end, so a run that is already in `out` may differ from this one in
     # that alone. Checked first: an `out` that is taken should not cost the user the whole computation.
-    network_there = RunConfig.read(out).network if is_there(out / CONFIG) else config.network
+    network_there = (
+        RunConfig.read(out).network if is_there(out / CONFIG) else config.network
+    )
     claim = replace(config, network=network_there)
     check_claim(out, claim)
 
@@ -126,7 +138,9 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
     return model
 
 
-def slimmed(model: SegmentationNetwork, images: Tensor, share: float) -> SegmentationNetwork:
+def slimmed(
+    model: SegmentationNetwork, images: Tensor, share: float
+) -> SegmentationNetwork:
     """A slimmer copy of `model`, by what its blocks do on images (N, 1, H, W) uint8."""
     slim = copy.deepcopy(model)
     # Of the whole network: each block is fitted to what it did before any block was slimmer.

@@ -85,7 +85,9 @@ def segment_command(
     """
     for name in to:
         if name not in FORMATS:
-            raise InputError("--to", f"{name} is not known", f"give {', '.join(FORMATS)}")
+            raise InputError(
+                "--to", f"{name} is not known", f"give {', '.join(FORMATS)}"
+            )
     options = Options(strict, pseudonym)
     summary = Summary()
     named = _list_files(paths, summary)
@@ -94,7 +96,9 @@ def segment_command(
     with ProgressLine() as line:
         for count, (stem, file) in enumerate(named, start=1):
             try:
-                entry = _segment_one(segmenter, file, folder / stem, to, options, fractional)
+                entry = _segment_one(
+                    segmenter, file, folder / stem, to, options, fractional
+                )
                 summary.files.append(entry)
             except InputError as error:
                 summary.failed.append(error)
@@ -106,7 +110,9 @@ def segment_command(
     return to_text(summary, folder), summary.exit_code
 
 
-def _list_files(paths: Iterable[Path | str], summary: Summary) -> list[tuple[str, DicomFile]]:
+def _list_files(
+    paths: Iterable[Path | str], summary: Summary
+) -> list[tuple[str, DicomFile]]:
     """The ultrasound files with the stems of their results; counts what is passed over in folders."""
     named: dict[str, DicomFile] = {}
     for path in map(Path, paths):
@@ -116,7 +122,9 @@ def _list_files(paths: Iterable[Path | str], summary: Summary) -> list[tuple[str
             try:
                 file = read_dicom(one)
             except InputError as error:
-                if in_folder and (isinstance(error, NotUltrasound) or not is_dicom_file(one)):
+                if in_folder and (
+                    isinstance(error, NotUltrasound) or not is_dicom_file(one)
+                ):
                     summary.passed_over += 1
                 else:
                     summary.failed.append(error)
@@ -127,7 +135,9 @@ def _list_files(paths: Iterable[Path | str], summary: Summary) -> list[tuple[str
                 raise InputError(one, problem, "segment them into two folders")
             named[stem] = file
     if not named and not summary.failed:
-        raise InputError("images", "no DICOM ultrasound among them", "give ultrasound images")
+        raise InputError(
+            "images", "no DICOM ultrasound among them", "give ultrasound images"
+        )
     return list(named.items())
 
 
@@ -142,10 +152,19 @@ def _check_free(folder: Path, named: Sequence[tuple[str, DicomFile]]) -> None:
     if is_there(folder / RESULTS):
         return
     for stem, _ in named:
-        for kind in ("mask.png", "overlay.png", "seg.dcm", "sr.dcm", "sc.dcm", "probability.dcm"):
+        for kind in (
+            "mask.png",
+            "overlay.png",
+            "seg.dcm",
+            "sr.dcm",
+            "sc.dcm",
+            "probability.dcm",
+        ):
             target = folder / f"{stem}_{kind}"
             if is_there(target):
-                problem = f"is there already, and there is no {RESULTS} of sonoseg segment"
+                problem = (
+                    f"is there already, and there is no {RESULTS} of sonoseg segment"
+                )
                 raise InputError(target, problem, "choose another output folder")
 
 
@@ -172,7 +191,9 @@ def _segment_one(
                 frame = []
         overlay = place.with_name(f"{place.name}_overlay.png")
         write_picture(overlay, draw_capture(file, found.best))
-        objects = _objects(file, found, Algorithm.of(segmenter), to, options, fractional)
+        objects = _objects(
+            file, found, Algorithm.of(segmenter), to, options, fractional
+        )
         for kind, dataset in objects.items():
             path = place.with_name(f"{place.name}_{kind}.dcm")
             content = as_bytes(file, dataset)
@@ -242,5 +263,7 @@ def _objects(
         probability = np.zeros(file.shape, np.float32)
         for one in found.best:
             probability[one.view.region.slices] = one.result.probability
-        objects["probability"] = make_fractional_seg(file, probability, algorithm, options)
+        objects["probability"] = make_fractional_seg(
+            file, probability, algorithm, options
+        )
     return objects

@@ -105,7 +105,9 @@ class Tracker:
             found = Outline(view.frame, 0, part, place, view.shape, view.region.spacing)
             number = self._number(found, taken)
             taken.add(number)
-            outline = Outline(view.frame, number, part, place, view.shape, view.region.spacing)
+            outline = Outline(
+                view.frame, number, part, place, view.shape, view.region.spacing
+            )
             outlines.append(outline)
         for outline in outlines:
             self._last[outline.segment] = outline

@@ -26,10 +26,18 @@ _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
 _BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGExtended12Bit)
-_DAMAGE = (b"Corrupt JPEG", b"Bogus", b"Invalid", b"Unsupported marker", b"contains no image")
+_DAMAGE = (
+    b"Corrupt JPEG",
+    b"Bogus",
+    b"Invalid",
+    b"Unsupported marker",
+    b"contains no image",
+)
 
 
-def iter_frames(header: Header, indices: Iterable[int] | None = None) -> Iterator[Pixels]:
+def iter_frames(
+    header: Header, indices: Iterable[int] | None = None
+) -> Iterator[Pixels]:
     """Decodes the frames one after the other: (H, W) samples or palette indices, or (H, W, 3) RGB.
 
     Args:
@@ -108,7 +116,11 @@ def as_gray(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
         colours = np.ascontiguousarray(_as_bytes(pixels, dataset))
         return np.array(Image.fromarray(colours).convert("L"))
     gray = _shown(pixels, dataset)
-    return np.asarray(255 - gray) if dataset.PhotometricInterpretation == "MONOCHROME1" else gray
+    return (
+        np.asarray(255 - gray)
+        if dataset.PhotometricInterpretation == "MONOCHROME1"
+        else gray
+    )
 
 
 def coloured_share(colours: Pixels) -> float:
@@ -137,12 +149,19 @@ def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
     else:
         slope = float(dataset.get("RescaleSlope", 1) or 1)
         intercept = float(dataset.get("RescaleIntercept", 0) or 0)
-        if (slope, intercept, window, high) == (1, 0, None, 255) and pixels.dtype == np.uint8:
+        if (slope, intercept, window, high) == (
+            1,
+            0,
+            None,
+            255,
+        ) and pixels.dtype == np.uint8:
             return np.asarray(pixels, np.uint8)
         values = pixels.astype(np.float64) * slope + intercept
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     if window is not None:
-        return _windowed(values, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR"))
+        return _windowed(
+            values, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
+        )
     return _scaled((values - low) / (high - low))
 
 
@@ -168,7 +187,9 @@ def _window(dataset: Dataset) -> tuple[float, float] | None:
     return (centre, width) if usable else None
 
 
-def _windowed(values: Pixels, window: tuple[float, float], function: str) -> NDArray[np.uint8]:
+def _windowed(
+    values: Pixels, window: tuple[float, float], function: str
+) -> NDArray[np.uint8]:
     """PS3.3 C.11.2.1.2 (linear) and C.11.2.1.3 (sigmoid, exact linear)."""
     centre, width = window
     if function == "SIGMOID":

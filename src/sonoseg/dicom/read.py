@@ -100,10 +100,14 @@ class DicomFile:
         with dicom_errors(self.header.subject):
             colours = as_colour(pixels, self.dataset)
             if colours.ndim == 2 or colours.dtype != np.uint8:
-                colours = np.repeat(as_gray(colours, self.dataset)[..., None], 3, axis=2)
+                colours = np.repeat(
+                    as_gray(colours, self.dataset)[..., None], 3, axis=2
+                )
         return colours
 
-    def _view(self, pixels: NDArray[Any], frame: int, number: int, region: Region) -> View:
+    def _view(
+        self, pixels: NDArray[Any], frame: int, number: int, region: Region
+    ) -> View:
         with dicom_errors(self.header.subject):
             part = as_colour(pixels[region.slices], self.dataset)
             gray = as_gray(part, self.dataset)
@@ -144,7 +148,9 @@ def info_command(files: Iterable[Path]) -> str:
     for path in files:
         file = read_dicom(path)
         height, width = file.shape
-        lines.append(f"{visible(str(path))}: {file.frames} frames of {width} × {height} pixels")
+        lines.append(
+            f"{visible(str(path))}: {file.frames} frames of {width} × {height} pixels"
+        )
         for region in file.layout.regions:
             size = "size of a pixel not known"
             if region.spacing is not None:

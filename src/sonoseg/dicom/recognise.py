@@ -16,7 +16,19 @@ from sonoseg.files import is_file, is_folder
 HEAD = 132
 """Bytes that `is_dicom` needs."""
 PREAMBLE = 128
-_TEXT_VRS = (b"UL", b"UI", b"OB", b"CS", b"DA", b"TM", b"SH", b"LO", b"DT", b"PN", b"ST")
+_TEXT_VRS = (
+    b"UL",
+    b"UI",
+    b"OB",
+    b"CS",
+    b"DA",
+    b"TM",
+    b"SH",
+    b"LO",
+    b"DT",
+    b"PN",
+    b"ST",
+)
 _FIRST_GROUPS = (0x0002, 0x0008)
 _MOST_LENGTH = 1 << 16
 
@@ -72,7 +84,9 @@ def has_dicom(paths: Iterable[Path]) -> bool:
         direct = list(_direct(path))
         if any(is_dicom_file(one) for one in direct):
             return True
-        has_pictures = any(one.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES for one in direct)
+        has_pictures = any(
+            one.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES for one in direct
+        )
         if not has_pictures and any(is_dicom_file(one) for one in files_below(path)):
             return True
     return False
@@ -103,7 +117,9 @@ def check_installed() -> None:
     """
     for name in ("pydicom", "highdicom"):
         if importlib.util.find_spec(name) is None:
-            raise InputError("DICOM", f"{name} is not installed", "pip install 'sonoseg[dicom]'")
+            raise InputError(
+                "DICOM", f"{name} is not installed", "pip install 'sonoseg[dicom]'"
+            )
 
 
 def _is_element(head: bytes, order: str) -> bool:

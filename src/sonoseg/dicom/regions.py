@@ -40,14 +40,24 @@ class Region:
 
     def overlaps(self, other: Region) -> bool:
         """Whether the two have a pixel in common."""
-        beside = self.left >= other.left + other.width or other.left >= self.left + self.width
-        apart = self.top >= other.top + other.height or other.top >= self.top + self.height
+        beside = (
+            self.left >= other.left + other.width
+            or other.left >= self.left + self.width
+        )
+        apart = (
+            self.top >= other.top + other.height or other.top >= self.top + self.height
+        )
         return not (beside or apart)
 
     def holds(self, other: Region) -> bool:
         """Whether all of the other lies inside."""
-        across = self.left <= other.left and other.left + other.width <= self.left + self.width
-        along = self.top <= other.top and other.top + other.height <= self.top + self.height
+        across = (
+            self.left <= other.left
+            and other.left + other.width <= self.left + self.width
+        )
+        along = (
+            self.top <= other.top and other.top + other.height <= self.top + self.height
+        )
         return across and along
 
 
@@ -87,7 +97,10 @@ def find_layout(dataset: Dataset) -> Layout:
         if box is None or item.get("RegionSpatialFormat") != _TWO_DIMENSIONS:
             continue
         region = _clamped(box, rows, columns, _region_spacing(item))
-        if item.get("RegionDataType") == _TISSUE and min(region.width, region.height) >= MIN_SIDE:
+        if (
+            item.get("RegionDataType") == _TISSUE
+            and min(region.width, region.height) >= MIN_SIDE
+        ):
             tissue.append(region)
         if item.get("RegionDataType") == _COLOUR_FLOW:
             flow.append(region)

@@ -84,7 +84,9 @@ def make_report(
         report = ComprehensiveSR(
             evidence=[as_single_frame(reference)],
             content=content,
-            series_instance_uid=new_uid("SR series", reference.SeriesInstanceUID, *made_of[:2]),
+            series_instance_uid=new_uid(
+                "SR series", reference.SeriesInstanceUID, *made_of[:2]
+            ),
             series_number=SERIES_NUMBER,
             sop_instance_uid=new_uid("SR", reference.SOPInstanceUID, *made_of),
             instance_number=int(reference.InstanceNumber),
@@ -122,7 +124,9 @@ def _content(
     content = MeasurementReport(
         observation_context=_observer(algorithm),
         procedure_reported=codes.ULTRASOUND_OF_BREAST,
-        imaging_measurements=[_group(file, one, algorithm) for one in outlines or [_NOTHING]],
+        imaging_measurements=[
+            _group(file, one, algorithm) for one in outlines or [_NOTHING]
+        ],
         title=codes.MEASUREMENT_REPORT,
     )
     items = content[0].ContentSequence
@@ -213,7 +217,9 @@ def _measurements(file: DicomFile, outline: Outline) -> list[Measurement]:
     ]
 
 
-def _axis(file: DicomFile, outline: Outline, name: CodedConcept, axis: Diameter) -> Measurement:
+def _axis(
+    file: DicomFile, outline: Outline, name: CodedConcept, axis: Diameter
+) -> Measurement:
     """A length with its two ends below it, where OHIF looks for them."""
     image = SourceImageForRegion(
         referenced_sop_class_uid=referenced_class(file),

@@ -111,7 +111,9 @@ def read_seg(source: Path | str | bytes) -> SegFile:
         return SegFile(header, tuple(_places(dataset, frames)))
 
 
-def write_masks(source: Path | str, out: Path | str, image: Path | str | None = None) -> str:
+def write_masks(
+    source: Path | str, out: Path | str, image: Path | str | None = None
+) -> str:
     """Writes the masks of a segmentation as PNG files (0 and 255), one for each frame that has one.
 
     Files are named STEM_mask.png, or STEM_frame0007_mask.png for frame 7 of a loop; STEM is the image's file name
@@ -163,7 +165,9 @@ def union_by_frame(
 
 def _check_frames(header: Header, frames: int) -> None:
     dataset = header.dataset
-    bits = int(dataset.Rows) * int(dataset.Columns) * frames * int(dataset.BitsAllocated)
+    bits = (
+        int(dataset.Rows) * int(dataset.Columns) * frames * int(dataset.BitsAllocated)
+    )
     is_native = not dataset.file_meta.TransferSyntaxUID.is_encapsulated
     fits = bits // 8 <= stream_size(header.stream) if is_native else True
     if not 1 <= frames <= MOST_FRAMES or not fits:

@@ -44,7 +44,9 @@ def segment_still(segmenter: Segmenter, source: Path | str) -> SegmentationResul
     """
     file = read_dicom(source)
     if file.frames > 1 or len(file.layout.regions) > 1:
-        problem = f"has {file.frames} frames with {len(file.layout.regions)} regions each"
+        problem = (
+            f"has {file.frames} frames with {len(file.layout.regions)} regions each"
+        )
         hint = "use segment_frames, or sonoseg segment"
         raise InputError(file.header.subject, problem, hint)
     (view,) = file.views()

@@ -28,7 +28,13 @@ R = TypeVar("R")
 MANUFACTURER = "sonoseg"
 NOTICE = "Research use, not a medical device"
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
-_STUDY = ("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
+_STUDY = (
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 _KEPT = (
     "Rows",
     "Columns",
@@ -120,7 +126,9 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
     kept.InstanceNumber = kept.get("InstanceNumber") or 1
     kept.StudyDate = _matching(_DATE, str(kept.StudyDate).replace(".", ""))
     kept.StudyTime = _matching(_TIME, str(kept.StudyTime).replace(":", ""))
-    kept.PatientBirthDate = _matching(_DATE, str(kept.PatientBirthDate).replace(".", ""))
+    kept.PatientBirthDate = _matching(
+        _DATE, str(kept.PatientBirthDate).replace(".", "")
+    )
     kept.PatientSex = _matching(_SEX, str(kept.PatientSex).strip())
     if pseudonym is not None:
         _hide(kept, pseudonym)
@@ -170,7 +178,9 @@ def restore_class(dataset: Dataset, true_class: str) -> None:
         if element.VR == "SQ":
             for item in element.value:
                 restore_class(item, true_class)
-        elif element.keyword == "ReferencedSOPClassUID" and element.value == SINGLE_FRAME:
+        elif (
+            element.keyword == "ReferencedSOPClassUID" and element.value == SINGLE_FRAME
+        ):
             element.value = true_class
 
 

@@ -38,7 +38,11 @@ def report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
     return {
         "sonoseg": sonoseg.__version__,
         "notice": NOTICE,
-        "model": {"name": card.name, "version": card.version, "sha256": segmenter.sha256},
+        "model": {
+            "name": card.name,
+            "version": card.version,
+            "sha256": segmenter.sha256,
+        },
         "images": [],
         "clips": [],
         "dicom": summary.files,
@@ -54,7 +58,9 @@ def to_text(summary: Summary, folder: Path) -> str:
         lines.append(f"{name}: {_describe(entry)}")
         lines += [f"{name}: do not trust this: {doubt}" for doubt in entry["doubts"]]
     if summary.passed_over:
-        lines.append(f"{summary.passed_over} files were passed over: they are no ultrasound")
+        lines.append(
+            f"{summary.passed_over} files were passed over: they are no ultrasound"
+        )
     if summary.files:
         lines.append(f"masks, overlays and {RESULTS} are in {folder}")
     return "\n".join(lines)
@@ -69,8 +75,12 @@ def _describe(entry: dict[str, Any]) -> str:
         return "no lesion found"
     _, lesion, view = max(found, key=lambda one: float(one[0]))
     long, short = lesion["longest_diameter"], lesion["perpendicular_diameter"]
-    frame = f" in frame {view['frame']} of {entry['frames']}" if entry["frames"] > 1 else ""
-    return f"{_count(found)}, the largest{frame} {long:.1f} x {short:.1f} {view['unit']}"
+    frame = (
+        f" in frame {view['frame']} of {entry['frames']}" if entry["frames"] > 1 else ""
+    )
+    return (
+        f"{_count(found)}, the largest{frame} {long:.1f} x {short:.1f} {view['unit']}"
+    )
 
 
 def _count(found: Sequence[object]) -> str:

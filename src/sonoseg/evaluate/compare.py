@@ -61,7 +61,9 @@ class Evaluated:
             raise InputError(file, "not the scores of an evaluation", hint) from error
         if not rows:
             raise InputError(file, "holds no images", "run sonoseg evaluate again")
-        wrong = [row["file"] or "a row without name" for row in rows if not _is_possible(row)]
+        wrong = [
+            row["file"] or "a row without name" for row in rows if not _is_possible(row)
+        ]
         if wrong:
             problem = f"holds counts that no image has, first {wrong[0]}"
             raise InputError(file, problem, "run sonoseg evaluate again")
@@ -126,7 +128,9 @@ class Comparison:
     p_false_lesions: float | None
 
 
-def compare_command(reference: Path, models: Sequence[Path], out: Path | None = None) -> str:
+def compare_command(
+    reference: Path, models: Sequence[Path], out: Path | None = None
+) -> str:
     """Compares evaluations and returns a table for the terminal.
 
     Args:
@@ -185,7 +189,9 @@ def describe(comparisons: Sequence[Comparison]) -> str:
     return f"{title}\n\n{text_table(_HEADER, rows)}"
 
 
-def compare(reference: Evaluated, others: Sequence[Evaluated], convention: str) -> list[Comparison]:
+def compare(
+    reference: Evaluated, others: Sequence[Evaluated], convention: str
+) -> list[Comparison]:
     """Compares each of `others` with `reference`, image by image.
 
     Args:
@@ -201,7 +207,9 @@ def compare(reference: Evaluated, others: Sequence[Evaluated], convention: str) 
     if not rows.any():
         problem = f"holds no images that {convention} includes"
         raise InputError(reference.name, problem, "choose another convention")
-    groups = [group for group, chosen in zip(reference.groups, rows, strict=True) if chosen]
+    groups = [
+        group for group, chosen in zip(reference.groups, rows, strict=True) if chosen
+    ]
     reference_scores = image_scores(reference.counts, convention)["dice"]
     scores = [image_scores(other.counts, convention)["dice"] for other in paired]
     p_values = [signed_rank_p(own - reference_scores) for own in scores]
@@ -250,7 +258,9 @@ def in_order_of(reference: Evaluated, other: Evaluated) -> Evaluated:
     has_same_lesions = (lesion == reference_lesion).all()
     has_same_background = (background == reference_background).all()
     if not (has_same_lesions and has_same_background):
-        raise InputError(other.name, f"was scored against other masks than {reference.name}", hint)
+        raise InputError(
+            other.name, f"was scored against other masks than {reference.name}", hint
+        )
     return Evaluated(
         name=other.name,
         files=reference.files,

@@ -10,7 +10,11 @@ from sonoseg.core.reliability import Reliability
 from sonoseg.core.roc import PixelROC, thin
 from sonoseg.evaluate.tradeoff import Point
 from sonoseg.files import atomic_path, write_text
-from sonoseg.report.evaluation_figures import reliability_figure, roc_figure, trade_off_figure
+from sonoseg.report.evaluation_figures import (
+    reliability_figure,
+    roc_figure,
+    trade_off_figure,
+)
 from sonoseg.report.tables import csv_number, csv_text
 
 
@@ -36,7 +40,10 @@ def write_reliability(folder: Path, reliable: Reliability, picture: bool) -> Non
     """Writes reliability.csv and, with `picture`, reliability.png."""
     groups = zip(reliable.probability, reliable.frequency, reliable.share, strict=True)
     header = ["mean_probability", "lesion_frequency", "share_of_pixels"]
-    write_text(folder / "reliability.csv", csv_text(header, [_rounded(group) for group in groups]))
+    write_text(
+        folder / "reliability.csv",
+        csv_text(header, [_rounded(group) for group in groups]),
+    )
     if picture:
         with atomic_path(folder / "reliability.png") as temporary:
             reliability_figure(
@@ -48,7 +55,9 @@ def write_reliability(folder: Path, reliable: Reliability, picture: bool) -> Non
             )
 
 
-def write_trade_off(folder: Path, name: str, points: Sequence[Point], picture: bool) -> None:
+def write_trade_off(
+    folder: Path, name: str, points: Sequence[Point], picture: bool
+) -> None:
     """Writes tradeoff.csv and, with `picture`, tradeoff.png. `name` is the label of the curve."""
     header = [field.name for field in fields(Point)]
     rows = []

@@ -28,7 +28,9 @@ def describe(metrics: dict[str, Any]) -> str:
     lines += _describe_normals(metrics["normals"])
     if metrics["auc"] is not None:
         lines.append(f"AUC over pixels: {metrics['auc']:.4f}")
-    lines.append(f"expected calibration error over pixels: {metrics['calibration_error']:.4f}")
+    lines.append(
+        f"expected calibration error over pixels: {metrics['calibration_error']:.4f}"
+    )
     lines.append(describe_surface(metrics["surface"]))
     return "\n".join(lines)
 
@@ -55,9 +57,7 @@ def describe_leaks(leaked: int, images: int, split: str) -> list[str]:
     """Returns the lines about images that have a near-copy in another part of the split; none without any."""
     if not leaked:
         return []
-    found = (
-        f"{leaked} of these {images} images have a near-copy, or another image of their patient,"
-    )
+    found = f"{leaked} of these {images} images have a near-copy, or another image of their patient,"
     return [
         f"{found} elsewhere in {split}:",
         "of a network trained on that, part of the score is memory; grouped keeps them apart",
@@ -78,7 +78,11 @@ def describe_memory(metrics: dict[str, Any], record: Record | None) -> list[str]
         trained = f"{about['trained_on']} {of_these} train this network"
         lines.append(f"{trained}: their scores are memory")
     if about["chosen_on"]:
-        lines.append(f"{about['chosen_on']} {of_these} choose the epoch of this network")
+        lines.append(
+            f"{about['chosen_on']} {of_these} choose the epoch of this network"
+        )
     if record is not None and not record.complete:
-        lines.append("on which images the runs that it began from were trained is not recorded")
+        lines.append(
+            "on which images the runs that it began from were trained is not recorded"
+        )
     return lines

@@ -75,7 +75,10 @@ def evaluate_command(
     require_images(cases, predictor)
     with held(out):  # two evaluations at once could mix their files
         metrics = evaluate(predictor, cases, out, about=about)
-    lines = [f"{visible(predictor.name)} on {split}/{subset}, {metrics['images']} images", ""]
+    lines = [
+        f"{visible(predictor.name)} on {split}/{subset}, {metrics['images']} images",
+        "",
+    ]
     lines.append(describe(metrics))
     lines += describe_leaks(copied, len(cases), split)
     lines += describe_memory(metrics, getattr(predictor, "record", None))
@@ -175,7 +178,9 @@ def evaluate(
     return metrics
 
 
-def _about(about: Mapping[str, str | int] | None, found: _Found) -> dict[str, str | int | None]:
+def _about(
+    about: Mapping[str, str | int] | None, found: _Found
+) -> dict[str, str | int | None]:
     """`about` with the number of images that the network has seen in training or validation."""
     words: dict[str, str | int | None] = dict(about or {})
     for entry, subset in SEEN.items():
@@ -212,11 +217,16 @@ class _Found:
 
 
 def _predict_and_compare(
-    predictor: Predictor, cases: Sequence[Case], truths: Sequence[NDArray[np.bool_]], progress: bool
+    predictor: Predictor,
+    cases: Sequence[Case],
+    truths: Sequence[NDArray[np.bool_]],
+    progress: bool,
 ) -> _Found:
     """Predicts all images, some at once, and compares each prediction with its reference mask."""
     record: Record | None = getattr(predictor, "record", None)
-    found = _Found(PixelROC(), TradeOff(predictor.min_lesion_fraction), [] if record else None)
+    found = _Found(
+        PixelROC(), TradeOff(predictor.min_lesion_fraction), [] if record else None
+    )
     with Bar(visible(predictor.name), len(cases), "image", progress, leave=True) as bar:
         for start in range(0, len(cases), IMAGES_AT_ONCE):
             batch = cases[start : start + IMAGES_AT_ONCE]
@@ -225,7 +235,9 @@ def _predict_and_compare(
             maps = predictor.probability(images)
             if record is not None and found.seen_in is not None:
                 found.seen_in += [record.subset_of(image) for image in images]
-            for case, image, truth, own_map in zip(batch, images, batch_truths, maps, strict=True):
+            for case, image, truth, own_map in zip(
+                batch, images, batch_truths, maps, strict=True
+            ):
                 probability = _on_grid(predictor.name, case.name, own_map, truth.shape)
                 pixel = pixel_size(case, case.full_shape(image.shape), truth.shape)
                 _compare(found, predictor, probability, truth, pixel)
@@ -254,7 +266,9 @@ def _on_grid(
 ) -> NDArray[np.float32]:
     """The predictor's map scaled to the grid, after a check that it is a map of probabilities."""
     is_map = probability.ndim == 2 and probability.size > 0
-    if not (is_map and probability.min() >= 0 and probability.max() <= 1):  # false for NaN too
+    if not (
+        is_map and probability.min() >= 0 and probability.max() <= 1
+    ):  # false for NaN too
         reason = f"NaN, outside 0..1, or of shape {probability.shape}"
         problem = f"does not give one probability a pixel ({reason}) for {case}"
         raise InputError(model, problem, "train it again or use another model")

@@ -45,7 +45,10 @@ class ConstantPredictor:
         self.name = name
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        return [np.full(image.shape, CONSTANTS[self.name], dtype=np.float32) for image in images]
+        return [
+            np.full(image.shape, CONSTANTS[self.name], dtype=np.float32)
+            for image in images
+        ]
 
 
 class BundlePredictor:
@@ -92,7 +95,9 @@ def load_predictor(model: str) -> Predictor:
         raise InputError(model, "no such model", f"give {choices}") from error
 
 
-def predicted_mask(predictor: Predictor, probability: NDArray[np.float32]) -> NDArray[np.bool_]:
+def predicted_mask(
+    predictor: Predictor, probability: NDArray[np.float32]
+) -> NDArray[np.bool_]:
     """Returns the mask (H, W) that the predictor's rule makes of a map (H, W) in 0..1."""
     return mask_by_rule(probability, predictor.threshold, predictor.min_lesion_fraction)
 

@@ -98,7 +98,9 @@ def surface_summary(
         `..._median` (None if no image has it), those in mm over `images_mm` images; `unit`, in words; and `missed`,
         how many images have a lesion and an empty prediction.
     """
-    table: dict[str, Any] = {"images": sum(surface.hd95 is not None for surface in surfaces)}
+    table: dict[str, Any] = {
+        "images": sum(surface.hd95 is not None for surface in surfaces)
+    }
     for name in DISTANCES:
         table |= _mean_interval_median(name, surfaces, groups)
     table["images_mm"] = sum(surface.hd95_mm is not None for surface in surfaces)

@@ -46,7 +46,10 @@ class TradeOff:
 
     def add(self, probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> None:
         """Adds an image: its map (H, W) in 0..1 and its reference mask (H, W)."""
-        masks = [mask_by_rule(probability, threshold, self._fraction) for threshold in THRESHOLDS]
+        masks = [
+            mask_by_rule(probability, threshold, self._fraction)
+            for threshold in THRESHOLDS
+        ]
         if truth.any():
             self._dice.append([_dice(mask, truth) for mask in masks])
         else:

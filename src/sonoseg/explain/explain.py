@@ -60,7 +60,10 @@ def explain_command(
 
 
 def explain_files(
-    model: Path | str, images: Sequence[Path | str], out: Path | str, layer: str = DEFAULT_LAYER
+    model: Path | str,
+    images: Sequence[Path | str],
+    out: Path | str,
+    layer: str = DEFAULT_LAYER,
 ) -> tuple[str, int]:
     """Writes `STEM_explained.png` into `out` for every image: four panels with a colour scale.
 
@@ -120,7 +123,9 @@ def find_case(image: Path) -> Case | None:
             return case
     stem = name_key(image.stem)
     neighbours = images_in(image.parent)
-    masks = tuple(path for path in neighbours if name_key(mask_stem(path) or "") == stem)
+    masks = tuple(
+        path for path in neighbours if name_key(mask_stem(path) or "") == stem
+    )
     if not masks:
         return None
     return Case(image.name, image, masks, "unknown", image.name)
@@ -141,7 +146,9 @@ def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) 
     image = case.read_image()
     truth = case.read_mask() if case.has_truth else None
     # One forward pass for both: the heat map explains the very prediction that is shown.
-    logits, heats = run_with_grad_cams(predictor.model, predictor.tensor([image]), [layer])
+    logits, heats = run_with_grad_cams(
+        predictor.model, predictor.tensor([image]), [layer]
+    )
     (own_map,) = predictor.to_probability(logits).cpu().numpy()
     prediction = predicted_mask(predictor, resize_probability(own_map, image.shape))
     heat = resize_probability(heats[layer], image.shape)

@@ -60,7 +60,9 @@ def pointing(heat: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[float,
     return float(near[is_hottest].mean()), float(near.mean())
 
 
-def border_agreement(order: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[float, float]:
+def border_agreement(
+    order: NDArray[np.int64], mask: NDArray[np.bool_]
+) -> tuple[float, float]:
     """Compares the mask with the hottest pixels, as many as the mask has.
 
     Args:
@@ -111,7 +113,9 @@ def _ranks(sequence: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.in
 
 def blur(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the image (H, W) so blurred that only the coarsest brightness is left."""
-    blurred: NDArray[np.float32] = gaussian_filter(image, BLUR * max(image.shape), mode="nearest")
+    blurred: NDArray[np.float32] = gaussian_filter(
+        image, BLUR * max(image.shape), mode="nearest"
+    )
     return blurred
 
 

@@ -37,10 +37,14 @@ def check_layer(model: Explainable, layer: str) -> None:
     """
     names = [*model.explain_layers(), FUSED]
     if layer not in names:
-        raise InputError(layer, "no such layer in this model", f"choose one of {', '.join(names)}")
+        raise InputError(
+            layer, "no such layer in this model", f"choose one of {', '.join(names)}"
+        )
 
 
-def grad_cam(model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER) -> NDArray[np.float32]:
+def grad_cam(
+    model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER
+) -> NDArray[np.float32]:
     """Returns the heat map of one image: ReLU(Σ over channels of mean gradient × activation), largest value 1.
 
     Selvaraju et al. 2017 (Grad-CAM), with Seg-Grad-CAM's target (Vinogradova et al. 2020): the sum of the
@@ -117,14 +121,21 @@ def _activations(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]
     """Collects by name what the modules return, as tensors that have gradients."""
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def keep(
+        name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor:
         # No gradient passes frozen parts. So the graph of gradients starts here.
-        seen[name] = output if output.requires_grad else output.detach().requires_grad_()
+        seen[name] = (
+            output if output.requires_grad else output.detach().requires_grad_()
+        )
         return seen[
             name
         ].clone()  # an in-place operation that follows must not change the kept tensor
 
-    hooks = [module.register_forward_hook(partial(keep, name)) for name, module in modules.items()]
+    hooks = [
+        module.register_forward_hook(partial(keep, name))
+        for name, module in modules.items()
+    ]
     try:
         yield seen
     finally:
@@ -136,7 +147,9 @@ def _map(activation: Tensor, gradient: Tensor, size: Sequence[int]) -> Tensor:
     """(1, C, h, w) twice → (H, W), largest value 1."""
     weights = gradient.mean((2, 3), keepdim=True)
     heat = (weights * activation.detach()).sum(1, keepdim=True).relu()
-    scaled = F.interpolate(heat.float(), size=list(size), mode="bilinear", align_corners=False)
+    scaled = F.interpolate(
+        heat.float(), size=list(size), mode="bilinear", align_corners=False
+    )
     return _to_unit(scaled[0, 0])
 
 

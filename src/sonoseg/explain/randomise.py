@@ -40,7 +40,9 @@ def randomised_copies(
     """
     layers = list(model.explain_layers())
     starts, ends = _times(model, images[:1])
-    owners = [name for name, module in model.named_modules() if _has_own_tensors(module)]
+    owners = [
+        name for name, module in model.named_modules() if _has_own_tensors(module)
+    ]
     owners.sort(key=lambda name: -starts[name])
     names = [DECODER, *layers[2:], HEAD][: len(layers)]
     levels: dict[str, int] = {}
@@ -66,7 +68,9 @@ def _has_own_tensors(module: nn.Module) -> bool:
     return bool(parameters or buffers)
 
 
-def _times(model: SegmentationNetwork, image: Tensor) -> tuple[dict[str, int], dict[str, int]]:
+def _times(
+    model: SegmentationNetwork, image: Tensor
+) -> tuple[dict[str, int], dict[str, int]]:
     """When each module first starts, and when each layer that can be explained first ends; in ticks."""
     clock = itertools.count(1)
     starts: dict[str, int] = {"": 0}
@@ -97,7 +101,10 @@ def _times(model: SegmentationNetwork, image: Tensor) -> tuple[dict[str, int], d
 
 
 def _randomised(
-    model: SegmentationNetwork, random: Sequence[str], anew: Sequence[str], images: Tensor
+    model: SegmentationNetwork,
+    random: Sequence[str],
+    anew: Sequence[str],
+    images: Tensor,
 ) -> SegmentationNetwork:
     """A copy in which the modules called `anew` get new weights. It shares all other parameters with the model.
 
@@ -127,7 +134,9 @@ def _reset(module: nn.Module) -> None:
         parameter.copy_(values[order].view_as(parameter))
 
 
-def _measure_statistics(model: nn.Module, modules: Sequence[nn.Module], images: Tensor) -> None:
+def _measure_statistics(
+    model: nn.Module, modules: Sequence[nn.Module], images: Tensor
+) -> None:
     """Sets the batch normalisations among `modules` to the statistics of `images`.
 
     A single image is joined by its mirror image, since statistics of one image can be undefined.

@@ -83,9 +83,13 @@ def score_command(
         InputError: as `score_maps`, or `images` are given, or `data` is missing.
     """
     if images:
-        raise InputError("--score", "takes its images from --data", "leave the names of images out")
+        raise InputError(
+            "--score", "takes its images from --data", "leave the names of images out"
+        )
     if data is None:
-        raise InputError("--score", "needs images whose lesions are known", "add --data DIR")
+        raise InputError(
+            "--score", "needs images whose lesions are known", "add --data DIR"
+        )
     predictor = RunPredictor(model)
     layers = [layer] if layer else list(predictor.model.explain_layers())
     check_layer(predictor.model, layers[0])
@@ -188,7 +192,9 @@ def _mean_curve(maps: Sequence[ScoredMap], name: str) -> list[float]:
     return [float(value) for value in np.mean(curves, axis=0)]
 
 
-def write_scores(folder: Path, maps: Sequence[ScoredMap], result: dict[str, Any]) -> None:
+def write_scores(
+    folder: Path, maps: Sequence[ScoredMap], result: dict[str, Any]
+) -> None:
     """Writes faithfulness.json, .csv (one row per image and layer, empty if undefined) and .png into `folder`."""
     measures = list(next(iter(result["layers"].values())))
     rows = []

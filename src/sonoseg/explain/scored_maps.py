@@ -114,9 +114,13 @@ def _score(
     if not all(np.isfinite(heat).all() for heat in heats.values()):
         problem = f"gives numbers that are not finite for {case.name}"
         raise InputError(predictor.name, problem, "train it again or use another model")
-    random_heats = {level: grad_cams(copy, image, layers) for level, copy in copies.items()}
+    random_heats = {
+        level: grad_cams(copy, image, layers) for level, copy in copies.items()
+    }
     ties = faithfulness.random_order(truth.shape, zlib.crc32(case.name.encode()))
-    orders = {layer: faithfulness.heat_order(heat, ties) for layer, heat in heats.items()}
+    orders = {
+        layer: faithfulness.heat_order(heat, ties) for layer, heat in heats.items()
+    }
     curves = _curves(predictor, image, {RANDOM: ties, **orders})
     for layer, heat in heats.items():
         measures: dict[str, float | None] = {"empty": float(not heat.any())}

@@ -7,7 +7,11 @@ from typing import Any
 
 from sonoseg.report.tables import Cell
 
-QUESTIONS = ("better than a flat map", "better than a random order", "changes under randomisation")
+QUESTIONS = (
+    "better than a flat map",
+    "better than a random order",
+    "changes under randomisation",
+)
 SURVIVES = 0.5
 """A map survives random weights if its mean rank correlation with their map is at least this."""
 FEWEST = 5

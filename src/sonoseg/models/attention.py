@@ -53,7 +53,9 @@ class NonLocal(nn.Module):
         value = as_tokens(self.g(x))
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         height, width = x.shape[2:]
-        attended = attended.squeeze(1).transpose(1, 2).reshape(x.shape[0], -1, height, width)
+        attended = (
+            attended.squeeze(1).transpose(1, 2).reshape(x.shape[0], -1, height, width)
+        )
         joined: Tensor = x + self.out(attended)
         return joined
 
@@ -82,7 +84,9 @@ class Transformer(nn.Module):
         self.out = nn.Linear(channels, channels)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
+            nn.Linear(channels, 2 * channels),
+            nn.GELU(),
+            nn.Linear(2 * channels, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

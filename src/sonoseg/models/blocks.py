@@ -49,7 +49,9 @@ class DoubleConv(nn.Sequential):
 class ConvBlock(nn.Sequential):
     """Convolution – BN – ReLU, without bias: (N, `inputs`, H, W) → (N, `outputs`, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, dilation: int = 1
+    ) -> None:
         super().__init__(
             nn.Conv2d(
                 inputs,
@@ -75,7 +77,9 @@ class PlainEncoder(nn.Module):
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:
         super().__init__()
         self.levels = nn.ModuleList([DoubleConv(inputs, widths[0])])
-        self.levels.extend(DoubleConv(above, below) for above, below in pairwise(widths))
+        self.levels.extend(
+            DoubleConv(above, below) for above, below in pairwise(widths)
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, inputs, H, W) → the deepest map, and the others, at strides 1, 2, 4, …"""
@@ -117,7 +121,9 @@ class DecoderStage(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) and (N, skip, 2H, 2W) → (N, outputs, 2H, 2W)."""
-        up = F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=False)
+        up = F.interpolate(
+            below, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         if skip is not None:
             up = torch.cat([up, skip], 1)
         out: Tensor = self.attention(self.conv(up))

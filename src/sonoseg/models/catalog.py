@@ -65,12 +65,21 @@ class Experiment:
     note: str = ""
     """Its origin. `sonoseg models` shows the words before the colon."""
 
-    def build(self, dropout: float | None = None, pretrained: bool = False) -> SegmentationNetwork:
+    def build(
+        self, dropout: float | None = None, pretrained: bool = False
+    ) -> SegmentationNetwork:
         """The network with fresh weights."""
-        return self.network.build(self.recipe.dropout if dropout is None else dropout, pretrained)
+        return self.network.build(
+            self.recipe.dropout if dropout is None else dropout, pretrained
+        )
 
 
-R18, D121, E0, LITE = "resnet18", "densenet121", "efficientnet_b0", "tf_efficientnet_lite2"
+R18, D121, E0, LITE = (
+    "resnet18",
+    "densenet121",
+    "efficientnet_b0",
+    "tf_efficientnet_lite2",
+)
 ALL = (R18, D121, E0)
 
 
@@ -78,7 +87,9 @@ def _row(
     number: int, attention: str, frozen: bool, encoders: tuple[str, ...], loss: str
 ) -> Experiment:
     network = FusionUNetConfig(encoders, attention, frozen)
-    return Experiment(f"model-{number}", network, Recipe(loss=loss), f"the paper's Model {number}")
+    return Experiment(
+        f"model-{number}", network, Recipe(loss=loss), f"the paper's Model {number}"
+    )
 
 
 TABLE_1 = (
@@ -129,12 +140,20 @@ RIVALS = (
         note="reconstruction: from the abstract of Ranjbarzadeh et al. 2022",
     ),
     Experiment(
-        "adu-net", AduNetConfig(), note="reconstruction: from the title of Ejiyi et al. 2024"
+        "adu-net",
+        AduNetConfig(),
+        note="reconstruction: from the title of Ejiyi et al. 2024",
     ),
     Experiment(
-        "ddra-net", DdraNetConfig(), note="reconstruction: from the title of Sun et al. 2024"
+        "ddra-net",
+        DdraNetConfig(),
+        note="reconstruction: from the title of Sun et al. 2024",
     ),
-    Experiment("dpnet", DpNetConfig(), note="reconstruction: from the abstract of Liu et al. 2024"),
+    Experiment(
+        "dpnet",
+        DpNetConfig(),
+        note="reconstruction: from the abstract of Liu et al. 2024",
+    ),
 )
 """The networks that the paper compares its models with. Where the authors' recipe is not known, the paper's is used."""
 
@@ -206,7 +225,16 @@ def models_command(as_json: bool = False) -> str:
     rows = list_models()
     if as_json:
         return json.dumps(rows, indent=2)
-    header = ("name", "encoders", "attention", "frozen", "loss", "parameters", "trainable", "note")
+    header = (
+        "name",
+        "encoders",
+        "attention",
+        "frozen",
+        "loss",
+        "parameters",
+        "trainable",
+        "note",
+    )
     cells = []
     for row in rows:
         cells.append(

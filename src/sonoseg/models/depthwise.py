@@ -35,7 +35,9 @@ class _DepthwiseConvolution(torch.autograd.Function):
         )
 
 
-def input_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int) -> Tensor:
+def input_gradient(
+    gradient: Tensor, image: Tensor, weight: Tensor, stride: int
+) -> Tensor:
     """The gradient of the input: zeros are put between the gradient's places, and the turned kernel is applied.
 
     Args:
@@ -45,12 +47,16 @@ def input_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int)
         stride: of the convolution.
     """
     reach = weight.shape[2] - 1
-    spread = torch.zeros_like(image[:, :, reach:, reach:], memory_format=torch.channels_last)
+    spread = torch.zeros_like(
+        image[:, :, reach:, reach:], memory_format=torch.channels_last
+    )
     spread[:, :, ::stride, ::stride] = gradient
     return F.conv2d(spread, weight.flip(2, 3), padding=reach, groups=len(weight))
 
 
-def weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int) -> Tensor:
+def weight_gradient(
+    gradient: Tensor, image: Tensor, weight: Tensor, stride: int
+) -> Tensor:
     """The gradient of the weights: a 5×5 kernel as four 3×3 kernels that overlap in the middle row and column.
 
     Args: as of `input_gradient`.
@@ -70,7 +76,9 @@ def weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int
     return result
 
 
-def _small_weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _small_weight_gradient(
+    gradient: Tensor, image: Tensor, weight: Tensor, stride: int
+) -> Tensor:
     """PyTorch's own, for a 3×3 kernel."""
     _, found, _ = torch.ops.aten.convolution_backward(
         gradient,
@@ -122,7 +130,13 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__(
-            channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False
+            channels,
+            channels,
+            3,
+            padding=dilation,
+            dilation=dilation,
+            groups=channels,
+            bias=False,
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -150,6 +164,8 @@ def is_replaceable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether it is a depthwise convolution that `DepthwiseConv2d` can stand for."""
     if not isinstance(module, nn.Conv2d) or module.bias is not None:
         return False
-    is_depthwise = module.groups > 1 and module.groups == module.in_channels == module.out_channels
+    is_depthwise = (
+        module.groups > 1 and module.groups == module.in_channels == module.out_channels
+    )
     is_plain = module.dilation == (1, 1) and module.kernel_size in ((3, 3), (5, 5))
     return is_depthwise and is_plain

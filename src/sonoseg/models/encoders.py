@@ -42,14 +42,18 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
     """
     if pretrained:
         # A warning, since a download may take minutes, in which nothing else happens.
-        logging.getLogger(__name__).warning("looking for the ImageNet weights of %s", name)
+        logging.getLogger(__name__).warning(
+            "looking for the ImageNet weights of %s", name
+        )
         # The hub logs each of its retries; the error below says what came of them.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         encoder: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=0, global_pool=""
         )
-    except Exception as error:  # timm's hub raises another kind for every way to be offline
+    except (
+        Exception
+    ) as error:  # timm's hub raises another kind for every way to be offline
         if not pretrained:
             raise
         hint = (
@@ -76,7 +80,9 @@ class Normalize(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in {"mean": mean, "std": std}.items():
-            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer(
+                name, torch.tensor(value).view(1, 3, 1, 1), persistent=False
+            )
 
     @classmethod
     def of(cls, encoder: nn.Module) -> Normalize:
@@ -143,7 +149,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     file = path / "best.safetensors" if is_folder(path) else path
     if not is_file(file):
         raise InputError(
-            file, "no such weights", "give imagenet, none, a run folder or a .safetensors file"
+            file,
+            "no such weights",
+            "give imagenet, none, a run folder or a .safetensors file",
         )
     try:
         if str(file).isascii():

@@ -67,21 +67,27 @@ class FusionUNet(SegmentationNetwork):
         self.stages = nn.ModuleList()
         inputs = bottleneck
         for skip, outputs in zip(reversed(skips), config.widths, strict=True):
-            stage = DecoderStage(inputs, skip, outputs, config.attention, config.convolution)
+            stage = DecoderStage(
+                inputs, skip, outputs, config.attention, config.convolution
+            )
             self.stages.append(stage)
             inputs = outputs
         self.head = nn.Conv2d(inputs, 1, 1)
         presence_head = PRESENCE[config.presence]
         self.presence = None
         if presence_head is not None:
-            self.presence = presence_head(bottleneck + skips[-1], config.widths[0], dropout)
+            self.presence = presence_head(
+                bottleneck + skips[-1], config.widths[0], dropout
+            )
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
         features, maps = self.encoders(image)
         return features, maps
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> Output:
         features = self.bottleneck(features)
         x = self.dropout(features)
         skips = maps[::-1] if self.skips else [None] * len(self.stages)
@@ -90,7 +96,9 @@ class FusionUNet(SegmentationNetwork):
             x = stage(x, skip)
             stages.append(x)
         coarse = self.head(x)
-        pixels = F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
+        pixels = F.interpolate(
+            coarse, size=tuple(size), mode="bilinear", align_corners=False
+        )
         if self.presence is None:
             return Output(pixels)
         skip = maps[-1] if self.skips else None

@@ -33,7 +33,9 @@ class Output(NamedTuple):
         if self.presence.ndim == 2:
             return torch.minimum(self.pixels, self.presence[:, :, None, None])
         size = tuple(self.pixels.shape[2:])
-        there = F.interpolate(self.presence, size=size, mode="bilinear", align_corners=False)
+        there = F.interpolate(
+            self.presence, size=size, mode="bilinear", align_corners=False
+        )
         # The gradient is that of the pixels: an explanation shows why the outline was drawn, not why it was kept.
         return self.pixels + (torch.minimum(self.pixels, there) - self.pixels).detach()
 
@@ -71,7 +73,9 @@ class SegmentationNetwork(nn.Module):
         """(N, 1 or 3, H, W) in 0..1 → the deepest features (N, C, h, w), and the other maps, the finest first."""
         raise NotImplementedError
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> Output:
         """What `encode` returned for images of `size` (H, W) → their `Output`.
 
         Here the stages are run one after the other, each with one of the maps.

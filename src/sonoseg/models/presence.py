@@ -87,7 +87,9 @@ class PartPresence(nn.Module):
         Returns:
             logits (N, 1, H/16, W/16).
         """
-        deep = F.interpolate(bottleneck, scale_factor=2.0, mode="bilinear", align_corners=False)
+        deep = F.interpolate(
+            bottleneck, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         maps = [deep, stage] if skip is None else [deep, skip, stage]
         features = torch.cat(maps, 1).detach()
         hidden = F.relu(self.hidden(self.dropout(features)))

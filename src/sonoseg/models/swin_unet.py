@@ -70,7 +70,9 @@ class SwinUNet(SegmentationNetwork):
         features, maps = self.encoders(self.normalize(image))
         return features, maps
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> Output:
         climbed = self.climb(features, maps)
         x = self.expand(self.norm(to_last(climbed)))
         return Output(self.head(to_first(x)))
@@ -151,8 +153,12 @@ class PatchExpand(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[1:3]
         squares = self.linear(x).unflatten(-1, (self.scale, self.scale, -1))
-        squares = squares.permute(0, 1, 3, 2, 4, 5)  # each position's rows next to each other
-        placed = squares.reshape(x.shape[0], rows * self.scale, columns * self.scale, -1)
+        squares = squares.permute(
+            0, 1, 3, 2, 4, 5
+        )  # each position's rows next to each other
+        placed = squares.reshape(
+            x.shape[0], rows * self.scale, columns * self.scale, -1
+        )
         normalized: Tensor = self.norm(placed)
         return normalized
 

@@ -84,7 +84,9 @@ def to_coco(images: Sequence[Annotated]) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for number, one in enumerate(images, start=1):
         height, width = one.mask.shape
-        pictures.append({"id": number, "file_name": one.name, "height": height, "width": width})
+        pictures.append(
+            {"id": number, "file_name": one.name, "height": height, "width": width}
+        )
         for mask in lesion_masks(one.mask):
             entry = {"id": len(annotations) + 1, "image_id": number, "category_id": 1}
             annotations.append({**entry, **_coco_shape(mask)})
@@ -108,7 +110,9 @@ def to_geojson(mask: Mask) -> dict[str, Any]:
             "name": f"{LABEL} {number}",
             "classification": {"name": LABEL},
         }
-        features.append({"type": "Feature", "geometry": shape, "properties": properties})
+        features.append(
+            {"type": "Feature", "geometry": shape, "properties": properties}
+        )
     return {"type": "FeatureCollection", "features": features}
 
 
@@ -133,7 +137,9 @@ def to_labelme(image: Annotated) -> dict[str, Any]:
     }
 
 
-def write_annotations(images: Iterable[Annotated], folder: Path, formats: Iterable[str]) -> str:
+def write_annotations(
+    images: Iterable[Annotated], folder: Path, formats: Iterable[str]
+) -> str:
     """Writes outlines for annotation programs, from images that were segmented.
 
     Files are lesions_coco.json for all, STEM_lesions.geojson and STEM_labelme.json for each.
@@ -162,7 +168,9 @@ def written_masks(folder: Path) -> Iterator[Annotated]:
     """The images of a results.json with the masks that were written for them."""
     results = read_json(folder / "results.json", _RESULTS_LIMIT)
     for entry in results["images"]:
-        yield Annotated(Path(entry["file"]).name, read_mask(folder / entry["mask"]).pixels)
+        yield Annotated(
+            Path(entry["file"]).name, read_mask(folder / entry["mask"]).pixels
+        )
     for entry in results.get("dicom", ()):
         masks = [name for name in entry["written"] if name.endswith("_mask.png")]
         for name in masks:
@@ -209,7 +217,12 @@ def _labelme_shapes(lesion: Mask) -> Iterator[dict[str, Any]]:
 def _labelme_mask(mask: Mask) -> dict[str, Any]:
     """The mask within the rectangle of its first and last pixels, as a PNG in base64."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, bottom, left, right = int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+    top, bottom, left, right = (
+        int(rows[0]),
+        int(rows[-1]),
+        int(columns[0]),
+        int(columns[-1]),
+    )
     buffer = io.BytesIO()
     part = mask[top : bottom + 1, left : right + 1]
     Image.fromarray(part.astype(np.uint8) * 255).save(buffer, "PNG")
@@ -264,7 +277,9 @@ def _rings(mask: Mask) -> list[Ring]:
     return rings
 
 
-def _next_way(ways: list[tuple[int, int]], direction: tuple[int, int]) -> tuple[int, int]:
+def _next_way(
+    ways: list[tuple[int, int]], direction: tuple[int, int]
+) -> tuple[int, int]:
     """Of two ways at a corner where areas touch, the one that turns right: it stays with the same area."""
     right = (-direction[1], direction[0])
     return right if right in ways else ways[0]

@@ -37,7 +37,9 @@ class Answers(NamedTuple):
     heat: NDArray[np.float32] | None
 
 
-def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: bool) -> Answers:
+def run_network(
+    path: Path, session: Any, batch: NDArray[np.float32], explain: bool
+) -> Answers:
     """Runs the network once on (N, 1, H, W) float32 in 0..1.
 
     Args:
@@ -75,7 +77,9 @@ def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: b
     unfamiliarity = heat = None
     if "unfamiliarity" in found:
         distances = found["unfamiliarity"]
-        unfamiliarity = _checked(path, "unfamiliarity", distances, one_number_per_image, math.inf)
+        unfamiliarity = _checked(
+            path, "unfamiliarity", distances, one_number_per_image, math.inf
+        )
     if explain:
         heat = _checked(path, "heat", found["heat"], batch.shape, 1)
     return Answers(probability, unfamiliarity, heat)
@@ -85,7 +89,11 @@ def _run_error(path: Path, error: Exception, limit: float | None) -> InputError:
     if limit is not None:
         problem = f"its network was stopped after {limit:g} s without an answer"
         return InputError(path, problem, "give another bundle or use a faster computer")
-    reason = "out of memory" if "alloc" in str(error).lower() else "its network cannot be run"
+    reason = (
+        "out of memory"
+        if "alloc" in str(error).lower()
+        else "its network cannot be run"
+    )
     return InputError(path, reason, "try fewer images at once or another bundle")
 
 
@@ -93,14 +101,22 @@ def _checked(
     path: Path, name: str, answer: Any, shape: tuple[int, ...], top: float
 ) -> NDArray[np.float32]:
     """The output `name`, if it is float32 of this shape and in 0..`top`; else raises InputError."""
-    if not isinstance(answer, np.ndarray) or answer.dtype != np.float32 or answer.shape != shape:
+    if (
+        not isinstance(answer, np.ndarray)
+        or answer.dtype != np.float32
+        or answer.shape != shape
+    ):
         found = getattr(answer, "shape", type(answer).__name__)
         raise InputError(
-            path, f"its network does not return {name} as {shape} numbers but as {found}", HINT
+            path,
+            f"its network does not return {name} as {shape} numbers but as {found}",
+            HINT,
         )
     # NaN fails both comparisons.
     if not (answer.min() > -_ROUNDING and answer.max() < top + _ROUNDING):
-        wanted = "finite numbers from 0" if math.isinf(top) else f"numbers from 0 to {top:g}"
+        wanted = (
+            "finite numbers from 0" if math.isinf(top) else f"numbers from 0 to {top:g}"
+        )
         raise InputError(path, f"its network does not return {name} as {wanted}", HINT)
     limited: NDArray[np.float32] = np.clip(answer, 0, top)
     return limited

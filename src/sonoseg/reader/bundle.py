@@ -97,12 +97,16 @@ class Card:
 
 def _is_number(value: object) -> bool:
     if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) < 2**53  # larger ones may be no float
+        return (
+            not isinstance(value, bool) and abs(value) < 2**53
+        )  # larger ones may be no float
     return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and not _UNWRITABLE.search(value)
+    return (
+        isinstance(value, str) and bool(value.strip()) and not _UNWRITABLE.search(value)
+    )
 
 
 def _is_texts(value: object) -> bool:
@@ -116,7 +120,10 @@ def _is_line(value: object) -> bool:
 
 
 def _is_input(value: object) -> bool:
-    if not isinstance(value, dict) or (value.get("range"), value.get("channels")) != ([0, 1], 1):
+    if not isinstance(value, dict) or (value.get("range"), value.get("channels")) != (
+        [0, 1],
+        1,
+    ):
         return False
     size = value.get("size")
     if not isinstance(size, list) or len(size) != 2:
@@ -138,8 +145,14 @@ _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "name": (_is_line, "a line of at most 40 characters"),
     "version": (_is_line, "a line of at most 40 characters"),
-    "input": (_is_input, "a size of two whole numbers (16 to 4096), range [0, 1] and channels 1"),
-    "threshold": (lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1"),
+    "input": (
+        _is_input,
+        "a size of two whole numbers (16 to 4096), range [0, 1] and channels 1",
+    ),
+    "threshold": (
+        lambda value: _is_number(value) and 0 < value < 1,
+        "a number between 0 and 1",
+    ),
     "min_lesion_fraction": (
         lambda value: _is_number(value) and 0 <= value < 1,
         "a number from 0 to below 1",
@@ -170,7 +183,9 @@ def find_bundle(model: Path | str) -> Path:
         return shipped[str(model)]
     if is_folder(model):
         raise InputError(
-            model, "is a folder, not a bundle", f"make a bundle of a run: sonoseg export {model}"
+            model,
+            "is a folder, not a bundle",
+            f"make a bundle of a run: sonoseg export {model}",
         )
     if not is_there(model):
         choices = [f'"{name}"' for name in shipped]
@@ -209,18 +224,24 @@ class Bundle:
             InputError: not there, not a bundle, altered, or not a network that this version can run.
         """
         path = readable_file(path)
-        content, sha256 = read_checked(path)  # only files with a correct checksum reach onnxruntime
+        content, sha256 = read_checked(
+            path
+        )  # only files with a correct checksum reach onnxruntime
         session = open_session(path, content, threads)
         metadata = session.get_modelmeta().custom_metadata_map
         if metadata.get(CHECKSUM_KEY) != CHECKSUM_MARK + sha256:
             raise InputError(
-                path, "is not a sonoseg bundle (its checksum is in the wrong place)", HINT
+                path,
+                "is not a sonoseg bundle (its checksum is in the wrong place)",
+                HINT,
             )
         try:
             card = Card.from_json(metadata.get(CARD_KEY, ""))
             _check_network(session, card)
         except ValueError as error:
-            raise InputError(path, f"is not a bundle that can be used: {error}", HINT) from error
+            raise InputError(
+                path, f"is not a bundle that can be used: {error}", HINT
+            ) from error
         return cls(path, card, sha256, session, threads)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -34,7 +34,11 @@ def add_checksum(content: bytes) -> bytes:
         raise ValueError(f"{len(marks)} checksum marks instead of one")
     end = marks[0].end()
     empty = content[: end - _DIGITS] + b"0" * _DIGITS + content[end:]
-    return empty[: end - _DIGITS] + hashlib.sha256(empty).hexdigest().encode() + empty[end:]
+    return (
+        empty[: end - _DIGITS]
+        + hashlib.sha256(empty).hexdigest().encode()
+        + empty[end:]
+    )
 
 
 def read_checked(path: Path) -> tuple[bytes, str]:
@@ -51,7 +55,10 @@ def read_checked(path: Path) -> tuple[bytes, str]:
     """
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size >= _MAX_BYTES or file.read(1) != _ONNX_START:
+            if (
+                os.fstat(file.fileno()).st_size >= _MAX_BYTES
+                or file.read(1) != _ONNX_START
+            ):
                 raise InputError(path, "is not a sonoseg bundle", HINT)
             marks = _find_marks(file)
             if len(marks) != 1:
@@ -73,7 +80,10 @@ def _find_marks(file: BinaryIO) -> list[int]:
     """The positions of the checksum's mark in the file; stops after the second one."""
     file.seek(0)
     marks: list[int] = []
-    window, begin = b"", 0  # the bytes that are looked at, and the position of the first
+    window, begin = (
+        b"",
+        0,
+    )  # the bytes that are looked at, and the position of the first
     while len(marks) < 2 and (chunk := file.read(_CHUNK)):
         # A mark may lie across two pieces: the last bytes, too few for a mark of their own, are looked at again.
         tail = window[1 - _LENGTH :]

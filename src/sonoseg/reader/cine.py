@@ -97,10 +97,19 @@ class _Tally:
         entry = result.to_dict()
         is_in_doubt = bool(result.doubts)
         self.in_doubt += is_in_doubt
-        self._common = {name: entry[name] for name in ("width", "height", "unit", "spacing")}
-        place = {"frame": self.frames, "seconds": round(frame.ticks * self._seconds_a_tick, 4)}
+        self._common = {
+            name: entry[name] for name in ("width", "height", "unit", "spacing")
+        }
+        place = {
+            "frame": self.frames,
+            "seconds": round(frame.ticks * self._seconds_a_tick, 4),
+        }
         lesions = len(result.lesions)
-        row = place | {"in_doubt": int(is_in_doubt), "lesions": lesions, "unit": result.unit}
+        row = place | {
+            "in_doubt": int(is_in_doubt),
+            "lesions": lesions,
+            "unit": result.unit,
+        }
         if not result.lesions:
             return row
         self.with_lesion += 1

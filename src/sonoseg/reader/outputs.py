@@ -29,10 +29,14 @@ def output_names(path: Path, explain: bool) -> tuple[str, ...]:
     """The names of the files that are written for an image or a clip."""
     if is_clip(path):
         return cine.output_names(path)
-    return tuple(f"{path.stem}_{kind}.png" for kind in PICTURES if explain or kind != "heat")
+    return tuple(
+        f"{path.stem}_{kind}.png" for kind in PICTURES if explain or kind != "heat"
+    )
 
 
-def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[list[str], list[str]]:
+def plan_outputs(
+    files: Sequence[Path], folder: Path, explain: bool
+) -> tuple[list[str], list[str]]:
     """The names of the files that will be written into `folder`, and of those there that earlier calls wrote.
 
     Raises:
@@ -46,15 +50,21 @@ def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[li
             target = folder / name
             own = inputs.get(os.path.realpath(target))
             if own is not None:
-                problem = f"is an input, and would be overwritten by the result of {path}"
+                problem = (
+                    f"is an input, and would be overwritten by the result of {path}"
+                )
                 raise InputError(own, problem, "choose another output folder")
             names.append(name)
             if name not in earlier and _is_taken(target):
                 taken.append(target)
     if taken:
         more = f", and {len(taken) - 1} more such" if len(taken) > 1 else ""
-        problem = f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
-        raise InputError(taken[0], problem, "choose another output folder, or move it away")
+        problem = (
+            f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
+        )
+        raise InputError(
+            taken[0], problem, "choose another output folder, or move it away"
+        )
     return names, sorted(earlier)
 
 
@@ -64,7 +74,9 @@ def _is_taken(target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Iterator[None]:
+def at_work(
+    folder: Path, names: Sequence[str], earlier: Sequence[str]
+) -> Iterator[None]:
     """Notes in `folder` what the block will write there, so that the next call may replace it if this one is killed.
 
     The note stays (see `end_work`), unless the block is interrupted before it has written anything new.
@@ -114,7 +126,9 @@ def _earlier_names(folder: Path) -> set[str]:
     if not os.path.lexists(file):
         return names
     foreign = InputError(
-        file, "is there already, and not of sonoseg segment", "choose another output folder"
+        file,
+        "is there already, and not of sonoseg segment",
+        "choose another output folder",
     )
     try:
         report = read_json(file, _LIMIT)

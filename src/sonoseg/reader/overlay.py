@@ -59,7 +59,9 @@ def _layout(image: Source, frame: bool = False) -> _Layout:
         scale = min(enlarged, MAX_SIDE / max(height * y, width * x))
         x, y = x * scale, y * scale
     size = max(1, round(width * x)), max(1, round(height * y))
-    return _Layout(size, (x, y), max(1.5, max(size) / 450), max(size[0], MIN_WIDTH) / 42)
+    return _Layout(
+        size, (x, y), max(1.5, max(size) / 450), max(size[0], MIN_WIDTH) / 42
+    )
 
 
 def draw_overlay(
@@ -82,7 +84,9 @@ def draw_overlay(
     return np.array(_with_caption(canvas, result, truth is not None, layout.text_size))
 
 
-def draw_heat(result: SegmentationResult, heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+def draw_heat(
+    result: SegmentationResult, heat: NDArray[np.float32]
+) -> NDArray[np.uint8]:
     """Draws where the network looked: the heat over the image, with the outline, a scale and what it is.
 
     Args:
@@ -95,7 +99,9 @@ def draw_heat(result: SegmentationResult, heat: NDArray[np.float32]) -> NDArray[
     layout = _layout(result.image)
     source = Image.fromarray(result.image.pixels)
     gray = np.asarray(source.resize(layout.size, Image.Resampling.BICUBIC), np.float32)
-    warm = np.asarray(Image.fromarray(heat).resize(layout.size, Image.Resampling.BILINEAR))
+    warm = np.asarray(
+        Image.fromarray(heat).resize(layout.size, Image.Resampling.BILINEAR)
+    )
     warm = np.clip(warm, 0, 1)
     opacity = (0.1 + 0.6 * warm)[..., None]
     mixed = gray[..., None] * (1 - opacity) + _colours(warm) * opacity
@@ -114,7 +120,11 @@ def _draw_heat_scale(framed: Image.Image, layout: _Layout, is_zero: bool) -> Non
     left, top = framed.width - round(9.2 * line), layout.size[1] + line // 2
     framed.paste(Image.fromarray(scale_bar), (left, top))
     draw, font = ImageDraw.Draw(framed), ImageFont.load_default(layout.text_size)
-    words = "Grad-CAM, bottleneck: zero everywhere  0 " if is_zero else "Grad-CAM, bottleneck  0 "
+    words = (
+        "Grad-CAM, bottleneck: zero everywhere  0 "
+        if is_zero
+        else "Grad-CAM, bottleneck  0 "
+    )
     middle = top + line // 4
     draw.text((left, middle), words, font=font, fill=_WHITE, anchor="rm")
     draw.text((left + 8 * line, middle), " 1", font=font, fill=_WHITE, anchor="lm")
@@ -163,7 +173,9 @@ def _drawn(
     result: SegmentationResult, truth: NDArray[np.bool_] | None, layout: _Layout
 ) -> Image.Image:
     """The image at the layout's size with outlines, calipers and their lengths."""
-    gray = Image.fromarray(result.image.pixels).resize(layout.size, Image.Resampling.BICUBIC)
+    gray = Image.fromarray(result.image.pixels).resize(
+        layout.size, Image.Resampling.BICUBIC
+    )
     picture = np.array(gray.convert("RGB"))
     if truth is not None:
         draw_outline(picture, truth, layout.stroke, TRUTH)
@@ -193,12 +205,19 @@ def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 def label_text(lesion: Lesion, unit: str) -> str:
     """The two lengths that are written beside a lesion."""
     digits = 0 if unit == "px" else 1
-    return f"{lesion.longest.length:.{digits}f} x {lesion.across.length:.{digits}f} {unit}"
+    return (
+        f"{lesion.longest.length:.{digits}f} x {lesion.across.length:.{digits}f} {unit}"
+    )
 
 
-def _draw_labels(canvas: Image.Image, result: SegmentationResult, layout: _Layout) -> None:
+def _draw_labels(
+    canvas: Image.Image, result: SegmentationResult, layout: _Layout
+) -> None:
     """Writes each lesion's two lengths beside it, where there is room."""
-    draw, font = ImageDraw.Draw(canvas, "RGBA"), ImageFont.load_default(layout.text_size)
+    draw, font = (
+        ImageDraw.Draw(canvas, "RGBA"),
+        ImageFont.load_default(layout.text_size),
+    )
     shown = result.lesions[:_LABELLED]
     taken = [_drawn_box(lesion, layout) for lesion in shown]
     for lesion in shown:
@@ -209,7 +228,9 @@ def _draw_labels(canvas: Image.Image, result: SegmentationResult, layout: _Layou
         box = _free_place(_drawn_box(lesion, layout), size, pad, canvas.size, taken)
         taken.append(box)
         draw.rounded_rectangle(box, radius=pad / 2, fill=(0, 0, 0, 150))
-        draw.text((box[0] + pad - left, box[1] + pad - top), text, font=font, fill=CALIPER)
+        draw.text(
+            (box[0] + pad - left, box[1] + pad - top), text, font=font, fill=CALIPER
+        )
 
 
 def _drawn_box(lesion: Lesion, layout: _Layout) -> Box:
@@ -233,7 +254,11 @@ def _free_place(
         (lesion[0] - gap - width, y),
     ]
     boxes = [(left, top, left + width, top + height) for left, top in places]
-    inside = [box for box in boxes if min(box) >= 0 and box[2] <= limits[0] and box[3] <= limits[1]]
+    inside = [
+        box
+        for box in boxes
+        if min(box) >= 0 and box[2] <= limits[0] and box[3] <= limits[1]
+    ]
     for box in inside:
         if _is_free(box, taken):
             return box
@@ -246,7 +271,12 @@ def _is_free(box: Box, taken: list[Box]) -> bool:
 
 
 def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    return (
+        one[0] < other[2]
+        and other[0] < one[2]
+        and one[1] < other[3]
+        and other[1] < one[3]
+    )
 
 
 def _with_caption(
@@ -266,7 +296,9 @@ def _with_caption(
     draw, font = ImageDraw.Draw(framed), ImageFont.load_default(text_size)
     x, y = line / 2, canvas.height + line * 0.75
     for colour, text in entries:
-        draw.rounded_rectangle((x, y - line / 10, x + line, y + line / 10), line / 10, fill=colour)
+        draw.rounded_rectangle(
+            (x, y - line / 10, x + line, y + line / 10), line / 10, fill=colour
+        )
         draw.text((x + 1.4 * line, y), text, font=font, fill=_WHITE, anchor="lm")
         x += 2.2 * line + draw.textlength(text, font=font)
     if result.doubts:
@@ -274,7 +306,11 @@ def _with_caption(
         draw.text((line / 2, y), DOUBT, font=font, fill=WARNING, anchor="lm")
     notice = f"{NOTICE}. Model: {visible(result.model)}"
     fit = (width - line) / draw.textlength(notice, font=font)
-    if fit < 1:  # a long name in smaller letters, with room for their rounding to whole pixels
+    if (
+        fit < 1
+    ):  # a long name in smaller letters, with room for their rounding to whole pixels
         font = ImageFont.load_default(0.9 * fit * text_size)
-    draw.text((line / 2, y + line), notice, font=font, fill=(160, 165, 172), anchor="lm")
+    draw.text(
+        (line / 2, y + line), notice, font=font, fill=(160, 165, 172), anchor="lm"
+    )
     return framed

@@ -81,13 +81,18 @@ class SegmentationResult:
         height, width = self.mask.shape
         spacing = None
         if self.spacing is not None:
-            spacing = {"mm_per_pixel": list(self.spacing), "source": self.image.spacing_source}
+            spacing = {
+                "mm_per_pixel": list(self.spacing),
+                "source": self.image.spacing_source,
+            }
         return {
             "width": width,
             "height": height,
             "unit": self.unit,
             "spacing": spacing,
-            "unfamiliarity": None if self.unfamiliarity is None else round(self.unfamiliarity, 4),
+            "unfamiliarity": None
+            if self.unfamiliarity is None
+            else round(self.unfamiliarity, 4),
             "doubts": list(self.doubts),
             "lesions": [lesion.to_dict() for lesion in self.lesions],
         }

@@ -107,13 +107,17 @@ def segment_files(
         )
     if not (summary.images or summary.clips):
         end_work(folder)
-        with contextlib.suppress(OSError):  # not empty, if another program has written there
+        with contextlib.suppress(
+            OSError
+        ):  # not empty, if another program has written there
             for path in new_folders:
                 path.rmdir()
         return summary
     before = earlier_files(folder, earlier, [*summary.images, *summary.clips])
     try:
-        write_json(folder / RESULTS, {**_report(segmenter, summary), "earlier_files": before})
+        write_json(
+            folder / RESULTS, {**_report(segmenter, summary), "earlier_files": before}
+        )
     except InputError as error:
         summary.failed.append(error)
         return summary
@@ -132,7 +136,9 @@ def _segment_all(
     summary = Summary([], [], [], None)
 
     def outcome(path: Path) -> tuple[Path, SegmentationResult | InputError | None]:
-        return path, None if is_clip(path) else _try_segment(segmenter, path, spacing, explain)
+        return path, None if is_clip(path) else _try_segment(
+            segmenter, path, spacing, explain
+        )
 
     with closing(ahead(map(outcome, files))) as outcomes:
         for count, (path, result) in enumerate(outcomes):
@@ -143,14 +149,18 @@ def _segment_all(
                 if not (summary.images or summary.clips):
                     retire_results(folder)
                 if result is None:
-                    summary.clips.append(segment_clip(segmenter, path, folder, spacing, show))
+                    summary.clips.append(
+                        segment_clip(segmenter, path, folder, spacing, show)
+                    )
                 else:
                     summary.images.append(_write_image(result, path, folder))
             except InputError as error:
                 summary.failed.append(_failure_of(path, error))
             except MemoryError:
                 summary.failed.append(
-                    InputError(path, "not enough memory to draw it", "make the picture smaller")
+                    InputError(
+                        path, "not enough memory to draw it", "make the picture smaller"
+                    )
                 )
             progress(count + 1, len(files), 0)
     return summary
@@ -164,7 +174,9 @@ def _try_segment(
     except InputError as error:
         return error
     except MemoryError:
-        return InputError(path, "not enough memory to segment it", "make the picture smaller")
+        return InputError(
+            path, "not enough memory to segment it", "make the picture smaller"
+        )
 
 
 def _failure_of(path: Path, error: InputError) -> InputError:
@@ -212,7 +224,9 @@ def _text(summary: Summary) -> str:
     for entry in summary.clips:
         lines.append(f"{visible(entry['file'])}: {_describe_clip(entry)}")
     if summary.results is not None:
-        lines.append(f"masks, overlays and {summary.results.name} are in {summary.results.parent}")
+        lines.append(
+            f"masks, overlays and {summary.results.name} are in {summary.results.parent}"
+        )
     return "\n".join(lines)
 
 
@@ -228,22 +242,26 @@ def _describe(entry: dict[str, Any]) -> str:
         return "no lesion found"
     count, largest = len(entry["lesions"]), entry["lesions"][0]
     lengths = f"{largest['longest_diameter']:.1f} x {largest['perpendicular_diameter']:.1f} {entry['unit']}"
-    return f"1 lesion, {lengths}" if count == 1 else f"{count} lesions, the largest {lengths}"
+    return (
+        f"1 lesion, {lengths}"
+        if count == 1
+        else f"{count} lesions, the largest {lengths}"
+    )
 
 
 def _describe_clip(entry: dict[str, Any]) -> str:
     rates = f"{entry['frames']} frames of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
     if doubtful := entry["frames_in_doubt"]:
-        rates += (
-            f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
-        )
+        rates += f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
     if (largest := entry["largest"]) is None:
         return f"{rates}; no lesion found"
     found = _describe({"lesions": [largest], "unit": entry["unit"]})
     return f"{rates}; a lesion in {entry['frames_with_lesion']}, the largest in frame {largest['frame']}: {found}"
 
 
-def _write_image(result: SegmentationResult, image: Path, folder: Path) -> dict[str, Any]:
+def _write_image(
+    result: SegmentationResult, image: Path, folder: Path
+) -> dict[str, Any]:
     """Writes the pictures, all of them or none; returns the entry for results.json."""
     heat = result.heat
     pictures = {"mask": result.mask.astype("uint8") * 255, "overlay": result.overlay()}
@@ -253,7 +271,10 @@ def _write_image(result: SegmentationResult, image: Path, folder: Path) -> dict[
     # They are renamed in the opposite order: the longest name, which the disk may refuse, first.
     in_order = sorted(pictures, key=lambda kind: len(names[kind]))
     with contextlib.ExitStack() as stack:
-        places = {kind: stack.enter_context(atomic_path(folder / names[kind])) for kind in in_order}
+        places = {
+            kind: stack.enter_context(atomic_path(folder / names[kind]))
+            for kind in in_order
+        }
         for kind, place in places.items():
             save_picture(place, pictures[kind])
     return {"file": str(image), **names, **result.to_dict()}
@@ -264,7 +285,11 @@ def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
     return {
         "sonoseg": sonoseg.__version__,
         "notice": NOTICE,
-        "model": {"name": card.name, "version": card.version, "sha256": segmenter.sha256},
+        "model": {
+            "name": card.name,
+            "version": card.version,
+            "sha256": segmenter.sha256,
+        },
         "images": summary.images,
         "clips": summary.clips,
         "failed": [

@@ -38,7 +38,9 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
         raise InputError(path, problem, "export it again with this version")
     import onnxruntime  # which takes a quarter of a second: errors above need not wait for it
 
-    onnxruntime.set_default_logger_severity(4)  # our own errors report problems, in one line
+    onnxruntime.set_default_logger_severity(
+        4
+    )  # our own errors report problems, in one line
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -46,7 +48,9 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
         options.add_session_config_entry("session.use_env_allocators", "1")
 
     def stop() -> None:
-        if hasattr(options, "set_load_cancellation_flag"):  # older versions cannot be stopped
+        if hasattr(
+            options, "set_load_cancellation_flag"
+        ):  # older versions cannot be stopped
             options.set_load_cancellation_flag(True)
 
     with time_limit(LOAD_SECONDS, stop) as late:
@@ -59,7 +63,9 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
             problem = "holds no network that onnxruntime can load"
             hint = "upgrade onnxruntime"
             if late.is_set():
-                problem = f"holds a network that cannot be opened within {LOAD_SECONDS:g} s"
+                problem = (
+                    f"holds a network that cannot be opened within {LOAD_SECONDS:g} s"
+                )
                 hint = "give another bundle or use a faster computer"
             raise InputError(path, problem, hint) from error
 
@@ -93,11 +99,15 @@ def _limit_memory() -> bool:
     try:
         half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
-        memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+        memory = onnxruntime.OrtMemoryInfo(
+            "Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT
+        )
         onnxruntime.create_and_register_allocator(
             memory, onnxruntime.OrtArenaCfg({"max_mem": half})
         )
-    except Exception:  # no sysconf on Windows; another part of the process has set a limit
+    except (
+        Exception
+    ):  # no sysconf on Windows; another part of the process has set a limit
         return False
     return True
 

@@ -50,7 +50,9 @@ def draw_caliper(
     way = end - start
     length = max(float(np.hypot(way[0], way[1])), 1e-9)
     along = way / length
-    arm = min(3.5 * stroke, stroke + length / 10)  # shorter in small lesions, to leave them visible
+    arm = min(
+        3.5 * stroke, stroke + length / 10
+    )  # shorter in small lesions, to leave them visible
     places = np.arange(1.5 * arm, length - 1.4 * arm, 4 * stroke)
     dots = start + places[:, None] * along
     _stamp(picture, dots, np.hypot, 2 * stroke, 1.3 * stroke, colour)

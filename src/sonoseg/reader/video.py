@@ -58,7 +58,9 @@ class Frame(NamedTuple):
 def check_av(path: Path) -> None:
     """Raises InputError, with the command that installs it, if PyAV is missing, which reads `path`."""
     if importlib.util.find_spec("av") is None:
-        raise InputError(path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'")
+        raise InputError(
+            path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'"
+        )
 
 
 class Clip:
@@ -82,16 +84,24 @@ class Clip:
             file = opened.enter_context(self.path.open("rb"))
             try:
                 self._container = av.open(
-                    file, "r", metadata_errors="ignore", options=_OPTIONS, buffer_size=_BUFFER
+                    file,
+                    "r",
+                    metadata_errors="ignore",
+                    options=_OPTIONS,
+                    buffer_size=_BUFFER,
                 )
-            except Exception as error:  # damaged files make FFmpeg raise nearly anything
+            except (
+                Exception
+            ) as error:  # damaged files make FFmpeg raise nearly anything
                 raise _no_video(self.path) from error
             opened.callback(self._container.close)
             if not self._container.streams.video:
                 problem = "has no pictures in it, only sound or text"
                 raise InputError(self.path, problem, "give a video")
             self._stream = stream = self._container.streams.video[0]
-            if not getattr(stream, "width", 0):  # PyAV has none where FFmpeg knows no decoder
+            if not getattr(
+                stream, "width", 0
+            ):  # PyAV has none where FFmpeg knows no decoder
                 most = f"{MAX_FRAME_PIXELS // 10**6} megapixels"
                 problem = f"not a video that can be read, or its frames are over {most}"
                 raise InputError(self.path, problem, _EXPORT)
@@ -137,7 +147,9 @@ class Clip:
         for count, frame in enumerate(self._decoded()):
             self._check_count(count + 1)
             stored = np.asarray(frame.to_ndarray(format="gray"), np.uint8)
-            image = np.rot90(self._with_square_pixels(stored), round(frame.rotation / 90))
+            image = np.rot90(
+                self._with_square_pixels(stored), round(frame.rotation / 90)
+            )
             if shape is None:
                 shape, first = image.shape, frame.pts or 0
             elif image.shape != shape:
@@ -156,9 +168,7 @@ class Clip:
     def _check_aspect(self) -> None:
         aspect = self._aspect
         if not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
-            problem = (
-                f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
-            )
+            problem = f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
             raise InputError(self.path, problem, _EXPORT)
         height, width = self._square_size(self._stream.height, self._stream.width)
         check_dimensions(self.path, width, height, MAX_FRAME_PIXELS)
@@ -166,7 +176,9 @@ class Clip:
     def _square_size(self, height: int, width: int) -> tuple[int, int]:
         """The size of a frame once its pixels are square: one side becomes longer, none shorter."""
         one = Fraction(1)
-        return round(height / min(self._aspect, one)), round(width * max(self._aspect, one))
+        return round(height / min(self._aspect, one)), round(
+            width * max(self._aspect, one)
+        )
 
     def _with_square_pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._aspect == 1:
@@ -184,7 +196,10 @@ class Clip:
                         raise self._damaged(count)
                     return
                 if packet.pts is not None:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    end = max(
+                        end,
+                        float((packet.pts + (packet.duration or 0)) * packet.time_base),
+                    )
                 if (
                     packet.stream.index != self._stream.index
                 ):  # sound: read to know where the file ends
@@ -206,15 +221,21 @@ class Clip:
             with self.path.open("rb") as file:
                 head, size = file.read(1 << 16), file.seek(0, os.SEEK_END)
             at = head.find(_ASF_PROPERTIES)
-            is_live = at < 0 or head[at + 88 : at + 89] != b"\x02"  # flags: broadcast 1, seekable 2
-            return not is_live and int.from_bytes(head[at + 40 : at + 48], "little") > size
+            is_live = (
+                at < 0 or head[at + 88 : at + 89] != b"\x02"
+            )  # flags: broadcast 1, seekable 2
+            return (
+                not is_live and int.from_bytes(head[at + 40 : at + 48], "little") > size
+            )
         start = (self._container.start_time or 0) / 1e6
         missing = start + (self._container.duration or 0) / 1e6 - end
         return kind in _TIMED and missing > max(0.15, float(3 / self.rate))
 
     def _damaged(self, count: int) -> InputError:
         return InputError(
-            self.path, f"is damaged or cut short after {count} frames", "copy or export it again"
+            self.path,
+            f"is damaged or cut short after {count} frames",
+            "copy or export it again",
         )
 
 
@@ -223,5 +244,7 @@ def _no_video(path: Path) -> InputError:
     with path.open("rb") as file:
         start = file.read(4096)
     if not _BINARY.search(start):
-        return InputError(path, f"{problem} but text, such as a playlist", "give the video itself")
+        return InputError(
+            path, f"{problem} but text, such as a playlist", "give the video itself"
+        )
     return InputError(path, problem, _EXPORT)

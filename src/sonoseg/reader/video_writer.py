@@ -25,7 +25,10 @@ class VideoWriter:
     """Adds frames to a video file; see `video_writer`."""
 
     def __init__(
-        self, container: av.container.OutputContainer, rate: Fraction, time_base: Fraction
+        self,
+        container: av.container.OutputContainer,
+        rate: Fraction,
+        time_base: Fraction,
     ) -> None:
         self._container, self._rate, self._time_base = container, rate, time_base
         self._stream: Any = None
@@ -65,7 +68,9 @@ class VideoWriter:
 
 
 @contextlib.contextmanager
-def video_writer(path: Path, rate: Fraction, time_base: Fraction) -> Iterator[VideoWriter]:
+def video_writer(
+    path: Path, rate: Fraction, time_base: Fraction
+) -> Iterator[VideoWriter]:
     """Writes the video `path`, the suffix of which decides on the container.
 
     Args:
@@ -79,7 +84,10 @@ def video_writer(path: Path, rate: Fraction, time_base: Fraction) -> Iterator[Vi
     import av
 
     try:
-        with path.open("wb+") as file, av.open(file, "w", buffer_size=_BUFFER) as container:
+        with (
+            path.open("wb+") as file,
+            av.open(file, "w", buffer_size=_BUFFER) as container,
+        ):
             writer = VideoWriter(container, rate, time_base)
             yield writer
             writer.finish()

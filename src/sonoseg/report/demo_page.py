@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.reader.bundle import Card
-from sonoseg.report.html import Html, cards, details, facts, figure, page, paragraph, section, table
+from sonoseg.report.html import (
+    Html,
+    cards,
+    details,
+    facts,
+    figure,
+    page,
+    paragraph,
+    section,
+    table,
+)
 from sonoseg.report.tables import Cell
 
 SYNTHETIC = (
@@ -32,7 +42,10 @@ def image_row(entry: dict[str, Any]) -> list[Cell]:
 
 
 def demo_page(
-    results: dict[str, Any], pictures: Sequence[NDArray[np.uint8]], card: Card, seconds: float
+    results: dict[str, Any],
+    pictures: Sequence[NDArray[np.uint8]],
+    card: Card,
+    seconds: float,
 ) -> str:
     """Returns the page as HTML.
 
@@ -70,7 +83,9 @@ def _size(lesions: list[dict[str, Any]]) -> str:
     if not lesions:
         return ""
     largest = lesions[0]
-    return f"{largest['longest_diameter']:.1f} × {largest['perpendicular_diameter']:.1f}"
+    return (
+        f"{largest['longest_diameter']:.1f} × {largest['perpendicular_diameter']:.1f}"
+    )
 
 
 def _facts(results: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
@@ -84,7 +99,9 @@ def _facts(results: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
         false = round(normals["false_lesion"] * normals["images"])
         share = f"{false} of {normals['images']}"
         entries.append((share, "without a lesion were given a false one"))
-    entries.append((f"{seconds * 1000:.0f} ms", "an image, drawing and saving included"))
+    entries.append(
+        (f"{seconds * 1000:.0f} ms", "an image, drawing and saving included")
+    )
     return entries
 
 
@@ -107,9 +124,7 @@ def _unbroken(text: str) -> str:
 
 
 def _measurements(results: dict[str, Any]) -> Html:
-    caption = (
-        "Synthetic images: the size of the largest lesion, and how far outline and truth agree"
-    )
+    caption = "Synthetic images: the size of the largest lesion, and how far outline and truth agree"
     return table(HEADER, [image_row(entry) for entry in results["images"]], caption)
 
 

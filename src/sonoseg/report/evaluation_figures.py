@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.report.style import LINES, colours, draw_diagonal, new_figure, write_in_middle
+from sonoseg.report.style import (
+    LINES,
+    colours,
+    draw_diagonal,
+    new_figure,
+    write_in_middle,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +37,9 @@ def roc_figure(curves: Mapping[str, Line], path: Path | str) -> None:
     with new_figure(4.6, 4.4, path) as figure:
         axes = figure.subplots()
         draw_diagonal(axes, "chance")
-        for (label, (false, true)), colour in zip(curves.items(), colours(), strict=False):
+        for (label, (false, true)), colour in zip(
+            curves.items(), colours(), strict=False
+        ):
             axes.plot(false, true, color=colour, label=label, clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title="ROC over pixels")
         axes.set(xlabel="background pixels called lesion", ylabel="lesion pixels found")
@@ -67,7 +75,9 @@ def reliability_figure(
         upper.set(title="Reliability over pixels", ylabel="share that is lesion")
         upper.legend(loc="upper left")
         lower.bar(probability, share, width=0.04, color=LINES[0])
-        lower.set(yscale="log", xlabel="probability of lesion", ylabel="share of pixels")
+        lower.set(
+            yscale="log", xlabel="probability of lesion", ylabel="share of pixels"
+        )
 
 
 def trade_off_figure(
@@ -104,5 +114,7 @@ def _write_thresholds(axes: Axes, points: Sequence[tuple[float, float, float]]) 
         place = (false, dice)
         distances = [math.dist(place, other) for other in written]
         if min(distances, default=1.0) > CLOSEST:
-            axes.annotate(f"{threshold:g}", place, (4, 4), textcoords="offset points", fontsize=7)
+            axes.annotate(
+                f"{threshold:g}", place, (4, 4), textcoords="offset points", fontsize=7
+            )
             written.append(place)

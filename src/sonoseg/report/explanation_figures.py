@@ -34,7 +34,9 @@ def faithfulness_figure(
     across = min(len(curves), 3)
     down = -(-len(curves) // across)  # rounded up
     with new_figure(max(3.1 * across + 0.6, 4.8), 2.5 * down + 1.0, path) as figure:
-        panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+        panels = figure.subplots(
+            down, across, sharex=True, sharey=True, squeeze=False
+        ).ravel()
         for axes, (layer, lines) in zip(panels, curves.items(), strict=False):
             axes.set(xlim=(0, 1), ylim=(0, 1), title=layer)
             axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
@@ -54,7 +56,14 @@ def faithfulness_figure(
 def _curves_with_chance(axes: Axes, lines: Curves, chance: Curves) -> None:
     for (name, values), colour in zip(lines.items(), LINES, strict=False):
         shares = np.linspace(0, 1, len(values))
-        axes.plot(shares, chance[name], color=colour, alpha=0.6, linewidth=1.2, linestyle=DASHES)
+        axes.plot(
+            shares,
+            chance[name],
+            color=colour,
+            alpha=0.6,
+            linewidth=1.2,
+            linestyle=DASHES,
+        )
         axes.plot(shares, values, color=colour, clip_on=False)
     if not any(lines.values()):
         write_in_middle(axes, "no lesion predicted")
@@ -67,7 +76,9 @@ def _line_legend(figure: Figure, names: Sequence[str]) -> None:
     lines = []
     for name, colour in zip(names, LINES, strict=False):
         lines.append(Line2D([], [], color=colour, label=name))
-    lines.append(Line2D([], [], color=FAINT, linestyle=DASHES, label="in a random order"))
+    lines.append(
+        Line2D([], [], color=FAINT, linestyle=DASHES, label="in a random order")
+    )
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
 
 

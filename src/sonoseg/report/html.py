@@ -90,7 +90,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -
     for column in range(len(header)):
         is_numeric = all(not isinstance(row[column], str) for row in rows)
         classes.append(' class="number"' if is_numeric else "")
-    head = _row("th", [f' scope="col" {kind.strip()}'.rstrip() for kind in classes], header)
+    head = _row(
+        "th", [f' scope="col" {kind.strip()}'.rstrip() for kind in classes], header
+    )
     lines = []
     for row in rows:
         texts = [cell_text(value) for value in row]

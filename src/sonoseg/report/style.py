@@ -79,12 +79,16 @@ def colours() -> Iterator[str]:
 
 def draw_diagonal(axes: Axes, label: str) -> None:
     """Draws a dashed line from (0, 0) to (1, 1)."""
-    axes.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=1, linestyle=DASHES, label=label)
+    axes.plot(
+        [0, 1], [0, 1], color="#b0b0b0", linewidth=1, linestyle=DASHES, label=label
+    )
 
 
 def write_in_middle(axes: Axes, text: str, **style: Any) -> None:
     """Writes a text into the middle of the axes, for example instead of missing data."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **style)
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **style
+    )
 
 
 def _drawable(text: str) -> str:

@@ -33,7 +33,9 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str
     escaped = []
     for row in rows:
         escaped.append([_markdown_cell(cell) for cell in row])
-    lines = [f"| {' | '.join(cells)} |" for cells in _aligned(header, escaped, rule="-")]
+    lines = [
+        f"| {' | '.join(cells)} |" for cells in _aligned(header, escaped, rule="-")
+    ]
     return "\n".join(lines)
 
 
@@ -48,10 +50,14 @@ def _markdown_cell(cell: Cell) -> Cell:
     return markdown_text(visible(cell)).replace("|", "\\|")
 
 
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -> list[list[str]]:
+def _aligned(
+    header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str
+) -> list[list[str]]:
     """Header, rule and rows as text. The texts of a column have the same width."""
     if any(len(row) != len(header) for row in rows):
-        raise ValueError(f"a row has another number of cells than the header's {len(header)}")
+        raise ValueError(
+            f"a row has another number of cells than the header's {len(header)}"
+        )
     columns = []
     for number, name in enumerate(header):
         cells = [row[number] for row in rows]

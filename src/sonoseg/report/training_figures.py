@@ -26,7 +26,9 @@ _PANELS = {
 """Title of a panel → label of a line → column of the log."""
 
 
-def learning_curves(rows: Sequence[Mapping[str, float]], kept: float, path: Path | str) -> None:
+def learning_curves(
+    rows: Sequence[Mapping[str, float]], kept: float, path: Path | str
+) -> None:
     """Draws loss, Dice and learning rate over the epochs, and marks the epoch whose weights were kept.
 
     Args:
@@ -42,7 +44,14 @@ def learning_curves(rows: Sequence[Mapping[str, float]], kept: float, path: Path
             for (label, column), colour in zip(lines.items(), LINES, strict=False):
                 if column in rows[0]:
                     values = [row[column] for row in rows]
-                    axes.plot(epochs, values, color=colour, label=label, marker=".", markersize=4)
+                    axes.plot(
+                        epochs,
+                        values,
+                        color=colour,
+                        label=label,
+                        marker=".",
+                        markersize=4,
+                    )
             axes.set(title=title, xlabel="epoch", xlim=(0, max(epochs) + 1))
             axes.xaxis.get_major_locator().set_params(integer=True)
             if title == "learning rate":
@@ -56,7 +65,9 @@ def learning_curves(rows: Sequence[Mapping[str, float]], kept: float, path: Path
             axes.legend()
 
 
-def grid_figure(grid: Grid, cells: Mapping[tuple[str, ...], Score], path: Path | str) -> None:
+def grid_figure(
+    grid: Grid, cells: Mapping[tuple[str, ...], Score], path: Path | str
+) -> None:
     """Draws the scores of a grid search. The best one has a frame.
 
     The first two axes with more than one value are rows and columns of heat maps. There is one heat map for each
@@ -106,7 +117,9 @@ def _grid_heat_maps(
             fixed.update(zip(others, panel, strict=True))
             table = _grid_table(grid, down, across, fixed, cells)
             colours = _grid_panel(axes, table, scores)
-            axes.set_title(", ".join(f"{_spoken(axis)} {fixed[axis]}" for axis in others))
+            axes.set_title(
+                ", ".join(f"{_spoken(axis)} {fixed[axis]}" for axis in others)
+            )
             axes.set_xticks(range(len(grid[across])), grid[across])
             axes.set_yticks(range(len(grid[down])), grid[down])
         figure.supxlabel(_spoken(across), fontsize=9)
@@ -133,7 +146,9 @@ def _grid_table(
     return table
 
 
-def _grid_panel(axes: Axes, table: Sequence[Sequence[Score]], scores: Sequence[float]) -> Any:
+def _grid_panel(
+    axes: Axes, table: Sequence[Sequence[Score]], scores: Sequence[float]
+) -> Any:
     """Draws one heat map with colours on the scale of `scores`, and returns what a colour bar is made of."""
     low = min(scores, default=0)
     high = max(scores, default=1)
@@ -171,7 +186,9 @@ def _frame(axes: Axes, x: int, y: int) -> None:
     axes.add_patch(frame)
 
 
-def _grid_bars(axes: Axes, axis: str, cells: Mapping[str, Score], scores: Sequence[float]) -> None:
+def _grid_bars(
+    axes: Axes, axis: str, cells: Mapping[str, Score], scores: Sequence[float]
+) -> None:
     """Draws one bar per value of the only axis with several values. The best bar has another colour."""
     highest = max(scores, default=1)
     shown = list(cells.values())

@@ -13,7 +13,12 @@ from sonoseg.evaluate.compare import signed_rank_p
 from sonoseg.report.tables import Cell
 from sonoseg.reproduction.jobs import BUNDLED_MODEL
 from sonoseg.reproduction.model_results import ModelResults
-from sonoseg.reproduction.paper_tables import PAIRED_HEADER, REFERENCE, paired_cells, whole
+from sonoseg.reproduction.paper_tables import (
+    PAIRED_HEADER,
+    REFERENCE,
+    paired_cells,
+    whole,
+)
 from sonoseg.reproduction.report_table import ReportTable
 
 Rows = Sequence[ModelResults]
@@ -26,7 +31,10 @@ def overview(rows: Rows, split: str) -> ReportTable:
         header += [convention, f"{convention}, 95 % interval"]
     cells: list[list[Cell]] = []
     for row in sorted(_done(rows), key=_test_dice, reverse=True):
-        line: list[Cell] = [row.label, row.mean("validation", "conventions", "lesion", "dice")]
+        line: list[Cell] = [
+            row.label,
+            row.mean("validation", "conventions", "lesion", "dice"),
+        ]
         for convention in CONVENTIONS:
             low, high = row.interval(convention)
             line.append(float(row.scores(convention, "dice").mean()))
@@ -118,7 +126,9 @@ def leak(rows: Rows, split: str, leaked: Collection[str]) -> ReportTable:
         )
         mean_with = float(with_copy.mean())
         mean_without = float(without.mean())
-        cells.append([row.label, mean_with, mean_without, mean_with - mean_without, low, high])
+        cells.append(
+            [row.label, mean_with, mean_without, mean_with - mean_without, low, high]
+        )
     return ReportTable(
         name=f"leak-{split}",
         title=f"What near-copies are worth within split {split}",
@@ -136,14 +146,23 @@ def across_splits(rows: Rows) -> ReportTable:
     cells: list[list[Cell]] = []
     for (model, split), row in by_name.items():
         clean = by_name.get((model, f"{split}-clean"))
-        if clean is None or model == BUNDLED_MODEL or row.tests[0].files != clean.tests[0].files:
+        if (
+            clean is None
+            or model == BUNDLED_MODEL
+            or row.tests[0].files != clean.tests[0].files
+        ):
             continue
         for convention in ("paper", "lesion"):
             own = row.scores(convention, "dice")
             own_clean = clean.scores(convention, "dice")
             difference = own_clean - own
             low, high = bootstrap_interval(difference, row.groups(convention))
-            line: list[Cell] = [row.label, convention, float(own.mean()), float(own_clean.mean())]
+            line: list[Cell] = [
+                row.label,
+                convention,
+                float(own.mean()),
+                float(own_clean.mean()),
+            ]
             line += [float(difference.mean()), low, high, signed_rank_p(difference)]
             cells.append(line)
     return ReportTable(
@@ -152,7 +171,16 @@ def across_splits(rows: Rows) -> ReportTable:
         caption="The same test images after training with their near-copies (split paper) and without (paper-clean,"
         " which also has fewer training images): Dice, the mean difference image by image, its 95 % interval,"
         " Wilcoxon's p. They are over images: another seed may change more.",
-        header=("model", "convention", "paper", "paper-clean", "difference", "low", "high", "p"),
+        header=(
+            "model",
+            "convention",
+            "paper",
+            "paper-clean",
+            "difference",
+            "low",
+            "high",
+            "p",
+        ),
         rows=cells,
     )
 
@@ -212,8 +240,16 @@ def seeds(rows: Rows, split: str) -> ReportTable:
     for row in rows:
         if len(row.folders) < 2:
             continue
-        dice = [metrics["conventions"]["lesion"]["dice"] for metrics in row.metrics("test")]
-        line: list[Cell] = [row.label, len(dice), min(dice), float(np.mean(dice)), max(dice)]
+        dice = [
+            metrics["conventions"]["lesion"]["dice"] for metrics in row.metrics("test")
+        ]
+        line: list[Cell] = [
+            row.label,
+            len(dice),
+            min(dice),
+            float(np.mean(dice)),
+            max(dice),
+        ]
         line.append(float(np.std(dice, ddof=1)))
         cells.append(line)
     return ReportTable(

@@ -16,7 +16,17 @@ from sonoseg.reproduction.model_results import PAPER_LESIONS, ModelResults, prin
 from sonoseg.reproduction.paper_tables import REFERENCE, Printed
 from sonoseg.reproduction.report_table import ReportTable
 
-HEADER = ("the paper", "compared", "printed", "here", "low", "high", "p", "p (Holm)", "answer")
+HEADER = (
+    "the paper",
+    "compared",
+    "printed",
+    "here",
+    "low",
+    "high",
+    "p",
+    "p (Holm)",
+    "answer",
+)
 NOT_RUN = "not run"
 UNCLEAR = "cannot be told"
 TOO_FAR = "the printed difference is outside our interval"
@@ -47,9 +57,21 @@ PAIRS = (
     ("Trained encoders are better than frozen, CBAM, BCE", "model-1", "model-12"),
     ("Trained encoders are better than frozen, CBAM, Dice loss", "model-2", "model-10"),
     ("Trained encoders are better than frozen, Non-Local, BCE", "model-3", "model-11"),
-    ("Trained encoders are better than frozen, Non-Local, Dice loss", "model-4", "model-9"),
-    ("Trained encoders are better than frozen, no attention, BCE", "model-7", "model-6"),
-    ("Trained encoders are better than frozen, no attention, Dice loss", "model-8", "model-5"),
+    (
+        "Trained encoders are better than frozen, Non-Local, Dice loss",
+        "model-4",
+        "model-9",
+    ),
+    (
+        "Trained encoders are better than frozen, no attention, BCE",
+        "model-7",
+        "model-6",
+    ),
+    (
+        "Trained encoders are better than frozen, no attention, Dice loss",
+        "model-8",
+        "model-5",
+    ),
 )
 """Claim, the model that is better in the paper, and the other model."""
 
@@ -61,7 +83,9 @@ def claims(rows: Sequence[ModelResults], split: str) -> ReportTable:
     cells = [_order(by_name, paper)]
     for claim, model in VALUES:
         cells.append(_value(claim, model, by_name.get(model), paper))
-    pairs = [_pair(claim, better, other, by_name, paper) for claim, better, other in PAIRS]
+    pairs = [
+        _pair(claim, better, other, by_name, paper) for claim, better, other in PAIRS
+    ]
     for rival in RIVALS:
         claim = "Model 1 is better than the rivals"
         pairs.append(_pair(claim, REFERENCE, rival.name, by_name, paper))
@@ -80,7 +104,9 @@ def claims(rows: Sequence[ModelResults], split: str) -> ReportTable:
     )
 
 
-def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
+def rank_correlation(
+    one: NDArray[np.float64], other: NDArray[np.float64]
+) -> tuple[float, float]:
     """Returns Spearman's rank correlation of (N,) and (N,) values without ties, and its two-sided p.
 
     The p is exact up to eight values. Above that it comes from 100,000 random orders with a fixed seed.
@@ -99,7 +125,9 @@ def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> tu
     return found, float(is_as_far.mean())
 
 
-def _spearman(ranks: NDArray[np.int64], other_ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+def _spearman(
+    ranks: NDArray[np.int64], other_ranks: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Rank correlations (…) of ranks (…, N) with (N,)."""
     count = len(other_ranks)
     squares = ((ranks - other_ranks) ** 2).sum(-1)
@@ -136,7 +164,9 @@ def _order(by_name: Mapping[str, ModelResults], paper: Printed) -> list[Cell]:
     return _row(claim, compared, answer, printed_value=1.0, here=found, p=p)
 
 
-def _value(claim: str, model: str, row: ModelResults | None, paper: Printed) -> list[Cell]:
+def _value(
+    claim: str, model: str, row: ModelResults | None, paper: Printed
+) -> list[Cell]:
     """Whether a printed Dice lies in our interval."""
     theirs = paper[model]["dice"]
     assert theirs is not None
@@ -172,7 +202,11 @@ def _pair(
     two = by_name[other]
     difference = one.scores("lesion", "dice") - two.scores("lesion", "dice")
     interval = bootstrap_interval(difference, one.groups("lesion"))
-    early = [row for row in (one, two) if row.cut_off is not None and row.cut_off < FEWEST_EPOCHS]
+    early = [
+        row
+        for row in (one, two)
+        if row.cut_off is not None and row.cut_off < FEWEST_EPOCHS
+    ]
     answer = f"{UNCLEAR}: {early[0].label}" if early else _answer(interval, theirs)
     p = signed_rank_p(difference)
     return _row(claim, compared, answer, theirs, float(difference.mean()), interval, p)

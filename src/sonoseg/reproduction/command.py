@@ -63,7 +63,9 @@ def reproduce_command(settings: ReproductionSettings) -> tuple[str, int]:
     return describe_end(settings, jobs, workers, died)
 
 
-def report_only(settings: ReproductionSettings, jobs: list[Job], earlier: list[Job]) -> str:
+def report_only(
+    settings: ReproductionSettings, jobs: list[Job], earlier: list[Job]
+) -> str:
     """Writes the report of the results in `settings.out`. Trains nothing.
 
     Raises:
@@ -111,7 +113,9 @@ def describe_end(
             f"{died} of {workers} workers did not end well, perhaps for lack of memory; {hint}"
         )
     if nobody_at:
-        lines.append(f"{nobody_at} are not done and nobody is at them; the same command goes on")
+        lines.append(
+            f"{nobody_at} are not done and nobody is at them; the same command goes on"
+        )
     is_bad = bool(failed or died or nobody_at)
     return "\n".join(lines), 1 if is_bad else 0
 
@@ -184,7 +188,9 @@ def _worker(
             sys.exit(2)
 
 
-def work(settings: ReproductionSettings, jobs: Sequence[Job], material: Material) -> None:
+def work(
+    settings: ReproductionSettings, jobs: Sequence[Job], material: Material
+) -> None:
     """Does the jobs one after the other, except those that another process does. A failed job does not stop the rest.
 
     A process holds a lock file while it does a job. If the process dies, the lock is free, and the next process
@@ -204,7 +210,9 @@ def work(settings: ReproductionSettings, jobs: Sequence[Job], material: Material
                 log_job(job, done, len(jobs), seconds, done - done_at_start)
                 try:
                     do_job(job, settings, material)
-                except Exception as error:  # any error of one model must not stop the others
+                except (
+                    Exception
+                ) as error:  # any error of one model must not stop the others
                     close_bars()
                     job.fail(settings.out, error)
                     _logger.error("sonoseg: %s failed: %s", job.name, error)

@@ -120,10 +120,14 @@ def jobs_in(out: Path) -> list[Job]:
 def in_order(jobs: Iterable[Job]) -> list[Job]:
     """Returns each job once, split by split, the models as in the catalog, the bundled model last."""
     names = [*CATALOG, BUNDLED_MODEL]
-    return sorted(set(jobs), key=lambda job: (job.split, names.index(job.model), job.seed))
+    return sorted(
+        set(jobs), key=lambda job: (job.split, names.index(job.model), job.seed)
+    )
 
 
-def plan(models: Iterable[str], splits: Iterable[str], seeds: Iterable[int]) -> list[Job]:
+def plan(
+    models: Iterable[str], splits: Iterable[str], seeds: Iterable[int]
+) -> list[Job]:
     """Returns every job, split by split and seed by seed. The bundled model is evaluated once per split."""
     names = list(models)
     different_seeds = list(dict.fromkeys(seeds))

@@ -37,7 +37,9 @@ class Material:
     pixels: dict[str, str]
 
     @classmethod
-    def read(cls, settings: ReproductionSettings, more_splits: Iterable[str] = ()) -> Material:
+    def read(
+        cls, settings: ReproductionSettings, more_splits: Iterable[str] = ()
+    ) -> Material:
         """Reads the data folder.
 
         Args:
@@ -67,7 +69,9 @@ class Material:
 def _require_all_subsets(split: str, parts: Subsets) -> None:
     for name in SUBSETS:
         if not parts[name]:
-            raise InputError(f"--split {split}", f"leaves no {name} images", "choose another")
+            raise InputError(
+                f"--split {split}", f"leaves no {name} images", "choose another"
+            )
 
 
 def _hashes_of(splits: Iterable[Subsets]) -> dict[str, str]:

@@ -53,7 +53,9 @@ class ModelResults:
     def label(self) -> str:
         """The model's name in a table, with the epoch at which its training was cut off."""
         name = label_of(self.model)
-        return name if self.cut_off is None else f"{name}, cut off at epoch {self.cut_off}"
+        return (
+            name if self.cut_off is None else f"{name}, cut off at epoch {self.cut_off}"
+        )
 
     @property
     def cut_off(self) -> int | None:
@@ -78,7 +80,9 @@ class ModelResults:
 
     def scores(self, convention: str, metric: str) -> NDArray[np.float64]:
         """Returns (M,): the mean over the seeds for each test image that the convention includes."""
-        of_seeds = [image_scores(test.counts, convention)[metric] for test in self.tests]
+        of_seeds = [
+            image_scores(test.counts, convention)[metric] for test in self.tests
+        ]
         mean: NDArray[np.float64] = np.mean(of_seeds, axis=0)
         return mean
 
@@ -86,11 +90,15 @@ class ModelResults:
         """Returns the groups of the same images."""
         test = self.tests[0]
         chosen = included(test.counts, convention)
-        return [group for group, there in zip(test.groups, chosen, strict=True) if there]
+        return [
+            group for group, there in zip(test.groups, chosen, strict=True) if there
+        ]
 
     def interval(self, convention: str, metric: str = "dice") -> tuple[float, float]:
         """Returns the 95 % bootstrap interval of the mean of `scores`, groups drawn whole."""
-        return bootstrap_interval(self.scores(convention, metric), self.groups(convention))
+        return bootstrap_interval(
+            self.scores(convention, metric), self.groups(convention)
+        )
 
     def mean(self, subset: str, *keys: str) -> float | None:
         """Returns the mean over the seeds of one number in metrics.json; None if it is undefined or missing."""
@@ -153,7 +161,9 @@ def printed(table: str) -> dict[str, dict[str, float | None]]:
     for row in csv.DictReader(text.splitlines()):
         name = _catalog_name(row.pop("model"))
         numbers = {key: value for key, value in row.items() if _is_number(value)}
-        rows[name] = {key: float(value) if value else None for key, value in numbers.items()}
+        rows[name] = {
+            key: float(value) if value else None for key, value in numbers.items()
+        }
     return rows
 
 

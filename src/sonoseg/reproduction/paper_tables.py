@@ -10,7 +10,12 @@ from sonoseg.data.splits import SUBSETS
 from sonoseg.evaluate.compare import holm, signed_rank_p
 from sonoseg.models.catalog import find_experiment
 from sonoseg.report.tables import Cell
-from sonoseg.reproduction.model_results import PAPER_LESIONS, ModelResults, best_of, printed
+from sonoseg.reproduction.model_results import (
+    PAPER_LESIONS,
+    ModelResults,
+    best_of,
+    printed,
+)
 from sonoseg.reproduction.report_table import ReportTable
 
 REFERENCE = "model-1"
@@ -85,7 +90,9 @@ def _shown_cells(row: ModelResults, paper: Printed, convention: str) -> list[Cel
     return cells
 
 
-def _printed_value(model: str, paper: Printed, convention: str, metric: str) -> float | None:
+def _printed_value(
+    model: str, paper: Printed, convention: str, metric: str
+) -> float | None:
     """What the paper prints for a metric, converted to the convention; None if it prints nothing."""
     if convention == "all" or model not in paper:
         return None
@@ -104,7 +111,12 @@ def table_1(rows: Sequence[ModelResults], split: str, convention: str) -> Report
         experiment = find_experiment(row.model)
         network = experiment.network
         is_frozen = "yes" if network.frozen else "no"
-        facts: list[Cell] = [row.label, network.attention, is_frozen, experiment.recipe.loss]
+        facts: list[Cell] = [
+            row.label,
+            network.attention,
+            is_frozen,
+            experiment.recipe.loss,
+        ]
         counts: list[Cell] = [
             whole(paper[row.model]["total_params"]),
             whole(row.cost("cost", "total_params")),
@@ -197,10 +209,21 @@ def table_6(
     )
 
 
-PAIRED_HEADER = ("model", "convention", "Dice", "difference", "low", "high", "p", "p (Holm)")
+PAIRED_HEADER = (
+    "model",
+    "convention",
+    "Dice",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p (Holm)",
+)
 
 
-def paired_cells(rows: Sequence[ModelResults], reference: ModelResults | None) -> list[list[Cell]]:
+def paired_cells(
+    rows: Sequence[ModelResults], reference: ModelResults | None
+) -> list[list[Cell]]:
     """Returns cells under `PAIRED_HEADER`: Dice of each of `rows` minus Dice of `reference`, with its tests.
 
     There is one row per model under `lesion` and one under `all`; none without a reference.

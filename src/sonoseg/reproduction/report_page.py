@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonoseg.files import is_there
-from sonoseg.report.html import Html, cards, facts, figure, page, paragraph, section, table
+from sonoseg.report.html import (
+    Html,
+    cards,
+    facts,
+    figure,
+    page,
+    paragraph,
+    section,
+    table,
+)
 from sonoseg.reproduction.jobs import PICTURES
 from sonoseg.reproduction.material import Material
 from sonoseg.reproduction.model_results import ModelResults, best_of
@@ -47,7 +56,9 @@ def report_page(
             continue
         split = each.name.removeprefix("table2-")
         own_curves = [
-            _roc(title, path) for title, path in curves.items() if title.startswith(f"{split}, ")
+            _roc(title, path)
+            for title, path in curves.items()
+            if title.startswith(f"{split}, ")
         ]
         sections.append(section(each.title, shown, cards(own_curves)))
         sections += _pictures(rows, split, material)
@@ -84,7 +95,9 @@ def _roc(title: str, path: Path) -> Html:
     return figure(_picture(path), f"ROC curves, {title}", title, caption)
 
 
-def _pictures(rows: Sequence[ModelResults], split: str, material: Material) -> list[Html]:
+def _pictures(
+    rows: Sequence[ModelResults], split: str, material: Material
+) -> list[Html]:
     """Tables 3 and 4 of the paper: the same test images with the prediction of every model."""
     done = [row for row in rows if row.split == split and row.done]
     sections = []
@@ -93,7 +106,9 @@ def _pictures(rows: Sequence[ModelResults], split: str, material: Material) -> l
         for row in done:
             path = row.folders[0] / PICTURES / f"{Path(case.name).stem}.png"
             if is_there(path):
-                alt = f"{case.name}: image, truth, prediction and heat map of {row.label}"
+                alt = (
+                    f"{case.name}: image, truth, prediction and heat map of {row.label}"
+                )
                 figures.append(figure(_picture(path), alt, row.label, case.name))
         if figures:
             title = f"Table {number}, split {split}: {case.name}"

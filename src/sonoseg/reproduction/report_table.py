@@ -39,5 +39,7 @@ class ReportTable:
         """Returns the table as CSV, numbers with six significant digits."""
         rows = []
         for row in self.rows:
-            rows.append([csv_number(cell) if isinstance(cell, float) else cell for cell in row])
+            rows.append(
+                [csv_number(cell) if isinstance(cell, float) else cell for cell in row]
+            )
         return csv_text(self.header, rows)

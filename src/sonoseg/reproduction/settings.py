@@ -68,7 +68,9 @@ class ReproductionSettings:
         for name, most in MOST.items():
             number = getattr(self, name)
             if not 0 <= number <= most:
-                raise InputError(f"--{name} {number}", "is out of range", f"give 0 to {most}")
+                raise InputError(
+                    f"--{name} {number}", "is out of range", f"give 0 to {most}"
+                )
         if not (self.seeds and self.splits):
             hint = "leave it out, or name one or more"
             raise InputError("--seeds or --split", "names none", hint)
@@ -86,9 +88,13 @@ class ReproductionSettings:
             words.append(f"{self.size} × {self.size} pixels instead of 224 × 224")
         for name, asked in self._changes().items():
             if asked != paper[name]:
-                words.append(f"{name.replace('_', ' ')} {asked:g} instead of {paper[name]:g}")
+                words.append(
+                    f"{name.replace('_', ' ')} {asked:g} instead of {paper[name]:g}"
+                )
         if self.encoder_weights == "none":
-            words.append(f"{STARTED} at random instead of ImageNet, the frozen ones too")
+            words.append(
+                f"{STARTED} at random instead of ImageNet, the frozen ones too"
+            )
         elif self.encoder_weights != "imagenet":
             start = self.encoder_about or f"the run {Path(self.encoder_weights).name}"
             words.append(f"{STARTED} from {start} instead of ImageNet")

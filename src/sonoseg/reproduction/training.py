@@ -36,7 +36,9 @@ def train_job(job: Job, settings: ReproductionSettings) -> dict[str, Any]:
         "epochs": len(history),
         "best_epoch": int(best["epoch"]),
         "training_seconds": sum(row["seconds"] for row in history),
-        "encoder_weights": "none" if config.encoder_weights == "none" else first_weights,
+        "encoder_weights": "none"
+        if config.encoder_weights == "none"
+        else first_weights,
         "cost": measure_cost(config.network, recipe.dropout, config.size, recipe.batch),
     }
 
@@ -79,5 +81,9 @@ def first_weights_for(network: NetworkConfig, weights: str) -> str:
 @functools.cache
 def encoders_in(weights: str) -> frozenset[str]:
     """Returns the names of the encoders in the file `weights`. It is read once, for all models."""
-    names = [name for name in load_tensors(Path(weights)) if name.startswith("encoders.parts.")]
+    names = [
+        name
+        for name in load_tensors(Path(weights))
+        if name.startswith("encoders.parts.")
+    ]
     return frozenset(name.split(".")[2] for name in names)

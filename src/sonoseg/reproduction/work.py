@@ -37,7 +37,9 @@ from sonoseg.train.configure import check_recipe
 from sonoseg.train.differences import differences
 
 
-def settings_of(job: Job, settings: ReproductionSettings, material: Material) -> dict[str, Any]:
+def settings_of(
+    job: Job, settings: ReproductionSettings, material: Material
+) -> dict[str, Any]:
     """Returns what decides the numbers of a job, for result.json. A result with other settings is not reused."""
     entries: dict[str, Any] = {
         "data": data_name(settings.data),
@@ -51,7 +53,9 @@ def settings_of(job: Job, settings: ReproductionSettings, material: Material) ->
     return entries
 
 
-def check(jobs: Sequence[Job], settings: ReproductionSettings, material: Material) -> None:
+def check(
+    jobs: Sequence[Job], settings: ReproductionSettings, material: Material
+) -> None:
     """Refuses, before work starts, what cannot end in a useful result.
 
     Raises:
@@ -82,7 +86,9 @@ def _check_frozen_encoders(model: str, encoder_weights: str) -> None:
         raise InputError(f"--encoder-weights {encoder_weights}", problem, hint)
 
 
-def check_settings(job: Job, settings: ReproductionSettings, material: Material) -> None:
+def check_settings(
+    job: Job, settings: ReproductionSettings, material: Material
+) -> None:
     """Refuses a folder in which the job was done or begun with other settings or images.
 
     Raises:
@@ -95,7 +101,9 @@ def check_settings(job: Job, settings: ReproductionSettings, material: Material)
     asked = json.loads(json.dumps(settings_of(job, settings, material)))
     differing = differences(there, asked)
     found = [f"another {each}" for each in differing if not each.startswith("pixels")]
-    if there.get("pixels") != asked["pixels"]:  # the hashes themselves would tell nobody anything
+    if (
+        there.get("pixels") != asked["pixels"]
+    ):  # the hashes themselves would tell nobody anything
         found.append("other images or masks")
     if found:
         problem = f"holds {job.model} with {' and '.join(found)}"
@@ -143,10 +151,19 @@ def _evaluate(
             "split": Path(job.split).name,
             "subset": name,
         }
-        evaluate(predictor, subsets[name], folder, progress=False, about=about, pictures=False)
+        evaluate(
+            predictor,
+            subsets[name],
+            folder,
+            progress=False,
+            about=about,
+            pictures=False,
+        )
 
 
-def _draw_pictures(predictor: RunPredictor, folder: Path, cases: Sequence[Case]) -> None:
+def _draw_pictures(
+    predictor: RunPredictor, folder: Path, cases: Sequence[Case]
+) -> None:
     for case in cases:
         target = output_folder(folder / PICTURES) / f"{Path(case.name).stem}.png"
         if not is_there(target):

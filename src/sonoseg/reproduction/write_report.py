@@ -30,7 +30,9 @@ MOST_CURVES = 6
 """Curves of a picture if it has none of the models whose AUC the paper prints."""
 
 
-def write_report(settings: ReproductionSettings, jobs: Sequence[Job], material: Material) -> None:
+def write_report(
+    settings: ReproductionSettings, jobs: Sequence[Job], material: Material
+) -> None:
     """Writes tables/*.csv, roc-SPLIT-SUBSET.png, report.md and report.html into the output folder."""
     rows = read_results(settings.out, jobs)
     copied = {}
@@ -96,7 +98,9 @@ def _tables_of_split(
     yield explanation_tables.claim(rows, split)
 
 
-def changes_of(settings: ReproductionSettings, rows: Sequence[ModelResults]) -> list[str]:
+def changes_of(
+    settings: ReproductionSettings, rows: Sequence[ModelResults]
+) -> list[str]:
     """Returns what differs from the paper, in words: as stored with the results, or without results as set now."""
     if not any(row.done for row in rows):
         return settings.departures()
@@ -123,10 +127,16 @@ def describe(
         how = f"REDUCED, not the paper's experiment: {'; '.join(changes)}."
     elif changes:
         how = f"The paper's recipe at its own size, but {'; '.join(changes)}."
-    cut_off = [f"{row.model} at epoch {row.cut_off}" for row in rows if row.cut_off is not None]
+    cut_off = [
+        f"{row.model} at epoch {row.cut_off}" for row in rows if row.cut_off is not None
+    ]
     ended = f" Cut off by the clock: {', '.join(cut_off)}." if cut_off else ""
     seeds = max((len(row.folders) for row in rows), default=0)
-    times = "one training each" if seeds < 2 else f"up to {seeds} trainings each, their means shown"
+    times = (
+        "one training each"
+        if seeds < 2
+        else f"up to {seeds} trainings each, their means shown"
+    )
     done = sum(row.done for row in rows)
     splits = ", ".join(dict.fromkeys(row.split for row in rows))
     data = data_name(settings.data)
@@ -141,8 +151,12 @@ def draw_curves(out: Path, rows: Sequence[ModelResults]) -> dict[str, Path]:
     """
     pictures = {}
     for split in dict.fromkeys(row.split for row in rows):
-        drawn = [row for row in rows if row.done and row.split == split and _has_curves(row)]
-        named = [row for row in drawn if row.model in printed("auc")] or drawn[:MOST_CURVES]
+        drawn = [
+            row for row in rows if row.done and row.split == split and _has_curves(row)
+        ]
+        named = [row for row in drawn if row.model in printed("auc")] or drawn[
+            :MOST_CURVES
+        ]
         if not named:
             continue
         for subset in SUBSETS:
@@ -161,7 +175,9 @@ def _has_curves(row: ModelResults) -> bool:
     return is_there(row.folders[0] / "test" / "roc.csv")
 
 
-def _curve(row: ModelResults, subset: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _curve(
+    row: ModelResults, subset: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """False-positive and true-positive rate of the first seed."""
     file = row.folders[0] / subset / "roc.csv"
     points = read_table(file, ("false_positive_rate", "true_positive_rate"))
@@ -172,9 +188,13 @@ def _curve(row: ModelResults, subset: str) -> tuple[NDArray[np.float64], NDArray
     return false, true
 
 
-def _markdown(lead: str, tables: Sequence[ReportTable], rows: Sequence[ModelResults]) -> str:
+def _markdown(
+    lead: str, tables: Sequence[ReportTable], rows: Sequence[ModelResults]
+) -> str:
     parts = [f"# {TITLE}", markdown_text(lead)]
-    failed = [f"{row.label}, split {row.split}: {row.failure}" for row in rows if row.failure]
+    failed = [
+        f"{row.label}, split {row.split}: {row.failure}" for row in rows if row.failure
+    ]
     if failed:
         parts.append("## Failed or missing")
         parts.append("\n".join(f"- {markdown_text(line)}" for line in failed))

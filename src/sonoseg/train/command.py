@@ -62,4 +62,6 @@ def check_cuda_graph() -> None:
         InputError: no GPU of CUDA's, or several processes.
     """
     if not torch.cuda.is_available() or find_processes().count > 1:
-        raise InputError("--graph", "needs one process with a GPU of CUDA's", "leave it out")
+        raise InputError(
+            "--graph", "needs one process with a GPU of CUDA's", "leave it out"
+        )

@@ -20,7 +20,12 @@ from sonoseg.models.network import NetworkConfig
 from sonoseg.train.dataset import gather, record_of
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import RunConfig, find_run, fingerprint, lineage
-from sonoseg.train.settings import NetworkChanges, RecipeChanges, TrainSettings, check_options
+from sonoseg.train.settings import (
+    NetworkChanges,
+    RecipeChanges,
+    TrainSettings,
+    check_options,
+)
 from sonoseg.train.validate import ASKED_RECIPE_RULES
 
 
@@ -110,7 +115,9 @@ def check_apart(data: Path, training: Sequence[Case], record: Record) -> None:
         if is_further and seen.image in chosen_on:
             both.append(case)
     if both:
-        problem = f"holds {len(both)} validation images of {data}, first {both[0].image}"
+        problem = (
+            f"holds {len(both)} validation images of {data}, first {both[0].image}"
+        )
         hint = "take them out, or give FOLDER@SPLIT with a split that leaves them out"
         raise InputError("--also", problem, hint)
 
@@ -139,7 +146,10 @@ def check_recipe(recipe: Recipe) -> None:
     if (
         recipe.monitor == "last"
     ):  # the last epoch is that of the recipe only if no training stops early
-        rules["patience"] = (lambda value: value == 0), "--patience 0 with --monitor last"
+        rules["patience"] = (
+            (lambda value: value == 0),
+            "--patience 0 with --monitor last",
+        )
     check_options(asdict(recipe), rules)
 
 
@@ -154,7 +164,9 @@ def check_network(config: RunConfig, images: int) -> None:
         InputError: no such network can be built, or batch normalisation needs more images or larger ones.
     """
     recipe = config.recipe
-    if images > 1 and config.network == find_experiment(config.model).network:  # tried before
+    if (
+        images > 1 and config.network == find_experiment(config.model).network
+    ):  # tried before
         return
     try:
         with FakeTensorMode(), torch.no_grad():
@@ -163,17 +175,23 @@ def check_network(config: RunConfig, images: int) -> None:
                 model.eval().get_submodule(recipe.learn).train()
             model(torch.empty(images, 1, config.size, config.size))
     except Exception as error:  # PyTorch and timm raise many kinds
-        if type(error).__module__.startswith("torch._subclasses"):  # an operation that has no fake
+        if type(error).__module__.startswith(
+            "torch._subclasses"
+        ):  # an operation that has no fake
             return
         if is_out_of_memory(error):
             raise
         if "more than 1 value per channel" in str(error):
-            problem = (
-                f"a step of one image of {config.size} pixels is too little for batch normalisation"
-            )
+            problem = f"a step of one image of {config.size} pixels is too little for batch normalisation"
             hint = "give --batch 2 or more, more training images, or a larger --size"
             raise InputError(f"--batch {recipe.batch}", problem, hint) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (
+            str(error).strip().splitlines()[0]
+            if str(error).strip()
+            else type(error).__name__
+        )
         raise InputError(
-            config.model, f"no such network can be built ({reason})", "try other --widths"
+            config.model,
+            f"no such network can be built ({reason})",
+            "try other --widths",
         ) from error

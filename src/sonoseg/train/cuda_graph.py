@@ -37,7 +37,9 @@ def replay_steps(model: SegmentationNetwork, example: Tensor, bfloat16: bool) ->
     """
     example = example.contiguous(memory_format=torch.channels_last)
     before = [buffer.clone() for buffer in model.buffers()]
-    with torch.autocast(example.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+    with torch.autocast(
+        example.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False
+    ):
         recorded: Any = torch.cuda.make_graphed_callables(
             _Outputs(model), (example,), allow_unused_input=True
         )

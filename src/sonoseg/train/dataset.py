@@ -24,7 +24,9 @@ from sonoseg.train.processes import Processes
 from sonoseg.train.record import TRAIN, VALIDATION, Record, Seen, pixel_hash
 
 
-def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], list[Case]]:
+def gather(
+    data: Path, split: str, also: Sequence[str]
+) -> tuple[list[Case], list[Case]]:
     """The training and validation cases of a run.
 
     Args:
@@ -52,9 +54,13 @@ def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], lis
         if both:
             subset = kept[os.path.realpath(both[0].image)]
             first = f"{both[0].name} of {split}/{subset}"
-            problem = f"holds {len(both)} images that are not to be trained on, first {first}"
+            problem = (
+                f"holds {len(both)} images that are not to be trained on, first {first}"
+            )
             raise InputError(
-                f"--also {source}", problem, "give FOLDER@SPLIT, with a split that leaves them out"
+                f"--also {source}",
+                problem,
+                "give FOLDER@SPLIT, with a split that leaves them out",
             )
         training = training + added
     return training, subsets["validation"]
@@ -86,10 +92,14 @@ class BatchOrder:
         processes: of the training.
     """
 
-    def __init__(self, images: int, batch: int, seed: int, processes: Processes) -> None:
+    def __init__(
+        self, images: int, batch: int, seed: int, processes: Processes
+    ) -> None:
         count, rank = processes.count, processes.rank
         rows: Any = range(images)  # the sampler asks for nothing but its length
-        self._shuffled: DistributedSampler[int] = DistributedSampler(rows, count, rank, seed=seed)
+        self._shuffled: DistributedSampler[int] = DistributedSampler(
+            rows, count, rank, seed=seed
+        )
         # A last batch of one image would break batch normalisation.
         has_whole_batches = len(self._shuffled) > batch
         self._batches = BatchSampler(self._shuffled, batch, drop_last=has_whole_batches)
@@ -111,7 +121,9 @@ class InMemory(Pairs):
             of another size.
     """
 
-    def __init__(self, cases: Sequence[Case], size: int, title: str = "reading") -> None:
+    def __init__(
+        self, cases: Sequence[Case], size: int, title: str = "reading"
+    ) -> None:
         shape = (len(cases), 1, size, size)
         super().__init__(
             torch.empty(shape, dtype=torch.uint8), torch.empty(shape, dtype=torch.uint8)
@@ -120,7 +132,9 @@ class InMemory(Pairs):
             case.check_size(size, "training")
             image, mask = case.read()
             self.inputs[row, 0] = torch.from_numpy(resize_image(image, (size, size)))
-            self.masks[row, 0] = torch.from_numpy(resize_mask(mask, (size, size)).astype(np.uint8))
+            self.masks[row, 0] = torch.from_numpy(
+                resize_mask(mask, (size, size)).astype(np.uint8)
+            )
 
 
 def read_once(cases: Sequence[Case], size: int) -> InMemory:
@@ -141,7 +155,9 @@ def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -
     """
     if not training.masks.any():
         raise InputError(
-            data, "no training image has a lesion", "check the masks, or choose another --split"
+            data,
+            "no training image has a lesion",
+            "check the masks, or choose another --split",
         )
     if monitor == "dice" and not validation.masks.any():
         problem = "no validation image has a lesion, so that Dice chooses no epoch"
@@ -157,7 +173,9 @@ def _stamp(case: Case) -> tuple[tuple[int, int], ...]:
     return tuple((state.st_mtime_ns, state.st_size) for state in states)
 
 
-def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -> Record:
+def record_of(
+    training: Sequence[Case], validation: Sequence[Case], size: int
+) -> Record:
     """The images that a run is trained and chosen on, by their pixels at `size`.
 
     Raises:
@@ -169,7 +187,13 @@ def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -
         for case, image, mask in zip(cases, pairs.inputs, pairs.masks, strict=True):
             name = visible(case.name).strip()  # as it is read back from a table
             own.append(
-                Seen(name, subset, size, pixel_hash(image[0].numpy()), pixel_hash(mask[0].numpy()))
+                Seen(
+                    name,
+                    subset,
+                    size,
+                    pixel_hash(image[0].numpy()),
+                    pixel_hash(mask[0].numpy()),
+                )
             )
     return Record(tuple(own))
 
@@ -191,5 +215,7 @@ def encode_once(
         batches = torch.split(images.inputs, 16)
         for batch in track(batches, "encoding once", len(batches), "batch"):
             image = batch.to(device).float() / 255
-            parts.append(model.encode(image.to(memory_format=torch.channels_last))[0].cpu())
+            parts.append(
+                model.encode(image.to(memory_format=torch.channels_last))[0].cpu()
+            )
     return Pairs(torch.cat(parts), images.masks)

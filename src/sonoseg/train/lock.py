@@ -33,7 +33,9 @@ def held(folder: Path) -> Iterator[Path]:
         ) from error
     except OSError as error:
         raise InputError(
-            folder / LOCK, f"cannot be locked ({error.strerror})", "choose another --out"
+            folder / LOCK,
+            f"cannot be locked ({error.strerror})",
+            "choose another --out",
         ) from error
     try:
         yield folder

@@ -98,7 +98,10 @@ def train(
     # Refuse what cannot work before anything is written.
     check_subsets(config, training, validation)
     check_network(config, smallest_step(len(training), recipe.batch, processes.count))
-    images, judged = read_once(training, config.size), read_once(validation, config.size)
+    images, judged = (
+        read_once(training, config.size),
+        read_once(validation, config.size),
+    )
     check_lesions(config.data, recipe.monitor, images, judged)
     origins = origins_of(config, encoder_weights, start_from)
     seen = seen_before(*origins, *teachers)
@@ -123,7 +126,9 @@ def train(
         bfloat16, device = has_bfloat16(), fabric.device
         order = BatchOrder(len(images), recipe.batch, config.seed, processes)
         steps, is_encoded = recipe.epochs * len(order), encodes_once(config)
-        learner = Learner(fabric, model, recipe, config.seed, steps, advisers, bfloat16, is_encoded)
+        learner = Learner(
+            fabric, model, recipe, config.seed, steps, advisers, bfloat16, is_encoded
+        )
         history = restore(out / LAST, learner) if begun else []
         with readable_failures(out, learner):
             pairs: Pairs = images
@@ -136,7 +141,9 @@ def train(
                 learner.start_training()
                 shape = (recipe.batch, 1, config.size, config.size)
                 replay_steps(learner.model, torch.rand(shape, device=device), bfloat16)
-            run_epochs(learner, pairs.on(device), judged_pairs.on(device), order, history, out)
+            run_epochs(
+                learner, pairs.on(device), judged_pairs.on(device), order, history, out
+            )
     return history
 
 
@@ -163,7 +170,12 @@ def run_epochs(
     curves = Curves(out, recipe.monitor)
     step = len(history) * steps
     bar = Bar(
-        "training", recipe.epochs * steps, "step", fabric.is_global_zero, leave=True, done=step
+        "training",
+        recipe.epochs * steps,
+        "step",
+        fabric.is_global_zero,
+        leave=True,
+        done=step,
     )
     with bar:
         for epoch in range(len(history), recipe.epochs):
@@ -266,7 +278,9 @@ def is_over(history: History, recipe: Recipe) -> bool:
 def not_finite(recipe: Recipe, epoch: int, step: int) -> InputError:
     """The error of a training that has diverged; `epoch` and `step` count from 0."""
     problem = f"the loss is no longer finite (epoch {epoch + 1}, step {step + 1})"
-    return InputError(f"--learning-rate {recipe.learning_rate:g}", problem, "try a smaller one")
+    return InputError(
+        f"--learning-rate {recipe.learning_rate:g}", problem, "try a smaller one"
+    )
 
 
 @contextlib.contextmanager
@@ -285,7 +299,9 @@ def readable_failures(out: Path, learner: Learner) -> Iterator[None]:
             save_weights(out, learner.kept)
         raise
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError) and not is_out_of_memory(error):
+        if not isinstance(error, torch.OutOfMemoryError) and not is_out_of_memory(
+            error
+        ):
             raise
         hint = f"try --batch {batch // 2}" if batch > 1 else "try a smaller --size"
         raise MachineError(f"--batch {batch}", "not enough memory", hint) from error

@@ -13,7 +13,9 @@ from sonoseg.models.network import Output
 
 def bce(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
     """Binary cross-entropy, the mean over the pixels of the images that count."""
-    per_image = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((1, 2, 3))
+    per_image = F.binary_cross_entropy_with_logits(
+        logits, truth, reduction="none"
+    ).mean((1, 2, 3))
     return _mean(per_image, counted)
 
 
@@ -71,7 +73,9 @@ PRESENCE_SHARE = 0.3
 """Weight of the presence head's loss beside that of the pixels."""
 
 
-def segmentation_loss(output: Output, loss: str, mask: Tensor, target: Tensor) -> Tensor:
+def segmentation_loss(
+    output: Output, loss: str, mask: Tensor, target: Tensor
+) -> Tensor:
     """The loss of what a network returned for a batch, a number.
 
     In a network that judges presence, only the presence head learns from images without a lesion. Its pixels learn
@@ -91,7 +95,9 @@ def segmentation_loss(output: Output, loss: str, mask: Tensor, target: Tensor) -
     return pixel_loss + PRESENCE_SHARE * judged
 
 
-def presence_loss(presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor) -> Tensor:
+def presence_loss(
+    presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor
+) -> Tensor:
     """How wrong the presence head judges: cross-entropy of each image, or of lesions and false parts.
 
     Of a head that judges parts, what is drawn inside the true lesion counts as one lesion, and what is drawn away from
@@ -115,7 +121,9 @@ def presence_loss(presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor
     right = F.avg_pool2d((drawn + OVERLOOKED) * truth, cell)
     wrong = F.avg_pool2d(drawn * (1 - near), cell)
     false = (wrong.sum((1, 2, 3)) > LEAST_FALSE).float()
-    lesion = F.binary_cross_entropy_with_logits(_weighted(presence, right), there, reduction="none")
+    lesion = F.binary_cross_entropy_with_logits(
+        _weighted(presence, right), there, reduction="none"
+    )
     part = F.binary_cross_entropy_with_logits(
         _weighted(presence, wrong), torch.zeros_like(there), reduction="none"
     )

@@ -71,7 +71,9 @@ class Record:
     def digest(self) -> str:
         """64 hex digits, of names, subsets and pixels of `own`; where a run has none of its own, of `earlier`."""
         images = self.own or self.earlier
-        lines = "\n".join(f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in images)
+        lines = "\n".join(
+            f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in images
+        )
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
     @property
@@ -136,7 +138,9 @@ class Record:
         try:
             rows = [(row["run"], _seen(row)) for row in read_table(file, ("run",))]
         except (ValueError, KeyError, InputError) as error:
-            raise InputError(file, "is not a list of images that can be read", HINT) from error
+            raise InputError(
+                file, "is not a list of images that can be read", HINT
+            ) from error
         own = tuple(seen for run, seen in rows if run == OWN)
         earlier = tuple(seen for run, seen in rows if run == EARLIER)
         return cls(own, earlier)
@@ -155,7 +159,9 @@ class Record:
         record = cls.read(folder)
         if record is not None and record.digest != cases:
             raise InputError(
-                folder / IMAGES, "is not the list of images that the run was trained with", HINT
+                folder / IMAGES,
+                "is not the list of images that the run was trained with",
+                HINT,
             )
         return record
 
@@ -167,12 +173,22 @@ class Record:
         new = {(seen.subset, seen.file): seen for seen in self.own}
         both = [key for key in new if key in old]
         found = [
-            _counted([key for key in both if new[key].image != old[key].image], "changed", "image"),
-            _counted([key for key in both if new[key].mask != old[key].mask], "changed", "mask"),
+            _counted(
+                [key for key in both if new[key].image != old[key].image],
+                "changed",
+                "image",
+            ),
+            _counted(
+                [key for key in both if new[key].mask != old[key].mask],
+                "changed",
+                "mask",
+            ),
             _counted([key for key in new if key not in old], "new", "image"),
             _counted([key for key in old if key not in new], "missing", "image"),
         ]
-        return ", ".join(text for text in found if text) or "another order of its images"
+        return (
+            ", ".join(text for text in found if text) or "another order of its images"
+        )
 
 
 def _seen(row: dict[str, str]) -> Seen:
@@ -188,7 +204,11 @@ def _seen(row: dict[str, str]) -> Seen:
             _HASH.fullmatch(digest) for digest in (seen.image, seen.mask)
         )
     else:
-        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (0, "", "")
+        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (
+            0,
+            "",
+            "",
+        )
     if not good or row["run"] not in (OWN, EARLIER):
         raise ValueError(f"{seen.file} has a value that no record has")
     return seen
@@ -197,9 +217,7 @@ def _seen(row: dict[str, str]) -> Seen:
 def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:
     if not keys:
         return ""
-    return (
-        f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
-    )
+    return f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
 
 
 def union(parts: Iterable[Record]) -> tuple[Seen, ...]:

@@ -89,7 +89,9 @@ class RunConfig:
             reason = f" ({error.problem})" if isinstance(error, InputError) else ""
             reason = f" ({error})" if type(error) is ValueError else reason
             hint = "give a folder that sonoseg train made"
-            raise InputError(file, f"not the config of a sonoseg run{reason}", hint) from error
+            raise InputError(
+                file, f"not the config of a sonoseg run{reason}", hint
+            ) from error
 
     @classmethod
     def from_json(cls, value: Any) -> RunConfig:
@@ -160,7 +162,11 @@ def seen_before(*origins: Path) -> tuple[Seen, ...]:
     records: list[Record] = []
     for origin in origins:
         folder = find_run(origin)
-        found = Record.read_of(folder, RunConfig.read(folder).cases) if is_folder(folder) else None
+        found = (
+            Record.read_of(folder, RunConfig.read(folder).cases)
+            if is_folder(folder)
+            else None
+        )
         records.append(found or Record((Seen(origin.name, UNKNOWN, 0, "", ""),)))
     return union(records)
 
@@ -174,7 +180,8 @@ def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -
         half: in 16 bits, but for what is a number a channel, as batch statistics are, and what weighs nothing.
     """
     tensors: dict[str, Tensor] = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
     }
     if half:
         for name, tensor in tensors.items():
@@ -191,7 +198,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
     """
     from safetensors.torch import save
 
-    content = save(tensors)  # its own writer reports a full disk as an error that is no OSError
+    content = save(
+        tensors
+    )  # its own writer reports a full disk as an error that is no OSError
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -232,7 +241,9 @@ def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(folder, "its weights do not fit its config", "train it again") from error
+        raise InputError(
+            folder, "its weights do not fit its config", "train it again"
+        ) from error
     return model.eval().to(memory_format=torch.channels_last), config
 
 
@@ -262,7 +273,9 @@ def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -
     cases = there.pop("cases"), asked.pop("cases")
     found = [f"another {each}" for each in differences(there, asked)]
     if not found and cases[0] != cases[1]:
-        found = [record.changes(Record.read(folder)) if record else "other images or masks"]
+        found = [
+            record.changes(Record.read(folder)) if record else "other images or masks"
+        ]
     if found:
         problem = f"holds a run with {' and '.join(found)}"
         raise InputError(folder, problem, "choose another --out, or delete the folder")

@@ -58,7 +58,9 @@ class RecipeChanges:
 
     def given(self) -> dict[str, Any]:
         """The fields that are not None."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {
+            name: value for name, value in asdict(self).items() if value is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class NetworkChanges:
 
     def given(self) -> dict[str, Any]:
         """The fields that are not None."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {
+            name: value for name, value in asdict(self).items() if value is not None
+        }
 
 
 @dataclass(frozen=True)

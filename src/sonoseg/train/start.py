@@ -16,7 +16,14 @@ from sonoseg.models.encoders import load_matching, load_tensors
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.train.record import Record
-from sonoseg.train.run_folder import BEST, CONFIG, LAST, RunConfig, check_claim, find_run
+from sonoseg.train.run_folder import (
+    BEST,
+    CONFIG,
+    LAST,
+    RunConfig,
+    check_claim,
+    find_run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +44,14 @@ def first_weights(
         load_matching(model, find_run(start_from))
     elif encoder_weights not in ("imagenet", "none"):
         load_matching(model, find_run(encoder_weights), prefix="encoders.")
-    elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:
-        logger.warning("note: these encoders are frozen at random weights; they will learn nothing")
+    elif (
+        config.encoder_weights == "none"
+        and not config.start_from
+        and config.network.frozen
+    ):
+        logger.warning(
+            "note: these encoders are frozen at random weights; they will learn nothing"
+        )
     return model.to(memory_format=torch.channels_last)
 
 
@@ -94,10 +107,14 @@ def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> bool:
     now = can_go_on(folder)
     if begun and not now:
         raise MachineError(
-            folder, "its checkpoint or weights have just gone", "give the same command again"
+            folder,
+            "its checkpoint or weights have just gone",
+            "give the same command again",
         )
     if not now and is_there(folder / LAST):
-        logger.warning("note: %s is missing or damaged; the training begins again", folder / BEST)
+        logger.warning(
+            "note: %s is missing or damaged; the training begins again", folder / BEST
+        )
         try:
             (folder / LAST).unlink()
         except OSError as error:
@@ -107,7 +124,9 @@ def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> bool:
     return now
 
 
-def check_subsets(config: RunConfig, training: Sequence[Case], validation: Sequence[Case]) -> None:
+def check_subsets(
+    config: RunConfig, training: Sequence[Case], validation: Sequence[Case]
+) -> None:
     """Refuses a split that leaves no images to train or to validate on.
 
     Raises:
@@ -125,7 +144,9 @@ def smallest_step(images: int, batch: int, processes: int) -> int:
     return min(batch, each)
 
 
-def origins_of(config: RunConfig, encoder_weights: str, start_from: Path | None) -> list[Path]:
+def origins_of(
+    config: RunConfig, encoder_weights: str, start_from: Path | None
+) -> list[Path]:
     """The runs or files that the first weights come from: one, or none."""
     if start_from is not None:
         return [start_from]

@@ -45,7 +45,9 @@ SCHEDULES: dict[str, Callable[[Optimizer, float, int], LRScheduler] | None] = {
 def mixed_precision(device: torch.device, is_mixed: bool) -> torch.autocast:
     """A block whose convolutions and products are computed in bfloat16, if `is_mixed`."""
     # Without the cache, the gradient of a weight that is used twice (CBAM's) is summed in float32, not in bfloat16.
-    return torch.autocast(device.type, torch.bfloat16, enabled=is_mixed, cache_enabled=False)
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=is_mixed, cache_enabled=False
+    )
 
 
 class Objective(nn.Module):
@@ -63,9 +65,14 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
-        self.is_mixed, self.is_encoded = bfloat16, is_encoded  # a module has a method bfloat16
+        self.is_mixed, self.is_encoded = (
+            bfloat16,
+            is_encoded,
+        )  # a module has a method bfloat16
 
-    def forward(self, inputs: Tensor, mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, inputs: Tensor, mask: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The loss, a number, and the logits (N, 1, H, W) that it was computed from.
 
         Args:
@@ -134,7 +141,9 @@ class Learner:
             weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         schedule = SCHEDULES[recipe.schedule]
-        self.schedule = schedule(self.optimizer, recipe.learning_rate, steps) if schedule else None
+        self.schedule = (
+            schedule(self.optimizer, recipe.learning_rate, steps) if schedule else None
+        )
         self.objective = fabric.setup_module(
             Objective(self.model, recipe.loss, bfloat16, is_encoded)
         )
@@ -161,7 +170,9 @@ class Learner:
         """
         # The randomness of a step depends on its number alone: a step that is repeated after a crash is the same.
         torch.manual_seed((self.seed << 40) + (self.fabric.global_rank << 32) + number)
-        image, mask = AUGMENTATIONS[self.recipe.augment](as_input(inputs), masks.float())
+        image, mask = AUGMENTATIONS[self.recipe.augment](
+            as_input(inputs), masks.float()
+        )
         image = image.to(memory_format=torch.channels_last)
         loss, logits = self.objective(image, mask, self.target(image, mask))
         self.optimizer.zero_grad()
@@ -190,7 +201,10 @@ class Learner:
     @torch.inference_mode()
     def judge_batch(self, inputs: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """The loss and the mean Dice of `kept` on a batch, shaped as for `step`."""
-        image, mask = as_input(inputs).to(memory_format=torch.channels_last), masks.float()
+        image, mask = (
+            as_input(inputs).to(memory_format=torch.channels_last),
+            masks.float(),
+        )
         loss, logits = self.judge(image, mask, mask)
         return loss, mean_dice(logits, mask)
 

@@ -52,7 +52,9 @@ def sweep_command(
     """
     if find_processes().count > 1:
         problem = "starts the processes of one training"
-        raise InputError("torchrun or srun", problem, "start sonoseg sweep several times")
+        raise InputError(
+            "torchrun or srun", problem, "start sonoseg sweep several times"
+        )
     config, training, validation = configure(settings)
     grid = parse_grid(axes, config.recipe)
     name = f"{settings.model}-{Path(settings.split).stem}"
@@ -93,14 +95,18 @@ def next_trial(search: Search) -> int | None:
         number = search.claim()
         results = search.results()
         if number is not None:
-            chosen = ", ".join(f"{axis} {value}" for axis, value in search.values(number).items())
+            chosen = ", ".join(
+                f"{axis} {value}" for axis, value in search.values(number).items()
+            )
             logger.info("%s; now %s", progress(results), chosen)
             return number
         others = sum(result.state == "running" for result in results)
         if not others:
             return None
         if not has_told:
-            logger.info("%s; waiting for %d of other processes", progress(results), others)
+            logger.info(
+                "%s; waiting for %d of other processes", progress(results), others
+            )
         has_told = True
         time.sleep(POLL)
 

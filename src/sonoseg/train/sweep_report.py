@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sonoseg.files import atomic_path, write_text
-from sonoseg.report.tables import Cell, csv_text, markdown_table, markdown_text, text_table
+from sonoseg.report.tables import (
+    Cell,
+    csv_text,
+    markdown_table,
+    markdown_text,
+    text_table,
+)
 from sonoseg.report.training_figures import grid_figure
 from sonoseg.train.grid import Grid, folder_name
 from sonoseg.train.search import Result
@@ -28,7 +34,14 @@ def describe(out: Path, results: Sequence[Result], best: Result, command: str) -
 
 def table(results: Sequence[Result]) -> tuple[list[str], list[list[Cell]]]:
     """Header and rows, the best first."""
-    header = [*results[0].values, "Dice", "validation loss", "epoch", "minutes", "state"]
+    header = [
+        *results[0].values,
+        "Dice",
+        "validation loss",
+        "epoch",
+        "minutes",
+        "state",
+    ]
     rows: list[list[Cell]] = []
     for result in sorted(results, key=dice_or_lowest, reverse=True):
         row: list[Cell] = [str(value) for value in result.values.values()]

@@ -27,7 +27,9 @@ class Teachers:
 
     def __init__(self, runs: Sequence[Path] = ()) -> None:
         loaded = [load_run(run) for run in runs]
-        self.models = [(model.requires_grad_(False), config.size) for model, config in loaded]
+        self.models = [
+            (model.requires_grad_(False), config.size) for model, config in loaded
+        ]
 
     def to(self, device: torch.device) -> None:
         """Moves the networks."""

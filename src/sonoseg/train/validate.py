@@ -48,13 +48,17 @@ def whole_in(low: int, high: int) -> Rule:
 def word_of(choices: Iterable[str]) -> Rule:
     """One of `choices`."""
     names = tuple(choices)
-    return (lambda value: isinstance(value, str) and value in names), f"one of {', '.join(names)}"
+    return (
+        lambda value: isinstance(value, str) and value in names
+    ), f"one of {', '.join(names)}"
 
 
 TEXT: Rule = (lambda value: isinstance(value, str) and len(value) <= 10_000), "a text"
 FLAG: Rule = (lambda value: isinstance(value, bool)), "true or false"
 SIZE: Rule = (
-    lambda value: type(value) is int and 32 <= value <= LARGEST_SIZE and value % 32 == 0,
+    lambda value: (
+        type(value) is int and 32 <= value <= LARGEST_SIZE and value % 32 == 0
+    ),
     f"a multiple of 32 up to {LARGEST_SIZE}",
 )
 SEED = whole_in(0, LARGEST_SEED)
@@ -64,7 +68,9 @@ ENCODER_NAMES = get_args(Encoder)
 
 
 def _are_encoders(value: Any) -> bool:
-    if not isinstance(value, (tuple, list)) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, (tuple, list)) or not all(
+        isinstance(name, str) for name in value
+    ):
         return False
     return 0 < len(value) == len(set(value)) and set(value) <= set(ENCODER_NAMES)
 
@@ -99,7 +105,10 @@ ASKED_RECIPE_RULES: Mapping[str, Rule] = {
 """Field of `Recipe` → its rule, for a training that is asked for."""
 
 NETWORK_RULES: Mapping[str, Rule] = {
-    "encoders": (_are_encoders, f"one or more of {', '.join(ENCODER_NAMES)}, each once"),
+    "encoders": (
+        _are_encoders,
+        f"one or more of {', '.join(ENCODER_NAMES)}, each once",
+    ),
     "attention": word_of(get_args(Attention)),
     "frozen": FLAG,
     "skips": FLAG,
@@ -114,10 +123,14 @@ NETWORK_RULES: Mapping[str, Rule] = {
 """Field of a network's config → its rule. Only `FusionUNetConfig` has fields."""
 
 
-def first_problem(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[str, str] | None:
+def first_problem(
+    values: Mapping[str, Any], rules: Mapping[str, Rule]
+) -> tuple[str, str] | None:
     """The first name in `values` whose value breaks its rule, and what a good value is; None if all are good."""
     for name, value in values.items():
-        good, wanted = rules.get(name, (_is_plain, "a number, a word or a list of these"))
+        good, wanted = rules.get(
+            name, (_is_plain, "a number, a word or a list of these")
+        )
         if not good(value):
             return name, wanted
     return None
@@ -145,7 +158,11 @@ def check_fields(part: str, values: Any, kind: Any, rules: Mapping[str, Rule]) -
         if name not in known:
             raise ValueError(f"{part} has the unknown key {name[:40]}")
     for name, field in known.items():
-        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+        if (
+            name not in values
+            and field.default is MISSING
+            and field.default_factory is MISSING
+        ):
             raise ValueError(f"{part} has no {name}")
     problem = first_problem(values, rules)
     if problem is not None:

@@ -29,7 +29,10 @@ def network(request):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_count_is_that_of_the_construction_and_all_of_it_learns(name):
     with torch.device("meta"):
-        assert count_parameters(find_experiment(name).build()) == (COUNTS[name], COUNTS[name])
+        assert count_parameters(find_experiment(name).build()) == (
+            COUNTS[name],
+            COUNTS[name],
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "swin-unet"])

@@ -49,7 +49,9 @@ class AduNet(SegmentationNetwork):
         self.attention = CBAM(WIDTHS[-1], reduction=16)
         self.bottleneck = nn.Identity()
         self.dropout = nn.Dropout2d(dropout)
-        self.stages = nn.ModuleList(GatedStage(width) for width in reversed(WIDTHS[:-1]))
+        self.stages = nn.ModuleList(
+            GatedStage(width) for width in reversed(WIDTHS[:-1])
+        )
         self.head = nn.Conv2d(WIDTHS[0], 1, 1)
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -79,8 +81,12 @@ class AttentionGate(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = channels // 2
-        self.of_skip = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
-        self.of_below = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
+        self.of_skip = nn.Sequential(
+            nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner)
+        )
+        self.of_below = nn.Sequential(
+            nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner)
+        )
         self.weight = nn.Sequential(
             nn.ReLU(), nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid()
         )

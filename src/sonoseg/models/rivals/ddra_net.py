@@ -65,7 +65,9 @@ class DdraNet(SegmentationNetwork):
         features, maps = self.encoders(image)
         return features, maps
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> Output:
         levels = [self.stages[0](self.dropout(self.bottleneck(features)))]
         for stage, skip in zip(self.stages[1:], reversed(maps[1:]), strict=True):
             levels.append(stage(levels[-1], skip))

@@ -80,7 +80,9 @@ class UpStage(nn.Module):
         self.positions = SCPH(width)
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
-        up = F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=False)
+        up = F.interpolate(
+            below, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         out: Tensor = self.positions(self.conv(torch.cat([up, skip], 1)))
         return out
 
@@ -102,7 +104,9 @@ class SFA(nn.Module):
         self.join = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        joined: Tensor = x + self.join(torch.cat([self.all_over(x), x * self.nearby(x)], 1))
+        joined: Tensor = x + self.join(
+            torch.cat([self.all_over(x), x * self.nearby(x)], 1)
+        )
         return joined
 
 
@@ -118,7 +122,9 @@ class ReducedAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels)
         self.reduce = (
-            nn.Conv2d(channels, channels, reduction, stride=reduction) if reduction > 1 else None
+            nn.Conv2d(channels, channels, reduction, stride=reduction)
+            if reduction > 1
+            else None
         )
         self.reduced_norm = nn.LayerNorm(channels) if reduction > 1 else nn.Identity()
         self.key_value = nn.Linear(channels, 2 * channels)
@@ -166,7 +172,9 @@ class CoordinateAttention(nn.Module):
         super().__init__()
         inner = max(8, channels // reduction)
         self.summary = nn.Sequential(
-            nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.Hardswish()
+            nn.Conv2d(channels, inner, 1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.Hardswish(),
         )
         self.rows = nn.Conv2d(inner, channels, 1)
         self.columns = nn.Conv2d(inner, channels, 1)

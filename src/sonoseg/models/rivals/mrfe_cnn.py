@@ -67,7 +67,9 @@ class MrfeCnn(SegmentationNetwork):
             maps.append(torch.cat(on_routes, 1))
         return maps[-1], maps[:-1]
 
-    def decode(self, features: Tensor, maps: list[Tensor], size: Sequence[int]) -> Output:
+    def decode(
+        self, features: Tensor, maps: list[Tensor], size: Sequence[int]
+    ) -> Output:
         x = self.bottleneck(features)
         for stage in self.stages:
             x = stage(x)
@@ -83,7 +85,9 @@ def make_route(dilations: Sequence[int]) -> nn.ModuleList:
 
 
 @torch.no_grad()
-def equalize(image: Tensor, tiles: int = 8, levels: int = 256, limit: float = 2.0) -> Tensor:
+def equalize(
+    image: Tensor, tiles: int = 8, levels: int = 256, limit: float = 2.0
+) -> Tensor:
     """Contrast-limited adaptive histogram equalisation, CLAHE (Zuiderveld 1994).
 
     Every tile of the image has its own mapping of grey levels, the running sum of its histogram. The new level of a
@@ -104,7 +108,9 @@ def equalize(image: Tensor, tiles: int = 8, levels: int = 256, limit: float = 2.
     in_tiles = grey.view(count, tiles, height, tiles, width).transpose(2, 3)
     pixels = in_tiles.reshape(count, tiles**2, -1)
     histogram = torch.zeros(count, tiles**2, levels, device=image.device)
-    histogram = histogram.scatter_add(2, pixels, torch.ones_like(pixels, dtype=histogram.dtype))
+    histogram = histogram.scatter_add(
+        2, pixels, torch.ones_like(pixels, dtype=histogram.dtype)
+    )
     cut = histogram.clamp(max=limit * height * width / levels)
     cut = cut + (height * width - cut.sum(2, keepdim=True)) / levels
     maps = cut.cumsum(2).flatten(1) / (height * width)
@@ -120,7 +126,9 @@ def equalize(image: Tensor, tiles: int = 8, levels: int = 256, limit: float = 2.
     return result.view_as(image)
 
 
-def _neighbours(length: int, tiles: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _neighbours(
+    length: int, tiles: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """For each pixel along an axis of `tiles` tiles of `length` pixels: the tiles around it, and where it lies between.
 
     Returns:
