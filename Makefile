@@ -6,7 +6,7 @@ export SONOSEG_DATA ?= $(abspath ../shared/data)
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test integration bench clean
+.PHONY: demo test integration coverage bench clean
 
 demo: .venv/reader
 	$(BIN)/sonoseg demo
@@ -20,6 +20,9 @@ test: .venv/lab
 
 integration: .venv/integration
 	$(BIN)/python -m pytest -q tests/integration
+
+coverage: .venv/lab
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=sonoseg --cov-report=term:skip-covered
 
 bench: .venv/lab
 	$(PIP) --editable '.[lab,video,bench]'
@@ -60,3 +63,4 @@ VIEWER := @ohif/app@3.13.2
 
 clean:
 	rm -rf .venv demo integration .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -115,7 +115,9 @@ def begin(model: FusionUNet, start: str) -> None:
         return
     own = model.state_dict()
     found = load_tensors(Path(start))
-    fits = {name: value.to(own[name].dtype) for name, value in found.items() if name in own}
+    fits = {
+        name: value.to(own[name].dtype) for name, value in found.items() if name in own
+    }
     model.load_state_dict(fits, strict=False)
 
 
@@ -138,11 +140,14 @@ class Teachers:
             return mask
         told = torch.zeros_like(mask)
         for model, size in self.models:
-            seen = F.interpolate(image, (size, size), mode="bilinear", align_corners=False)
-            said = (
-                model.parts(seen.contiguous(memory_format=torch.channels_last))[0].float().sigmoid()
+            seen = F.interpolate(
+                image, (size, size), mode="bilinear", align_corners=False
             )
-            told += F.interpolate(said, tuple(mask.shape[2:]), mode="bilinear", align_corners=False)
+            output = model.outputs(seen.contiguous(memory_format=torch.channels_last))
+            said = output.pixels.float().sigmoid()
+            told += F.interpolate(
+                said, tuple(mask.shape[2:]), mode="bilinear", align_corners=False
+            )
         return 0.5 * mask + 0.5 / len(self.models) * told
 
 
@@ -176,7 +181,9 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
     optimizer = torch.optim.AdamW(
         weights, lr=rate, weight_decay=1e-2, capturable=device.type == "cuda"
     )
-    current = [value for value in model.state_dict().values() if value.is_floating_point()]
+    current = [
+        value for value in model.state_dict().values() if value.is_floating_point()
+    ]
     average = [value.detach().clone() for value in current]
     keep = spec.get("ema", 0.99)
     image, truth = (torch.zeros(batch, 1, size, size, device=device) for _ in range(2))
@@ -184,7 +191,9 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            pixels, presence = model.parts(image.contiguous(memory_format=torch.channels_last))
+            pixels, presence = model.outputs(
+                image.contiguous(memory_format=torch.channels_last)
+            )
             told = teachers.truth(image, truth)
         pixels, there = pixels.float(), (truth.sum((1, 2, 3)) > 20).float()
         loss = LOSSES["bce+image-dice"](pixels, told, there)
@@ -203,17 +212,23 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
     first, steps, log = time.time(), 0, []
     length = began + spec["end_at"] - first
     while time.time() - first < length:
-        order = torch.randperm(len(images), device=device)[: len(images) // batch * batch]
+        order = torch.randperm(len(images), device=device)[
+            : len(images) // batch * batch
+        ]
         for rows in order.split(batch):
             rate.fill_(rate_at(min(1.0, (time.time() - first) / length), peak))
-            seen, masks = view(images.inputs[rows].float() / 255, images.masks[rows].float())
+            seen, masks = view(
+                images.inputs[rows].float() / 255, images.masks[rows].float()
+            )
             image.copy_(seen)
             truth.copy_(masks)
             run()
             steps += 1
             if steps % 10 == 0 and time.time() - first >= length:
                 break
-        log.append({"step": steps, "loss": float(latest), "seconds": time.time() - first})
+        log.append(
+            {"step": steps, "loss": float(latest), "seconds": time.time() - first}
+        )
     for value, mean in zip(current, average, strict=True):
         value.copy_(mean)
     write_log(folder / "log.csv", log)
@@ -243,11 +258,20 @@ def write_log(path: Path, log: Sequence[dict[str, float]]) -> None:
 def save(model: torch.nn.Module, path: Path) -> None:
     """Writes the weights, large ones in 16 bits."""
     tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+        name: value.detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
     }
-    large = {name for name, value in tensors.items() if value.ndim > 1 and value.numel() >= 1024}
+    large = {
+        name
+        for name, value in tensors.items()
+        if value.ndim > 1 and value.numel() >= 1024
+    }
     save_file(
-        {name: value.half() if name in large else value for name, value in tensors.items()}, path
+        {
+            name: value.half() if name in large else value
+            for name, value in tensors.items()
+        },
+        path,
     )
 
 
@@ -261,8 +285,13 @@ def score(
     for rows in torch.arange(len(images)).split(64):
         seen = images.inputs[rows].to(device).float() / 255
         with torch.autocast(device.type, torch.bfloat16):
-            pixels, _ = model.parts(seen.contiguous(memory_format=torch.channels_last))
-        drawn, truth = (pixels.float() > 0).cpu().flatten(1), images.masks[rows].bool().flatten(1)
+            pixels, _ = model.outputs(
+                seen.contiguous(memory_format=torch.channels_last)
+            )
+        drawn, truth = (
+            (pixels.float() > 0).cpu().flatten(1),
+            images.masks[rows].bool().flatten(1),
+        )
         total = (drawn.sum(1) + truth.sum(1)).clamp(min=1)
         dice.append(2 * (drawn & truth).sum(1) / total)
         shares.append(truth.float().mean(1))
@@ -286,9 +315,15 @@ def summary(dice: Any) -> dict[str, float | int | None]:
 
 def main(data: Path, jobs: Path, out: Path, names: Sequence[str]) -> None:
     """Runs all jobs, or those that are named, each in a process of its own."""
-    specs = [spec for spec in json.loads(jobs.read_text()) if not names or spec["name"] in names]
+    specs = [
+        spec
+        for spec in json.loads(jobs.read_text())
+        if not names or spec["name"] in names
+    ]
     began, context = time.time(), multiprocessing.get_context("spawn")
-    processes = [context.Process(target=train, args=(spec, data, out, began)) for spec in specs]
+    processes = [
+        context.Process(target=train, args=(spec, data, out, began)) for spec in specs
+    ]
     for process in processes:
         process.start()
     for process in processes:

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoseg.cli import Reproduce
 from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
@@ -40,17 +39,12 @@ from sonoseg.files import output_folder, write_json
 from sonoseg.models.catalog import find_experiment
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import RESULT, SETTINGS, Job
-from sonoseg.reproduction.work import (
-    Material,
-    digest_of,
-    pixels_of,
-    recipe_of,
-    settings_of,
-    train_options,
-)
+from sonoseg.reproduction.material import Material, digest_of, pixels_of
+from sonoseg.reproduction.settings import ReproductionSettings, recipe_of
+from sonoseg.reproduction.training import configured
+from sonoseg.reproduction.work import settings_of
 from sonoseg.train.losses import LOSSES
 from sonoseg.train.run_folder import save_weights, write_log
-from sonoseg.train.settings import configure
 
 SIZE = 224
 ABOUT = "stand-ins trained on BUS-BRA and BrEaST for under two minutes each"
@@ -117,7 +111,9 @@ def merge_encoders(folder: Path, out: Path) -> dict[str, str]:
     hashes = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors = load_file(file)
-        names = {name.split(".")[2] for name in tensors if name.startswith("encoders.parts.")}
+        names = {
+            name.split(".")[2] for name in tensors if name.startswith("encoders.parts.")
+        }
         for name in names:
             hashes[name] = hashlib.sha256(file.read_bytes()).hexdigest()
         for name, tensor in tensors.items():
@@ -145,7 +141,10 @@ def load_encoders(model: torch.nn.Module, file: Path) -> None:
 
 
 def graphed(
-    step: Step, model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    step: Step,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
 ) -> Step:
     """`step` as a CUDA graph. Weights and optimiser are afterwards as they were."""
     if device.type != "cuda":
@@ -193,7 +192,7 @@ def train(  # noqa: C901 - one training, top to bottom
     """
     device = data.device
     experiment = find_experiment(job.model)
-    recipe = recipe_of(job.model, Reproduce(data=Path()))
+    recipe = recipe_of(job.model)
     loss_of = LOSSES[recipe.loss]
     batch = recipe.batch
     subsets = split_cases(data.cases, job.split)
@@ -206,9 +205,13 @@ def train(  # noqa: C901 - one training, top to bottom
     frozen = experiment.network.frozen
     inputs = encode_all(model, data, batch) if frozen else data.images
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.Adam(weights, lr=recipe.learning_rate, capturable=device.type == "cuda")
+    optimizer = torch.optim.Adam(
+        weights, lr=recipe.learning_rate, capturable=device.type == "cuda"
+    )
     seen = torch.zeros(
-        (batch, *inputs.shape[1:]), device=device, dtype=inputs.dtype if frozen else torch.float32
+        (batch, *inputs.shape[1:]),
+        device=device,
+        dtype=inputs.dtype if frozen else torch.float32,
     )
     truth = torch.zeros(batch, 1, SIZE, SIZE, device=device)
     sums = torch.zeros(2, device=device)
@@ -216,10 +219,13 @@ def train(  # noqa: C901 - one training, top to bottom
     def answer(image: Tensor) -> Tensor:
         image = image.to(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            logits: Tensor = (
-                model.decode(image, [], (SIZE, SIZE))[0] if frozen else model.parts(image)[0]
+            output = (
+                model.decode(image, [], (SIZE, SIZE))
+                if frozen
+                else model.outputs(image)
             )
-        return logits.float()
+        logits: Tensor = output.pixels.float()
+        return logits
 
     def prepare(rows: Tensor) -> Tensor:
         return inputs[rows] if frozen else inputs[rows].float() / 255
@@ -318,10 +324,16 @@ def do_job(job: Job, data: Data, out: Path, about: dict[str, Any], stop: float) 
     for name, cases in split_cases(data.cases, job.split).items():
         answers = Answers(job.model, maps[data.rows(cases).cpu().numpy()])
         words = {"data": about["data"], "split": job.split, "subset": name}
-        evaluate(answers, cases, folder / name, progress=False, about=words, pictures=False)
-    recipe = recipe_of(job.model, Reproduce(data=Path()))
-    cost = measure_cost(find_experiment(job.model).network, recipe.dropout, SIZE, recipe.batch)
-    record(job, Path(about["folder"]), out, log, seconds, cost, cut_off, about["encoders"])
+        evaluate(
+            answers, cases, folder / name, progress=False, about=words, pictures=False
+        )
+    recipe = recipe_of(job.model)
+    cost = measure_cost(
+        find_experiment(job.model).network, recipe.dropout, SIZE, recipe.batch
+    )
+    record(
+        job, Path(about["folder"]), out, log, seconds, cost, cut_off, about["encoders"]
+    )
     end = f"cut off at epoch {len(log)}" if cut_off else f"ended at epoch {len(log)}"
     print(f"{job.name}: {end}, {seconds:.0f} s", flush=True)
 
@@ -348,15 +360,19 @@ def record(
         cut_off: whether the clock ended it.
         encoders: encoder → sha256 of the file of its first weights.
     """
-    options = Reproduce(data=source, encoder_weights=str(out / ENCODERS), encoder_about=ABOUT)
-    config, _, _ = configure(train_options(job, options))
+    asked = ReproductionSettings(
+        data=source, encoder_weights=str(out / ENCODERS), encoder_about=ABOUT
+    )
+    config, _, _ = configured(job, asked)
     folder = job.folder(out)
     write_json(folder / "config.json", config.to_json())
     cases = load_cases(source)
     subsets = split_cases(cases, job.split)
     hashes = {case.name: pixels_of(case) for part in SUBSETS for case in subsets[part]}
-    material = Material({job.split: subsets}, (), {job.split: digest_of(subsets, hashes)})
-    settings = settings_of(job, options, material)
+    material = Material(
+        {job.split: subsets}, (), {job.split: digest_of(subsets, hashes)}
+    )
+    settings = settings_of(job, asked, material)
     write_json(folder / SETTINGS, settings)
     best = min(log, key=lambda row: row["validation_loss"])
     own = find_experiment(job.model).network.encoders
@@ -374,7 +390,9 @@ def record(
     write_json(folder / RESULT, result)
 
 
-def work(jobs: Any, source: Path, out: Path, about: dict[str, Any], stop: float) -> None:
+def work(
+    jobs: Any, source: Path, out: Path, about: dict[str, Any], stop: float
+) -> None:
     """One worker: takes jobs until there are none, or until the time is over."""
     data = Data.read(source)
     while time.time() < stop:
@@ -386,7 +404,10 @@ def work(jobs: Any, source: Path, out: Path, about: dict[str, Any], stop: float)
             do_job(job, data, out, about, stop)
         except Exception as error:  # the other trainings go on
             job.fail(out, error)
-            print(f"{job.name} failed: {traceback.format_exc().splitlines()[-1]}", flush=True)
+            print(
+                f"{job.name} failed: {traceback.format_exc().splitlines()[-1]}",
+                flush=True,
+            )
 
 
 def parse_job(word: str) -> Job:
@@ -417,7 +438,9 @@ def main() -> None:
         jobs.put(job)
     processes = []
     for _ in range(asked.workers):
-        process = context.Process(target=work, args=(jobs, asked.data, asked.out, about, stop))
+        process = context.Process(
+            target=work, args=(jobs, asked.data, asked.out, about, stop)
+        )
         process.start()
         processes.append(process)
     for process in processes:

@@ -58,12 +58,21 @@ def take_turns(
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, quartiles and number of `values`."""
     low, median, high = np.percentile(values, (25, 50, 75)).tolist()
-    return {"median": median, "quartile_1": low, "quartile_3": high, "count": len(values)}
+    return {
+        "median": median,
+        "quartile_1": low,
+        "quartile_3": high,
+        "count": len(values),
+    }
 
 
-def lesion_dice(drawn: Iterable[NDArray[np.bool_]], truths: Iterable[NDArray[np.bool_]]) -> float:
+def lesion_dice(
+    drawn: Iterable[NDArray[np.bool_]], truths: Iterable[NDArray[np.bool_]]
+) -> float:
     """Mean Dice of masks (H, W) over the images with a lesion."""
-    return float(image_scores(stack(map(count, drawn, truths)), "lesion")["dice"].mean())
+    return float(
+        image_scores(stack(map(count, drawn, truths)), "lesion")["dice"].mean()
+    )
 
 
 def in_openvino(
@@ -107,12 +116,18 @@ def processor() -> str:
     except OSError:
         return platform.processor()
     return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        (
+            line.partition(":")[2].strip()
+            for line in lines
+            if line.startswith("model name")
+        ),
         "unknown",
     )
 
 
-def report(name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def report(
+    name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> None:
     """Prints `rows`, dicts of the same simple keys, as a table and writes them with the machine to NAME.json."""
     print(text_table(list(rows[0]), [list(row.values()) for row in rows]))
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -26,17 +26,24 @@ from sonoseg.evaluate.compare import Evaluated, in_order_of
 def mean_dice(folders: list[Path], reference: Evaluated) -> NDArray[np.float64]:
     """(N,) Dice `lesion` of each image with a lesion, the mean over the evaluations in `folders`."""
     told = (in_order_of(reference, Evaluated.read(folder)) for folder in folders)
-    return np.mean([image_scores(each.counts, "lesion")["dice"] for each in told], axis=0)
+    return np.mean(
+        [image_scores(each.counts, "lesion")["dice"] for each in told], axis=0
+    )
 
 
 def draw(
-    without: NDArray[np.float64], remembered: NDArray[np.float64], has_copy: NDArray[np.bool_]
+    without: NDArray[np.float64],
+    remembered: NDArray[np.float64],
+    has_copy: NDArray[np.bool_],
 ) -> None:
     """Writes copies.png: each image's Dice, trained with the copies over trained without, (N,) each."""
     figure = Figure(figsize=(4.8, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#b0b0b0", linewidth=1, zorder=0)
-    kinds = {"has a near-copy": (has_copy, "#d55e00", "o"), "has none": (~has_copy, "#0072b2", "x")}
+    kinds = {
+        "has a near-copy": (has_copy, "#d55e00", "o"),
+        "has none": (~has_copy, "#0072b2", "x"),
+    }
     for label, (chosen, colour, marker) in kinds.items():
         axes.scatter(
             without[chosen],
@@ -53,7 +60,9 @@ def draw(
         aspect="equal",
         title="What near-copies are worth, image by image",
     )
-    axes.set(xlabel="Dice, trained without the copies", ylabel="Dice, trained with them")
+    axes.set(
+        xlabel="Dice, trained without the copies", ylabel="Dice, trained with them"
+    )
     axes.legend(loc="lower right", frameon=False)
     figure.savefig(RESULTS / "copies.png", dpi=110)
 
@@ -64,7 +73,9 @@ def main() -> None:
     )
     parser.add_argument("busi", type=Path)
     parser.add_argument("--without", nargs="+", type=Path, required=True)
-    parser.add_argument("--with", nargs="+", type=Path, required=True, dest="remembered")
+    parser.add_argument(
+        "--with", nargs="+", type=Path, required=True, dest="remembered"
+    )
     options = parser.parse_args()
     copied = leaked(split_cases(load_cases(options.busi), "paper"), "test")
     reference = Evaluated.read(options.without[0])
@@ -72,7 +83,8 @@ def main() -> None:
     groups = np.array(reference.groups)[lesion]
     has_copy = np.array([name in copied for name in reference.files])[lesion]
     without, remembered = (
-        mean_dice(folders, reference) for folders in (options.without, options.remembered)
+        mean_dice(folders, reference)
+        for folders in (options.without, options.remembered)
     )
     rows = []
     for what, chosen in {
@@ -86,7 +98,9 @@ def main() -> None:
             {
                 "test images": what,
                 "with a lesion": int(chosen.sum()),
-                "Dice, trained without the copies": round(float(without[chosen].mean()), 3),
+                "Dice, trained without the copies": round(
+                    float(without[chosen].mean()), 3
+                ),
                 "and with them": round(float(remembered[chosen].mean()), 3),
                 "difference": f"{difference.mean():+.3f} ({low:+.3f} to {high:+.3f})",
             }

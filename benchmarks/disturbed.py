@@ -22,23 +22,28 @@ from sonoseg.core.resize import resize_probability
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
 from sonoseg.train.augment import augment_ultrasound
 from sonoseg.train.dataset import InMemory, Pairs, gather
-from sonoseg.train.module import SMALLEST_LESION
+from sonoseg.train.losses import SMALLEST_LESION
 
 SIDE, DRAWS = 256, 3
 
 
 def disturbed(images: Pairs) -> Pairs:
     """A random draw of each image, (N, 1, H, W) uint8 as the images are; N is smaller where a lesion has gone."""
-    changed, masks = augment_ultrasound(images.inputs.float() / 255, images.masks.float())
+    changed, masks = augment_ultrasound(
+        images.inputs.float() / 255, images.masks.float()
+    )
     left = masks.sum((1, 2, 3)) > SMALLEST_LESION
-    return Pairs((255 * changed[left]).round().to(torch.uint8), masks[left].to(torch.uint8))
+    return Pairs(
+        (255 * changed[left]).round().to(torch.uint8), masks[left].to(torch.uint8)
+    )
 
 
 def score(predictor: Predictor, images: Pairs) -> float:
     """Mean Dice over the images."""
     drawn = (
         predicted_mask(
-            predictor, resize_probability(predictor.probability([image])[0], image.shape)
+            predictor,
+            resize_probability(predictor.probability([image])[0], image.shape),
         )
         for image in images.inputs[:, 0].numpy()
     )

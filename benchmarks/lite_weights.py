@@ -32,14 +32,26 @@ def encoder(number: str) -> dict[str, Tensor]:
         dict(zip(model.state_dict(), published.values(), strict=True))
     )  # shapes must fit
     tensors = {
-        key: value for key, value in model.state_dict().items() if not key.startswith("classifier")
+        key: value
+        for key, value in model.state_dict().items()
+        if not key.startswith("classifier")
     }
-    return {f"encoders.parts.{name}.{key}": value.contiguous() for key, value in tensors.items()}
+    return {
+        f"encoders.parts.{name}.{key}": value.contiguous()
+        for key, value in tensors.items()
+    }
 
 
 def main(*numbers: str, out: str) -> None:
     """Writes the encoders of those numbers to one file."""
-    save_file({name: tensor for number in numbers for name, tensor in encoder(number).items()}, out)
+    save_file(
+        {
+            name: tensor
+            for number in numbers
+            for name, tensor in encoder(number).items()
+        },
+        out,
+    )
 
 
 if __name__ == "__main__":

@@ -39,15 +39,22 @@ TABLE = Path(__file__).parent.parent / "src" / "sonoseg" / "data" / "busi.csv"
 def groups(paths: list[str], curation: Path, images: Path) -> list[str]:
     """The near-copy group of each image, named after the group's first image."""
     with curation.open(newline="", encoding="utf-8") as file:
-        published = {f"{row['class']}/{row['file']}": row["group"] for row in csv.DictReader(file)}
+        published = {
+            f"{row['class']}/{row['file']}": row["group"]
+            for row in csv.DictReader(file)
+        }
     index = {path: number for number, path in enumerate(paths)}
     first = {published[path]: index[path] for path in reversed(paths)}
     pairs = [(first[published[path]], index[path]) for path in paths]
-    pairs += near_copies([thumbnail(read_image(images / path).pixels) for path in paths])
+    pairs += near_copies(
+        [thumbnail(read_image(images / path).pixels) for path in paths]
+    )
     pairs += [(index[a], index[b]) for a, b in SUSPECTS]
     names = dict.fromkeys(paths, "")
     for members in connected(len(paths), pairs):
-        names.update({paths[member]: Path(paths[members[0]]).stem for member in members})
+        names.update(
+            {paths[member]: Path(paths[members[0]]).stem for member in members}
+        )
     return list(names.values())
 
 
@@ -62,10 +69,18 @@ def paper(paths: list[str]) -> list[str]:
 def paper_clean(subsets: list[str], group_of: list[str]) -> list[str]:
     """The paper's split without what gives the validation or test images away; "" for an image left out."""
     held = {
-        subset: {group for group, other in zip(group_of, subsets, strict=True) if other == subset}
+        subset: {
+            group
+            for group, other in zip(group_of, subsets, strict=True)
+            if other == subset
+        }
         for subset in ("validation", "test")
     }
-    spoilt = {"train": held["validation"] | held["test"], "validation": held["test"], "test": set()}
+    spoilt = {
+        "train": held["validation"] | held["test"],
+        "validation": held["test"],
+        "test": set(),
+    }
     return [
         "" if group in spoilt[subset] else subset
         for subset, group in zip(subsets, group_of, strict=True)
@@ -91,7 +106,9 @@ def main() -> None:
     )
     lines = ["path,sha256,group,paper,paper_clean,fold"]
     for path in sorted(digests):
-        lines.append(",".join(map(str, (path, digests[path], *facts.get(path, ("",) * 4)))))
+        lines.append(
+            ",".join(map(str, (path, digests[path], *facts.get(path, ("",) * 4))))
+        )
     write_text(TABLE, "\n".join(lines) + "\n")
 
 

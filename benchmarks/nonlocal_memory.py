@@ -39,13 +39,17 @@ def figure(file: str, name: str) -> float:
 
 def cost_of(form: str, model: str, size: int, batch: int) -> dict[str, float]:
     """Peak memory in MB that forward and backward of `model` add to this process, and their seconds."""
-    free = figure("/proc/meminfo", "MemAvailable") + figure("/proc/self/status", "VmSize")
+    free = figure("/proc/meminfo", "MemAvailable") + figure(
+        "/proc/self/status", "VmSize"
+    )
     resource.setrlimit(
         resource.RLIMIT_AS, (int(0.9e6 * free),) * 2
     )  # fail here, before the system kills something
     if form == "naive":
         attention.F.scaled_dot_product_attention = naive_attention  # type: ignore[assignment]
-    module = attention.NonLocal(64) if model == "block" else find_experiment(model).build()
+    module = (
+        attention.NonLocal(64) if model == "block" else find_experiment(model).build()
+    )
     image = torch.rand(batch, 64 if model == "block" else 3, size, size)
     before, began = figure("/proc/self/status", "VmHWM"), time.perf_counter()
     module(image).sum().backward()
@@ -82,15 +86,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--form", choices=("fused", "naive"), help="this one, in this process")
     parser.add_argument(
-        "--model", default="model-3", help="a model's name, or block: one block of 64 channels"
+        "--form", choices=("fused", "naive"), help="this one, in this process"
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 160, 224, 320, 448])
+    parser.add_argument(
+        "--model",
+        default="model-3",
+        help="a model's name, or block: one block of 64 channels",
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[128, 160, 224, 320, 448]
+    )
     parser.add_argument("--batch", type=int, default=1)
     options = parser.parse_args()
     if options.form:
-        print(json.dumps(cost_of(options.form, options.model, options.sizes[0], options.batch)))
+        print(
+            json.dumps(
+                cost_of(options.form, options.model, options.sizes[0], options.batch)
+            )
+        )
         return
     rows = []
     for size in options.sizes:

@@ -30,12 +30,16 @@ from sonoseg.models.catalog import OURS, Recipe
 from sonoseg.models.depthwise import quicken
 from sonoseg.models.encoders import load_matching
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.models.network import Output
 from sonoseg.train.augment import AUGMENTATIONS, gamma, move, time_gain
-from sonoseg.train.dataset import InMemory, gather
-from sonoseg.train.fit import loaders, make_trainer
-from sonoseg.train.module import SegmentationModule
+from sonoseg.train.checkpoint import restore
+from sonoseg.train.dataset import BatchOrder, InMemory, gather
+from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
+from sonoseg.train.loop import run_epochs
 from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import BEST, LAST, RunConfig
+from sonoseg.train.step import Learner
+from sonoseg.train.teachers import Teachers
 
 SPLIT = "paper-clean"
 
@@ -71,11 +75,13 @@ class Peer(FusionUNet):
     def __init__(self, presence: bool, dropout: float) -> None:
         nn.Module.__init__(self)
         head = {"classes": 1, "dropout": dropout} if presence else None
-        self.network = quicken(smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head))
+        self.network = quicken(
+            smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head)
+        )
 
-    def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+    def outputs(self, image: Tensor) -> Output:
         answer = self.network((image.expand(-1, 3, -1, -1) - 0.449) / 0.226)
-        return answer if isinstance(answer, tuple) else (answer, None)
+        return Output(*answer) if isinstance(answer, tuple) else Output(answer)
 
 
 class PeerPredictor:
@@ -89,23 +95,34 @@ class PeerPredictor:
     @torch.no_grad()
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         batch = np.stack([resize_image(image, self.size) for image in images])[:, None]
-        return list(self.model(torch.from_numpy(batch).float() / 255).sigmoid()[:, 0].numpy())
+        return list(
+            self.model(torch.from_numpy(batch).float() / 255).sigmoid()[:, 0].numpy()
+        )
 
 
 def train(
-    model: Peer, training: list[Case], validation: list[Case], config: RunConfig, out: Path
+    model: Peer,
+    training: list[Case],
+    validation: list[Case],
+    config: RunConfig,
+    out: Path,
 ) -> None:
     """Trains, or goes on, into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    module = SegmentationModule(
-        model.to(memory_format=torch.channels_last), config.recipe, config.seed
+    recipe, processes = config.recipe, Processes()
+    images, judged = InMemory(training, config.size), InMemory(validation, config.size)
+    order = BatchOrder(len(images), recipe.batch, config.seed, processes)
+    fabric = make_fabric(processes)
+    fabric.launch()
+    make_deterministic()
+    model = model.to(memory_format=torch.channels_last)
+    steps = recipe.epochs * len(order)
+    learner = Learner(
+        fabric, model, recipe, config.seed, steps, Teachers(), bfloat16=has_bfloat16()
     )
-    sets = [InMemory(cases, config.size) for cases in (training, validation)]
-    trainer, _ = make_trainer(config, out, Processes())
-    checkpoint = out / LAST if (out / LAST).exists() else None
-    trainer.fit(
-        module, *loaders(sets, config, Processes()), ckpt_path=checkpoint, weights_only=True
-    )
+    history = restore(out / LAST, learner) if (out / LAST).exists() else []
+    device = fabric.device
+    run_epochs(learner, images.on(device), judged.on(device), order, history, out)
 
 
 def main() -> None:
@@ -117,9 +134,14 @@ def main() -> None:
     parser.add_argument("--subset", default="validation")
     parser.add_argument("--recipe", choices=RECIPES, default="plain")
     parser.add_argument(
-        "--also", nargs="+", default=(), help="further training images, as sonoseg train takes them"
+        "--also",
+        nargs="+",
+        default=(),
+        help="further training images, as sonoseg train takes them",
     )
-    parser.add_argument("--start-from", type=Path, help="the folder of another run of this program")
+    parser.add_argument(
+        "--start-from", type=Path, help="the folder of another run of this program"
+    )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--size", type=int, default=224)
@@ -127,7 +149,8 @@ def main() -> None:
     options = parser.parse_args()
     asked = {"epochs": options.epochs, "learning_rate": options.learning_rate}
     recipe = replace(
-        RECIPES[options.recipe], **{name: value for name, value in asked.items() if value}
+        RECIPES[options.recipe],
+        **{name: value for name, value in asked.items() if value},
     )
     config = RunConfig(
         "peer",
@@ -149,7 +172,11 @@ def main() -> None:
     load_matching(model, options.out / BEST)
     cases = split_cases(load_cases(options.busi), SPLIT)[options.subset]
     print(
-        describe(evaluate(PeerPredictor(model, options.size), cases, options.out / options.subset))
+        describe(
+            evaluate(
+                PeerPredictor(model, options.size), cases, options.out / options.subset
+            )
+        )
     )
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 import sonoseg
 from sonoseg.data.phantom import make_phantom
 from sonoseg.reader.cine import segment_clip
-from sonoseg.reader.video import video_writer
+from sonoseg.reader.video_writer import video_writer
 
 
 def write_loop(path: Path, frames: int) -> None:
@@ -43,10 +43,15 @@ def main() -> None:
         loop = Path(folder) / "loop.mp4"
         write_loop(loop, options.frames)
         rates = [
-            segment_clip(segmenter, loop, Path(folder))["rate_held"] for _ in range(options.rounds)
+            segment_clip(segmenter, loop, Path(folder))["rate_held"]
+            for _ in range(options.rounds)
         ]
     told = {name: round(value, 1) for name, value in spread(rates).items()}
-    report("reader_cine", vars(options), [{"what": "frames a second, file to video", **told}])
+    report(
+        "reader_cine",
+        vars(options),
+        [{"what": "frames a second, file to video", **told}],
+    )
 
 
 if __name__ == "__main__":

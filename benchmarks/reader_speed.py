@@ -42,10 +42,14 @@ OURS = {what: f"sonoseg-1, {what}" for what in ("frame to mask", "network alone"
 
 def frame() -> NDArray[np.uint8]:
     """A synthetic frame (700, 1000) with a lesion."""
-    return np.asarray(Image.fromarray(make_phantom(0)[0]).resize(FRAME, Image.Resampling.BILINEAR))
+    return np.asarray(
+        Image.fromarray(make_phantom(0)[0]).resize(FRAME, Image.Resampling.BILINEAR)
+    )
 
 
-def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[..., torch.Tensor]:
+def peer_in_onnx(
+    peer: torch.nn.Module, image: torch.Tensor
+) -> Callable[..., torch.Tensor]:
     """The peer, exported and optimised by PyTorch, in ONNX Runtime; on `image` (1, 3, h, w) if given no other."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -62,16 +66,23 @@ def peer_in_onnx(peer: torch.nn.Module, image: torch.Tensor) -> Callable[..., to
         session = onnxruntime.InferenceSession(
             file.read_bytes(), providers=["CPUExecutionProvider"]
         )
-    return lambda pixels=image: torch.from_numpy(session.run(None, {"image": pixels.numpy()})[0])
+    return lambda pixels=image: torch.from_numpy(
+        session.run(None, {"image": pixels.numpy()})[0]
+    )
 
 
 def peers_mask(
-    peer: Callable[[torch.Tensor], torch.Tensor], scan: NDArray[np.uint8], size: tuple[int, int]
+    peer: Callable[[torch.Tensor], torch.Tensor],
+    scan: NDArray[np.uint8],
+    size: tuple[int, int],
 ) -> Any:
     """The mask (H, W) of a frame (H, W) by `peer`, with the few lines around it that its users write."""
     small = torch.from_numpy(resize_image(scan, size))[None, None]
     logits = F.interpolate(
-        peer(NORMALIZE(small.float() / 255)), size=scan.shape, mode="bilinear", align_corners=False
+        peer(NORMALIZE(small.float() / 255)),
+        size=scan.shape,
+        mode="bilinear",
+        align_corners=False,
     )
     return (logits[0, 0] > 0).numpy()
 
@@ -80,7 +91,9 @@ def openvino_sides(image: NDArray[np.float32]) -> dict[str, Callable[[], Any]]:
     """Our network in OpenVINO, if it is there: in the precision that we use, and in the one that it may choose."""
     sides = {}
     for precision in ("f32", "bf16"):
-        if (compiled := in_openvino(default_bundle_path(), image, precision)) is not None:
+        if (
+            compiled := in_openvino(default_bundle_path(), image, precision)
+        ) is not None:
             sides[f"sonoseg-1, OpenVINO in {precision}, network alone"] = partial(
                 compiled, {"image": image}
             )
@@ -93,7 +106,11 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
-    segmenter, bundle, scan = sonoseg.load(), Bundle.read(default_bundle_path()), frame()
+    segmenter, bundle, scan = (
+        sonoseg.load(),
+        Bundle.read(default_bundle_path()),
+        frame(),
+    )
     height, width = segmenter.card.size
     image = np.random.default_rng(0).random((1, 1, height, width), np.float32)
     coloured = torch.from_numpy(image).expand(-1, 3, -1, -1).contiguous()
@@ -119,7 +136,10 @@ def main() -> None:
         "smp.Unet efficientnet-b0, ONNX Runtime": in_onnx,
         **openvino_sides(image),
     }
-    times = {name: spread(values) for name, values in take_turns(sides, options.rounds).items()}
+    times = {
+        name: spread(values)
+        for name, values in take_turns(sides, options.rounds).items()
+    }
     rows = [
         {
             "what": name,

@@ -39,9 +39,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.png"
         save_scan(scan)
-        rows = [*starts(scan, options.rounds), memory("memory, one image of 1000 × 700", 1)]
+        rows = [
+            *starts(scan, options.rounds),
+            memory("memory, one image of 1000 × 700", 1),
+        ]
     if options.many:
-        rows += [memory("memory, 100 images", 100), memory("memory, 1,000 images", 1000)]
+        rows += [
+            memory("memory, 100 images", 100),
+            memory("memory, 1,000 images", 1000),
+        ]
     if options.install:
         rows.append(installation())
     report("reader_start", {"rounds": options.rounds}, rows)
@@ -60,7 +66,9 @@ def starts(scan: Path, rounds: int) -> list[dict[str, Any]]:
         ],
         "python alone": [sys.executable, "-c", "pass"],
     }
-    calls = {name: (lambda words=words: quietly(words)) for name, words in sides.items()}
+    calls = {
+        name: (lambda words=words: quietly(words)) for name, words in sides.items()
+    }
     return [
         row(name, spread(times)["median"], "s", f"{min(times):.2f} to {max(times):.2f}")
         for name, times in take_turns(calls, rounds, warm=1).items()
@@ -69,13 +77,17 @@ def starts(scan: Path, rounds: int) -> list[dict[str, Any]]:
 
 def quietly(words: list[str]) -> str:
     return subprocess.run(
-        words, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"}
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "100"},
     ).stdout
 
 
 def memory(name: str, count: int) -> dict[str, Any]:
     """Peak of a process that segments `count` files."""
-    code = "import sys; from sonoseg.reader.run import segment_files; "
+    code = "import sys; from sonoseg.reader.segment_files import segment_files; "
     code += "segment_files(sys.argv[1:2], 'default', sys.argv[2])"
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
@@ -105,8 +117,15 @@ def installation() -> dict[str, Any]:
             "--quiet",
             "--no-cache-dir",
         ]
-        subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), str(ROOT)], check=True)
-        return row("installed, bundle and all", (size_of(Path(folder)) - before) / 1e6, "MB", "")
+        subprocess.run(
+            [*pip, "-c", str(ROOT / "constraints.txt"), str(ROOT)], check=True
+        )
+        return row(
+            "installed, bundle and all",
+            (size_of(Path(folder)) - before) / 1e6,
+            "MB",
+            "",
+        )
 
 
 def size_of(folder: Path) -> int:

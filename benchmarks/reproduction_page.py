@@ -36,7 +36,9 @@ def filled(page: str, report: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         title = match["title"]
-        return f"<!-- report: {title} -->\n\n{table_of(report, title)}\n\n<!-- /report -->"
+        return (
+            f"<!-- report: {title} -->\n\n{table_of(report, title)}\n\n<!-- /report -->"
+        )
 
     return BLOCK.sub(block, page)
 

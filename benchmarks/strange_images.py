@@ -29,16 +29,16 @@ PHOTOGRAPHS = (
     "astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg coins.png "
     "clock_motion.png"
 )
-TEXTURES = (
-    "brick.png grass.png gravel.png moon.png hubble_deep_field.jpg retina.jpg ihc.png cell.png"
-)
+TEXTURES = "brick.png grass.png gravel.png moon.png hubble_deep_field.jpg retina.jpg ihc.png cell.png"
 PAGES = "page.png text.png"
 
 
 def folders() -> dict[str, Path]:
     """Where the packages keep their pictures."""
     data = Path(matplotlib.get_data_path()) / "sample_data"
-    skimages, sklearns = (Path(package.__file__).parent for package in (skimage, sklearn))
+    skimages, sklearns = (
+        Path(package.__file__).parent for package in (skimage, sklearn)
+    )
     return {
         "skimage": skimages / "data",
         "sklearn": sklearns / "datasets" / "images",
@@ -61,7 +61,9 @@ def written() -> Iterator[Frame]:
     for size in (8, 12, 18, 28, 40):
         page = Image.new("L", (800, 600), 255)
         lines = [words[start : start + 1500 // size] for start in range(0, 600, 30)]
-        ImageDraw.Draw(page).multiline_text((20, 20), "\n".join(lines), 0, font_size=size)
+        ImageDraw.Draw(page).multiline_text(
+            (20, 20), "\n".join(lines), 0, font_size=size
+        )
         yield np.asarray(page)
         yield 255 - np.asarray(page)
 
@@ -102,7 +104,9 @@ def noisy() -> Iterator[Frame]:
             draw.normal(128, 40, shape),
             60 * draw.rayleigh(1, shape),
         ):
-            yield np.kron(values.clip(0, 255).astype(np.uint8), np.ones((grain, grain), np.uint8))
+            yield np.kron(
+                values.clip(0, 255).astype(np.uint8), np.ones((grain, grain), np.uint8)
+            )
 
 
 def graded() -> Iterator[Frame]:
@@ -135,11 +139,20 @@ def main() -> None:
         marked = sum(bool(result.doubts) for result in results)
         least = round(min(result.unfamiliarity or 0 for result in results), 2)
         rows.append(
-            {"kind": kind, "images": len(frames), "marked": marked, "least unfamiliar": least}
+            {
+                "kind": kind,
+                "images": len(frames),
+                "marked": marked,
+                "least unfamiliar": least,
+            }
         )
     total = {key: sum(row[key] for row in rows) for key in ("images", "marked")}
     lowest = min(row["least unfamiliar"] for row in rows)
-    report("strange_images", {}, [*rows, {"kind": "all", **total, "least unfamiliar": lowest}])
+    report(
+        "strange_images",
+        {},
+        [*rows, {"kind": "all", **total, "least unfamiliar": lowest}],
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What bounds a training step on a GPU, what share of the card's peak does it reach, and how long do 20 models take?
 
     python benchmarks/training_profile.py                 # Model 1, 224 pixels, batch 64
-    python benchmarks/training_profile.py --compile       # and through torch.compile, which takes a minute or two
     python benchmarks/training_profile.py --all           # and the paper's 20 models, a few steps each
 
 The peak is measured on the spot: a product of two 8192 × 8192 matrices in bfloat16. The operations of a step are three
@@ -25,11 +24,20 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonoseg.models.catalog import TABLE_1, Experiment, find_experiment
-from sonoseg.train.module import SegmentationModule
+from sonoseg.train.step import Objective
 
 EPOCHS, IMAGES = 50, 624
 KINDS = {
-    "convolution": ("conv", "xmma", "cudnn", "cutlass", "gemm", "dgrad", "wgrad", "implicit"),
+    "convolution": (
+        "conv",
+        "xmma",
+        "cudnn",
+        "cutlass",
+        "gemm",
+        "dgrad",
+        "wgrad",
+        "implicit",
+    ),
     "batch normalisation": ("batch_norm", "bn_", "batchnorm"),
     "copy and cast": ("copy", "memcpy", "memset", "cat", "nchw", "nhwc"),
     "optimiser": ("multi_tensor", "adam"),
@@ -51,35 +59,40 @@ def seconds(call: Callable[[], Any], times: int) -> float:
 
 def peak() -> float:
     """The card's FLOP/s in a product of large matrices of bfloat16."""
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    a, b = (
+        torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2)
+    )
     return 2 * 8192**3 / seconds(lambda: a @ b, 20)
 
 
 class Step:
     """One training step of an experiment on random images (N, 1, size, size), as `sonoseg train` takes it."""
 
-    def __init__(
-        self, experiment: Experiment, batch: int, size: int, compiled: bool = False
-    ) -> None:
+    def __init__(self, experiment: Experiment, batch: int, size: int) -> None:
         self.model = experiment.build().to("cuda", memory_format=torch.channels_last)
-        self.module = SegmentationModule(self.model, experiment.recipe, 0)
+        loss, is_encoded = experiment.recipe.loss, experiment.network.frozen
+        self.objective = Objective(
+            self.model, loss, bfloat16=True, is_encoded=is_encoded
+        )
         self.image = torch.rand(batch, 1, size, size, device="cuda")
         self.truth = (torch.rand_like(self.image) > 0.5).float()
         self.seen = self.image
         if experiment.network.frozen:
             self.seen = self.encode()
-        self.forward = torch.compile(self.loss) if compiled else self.loss
         weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(weights, experiment.recipe.learning_rate)
 
     def encode(self) -> Tensor:
         """What frozen encoders make of the images."""
         with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
-            return self.model.encode(self.image.to(memory_format=torch.channels_last))[0]
+            return self.model.encode(self.image.to(memory_format=torch.channels_last))[
+                0
+            ]
 
-    def loss(self, seen: Tensor, truth: Tensor) -> Tensor:
-        with torch.autocast("cuda", torch.bfloat16):
-            return self.module.loss(self.model, seen, truth)[0]
+    def forward(self, seen: Tensor, truth: Tensor) -> Tensor:
+        seen = seen.to(memory_format=torch.channels_last)
+        loss: Tensor = self.objective(seen, truth, truth)[0]
+        return loss
 
     def __call__(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -100,7 +113,11 @@ def kinds_of_work(step: Step) -> dict[str, float]:
         if kernel.device_type == torch.autograd.DeviceType.CUDA:
             name = kernel.key.lower()
             kind = next(
-                (kind for kind, parts in KINDS.items() if any(part in name for part in parts)),
+                (
+                    kind
+                    for kind, parts in KINDS.items()
+                    if any(part in name for part in parts)
+                ),
                 "elementwise",
             )
             shares[kind] += kernel.self_device_time_total / 5e6
@@ -120,27 +137,24 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--all", action="store_true")
-    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
-    most, rows = peak(), []
-    for compiled in (False, True)[: 1 + options.compile]:
-        step = Step(find_experiment(options.model), options.batch, options.size, compiled)
-        if not compiled:
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                step.forward(step.seen, step.truth)
-            operations = 3 * counter.get_total_flops()
-        took = seconds(step, 20)
-        rows.append(
-            {
-                "step": f"{options.model}{', compiled' * compiled}",
-                "images a second": round(options.batch / took, 1),
-                "TFLOP/s": round(operations / took / 1e12, 1),
-                "share of the peak": round(operations / took / most, 3),
-                "kernels' time": ", ".join(
-                    f"{kind} {share:.0%}" for kind, share in kinds_of_work(step).items()
-                ),
-            }
-        )
+    most = peak()
+    rows: list[dict[str, Any]] = []
+    step = Step(find_experiment(options.model), options.batch, options.size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        step.forward(step.seen, step.truth)
+    operations = 3 * counter.get_total_flops()
+    took = seconds(step, 20)
+    kinds = [f"{kind} {share:.0%}" for kind, share in kinds_of_work(step).items()]
+    rows.append(
+        {
+            "step": options.model,
+            "images a second": round(options.batch / took, 1),
+            "TFLOP/s": round(operations / took / 1e12, 1),
+            "share of the peak": round(operations / took / most, 3),
+            "kernels' time": ", ".join(kinds),
+        }
+    )
     settings = vars(options) | {
         "device": torch.cuda.get_device_name(),
         "peak in TFLOP/s": round(most / 1e12),

@@ -2,10 +2,10 @@
 
     python benchmarks/training_speed.py                       # Model 1, 224 pixels, batch 8
     python benchmarks/training_speed.py --model sonoseg-1
-    python benchmarks/training_speed.py --batch 64 --images 2048 --compile     # on a GPU
+    python benchmarks/training_speed.py --batch 64 --images 2048 --graph       # on a GPU
 
 The sides train for one short epoch each, in turns, on the same synthetic images held in memory, a GPU's where there is
-one: `sonoseg train`'s own loop, if asked for also with --compile; the same network and loss in a plain float32 loop;
+one: `sonoseg train`'s own step, if asked for also as a CUDA graph; the same network and loss in a plain float32 loop;
 and smp.Unet("efficientnet-b0") in a Lightning module of the kind that its documentation shows (float32, Dice loss,
 Adam). Without augmentation, validation or files.
 """
@@ -17,6 +17,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,19 @@ import segmentation_models_pytorch as smp
 import torch
 from common import report, spread, take_turns
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.models.catalog import Experiment, find_experiment
-from sonoseg.train.dataset import InMemory, Pairs, as_it_is
-from sonoseg.train.fit import compile_parts, has_bfloat16
+from sonoseg.train.cuda_graph import replay_steps
+from sonoseg.train.dataset import InMemory, Pairs
+from sonoseg.train.device import has_bfloat16, make_fabric
 from sonoseg.train.losses import LOSSES
-from sonoseg.train.module import SegmentationModule
+from sonoseg.train.processes import Processes
+from sonoseg.train.step import Learner
+from sonoseg.train.teachers import Teachers
+
+Batches = list[tuple[Tensor, Tensor]]
 
 
 def trainer(precision: str) -> L.Trainer:
@@ -80,24 +85,43 @@ def phantoms(count: int, size: int) -> Pairs:
     return Pairs(some.inputs[rows], some.masks[rows])
 
 
-def our_module(experiment: Experiment) -> SegmentationModule:
-    """As `sonoseg train` builds it."""
-    return SegmentationModule(
-        experiment.build().to(memory_format=torch.channels_last), experiment.recipe, 0
-    )
-
-
-def fitting(
-    module: L.LightningModule, precision: str, loader: DataLoader[Any]
+def ours(
+    experiment: Experiment, batches: Batches, cuda_graph: bool
 ) -> Callable[[], None]:
-    """A call that trains `module` for an epoch, and returns when the device is done."""
+    """A call that trains for an epoch as `sonoseg train` does, and returns when the device is done."""
+    fabric = make_fabric(Processes())
+    fabric.launch()
+    model: Any = experiment.build().to(memory_format=torch.channels_last)
+    recipe, bfloat16 = replace(experiment.recipe, schedule="constant"), has_bfloat16()
+    learner = Learner(fabric, model, recipe, 0, len(batches), Teachers(), bfloat16)
+    learner.start_training()
+    if cuda_graph:
+        example = batches[0][0].float() / 255
+        replay_steps(learner.model, example, bfloat16)
 
-    def fit() -> None:
-        trainer(precision).fit(module, loader)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+    def epoch() -> None:
+        for number, (inputs, masks) in enumerate(batches):
+            learner.step(inputs, masks, number)
+        wait()
 
-    return fit
+    return epoch
+
+
+def peer(batches: Batches) -> Callable[[], None]:
+    """A call that trains smp's network for an epoch in Lightning, and returns when the device is done."""
+    module = Peer()
+
+    def epoch() -> None:
+        trainer("32-true").fit(module, batches)
+        wait()
+
+    return epoch
+
+
+def wait() -> None:
+    """Until the device has done all its work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def main() -> None:
@@ -109,41 +133,42 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--graph", action="store_true")
     options = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loader = DataLoader(
-        phantoms(options.images, options.size).on(device), options.batch, collate_fn=as_it_is
-    )
+    pairs = phantoms(options.images, options.size).on(device)
+    inputs, masks = pairs.inputs.split(options.batch), pairs.masks.split(options.batch)
+    batches = list(zip(inputs, masks, strict=True))
     experiment = find_experiment(options.model)
     plain = experiment.build().to(device)
     optimizer = torch.optim.Adam(
-        [p for p in plain.parameters() if p.requires_grad], experiment.recipe.learning_rate
+        [p for p in plain.parameters() if p.requires_grad],
+        experiment.recipe.learning_rate,
     )
     loss = LOSSES[experiment.recipe.loss]
 
     def loop() -> None:
         plain.train()
-        for batch in loader:
+        for batch in batches:
             image, mask = floats(batch)
             optimizer.zero_grad()
             loss(plain(image), mask, torch.ones(len(image), device=device)).backward()
             optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        wait()
 
     sides: dict[str, Callable[[], Any]] = {
-        f"{options.model}, sonoseg train": fitting(our_module(experiment), PRECISION, loader),
+        f"{options.model}, sonoseg train": ours(experiment, batches, False),
         f"{options.model}, a plain float32 loop": loop,
-        "smp.Unet efficientnet-b0, its Lightning example": fitting(Peer(), "32-true", loader),
+        "smp.Unet efficientnet-b0, its Lightning example": peer(batches),
     }
-    if options.compile:
-        compiled = compile_parts(our_module(experiment))
-        sides[f"{options.model}, sonoseg train --compile"] = fitting(compiled, PRECISION, loader)
+    if options.graph:
+        sides[f"{options.model}, sonoseg train --graph"] = ours(
+            experiment, batches, True
+        )
     times = take_turns(sides, options.rounds, warm=1)
-    ours = spread(times[f"{options.model}, sonoseg train"])["median"]
+    own = spread(times[f"{options.model}, sonoseg train"])["median"]
     rows = []
     for name, seconds in times.items():
         told = spread([options.images / value for value in seconds])
@@ -152,7 +177,7 @@ def main() -> None:
                 "training": name,
                 "images a second": round(told["median"], 2),
                 "between": f"{told['quartile_1']:.2f} and {told['quartile_3']:.2f}",
-                "sonoseg is faster by": round(spread(seconds)["median"] / ours, 2),
+                "sonoseg is faster by": round(spread(seconds)["median"] / own, 2),
             }
         )
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
@@ -161,7 +186,7 @@ def main() -> None:
     report(f"training_speed_{options.model}{on_gpu}", vars(options) | settings, rows)
 
 
-PRECISION = "bf16-mixed" if has_bfloat16() else "32-true"
+PRECISION = "bfloat16 in the network" if has_bfloat16() else "float32"
 
 if __name__ == "__main__":
     main()

@@ -26,7 +26,9 @@ def test_files_appear_at_the_end_of_the_block(tmp_path: Path) -> None:
     assert contents(tmp_path)["c"] == "3"
 
 
-def test_an_error_in_the_block_leaves_all_old_files_and_no_other(tmp_path: Path) -> None:
+def test_an_error_in_the_block_leaves_all_old_files_and_no_other(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a").write_text("old")
     with pytest.raises(ZeroDivisionError), atomic_files():
         write_text(tmp_path / "a", "new")
@@ -35,7 +37,9 @@ def test_an_error_in_the_block_leaves_all_old_files_and_no_other(tmp_path: Path)
     assert contents(tmp_path) == {"a": "old"}
 
 
-def test_an_error_in_an_inner_block_takes_only_its_own_files_away(tmp_path: Path) -> None:
+def test_an_error_in_an_inner_block_takes_only_its_own_files_away(
+    tmp_path: Path,
+) -> None:
     with atomic_files():
         write_text(tmp_path / "a", "1")
         with pytest.raises(InputError, match="name is too long"), atomic_files():
@@ -45,7 +49,9 @@ def test_an_error_in_an_inner_block_takes_only_its_own_files_away(tmp_path: Path
     assert contents(tmp_path) == {"a": "1", "d": "4"}
 
 
-def test_a_file_that_cannot_be_renamed_leaves_the_others_as_they_were(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_renamed_leaves_the_others_as_they_were(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a").write_text("old")
     (tmp_path / "c").mkdir()
     with pytest.raises(InputError, match="c: "), atomic_files():
@@ -105,5 +111,7 @@ def test_a_full_disk_is_the_machines_problem(tmp_path: Path) -> None:
         (ValueError("out of memory"), False),
     ],
 )
-def test_too_little_memory_is_told_from_other_errors(error: Exception, memory: bool) -> None:
+def test_too_little_memory_is_told_from_other_errors(
+    error: Exception, memory: bool
+) -> None:
     assert is_out_of_memory(error) is memory

@@ -1,4 +1,4 @@
-"""The whole command line on bad input: one line that names file, fault and mend, exit code 2, nothing left behind."""
+"""The whole command line on bad input: one line with subject, problem and hint, exit code 2, nothing left behind."""
 
 import errno
 import json
@@ -46,7 +46,15 @@ def bad_image(folder, kind):
     return path  # "missing": there is none
 
 
-BAD_IMAGES = ("text", "truncated", "one_pixel", "huge", "nan", "empty_folder", "missing")
+BAD_IMAGES = (
+    "text",
+    "truncated",
+    "one_pixel",
+    "huge",
+    "nan",
+    "empty_folder",
+    "missing",
+)
 
 
 def complaint(capsys):
@@ -72,7 +80,9 @@ def test_one_bad_image_among_many_is_reported_and_the_rest_done(tmp_path, scan, 
     assert "truncated" in complaint(capsys)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [entry["file"] for entry in results["images"]] == [str(scan)]
-    assert [entry["file"] for entry in results["failed"]] == [str(tmp_path / "truncated.png")]
+    assert [entry["file"] for entry in results["failed"]] == [
+        str(tmp_path / "truncated.png")
+    ]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "scan_mask.png",
         "scan_overlay.png",
@@ -91,7 +101,19 @@ def test_a_model_that_is_none_is_refused(tmp_path, scan, capsys, content):
     model = tmp_path / "model.onnx"
     if content is not None:
         model.write_bytes(content)
-    assert main(["segment", str(scan), "--model", str(model), "--out", str(tmp_path / "out")]) == 2
+    assert (
+        main(
+            [
+                "segment",
+                str(scan),
+                "--model",
+                str(model),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 2
+    )
     assert "model.onnx" in complaint(capsys)
 
 
@@ -103,7 +125,16 @@ def test_an_altered_bundle_is_refused(tmp_path, scan, capsys):
     (tmp_path / "altered.onnx").write_bytes(content)
     out = tmp_path / "out"
     assert (
-        main(["segment", str(scan), "--model", str(tmp_path / "altered.onnx"), "--out", str(out)])
+        main(
+            [
+                "segment",
+                str(scan),
+                "--model",
+                str(tmp_path / "altered.onnx"),
+                "--out",
+                str(out),
+            ]
+        )
         == 2
     )
     assert "altered" in complaint(capsys)
@@ -120,7 +151,9 @@ def test_a_disk_that_takes_nothing_is_an_input_error_with_nothing_half_written(
     monkeypatch.setattr("pathlib.Path.replace", refuse)
     assert main(["segment", str(scan), "--out", str(tmp_path / "out")]) == 2
     assert "out" in complaint(capsys)
-    assert list((tmp_path / "out").glob("*")) == list((tmp_path / "out").glob(".*")) == []
+    assert (
+        list((tmp_path / "out").glob("*")) == list((tmp_path / "out").glob(".*")) == []
+    )
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path, scan, capsys):
@@ -133,14 +166,25 @@ REFUSED = [
     ("demo --count 0", "--count 0: "),
     ("segment nowhere.png", "nowhere.png: no such file"),
     ("segment scan.png --spacing -1", "spacing: -1"),
+    ("segment scan.png --spacing 0.1,8mm", "spacing: '0.1,8mm' is not a pixel size"),
+    (
+        "segment --spacing 0.1,0.2,0.3 scan.png",
+        "spacing: '0.1,0.2,0.3' is not a pixel size",
+    ),
     ("segment scan.png --model nowhere.onnx", "nowhere.onnx: no such model"),
     ("explain nowhere DATA/images", "nowhere: "),
     ("explain default nowhere.png", "nowhere.png: no such file"),
     ("evaluate nonsense --data DATA", "nonsense: "),
-    ("evaluate default --data DATA --split nonsense", "nonsense: there is no such split"),
+    (
+        "evaluate default --data DATA --split nonsense",
+        "nonsense: there is no such split",
+    ),
     ("evaluate default --data DATA --split paper", "paper: this split is BUSI's"),
     ("evaluate default --data nowhere", "nowhere: there is no such folder"),
-    ("evaluate default --data DATA --subset train", "there are no images in this subset"),
+    (
+        "evaluate default --data DATA --subset train",
+        "there are no images in this subset",
+    ),
     ("compare nowhere elsewhere", "nowhere"),
     ("train model-99 --data DATA", "model-99: no such model"),
     ("train model-1 --data nowhere", "nowhere: there is no such folder"),
@@ -155,11 +199,20 @@ REFUSED = [
     ("data check nowhere", "nowhere: there is no such folder"),
     ("data phantom DATA/labels.csv", "DATA/labels.csv"),
     ("data pack nowhere", "nowhere: there is no such folder"),
-    ("data pack DATA --size 100", "--size 100: is not a multiple of 32 from 32 to 1024"),
-    ("data pack DATA --out DATA/labels.csv", "DATA/labels.csv: a pack's name ends in .safetensors"),
+    (
+        "data pack DATA --size 100",
+        "--size 100: is not a multiple of 32 from 32 to 1024",
+    ),
+    (
+        "data pack DATA --out DATA/labels.csv",
+        "DATA/labels.csv: a pack's name ends in .safetensors",
+    ),
     ("data fetch busi --zip nowhere.zip", "nowhere.zip: no such file"),
     ("segment scan.png --model DATA", "make a bundle of a run: sonoseg export DATA"),
     ("data phantom new --seed -1", "--seed: -1 is below 0"),
+    ("data phantom new --seed -1 --dicom", "--seed: -1 is below 0"),
+    ("dicom seg-to-mask nowhere new", "nowhere: no such file"),
+    ("dicom info nowhere", "nowhere: no such file"),
     ("compare DATA DATA --out .", ".: is a folder, not a file"),
     ("export default --out DATA", "DATA: is a folder, not a file"),
     (f"segment {LONG}", LONG),
@@ -178,7 +231,7 @@ REFUSED = [
     (f"average {LONG} {LONG}", "not the config of a sonoseg run"),
     (f"export {LONG}", "not the config of a sonoseg run"),
 ]
-"""Words, and what the one line must say: the subject, and the problem where it is ours."""
+"""Words of the command line, and what the one line must contain: the subject, and the problem if it is our message."""
 
 
 @pytest.mark.parametrize(("words", "problem"), REFUSED)
@@ -206,7 +259,14 @@ def test_training_refuses_an_image_without_mask(tmp_path, capsys):
     next((tmp_path / "data" / "masks").iterdir()).unlink()
     assert (
         main(
-            ["train", "sonoseg-1", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+            [
+                "train",
+                "sonoseg-1",
+                "--data",
+                str(tmp_path / "data"),
+                "--out",
+                str(tmp_path / "out"),
+            ]
         )
         == 2
     )
@@ -214,7 +274,9 @@ def test_training_refuses_an_image_without_mask(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_check_reports_everything_at_once_and_says_so_by_its_exit_code(tmp_path, capsys):
+def test_check_reports_everything_at_once_and_says_so_by_its_exit_code(
+    tmp_path, capsys
+):
     write_phantoms(tmp_path, 6, size=(128, 128))
     assert main(["data", "check", str(tmp_path)]) == 0
     images = sorted((tmp_path / "images").iterdir())
@@ -244,7 +306,9 @@ sys.exit(main(["train", "sonoseg-1", "--data", sys.argv[1]]))
 def test_without_the_lab_its_commands_say_what_to_install(tmp_path):
     write_phantoms(tmp_path, 6, size=(128, 128))
     ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_LAB, str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-c", WITHOUT_LAB, str(tmp_path)],
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 2
     assert "pip install 'sonoseg[lab]'" in ended.stderr
@@ -252,12 +316,8 @@ def test_without_the_lab_its_commands_say_what_to_install(tmp_path):
 
 
 def test_help_imports_nothing_heavy_and_lists_the_commands():
-    code = (
-        "import sys; from sonoseg.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    )
-    code += (
-        "print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime', 'matplotlib'} & set(sys.modules)))"
-    )
+    code = "import sys; from sonoseg.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime', 'matplotlib'} & set(sys.modules)))"
     started = time.perf_counter()
     text = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -266,7 +326,9 @@ def test_help_imports_nothing_heavy_and_lists_the_commands():
         f"--help took {time.perf_counter() - started:.2f} s"
     )  # shown with -s; no test asserts a time
     assert text.rstrip().endswith("[]")
-    listed = [line.split("•")[1].split()[0] for line in text.splitlines() if "•" in line]
+    listed = [
+        line.split("•")[1].split()[0] for line in text.splitlines() if "•" in line
+    ]
     assert listed == [part.__name__.lower() for part in get_args(cli.Command)]
 
 

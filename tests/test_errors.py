@@ -1,4 +1,4 @@
-"""The one line of an error, whatever the name at fault."""
+"""The one line of an error, whatever the name of the file."""
 
 from __future__ import annotations
 

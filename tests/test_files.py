@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sonoseg import files
+from sonoseg import temporary
 from sonoseg.errors import InputError
 from sonoseg.files import (
     atomic_path,
@@ -28,9 +28,12 @@ LONG = "a" * 300
 
 
 @pytest.mark.parametrize(
-    "name", ["gone", LONG, f"{'d/' * 3000}x", "null\0byte", "file/inside", "dangling", "loop"]
+    "name",
+    ["gone", LONG, f"{'d/' * 3000}x", "null\0byte", "file/inside", "dangling", "loop"],
 )
-def test_what_is_not_there_is_not_there_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_what_is_not_there_is_not_there_whatever_its_name(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("nothing")
     (tmp_path / "loop").symlink_to("loop")
@@ -69,7 +72,8 @@ def test_a_folder_that_may_not_be_entered_is_told(
     monkeypatch.setattr("sonoseg.files.os.stat", refuse)
     for ask in (is_there, is_file, is_folder, file_size, check_target):
         with pytest.raises(
-            InputError, match="locked/a: no permission to look there; change the permissions"
+            InputError,
+            match="locked/a: no permission to look there; change the permissions",
         ):
             ask("locked/a")
 
@@ -85,10 +89,14 @@ def test_only_files_are_replaced(tmp_path: Path, make) -> None:
     before = target.lstat()
     for write in (lambda: write_text(target, "x"), lambda: output_file(target)):
         with pytest.raises(
-            InputError, match=r"target\.csv: is a (folder|device or a pipe), not a file; "
+            InputError,
+            match=r"target\.csv: is a (folder|device or a pipe), not a file; ",
         ):
             write()
-    assert (target.lstat().st_ino, target.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert (target.lstat().st_ino, target.lstat().st_mode) == (
+        before.st_ino,
+        before.st_mode,
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["target.csv"]
 
 
@@ -99,7 +107,9 @@ def test_a_path_that_names_a_folder_is_no_output_file(
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path)
     for write in (lambda: write_text(name, "x"), lambda: output_file(name)):
-        with pytest.raises(InputError, match="is a folder, not a file; give the name of a file"):
+        with pytest.raises(
+            InputError, match="is a folder, not a file; give the name of a file"
+        ):
             write()
 
 
@@ -111,7 +121,8 @@ def test_an_output_file_gets_its_folder(tmp_path: Path) -> None:
 def test_a_name_that_is_too_long_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     for name in (f"{LONG}.csv", f"a.{LONG}"):
         with pytest.raises(
-            InputError, match="the file name is too long for this disk; choose a shorter name"
+            InputError,
+            match="the file name is too long for this disk; choose a shorter name",
         ):
             write_text(tmp_path / name, "x")
     with pytest.raises(InputError, match="the file name is too long"):
@@ -160,7 +171,9 @@ def test_temporary_files_at_work_and_files_of_others_are_left(tmp_path: Path) ->
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in kept | gone:
-        (folder / name).touch() if not name.endswith("2.png") else (folder / name).mkdir()
+        (folder / name).touch() if not name.endswith("2.png") else (
+            folder / name
+        ).mkdir()
         if name.endswith(("1.png", "2.png")):
             os.utime(folder / name, (time.time() - 1e6,) * 2)
     output_folder(folder)
@@ -170,7 +183,7 @@ def test_temporary_files_at_work_and_files_of_others_are_left(tmp_path: Path) ->
 def test_a_file_that_this_process_is_writing_is_left(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "a") as own:
         own.write_text("x")
-        files._remove_abandoned.cache_clear()
+        temporary.remove_abandoned.cache_clear()
         output_folder(tmp_path)
         assert own.read_text() == "x"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from sonoseg import progress
 from sonoseg.cli import main
 from sonoseg.errors import InputError
-from sonoseg.progress import Bar, ProgressLine, close_bars, note, track
+from sonoseg.progress import Bar, ProgressLine, close_bars, on_stderr, show_bars, track
 
 
 class Terminal(io.StringIO):
@@ -32,6 +34,54 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+@pytest.fixture
+def bars() -> Iterator[None]:
+    """Bars are on, as in a command."""
+    show_bars()
+    yield
+    show_bars(False)
+
+
+def test_the_library_shows_no_progress_until_bars_are_turned_on(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    def work() -> None:
+        for _ in track(range(3), "reading", 3, "image", leave=True):
+            clock[0] += 40
+        with ProgressLine() as line:
+            line.show("1/3 files")
+
+    work()
+    assert terminal.getvalue() == ""
+    with on_stderr():
+        work()
+    assert "reading" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r1/3 files\n")
+    shown = terminal.getvalue()
+    work()
+    assert terminal.getvalue() == shown
+
+
+def test_a_command_prints_what_the_library_logs_as_one_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def logs(*_: object) -> None:
+        logger = logging.getLogger("sonoseg.evaluate")
+        logger.debug("is not shown")
+        logger.info("read %d images", 3)
+        logger.warning("a name with\na line end")
+
+    monkeypatch.setattr("sonoseg.evaluate.evaluate.evaluate_command", logs)
+    before = logging.getLogger("sonoseg").handlers[:]
+    main(["evaluate", "all-background", "--data", "d"])
+    assert capsys.readouterr().err == "read 3 images\na name with\\na line end\n"
+    assert logging.getLogger("sonoseg").handlers == before
+
+
+@pytest.mark.usefixtures("bars")
 def test_a_log_file_gets_a_plain_line_every_half_minute(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +99,7 @@ def test_a_log_file_gets_a_plain_line_every_half_minute(
     assert sum(shown) == 2
 
 
+@pytest.mark.usefixtures("bars")
 def test_short_or_hidden_work_writes_nothing_into_a_log_file(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,16 +109,17 @@ def test_short_or_hidden_work_writes_nothing_into_a_log_file(
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_gets_a_bar_and_a_note_stands_on_its_own_line(
+def test_a_terminal_gets_a_bar_and_a_message_stands_on_its_own_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    bar = Bar("reading", 4, "image", leave=True)
-    bar.update()
-    note("note: hello")
-    bar.close()
-    bar.close()
+    with on_stderr():
+        bar = Bar("reading", 4, "image", leave=True)
+        bar.update()
+        logging.getLogger("sonoseg.data").warning("note: hello")
+        bar.close()
+        bar.close()
     text = terminal.getvalue()
     assert "reading" in text and "\r" in text
     assert "note: hello" in text.replace("\r", "\n").splitlines()
@@ -79,7 +131,7 @@ def test_an_error_begins_on_a_new_line_though_the_bar_was_left_open(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         for number in track(range(5), "reading", 5, "image", leave=True):
             if number == 2:
                 raise InputError("x.png", "is damaged", "copy it again")
@@ -90,15 +142,15 @@ def test_an_error_begins_on_a_new_line_though_the_bar_was_left_open(
     close_bars()  # none is left
 
 
-def test_without_tqdm_a_terminal_gets_a_line_and_a_note_begins_on_a_new_one(
+def test_without_tqdm_a_terminal_gets_a_line_and_a_message_begins_on_a_new_one(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda _: None)
-    with Bar("reading", 4, "image") as bar:
+    with on_stderr(), Bar("reading", 4, "image") as bar:
         assert bar.update()
-        note("note: hello")
+        logging.getLogger("sonoseg.data").warning("note: hello")
     assert terminal.getvalue() == "\rreading: 1 of 4 images, 0 s\nnote: hello\n"
 
 
@@ -122,7 +174,9 @@ def test_a_log_file_gets_nothing_from_short_work(clock: list[float]) -> None:
     assert out.getvalue() == ""
 
 
-def test_a_terminal_gets_one_line_that_is_written_over_and_ended(clock: list[float]) -> None:
+def test_a_terminal_gets_one_line_that_is_written_over_and_ended(
+    clock: list[float],
+) -> None:
     out = Terminal()
     _show(out, clock, 1, 0.25)
     assert out.getvalue() == "\r1/4 files\r2/4 files\r3/4 files\r4/4 files\n"

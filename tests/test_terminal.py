@@ -52,7 +52,13 @@ def test_a_full_disk_behind_the_output_is_one_line(words: list[str]) -> None:
 def test_results_are_written_though_nothing_can_be_printed(tmp_path: Path) -> None:
     Image.fromarray(make_phantom(0, size=(128, 128))[0]).save(tmp_path / "a.png")
     with Path("/dev/full").open("w") as full:
-        done = _run("segment", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), stdout=full)
+        done = _run(
+            "segment",
+            str(tmp_path / "a.png"),
+            "--out",
+            str(tmp_path / "out"),
+            stdout=full,
+        )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -73,7 +79,12 @@ def test_a_reader_that_has_gone_is_told_by_the_exit_code_alone() -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(closed: str, tmp_path: Path) -> None:
     code = f'"$0" -m sonoseg models {closed}'
-    assert subprocess.run(["sh", "-c", code, sys.executable], capture_output=True).returncode == 0
+    assert (
+        subprocess.run(
+            ["sh", "-c", code, sys.executable], capture_output=True
+        ).returncode
+        == 0
+    )
 
 
 class _Terminal(io.StringIO):
@@ -86,7 +97,10 @@ class _Terminal(io.StringIO):
 
 
 def test_a_screen_escapes_what_a_terminal_would_obey() -> None:
-    for keep, shown in (("\n\t", "a\\x1b[2J\\x1b[A\\rb\n\t"), ("\n\t\r", "a\\x1b[2J\x1b[A\rb\n\t")):
+    for keep, shown in (
+        ("\n\t", "a\\x1b[2J\\x1b[A\\rb\n\t"),
+        ("\n\t\r", "a\\x1b[2J\x1b[A\rb\n\t"),
+    ):
         stream = io.StringIO()
         screen = Screen(stream, keep)
         screen.write("\x1b[1m")  # the parser's colours

@@ -1,4 +1,4 @@
-"""The command line: one frozen dataclass a command, its field docstrings are the --help. No logic lives here."""
+"""The command line: one frozen dataclass per command; the docstrings of its fields are the help. No logic here."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 import tyro
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction
+from tyro.conf import (
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    UseAppendAction,
+)
 
-import sonoseg
 from sonoseg.errors import InputError, is_out_of_memory
-from sonoseg.progress import close_bars
+from sonoseg.progress import on_stderr
 from sonoseg.terminal import finish, screens
+from sonoseg.train import choices
+from sonoseg.train.settings import NetworkChanges, RecipeChanges, TrainSettings
 
+DESCRIPTION = (
+    "Segments and measures tumours in breast-ultrasound images. `sonoseg segment` needs no training and no PyTorch; "
+    "the other commands train, evaluate and explain networks. Research use only: not a medical device."
+)
 LAB = {
     "torch",
     "torchvision",
@@ -38,51 +48,115 @@ LAB = {
 
 @dataclass(frozen=True)
 class Demo:
-    """Make synthetic ultrasound, segment it with the network inside, score it, and write a report to look at."""
+    """Make synthetic ultrasound images, segment them with the bundled model, score the masks, and write a report."""
 
     out: Path = Path("demo")
-    """Folder for pictures, results.json and report.html."""
+    """Folder for the pictures, results.json and report.html."""
     count: int = 12
-    """How many synthetic images."""
+    """Number of synthetic images."""
     model: str = "default"
-    """A bundle file, or default, the one inside."""
+    """A bundle file, or default: the bundled model."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.demo:demo_command", self))
+        print(_call("sonoseg.demo:demo_command", self.out, self.count, self.model))
+        return 0
+
+
+_DICOM_OBJECTS = ("seg", "sr", "sc")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Outline the lesions in images and videos and measure them. Needs no PyTorch."""
+    """Find, outline and measure lesions in images and videos. Needs no PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """PNG, JPEG, TIFF or BMP files, videos (MP4, AVI and others, with the extra sonoseg[video]), or folders of them."""
+    """PNG, JPEG, TIFF or BMP files, videos (MP4, AVI and others, with the extra sonoseg[video]), or folders of them; or
+    DICOM files and folders (with the extra sonoseg[dicom])."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the one inside."""
+    """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
     """Folder for results.json, STEM_mask.png and STEM_overlay.png; of a video STEM_overlay.mp4 and STEM_frames.csv."""
-    spacing: float | None = None
-    """Millimetres a pixel, if you know it: lengths and areas are then in mm."""
+    spacing: str | None = None
+    """Size of a pixel in mm, if you know it: one number, or height,width as in 0.1,0.08. Lengths and areas are then in
+    mm."""
     explain: bool = False
-    """Also draw where the network looked (Grad-CAM), as STEM_heat.png."""
+    """Also draw which parts of the image the network reacted to (Grad-CAM), as STEM_heat.png."""
+    to: tuple[Literal["seg", "sr", "sc", "coco", "geojson", "labelme"], ...] = ()
+    """Also write DICOM objects (of DICOM images): seg, the outlines; sr, the measurements; sc, the overlay. Or outlines
+    for annotation programs: coco, geojson (QuPath), labelme."""
+    strict: bool = False
+    """Leave the positions out of seg, which the standard has only for images with a frame of reference. OHIF and dcmqi
+    want them."""
+    fractional: bool = False
+    """Also write the probabilities of DICOM stills, as STEM_probability.dcm."""
+    pseudonym: str | None = None
+    """A secret word: replaces the patient's data in DICOM objects, the same patient always by the same code."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.reader.run:segment_command", self))
+        from sonoseg.dicom.recognise import has_dicom
+
+        text, code = (
+            self._segment_dicom()
+            if has_dicom(self.images)
+            else self._segment_pictures()
+        )
+        formats = [name for name in self.to if name not in _DICOM_OBJECTS]
+        if formats and code < 2:
+            masks = _call("sonoseg.reader.annotation_files:written_masks", self.out)
+            write = "sonoseg.reader.annotation_files:write_annotations"
+            text += "\n" + _call(write, masks, self.out, formats)
+        return _print((text, code))
+
+    def _segment_pictures(self) -> tuple[str, int]:
+        is_for_dicom = self.strict or self.fractional or self.pseudonym is not None
+        if is_for_dicom or any(name in _DICOM_OBJECTS for name in self.to):
+            problem = "--to seg, sr and sc, --strict, --fractional and --pseudonym are for DICOM"
+            raise InputError(
+                "images", f"no DICOM among them; {problem}", "leave these options out"
+            )
+        answer: tuple[str, int] = _call(
+            "sonoseg.reader.segment_files:segment_command",
+            self.images,
+            model=self.model,
+            out=self.out,
+            spacing=self.spacing,
+            explain=self.explain,
+        )
+        return answer
+
+    def _segment_dicom(self) -> tuple[str, int]:
+        if self.spacing is not None or self.explain:
+            problem = (
+                "--spacing and --explain are not for DICOM, which has its own spacing"
+            )
+            raise InputError("images", problem, "leave these options out")
+        _call("sonoseg.dicom.recognise:check_installed")
+        answer: tuple[str, int] = _call(
+            "sonoseg.dicom.command:segment_command",
+            self.images,
+            model=self.model,
+            out=self.out,
+            to=[name for name in self.to if name in _DICOM_OBJECTS],
+            strict=self.strict,
+            fractional=self.fractional,
+            pseudonym=self.pseudonym,
+        )
+        return answer
 
 
 @dataclass(frozen=True)
 class Check:
-    """Report everything that is wrong with a data set, at once."""
+    """Report all problems of a data set."""
 
     folder: Positional[Path]
     """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str | None = None
-    """Also look for near-copies and groups that this split tears apart."""
+    """Also look for near-copies and patients that are in more than one part of this split."""
 
     def run(self) -> int:
-        report = _call("sonoseg.data.check:check_folder", self.folder, self.split)
-        print(report.to_text())
-        return int(report.exit_code)
+        return _print(
+            _call("sonoseg.data.check:check_command", self.folder, self.split)
+        )
 
 
 @dataclass(frozen=True)
@@ -94,9 +168,19 @@ class Phantom:
     count: int = 12
     """How many."""
     seed: int = 0
-    """Another seed, other images."""
+    """Another seed makes other images."""
+    dicom: bool = False
+    """As DICOM: stills, loops and split screens in turns, the lesions as segmentations."""
 
     def run(self) -> int:
+        if self.dicom:
+            _call("sonoseg.dicom.recognise:check_installed")
+            write = "sonoseg.data.dicom_phantom:write_dicom_phantoms"
+            _call(write, self.folder, self.count, self.seed)
+            print(
+                f"{self.folder}: {self.count} synthetic DICOM files with segmentations"
+            )
+            return 0
         _call("sonoseg.data.phantom:write_phantoms", self.folder, self.count, self.seed)
         print(f"{self.folder}: {self.count} synthetic images with masks")
         return 0
@@ -104,7 +188,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download a public data set, check every file, and go on where a broken download stopped."""
+    """Download a public data set and check every file. A broken download is continued."""
 
     name: Positional[Literal["busi"]]
     """busi: 780 images, 250 MB."""
@@ -114,28 +198,26 @@ class Fetch:
     """Dataset_BUSI.zip, if you have downloaded it by hand."""
 
     def run(self) -> int:
-        print(
-            _call(
-                "sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip, progress=sys.stderr
-            )
+        return _print(
+            _call("sonoseg.data.fetch:fetch_busi", self.folder, archive=self.zip)
         )
-        return 0
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Write a data set as one small file, which every --data takes."""
+    """Write a data set as one small file, which every option --data accepts."""
 
     folder: Positional[Path]
     """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
     size: int = 224
-    """Images are resized to SIZE × SIZE pixels, as training does; a multiple of 32."""
+    """Images are resized to SIZE × SIZE pixels, as in training; a multiple of 32."""
     out: Path = Path("pack.safetensors")
     """The file."""
 
     def run(self) -> int:
-        print(_call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out))
-        return 0
+        return _print(
+            _call("sonoseg.data.packing:pack_folder", self.folder, self.size, self.out)
+        )
 
 
 @dataclass(frozen=True)
@@ -149,6 +231,48 @@ class Data:
 
 
 @dataclass(frozen=True)
+class SegToMask:
+    """Turn a DICOM segmentation (SEG), of any program, into PNG masks: one for each frame that has one."""
+
+    seg: Positional[Path]
+    """The segmentation."""
+    out: Positional[Path]
+    """Folder for STEM_mask.png, or STEM_frame0007_mask.png of a loop."""
+    image: Path | None = None
+    """The image it belongs to: masks are named after it."""
+
+    def run(self) -> int:
+        _call("sonoseg.dicom.recognise:check_installed")
+        return _print(
+            _call(
+                "sonoseg.dicom.seg_to_mask:write_masks", self.seg, self.out, self.image
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what is read of DICOM files: frames, B-mode regions, the size of a pixel, doubts. No patient data."""
+
+    files: Positional[tuple[Path, ...]]
+    """DICOM files."""
+
+    def run(self) -> int:
+        _call("sonoseg.dicom.recognise:check_installed")
+        return _print(_call("sonoseg.dicom.read:info_command", self.files))
+
+
+@dataclass(frozen=True)
+class Dicom:
+    """Work with DICOM objects."""
+
+    action: SegToMask | Info
+
+    def run(self) -> int:
+        return self.action.run()
+
+
+@dataclass(frozen=True)
 class Models:
     """List every network with its parameter counts."""
 
@@ -156,7 +280,7 @@ class Models:
     """As JSON."""
 
     def run(self) -> int:
-        _call("sonoseg.models.listing:print_models", self.json)
+        print(_call("sonoseg.models.catalog:models_command", self.json))
         return 0
 
 
@@ -186,23 +310,23 @@ class Train:
     """Decides every random choice."""
     encoders: tuple[str, ...] | None = None
     """One or more of resnet18, resnet50, densenet121, efficientnet_b0, tf_efficientnet_lite0 to 2."""
-    attention: Literal["none", "cbam", "nonlocal", "transformer"] | None = None
+    attention: choices.Attention | None = None
     """After every decoder stage."""
     skips: bool | None = None
     """Join the encoders' maps to the decoder at every scale."""
     widths: tuple[int, int, int, int] | None = None
     """Channels that leave the decoder's four stages, from the deepest up."""
-    convolution: Literal["separable", "double"] | None = None
+    convolution: choices.Convolution | None = None
     """The decoder's block."""
-    presence: Literal["none", "image", "parts"] | None = None
+    presence: choices.Presence | None = None
     """Add a head that judges whether there is a lesion: in the image as a whole, or in each drawn part by itself."""
-    loss: Literal["bce", "dice", "bce+dice", "0.4bce+0.6dice", "bce+image-dice"] | None = None
+    loss: choices.Loss | None = None
     """What is minimised."""
-    optimizer: Literal["adam", "sgd"] | None = None
+    optimizer: choices.Optimizer | None = None
     """sgd has a momentum of 0.9."""
     learning_rate: float | None = None
     """With one-cycle, the highest; with poly, the first."""
-    schedule: Literal["constant", "one-cycle", "poly"] | None = None
+    schedule: choices.Schedule | None = None
     """How the learning rate changes."""
     weight_decay: float | None = None
     """Decoupled with adam, added to the gradient with sgd."""
@@ -214,22 +338,56 @@ class Train:
     """At most."""
     patience: int | None = None
     """Stop after so many epochs that were no better on validation; 0: never."""
-    monitor: Literal["loss", "dice", "last"] | None = None
+    monitor: choices.Monitor | None = None
     """Which epoch is kept: that of the best validation loss or Dice, or the last (with --patience 0)."""
-    augment: Literal["none", "light", "ultrasound", "wide"] | None = None
+    augment: choices.Augment | None = None
     """Change the training images at random."""
     ema: float | None = None
     """Decay of the running average of the weights that is kept; 0: the weights themselves."""
     learn: str | None = None
     """The part of the network that learns: encoders, stages, head or presence; the rest stays as it starts."""
-    compile: bool = False
-    """Compile the network first (torch.compile), which takes minutes; worth it for long trainings on a GPU."""
     graph: bool = False
     """On one CUDA GPU, launch each step's forward and backward pass in one piece; for small networks and batches."""
 
     def run(self) -> int:
-        _call("sonoseg.train.fit:train_command", self)
-        return 0
+        recipe = RecipeChanges(
+            loss=self.loss,
+            learning_rate=self.learning_rate,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            weight_decay=self.weight_decay,
+            batch=self.batch,
+            dropout=self.dropout,
+            epochs=self.epochs,
+            patience=self.patience,
+            monitor=self.monitor,
+            augment=self.augment,
+            ema=self.ema,
+            learn=self.learn,
+        )
+        network = NetworkChanges(
+            encoders=self.encoders,
+            attention=self.attention,
+            skips=self.skips,
+            widths=self.widths,
+            convolution=self.convolution,
+            presence=self.presence,
+        )
+        settings = TrainSettings(
+            model=self.model,
+            data=self.data,
+            split=self.split,
+            also=self.also,
+            encoder_weights=self.encoder_weights,
+            start_from=self.start_from,
+            teachers=self.teachers,
+            size=self.size,
+            seed=self.seed,
+            recipe=recipe,
+            network=network,
+        )
+        command = "sonoseg.train.command:train_command"
+        return _print(_call(command, settings, out=self.out, cuda_graph=self.graph))
 
 
 @dataclass(frozen=True)
@@ -264,31 +422,50 @@ class Sweep:
     """Stop after so many epochs that were no better on validation; 0: never."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.train.sweep:sweep_command", self))
+        settings = TrainSettings(
+            model=self.model,
+            data=self.data,
+            split=self.split,
+            also=self.also,
+            encoder_weights=self.encoder_weights,
+            start_from=self.start_from,
+            size=self.size,
+            seed=self.seed,
+            recipe=RecipeChanges(epochs=self.epochs, patience=self.patience),
+        )
+        command = "sonoseg.train.sweep:sweep_command"
+        answer = _call(
+            command, settings, axes=self.grid, out=self.out, storage=self.storage
+        )
+        return _print(answer)
 
 
 @dataclass(frozen=True)
 class Average:
-    """Average the weights of runs of one network that began alike: often better than each, and as fast as one."""
+    """Average the weights of runs that started from the same weights: often better than each, and as fast as one."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders; default is the one inside."""
+    """Run folders; default is the bundled model."""
     out: Path = Path("runs/average")
     """The run folder to write."""
     half: bool = False
-    """Store the weights in 16 bits: half the size. One run may do for that."""
+    """Store the weights in 16 bits: half the size. For that, one run is enough."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.average:average_command", self)
+        print(
+            _call(
+                "sonoseg.deploy.average:average_command", self.runs, self.out, self.half
+            )
+        )
         return 0
 
 
 @dataclass(frozen=True)
 class Slim:
-    """Take channels that hardly matter out of a run's EfficientNet-Lite: a smaller and faster network."""
+    """Remove the channels of a run's EfficientNet-Lite that matter least: a smaller and faster network."""
 
     folder: Positional[Path]
-    """A run folder, or default, the one inside."""
+    """A run folder, or default, the bundled model."""
     data: Path
     """The data set that it was trained on."""
     split: str = "paper"
@@ -296,18 +473,20 @@ class Slim:
     also: tuple[str, ...] = ()
     """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
     share: float = 0.003
-    """Of the variance of what leaves a block, so much may be lost in it."""
+    """The largest share of the variance of a block's output that may be lost in it."""
     out: Path = Path("runs/slim")
     """The run folder to write."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.slim:slim_command", self)
+        slim = "sonoseg.deploy.slim:slim_command"
+        data = (self.data, self.split, self.also)
+        print(_call(slim, self.folder, *data, self.share, self.out))
         return 0
 
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Learn how sure a trained network may be, and which images are unlike its own; evaluate and export take it up."""
+    """Fit a run's probabilities to its data, and learn which images are unlike them; evaluate and export use both."""
 
     folder: Positional[Path]
     """A run folder."""
@@ -319,16 +498,17 @@ class Calibrate:
     """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.calibrate:calibrate_command", self)
+        calibrate = "sonoseg.deploy.calibrate:calibrate_command"
+        print(_call(calibrate, self.folder, self.data, self.split, self.also))
         return 0
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a model against known masks: under three conventions, with intervals, ROC curve and a row an image."""
+    """Score a model against reference masks: three conventions, intervals, ROC curve, one row per image."""
 
     model: Positional[str]
-    """A run folder, a bundle file, default, all-foreground or all-background."""
+    """A run folder, a bundle file, default (the bundled model), all-foreground or all-background."""
     data: Path
     """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
@@ -339,23 +519,39 @@ class Evaluate:
     """Folder for metrics.json, cases.csv and roc.png."""
 
     def run(self) -> int:
-        _call("sonoseg.evaluate.evaluate:evaluate_command", self)
+        print(
+            _call(
+                "sonoseg.evaluate.evaluate:evaluate_command",
+                self.model,
+                data=self.data,
+                split=self.split,
+                subset=self.subset,
+                out=self.out,
+            )
+        )
         return 0
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Say whether models differ on the same images: paired intervals, Wilcoxon with Holm's correction, McNemar."""
+    """Test whether models differ on the same images: paired intervals, Wilcoxon with Holm's correction, McNemar."""
 
     reference: Positional[Path]
-    """A folder that `sonoseg evaluate` wrote: what the others are compared with."""
+    """A folder that `sonoseg evaluate` wrote. The other models are compared with this one."""
     models: Positional[tuple[Path, ...]]
     """Folders of evaluations of the same images."""
     out: Path | None = None
     """A JSON file to write the table to."""
 
     def run(self) -> int:
-        _call("sonoseg.evaluate.compare:compare_command", self)
+        print(
+            _call(
+                "sonoseg.evaluate.compare:compare_command",
+                self.reference,
+                self.models,
+                out=self.out,
+            )
+        )
         return 0
 
 
@@ -364,15 +560,15 @@ class Explain:
     """Show with Grad-CAM what a network looks at: original, ground truth, prediction, heat map."""
 
     model: Positional[Path]
-    """A run folder, or default, the one inside."""
+    """A run folder, or default: the bundled model."""
     images: Positional[tuple[Path, ...]] = ()
-    """PNG, JPEG, TIFF or BMP files, or folders of them; none with --score."""
+    """PNG, JPEG, TIFF or BMP files, or folders of them. With --score, leave them out."""
     layer: str | None = None
-    """bottleneck (the default), stage1 … stage4, or fused (all stages together). With --score, by default each one."""
+    """bottleneck (the default), stage1 … stage4, or fused (all stages together). With --score the default is all."""
     out: Path = Path("explained")
     """Folder for STEM_explained.png; with --score for faithfulness.json, .csv and .png."""
     score: bool = False
-    """Instead of pictures, measure whether the heat maps are true, on the images of --data."""
+    """Measure how faithful the heat maps are, on the images of --data, instead of drawing pictures."""
     data: Path | None = None
     """For --score: BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
     split: str = "all"
@@ -381,62 +577,98 @@ class Explain:
     """For --score: which part of the split."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.explain.explain:explain_command", self))
+        text, exit_code = _call(
+            "sonoseg.explain.explain:explain_command",
+            self.model,
+            self.images,
+            layer=self.layer,
+            out=self.out,
+            score=self.score,
+            data=self.data,
+            split=self.split,
+            subset=self.subset,
+        )
+        print(text)
+        return int(exit_code)
 
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Reproduce the paper: train what is missing, set our numbers beside the printed ones, write the report."""
+    """Reproduce the paper: train what is missing, compare our numbers with the printed ones, write a report."""
 
     data: Path
-    """BUSI's folder, or another data set to do the same on."""
+    """BUSI's folder, or the folder of another data set."""
     out: Path = Path("reproduction")
-    """Folder for report.html, report.md, tables/ and runs/. The same command goes on where it was stopped."""
+    """Folder for report.html, report.md, tables/ and runs/. The same command continues where it was stopped."""
     models: str = "all"
-    """Such as 1-20,swin-unet,default; all: the twenty models, the five rivals and default, the network inside."""
+    """Such as 1-20,swin-unet,default. all: the twenty models, the five rivals and default (the bundled model)."""
     split: tuple[str, ...] = ("paper",)
     """One or more: paper, paper-clean, grouped-0 … grouped-4, or a CSV file: file,subset."""
     seeds: tuple[int, ...] = (0,)
-    """One training each; the report shows their mean."""
+    """One training per seed. The report shows the mean over the seeds."""
     recipe: Literal["paper", "own"] = "paper"
-    """How the rivals are trained: by the paper's recipe, as it did, or by their own authors'."""
+    """How the rivals are trained: paper, with the paper's recipe; own, with the recipe of their own authors."""
     encoder_weights: str = "imagenet"
     """imagenet, none (random), or a run folder whose encoders to start from."""
     encoder_about: str = ""
-    """What that run was trained on, in a few words for the report, such as BUS-BRA."""
+    """The data that these encoders were trained on, in a few words for the report, such as BUS-BRA."""
     size: int = 224
     """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
     epochs: int | None = None
-    """At most, instead of the paper's 50."""
+    """Largest number of epochs, instead of the paper's 50."""
     patience: int | None = None
     """Instead of the paper's 10."""
     batch: int | None = None
-    """Images a step, instead of the paper's 16."""
+    """Images per step, instead of the paper's 16."""
     learning_rate: float | None = None
     """Instead of the paper's 1e-4."""
     explain: int = 16
-    """Test images on which the explanations are measured; 0: none."""
+    """Number of test images on which the explanations are measured. 0: none."""
     pictures: tuple[str, ...] = ()
-    """Names of test images to show; by default the first benign and the first malignant one."""
+    """Names of test images to show. By default the first benign and the first malignant one."""
     workers: int = 0
-    """Processes that train side by side; 0: one for each GPU. Without GPUs they share the cores."""
+    """Processes that train side by side. 0: one for each GPU. Without GPUs they share the processor cores."""
     report_only: bool = False
-    """Train nothing: write the report of the results that --out holds."""
+    """Train nothing. Write the report of the results that are in --out."""
 
     def run(self) -> int:
-        return int(_call("sonoseg.reproduction.command:reproduce_command", self))
+        settings = _call(
+            "sonoseg.reproduction.settings:ReproductionSettings",
+            data=self.data,
+            out=self.out,
+            models=self.models,
+            splits=self.split,
+            seeds=self.seeds,
+            recipe=self.recipe,
+            encoder_weights=self.encoder_weights,
+            encoder_about=self.encoder_about,
+            size=self.size,
+            epochs=self.epochs,
+            patience=self.patience,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            explain=self.explain,
+            pictures=self.pictures,
+            workers=self.workers,
+            report_only=self.report_only,
+        )
+        text, exit_code = _call(
+            "sonoseg.reproduction.command:reproduce_command", settings
+        )
+        print(text)
+        return int(exit_code)
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained network as one bundle file that the reader segments with."""
+    """Write a trained network as one file, a bundle, which `sonoseg segment` uses without PyTorch."""
 
     folder: Positional[Path]
-    """A run folder, or default, the one inside."""
+    """A run folder, or default, the bundled model."""
     out: Path = Path("model.onnx")
     """The bundle."""
     name: str | None = None
-    """The name on its card; by default the model's."""
+    """The name on its card; by default that of the model."""
     scores: Path | None = None
     """A metrics.json of `sonoseg evaluate` to put on its card."""
     threshold: float = 0.5
@@ -444,10 +676,17 @@ class Export:
     min_lesion_fraction: float = 0.0
     """Parts smaller than this share of the image are dropped."""
     half: bool = False
-    """Store the weights in 16 bits: half the size. The card says how far that moves a probability."""
+    """Store the weights in 16 bits: half the size. The command prints how much that changes the outputs."""
 
     def run(self) -> int:
-        _call("sonoseg.deploy.export:export_command", self)
+        settings = _call(
+            "sonoseg.deploy.bundle_card:CardSettings",
+            name=self.name,
+            threshold=self.threshold,
+            min_lesion_fraction=self.min_lesion_fraction,
+        )
+        export = "sonoseg.deploy.export:export_command"
+        print(_call(export, self.folder, self.out, settings, self.scores, self.half))
         return 0
 
 
@@ -466,11 +705,20 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Export,
     Models,
     Data,
+    Dicom,
 ]
 
 
+def _print(answer: str | tuple[str, int]) -> int:
+    """Prints the text that a command's function returned; returns its exit code, 0 if it returned none."""
+    text, code = (answer, 0) if isinstance(answer, str) else answer
+    if text:
+        print(text)
+    return code
+
+
 def _call(target: str, *arguments: Any, **options: Any) -> Any:
-    """Calls "module:function", importing only what this command needs."""
+    """Calls "module:function"; imports only what this command needs."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments, **options)
 
@@ -480,32 +728,31 @@ _SILENT = logging.NullHandler()
 
 
 def _run_quietly(command: Command) -> int:
-    """Runs it; the messages of libraries are not shown (warnings are with python -W), and no bar stays open."""
+    """Runs it with progress and our own messages on stderr; those of other libraries are not shown.
+
+    Their warnings are shown with `python -W`.
+    """
     logging.getLogger().addHandler(_SILENT)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), on_stderr():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-        try:
-            return command.run()
-        finally:
-            close_bars()
+        return command.run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        0 if all went well, 1 if a part failed and the rest was done, 2 if the input was at fault, 130 if stopped,
+        0 if all went well, 1 if a part failed and the rest was done, 2 if the input cannot be used, 130 if stopped,
         141 if the program that read the output has ended.
     """
-    words = sys.argv[1:] if arguments is None else arguments
     with screens() as (out, err):
         try:
             command: Command = tyro.cli(
                 Command,
                 prog="sonoseg",
-                description=sonoseg.__doc__,
-                args=["--out" if word == "-o" else word for word in words],
+                description=DESCRIPTION,
+                args=arguments,
                 config=(OmitSubcommandPrefixes, OmitArgPrefixes),
             )
         except SystemExit as stopped:  # after --help, or a word that is no option
@@ -525,14 +772,21 @@ def _run(command: Command) -> int:
         if (error.name or "").partition(".")[0] not in LAB:
             raise
         print(
-            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'", file=sys.stderr
+            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'",
+            file=sys.stderr,
         )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print("sonoseg: not enough memory; try fewer or smaller images at once", file=sys.stderr)
+        print(
+            "sonoseg: not enough memory; try fewer or smaller images at once",
+            file=sys.stderr,
+        )
     except KeyboardInterrupt:
-        print("sonoseg: stopped; the same command goes on or begins again", file=sys.stderr)
+        print(
+            "sonoseg: stopped; the same command goes on or begins again",
+            file=sys.stderr,
+        )
         return 130
     return 2
 

@@ -1,11 +1,12 @@
-"""`sonoseg demo`: makes synthetic ultrasound, segments it, scores it against the known masks, and writes a report."""
+"""`sonoseg demo`: makes synthetic images, segments them, scores the masks against the known ones, writes a report."""
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import sonoseg
 from sonoseg.core.counts import Counts, count, stack
-from sonoseg.core.measure import find_lesions
+from sonoseg.core.measure import Spacing, find_lesions
 from sonoseg.core.metrics import METRICS, image_scores, normals_summary, summary
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
@@ -27,11 +28,10 @@ from sonoseg.reader.segmenter import Segmenter
 from sonoseg.report.demo_page import HEADER, SYNTHETIC, demo_page, image_row
 from sonoseg.report.tables import text_table
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Demo
+_logger = logging.getLogger(__name__)
 
 MOST = 1000
-"""Images of a demo: the report holds all their pictures."""
+"""Largest number of images of a demo: the report contains all their pictures."""
 _OWN = re.compile(
     r"images|masks|segmented|labels\.csv|results\.json|report\.html"
     r"|(images|masks)/synthetic_\d+\.png|segmented/synthetic_\d+_(mask|overlay)\.png"
@@ -39,12 +39,12 @@ _OWN = re.compile(
 
 
 class Outcome(NamedTuple):
-    """One phantom, segmented and compared with its true mask.
+    """One synthetic image after segmentation and comparison with its known mask.
 
     Attributes:
-        entry: what results.json says of it.
-        counts: of one image, on its own pixels.
-        largest_false_part: of the prediction, as a share of the image.
+        entry: its entry in results.json.
+        counts: of this one image, on its own pixels.
+        largest_false_part: area of the largest false-positive part as a share of the image, 0..1.
         picture: the overlay, (H, W, 3) uint8.
     """
 
@@ -54,59 +54,70 @@ class Outcome(NamedTuple):
     picture: NDArray[np.uint8]
 
 
-def demo_command(options: Demo) -> int:
-    """`sonoseg demo`: `run_demo`, a table of the images and where to look printed; gives the exit code, 0."""
-    results = run_demo(options.out, options.count, options.model)
-    dice, normals = results["conventions"]["lesion"]["dice"], results["normals"]["images"]
-    print(text_table(HEADER, [image_row(entry) for entry in results["images"]]))
-    print(
-        f"\nMean Dice {dice:.3f} on the {len(results['images']) - normals} synthetic images with a lesion."
+def demo_command(out: Path, count: int = 12, model: str = "default") -> str:
+    """Runs `run_demo` and returns a table of the images for the terminal. Logs where to look.
+
+    Raises:
+        InputError: as `run_demo`.
+    """
+    results = run_demo(out, count, model)
+    entries = results["images"]
+    normals = results["normals"]
+    dice = results["conventions"]["lesion"]["dice"]
+    with_lesion = len(entries) - normals["images"]
+    lines = [text_table(HEADER, [image_row(entry) for entry in entries]), ""]
+    lines.append(
+        f"Mean Dice {dice:.3f} on the {with_lesion} synthetic images with a lesion."
     )
-    if normals:
-        print(
-            f"A false lesion on {round(results['normals']['false_lesion'] * normals)} of the {normals} without one."
+    if normals["images"]:
+        false_lesions = round(normals["false_lesion"] * normals["images"])
+        lines.append(
+            f"A false lesion on {false_lesions} of the {normals['images']} without one."
         )
-    print(
-        f"{NOTICE}.\n\nLook at {options.out / 'report.html'}; masks and overlays are in {options.out / 'segmented'}"
+    lines.append(f"{NOTICE}.")
+    _logger.info(
+        "open %s; masks and overlays are in %s", out / "report.html", out / "segmented"
     )
-    return 0
+    return "\n".join(lines)
 
 
 def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
-    """Makes phantoms, segments and scores them, and writes all of it.
+    """Makes synthetic images, segments and scores them, and writes everything.
 
     Writes into `out`: images/, masks/ and labels.csv (a data set, as `write_phantoms` makes it), segmented/ with
-    STEM_mask.png and STEM_overlay.png, results.json, and report.html, which holds its pictures in itself. An
-    earlier demo there is replaced.
+    STEM_mask.png and STEM_overlay.png, results.json, and report.html, which contains its pictures. It replaces an
+    earlier demo in `out`.
 
     Args:
         out: a new or empty folder, or one with an earlier demo.
-        count: how many images, 1 to `MOST`; every fourth has no lesion.
-        model: a shipped name or a bundle file.
+        count: number of images, 1 to `MOST`; every fourth has no lesion.
+        model: the name of a bundled model, or a bundle file.
 
     Returns:
-        what results.json holds.
+        the content of results.json.
 
     Raises:
-        InputError: before anything is written: no such model or one that cannot be run, a count out of its range, or a
-            folder that cannot be written to or holds other files.
+        InputError: before anything is written: the model does not exist or cannot be run, `count` is out of range, or
+            `out` cannot be written to or contains other files.
     """
     if not 1 <= count <= MOST:
-        raise InputError(
-            f"--count {count}", "is not a number of images for a demo", f"ask for 1 to {MOST}"
-        )
+        problem = "is not a number of images for a demo"
+        raise InputError(f"--count {count}", problem, f"ask for 1 to {MOST}")
     segmenter = sonoseg.load(model)
-    segmenter.probability(
-        [np.zeros(segmenter.card.size, np.uint8)]
-    )  # if it fails, an earlier demo is kept
+    black = np.zeros(segmenter.card.size, np.uint8)
+    segmenter.probability([black])  # a trial: if it fails, an earlier demo is kept
     folder = output_folder(out)
     _clear(folder)
-    output_folder(folder / "segmented")  # first: by it `_clear` knows a demo that was stopped
+    output_folder(
+        folder / "segmented"
+    )  # made first, so that `_clear` recognises an unfinished demo
     write_phantoms(folder, count)
     began = perf_counter()
     outcomes = [_segment(segmenter, case, folder) for case in load_cases(folder)]
     seconds = (perf_counter() - began) / count
     counts = stack(outcome.counts for outcome in outcomes)
+    false_parts = np.array([outcome.largest_false_part for outcome in outcomes])
+    pictures = [outcome.picture for outcome in outcomes]
     results = {
         "sonoseg": sonoseg.__version__,
         "notice": f"{NOTICE}. {SYNTHETIC}",
@@ -117,46 +128,36 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
             "sha256": segmenter.sha256,
         },
         "conventions": summary(counts),
-        "normals": normals_summary(
-            counts, np.array([outcome.largest_false_part for outcome in outcomes])
-        ),
+        "normals": normals_summary(counts, false_parts),
         "images": [outcome.entry for outcome in outcomes],
     }
-    page = demo_page(results, [outcome.picture for outcome in outcomes], segmenter.card, seconds)
     write_json(folder / "results.json", results)
-    write_text(folder / "report.html", page)
+    write_text(
+        folder / "report.html", demo_page(results, pictures, segmenter.card, seconds)
+    )
     return results
 
 
 def _clear(folder: Path) -> None:
-    """Removes an earlier demo's files from `folder`, and none if there is anything else in it that is not hidden.
+    """Removes the files of an earlier demo from `folder`. Removes none if there are other files, except hidden ones.
 
     A data set of `write_phantoms` has the same names, but no folder segmented/.
     """
     found = []
-    results = _results_of_demo(folder)
-    for path in sorted(
-        folder.rglob("*"), reverse=True
-    ):  # the report before the results that make it known
-        name = path.relative_to(folder).as_posix()
-        if path.name.startswith("."):  # such as a file manager leaves behind
+    has_results = _has_results_of_demo(folder)
+    # In reverse order the report goes before results.json, by which a demo is recognised.
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.name.startswith("."):  # such as a file that a file manager makes
             continue
-        other = name in ("results.json", "report.html") and not results
-        if (
-            path.is_symlink()
-            or other
-            or not _OWN.fullmatch(name)
-            or (name == "labels.csv" and not _is_own_table(path))
-        ):
-            raise InputError(
-                folder, f"has other files in it, such as {name}", "choose a new or an empty folder"
-            )
+        name = path.relative_to(folder).as_posix()
+        if not _is_of_demo(path, name, has_results):
+            problem = f"has other files in it, such as {name}"
+            raise InputError(folder, problem, "choose a new or an empty folder")
         if not is_folder(path):
             found.append(path)
     if found and not is_folder(folder / "segmented"):
-        raise InputError(
-            folder, "holds a data set that no demo made", "choose a new or an empty folder"
-        )
+        problem = "holds a data set that no demo made"
+        raise InputError(folder, problem, "choose a new or an empty folder")
     for path in found:
         try:
             path.unlink()
@@ -164,17 +165,30 @@ def _clear(folder: Path) -> None:
             raise write_error(path, error) from error
 
 
-def _results_of_demo(folder: Path) -> bool:
+def _is_of_demo(path: Path, name: str, has_results: bool) -> bool:
+    """Whether a demo wrote `path`. `name` is its path within the demo's folder."""
+    if path.is_symlink() or not _OWN.fullmatch(name):
+        return False
+    if name in ("results.json", "report.html"):
+        return has_results
+    return name != "labels.csv" or _is_own_table(path)
+
+
+def _has_results_of_demo(folder: Path) -> bool:
     """Whether `folder` has the results.json of an earlier demo."""
     try:
         results = read_json(folder / "results.json")
     except InputError:
         return False
-    return isinstance(results, dict) and results.get("synthetic") is True and "sonoseg" in results
+    return (
+        isinstance(results, dict)
+        and results.get("synthetic") is True
+        and "sonoseg" in results
+    )
 
 
 def _is_own_table(path: Path) -> bool:
-    """Whether a labels.csv is of phantoms alone."""
+    """Whether a labels.csv is about synthetic images only."""
     try:
         rows = read_table(path, ("file",))
     except InputError:
@@ -183,60 +197,75 @@ def _is_own_table(path: Path) -> bool:
 
 
 def _segment(segmenter: Segmenter, case: Case, folder: Path) -> Outcome:
-    """Segments one phantom, writes mask and overlay, and compares."""
+    """Segments one synthetic image, writes mask and overlay, and compares the mask with the known one."""
     image, truth = case.read()
     result = segmenter.segment(image, case.spacing)
     picture = _stamped(result.overlay(truth))
-    mask, overlay = (f"segmented/{case.image.stem}_{kind}.png" for kind in ("mask", "overlay"))
-    write_picture(folder / mask, result.mask.astype(np.uint8) * 255)
-    write_picture(folder / overlay, picture)
+    mask_name = f"segmented/{case.image.stem}_mask.png"
+    overlay_name = f"segmented/{case.image.stem}_overlay.png"
+    write_picture(folder / mask_name, result.mask.astype(np.uint8) * 255)
+    write_picture(folder / overlay_name, picture)
     counts = count(result.mask, truth)
-    files = {
+    entry: dict[str, Any] = {
         "file": f"images/{case.name}",
         "truth": f"masks/{case.name}",
-        "mask": mask,
-        "overlay": overlay,
+        "mask": mask_name,
+        "overlay": overlay_name,
+        "result": _verdict(counts),
+        "tp": int(counts.tp[0]),
+        "fp": int(counts.fp[0]),
+        "fn": int(counts.fn[0]),
+        "tn": int(counts.tn[0]),
     }
-    pixels = {name: int(getattr(counts, name)[0]) for name in ("tp", "fp", "fn", "tn")}
-    true_lesions = [
-        lesion.to_dict(case.spacing) for lesion in find_lesions(truth, result.probability)
-    ]
-    for lesion in true_lesions:
-        del lesion["mean_probability"]  # the network's, which knows nothing of the truth
-    measured = result.to_dict() | {"true_lesions": true_lesions}
-    measured["spacing"]["source"] = "synthetic image"
+    entry |= _scores(counts)
+    entry |= result.to_dict()
+    entry["spacing"]["source"] = "synthetic image"
+    entry["true_lesions"] = _true_lesions(truth, result.spacing)
     false_parts = find_lesions(result.mask & ~truth, result.probability)
-    largest = false_parts[0].area / truth.size if false_parts else 0.0
-    return Outcome(
-        files | {"result": _verdict(counts)} | pixels | _scores(counts) | measured,
-        counts,
-        largest,
-        picture,
-    )
+    largest = false_parts[0].pixels / truth.size if false_parts else 0.0
+    return Outcome(entry, counts, largest, picture)
+
+
+def _true_lesions(
+    truth: NDArray[np.bool_], spacing: Spacing | None
+) -> list[dict[str, Any]]:
+    """The measurements of the known lesions in the mask (H, W)."""
+    certain = truth.astype(np.float32)  # `find_lesions` wants probabilities
+    lesions = [
+        lesion.to_dict() for lesion in find_lesions(truth, certain, spacing=spacing)
+    ]
+    for lesion in lesions:
+        del lesion["mean_probability"]  # says nothing about a known mask
+    return lesions
 
 
 def _verdict(counts: Counts) -> str:
     if counts.tp[0]:
         return "lesion outlined"
     if counts.has_lesion[0]:
-        return "lesion missed, another place outlined" if counts.fp[0] else "lesion missed"
+        return (
+            "lesion missed, another place outlined" if counts.fp[0] else "lesion missed"
+        )
     return "no lesion, but one outlined" if counts.fp[0] else "no lesion, none outlined"
 
 
 def _scores(counts: Counts) -> dict[str, float | None]:
-    """Every metric of one image; None without a lesion, where there is nothing to agree with."""
+    """Every metric of one image; None if it has no lesion."""
     scores = image_scores(counts, "lesion")
-    return {name: float(scores[name][0]) if len(scores[name]) else None for name in METRICS}
+    return {
+        name: float(scores[name][0]) if len(scores[name]) else None for name in METRICS
+    }
 
 
 def _stamped(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture with "SYNTHETIC" in its corner, so that it is never taken for a patient's."""
+    """The picture with "SYNTHETIC" in its corner, so that nobody takes it for the image of a patient."""
     canvas = Image.fromarray(picture)
-    draw, font = ImageDraw.Draw(canvas, "RGBA"), ImageFont.load_default(canvas.width / 42)
+    draw = ImageDraw.Draw(canvas, "RGBA")
+    font = ImageFont.load_default(canvas.width / 42)
     pad = canvas.width / 100
-    box = draw.textbbox((2 * pad, 2 * pad), "SYNTHETIC", font=font)
-    draw.rounded_rectangle(
-        (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), pad / 2, fill=(0, 0, 0, 150)
-    )
-    draw.text((2 * pad, 2 * pad), "SYNTHETIC", font=font, fill=(255, 255, 255))
+    corner = (2 * pad, 2 * pad)
+    left, top, right, bottom = draw.textbbox(corner, "SYNTHETIC", font=font)
+    plate = (left - pad, top - pad, right + pad, bottom + pad)
+    draw.rounded_rectangle(plate, pad / 2, fill=(0, 0, 0, 150))
+    draw.text(corner, "SYNTHETIC", font=font, fill=(255, 255, 255))
     return np.array(canvas)

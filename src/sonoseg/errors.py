@@ -1,4 +1,4 @@
-"""The one error that a user of sonoseg meets: what is wrong, where, and how to mend it."""
+"""The one error that a user of sonoseg meets: where the problem is, what it is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,34 +13,37 @@ _HIDDEN = re.compile(
 
 
 class InputError(Exception):
-    """A fault in what the user gave, which the user can mend.
+    """A problem with what the user gave, which the user can solve.
 
-    ``str(error)`` is one line, ``subject: fault; mend``. The command line prints it without a traceback and
+    ``str(error)`` is one line, ``subject: problem; hint``. The command line prints it without a traceback and
     exits with code 2. Control characters in it, such as a file's name may have, are written as escapes.
 
     Args:
-        subject: the file, folder, option or name at fault.
-        fault: what is wrong with it.
-        mend: what to do about it.
+        subject: the file, folder, option or name that has the problem.
+        problem: what is wrong.
+        hint: what the user can do.
     """
 
-    def __init__(self, subject: object, fault: str, mend: str) -> None:
+    def __init__(self, subject: object, problem: str, hint: str) -> None:
         self.subject = str(subject)
-        self.fault = fault
-        self.mend = mend
+        self.problem = problem
+        self.hint = hint
+        one_line = " ".join(problem.split())
         super().__init__(
-            f"{visible(self.subject)}: {visible(' '.join(fault.split()))}; {visible(mend)}"
+            f"{visible(self.subject)}: {visible(one_line)}; {visible(hint)}"
         )
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""`text` with every character that a terminal would obey, or that cannot be written, as an escape like \x1b.
+    r"""`text` with an escape for each character that would control a terminal or cannot be written, such as \x1b.
 
     Args:
         text: such as a file's name.
         keep: control characters that stay as they are, such as the line ends of a text of several lines.
     """
-    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+    return _HIDDEN.sub(
+        lambda found: found[0] if found[0] in keep else _escape(found[0]), text
+    )
 
 
 def _escape(character: str) -> str:
@@ -62,4 +65,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         "bad_alloc",
         "bad allocation",
     )
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    return isinstance(error, RuntimeError) and any(
+        word in str(error).lower() for word in words
+    )

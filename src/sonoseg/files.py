@@ -7,46 +7,52 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import stat
-import time
-import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from sonoseg.errors import InputError, MachineError
+from sonoseg.temporary import forget, remove_abandoned, temporary_name
 
-_MENDS = {
+_HINTS = {
     errno.ENOSPC: ("the disk is full", "free some space or write to another disk"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space or write to another disk"),
+    errno.EDQUOT: (
+        "the disk quota is used up",
+        "free some space or write to another disk",
+    ),
     errno.EACCES: (
         "no permission to write here",
         "choose another folder or change its permissions",
     ),
-    errno.EPERM: ("no permission to write here", "choose another folder or change its permissions"),
+    errno.EPERM: (
+        "no permission to write here",
+        "choose another folder or change its permissions",
+    ),
     errno.EROFS: ("the disk is read-only", "choose another folder"),
-    errno.ENOTDIR: ("a part of this path is a file, not a folder", "choose another folder"),
+    errno.ENOTDIR: (
+        "a part of this path is a file, not a folder",
+        "choose another folder",
+    ),
     errno.EEXIST: ("this is a file, not a folder", "choose another folder"),
     errno.EISDIR: ("this is a folder, not a file", "choose another name"),
-    errno.ENAMETOOLONG: ("the file name is too long for this disk", "choose a shorter name"),
+    errno.ENAMETOOLONG: (
+        "the file name is too long for this disk",
+        "choose a shorter name",
+    ),
 }
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EBADF, errno.ENAMETOOLONG, errno.EINVAL}
-_TEMPORARY = re.compile(
-    r"\.sonoseg-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}(\..*)?", re.DOTALL
-)
-_ABANDONED = (
-    2 * 24 * 3600.0
-)  # seconds after which a temporary file of another machine is no longer written to
-_own: set[str] = set()
-"""Names of the temporary files that this process is writing."""
+_ABSENT = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.EBADF,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+}
 
 
 def is_there(path: Path | str) -> bool:
@@ -97,13 +103,16 @@ def _status(path: Path | str) -> os.stat_result | None:
 
 def write_error(path: Path | str, error: OSError) -> InputError:
     """The one-line error for a failed write to `path`."""
-    fault, mend = _MENDS.get(
-        error.errno or 0, (f"cannot be written ({error.strerror})", "choose another folder")
+    problem, hint = _HINTS.get(
+        error.errno or 0,
+        (f"cannot be written ({error.strerror})", "choose another folder"),
     )
-    return MachineError(path, fault, mend)
+    return MachineError(path, problem, hint)
 
 
-_together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("_together", default=None)
+_together: ContextVar[list[tuple[Path, Path]] | None] = ContextVar(
+    "_together", default=None
+)
 """The files (temporary, final) that wait for the end of `atomic_files`; None outside of it."""
 
 
@@ -170,7 +179,7 @@ def _second_name(path: Path) -> Path | None:
     """Another file with the content of `path`; None if nothing is there."""
     if not is_there(path):
         return None
-    second = path.parent / _temporary_name(".old")
+    second = path.parent / temporary_name(".old")
     try:
         second.hardlink_to(path)
     except OSError:  # a folder, or a disk that has no hard links
@@ -182,7 +191,7 @@ def _remove(temporary: Path) -> None:
     """Removes a temporary file, if it is still there."""
     with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
-    _own.discard(temporary.name)
+    forget(temporary)
 
 
 def check_target(path: Path | str) -> None:
@@ -195,7 +204,9 @@ def check_target(path: Path | str) -> None:
     if status is None or stat.S_ISREG(status.st_mode):
         return
     if stat.S_ISDIR(status.st_mode):
-        raise InputError(path, "is a folder, not a file", "give the name of a file to write")
+        raise InputError(
+            path, "is a folder, not a file", "give the name of a file to write"
+        )
     raise InputError(path, "is a device or a pipe, not a file", "choose another name")
 
 
@@ -212,8 +223,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     check_target(path)
-    _remove_abandoned(path.parent)
-    temporary = path.parent / _temporary_name(path.suffix)
+    remove_abandoned(path.parent)
+    temporary = path.parent / temporary_name(path.suffix)
     waiting = _together.get()
     kept = False
     try:
@@ -225,7 +236,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with contextlib.suppress(
             OSError
         ):  # there are disks on which only the owner may do that, and all may write
-            temporary.chmod(mode)  # some writers leave files that only their user may read
+            temporary.chmod(
+                mode
+            )  # some writers leave files that only their user may read
         if waiting is None:
             temporary.replace(path)
         else:
@@ -261,13 +274,13 @@ def output_folder(path: Path | str) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / _temporary_name("")
+        probe = path / temporary_name("")
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise write_error(path, error) from error
-    _own.discard(probe.name)
-    _remove_abandoned(path)
+    forget(probe)
+    remove_abandoned(path)
     return path
 
 
@@ -281,47 +294,3 @@ def output_file(path: Path | str) -> Path:
     check_target(path)
     output_folder(path.parent)
     return path
-
-
-def _temporary_name(suffix: str) -> str:
-    """A new name that tells which process of which machine writes the file."""
-    name = f".sonoseg-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{suffix}"
-    _own.add(name)
-    return name
-
-
-@functools.cache
-def _machine() -> str:
-    """8 hex digits for this machine, or this container: within it a process number means one process."""
-    names = platform.node()
-    with contextlib.suppress(OSError):
-        names += os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # not a path
-    return hashlib.sha256(names.encode("utf-8", "replace")).hexdigest()[:8]
-
-
-@functools.lru_cache(maxsize=4096)
-def _remove_abandoned(folder: Path) -> None:
-    """Removes the temporary files in `folder` whose process has ended; looks once for each folder."""
-    with contextlib.suppress(OSError), os.scandir(folder) as found:
-        for entry in found:
-            match = _TEMPORARY.fullmatch(entry.name)
-            if match and entry.is_file(follow_symlinks=False) and _is_abandoned(entry, match):
-                with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
-
-
-def _is_abandoned(entry: os.DirEntry[str], match: re.Match[str]) -> bool:
-    if match["machine"] == _machine() and os.name == "posix":
-        process = int(match["process"])
-        return entry.name not in _own if process == os.getpid() else not _is_alive(process)
-    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # signal 0 only asks
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # it belongs to another user, or there is no such number
-        return True
-    return True

@@ -57,7 +57,9 @@ def read_bytes(path: Path | str, limit: int = TEXT_LIMIT) -> bytes:
             ) from error
     if size > limit or len(content) > limit:
         raise InputError(
-            path, f"is larger than {limit / 1e6:.0f} MB", "check that it is the right file"
+            path,
+            f"is larger than {limit / 1e6:.0f} MB",
+            "check that it is the right file",
         )
     return content
 
@@ -69,7 +71,9 @@ def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
         InputError: as `read_bytes`, or it is not such text.
     """
     content = read_bytes(path, limit)
-    encoding = next((name for mark, name in _ENCODINGS if content.startswith(mark)), "utf-8-sig")
+    encoding = next(
+        (name for mark, name in _ENCODINGS if content.startswith(mark)), "utf-8-sig"
+    )
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -78,7 +82,9 @@ def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
         ) from error
     if "\0" in text:
         raise InputError(
-            path, "is not text in UTF-8 (it has null characters)", "save it again as UTF-8"
+            path,
+            "is not text in UTF-8 (it has null characters)",
+            "save it again as UTF-8",
         )
     return text
 
@@ -150,11 +156,15 @@ def _regular_file(path: Path | str) -> tuple[Path, int]:
         if stat.S_ISREG(status.st_mode):
             path.open("rb").close()
     except PermissionError as error:
-        raise InputError(path, "no permission to read it", "change its permissions") from error
+        raise InputError(
+            path, "no permission to read it", "change its permissions"
+        ) from error
     except (OSError, ValueError) as error:
         if _is_link(path):
             raise InputError(
-                path, "is a link to a file that is not there", "fetch or restore that file"
+                path,
+                "is a link to a file that is not there",
+                "fetch or restore that file",
             ) from error
         raise InputError(path, "no such file", "check the path") from error
     if stat.S_ISDIR(status.st_mode):

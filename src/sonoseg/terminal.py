@@ -13,7 +13,17 @@ from typing import Any, TextIO, cast
 from sonoseg.errors import visible
 
 _PLAIN = str.maketrans(
-    {"─": "-", "–": "-", "−": "-", "×": "x", "·": "-", "…": "...", "≥": ">=", "→": "->", "█": "#"}
+    {
+        "─": "-",
+        "–": "-",
+        "−": "-",
+        "×": "x",
+        "·": "-",
+        "…": "...",
+        "≥": ">=",
+        "→": "->",
+        "█": "#",
+    }
 )
 _PROGRESS = re.compile("(\x1b\\[A)")
 """How a progress bar goes up a line."""
@@ -69,7 +79,8 @@ class Screen:
             return text
         parts = _PROGRESS.split(text) if "\r" in self._keep else [text]
         return "".join(
-            part if _PROGRESS.fullmatch(part) else visible(part, self._keep) for part in parts
+            part if _PROGRESS.fullmatch(part) else visible(part, self._keep)
+            for part in parts
         )
 
 

@@ -25,10 +25,14 @@ def common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return module
 
 
-def test_the_sides_take_turns_each_call_after_one_that_is_not_timed(common: ModuleType) -> None:
+def test_the_sides_take_turns_each_call_after_one_that_is_not_timed(
+    common: ModuleType,
+) -> None:
     order: list[str] = []
     times = common.take_turns(
-        {name: (lambda name=name: order.append(name)) for name in "ab"}, rounds=3, warm=1
+        {name: (lambda name=name: order.append(name)) for name in "ab"},
+        rounds=3,
+        warm=1,
     )
     assert "".join(order) == "ab" + 3 * "aabb"
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
@@ -47,7 +51,9 @@ def test_a_spread_is_the_quartiles(common: ModuleType) -> None:
 def test_a_report_names_the_machine_by_what_it_can_do(
     common: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common.report("trial", {"rounds": 2}, [{"what": "one", "ms": 1.5}, {"what": "two", "ms": 2.5}])
+    common.report(
+        "trial", {"rounds": 2}, [{"what": "one", "ms": 1.5}, {"what": "two", "ms": 2.5}]
+    )
     text = (tmp_path / "results" / "trial.json").read_text()
     told = json.loads(text)
     assert told["settings"] == {"rounds": 2}

@@ -25,7 +25,10 @@ def test_a_small_mask_is_counted_as_by_hand() -> None:
 @pytest.mark.parametrize("drawn", [0.0, 0.6, 1.0])
 def test_counts_agree_with_scikit_learn(lesion: float, drawn: float) -> None:
     random = np.random.default_rng(3)
-    truth, prediction = random.random((40, 33)) < lesion, random.random((40, 33)) < drawn
+    truth, prediction = (
+        random.random((40, 33)) < lesion,
+        random.random((40, 33)) < drawn,
+    )
     counts = count(prediction, truth)
     tn, fp, fn, tp = confusion_matrix(
         truth.ravel(), prediction.ravel(), labels=[False, True]
@@ -34,7 +37,11 @@ def test_counts_agree_with_scikit_learn(lesion: float, drawn: float) -> None:
 
 
 def test_stacked_counts_keep_their_order_and_can_be_picked() -> None:
-    masks = [np.eye(4, dtype=bool), np.zeros((4, 4), dtype=bool), np.ones((4, 4), dtype=bool)]
+    masks = [
+        np.eye(4, dtype=bool),
+        np.zeros((4, 4), dtype=bool),
+        np.ones((4, 4), dtype=bool),
+    ]
     counts = stack(count(np.ones((4, 4), dtype=bool), mask) for mask in masks)
     assert counts.tp.tolist() == [4, 0, 16]
     assert counts.has_lesion.tolist() == [True, False, True]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from sonoseg.core import image as core_image
 from sonoseg.core import mask as core_mask
-from sonoseg.core.image import pixel_spacing
+from sonoseg.core.image import ImageSource, parse_spacing, pixel_spacing
 from sonoseg.core.source import MIN_SIDE, Source
 from sonoseg.errors import InputError
 
@@ -38,7 +38,9 @@ def read_mask(source: Source) -> NDArray[np.bool_]:
 
 
 def _smooth(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -51,19 +53,27 @@ def _png_header(width: int, height: int) -> bytes:
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
         )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = zlib.compress(b"\0" * 100)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", data)
+        + chunk(b"IEND", b"")
     )
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "A.TIFF", "no_suffix"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_lossless_pictures_give_their_gray_values(tmp_path: Path, name: str, mode: str) -> None:
+def test_lossless_pictures_give_their_gray_values(
+    tmp_path: Path, name: str, mode: str
+) -> None:
     path = tmp_path / name
     kind = {".bmp": "BMP", ".tif": "TIFF", ".TIFF": "TIFF"}.get(path.suffix, "PNG")
     Image.fromarray(COLOUR).convert(mode).save(path, format=kind)
@@ -99,22 +109,31 @@ def test_sixteen_bits_are_stretched_over_their_own_range(tmp_path: Path) -> None
         image = read_image(tmp_path / name)
         assert (image.min(), image.max()) == (0, 255)
         np.testing.assert_array_equal(image, read_image(twelve_bit))
-        np.testing.assert_allclose(image, (twelve_bit - 100.0) / 3995 * 255, atol=0.5001)
+        np.testing.assert_allclose(
+            image, (twelve_bit - 100.0) / 3995 * 255, atol=0.5001
+        )
 
 
 def test_float_tiff_is_stretched_and_nan_refused(tmp_path: Path) -> None:
     values = RANDOM.normal(size=(30, 40)).astype(np.float32)
     Image.fromarray(values).save(tmp_path / "a.tif")
-    assert (read_image(tmp_path / "a.tif").min(), read_image(tmp_path / "a.tif").max()) == (0, 255)
+    assert (
+        read_image(tmp_path / "a.tif").min(),
+        read_image(tmp_path / "a.tif").max(),
+    ) == (0, 255)
     for bad in (np.nan, np.inf):
         values[3, 4] = bad
         Image.fromarray(values).save(tmp_path / "bad.tif")
-        with pytest.raises(InputError, match=r"bad\.tif: has pixels that are not finite"):
+        with pytest.raises(
+            InputError, match=r"bad\.tif: has pixels that are not finite"
+        ):
             read_image(tmp_path / "bad.tif")
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
-def test_exif_orientation_turns_the_picture_upright(tmp_path: Path, suffix: str) -> None:
+def test_exif_orientation_turns_the_picture_upright(
+    tmp_path: Path, suffix: str
+) -> None:
     upright = _smooth(GRAY[:6, :6], 60, 40)
     exif = Image.Exif()
     exif[0x112] = 6  # stored a quarter turn to the left
@@ -174,14 +193,14 @@ BAD = {
 def test_bad_picture_is_told_in_one_line_with_file_fault_and_mend(
     tmp_path: Path, kind: str
 ) -> None:
-    content, fault = BAD[kind]
+    content, problem = BAD[kind]
     path = tmp_path / "scan.png"
     path.write_bytes(content)
     for read in (read_image, read_mask):
-        with pytest.raises(InputError, match=fault) as error:
+        with pytest.raises(InputError, match=problem) as error:
             read(path)
         assert str(error.value).startswith(str(path))
-        assert error.value.mend
+        assert error.value.hint
         assert "\n" not in str(error.value)
 
 
@@ -215,7 +234,9 @@ def test_altered_pictures_are_read_or_refused(
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(near_head | st.integers(0, len(content) - 1))
         content[place] = data.draw(st.integers(0, 255))
-    _read_or_refuse(tmp_path_factory, bytes(content[: data.draw(st.integers(1, len(content)))]))
+    _read_or_refuse(
+        tmp_path_factory, bytes(content[: data.draw(st.integers(1, len(content)))])
+    )
 
 
 def _read_or_refuse(folders: pytest.TempPathFactory, content: bytes) -> None:
@@ -231,7 +252,9 @@ def _read_or_refuse(folders: pytest.TempPathFactory, content: bytes) -> None:
         assert min(array.shape) >= MIN_SIDE
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64, np.bool_])
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64, np.bool_]
+)
 def test_arrays_of_any_dtype_become_gray(dtype: type) -> None:
     array = (GRAY > 99) if dtype is np.bool_ else GRAY.astype(dtype)
     gray = read_image(array)
@@ -277,7 +300,9 @@ def test_arrays_that_are_no_image_are_refused(array: NDArray[np.generic]) -> Non
 
 
 @pytest.mark.parametrize("values", [(7, 7), (-1e308, 1e308), (0.0, 5e-324)])
-def test_extreme_ranges_are_stretched_without_overflow(values: tuple[float, float]) -> None:
+def test_extreme_ranges_are_stretched_without_overflow(
+    values: tuple[float, float],
+) -> None:
     array = np.full((16, 16), values[0])
     array[0] = values[1]
     gray = read_image(array)
@@ -293,7 +318,8 @@ def _png16(channels: int, colour: int, pixels: NDArray[np.uint16]) -> bytes:
     for number, row in enumerate(rows):
         left = np.concatenate([np.zeros(step, np.uint8), row[:-step]])
         data += (
-            bytes([number % 3]) + (row - (np.zeros_like(row), left, previous)[number % 3]).tobytes()
+            bytes([number % 3])
+            + (row - (np.zeros_like(row), left, previous)[number % 3]).tobytes()
         )
         previous = row
 
@@ -306,7 +332,11 @@ def _png16(channels: int, colour: int, pixels: NDArray[np.uint16]) -> bytes:
         )
 
     header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    body = (
+        chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(data))
+        + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -321,7 +351,9 @@ def test_png_of_16_bits_keeps_both_bytes_in_every_colour(
     expected = read_image(pixels[..., 0])
     content = _png16(channels, colour, pixels)
     np.testing.assert_allclose(read_image(content), expected, atol=1)
-    np.testing.assert_allclose(read_image(Image.open(io.BytesIO(content))), expected, atol=1)
+    np.testing.assert_allclose(
+        read_image(Image.open(io.BytesIO(content))), expected, atol=1
+    )
 
 
 def test_a_loaded_png_of_16_bit_colours_is_refused(tmp_path: Path) -> None:
@@ -330,7 +362,8 @@ def test_a_loaded_png_of_16_bit_colours_is_refused(tmp_path: Path) -> None:
     with Image.open(path) as image:
         image.load()
         with pytest.raises(
-            InputError, match=r"scan\.png: Pillow has loaded it, and kept 8 of its 16 bits; give"
+            InputError,
+            match=r"scan\.png: Pillow has loaded it, and kept 8 of its 16 bits; give",
         ):
             read_image(image)
 
@@ -350,7 +383,9 @@ UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
-def test_all_orientations_are_turned_upright(tmp_path: Path, kind: str, orientation: int) -> None:
+def test_all_orientations_are_turned_upright(
+    tmp_path: Path, kind: str, orientation: int
+) -> None:
     exif = Image.Exif()
     exif[0x112] = orientation
     path, stored = tmp_path / "scan", _smooth(GRAY[:4, :5], 40, 30)
@@ -359,7 +394,9 @@ def test_all_orientations_are_turned_upright(tmp_path: Path, kind: str, orientat
     np.testing.assert_allclose(read_image(path), expected, atol=2)
     with Image.open(path) as image:
         np.testing.assert_allclose(read_image(image), expected, atol=2)
-        assert image.getexif().get(0x112) == orientation  # the caller's image is as it was
+        assert (
+            image.getexif().get(0x112) == orientation
+        )  # the caller's image is as it was
         if kind != "TIFF":  # which Pillow itself turns, and not always rightly
             image.load()
             np.testing.assert_allclose(read_image(image), expected, atol=2)
@@ -397,7 +434,12 @@ def test_every_source_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:
             bytearray(content),
             memoryview(content),
         ]
-        sources += [io.BytesIO(content), at_end, _Raw(content), Image.open(io.BytesIO(content))]
+        sources += [
+            io.BytesIO(content),
+            at_end,
+            _Raw(content),
+            Image.open(io.BytesIO(content)),
+        ]
         for source in sources:
             np.testing.assert_array_equal(read_image(source), expected)
         with path.open("rb") as file:
@@ -441,7 +483,9 @@ NO_IMAGES = {
     "masked": (np.ma.masked_less(GRAY, 9), "an array with masked pixels"),
     "animation": (
         Image.open(
-            io.BytesIO(_save(PICTURE, "GIF", save_all=True, append_images=[PICTURE.rotate(9)]))
+            io.BytesIO(
+                _save(PICTURE, "GIF", save_all=True, append_images=[PICTURE.rotate(9)])
+            )
         ),
         "2 frames",
     ),
@@ -467,7 +511,9 @@ def test_tall_images_are_stretched_in_parts_as_in_one(height: int) -> None:
     expected = (numbers - numbers.min()) / np.ptp(numbers) * 255
     np.testing.assert_allclose(read_image(numbers), expected, atol=0.5001)
     colour = RANDOM.integers(0, 65536, (height, 20, 3)).astype(np.uint16)
-    np.testing.assert_allclose(read_image(_png16(3, 2, colour)), read_image(colour), atol=1)
+    np.testing.assert_allclose(
+        read_image(_png16(3, 2, colour)), read_image(colour), atol=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -512,7 +558,9 @@ NO_SPACINGS += [80, 1e200, 1e-200, (0.1, 11)]  # another unit than mm
 
 @pytest.mark.parametrize("spacing", NO_SPACINGS, ids=lambda one: str(one)[:20])
 def test_what_is_no_spacing_is_refused(spacing: Any) -> None:
-    with pytest.raises(InputError, match=r"^spacing: .* is not a pixel size; give mm per pixel"):
+    with pytest.raises(
+        InputError, match=r"^spacing: .* is not a pixel size; give mm per pixel"
+    ):
         pixel_spacing(spacing)
 
 
@@ -523,6 +571,36 @@ def test_a_pil_image_that_was_closed_is_refused_as_such(tmp_path: Path) -> None:
         image = Image.open(path)
         image.close()
         with pytest.raises(
-            InputError, match=r"a PIL image that was closed before it was loaded; open it again"
+            InputError,
+            match=r"a PIL image that was closed before it was loaded; open it again",
         ):
             read_image(image)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.1", (0.1, 0.1)),
+        ("0.1,0.08", (0.1, 0.08)),
+        ("0.1 0.08", (0.1, 0.08)),
+        ("2", (2, 2)),
+    ],
+)
+def test_a_spacing_is_read_from_text(text: str, expected: tuple[float, float]) -> None:
+    assert parse_spacing(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "0.1,0.2,0.3", "0,1", "-1", "nan", "0.1mm", "20"]
+)
+def test_text_that_is_no_spacing_is_refused(text: str) -> None:
+    with pytest.raises(
+        InputError, match=r"^spacing: .* is not a pixel size; give mm per pixel"
+    ):
+        parse_spacing(text)
+
+
+def test_a_part_of_a_file_names_its_frame_and_region() -> None:
+    assert str(ImageSource("scan.dcm")) == "scan.dcm"
+    part = ImageSource("scan.dcm", 3, (10, 20, 300, 200))
+    assert str(part) == "scan.dcm, frame 3, region 300 × 200 at (10, 20)"

@@ -30,8 +30,12 @@ def test_the_interval_agrees_with_scipys_percentile_bootstrap(size: int) -> None
 def test_grouped_resampling_agrees_with_a_plain_loop_over_groups() -> None:
     random = np.random.default_rng(2)
     groups = [f"patient {n}" for n in random.integers(0, 25, 90)]
-    values = random.random(90) + np.array([int(name.split()[1]) / 25 for name in groups])
-    members = [np.flatnonzero([name == own for name in groups]) for own in sorted(set(groups))]
+    values = random.random(90) + np.array(
+        [int(name.split()[1]) / 25 for name in groups]
+    )
+    members = [
+        np.flatnonzero([name == own for name in groups]) for own in sorted(set(groups))
+    ]
     means = []
     for _ in range(8000):
         drawn = random.integers(0, len(members), len(members))
@@ -45,7 +49,9 @@ def test_grouped_resampling_agrees_with_a_plain_loop_over_groups() -> None:
 def test_groups_of_one_are_the_same_as_no_groups() -> None:
     values = np.random.default_rng(4).random(30)
     names = [f"{n:02}" for n in range(30)]
-    assert bootstrap_interval(values, names) == pytest.approx(bootstrap_interval(values))
+    assert bootstrap_interval(values, names) == pytest.approx(
+        bootstrap_interval(values)
+    )
 
 
 def test_the_interval_is_the_same_every_time() -> None:

@@ -28,7 +28,9 @@ def _saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _painted(colour: tuple[int, ...], ground: tuple[int, ...] | None = None) -> Image.Image:
+def _painted(
+    colour: tuple[int, ...], ground: tuple[int, ...] | None = None
+) -> Image.Image:
     ground = (0,) * len(colour) if ground is None else ground
     return Image.fromarray(np.where(LESION[..., None], colour, ground).astype(np.uint8))
 
@@ -39,8 +41,12 @@ def _palette(indices: NDArray[np.uint8], *colours: int) -> Image.Image:
     return image
 
 
-def _transparent(*colours: Image.Image, alpha: NDArray[np.uint8] = WHITE) -> Image.Image:
-    return Image.merge("RGBA" if len(colours) == 3 else "LA", [*colours, Image.fromarray(alpha)])
+def _transparent(
+    *colours: Image.Image, alpha: NDArray[np.uint8] = WHITE
+) -> Image.Image:
+    return Image.merge(
+        "RGBA" if len(colours) == 3 else "LA", [*colours, Image.fromarray(alpha)]
+    )
 
 
 FLAT = Image.new("L", SIZE[::-1], 255)
@@ -70,7 +76,9 @@ PAINTED = {
 @pytest.mark.parametrize("kind", PAINTED)
 def test_a_lesion_of_one_colour_on_black_is_read_as_painted(kind: str) -> None:
     image = PAINTED[kind]
-    sources = [image, _saved(image, "TIFF")] + ([] if kind == "float" else [_saved(image)])
+    sources = [image, _saved(image, "TIFF")] + (
+        [] if kind == "float" else [_saved(image)]
+    )
     for source in sources:
         mask = read_mask(source)
         assert mask.pixels.dtype == np.bool_
@@ -105,7 +113,10 @@ def test_labels_of_few_bits_are_no_shades(bits: int) -> None:
 def test_colours_of_a_palette_and_of_pixels_are_all_lesion() -> None:
     labels = ONES + 2 * SECOND.astype(np.uint8)
     colours = np.array([(0, 0, 0), (128, 0, 0), (0, 60, 0)], np.uint8)
-    for image in (_palette(labels, 0, 0, 0, 128, 0, 0, 0, 60, 0), Image.fromarray(colours[labels])):
+    for image in (
+        _palette(labels, 0, 0, 0, 128, 0, 0, 0, 60, 0),
+        Image.fromarray(colours[labels]),
+    ):
         np.testing.assert_array_equal(read_mask(_saved(image)).pixels, LESION | SECOND)
 
 
@@ -126,17 +137,26 @@ SHADED = {
     "JPEG in colour": (_saved(_painted((255, 0, 0)), "JPEG", quality=90), 0.02),
     "JPEG in TIFF": (_saved(Image.fromarray(WHITE), "TIFF", compression="jpeg"), 0.01),
     "PNG of a JPEG": (
-        _saved(Image.open(io.BytesIO(_saved(Image.fromarray(WHITE), "JPEG", quality=60)))),
+        _saved(
+            Image.open(io.BytesIO(_saved(Image.fromarray(WHITE), "JPEG", quality=60)))
+        ),
         0.01,
     ),
     "bilinear": (_saved(_enlarged(2, Image.Resampling.BILINEAR)), 0.02),
     "bicubic": (_saved(_enlarged(4, Image.Resampling.BICUBIC)), 0.03),
     "alpha": (
-        _transparent(FLAT, FLAT, FLAT, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))),
+        _transparent(
+            FLAT, FLAT, FLAT, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))
+        ),
         0.02,
     ),
     "red with alpha": (
-        _transparent(FLAT, BLACK, BLACK, alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR))),
+        _transparent(
+            FLAT,
+            BLACK,
+            BLACK,
+            alpha=np.asarray(_enlarged(2, Image.Resampling.BILINEAR)),
+        ),
         0.02,
     ),
     "red on black with alpha": (
@@ -144,7 +164,10 @@ SHADED = {
         0.02,
     ),
     "premultiplied alpha": (Image.fromarray(np.dstack([SOFT] * 4)), 0.02),
-    "probability": (_saved(Image.fromarray((PROBABILITY * 255).round().astype(np.uint8))), 0.01),
+    "probability": (
+        _saved(Image.fromarray((PROBABILITY * 255).round().astype(np.uint8))),
+        0.01,
+    ),
     "faint probability": (
         _saved(Image.fromarray((PROBABILITY * 60).round().astype(np.uint8))),
         0.02,
@@ -194,14 +217,19 @@ def test_gray_lesions_that_compression_has_made_brighter_in_spots_are_no_levels(
     for row in range(10, 19):  # JPEG's blocks lie differently on each
         lesion = np.zeros((40, 48), bool)
         lesion[row : row + 12, row : row + 17] = True
-        saved = _saved(Image.fromarray(lesion.astype(np.uint8) * white), "JPEG", quality=quality)
+        saved = _saved(
+            Image.fromarray(lesion.astype(np.uint8) * white), "JPEG", quality=quality
+        )
         mask = read_mask(_saved(Image.open(io.BytesIO(saved))) if again else saved)
         assert (mask.pixels != lesion).sum() <= 0.02 * lesion.sum()
 
 
 REFUSED = {
     "inverted": (Image.fromarray(255 - WHITE), "seems to be inverted"),
-    "inverted JPEG": (_saved(Image.fromarray(255 - WHITE), "JPEG"), "seems to be inverted"),
+    "inverted JPEG": (
+        _saved(Image.fromarray(255 - WHITE), "JPEG"),
+        "seems to be inverted",
+    ),
     "inverted 0 and 1": (Image.fromarray(1 - ONES), "seems to be inverted"),
     "inverted alpha": (_transparent(FLAT, alpha=255 - WHITE), "seems to be inverted"),
     "white": (FLAT, "no black background .it has one colour"),
@@ -222,9 +250,9 @@ REFUSED = {
     ),
     "white among colours": (
         Image.fromarray(
-            np.select([LESION[..., None], RING[..., None]], [(255, 0, 0), (224, 224, 192)]).astype(
-                np.uint8
-            )
+            np.select(
+                [LESION[..., None], RING[..., None]], [(255, 0, 0), (224, 224, 192)]
+            ).astype(np.uint8)
         ),
         "colours, and gray or white",
     ),
@@ -252,9 +280,15 @@ REFUSED = {
         _saved(Image.fromarray(LABELS["0, 1, 2"] * 2), "JPEG", quality=90),
         "do not survive",
     ),
-    "alpha at odds": (_painted((255, 255, 255, 0), (0, 0, 0, 255)), "colour and transparency"),
+    "alpha at odds": (
+        _painted((255, 255, 255, 0), (0, 0, 0, 255)),
+        "colour and transparency",
+    ),
     "below 0": (Image.fromarray(DISTANCE.astype(np.float32)), "values below 0"),
-    "NaN": (Image.fromarray(np.where(LESION, np.nan, 0).astype(np.float32)), "not finite"),
+    "NaN": (
+        Image.fromarray(np.where(LESION, np.nan, 0).astype(np.float32)),
+        "not finite",
+    ),
 }
 
 
@@ -273,7 +307,9 @@ def test_an_image_in_the_place_of_its_mask_is_refused() -> None:
         np.random.default_rng(0).normal(size=(40, 53)).astype(np.float32)
     ).resize(SIZE[::-1])
     image = (
-        (np.where(LESION, 30, 120) * (1 + 0.35 * np.asarray(speckle))).clip(0, 255).astype(np.uint8)
+        (np.where(LESION, 30, 120) * (1 + 0.35 * np.asarray(speckle)))
+        .clip(0, 255)
+        .astype(np.uint8)
     )
     for source in (
         image,
@@ -281,7 +317,8 @@ def test_an_image_in_the_place_of_its_mask_is_refused() -> None:
         image.astype(np.float32) / 255,
     ):
         with pytest.raises(
-            InputError, match=r"seems to be an image: \d\d% of it is neither black nor white; paint"
+            InputError,
+            match=r"seems to be an image: \d\d% of it is neither black nor white; paint",
         ):
             read_mask(source)
 
@@ -314,7 +351,9 @@ def test_tall_masks_are_read_in_parts_as_in_one(height: int) -> None:
             (20, height // 2), Image.Resampling.BOX
         )
     )
-    mask = read_mask(Image.fromarray(smooth).resize((40, height), Image.Resampling.BILINEAR))
+    mask = read_mask(
+        Image.fromarray(smooth).resize((40, height), Image.Resampling.BILINEAR)
+    )
     assert (mask.pixels != lesion).mean() < 0.02
     levels = np.where(lesion, 255, 0).astype(np.uint8)
     levels[-20:-10, 5:15] = 128

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from skimage.draw import ellipse, polygon
 from skimage.measure import label, regionprops
+from skimage.transform import resize
 
 from sonoseg.core.mask import read_mask
 from sonoseg.core.measure import Lesion, connected_runs, drop_small, find_lesions
@@ -41,7 +42,9 @@ def _real_masks(folder: Path) -> list[Mask]:
 
 @pytest.mark.parametrize("share", [0, 0.05, 0.2, 0.35, 0.41, 0.5, 0.7, 0.95, 1])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (47, 61), (200, 150)])
-def test_random_masks_are_labelled_as_by_scikit_image(share: float, shape: tuple[int, int]) -> None:
+def test_random_masks_are_labelled_as_by_scikit_image(
+    share: float, shape: tuple[int, int]
+) -> None:
     mask = np.random.default_rng(0).random(shape) < share
     np.testing.assert_array_equal(_labels(mask), label(mask, connectivity=2))
 
@@ -78,7 +81,9 @@ def test_real_masks_are_measured_as_by_scikit_image(real_data: Path) -> None:
             top, left, bottom, right = region.bbox
             assert lesion.area == region.area
             assert lesion.box == (left, top, right - left, bottom - top)
-            np.testing.assert_allclose(lesion.centre[::-1], np.array(region.centroid) + 0.5)
+            np.testing.assert_allclose(
+                lesion.centre[::-1], np.array(region.centroid) + 0.5
+            )
             # scikit-image measures between the middles of pixel edges, we between pixel corners.
             assert abs(lesion.longest.length - region.feret_diameter_max) < math.sqrt(2)
 
@@ -87,7 +92,10 @@ def _corners(mask: Mask) -> NDArray[np.float64]:
     y, x = np.nonzero(mask)
     return (
         np.unique(
-            np.concatenate([np.stack([x + i, y + j], 1) for i in (0, 1) for j in (0, 1)]), axis=0
+            np.concatenate(
+                [np.stack([x + i, y + j], 1) for i in (0, 1) for j in (0, 1)]
+            ),
+            axis=0,
         )
         * 1.0
     )
@@ -95,11 +103,16 @@ def _corners(mask: Mask) -> NDArray[np.float64]:
 
 @settings(max_examples=150, deadline=None)
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)))
-def test_the_longest_diameter_is_the_greatest_distance_of_any_two_pixel_corners(mask: Mask) -> None:
+def test_the_longest_diameter_is_the_greatest_distance_of_any_two_pixel_corners(
+    mask: Mask,
+) -> None:
     labels = _labels(mask)
     lesions = _lesions(mask)
     brute = sorted(
-        max(math.dist(*pair) for pair in combinations(_corners(labels == part).tolist(), 2))
+        max(
+            math.dist(*pair)
+            for pair in combinations(_corners(labels == part).tolist(), 2)
+        )
         for part in range(1, labels.max() + 1)
     )
     assert sorted(lesion.longest.length for lesion in lesions) == pytest.approx(brute)
@@ -107,7 +120,9 @@ def test_the_longest_diameter_is_the_greatest_distance_of_any_two_pixel_corners(
 
 @settings(max_examples=150, deadline=None)
 @given(hnp.arrays(bool, (8, 10)))
-def test_the_diameter_across_is_perpendicular_and_the_longest_of_many(mask: Mask) -> None:
+def test_the_diameter_across_is_perpendicular_and_the_longest_of_many(
+    mask: Mask,
+) -> None:
     labels = _labels(mask)
     for part in range(1, labels.max() + 1):
         (lesion,) = _lesions(labels == part)
@@ -127,7 +142,9 @@ def test_the_diameter_across_is_perpendicular_and_the_longest_of_many(mask: Mask
 
 
 def _chord(
-    hull: NDArray[np.float64], point: NDArray[np.float64], direction: NDArray[np.float64]
+    hull: NDArray[np.float64],
+    point: NDArray[np.float64],
+    direction: NDArray[np.float64],
 ) -> float:
     """Length of the line through `point` inside the half planes `hull`."""
     slope, room = hull[:, :2] @ direction, -(hull[:, :2] @ point + hull[:, 2])
@@ -160,7 +177,9 @@ def test_a_turned_rectangle_is_as_long_as_its_diagonal(angle: float) -> None:
     (lesion,) = _lesions(mask)
     assert lesion.longest.length == pytest.approx(math.hypot(160, 60), abs=2)
     # Through a corner, at right angles to the diagonal: short side over the cosine of the diagonal's tilt.
-    assert lesion.across.length == pytest.approx(60 / math.cos(math.atan2(60, 160)), abs=2)
+    assert lesion.across.length == pytest.approx(
+        60 / math.cos(math.atan2(60, 160)), abs=2
+    )
 
 
 def test_a_single_pixel_is_measured_from_corner_to_corner() -> None:
@@ -202,8 +221,11 @@ def test_an_empty_mask_has_no_lesion() -> None:
 def test_lengths_and_areas_are_scaled_by_the_spacing_and_places_are_not() -> None:
     mask = np.zeros((50, 50), bool)
     mask[10:14, 20:23] = True
-    (lesion,) = _lesions(mask)
-    pixels, millimetres = lesion.to_dict(), lesion.to_dict(0.2)
+    (lesion,), (in_mm,) = (
+        _lesions(mask),
+        find_lesions(mask, mask.astype(np.float32), spacing=(0.2, 0.2)),
+    )
+    pixels, millimetres = lesion.to_dict(), in_mm.to_dict()
     assert (pixels["area"], pixels["longest_diameter"]) == (12, 5)
     assert (millimetres["area"], millimetres["longest_diameter"]) == (
         pytest.approx(0.48),
@@ -212,7 +234,11 @@ def test_lengths_and_areas_are_scaled_by_the_spacing_and_places_are_not() -> Non
     assert millimetres["perpendicular_diameter"] == pytest.approx(
         0.2 * pixels["perpendicular_diameter"], abs=1e-4
     )
-    assert pixels["box"] == millimetres["box"] == {"x": 20, "y": 10, "width": 3, "height": 4}
+    assert (
+        pixels["box"]
+        == millimetres["box"]
+        == {"x": 20, "y": 10, "width": 3, "height": 4}
+    )
     assert pixels["centre"] == millimetres["centre"] == [21.5, 12]
 
 
@@ -223,5 +249,71 @@ def test_a_part_of_an_image_is_measured_in_the_image() -> None:
     probability = random.random(mask.shape, np.float32)
     part = np.s_[18:52, 25:75]
     np.testing.assert_array_equal(drop_small(mask[part], 5), drop_small(mask, 5)[part])
-    assert find_lesions(mask[part], probability[part], (25, 18)) == find_lesions(mask, probability)
+    assert find_lesions(mask[part], probability[part], (25, 18)) == find_lesions(
+        mask, probability
+    )
     assert find_lesions(np.zeros((0, 0), bool), np.zeros((0, 0), np.float32)) == ()
+
+
+def _stretched(mask: Mask, spacing: tuple[float, float], step: float) -> Mask:
+    """The mask at square pixels of `step` mm, by scikit-image."""
+    shape = [
+        round(side * size / step)
+        for side, size in zip(mask.shape, spacing, strict=True)
+    ]
+    return resize(mask, shape, order=0, anti_aliasing=False)
+
+
+@pytest.mark.parametrize("spacing", [(0.2, 0.1), (0.05, 0.1), (0.3, 0.08)])
+def test_real_masks_are_measured_as_after_resampling_to_square_pixels(
+    real_data: Path, spacing: tuple[float, float]
+) -> None:
+    step = min(spacing)
+    for mask in _real_masks(real_data)[:6]:
+        (largest, *_) = find_lesions(mask, mask.astype(np.float32), spacing=spacing)
+        labels = label(_stretched(mask, spacing, step), connectivity=2)
+        region = max(regionprops(labels, spacing=step), key=lambda one: one.area)
+        pixel = math.hypot(*spacing)
+        assert largest.area == pytest.approx(region.area, rel=0.01)
+        assert largest.longest.length == pytest.approx(
+            region.feret_diameter_max, abs=pixel
+        )
+
+
+@pytest.mark.parametrize("turned", [0.0, 0.4, 1.1, 2.2])
+@pytest.mark.parametrize("spacing", [(0.2, 0.1), (0.08, 0.25)])
+def test_a_turned_ellipse_has_its_axes_at_right_angles_in_mm(
+    turned: float, spacing: tuple[float, float]
+) -> None:
+    long, short = 18.0, 9.0  # half axes in mm
+    row, column = spacing
+    height, width = round(40 / row), round(40 / column)
+    y = (np.arange(height)[:, None] + 0.5) * row - 20
+    x = (np.arange(width)[None] + 0.5) * column - 20
+    along = x * math.cos(turned) + y * math.sin(turned)
+    beside = y * math.cos(turned) - x * math.sin(turned)
+    mask = (along / long) ** 2 + (beside / short) ** 2 <= 1
+    (lesion,) = find_lesions(mask, mask.astype(np.float32), spacing=spacing)
+    pixel = max(spacing)
+    assert lesion.longest.length == pytest.approx(2 * long, abs=2 * pixel)
+    assert lesion.across.length == pytest.approx(2 * short, abs=2 * pixel)
+    assert lesion.area == pytest.approx(math.pi * long * short, rel=0.01)
+    to_mm = np.array([column, row])
+    first = np.subtract(lesion.longest.end, lesion.longest.start) * to_mm
+    second = np.subtract(lesion.across.end, lesion.across.start) * to_mm
+    assert abs(first @ second) < 1e-6
+    assert np.hypot(*first) == pytest.approx(lesion.longest.length)
+
+
+def test_square_pixels_change_nothing_but_the_unit() -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[ellipse(30, 40, 20, 31)] = True
+    (pixels,) = _lesions(mask)
+    (mm,) = find_lesions(mask, mask.astype(np.float32), spacing=(0.1, 0.1))
+    assert (mm.longest.start, mm.longest.end) == (
+        pixels.longest.start,
+        pixels.longest.end,
+    )
+    assert mm.longest.length == pixels.longest.length * 0.1
+    assert pixels.area == pixels.pixels == mm.pixels
+    assert mm.area == pytest.approx(mm.pixels * 0.01)

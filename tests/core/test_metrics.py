@@ -13,11 +13,19 @@ from torchmetrics.classification import (
 )
 
 from sonoseg.core.counts import Counts, count, stack
-from sonoseg.core.metrics import CONVENTIONS, METRICS, image_scores, normals_summary, summary
+from sonoseg.core.metrics import (
+    CONVENTIONS,
+    METRICS,
+    image_scores,
+    normals_summary,
+    summary,
+)
 
 
 def make_counts(*rows: tuple[int, int, int, int]) -> Counts:
-    return Counts(*(np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)))
+    return Counts(
+        *(np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    )
 
 
 # A lesion half found, a lesion missed, a normal image left empty, a normal image drawn on.
@@ -45,7 +53,9 @@ def test_the_all_convention_gives_one_for_empty_on_empty_alone() -> None:
 
 
 def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
-    scores = image_scores(make_counts((7, 3, 11, 50), (1, 0, 60, 9), (30, 40, 0, 1)), "lesion")
+    scores = image_scores(
+        make_counts((7, 3, 11, 50), (1, 0, 60, 9), (30, 40, 0, 1)), "lesion"
+    )
     precision, recall = scores["precision"], scores["recall"]
     np.testing.assert_allclose(
         scores["f1"], 2 * precision * recall / (precision + recall), rtol=1e-12
@@ -56,13 +66,19 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
 def test_every_metric_agrees_with_torchmetrics_image_by_image(convention: str) -> None:
     random = np.random.default_rng(0)
     shares = [(0, 0), (0, 0.2), (0.2, 0), (1, 1), *random.random((12, 2))]
-    pairs = [(random.random((24, 31)) < a, random.random((24, 31)) < b) for a, b in shares]
+    pairs = [
+        (random.random((24, 31)) < a, random.random((24, 31)) < b) for a, b in shares
+    ]
     counts = stack(count(prediction, truth) for truth, prediction in pairs)
     scores = image_scores(counts, convention)
     kept = [pair for pair in pairs if convention != "lesion" or pair[0].any()]
     for row, (truth, prediction) in enumerate(kept):
         # torchmetrics calls 0/0 what it is told to: 0, or 1 where both masks are empty under `all`.
-        empty = 1.0 if convention == "all" and not truth.any() and not prediction.any() else 0.0
+        empty = (
+            1.0
+            if convention == "all" and not truth.any() and not prediction.any()
+            else 0.0
+        )
         oracles = {
             "precision": BinaryPrecision(zero_division=empty),
             "recall": BinaryRecall(zero_division=empty),
@@ -71,12 +87,19 @@ def test_every_metric_agrees_with_torchmetrics_image_by_image(convention: str) -
         }
         for metric, oracle in oracles.items():
             expected = float(
-                oracle(torch.from_numpy(prediction).int(), torch.from_numpy(truth).int())
+                oracle(
+                    torch.from_numpy(prediction).int(), torch.from_numpy(truth).int()
+                )
             )
-            assert scores[metric][row] == pytest.approx(expected, abs=1e-6), (metric, row)
+            assert scores[metric][row] == pytest.approx(expected, abs=1e-6), (
+                metric,
+                row,
+            )
 
 
-def test_an_all_foreground_answer_cannot_beat_the_share_of_lesions_under_paper() -> None:
+def test_an_all_foreground_answer_cannot_beat_the_share_of_lesions_under_paper() -> (
+    None
+):
     counts = make_counts(*[(10, 90, 0, 0)] * 3, (0, 100, 0, 0))
     means = summary(counts)["paper"]
     assert means["recall"] == pytest.approx(0.75)
@@ -89,7 +112,10 @@ def test_summary_gives_each_metric_a_plain_mean_and_an_interval_around_it() -> N
     table = summary(counts)
     assert list(table) == list(CONVENTIONS)
     for convention in CONVENTIONS:
-        assert set(table[convention]) == {*METRICS, *(f"{metric}_interval" for metric in METRICS)}
+        assert set(table[convention]) == {
+            *METRICS,
+            *(f"{metric}_interval" for metric in METRICS),
+        }
         for metric in METRICS:
             low, high = table[convention][f"{metric}_interval"]
             assert 0 <= low < table[convention][metric] < high <= 1
@@ -109,15 +135,24 @@ def test_grouped_images_widen_the_interval() -> None:
     counts = Counts(hits, np.zeros(120, np.int64), 50 - hits, np.full(120, 50))
     groups = [f"patient {row // 10}" for row in range(120)]
     alone, together = summary(counts), summary(counts, groups)
-    width = [high - low for low, high in (t["lesion"]["dice_interval"] for t in (alone, together))]
+    width = [
+        high - low
+        for low, high in (t["lesion"]["dice_interval"] for t in (alone, together))
+    ]
     assert width[1] > 2 * width[0]
 
 
 def test_normals_tell_a_stray_pixel_from_a_false_lesion() -> None:
     counts = make_counts(
-        (10, 90, 0, 9900), (0, 0, 0, 10000), (0, 9, 0, 9991), (0, 30, 0, 9970), (0, 30, 0, 9970)
+        (10, 90, 0, 9900),
+        (0, 0, 0, 10000),
+        (0, 9, 0, 9991),
+        (0, 30, 0, 9970),
+        (0, 30, 0, 9970),
     )
-    largest = np.array([0.009, 0, 0.0009, 0.0010, 0.0005])  # the last: thirty pixels, scattered
+    largest = np.array(
+        [0.009, 0, 0.0009, 0.0010, 0.0005]
+    )  # the last: thirty pixels, scattered
     normals = normals_summary(counts, largest)
     assert normals["images"] == 4
     assert normals["any_false_positive"] == 0.75

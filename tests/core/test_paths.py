@@ -19,8 +19,12 @@ def _touch(folder: Path, *names: str) -> list[Path]:
     return [folder / name for name in names]
 
 
-def test_a_folder_gives_its_images_sorted_without_outputs_and_hidden_files(tmp_path: Path) -> None:
-    kept = _touch(tmp_path, "a.PNG", "b.jpg", "c.jpeg", "d.tif", "e.tiff", "f.bmp", "maskara.png")
+def test_a_folder_gives_its_images_sorted_without_outputs_and_hidden_files(
+    tmp_path: Path,
+) -> None:
+    kept = _touch(
+        tmp_path, "a.PNG", "b.jpg", "c.jpeg", "d.tif", "e.tiff", "f.bmp", "maskara.png"
+    )
     _touch(
         tmp_path,
         ".hidden.png",
@@ -58,10 +62,14 @@ def test_a_named_mask_file_is_taken(tmp_path: Path) -> None:
     assert list_images([mask]) == [mask]
 
 
-def test_no_path_and_empty_folder_and_missing_file_are_told_apart(tmp_path: Path) -> None:
+def test_no_path_and_empty_folder_and_missing_file_are_told_apart(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(InputError, match="images: none given"):
         list_images([])
-    with pytest.raises(InputError, match="no PNG, JPEG, TIFF or BMP image in this folder"):
+    with pytest.raises(
+        InputError, match="no PNG, JPEG, TIFF or BMP image in this folder"
+    ):
         list_images([tmp_path])
     with pytest.raises(InputError, match=r"a\.png: no such file"):
         list_images([tmp_path / "a.png"])
@@ -83,9 +91,15 @@ def test_links_to_one_stored_file_are_images_of_their_own_and_dangling_ones_are_
         (folder / name).symlink_to(stored)
     (folder / "gone.png").symlink_to(tmp_path / "nothing")
     (folder / "folder.png").symlink_to(tmp_path / "store")
-    assert [path.name for path in list_images([folder])] == ["a.png", "b.png", "gone.png"]
+    assert [path.name for path in list_images([folder])] == [
+        "a.png",
+        "b.png",
+        "gone.png",
+    ]
     (tmp_path / "other").symlink_to(folder)
-    assert list_images([folder / "a.png", tmp_path / "other" / "a.png"]) == [folder / "a.png"]
+    assert list_images([folder / "a.png", tmp_path / "other" / "a.png"]) == [
+        folder / "a.png"
+    ]
     with pytest.raises(
         InputError, match=r"gone\.png: is a link to a file that is not there; fetch"
     ):

@@ -12,7 +12,10 @@ from sonoseg.deploy.calibrate import fit_temperature
 
 def counted(logits: np.ndarray, truth: np.ndarray) -> PixelROC:
     pixels = PixelROC()
-    pixels.add((1 / (1 + np.exp(-logits))).astype(np.float32).reshape(1, -1), truth.reshape(1, -1))
+    pixels.add(
+        (1 / (1 + np.exp(-logits))).astype(np.float32).reshape(1, -1),
+        truth.reshape(1, -1),
+    )
     return pixels
 
 
@@ -45,12 +48,15 @@ def test_the_error_is_what_counting_pixels_group_by_group_gives(
     for low in np.arange(15) / 15:
         inside = (probability >= low) & (probability < low + 1 / 15)
         if inside.any():
-            error += inside.mean() * abs(probability[inside].mean() - truth[inside].mean())
+            error += inside.mean() * abs(
+                probability[inside].mean() - truth[inside].mean()
+            )
     found = reliability(counted(logits, truth))
     assert found.error == pytest.approx(error, abs=5e-4)
     assert found.share.sum() == pytest.approx(1)
     assert negative_log_likelihood(counted(logits, truth)) == pytest.approx(
-        -np.mean(np.log(np.where(truth, probability, 1 - probability) + 1e-12)), rel=1e-3
+        -np.mean(np.log(np.where(truth, probability, 1 - probability) + 1e-12)),
+        rel=1e-3,
     )
 
 

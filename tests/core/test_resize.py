@@ -28,7 +28,9 @@ def test_maps_are_enlarged_as_pillow_does_it(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(enlarge(small, shape), np.asarray(picture), atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(700, 1000), (48, 64), (16, 500), (64, 48), (47, 100)])
+@pytest.mark.parametrize(
+    "shape", [(700, 1000), (48, 64), (16, 500), (64, 48), (47, 100)]
+)
 def test_outside_its_reach_nothing_is_over_the_threshold_and_inside_all_is_the_same(
     shape: tuple[int, int],
 ) -> None:

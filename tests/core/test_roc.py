@@ -14,13 +14,20 @@ def pixels(kind: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(40, 50, 50) probabilities and truths of a kind that trips up coarse bins."""
     random = np.random.default_rng(0)
     truth = random.random((40, 50, 50)) < 0.08
-    shift = {"weak": 0.5, "good": 3.0, "saturated": 8.0, "timid": 3.0, "rounded": 2.0, "ties": 1.0}[
-        kind
-    ]
+    shift = {
+        "weak": 0.5,
+        "good": 3.0,
+        "saturated": 8.0,
+        "timid": 3.0,
+        "rounded": 2.0,
+        "ties": 1.0,
+    }[kind]
     logit = random.normal(0, 1.5, truth.shape) + shift * truth
     if kind == "saturated":
         logit = 3 * logit - 14
-    if kind == "timid":  # nothing above 1e-4: equal steps of probability would tie it all
+    if (
+        kind == "timid"
+    ):  # nothing above 1e-4: equal steps of probability would tie it all
         logit = logit - 15
     probability = (1 / (1 + np.exp(-logit))).astype(np.float32)
     if kind == "rounded":
@@ -30,13 +37,17 @@ def pixels(kind: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     return probability, truth
 
 
-@pytest.mark.parametrize("kind", ["weak", "good", "saturated", "timid", "rounded", "ties"])
+@pytest.mark.parametrize(
+    "kind", ["weak", "good", "saturated", "timid", "rounded", "ties"]
+)
 def test_the_auc_agrees_with_scikit_learn(kind: str) -> None:
     probability, truth = pixels(kind)
     roc = PixelROC()
     for image, mask in zip(probability, truth, strict=True):
         roc.add(image, mask)
-    assert roc.auc() == pytest.approx(roc_auc_score(truth.ravel(), probability.ravel()), abs=1e-5)
+    assert roc.auc() == pytest.approx(
+        roc_auc_score(truth.ravel(), probability.ravel()), abs=1e-5
+    )
 
 
 def test_the_curve_runs_through_scikit_learns_points() -> None:
@@ -45,7 +56,9 @@ def test_the_curve_runs_through_scikit_learns_points() -> None:
     roc.add(probability[0], truth[0])
     curve = roc.curve()
     assert curve is not None
-    false, true, _ = roc_curve(truth[0].ravel(), probability[0].ravel(), drop_intermediate=False)
+    false, true, _ = roc_curve(
+        truth[0].ravel(), probability[0].ravel(), drop_intermediate=False
+    )
     at = np.linspace(0, 1, 200)
     ours = np.interp(at, curve.false_positive_rate, curve.true_positive_rate)
     np.testing.assert_allclose(ours, np.interp(at, false, true), atol=0.01)
@@ -61,8 +74,12 @@ def test_a_point_of_the_curve_is_what_its_threshold_gives() -> None:
     assert curve is not None
     for point in (5, len(curve.threshold) // 2, -2):
         drawn = probability[0] >= curve.threshold[point] - 1e-9
-        assert drawn[truth[0]].mean() == pytest.approx(curve.true_positive_rate[point], abs=0.01)
-        assert drawn[~truth[0]].mean() == pytest.approx(curve.false_positive_rate[point], abs=0.001)
+        assert drawn[truth[0]].mean() == pytest.approx(
+            curve.true_positive_rate[point], abs=0.01
+        )
+        assert drawn[~truth[0]].mean() == pytest.approx(
+            curve.false_positive_rate[point], abs=0.001
+        )
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])

@@ -76,7 +76,9 @@ def masks(draw: st.DrawFn) -> NDArray[np.bool_]:
     down, right = draw(st.integers(0, 11)), draw(st.integers(0, 11))
     if draw(st.booleans()):
         return (abs(rows - row) < down) & (abs(columns - column) < right)
-    return ((rows - row) / (down + 0.1)) ** 2 + ((columns - column) / (right + 0.1)) ** 2 < 1
+    return ((rows - row) / (down + 0.1)) ** 2 + (
+        (columns - column) / (right + 0.1)
+    ) ** 2 < 1
 
 
 def _in_mode(gray: NDArray[np.uint8], mode: str) -> Image.Image:
@@ -85,12 +87,16 @@ def _in_mode(gray: NDArray[np.uint8], mode: str) -> Image.Image:
         return Image.frombytes(
             mode, image.size, gray.astype("<u2" if mode == "I;16" else ">u2").tobytes()
         )
-    between = {"HSV": "RGB", "LAB": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "P"}.get(mode, "L")
+    between = {"HSV": "RGB", "LAB": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "P"}.get(
+        mode, "L"
+    )
     if mode == "LAB":
         from PIL import ImageCms
 
         profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-        converted = ImageCms.profileToProfile(image.convert("RGB"), *profiles, outputMode="LAB")
+        converted = ImageCms.profileToProfile(
+            image.convert("RGB"), *profiles, outputMode="LAB"
+        )
         assert converted is not None
         return converted
     return image.convert(between).convert(mode)
@@ -125,10 +131,14 @@ def _stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
     """How an upright picture is stored for a viewer to turn it by `orientation` (EXIF 2.3, tag 274)."""
     stored = upright.T if orientation in (5, 6, 7, 8) else upright
     stored = stored[::-1] if orientation in (3, 4, 6, 7) else stored
-    return np.ascontiguousarray(stored[:, ::-1] if orientation in (2, 3, 7, 8) else stored)
+    return np.ascontiguousarray(
+        stored[:, ::-1] if orientation in (2, 3, 7, 8) else stored
+    )
 
 
-def _sources(image: Image.Image, kind: str, saving: dict[str, Any], path: Path) -> list[Any]:
+def _sources(
+    image: Image.Image, kind: str, saving: dict[str, Any], path: Path
+) -> list[Any]:
     """A saved image as bytes, file, open file and PIL image; nothing if Pillow cannot save it so."""
     buffer = io.BytesIO()
     try:
@@ -151,15 +161,24 @@ def _checked(read: Any, source: Any) -> Any:
 
 
 @settings(
-    max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=90,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(gray=images(), mode=st.sampled_from(MODES[1:]), saved=options())
 def test_images_are_read_as_drawn_or_refused(
-    tmp_path: Path, gray: NDArray[np.uint8], mode: str, saved: tuple[str, dict[str, Any], int]
+    tmp_path: Path,
+    gray: NDArray[np.uint8],
+    mode: str,
+    saved: tuple[str, dict[str, Any], int],
 ) -> None:
     kind, saving, orientation = saved
     pixels = _checked(read_image, _in_mode(gray, mode))
-    assert pixels is None if mode == "LAB" else np.abs(pixels.astype(int) - gray).max() <= 1
+    assert (
+        pixels is None
+        if mode == "LAB"
+        else np.abs(pixels.astype(int) - gray).max() <= 1
+    )
     is_lossy = kind == "JPEG" or saving.get("compression") == "jpeg"
     for source in _sources(
         _in_mode(_stored(gray, orientation), mode), kind, saving, tmp_path / "scan"
@@ -173,7 +192,9 @@ def test_images_are_read_as_drawn_or_refused(
 
 
 @settings(
-    max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=90,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     mask=masks(),
@@ -197,7 +218,9 @@ def test_masks_are_read_as_drawn_or_refused(
     for source in _sources(stored, kind, saving, tmp_path / "mask"):
         pixels = _checked(read_mask, source)
         assert (
-            pixels is not None or mode == "LAB" or (is_lossy and (white <= 15 or mask.sum() < 60))
+            pixels is not None
+            or mode == "LAB"
+            or (is_lossy and (white <= 15 or mask.sum() < 60))
         )
         if pixels is not None and not (is_lossy and white <= 15):
             assert pixels.shape == mask.shape
@@ -213,7 +236,11 @@ def test_masks_are_read_as_drawn_or_refused(
     kind=st.sampled_from(["PNG", "TIFF", "BMP"]),
 )
 def test_palettes_are_read_by_their_colours_or_refused(
-    mask: NDArray[np.bool_], bits: int, ground: tuple[int, ...], lesion: tuple[int, ...], kind: str
+    mask: NDArray[np.bool_],
+    bits: int,
+    ground: tuple[int, ...],
+    lesion: tuple[int, ...],
+    kind: str,
 ) -> None:
     image = Image.fromarray(mask.astype(np.uint8)).convert("P")
     image.putpalette([*ground, *lesion])
@@ -244,8 +271,23 @@ FORMATS = [
     for one in av.codec.Codec(codec, "w").video_formats or ()
 ]
 """Of which one bit a pixel, or few colours, cannot keep what was drawn."""
-FEW_COLOURS = ("mono", "pal8", "rgb8", "bgr8", "rgb4", "bgr4", "444be", "444le", "555", "565")
-FORMATS = [(codec, name) for codec, name in FORMATS if not any(few in name for few in FEW_COLOURS)]
+FEW_COLOURS = (
+    "mono",
+    "pal8",
+    "rgb8",
+    "bgr8",
+    "rgb4",
+    "bgr4",
+    "444be",
+    "444le",
+    "555",
+    "565",
+)
+FORMATS = [
+    (codec, name)
+    for codec, name in FORMATS
+    if not any(few in name for few in FEW_COLOURS)
+]
 
 
 def _drawn(gray: NDArray[np.uint8], name: str) -> av.VideoFrame:
@@ -258,7 +300,9 @@ def _drawn(gray: NDArray[np.uint8], name: str) -> av.VideoFrame:
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(gray=images(), codec=st.sampled_from(FORMATS))
 def test_frames_of_lossless_videos_are_read_as_drawn_or_refused(

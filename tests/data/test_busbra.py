@@ -38,7 +38,9 @@ def test_all_1875_real_images_have_patient_label_and_mask(real_data: Path) -> No
         assert case.read_mask().any()
 
 
-def test_real_grouped_split_is_the_official_one_and_divides_no_patient(real_data: Path) -> None:
+def test_real_grouped_split_is_the_official_one_and_divides_no_patient(
+    real_data: Path,
+) -> None:
     cases = load_cases(real_data / "busbra")
     for fold, size in enumerate((376, 385, 366, 365, 383)):
         subsets = split_cases(cases, f"grouped-{fold}")
@@ -46,13 +48,19 @@ def test_real_grouped_split_is_the_official_one_and_divides_no_patient(real_data
         assert sum(map(len, subsets.values())) == 1875
         patients = [{case.group for case in subset} for subset in subsets.values()]
         assert not (
-            patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2]
+            patients[0] & patients[1]
+            or patients[0] & patients[2]
+            or patients[1] & patients[2]
         )
 
 
-def test_patient_is_the_group_and_rows_without_image_are_passed_over(small: Path) -> None:
+def test_patient_is_the_group_and_rows_without_image_are_passed_over(
+    small: Path,
+) -> None:
     cases = load_cases(small)
-    assert [case.group for case in cases] == [f"patient {number}" for number in (1, 1, 2, 3, 4, 5)]
+    assert [case.group for case in cases] == [
+        f"patient {number}" for number in (1, 1, 2, 3, 4, 5)
+    ]
     assert [case.label for case in cases] == ["malignant"] * 2 + [
         "benign",
         "malignant",
@@ -66,28 +74,43 @@ def test_patient_is_the_group_and_rows_without_image_are_passed_over(small: Path
 
 def test_busbra_image_without_row_or_mask_is_refused(small: Path, write) -> None:
     write("Images/bus_9999-l.png")
-    with pytest.raises(InputError, match=r"bus_9999-l\.png: there is no mask for it; add"):
+    with pytest.raises(
+        InputError, match=r"bus_9999-l\.png: there is no mask for it; add"
+    ):
         load_cases(small)
     write("Masks/mask_9999-l.png")
-    with pytest.raises(InputError, match=r"bus_9999-l\.png: bus_data\.csv has no row for it"):
+    with pytest.raises(
+        InputError, match=r"bus_9999-l\.png: bus_data\.csv has no row for it"
+    ):
         load_cases(small)
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         (b"ID,Case\nbus_0000-l,1\n", "has no column Pathology"),
         (b"ID,Case,Pathology\nbus_0000-l,1\n", "row 2 has too many or too few values"),
-        (b"ID,Case,Pathology\nbus_0000-l,1,benign,9\n", "row 2 has too many or too few values"),
+        (
+            b"ID,Case,Pathology\nbus_0000-l,1,benign,9\n",
+            "row 2 has too many or too few values",
+        ),
         (b"\xff\xfe\x00", "is not text in UTF-8"),
         (b"", "has no column ID"),
-        (b"ID,Case,Pathology\na,1,benign\na,2,benign\n", "has two rows for a; keep one"),
-        (b"ID,Case,Pathology\na,,benign\n", "names no patient for a; fill in the column Case"),
+        (
+            b"ID,Case,Pathology\na,1,benign\na,2,benign\n",
+            "has two rows for a; keep one",
+        ),
+        (
+            b"ID,Case,Pathology\na,,benign\n",
+            "names no patient for a; fill in the column Case",
+        ),
     ],
 )
-def test_malformed_busbra_table_is_refused(small: Path, text: bytes, fault: str) -> None:
+def test_malformed_busbra_table_is_refused(
+    small: Path, text: bytes, problem: str
+) -> None:
     (small / "bus_data.csv").write_bytes(text)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         load_cases(small)
 
 
@@ -101,7 +124,9 @@ def test_busbra_table_with_blanks_and_capitals_is_read(small: Path) -> None:
 
 def test_busbra_fold_that_is_no_fold_is_refused(small: Path) -> None:
     (small / "5-fold-cv.csv").write_text("ID,kFold\nbus_0000-l,6\n")
-    with pytest.raises(InputError, match=r"gives no fold of 1 to 5 for bus_0000-l\.png"):
+    with pytest.raises(
+        InputError, match=r"gives no fold of 1 to 5 for bus_0000-l\.png"
+    ):
         split_cases(load_cases(small), "grouped")
 
 
@@ -110,6 +135,9 @@ def test_busbra_without_fold_file_is_split_by_patient(small: Path) -> None:
     subsets = split_cases(load_cases(small), "grouped")
     assert sum(map(len, subsets.values())) == 6
     assert (
-        len({case.group for case in subsets["test"]} & {case.group for case in subsets["train"]})
+        len(
+            {case.group for case in subsets["test"]}
+            & {case.group for case in subsets["train"]}
+        )
         == 0
     )

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sonoseg.data import load_cases
 from sonoseg.data.busi import busi_files, busi_images, find_busi
-from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.copies import connected
 from sonoseg.data.load import scan
 from sonoseg.data.scan import Scan
 from sonoseg.errors import InputError
@@ -40,12 +40,13 @@ def test_table_has_the_published_copies_and_the_suspects_in_one_group() -> None:
     assert (len(sizes), sum(size > 1 for size in sizes.values())) == (585, 153)
     assert images["benign (433).png"].group == images["malignant (145).png"].group
     assert images["benign (435).png"].group == images["benign (433).png"].group
-    assert len({images[f"malignant ({number}).png"].group for number in range(3, 10)}) == 1
+    assert (
+        len({images[f"malignant ({number}).png"].group for number in range(3, 10)}) == 1
+    )
 
 
-def test_every_near_copy_pair_of_the_real_images_is_within_a_group(real_data: Path) -> None:
-    cases = load_cases(real_data / "busi")
-    pairs = near_copies([thumbnail(case.read_image()) for case in cases])
+def test_every_near_copy_pair_of_the_real_images_is_within_a_group(busi_copies) -> None:
+    cases, pairs = busi_copies
     assert len(pairs) == 211  # 212 on the files in full size
     assert all(cases[a].group == cases[b].group for a, b in pairs)
     assert sum(len(group) > 1 for group in connected(len(cases), pairs)) == 126
@@ -54,7 +55,11 @@ def test_every_near_copy_pair_of_the_real_images_is_within_a_group(real_data: Pa
 def test_all_780_cases_load_with_their_masks(real_data: Path) -> None:
     cases = load_cases(real_data / "busi")
     assert [case.name for case in cases] == list(busi_images())
-    assert Counter(case.label for case in cases) == {"benign": 437, "malignant": 210, "normal": 133}
+    assert Counter(case.label for case in cases) == {
+        "benign": 437,
+        "malignant": 210,
+        "normal": 133,
+    }
     assert sum(len(case.masks) for case in cases) == 798
     assert sum(len(case.masks) > 1 for case in cases) == 17
     for case in cases:
@@ -78,16 +83,24 @@ def test_published_masks_of_every_mode_merge(real_data: Path) -> None:
     assert {case.name: len(case.masks) for case in cases}["benign (195).png"] == 3
 
 
-def test_published_folder_is_found_one_level_down(tmp_path: Path, write, write_mask) -> None:
+def test_published_folder_is_found_one_level_down(
+    tmp_path: Path, write, write_mask
+) -> None:
     write("Dataset_BUSI_with_GT/benign/benign (1).png")
     write_mask("Dataset_BUSI_with_GT/benign/benign (1)_mask.png")
     (case,) = load_cases(tmp_path)
-    assert (case.name, case.label, case.group) == ("benign (1).png", "benign", "benign (1)")
+    assert (case.name, case.label, case.group) == (
+        "benign (1).png",
+        "benign",
+        "benign (1)",
+    )
     assert find_busi(tmp_path) == tmp_path / "Dataset_BUSI_with_GT"
     assert find_busi(tmp_path / "elsewhere") is None
 
 
-def test_order_is_that_of_the_paths_as_strings(tmp_path: Path, write, write_mask) -> None:
+def test_order_is_that_of_the_paths_as_strings(
+    tmp_path: Path, write, write_mask
+) -> None:
     for name in ("benign (10)", "benign (2)", "benign (1)"):
         write(f"benign/{name}.png")
         write_mask(f"benign/{name}_mask.png")
@@ -96,7 +109,9 @@ def test_order_is_that_of_the_paths_as_strings(tmp_path: Path, write, write_mask
     assert names == ["benign (1).png", "benign (10).png", "benign (2).png", "a.png"]
 
 
-def test_image_that_is_not_busis_is_its_own_group(tmp_path: Path, write, write_mask) -> None:
+def test_image_that_is_not_busis_is_its_own_group(
+    tmp_path: Path, write, write_mask
+) -> None:
     write("malignant/new.png")
     write_mask("malignant/new_mask.png")
     assert load_cases(tmp_path)[0].group == "new.png"
@@ -110,7 +125,8 @@ def test_lesion_image_without_mask_is_refused_and_a_normal_one_is_not(
     for number in (1, 2, 3):
         write(f"benign/b{number}.png")
     with pytest.raises(
-        InputError, match=r"benign/b1\.png: there is no mask for it, and 2 more such; add"
+        InputError,
+        match=r"benign/b1\.png: there is no mask for it, and 2 more such; add",
     ):
         load_cases(tmp_path)
 
@@ -140,7 +156,8 @@ def test_mask_of_another_name_is_no_normal_image(
     write("normal/n.png")
     write_mask(f"normal/{name}.png")
     with pytest.raises(
-        InputError, match=rf"normal/{name}\.png: is named like a mask; end its name in _mask"
+        InputError,
+        match=rf"normal/{name}\.png: is named like a mask; end its name in _mask",
     ):
         load_cases(tmp_path)
 
@@ -148,14 +165,18 @@ def test_mask_of_another_name_is_no_normal_image(
 def test_two_class_folders_of_one_name_are_refused(tmp_path: Path, write) -> None:
     write("normal/a.png")
     write("Normal/b.png")
-    with pytest.raises(InputError, match="there is also the folder normal; put both into one"):
+    with pytest.raises(
+        InputError, match="there is also the folder normal; put both into one"
+    ):
         load_cases(tmp_path)
 
 
 def test_one_name_in_two_class_folders_is_refused(tmp_path: Path, write) -> None:
     write("normal/a.png")
     write("benign/a.png")
-    with pytest.raises(InputError, match=r"benign/a\.png: has the same name as normal/a\.png"):
+    with pytest.raises(
+        InputError, match=r"benign/a\.png: has the same name as normal/a\.png"
+    ):
         load_cases(tmp_path)
 
 
@@ -172,4 +193,6 @@ def test_orphan_masks_stop_loading_and_hidden_files_do_not(
         InputError, match=r"benign/gone_mask_1\.png: there is no image for it; rename"
     ):
         load_cases(tmp_path)
-    assert _kinds(scan(tmp_path)) == [("mask without image", ("benign/gone_mask_1.png",))]
+    assert _kinds(scan(tmp_path)) == [
+        ("mask without image", ("benign/gone_mask_1.png",))
+    ]

@@ -1,15 +1,18 @@
-"""`check_folder` finds each sort of fault, all at once, and nothing in a good data set."""
+"""`check_folder` finds each kind of problem, all at once, and nothing in a good data set."""
 
 from __future__ import annotations
 
+import functools
 import io
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sonoseg.data import check
 from sonoseg.data.busi import busi_images
 from sonoseg.data.check import KINDS, check_folder
 from sonoseg.errors import InputError
@@ -26,7 +29,10 @@ def good(tmp_path: Path, write, write_mask) -> Path:
 
 
 def _found(folder: Path, split: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
-    return [(finding.kind, finding.files) for finding in check_folder(folder, split).findings]
+    return [
+        (finding.kind, finding.files)
+        for finding in check_folder(folder, split).findings
+    ]
 
 
 def test_good_data_set_has_no_findings(good: Path) -> None:
@@ -35,7 +41,9 @@ def test_good_data_set_has_no_findings(good: Path) -> None:
     assert report.to_text() == f"{good}: 6 images, no problems found"
 
 
-def test_all_faults_are_found_at_once_and_ordered_by_kind(good: Path, write, write_mask) -> None:
+def test_all_faults_are_found_at_once_and_ordered_by_kind(
+    good: Path, write, write_mask
+) -> None:
     (good / "benign/benign x1.png").write_bytes(b"this is text")
     damaged = (good / "malignant/malignant x1.png").read_bytes()
     (good / "malignant/malignant x1.png").write_bytes(damaged[:200])
@@ -84,12 +92,24 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
     }
     for name, mask in masks.items():
         write(f"masks/{name}.png", mask)
-    lines = [(one.kind, *one.files, one.message) for one in check_folder(tmp_path).findings]
-    problem = "the mask seems to be inverted: 100% of the image's border would be lesion"
+    lines = [
+        (one.kind, *one.files, one.message) for one in check_folder(tmp_path).findings
+    ]
+    problem = (
+        "the mask seems to be inverted: 100% of the image's border would be lesion"
+    )
     assert lines == [
         ("unreadable", "masks/inverted.png", problem),
-        ("several values", "masks/labels.png", "it has 3 values; lesion is what is above 0"),
-        ("several values", "masks/shades.png", "it has 3 values; lesion is what is above 127.5"),
+        (
+            "several values",
+            "masks/labels.png",
+            "it has 3 values; lesion is what is above 0",
+        ),
+        (
+            "several values",
+            "masks/shades.png",
+            "it has 3 values; lesion is what is above 127.5",
+        ),
         ("large mask", "masks/large.png", "72% of the image is lesion"),
         (
             "mask at every border",
@@ -149,7 +169,9 @@ def test_near_copies_are_one_group_and_leak_only_where_the_split_parts_them(
     names = ("benign/benign x1.png", "benign/benign x2.png")
     assert _found(good) == [("near-copies", names)]
     table = good / "split.csv"
-    table.write_text("file,subset\nbenign x1.png,train\nbenign x2.png,train\nnormal x1.png,test\n")
+    table.write_text(
+        "file,subset\nbenign x1.png,train\nbenign x2.png,train\nnormal x1.png,test\n"
+    )
     assert _found(good, str(table)) == [("near-copies", names)]
     table.write_text("file,subset\nbenign x1.png,train\nbenign x2.png,test\n")
     report = check_folder(good, str(table))
@@ -176,14 +198,18 @@ def test_patient_in_two_subsets_leaks_and_unknown_labels_conflict_with_none(
     ]
 
 
-def test_copies_of_flat_images_are_exact_only(tmp_path: Path, write, write_mask) -> None:
+def test_copies_of_flat_images_are_exact_only(
+    tmp_path: Path, write, write_mask
+) -> None:
     for name, value in (("a", 0), ("b", 0), ("c", 9)):
         write(f"images/{name}.png", np.full((24, 32), value, np.uint8))
         write_mask(f"masks/{name}.png")
     assert _found(tmp_path) == [("exact copies", ("images/a.png", "images/b.png"))]
 
 
-def test_data_set_of_unreadable_images_is_still_reported(tmp_path: Path, write_mask) -> None:
+def test_data_set_of_unreadable_images_is_still_reported(
+    tmp_path: Path, write_mask
+) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.png").write_bytes(b"x" * 99)
     write_mask("masks/a.png")
@@ -197,6 +223,16 @@ def test_check_of_no_data_set_or_unknown_split_is_refused(good: Path) -> None:
         check_folder(good, "halves")
 
 
+@pytest.fixture(scope="module")
+def read_once() -> Iterator[None]:
+    """Each file of BUSI is read once, although three tests check all of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("read_image", "read_mask", "orientation"):
+            patch.setattr(check, name, functools.cache(getattr(check, name)))
+        yield
+
+
+@pytest.mark.usefixtures("read_once")
 def test_real_busi_has_its_known_flaws(real_data: Path) -> None:
     report = check_folder(real_data / "busi", "paper")
     kinds = Counter(finding.kind for finding in report.findings)
@@ -204,18 +240,28 @@ def test_real_busi_has_its_known_flaws(real_data: Path) -> None:
     for file in busi_images().values():
         subsets.setdefault(file.group, set()).add(file.paper)
     parted = sum(len(some) > 1 for some in subsets.values())
-    known = {"near-copies": 126, "exact copies": 1, "label conflict": 8, "leakage": parted}
+    known = {
+        "near-copies": 126,
+        "exact copies": 1,
+        "label conflict": 8,
+        "leakage": parted,
+    }
     assert kinds == known | {"large mask": 2}
     assert parted == 56
     assert report.exit_code == 1
     assert report.images == 780
     order = [finding.kind for finding in report.findings]
     assert order == sorted(order, key=list(KINDS).index)
-    assert "benign/benign (433).png, malignant/malignant (145).png: same pixels" in report.to_text()
+    assert (
+        "benign/benign (433).png, malignant/malignant (145).png: same pixels"
+        in report.to_text()
+    )
 
 
+@pytest.mark.usefixtures("read_once")
 @pytest.mark.parametrize("split", ["paper-clean", "grouped"])
 def test_real_busi_leaks_nothing_in(real_data: Path, split: str) -> None:
     assert all(
-        finding.kind != "leakage" for finding in check_folder(real_data / "busi", split).findings
+        finding.kind != "leakage"
+        for finding in check_folder(real_data / "busi", split).findings
     )

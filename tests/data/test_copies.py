@@ -18,11 +18,16 @@ def _images(rng: np.random.Generator, count: int) -> list[np.ndarray]:
 
 
 def test_dot_product_of_thumbnails_is_the_correlation_of_area_means() -> None:
-    a, b = (np.random.default_rng(seed).integers(0, 256, (128, 192), np.uint8) for seed in (1, 2))
+    a, b = (
+        np.random.default_rng(seed).integers(0, 256, (128, 192), np.uint8)
+        for seed in (1, 2)
+    )
     b = (b // 2 + a // 2).astype(np.uint8)
     means = [x.reshape(64, 2, 64, 3).mean(axis=(1, 3)).ravel() for x in (a, b)]
     expected = np.corrcoef(*means)[0, 1]
-    assert abs(float(thumbnail(a) @ thumbnail(b)) - expected) < 2e-3  # Pillow rounds to whole grays
+    assert (
+        abs(float(thumbnail(a) @ thumbnail(b)) - expected) < 2e-3
+    )  # Pillow rounds to whole grays
 
 
 def test_near_copies_survive_brightness_size_and_noise_and_others_do_not() -> None:
@@ -30,8 +35,12 @@ def test_near_copies_survive_brightness_size_and_noise_and_others_do_not() -> No
     images = _images(rng, 6)
     darker = (images[1] * 0.6 + 10).astype(np.uint8)
     smaller = np.asarray(Image.fromarray(images[2]).resize((90, 70)))
-    noisy = np.clip(images[2] + rng.normal(0, 8, images[2].shape), 0, 255).astype(np.uint8)
-    pairs = near_copies([thumbnail(image) for image in [*images, darker, smaller, noisy]])
+    noisy = np.clip(images[2] + rng.normal(0, 8, images[2].shape), 0, 255).astype(
+        np.uint8
+    )
+    pairs = near_copies(
+        [thumbnail(image) for image in [*images, darker, smaller, noisy]]
+    )
     assert pairs == [(1, 6), (2, 7), (2, 8), (7, 8)]
 
 

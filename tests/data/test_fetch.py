@@ -77,7 +77,11 @@ class _Handler(BaseHTTPRequestHandler):
         server, wanted = self.server, self.headers.get("Range")
         server.asked.append(wanted)
         start = 0
-        if wanted and server.ranges and self.headers.get("If-Range", server.etag) == server.etag:
+        if (
+            wanted
+            and server.ranges
+            and self.headers.get("If-Range", server.etag) == server.etag
+        ):
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(server.content):
                 self.send_response(416)
@@ -86,7 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.send_response(206)
             self.send_header(
-                "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
+                "Content-Range",
+                f"bytes {start}-{len(server.content) - 1}/{len(server.content)}",
             )
         else:
             self.send_response(200)
@@ -95,7 +100,9 @@ class _Handler(BaseHTTPRequestHandler):
         if server.lengths:
             self.send_header("Content-Length", str(len(server.content) - start))
         self.end_headers()
-        stop = len(server.content) if server.break_at is None else start + server.break_at
+        stop = (
+            len(server.content) if server.break_at is None else start + server.break_at
+        )
         for at in range(start, min(stop, len(server.content)), 10_000):
             self.wfile.write(server.content[at : min(at + 10_000, stop)])
             time.sleep(server.pause)
@@ -107,7 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(
+            target=running.serve_forever, kwargs={"poll_interval": 0.02}
+        )
         thread.start()
         yield running
         running.shutdown()
@@ -127,7 +136,11 @@ def fetch(server: Server, tmp_path: Path):
 
     def call(**changes: object) -> str:
         call.progress = Terminal()
-        arguments = {"url": server.url, "table": TABLE, "progress": call.progress} | changes
+        arguments = {
+            "url": server.url,
+            "table": TABLE,
+            "progress": call.progress,
+        } | changes
         return fetch_busi(tmp_path / "busi", **arguments)
 
     return call
@@ -136,7 +149,8 @@ def fetch(server: Server, tmp_path: Path):
 def _require_whole(folder: Path) -> None:
     """The folder holds exactly FILES, and nothing is left beside it."""
     found = {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*.png")
     }
     assert found == FILES
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
@@ -152,7 +166,9 @@ def test_fetched_folder_is_whole_and_progress_tells_bytes_percent_and_time(
     assert " s left" in last
 
 
-def test_second_fetch_says_that_busi_is_here_and_asks_nobody(fetch, server: Server) -> None:
+def test_second_fetch_says_that_busi_is_here_and_asks_nobody(
+    fetch, server: Server
+) -> None:
     fetch()
     asked = len(server.asked)
     assert "already here and complete, all 12 files" in fetch()
@@ -182,8 +198,9 @@ def test_fetch_goes_on_where_an_earlier_one_gave_up(
     with pytest.raises(DownloadError) as raised:
         fetch()
     assert "the connection broke off after 100000 of" in str(raised.value)
-    assert "; run the same command again to go on from 0.1 MB, or download it in a browser" in str(
-        raised.value
+    assert (
+        "; run the same command again to go on from 0.1 MB, or download it in a browser"
+        in str(raised.value)
     )
     assert not (tmp_path / "busi").exists()
     server.break_at = None
@@ -209,20 +226,26 @@ def test_part_of_the_same_file_is_resumed(
     _require_whole(tmp_path / "busi")
 
 
-def test_part_of_another_file_is_fetched_anew(fetch, server: Server, tmp_path: Path) -> None:
+def test_part_of_another_file_is_fetched_anew(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     _leave_part(tmp_path, b"x" * 500_000, '"older"')
     fetch()
     _require_whole(tmp_path / "busi")
 
 
-def test_server_without_ranges_is_asked_for_all(fetch, server: Server, tmp_path: Path) -> None:
+def test_server_without_ranges_is_asked_for_all(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     server.ranges = False
     _leave_part(tmp_path, server.content[:500_000], '"one"')
     fetch()
     _require_whole(tmp_path / "busi")
 
 
-def test_server_that_tells_no_length_is_good_enough(fetch, server: Server, tmp_path: Path) -> None:
+def test_server_that_tells_no_length_is_good_enough(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     server.lengths = False
     fetch()
     _require_whole(tmp_path / "busi")
@@ -248,7 +271,9 @@ def test_killed_fetch_leaves_no_folder_and_is_resumed(
 ) -> None:
     server.pause = 0.02
     script = f"from sonoseg.data.fetch import fetch_busi; fetch_busi({str(tmp_path / 'busi')!r}, {server.url!r})"
-    running = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.DEVNULL
+    )
     part, began = tmp_path / "busi.zip.part", time.monotonic()
     while not (part.exists() and part.stat().st_size) and time.monotonic() - began < 60:
         time.sleep(0.01)
@@ -263,7 +288,9 @@ def test_killed_fetch_leaves_no_folder_and_is_resumed(
     _require_whole(tmp_path / "busi")
 
 
-def test_kill_while_unpacking_is_made_good(fetch, server: Server, tmp_path: Path) -> None:
+def test_kill_while_unpacking_is_made_good(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     _leave_part(tmp_path, server.content, '"one"')
     (tmp_path / ".busi.unpacking" / "benign").mkdir(parents=True)
     (tmp_path / ".busi.unpacking" / "benign" / "old.png").write_bytes(b"x")
@@ -278,18 +305,22 @@ def test_file_with_a_wrong_hash_is_refused_and_the_download_thrown_away(
         FILES | {"normal/normal (1).png": b"other", "benign/benign (2).png": b"other"}
     )
     with pytest.raises(
-        InputError, match=r"benign/benign \(2\)\.png in it is not as published; download it again"
+        InputError,
+        match=r"benign/benign \(2\)\.png in it is not as published; download it again",
     ):
         fetch()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_files_and_no_zip_are_refused(fetch, server: Server, tmp_path: Path) -> None:
+def test_missing_files_and_no_zip_are_refused(
+    fetch, server: Server, tmp_path: Path
+) -> None:
     server.content = _zip(
         {name: content for name, content in FILES.items() if "normal" not in name}
     )
     with pytest.raises(
-        InputError, match=r"lacks 4 of the 12 files of BUSI, first normal/normal \(1\)\.png"
+        InputError,
+        match=r"lacks 4 of the 12 files of BUSI, first normal/normal \(1\)\.png",
     ):
         fetch()
     server.content = b"<html>moved</html>"
@@ -308,16 +339,24 @@ def test_without_a_network_one_line_says_what_to_do_by_hand(
         fetch(url=url)
     why, what = str(raised.value).split("; ")
     assert why.startswith(f"{url}: cannot be downloaded (")
-    assert what.startswith("download it in a browser, then run: sonoseg data fetch busi ")
+    assert what.startswith(
+        "download it in a browser, then run: sonoseg data fetch busi "
+    )
     command = what.partition("run: sonoseg ")[2]
     options = tyro.cli(
-        cli.Command, args=shlex.split(command), config=(OmitSubcommandPrefixes, OmitArgPrefixes)
+        cli.Command,
+        args=shlex.split(command),
+        config=(OmitSubcommandPrefixes, OmitArgPrefixes),
     )
-    assert options == cli.Data(cli.Fetch("busi", tmp_path / "busi", Path("Dataset_BUSI.zip")))
+    assert options == cli.Data(
+        cli.Fetch("busi", tmp_path / "busi", Path("Dataset_BUSI.zip"))
+    )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_page_that_is_gone_is_told_by_its_status(fetch, server: Server, monkeypatch) -> None:
+def test_page_that_is_gone_is_told_by_its_status(
+    fetch, server: Server, monkeypatch
+) -> None:
     monkeypatch.setattr(_Handler, "do_GET", lambda handler: handler.send_error(404))
     with pytest.raises(DownloadError, match="Not Found"):
         fetch()
@@ -336,14 +375,20 @@ def test_archive_downloaded_by_hand_is_checked_unpacked_and_kept(
 
 
 @pytest.mark.parametrize("damage", ["cut", "bytes", "text", "missing"])
-def test_bad_archive_is_refused_and_nothing_left(fetch, tmp_path: Path, damage: str) -> None:
+def test_bad_archive_is_refused_and_nothing_left(
+    fetch, tmp_path: Path, damage: str
+) -> None:
     archive, content = tmp_path / "by_hand.zip", Server.content
     if damage != "missing":
         spoilt = content[:5000] + b"\0" * 50 + content[5050:]
-        archive.write_bytes({"cut": content[:-500], "bytes": spoilt, "text": b"no zip"}[damage])
+        archive.write_bytes(
+            {"cut": content[:-500], "bytes": spoilt, "text": b"no zip"}[damage]
+        )
     with pytest.raises(InputError, match=r"by_hand\.zip: "):
         fetch(archive=archive)
-    assert [path.name for path in tmp_path.iterdir()] == ["by_hand.zip"] * archive.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "by_hand.zip"
+    ] * archive.exists()
 
 
 def test_archive_writes_no_file_that_is_not_busis(fetch, tmp_path: Path) -> None:
@@ -361,17 +406,23 @@ def test_archive_writes_no_file_that_is_not_busis(fetch, tmp_path: Path) -> None
             added.writestr(name, content)
     fetch(archive=archive)
     found = {
-        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+        path.relative_to(tmp_path).as_posix()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
     }
     assert found == {"in/evil.zip", *(f"busi/{name}" for name in FILES)}
 
 
-def _with_one(path: Path, name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> None:
+def _with_one(
+    path: Path, name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED
+) -> None:
     """The archive of FILES, with other content in one of them."""
     with zipfile.ZipFile(path, "w") as archive:
         for other, whole in FILES.items():
             archive.writestr(
-                other, content if other == name else whole, method if other == name else None
+                other,
+                content if other == name else whole,
+                method if other == name else None,
             )
 
 
@@ -388,10 +439,14 @@ def test_nothing_that_is_not_as_published_is_ever_written(
     fetch, tmp_path: Path, monkeypatch
 ) -> None:
     written = []
-    monkeypatch.setattr(Path, "write_bytes", lambda path, content: written.append(path.name))
+    monkeypatch.setattr(
+        Path, "write_bytes", lambda path, content: written.append(path.name)
+    )
     (tmp_path / "bomb.zip").touch()
     _with_one(tmp_path / "bomb.zip", "malignant/malignant (1).png", b"\0" * (7 << 20))
-    with pytest.raises(InputError, match=r"malignant \(1\)\.png in it is not as published"):
+    with pytest.raises(
+        InputError, match=r"malignant \(1\)\.png in it is not as published"
+    ):
         fetch(archive=tmp_path / "bomb.zip")
     assert written == [Path(name).name for name in FILES if name.startswith("benign")]
 
@@ -405,7 +460,9 @@ def _understate(content: bytearray) -> None:
             at = content.find(mark, at + 4)
 
 
-def test_archive_that_lies_about_a_size_unpacks_no_more_than_it_says(fetch, tmp_path: Path) -> None:
+def test_archive_that_lies_about_a_size_unpacks_no_more_than_it_says(
+    fetch, tmp_path: Path
+) -> None:
     path = tmp_path / "bomb.zip"
     _with_one(path, "benign/benign (1).png", b"\0" * (200 << 20))
     content = bytearray(path.read_bytes())
@@ -454,7 +511,9 @@ def test_archive_packed_by_another_method_is_refused_by_name(
 ) -> None:
     name = "benign/benign (2).png"
     _with_one(tmp_path / "a.zip", name, FILES[name], method)
-    with pytest.raises(InputError, match=r"benign \(2\)\.png in it is packed by another method"):
+    with pytest.raises(
+        InputError, match=r"benign \(2\)\.png in it is packed by another method"
+    ):
         fetch(archive=tmp_path / "a.zip")
 
 
@@ -502,7 +561,10 @@ def test_any_altered_byte_leaves_busi_or_one_error(fetch, tmp_path: Path) -> Non
         np.random.default_rng(1),
         _zip({name: content[:200] for name, content in FILES.items()}),
     )
-    table = {name: hashlib.sha256(content[:200]).hexdigest() for name, content in FILES.items()}
+    table = {
+        name: hashlib.sha256(content[:200]).hexdigest()
+        for name, content in FILES.items()
+    }
     for _ in range(150):
         content = bytearray(whole)
         for place in random.integers(0, len(content), 6):
@@ -525,7 +587,9 @@ def test_archive_whose_names_have_backslashes_is_good(fetch, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
-def test_an_archive_that_is_no_file_is_refused_at_once(fetch, tmp_path: Path, kind: str) -> None:
+def test_an_archive_that_is_no_file_is_refused_at_once(
+    fetch, tmp_path: Path, kind: str
+) -> None:
     path = Path("/dev/zero") if kind == "device" else tmp_path / "a.zip"
     {"pipe": os.mkfifo, "folder": Path.mkdir}.get(kind, str)(path)
     with pytest.raises(InputError, match=r"is not a regular file|is a folder"):
@@ -538,7 +602,8 @@ def test_a_pipe_among_the_files_is_not_waited_for(fetch, tmp_path: Path) -> None
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(
-        InputError, match=r"1 of BUSI's 12 files are missing or not as published, first normal"
+        InputError,
+        match=r"1 of BUSI's 12 files are missing or not as published, first normal",
     ):
         fetch()
 
@@ -574,7 +639,9 @@ def test_file_or_unwritable_parent_in_place_of_the_folder_is_refused(
     with pytest.raises(InputError, match="busi: is a file, not a folder"):
         fetch()
     with pytest.raises(InputError, match="choose another folder"):
-        fetch_busi(tmp_path / "busi" / "below", server.url, table=TABLE, progress=io.StringIO())
+        fetch_busi(
+            tmp_path / "busi" / "below", server.url, table=TABLE, progress=io.StringIO()
+        )
     assert server.asked == []
 
 
@@ -583,9 +650,12 @@ def test_a_name_that_is_too_long_is_told_as_such(
     server: Server, tmp_path: Path, length: int
 ) -> None:
     with pytest.raises(
-        InputError, match="the file name is too long for this disk; choose a shorter name"
+        InputError,
+        match="the file name is too long for this disk; choose a shorter name",
     ):
-        fetch_busi(tmp_path / ("x" * length), server.url, table=TABLE, progress=io.StringIO())
+        fetch_busi(
+            tmp_path / ("x" * length), server.url, table=TABLE, progress=io.StringIO()
+        )
     assert server.asked == []
     assert list(tmp_path.iterdir()) == []
 
@@ -610,7 +680,8 @@ def test_default_table_is_busis_own(real_data: Path, tmp_path: Path) -> None:
         line[68:]: line[:64] for line in sums
     }
     sample = {
-        path: real_data / "busi_original_sample" / path for path in (f.path for f in busi_files())
+        path: real_data / "busi_original_sample" / path
+        for path in (f.path for f in busi_files())
     }
     table = {f.path: f.sha256 for f in busi_files() if sample[f.path].exists()}
     assert len(table) == 31

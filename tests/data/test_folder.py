@@ -39,9 +39,13 @@ def test_labels_table_gives_label_group_and_spacing(plain: Path) -> None:
     assert (a.label, a.group, a.spacing) == ("unknown", "a.png", None)
 
 
-@pytest.mark.parametrize("other", ["P1", " p1 ", "p1\u200b", "\uff501", "p1\u00a0", "\ufeffp1"])
+@pytest.mark.parametrize(
+    "other", ["P1", " p1 ", "p1\u200b", "\uff501", "p1\u00a0", "\ufeffp1"]
+)
 def test_groups_that_look_the_same_are_one(plain: Path, other: str) -> None:
-    (plain / "labels.csv").write_text(f"file,group\na.png,p1\nb.tif,{other}\n", encoding="utf-8")
+    (plain / "labels.csv").write_text(
+        f"file,group\na.png,p1\nb.tif,{other}\n", encoding="utf-8"
+    )
     assert [case.group for case in load_cases(plain)] == ["p1", "p1"]
 
 
@@ -51,14 +55,19 @@ def test_groups_of_other_names_stay_apart(plain: Path) -> None:
 
 
 def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
-    (plain / "labels.csv").write_text("\ufefffile,label\na.png,benign\n", encoding="utf-8")
+    (plain / "labels.csv").write_text(
+        "\ufefffile,label\na.png,benign\n", encoding="utf-8"
+    )
     assert [case.label for case in load_cases(plain)] == ["benign", "unknown"]
 
 
 @pytest.mark.parametrize(
-    ("rows", "fault"),
+    ("rows", "problem"),
     [
-        ("file,label\na.png,cyst", "gives a.png the unknown label cyst; use one of benign"),
+        (
+            "file,label\na.png,cyst",
+            "gives a.png the unknown label cyst; use one of benign",
+        ),
         ("file,spacing\na.png,0", "gives a.png the spacing 0; give a positive number"),
         ("file,spacing\na.png,nan", "gives a.png the spacing nan"),
         ("file,spacing\na.png,1mm", "gives a.png the spacing 1mm"),
@@ -68,10 +77,16 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ("file\na.png\na.png", "has two rows for a.png"),
         ("name\na.png", "has no column file"),
         ("file,label\n,benign", "has a row without a file"),
-        ("file," + ",".join(f"c{n}" for n in range(2000)), "has 2001 columns, which is too many"),
+        (
+            "file," + ",".join(f"c{n}" for n in range(2000)),
+            "has 2001 columns, which is too many",
+        ),
         ("file,label,Label\na.png,benign,malignant", "has the column label 2 times"),
         ("file,label\na.png,benign,p1", "row 2 has too many or too few values"),
-        ("file,label,\na.png,benign,p1", "row 2 has a value in a column without a name"),
+        (
+            "file,label,\na.png,benign,p1",
+            "row 2 has a value in a column without a name",
+        ),
         ("file;spacing\na.png;0,1", "gives a.png the spacing 0,1"),
         (
             "file,label\nc.png,benign",
@@ -79,9 +94,9 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ),
     ],
 )
-def test_wrong_labels_table_is_refused(plain: Path, rows: str, fault: str) -> None:
+def test_wrong_labels_table_is_refused(plain: Path, rows: str, problem: str) -> None:
     (plain / "labels.csv").write_text(rows)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         load_cases(plain)
 
 
@@ -97,18 +112,26 @@ def test_plain_image_without_mask_is_refused_naming_the_first_and_the_count(
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "A.png"])
-def test_two_plain_images_of_one_stem_are_refused(plain: Path, write, name: str) -> None:
+def test_two_plain_images_of_one_stem_are_refused(
+    plain: Path, write, name: str
+) -> None:
     write(f"images/{name}")
     with pytest.raises(InputError, match="has the same name as"):
         load_cases(plain)
 
 
-@pytest.mark.parametrize("name", ["lost_mask.png", "a_1.png", "a_seg.png", "mask_a.png"])
-def test_mask_of_no_image_is_found_and_refused(plain: Path, write_mask, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["lost_mask.png", "a_1.png", "a_seg.png", "mask_a.png"]
+)
+def test_mask_of_no_image_is_found_and_refused(
+    plain: Path, write_mask, name: str
+) -> None:
     write_mask(f"masks/{name}")
     (finding,) = scan(plain).findings
     assert (finding.kind, finding.files) == ("mask without image", (f"masks/{name}",))
-    with pytest.raises(InputError, match=f"masks/{name}: there is no image for it; rename them"):
+    with pytest.raises(
+        InputError, match=f"masks/{name}: there is no image for it; rename them"
+    ):
         load_cases(plain)
 
 
@@ -126,10 +149,14 @@ def test_all_masks_of_an_image_are_united(plain: Path, write, ending: str) -> No
     assert mask[4:9, 5:12].all()
 
 
-def test_names_and_folders_of_other_case_are_matched(tmp_path: Path, write, write_mask) -> None:
+def test_names_and_folders_of_other_case_are_matched(
+    tmp_path: Path, write, write_mask
+) -> None:
     write("Images/A.png")
     write_mask("MASKS/a_Mask.PNG")
-    (tmp_path / "LABELS.CSV").write_text("File,LABEL,Group,SPACING\nA.png,Benign,p1,0.2\n")
+    (tmp_path / "LABELS.CSV").write_text(
+        "File,LABEL,Group,SPACING\nA.png,Benign,p1,0.2\n"
+    )
     (case,) = load_cases(tmp_path)
     assert (case.label, case.group, case.spacing, case.read_mask().sum()) == (
         "benign",
@@ -148,10 +175,17 @@ ROWS = (("a.png", "benign", "p1", "0.1"), ("b.tif", "malignant", "p 2", "0.2"))
 def test_labels_table_is_read_as_spreadsheets_save_it(
     plain: Path, delimiter: str, encoding: str, end: str
 ) -> None:
-    rows = [delimiter.join(row) for row in (("File ", "label", "GROUP", "spacing"), *ROWS)]
+    rows = [
+        delimiter.join(row) for row in (("File ", "label", "GROUP", "spacing"), *ROWS)
+    ]
     empty = delimiter.strip(" ") * 3 if delimiter != "\t" else "\t\t\t"
-    (plain / "labels.csv").write_bytes(end.join([*rows, empty, "", ""]).encode(encoding))
-    found = [(case.name, case.label, case.group, str(case.spacing)) for case in load_cases(plain)]
+    (plain / "labels.csv").write_bytes(
+        end.join([*rows, empty, "", ""]).encode(encoding)
+    )
+    found = [
+        (case.name, case.label, case.group, str(case.spacing))
+        for case in load_cases(plain)
+    ]
     assert found == list(ROWS)
 
 
@@ -171,17 +205,26 @@ def test_unknown_column_is_reported_and_refused(plain: Path, column: str) -> Non
 def test_table_that_would_not_be_read_is_refused(plain: Path) -> None:
     (plain / "labels.xlsx").write_bytes(b"x")
     with pytest.raises(
-        InputError, match=r"labels\.xlsx: is not read, only labels\.csv is; save it as labels\.csv"
+        InputError,
+        match=r"labels\.xlsx: is not read, only labels\.csv is; save it as labels\.csv",
     ):
         load_cases(plain)
 
 
-def test_accents_stored_in_two_ways_are_one_name(tmp_path: Path, write, write_mask) -> None:
+def test_accents_stored_in_two_ways_are_one_name(
+    tmp_path: Path, write, write_mask
+) -> None:
     write("images/cafe\u0301.png")  # as macOS stores it
     write_mask("masks/caf\u00e9_mask.png")
-    (tmp_path / "labels.csv").write_text("file,group\ncaf\u00e9.png,p1\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text(
+        "file,group\ncaf\u00e9.png,p1\n", encoding="utf-8"
+    )
     (case,) = load_cases(tmp_path)
-    assert (case.name, case.group, case.read_mask().sum()) == ("cafe\u0301.png", "p1", 35)
+    assert (case.name, case.group, case.read_mask().sum()) == (
+        "cafe\u0301.png",
+        "p1",
+        35,
+    )
 
 
 def test_two_tables_are_refused(plain: Path) -> None:
@@ -196,22 +239,31 @@ def test_row_of_a_file_that_is_elsewhere_is_refused(plain: Path, name: str) -> N
     (plain / "labels.csv").write_text(f"file,label\n{name},benign\n")
     (finding,) = check_folder(plain).findings
     assert finding.files == (f"images/{name}",)
-    with pytest.raises(InputError, match=r"labels\.csv has a row for it, but it is not there"):
+    with pytest.raises(
+        InputError, match=r"labels\.csv has a row for it, but it is not there"
+    ):
         load_cases(plain)
 
 
 def test_dangling_links_are_reported_and_refused(plain: Path) -> None:
     for folder in ("images", "masks"):
         (plain / folder / "gone.png").symlink_to("/nowhere/gone.png")
-    found = [(finding.kind, finding.files[0]) for finding in check_folder(plain).findings]
-    assert found == [("unreadable", "images/gone.png"), ("unreadable", "masks/gone.png")]
+    found = [
+        (finding.kind, finding.files[0]) for finding in check_folder(plain).findings
+    ]
+    assert found == [
+        ("unreadable", "images/gone.png"),
+        ("unreadable", "masks/gone.png"),
+    ]
     with pytest.raises(
         InputError, match=r"images/gone\.png: is a link to a file that is not there"
     ):
         load_cases(plain)[-1].read()
 
 
-def test_links_to_one_stored_image_are_cases_of_their_own(plain: Path, write_mask) -> None:
+def test_links_to_one_stored_image_are_cases_of_their_own(
+    plain: Path, write_mask
+) -> None:
     (plain / "images" / "c.png").symlink_to(plain / "images" / "a.png")
     write_mask("masks/c.png")
     assert [case.name for case in load_cases(plain)] == ["a.png", "b.tif", "c.png"]

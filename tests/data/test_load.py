@@ -28,12 +28,16 @@ def test_empty_data_folder_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_layout_is_refused(tmp_path: Path, write) -> None:
     write("a.png")
-    with pytest.raises(InputError, match="is not a data set whose layout is known; give one with"):
+    with pytest.raises(
+        InputError, match="is not a data set whose layout is known; give one with"
+    ):
         load_cases(tmp_path)
 
 
 @pytest.mark.parametrize("folders", [("benign", "normal"), ("images", "masks")])
-def test_known_layout_without_images_is_refused(tmp_path: Path, folders: tuple[str, ...]) -> None:
+def test_known_layout_without_images_is_refused(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
     for name in folders:
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="there are no images in it"):

@@ -113,7 +113,9 @@ def test_the_folds_of_a_data_set_go_with_it(tmp_path, write, write_mask):
     out = tmp_path / "busbra.safetensors"
     pack_folder(tmp_path, 32, out, progress=False)
     for split in ("grouped-0", "grouped-4"):
-        own, packed = (split_cases(load_cases(path), split)["test"] for path in (tmp_path, out))
+        own, packed = (
+            split_cases(load_cases(path), split)["test"] for path in (tmp_path, out)
+        )
         assert [case.name for case in own] == [case.name for case in packed]
         assert len(own) == 2
 
@@ -125,7 +127,9 @@ def test_packs_join_other_data(pack):
 
 def test_the_check_says_what_it_is_and_finds_what_it_finds_in_the_folder(folder, pack):
     report = check_folder(pack, "grouped")
-    assert report.to_text().startswith(f"{pack}: a pack of phantoms at 64 × 64 pixels, 10 images, ")
+    assert report.to_text().startswith(
+        f"{pack}: a pack of phantoms at 64 × 64 pixels, 10 images, "
+    )
     assert report.exit_code == check_folder(folder, "grouped").exit_code
 
 
@@ -138,7 +142,9 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
     found = check_folder(
         changed(pack, tmp_path / "a.safetensors", {"masks": masks}, cases=rows)
     ).findings
-    assert [(one.kind, one.files) for one in found] == [("empty mask", (rows[lesion]["name"],))]
+    assert [(one.kind, one.files) for one in found] == [
+        ("empty mask", (rows[lesion]["name"],))
+    ]
     masks[lesion] = 1
     kinds = {
         one.kind
@@ -153,15 +159,21 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tensors", "fault"),
+    ("tensors", "problem"),
     [
-        ({"images": np.zeros((10, 64, 64), np.float32)}, "its images are float32, not uint8"),
+        (
+            {"images": np.zeros((10, 64, 64), np.float32)},
+            "its images are float32, not uint8",
+        ),
         ({"masks": np.zeros((10, 64, 64), np.int8)}, "its masks are int8, not uint8"),
         (
             {"masks": np.full((10, 64, 64), 255, np.uint8)},
             "its masks have other values than 0 and 1",
         ),
-        ({"masks": np.zeros((9, 64, 64), np.uint8)}, "its images and masks have not one shape"),
+        (
+            {"masks": np.zeros((9, 64, 64), np.uint8)},
+            "its images and masks have not one shape",
+        ),
         ({"images": np.zeros(5, np.uint8)}, "its images and masks have not one shape"),
         ({"more": np.zeros(5, np.uint8)}, "it does not hold images and masks"),
         (
@@ -182,8 +194,8 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
         ),
     ],
 )
-def test_other_arrays_are_refused(pack, tmp_path, tensors, fault):
-    with pytest.raises(InputError, match=fault):
+def test_other_arrays_are_refused(pack, tmp_path, tensors, problem):
+    with pytest.raises(InputError, match=problem):
         open_pack(changed(pack, tmp_path / "bad.safetensors", tensors))
 
 
@@ -215,7 +227,7 @@ def test_rows_that_do_not_fit_are_refused(pack, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("about", "fault"),
+    ("about", "problem"),
     [
         ({"version": 2}, "is a pack of version 2, this program reads 1"),
         ({"source": 5}, "does not say what its images are"),
@@ -223,12 +235,14 @@ def test_rows_that_do_not_fit_are_refused(pack, tmp_path):
         ({"other": 1}, "does not say what its images are"),
     ],
 )
-def test_another_format_is_refused(pack, tmp_path, about, fault):
-    with pytest.raises(InputError, match=fault):
+def test_another_format_is_refused(pack, tmp_path, about, problem):
+    with pytest.raises(InputError, match=problem):
         open_pack(changed(pack, tmp_path / "bad.safetensors", **about))
 
 
-@pytest.mark.parametrize("words", [None, {}, {KEY: "not JSON"}, {KEY: "[1]"}, {KEY: "[" * 100_000}])
+@pytest.mark.parametrize(
+    "words", [None, {}, {KEY: "not JSON"}, {KEY: "[1]"}, {KEY: "[" * 100_000}]
+)
 def test_a_file_that_does_not_say_what_it_holds_is_refused(pack, tmp_path, words):
     file = tmp_path / "bad.safetensors"
     file.write_bytes(save(load_file(pack), words))
@@ -257,7 +271,7 @@ def test_damaged_files_are_refused_in_one_line(pack, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "problem"),
     [
         (["--size", "50"], "--size 50: is not a multiple of 32 from 32 to 1024"),
         (["--size", "2048"], "--size 2048: is not a multiple of 32"),
@@ -265,10 +279,12 @@ def test_damaged_files_are_refused_in_one_line(pack, tmp_path, capsys):
         (["--out", "pack.npz"], "a pack's name ends in .safetensors"),
     ],
 )
-def test_what_cannot_be_packed_is_refused(folder, tmp_path, monkeypatch, capsys, words, fault):
+def test_what_cannot_be_packed_is_refused(
+    folder, tmp_path, monkeypatch, capsys, words, problem
+):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "pack", str(folder), *words]) == 2
-    assert fault in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

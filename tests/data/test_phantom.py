@@ -27,7 +27,11 @@ def test_phantoms_have_the_documented_types_and_sizes() -> None:
     sizes = set()
     for seed in range(6):
         image, mask = make_phantom(seed)
-        assert (image.dtype, mask.dtype, image.shape) == (np.uint8, np.bool_, mask.shape)
+        assert (image.dtype, mask.dtype, image.shape) == (
+            np.uint8,
+            np.bool_,
+            mask.shape,
+        )
         assert 320 <= image.shape[0] <= 460 and 400 <= image.shape[1] <= 560
         sizes.add(image.shape)
     assert len(sizes) > 3
@@ -39,7 +43,9 @@ def test_lesion_is_one_dark_part_inside_the_image(seed: int) -> None:
     image, mask = make_phantom(seed)
     assert label(mask).max() == 1
     assert 0.005 < mask.mean() < 0.35
-    assert not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+    assert not (
+        mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+    )
     rows = mask.any(axis=1)
     assert image[mask].mean() < 0.65 * image[rows][~mask[rows]].mean()
 
@@ -54,7 +60,10 @@ def test_gray_levels_are_those_of_real_ultrasound(real_data: Path) -> None:
     real = [case.read_image() for case in load_cases(real_data / "busi")[::20]]
     synthetic = [make_phantom(seed, lesion=seed % 4 != 3)[0] for seed in range(12)]
     for statistic, tolerance in ((np.mean, 35), (np.std, 20)):
-        a, b = (np.mean([statistic(image) for image in images]) for images in (real, synthetic))
+        a, b = (
+            np.mean([statistic(image) for image in images])
+            for images in (real, synthetic)
+        )
         assert abs(a - b) < tolerance, statistic
 
 
@@ -120,9 +129,14 @@ def test_phantoms_never_mix_with_other_images(tmp_path: Path, write) -> None:
 def test_no_phantoms_or_a_file_for_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 is not a number of images"):
         write_phantoms(tmp_path / "a", 0)
-    with pytest.raises(InputError, match="1000000000 images are too many; ask for at most"):
+    with pytest.raises(
+        InputError, match="1000000000 images are too many; ask for at most"
+    ):
         write_phantoms(tmp_path / "a", 10**9)
-    for make in (lambda: write_phantoms(tmp_path / "a", 1, seed=-1), lambda: make_phantom(-1)):
+    for make in (
+        lambda: write_phantoms(tmp_path / "a", 1, seed=-1),
+        lambda: make_phantom(-1),
+    ):
         with pytest.raises(InputError, match="--seed: -1 is below 0; give 0 or"):
             make()
     assert list(tmp_path.iterdir()) == []

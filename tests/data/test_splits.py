@@ -11,7 +11,6 @@ from sklearn.model_selection import train_test_split
 
 from sonoseg.data import SPLITS, Case, load_cases, split_cases
 from sonoseg.data.busi import busi_files, busi_images
-from sonoseg.data.copies import near_copies, thumbnail
 from sonoseg.data.splits import leaked, parse_source, stratified_folds
 from sonoseg.errors import InputError
 
@@ -40,7 +39,11 @@ def test_paper_split_is_the_one_scikit_learn_makes() -> None:
     rest, test = train_test_split(paths, test_size=78, random_state=42)
     train, validation = train_test_split(rest, test_size=78, random_state=42)
     subsets = split_cases(_busi(), "paper")
-    for subset, expected in (("train", train), ("validation", validation), ("test", test)):
+    for subset, expected in (
+        ("train", train),
+        ("validation", validation),
+        ("test", test),
+    ):
         assert [str(case.image) for case in subsets[subset]] == sorted(expected)
     assert Counter(case.label for case in subsets["test"]) == {
         "benign": 39,
@@ -55,7 +58,13 @@ def test_subset_sizes_of_every_named_split() -> None:
     assert _sizes(cases, "paper") == [624, 78, 78]
     assert _sizes(cases, "paper-clean") == [552, 70, 78]
     assert _sizes(cases, "grouped") == _sizes(cases, "grouped-0") == [467, 156, 157]
-    assert [_sizes(cases, f"grouped-{fold}")[2] for fold in range(5)] == [157, 156, 157, 155, 155]
+    assert [_sizes(cases, f"grouped-{fold}")[2] for fold in range(5)] == [
+        157,
+        156,
+        157,
+        155,
+        155,
+    ]
 
 
 def test_paper_clean_leaves_the_test_images_and_only_takes_images_away() -> None:
@@ -69,7 +78,9 @@ def test_paper_clean_leaves_the_test_images_and_only_takes_images_away() -> None
     }
 
 
-@pytest.mark.parametrize("name", ["paper-clean", *(f"grouped-{fold}" for fold in range(5))])
+@pytest.mark.parametrize(
+    "name", ["paper-clean", *(f"grouped-{fold}" for fold in range(5))]
+)
 def test_groups_never_part_in(name: str) -> None:
     subset_of: dict[str, set[str]] = {}
     for subset, cases in split_cases(_busi(), name).items():
@@ -81,7 +92,9 @@ def test_groups_never_part_in(name: str) -> None:
 def test_paper_split_does_part_them() -> None:
     paper = split_cases(_busi(), "paper")
     known = {case.group for case in paper["train"] + paper["validation"]}
-    assert leaked(paper, "test") == {case.name for case in paper["test"] if case.group in known}
+    assert leaked(paper, "test") == {
+        case.name for case in paper["test"] if case.group in known
+    }
     assert len(leaked(paper, "test")) == 35
     assert not leaked(split_cases(_busi(), "paper-clean"), "test")
 
@@ -97,27 +110,36 @@ def test_leaked_images_are_those_with_a_relative_elsewhere() -> None:
 
 
 def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(
-    real_data: Path,
+    busi_copies,
 ) -> None:
-    cases = load_cases(real_data / "busi")
-    pairs = near_copies([thumbnail(case.read_image()) for case in cases])
+    cases, pairs = busi_copies
     leaks = {}
     for name in ("paper", "paper-clean", "grouped-2"):
         subset_of = {
-            case.name: subset for subset, some in split_cases(cases, name).items() for case in some
+            case.name: subset
+            for subset, some in split_cases(cases, name).items()
+            for case in some
         }
         found = [[subset_of.get(cases[i].name) for i in pair] for pair in pairs]
-        leaks[name] = sum(None not in subsets and len(set(subsets)) > 1 for subsets in found)
+        leaks[name] = sum(
+            None not in subsets and len(set(subsets)) > 1 for subsets in found
+        )
     assert leaks["paper"] > 0
     assert leaks["paper-clean"] == leaks["grouped-2"] == 0
 
 
 def test_grouped_tests_every_image_once_and_is_stratified() -> None:
     cases = _busi()
-    tested = [case for fold in range(5) for case in split_cases(cases, f"grouped-{fold}")["test"]]
+    tested = [
+        case
+        for fold in range(5)
+        for case in split_cases(cases, f"grouped-{fold}")["test"]
+    ]
     assert sorted(case.name for case in tested) == sorted(case.name for case in cases)
     for fold in range(5):
-        counts = Counter(case.label for case in split_cases(cases, f"grouped-{fold}")["test"])
+        counts = Counter(
+            case.label for case in split_cases(cases, f"grouped-{fold}")["test"]
+        )
         assert counts["benign"] in (87, 88)
         assert counts["malignant"] == 42
         assert counts["normal"] in (26, 27)
@@ -136,10 +158,13 @@ def test_part_of_busi_keeps_the_folds_of_the_whole(real_data: Path) -> None:
     subsets = split_cases(part, "grouped")
     assert [len(subset) for subset in subsets.values()] == [5, 3, 5]
     for subset in whole:
-        assert {case.name for case in subsets[subset]} <= {case.name for case in whole[subset]}
+        assert {case.name for case in subsets[subset]} <= {
+            case.name for case in whole[subset]
+        }
     assert len(split_cases(part, "all")["test"]) == 13
     with pytest.raises(
-        InputError, match=r"split paper: 767 of its 780 images are not in the data set, first"
+        InputError,
+        match=r"split paper: 767 of its 780 images are not in the data set, first",
     ):
         split_cases(part, "paper")
 
@@ -152,19 +177,26 @@ def test_folds_of_other_data_are_even_stratified_and_deterministic() -> None:
     folds = stratified_folds(labels, patients)
     assert folds == stratified_folds(labels, patients)
     assert all(
-        len({f for f, p in zip(folds, patients, strict=True) if p == q}) == 1 for q in set(patients)
+        len({f for f, p in zip(folds, patients, strict=True) if p == q}) == 1
+        for q in set(patients)
     )
     for label in ("malignant", "benign"):
-        counts = Counter(fold for fold, other in zip(folds, labels, strict=True) if other == label)
+        counts = Counter(
+            fold for fold, other in zip(folds, labels, strict=True) if other == label
+        )
         assert max(counts.values()) - min(counts.values()) <= 4
     order = rng.permutation(400)
-    shuffled = stratified_folds([labels[i] for i in order], [patients[i] for i in order])
+    shuffled = stratified_folds(
+        [labels[i] for i in order], [patients[i] for i in order]
+    )
     assert shuffled == [folds[i] for i in order]
 
 
 def test_busis_folds_are_what_the_same_rule_gives() -> None:
     cases = _busi()
-    expected = stratified_folds([case.label for case in cases], [case.group for case in cases])
+    expected = stratified_folds(
+        [case.label for case in cases], [case.group for case in cases]
+    )
     assert [file.fold for file in busi_images().values()] == expected
 
 
@@ -173,7 +205,8 @@ def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
     for fold in range(5):
         assert _sizes(enough, f"grouped-{fold}") == [3, 1, 1]
     with pytest.raises(
-        InputError, match="needs at least 5 groups of images, here are 4; use the split all"
+        InputError,
+        match="needs at least 5 groups of images, here are 4; use the split all",
     ):
         split_cases(_cases(["unknown"] * 8, list("aabbccdd")), "grouped")
 
@@ -181,7 +214,8 @@ def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
 @pytest.mark.parametrize("name", ["paper", "paper-clean"])
 def test_busis_splits_do_not_fit_other_data(name: str) -> None:
     with pytest.raises(
-        InputError, match=f"{name}: this split is BUSI's, and these images are not; use grouped"
+        InputError,
+        match=f"{name}: this split is BUSI's, and these images are not; use grouped",
     ):
         split_cases(_cases(["benign"] * 6, list("abcdef")), name)
 
@@ -213,19 +247,25 @@ def test_split_from_a_csv_leaves_out_what_it_does_not_name(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
-        ("file,subset\nc0.png,training", "puts c0.png into the unknown subset training; use train"),
+        (
+            "file,subset\nc0.png,training",
+            "puts c0.png into the unknown subset training; use train",
+        ),
         ("file,subset\nc0.png,test\nc0.png,train", "names c0.png 2 times"),
         ("file,subset\n", "names no images"),
         ("file\nc0.png", "has no column subset"),
-        ("file,subset\nc9.png,test", "1 of its 1 images are not in the data set, first c9.png"),
+        (
+            "file,subset\nc9.png,test",
+            "1 of its 1 images are not in the data set, first c9.png",
+        ),
     ],
 )
-def test_wrong_split_csv_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_wrong_split_csv_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=fault):
+    with pytest.raises(InputError, match=problem):
         split_cases(_cases(["benign"], ["a"]), str(path))
 
 

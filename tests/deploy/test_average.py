@@ -24,13 +24,24 @@ def runs(tmp_path_factory):
         model(torch.rand(2, 1, 64, 64))
         save_weights(folder, model)
         config = RunConfig(
-            "sonoseg-1", experiment.network, experiment.recipe, "a", "b", "-", 64, seed, "none", ""
+            "sonoseg-1",
+            experiment.network,
+            experiment.recipe,
+            "a",
+            "b",
+            "-",
+            64,
+            seed,
+            "none",
+            "",
         )
         write_json(folder / CONFIG, config.to_json())
     return folders
 
 
-def test_the_average_is_the_mean_of_every_weight_and_remembers_its_parents(runs, tmp_path):
+def test_the_average_is_the_mean_of_every_weight_and_remembers_its_parents(
+    runs, tmp_path
+):
     assert main(["average", *map(str, runs), "--out", str(tmp_path / "mean")]) == 0
     weights = [load_file(folder / BEST) for folder in runs]
     mean = load_file(tmp_path / "mean" / BEST)
@@ -46,31 +57,57 @@ def test_the_average_is_the_mean_of_every_weight_and_remembers_its_parents(runs,
     assert config.start_from.count("sha256:") == 3
 
 
-def test_the_network_inside_may_be_averaged_with_one_tuned_from_it_and_stored_in_16_bits(tmp_path):
+def test_the_network_inside_may_be_averaged_with_one_tuned_from_it_and_stored_in_16_bits(
+    tmp_path,
+):
     model, config = load_run("default")
     with torch.no_grad():
         model.head.bias += 1
     tuned = tmp_path / "tuned"
     tuned.mkdir()
     save_weights(tuned, model)
-    write_json(tuned / CONFIG, replace(config, start_from="default", lineage=()).to_json())
-    assert main(["average", "default", str(tuned), "--out", str(tmp_path / "mean"), "--half"]) == 0
+    write_json(
+        tuned / CONFIG, replace(config, start_from="default", lineage=()).to_json()
+    )
+    assert (
+        main(
+            [
+                "average",
+                "default",
+                str(tuned),
+                "--out",
+                str(tmp_path / "mean"),
+                "--half",
+            ]
+        )
+        == 0
+    )
     mean, _ = load_run(tmp_path / "mean")
-    assert mean.head.bias.item() == pytest.approx(model.head.bias.item() - 0.5, abs=1e-6)
-    assert (tmp_path / "mean" / BEST).stat().st_size < 0.6 * (tuned / BEST).stat().st_size
+    assert mean.head.bias.item() == pytest.approx(
+        model.head.bias.item() - 0.5, abs=1e-6
+    )
+    assert (tmp_path / "mean" / BEST).stat().st_size < 0.6 * (
+        tuned / BEST
+    ).stat().st_size
 
 
 def test_one_run_may_be_stored_in_16_bits(runs, tmp_path):
-    assert main(["average", str(runs[0]), "--out", str(tmp_path / "half"), "--half"]) == 0
+    assert (
+        main(["average", str(runs[0]), "--out", str(tmp_path / "half"), "--half"]) == 0
+    )
     whole, half = (load_file(folder / BEST) for folder in (runs[0], tmp_path / "half"))
     assert all(
         np.allclose(half[name].astype(np.float64), value, rtol=1e-3, atol=1e-4)
         for name, value in whole.items()
     )
-    assert (tmp_path / "half" / BEST).stat().st_size < 0.6 * (runs[0] / BEST).stat().st_size
+    assert (tmp_path / "half" / BEST).stat().st_size < 0.6 * (
+        runs[0] / BEST
+    ).stat().st_size
 
 
-def test_averaging_again_gives_the_same_file_and_other_runs_are_refused(runs, tmp_path, capsys):
+def test_averaging_again_gives_the_same_file_and_other_runs_are_refused(
+    runs, tmp_path, capsys
+):
     command = ["average", *map(str, runs[:2]), "--out", str(tmp_path / "mean")]
     assert main(command) == 0
     first = (tmp_path / "mean" / BEST).read_bytes()
@@ -86,10 +123,10 @@ def test_runs_that_cannot_be_averaged_leave_nothing_behind(runs, tmp_path, capsy
     config = RunConfig.read(other)
     (other / CONFIG).write_text(json.dumps(replace(config, size=96).to_json()))
     out = tmp_path / "mean"
-    for wrong, fault in (
+    for wrong, problem in (
         ([runs[0]], "at least two"),
         ([runs[0], other], "another network or size"),
     ):
         assert main(["average", *map(str, wrong), "--out", str(out)]) == 2
-        assert fault in capsys.readouterr().err
+        assert problem in capsys.readouterr().err
     assert not out.exists()

@@ -10,15 +10,20 @@ def test_the_distance_is_what_principal_components_leave_out():
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(COMPONENTS + 20, COMPONENTS + 20, generator=generator)
     known, others = (
-        torch.randn(n, COMPONENTS + 20, generator=generator) @ mixing + 3 for n in (300, 50)
+        torch.randn(n, COMPONENTS + 20, generator=generator) @ mixing + 3
+        for n in (300, 50)
     )
     familiarity = Familiarity.fit(known, others)
     mean, deviation = known.numpy().mean(0), known.numpy().std(0, ddof=1)
-    reference = PCA(COMPONENTS, svd_solver="full").fit((known.numpy() - mean) / deviation)
+    reference = PCA(COMPONENTS, svd_solver="full").fit(
+        (known.numpy() - mean) / deviation
+    )
     scaled = (others.numpy() - mean) / deviation
     left = scaled - reference.inverse_transform(reference.transform(scaled))
     expected = np.sqrt((left**2).mean(1))
-    np.testing.assert_allclose(familiarity.distance(others).numpy(), expected, rtol=1e-3)
+    np.testing.assert_allclose(
+        familiarity.distance(others).numpy(), expected, rtol=1e-3
+    )
     assert float(familiarity.limit) == pytest.approx(
         MARGIN * np.quantile(expected, QUANTILE), rel=1e-3
     )

@@ -31,7 +31,9 @@ def model():
         ],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10
+    )
 
 
 def run(model, **inputs):

@@ -42,12 +42,15 @@ def test_a_run_answers_with_the_probabilities_of_its_network(tmp_path: Path) -> 
 
     random = np.random.default_rng(0)
     images = [
-        random.integers(0, 256, shape, dtype=np.uint8) for shape in ((90, 70), (64, 64), (33, 120))
+        random.integers(0, 256, shape, dtype=np.uint8)
+        for shape in ((90, 70), (64, 64), (33, 120))
     ]
     maps = predictor.probability(images)
     for image, probability in zip(images, maps, strict=True):
         assert probability.dtype == np.float32 and probability.shape == (64, 64)
-        pixels = torch.from_numpy(resize_image(image, (64, 64)) / 255.0).float()[None, None]
+        pixels = torch.from_numpy(resize_image(image, (64, 64)) / 255.0).float()[
+            None, None
+        ]
         with torch.no_grad():
             expected = model(pixels).sigmoid()[0, 0].numpy()
         np.testing.assert_allclose(probability, expected, atol=1e-5)

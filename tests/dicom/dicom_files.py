@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import uid
@@ -35,7 +34,10 @@ def find_real(name: str) -> Path:
 
 
 def region_item(
-    box: tuple[int, int, int, int], delta: tuple[float, float], kind: int = 1, form: int = 1
+    box: tuple[int, int, int, int],
+    delta: tuple[float, float],
+    kind: int = 1,
+    form: int = 1,
 ) -> Dataset:
     """A region of left, top, right, bottom (inclusive), with (row, column) deltas in cm."""
     item = Dataset()
@@ -49,7 +51,10 @@ def region_item(
 
 
 def make_dataset(
-    pixels: NDArray[Any], photometric: str = "MONOCHROME2", regions: Any = (), **tags: Any
+    pixels: NDArray[Any],
+    photometric: str = "MONOCHROME2",
+    regions: Any = (),
+    **tags: Any,
 ) -> Dataset:
     """An uncompressed ultrasound data set of (H, W), (H, W, 3), (N, H, W) or (N, H, W, 3) samples."""
     is_colour = photometric in ("RGB", "YBR_FULL")

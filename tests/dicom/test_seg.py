@@ -41,14 +41,19 @@ def _drawn(file: DicomFile, frames: list[int]) -> list[Outline]:
 
 
 def _whole(outlines: list[Outline], segment: int, frame: int) -> Mask:
-    (outline,) = (one for one in outlines if (one.segment, one.frame) == (segment, frame))
+    (outline,) = (
+        one for one in outlines if (one.segment, one.frame) == (segment, frame)
+    )
     return outline.mask
 
 
 def _read_back(path: Path, file: DicomFile, frames: list[int]) -> NDArray[np.uint8]:
     """(frames, H, W, segments), as highdicom reads it."""
     seg = highdicom.seg.segread(path)
-    options = {"ignore_spatial_locations": True, "assert_missing_frames_are_empty": True}
+    options = {
+        "ignore_spatial_locations": True,
+        "assert_missing_frames_are_empty": True,
+    }
     if file.frames == 1:
         return seg.get_pixels_by_source_instance([file.header.instance], **options)
     return seg.get_pixels_by_source_frame(file.header.instance, frames, **options)
@@ -75,14 +80,24 @@ def test_every_real_file_gets_a_valid_segmentation(
                 np.testing.assert_array_equal(masks[place, ..., segment - 1], expected)
 
 
-def test_dcmqi_reads_the_same_masks(real: Callable[[str], Path], tmp_path: Path) -> None:
+def test_dcmqi_reads_the_same_masks(
+    real: Callable[[str], Path], tmp_path: Path
+) -> None:
     file = read_dicom(real("color3d_jpeg_baseline.dcm"))
     frames = [3, 4, 5, 6]
     outlines = _drawn(file, frames)
     path = tmp_path / "seg.dcm"
     make_seg(file, outlines, ALGORITHM).save_as(path)
     tool = Path(sys.executable).parent / "segimage2itkimage"
-    command = [tool, "--inputDICOM", path, "--outputDirectory", tmp_path, "--outputType", "nrrd"]
+    command = [
+        tool,
+        "--inputDICOM",
+        path,
+        "--outputDirectory",
+        tmp_path,
+        "--outputType",
+        "nrrd",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     meta = json.loads((tmp_path / "meta.json").read_text())
@@ -100,10 +115,14 @@ def _read_nrrd(path: Path) -> NDArray[np.uint8]:
     import gzip
 
     head, _, data = path.read_bytes().partition(b"\n\n")
-    fields = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+    fields = dict(
+        line.split(": ", 1) for line in head.decode().splitlines() if ": " in line
+    )
     if fields["encoding"] in ("gzip", "gz"):
         data = gzip.decompress(data)
-    size = {"short": np.int16, "unsigned char": np.uint8, "uchar": np.uint8}[fields["type"]]
+    size = {"short": np.int16, "unsigned char": np.uint8, "uchar": np.uint8}[
+        fields["type"]
+    ]
     shape = tuple(map(int, fields["sizes"].split()))[::-1]
     return np.frombuffer(data, size).reshape(shape)
 
@@ -155,7 +174,9 @@ def test_uids_are_the_same_again_and_others_for_others() -> None:
         uid(pseudonym="a"),
         uid(pseudonym="b"),
     }
-    assert len(others) == 6 and all(one.startswith("2.25.") and len(one) <= 64 for one in others)
+    assert len(others) == 6 and all(
+        one.startswith("2.25.") and len(one) <= 64 for one in others
+    )
 
 
 def test_a_pseudonym_replaces_the_patient(tmp_path: Path) -> None:
@@ -167,7 +188,9 @@ def test_a_pseudonym_replaces_the_patient(tmp_path: Path) -> None:
         assert secret not in content
     assert conformance_errors(path) == []
     seg = highdicom.seg.segread(path)
-    other = read_dicom(as_bytes(make_dataset(np.zeros((32, 32), np.uint8), PatientName="D^J")))
+    other = read_dicom(
+        as_bytes(make_dataset(np.zeros((32, 32), np.uint8), PatientName="D^J"))
+    )
     again = make_seg(other, _drawn(other, [1]), ALGORITHM, Options(pseudonym="key"))
     assert seg.PatientID == again.PatientID != "P-17"
     assert seg.PatientIdentityRemoved == "YES"

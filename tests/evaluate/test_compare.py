@@ -14,16 +14,31 @@ from sonoseg.evaluate.compare import Evaluated, compare, holm, mcnemar_p, signed
 
 
 def write(
-    folder: Path, tp: list[int], fp: list[int], truth: list[int], groups: list[str] | None = None
+    folder: Path,
+    tp: list[int],
+    fp: list[int],
+    truth: list[int],
+    groups: list[str] | None = None,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "cases.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "label", "group", "tp", "fp", "fn", "tn", "largest_false_part"])
+        writer.writerow(
+            ["file", "label", "group", "tp", "fp", "fn", "tn", "largest_false_part"]
+        )
         for n, (hit, false, size) in enumerate(zip(tp, fp, truth, strict=True)):
             group = groups[n] if groups else f"case {n}"
             writer.writerow(
-                [f"{n}.png", "", group, hit, false, size - hit, 1000 - size - false, false]
+                [
+                    f"{n}.png",
+                    "",
+                    group,
+                    hit,
+                    false,
+                    size - hit,
+                    1000 - size - false,
+                    false,
+                ]
             )
     return folder
 
@@ -32,8 +47,12 @@ TRUTH = [100, 80, 60, 0, 0]
 
 
 def test_differences_are_paired(tmp_path: Path) -> None:
-    worse = Evaluated.read(write(tmp_path / "worse", [50, 40, 30, 0, 0], [0, 0, 0, 5, 0], TRUTH))
-    better = Evaluated.read(write(tmp_path / "better", [100, 80, 60, 0, 0], [0, 0, 0, 0, 0], TRUTH))
+    worse = Evaluated.read(
+        write(tmp_path / "worse", [50, 40, 30, 0, 0], [0, 0, 0, 5, 0], TRUTH)
+    )
+    better = Evaluated.read(
+        write(tmp_path / "better", [100, 80, 60, 0, 0], [0, 0, 0, 0, 0], TRUTH)
+    )
     (row,) = compare(worse, [better], "lesion")
     assert (row.images, row.dice) == (3, 1)
     assert row.reference_dice == pytest.approx(2 / 3)
@@ -48,7 +67,10 @@ def test_normals_alone_are_compared_under_the_one_convention_that_has_them(
 ) -> None:
     first = write(tmp_path / "first", [0, 0, 0], [0, 5, 0], [0, 0, 0])
     second = write(tmp_path / "second", [0, 0, 0], [0, 0, 0], [0, 0, 0])
-    assert main(["compare", str(first), str(second), "--out", str(tmp_path / "c.json")]) == 0
+    assert (
+        main(["compare", str(first), str(second), "--out", str(tmp_path / "c.json")])
+        == 0
+    )
     (row,) = json.loads((tmp_path / "c.json").read_text())
     assert (row["convention"], row["images"], row["dice"]) == ("all", 3, 1)
     assert row["reference_dice"] == pytest.approx(2 / 3)
@@ -65,7 +87,8 @@ def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     )
     reference = Evaluated.read(first)
     straight, turned = (
-        compare(reference, [Evaluated.read(tmp_path / n)], "all")[0] for n in ("second", "turned")
+        compare(reference, [Evaluated.read(tmp_path / n)], "all")[0]
+        for n in ("second", "turned")
     )
     assert straight.difference == pytest.approx(turned.difference)
     assert straight.p == turned.p
@@ -73,15 +96,24 @@ def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
 
 def test_groups_are_drawn_whole(tmp_path: Path) -> None:
     tp, truth = [100, 0, 100, 0], [100] * 4
-    zero = Evaluated.read(write(tmp_path / "zero", [0] * 4, [0] * 4, truth, ["a", "a", "b", "b"]))
-    half = Evaluated.read(write(tmp_path / "half", tp, [0] * 4, truth, ["a", "a", "b", "b"]))
-    assert compare(zero, [half], "lesion")[0].interval == (0.5, 0.5)  # each group gains one half
+    zero = Evaluated.read(
+        write(tmp_path / "zero", [0] * 4, [0] * 4, truth, ["a", "a", "b", "b"])
+    )
+    half = Evaluated.read(
+        write(tmp_path / "half", tp, [0] * 4, truth, ["a", "a", "b", "b"])
+    )
+    assert compare(zero, [half], "lesion")[0].interval == (
+        0.5,
+        0.5,
+    )  # each group gains one half
 
 
 def test_other_images_or_masks_are_refused(tmp_path: Path) -> None:
     reference = Evaluated.read(write(tmp_path / "five", [0] * 5, [0] * 5, TRUTH))
     fewer = Evaluated.read(write(tmp_path / "four", [0] * 4, [0] * 4, TRUTH[:4]))
-    other = Evaluated.read(write(tmp_path / "masks", [0] * 5, [0] * 5, [99, 80, 60, 0, 0]))
+    other = Evaluated.read(
+        write(tmp_path / "masks", [0] * 5, [0] * 5, [99, 80, 60, 0, 0])
+    )
     with pytest.raises(InputError, match="other images"):
         compare(reference, [fewer], "all")
     with pytest.raises(InputError, match="other masks"):
@@ -113,13 +145,15 @@ def test_counts_that_no_image_has_are_refused(tmp_path: Path, row: str) -> None:
     assert Evaluated.read(tmp_path).files == ("a.png",)
     (tmp_path / "cases.csv").write_text(f"{table}{row}\n")
     with pytest.raises(
-        InputError, match=r"holds counts that no image has, first (b.png|a row without name); run"
+        InputError,
+        match=r"holds counts that no image has, first (b.png|a row without name); run",
     ):
         Evaluated.read(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "file,tp\n", "file,group,tp,fp,fn,tn,largest_false_part\na,b,x,0,0,0,0\n"]
+    "content",
+    ["", "file,tp\n", "file,group,tp,fp,fn,tn,largest_false_part\na,b,x,0,0,0,0\n"],
 )
 def test_hostile_tables(tmp_path: Path, content: str) -> None:
     (tmp_path / "cases.csv").write_text(content)
@@ -133,7 +167,10 @@ def test_signed_ranks_against_all_signs() -> None:
     differences = np.array([0.3, -0.1, 0.2, 0.45, -0.05, 0.6])
     ranks = np.argsort(np.argsort(np.abs(differences))) + 1
     own = ranks[differences > 0].sum()
-    sums = [ranks[np.array(signs)].sum() for signs in itertools.product([False, True], repeat=6)]
+    sums = [
+        ranks[np.array(signs)].sum()
+        for signs in itertools.product([False, True], repeat=6)
+    ]
     total = ranks.sum()
     extreme = sum(abs(s - total / 2) >= abs(own - total / 2) for s in sums)
     assert signed_rank_p(differences) == pytest.approx(extreme / 64)
@@ -156,7 +193,10 @@ def test_holm_by_hand() -> None:
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = write(tmp_path / "a", [50, 40, 30, 0, 0], [0, 0, 0, 5, 0], TRUTH)
     second = write(tmp_path / "b", [100, 80, 60, 0, 0], [0] * 5, TRUTH)
-    assert main(["compare", str(first), str(second), "--out", str(tmp_path / "c.json")]) == 0
+    assert (
+        main(["compare", str(first), str(second), "--out", str(tmp_path / "c.json")])
+        == 0
+    )
     assert "+0.333" in capsys.readouterr().out
     rows = json.loads((tmp_path / "c.json").read_text())
     assert [row["convention"] for row in rows] == ["lesion", "all"]

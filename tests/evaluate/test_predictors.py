@@ -47,7 +47,9 @@ def negative(tmp_path: Path) -> Path:
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
         [helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
     helper.set_model_props(
         model, {CARD_KEY: json.dumps(CARD), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64}
     )
@@ -57,7 +59,9 @@ def negative(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "value"), [("all-foreground", 1), ("all-background", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("all-foreground", 1), ("all-background", 0)]
+)
 def test_constant_predictors_answer_every_pixel_alike(name: str, value: float) -> None:
     predictor = load_predictor(name)
     images = [np.zeros((20, 30), np.uint8), np.full((17, 16), 200, np.uint8)]
@@ -85,7 +89,9 @@ def test_a_bundle_answers_on_its_own_grid_with_its_cards_rule(negative: Path) ->
 
 def test_a_bundles_mask_is_the_one_the_reader_draws(negative: Path) -> None:
     random = np.random.default_rng(0)
-    image = np.kron(random.integers(0, 2, (6, 8)), np.ones((16, 12))).astype(np.uint8) * 255
+    image = (
+        np.kron(random.integers(0, 2, (6, 8)), np.ones((16, 12))).astype(np.uint8) * 255
+    )
     image[3:5, 3:5] = 0
     predictor = load_predictor(str(negative))
     (probability,) = predictor.probability([image])
@@ -97,7 +103,9 @@ def test_a_bundles_mask_is_the_one_the_reader_draws(negative: Path) -> None:
 def test_parts_below_the_smallest_lesion_are_dropped(negative: Path) -> None:
     predictor = load_predictor(str(negative))
     probability = np.zeros((50, 50), dtype=np.float32)
-    probability[0, :24] = probability[10:15, 10:15] = 0.9  # 24 and 25 pixels, the limit is 25
+    probability[0, :24] = probability[10:15, 10:15] = (
+        0.9  # 24 and 25 pixels, the limit is 25
+    )
     probability[30:40, 30:40] = 0.7  # below the threshold
     expected = np.zeros((50, 50), dtype=bool)
     expected[10:15, 10:15] = True
@@ -114,16 +122,22 @@ def test_scaling_a_map_keeps_its_range_and_leaves_its_own_size_alone() -> None:
     assert (resize_probability(np.ones((30, 40), np.float32), (224, 224)) == 1).all()
 
 
-@pytest.mark.parametrize("size", [(7, 11), (15, 80), (60, 20), (90, 120), (29, 40), (1, 1)])
-def test_a_map_is_scaled_as_the_reader_scales_it_larger_or_smaller(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "size", [(7, 11), (15, 80), (60, 20), (90, 120), (29, 40), (1, 1)]
+)
+def test_a_map_is_scaled_as_the_reader_scales_it_larger_or_smaller(
+    size: tuple[int, int],
+) -> None:
     probability = np.random.default_rng(2).random((30, 40)).astype(np.float32)
     np.testing.assert_allclose(
         resize_probability(probability, size), enlarge(probability, size), atol=1e-5
     )
-    expected = F.interpolate(torch.from_numpy(probability)[None, None], size, mode="bilinear")[
-        0, 0
-    ].numpy()
-    np.testing.assert_allclose(resize_probability(probability, size), expected, atol=1e-5)
+    expected = F.interpolate(
+        torch.from_numpy(probability)[None, None], size, mode="bilinear"
+    )[0, 0].numpy()
+    np.testing.assert_allclose(
+        resize_probability(probability, size), expected, atol=1e-5
+    )
 
 
 def test_an_unknown_model_is_answered_with_the_choices() -> None:
@@ -133,7 +147,9 @@ def test_an_unknown_model_is_answered_with_the_choices() -> None:
         load_predictor("no-such")
 
 
-def test_files_and_folders_that_are_no_models_are_named(negative: Path, tmp_path: Path) -> None:
+def test_files_and_folders_that_are_no_models_are_named(
+    negative: Path, tmp_path: Path
+) -> None:
     text = tmp_path / "text.onnx"
     text.write_text("not a network")
     with pytest.raises(InputError, match=r"text\.onnx"):

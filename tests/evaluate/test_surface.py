@@ -51,7 +51,9 @@ def test_blobs_measure_as_with_monai(seed: int, pixel: tuple[float, float]) -> N
 
 
 def test_real_masks_measure_as_with_monai(real_data: Path) -> None:
-    cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][::60]
+    cases = [case for case in load_cases(real_data / "busi") if case.label != "normal"][
+        ::60
+    ]
     truths = [resize_mask(case.read_mask(), (224, 224)) for case in cases]
     for prediction, truth in pairwise(truths):
         expected = monais(prediction, truth, (1.0, 1.0))
@@ -70,9 +72,18 @@ def test_a_shifted_square_is_as_far_as_it_was_shifted() -> None:
 def test_what_has_no_border_has_no_distance_and_is_counted() -> None:
     empty, mask = np.zeros((9, 9), dtype=np.bool_), np.ones((9, 9), dtype=np.bool_)
     assert measure_surface(empty, mask) == Surface(missed=True)
-    assert measure_surface(mask, empty) == measure_surface(empty, empty) == Surface(missed=False)
+    assert (
+        measure_surface(mask, empty)
+        == measure_surface(empty, empty)
+        == Surface(missed=False)
+    )
     table = surface_summary([Surface(True), Surface(False)], ["a", "b"], (9, 9))
-    assert (table["images"], table["missed"], table["hd95"], table["hd95_interval"]) == (
+    assert (
+        table["images"],
+        table["missed"],
+        table["hd95"],
+        table["hd95_interval"],
+    ) == (
         0,
         1,
         None,
@@ -93,7 +104,12 @@ def test_the_summary_leaves_out_what_is_undefined() -> None:
     ]
     table = surface_summary(surfaces, ["a", "b", "c", "d"], (224, 224))
     assert (table["images"], table["missed"], table["images_mm"]) == (3, 1, 1)
-    assert (table["hd95"], table["hd95_median"], table["assd"], table["hd95_mm"]) == (5, 5, 3, 0.2)
+    assert (table["hd95"], table["hd95_median"], table["assd"], table["hd95_mm"]) == (
+        5,
+        5,
+        3,
+        0.2,
+    )
     assert 2 <= table["hd95_interval"][0] <= 5 <= table["hd95_interval"][1] <= 8
     assert table["unit"] == "pixels of the 224 × 224 grid"
     assert "over 3 images: HD95 5.00" in describe_surface(
@@ -105,5 +121,8 @@ def test_a_pixel_of_the_grid_is_as_large_as_what_it_stands_for() -> None:
     case = Case("a.png", Path("a.png"), (), "benign", "a", spacing=0.1)
     assert pixel_size(case, (448, 672), (224, 224)) == pytest.approx((0.2, 0.3))
     assert (
-        pixel_size(Case("a.png", Path("a.png"), (), "benign", "a"), (448, 672), (224, 224)) is None
+        pixel_size(
+            Case("a.png", Path("a.png"), (), "benign", "a"), (448, 672), (224, 224)
+        )
+        is None
     )

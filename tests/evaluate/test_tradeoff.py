@@ -34,17 +34,19 @@ def test_what_is_too_small_is_dropped_and_specks_are_no_lesion() -> None:
     for fraction, expected in ((0.0, 1.0), (0.002, 0.0)):
         trade_off = TradeOff(fraction)
         trade_off.add(probability, truth)
-        by_threshold = {point.threshold: point.false_lesions for point in trade_off.points()}
+        by_threshold = {
+            point.threshold: point.false_lesions for point in trade_off.points()
+        }
         assert by_threshold[0.5] == expected
         assert by_threshold[0.7] == 0
 
 
 def test_without_normal_images_or_lesions_there_is_no_such_mean() -> None:
     trade_off = TradeOff()
-    assert {(p.lesion_dice, p.lesions_missed, p.false_lesions) for p in trade_off.points()} == {
-        (None, None, None)
-    }
+    assert {
+        (p.lesion_dice, p.lesions_missed, p.false_lesions) for p in trade_off.points()
+    } == {(None, None, None)}
     trade_off.add(np.ones((4, 4), np.float32), np.ones((4, 4), bool))
-    assert {(p.lesion_dice, p.lesions_missed, p.false_lesions) for p in trade_off.points()} == {
-        (1.0, 0.0, None)
-    }
+    assert {
+        (p.lesion_dice, p.lesions_missed, p.false_lesions) for p in trade_off.points()
+    } == {(1.0, 0.0, None)}

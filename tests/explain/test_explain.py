@@ -37,7 +37,9 @@ class Dark(nn.Module):
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for a run of `Dark`."""
     config = SimpleNamespace(model="dark", size=64, cases="")
-    monkeypatch.setattr(run_predictor, "load_run", lambda folder: (Dark().eval(), config))
+    monkeypatch.setattr(
+        run_predictor, "load_run", lambda folder: (Dark().eval(), config)
+    )
     (tmp_path / "run").mkdir()
     return tmp_path / "run"
 
@@ -48,36 +50,62 @@ def phantoms(tmp_path: Path) -> Path:
     return tmp_path / "phantoms"
 
 
-def test_when_no_image_could_be_explained_the_exit_code_is_2(run: Path, tmp_path: Path) -> None:
+def test_when_no_image_could_be_explained_the_exit_code_is_2(
+    run: Path, tmp_path: Path
+) -> None:
     (tmp_path / "x.png").write_bytes(b"no picture")
-    assert explain_files(run, [tmp_path / "x.png"], tmp_path / "out") == 2
+    _, exit_code = explain_files(run, [tmp_path / "x.png"], tmp_path / "out")
+    assert exit_code == 2
 
 
 @pytest.mark.parametrize("layer", ["bottleneck", "fused"])
 def test_every_image_of_a_folder_gets_a_wide_picture(
-    run: Path, phantoms: Path, tmp_path: Path, layer: str, capsys: pytest.CaptureFixture[str]
+    run: Path, phantoms: Path, tmp_path: Path, layer: str
 ) -> None:
-    assert explain_files(run, [phantoms / "images"], tmp_path / "out", layer) == 0
+    text, exit_code = explain_files(run, [phantoms / "images"], tmp_path / "out", layer)
+    assert exit_code == 0
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == [f"synthetic_0{n}_explained.png" for n in range(4)]
     for name in written:
         with Image.open(tmp_path / "out" / name) as picture:
-            assert picture.width > 2.5 * picture.height and np.asarray(picture).std() > 10
-    assert f"4 of 4 images explained, layer {layer}" in capsys.readouterr().out
+            assert (
+                picture.width > 2.5 * picture.height and np.asarray(picture).std() > 10
+            )
+    assert f"4 of 4 images explained, layer {layer}" in text
+
+
+def test_an_image_is_seen_once_for_prediction_and_heat(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    forward = Dark.forward
+    monkeypatch.setattr(
+        Dark, "forward", lambda self, image: seen.append(1) or forward(self, image)
+    )
+    assert (
+        explain_files(run, [phantoms / "images" / "synthetic_00.png"], tmp_path / "out")
+        == 0
+    )
+    assert len(seen) == 1
 
 
 def test_a_bad_image_is_reported_and_the_rest_are_explained(
-    run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, phantoms: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (phantoms / "images" / "synthetic_01.png").write_text("text")
     Image.new("L", (40, 40)).save(phantoms / "masks" / "synthetic_02.png")
-    assert explain_files(run, [phantoms / "images"], tmp_path / "out") == 1
+    text, exit_code = explain_files(run, [phantoms / "images"], tmp_path / "out")
+    assert exit_code == 1
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["synthetic_00_explained.png", "synthetic_03_explained.png"]
-    printed = capsys.readouterr()
-    lines = [line for line in printed.err.splitlines() if "sonoseg: " in line]
-    assert len(lines) == 2 and "synthetic_01.png" in lines[0] and "synthetic_02.png" in lines[1]
-    assert "2 of 4 images explained" in printed.out
+    lines = caplog.messages
+    assert all(line.startswith("sonoseg: ") for line in lines)
+    assert (
+        len(lines) == 2
+        and "synthetic_01.png" in lines[0]
+        and "synthetic_02.png" in lines[1]
+    )
+    assert "2 of 4 images explained" in text
 
 
 def test_what_cannot_be_explained_is_told_before_anything_is_made(
@@ -88,7 +116,10 @@ def test_what_cannot_be_explained_is_told_before_anything_is_made(
     images = [phantoms / "images"]
     for arguments, words in (
         ((bundle, images, out), "needs the gradients of a run"),
-        (("nowhere", images, out), "needs the gradients of a run; give default, or a folder"),
+        (
+            ("nowhere", images, out),
+            "needs the gradients of a run; give default, or a folder",
+        ),
         (
             (run, images, out, "stage7"),
             "stage7: no such layer in this model; choose one of bottleneck, stage1",
@@ -118,14 +149,20 @@ def test_the_truth_is_found_in_each_layout(real_data: Path) -> None:
     assert busbra is not None and busbra.read_mask().any()
 
 
-def test_the_truth_of_a_loose_image_is_the_masks_beside_it(phantoms: Path, tmp_path: Path) -> None:
+def test_the_truth_of_a_loose_image_is_the_masks_beside_it(
+    phantoms: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "loose" / "deep"
     folder.mkdir(parents=True)
-    image = Path(shutil.copy(phantoms / "images" / "synthetic_00.png", folder / "scan [1].png"))
+    image = Path(
+        shutil.copy(phantoms / "images" / "synthetic_00.png", folder / "scan [1].png")
+    )
     assert find_case(image) is None
     shutil.copy(phantoms / "masks" / "synthetic_00.png", folder / "scan [1]_mask.png")
     shutil.copy(phantoms / "masks" / "synthetic_01.png", folder / "scan [1]_mask_1.png")
-    shutil.copy(phantoms / "masks" / "synthetic_01.png", folder / "scan [1]_mask_old_mask.png")
+    shutil.copy(
+        phantoms / "masks" / "synthetic_01.png", folder / "scan [1]_mask_old_mask.png"
+    )
     case = find_case(image)
     assert case is not None and [path.name for path in case.masks] == [
         "scan [1]_mask.png",

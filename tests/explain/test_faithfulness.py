@@ -48,7 +48,8 @@ def test_the_share_of_heat_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "hit"), [(24, 1), (47, 1), (48 + 3, 1), (48 + 4, 0), (24 - 4, 1), (24 - 5, 0)]
+    ("column", "hit"),
+    [(24, 1), (47, 1), (48 + 3, 1), (48 + 4, 0), (24 - 4, 1), (24 - 5, 0)],
 )
 def test_pointing_allows_15_pixels_of_224(column: int, hit: float) -> None:
     heat = np.zeros(SHAPE, np.float32)
@@ -61,7 +62,10 @@ def test_pointing_of_a_flat_map_is_that_of_chance() -> None:
     hit, chance = pointing(np.zeros(SHAPE, np.float32), mask)
     rows, columns = np.nonzero(mask)
     y, x = np.indices(SHAPE)
-    nearest = np.min((y[..., None] - rows) ** 2 + (x[..., None] - columns) ** 2, axis=2) ** 0.5
+    nearest = (
+        np.min((y[..., None] - rows) ** 2 + (x[..., None] - columns) ** 2, axis=2)
+        ** 0.5
+    )
     assert hit == chance == (nearest <= 15 / 224 * 64).mean() > mask.mean()
 
 
@@ -74,9 +78,9 @@ def test_the_hottest_pixels_as_many_as_the_mask_are_compared_with_it() -> None:
     assert iou == pytest.approx(jaccard_score(mask.ravel(), hottest.ravel()))
     assert distance > 2
     moved = np.roll(mask, 3, axis=1)
-    assert border_agreement(heat_order(moved.astype(np.float32), ties), mask)[0] == pytest.approx(
-        21 / 27
-    )
+    assert border_agreement(heat_order(moved.astype(np.float32), ties), mask)[
+        0
+    ] == pytest.approx(21 / 27)
 
 
 def test_the_distance_of_borders_by_hand() -> None:
@@ -115,7 +119,9 @@ def test_every_step_exchanges_the_same_number_of_pixels_the_first_ones_first() -
     order = random_order(SHAPE, 0)
     steps = exchanged(image, other, order)
     assert steps.shape == (STEPS - 1, *SHAPE) and steps.dtype == np.float32
-    np.testing.assert_allclose(steps.mean((1, 2)), np.arange(1, STEPS) / STEPS, atol=1e-3)
+    np.testing.assert_allclose(
+        steps.mean((1, 2)), np.arange(1, STEPS) / STEPS, atol=1e-3
+    )
     np.testing.assert_array_equal(steps[0] == 1, order < order.size / STEPS)
     assert (np.diff(steps, axis=0) >= 0).all()
 
@@ -138,7 +144,8 @@ def test_the_rank_correlation_is_scipys_with_ties_as_well() -> None:
     tied = np.maximum(one + 0.3 * other - 0.7, 0)
     found = rank_correlations(tied, [one, other, tied, 1 - one])
     expected = [
-        spearmanr(tied.ravel(), each.ravel()).statistic for each in (one, other, tied, 1 - one)
+        spearmanr(tied.ravel(), each.ravel()).statistic
+        for each in (one, other, tied, 1 - one)
     ]
     np.testing.assert_allclose(found, expected)
     assert found[2] == pytest.approx(1)

@@ -10,7 +10,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from sonoseg.errors import InputError
-from sonoseg.explain.gradcam import grad_cam
+from sonoseg.explain.gradcam import grad_cam, run_with_grad_cams
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 
 
@@ -21,7 +21,9 @@ class Small(nn.Module):
         super().__init__()
         self.encoder = nn.Conv2d(1, 6, 3, stride=4, padding=1)
         self.bottleneck = nn.Identity()
-        self.stages = nn.ModuleList([nn.Conv2d(6, 5, 3, padding=1), nn.Conv2d(5, 4, 3, padding=1)])
+        self.stages = nn.ModuleList(
+            [nn.Conv2d(6, 5, 3, padding=1), nn.Conv2d(5, 4, 3, padding=1)]
+        )
         self.head = nn.Conv2d(4, 1, 1)
         self.bias, self.no_grad = bias, no_grad
 
@@ -34,7 +36,11 @@ class Small(nn.Module):
         return self.head(x) + self.bias
 
     def explain_layers(self) -> dict[str, nn.Module]:
-        return {"bottleneck": self.bottleneck, "stage1": self.stages[0], "stage2": self.stages[1]}
+        return {
+            "bottleneck": self.bottleneck,
+            "stage1": self.stages[0],
+            "stage2": self.stages[1],
+        }
 
 
 def make_small(seed: int = 0, bias: float = 0.0, no_grad: bool = False) -> Small:
@@ -56,8 +62,12 @@ def captum_map(model: nn.Module, module: nn.Module, image: Tensor) -> np.ndarray
     def target(batch: Tensor) -> Tensor:
         return (model(batch) * predicted).sum((1, 2, 3)).unsqueeze(1)
 
-    heat = LayerGradCam(target, module).attribute(image, target=0, relu_attributions=True)
-    heat = F.interpolate(heat, size=image.shape[2:], mode="bilinear", align_corners=False)[0, 0]
+    heat = LayerGradCam(target, module).attribute(
+        image, target=0, relu_attributions=True
+    )
+    heat = F.interpolate(
+        heat, size=image.shape[2:], mode="bilinear", align_corners=False
+    )[0, 0]
     return (heat / heat.max()).detach().numpy()
 
 
@@ -78,8 +88,12 @@ def lively(request: pytest.FixtureRequest) -> FusionUNet:
     return model
 
 
-@pytest.mark.parametrize("layer", ["bottleneck", "stage1", "stage2", "stage3", "stage4"])
-def test_the_papers_network_is_explained_as_captum_does(lively: FusionUNet, layer: str) -> None:
+@pytest.mark.parametrize(
+    "layer", ["bottleneck", "stage1", "stage2", "stage3", "stage4"]
+)
+def test_the_papers_network_is_explained_as_captum_does(
+    lively: FusionUNet, layer: str
+) -> None:
     image = make_image(size=(64, 96))
     expected = captum_map(lively, lively.explain_layers()[layer], image)
     assert expected.max() == 1
@@ -101,15 +115,25 @@ def test_the_target_is_the_predicted_pixels_or_all_of_them_where_none_is_predict
     (logits[logits > 0] if bias > 0 else logits).sum().backward()
     assert 0 < (logits > 0).float().mean() < 1 if bias > 0 else not (logits > 0).any()
     assert features.grad is not None
-    coarse = (features.grad.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).relu()
-    expected = F.interpolate(coarse, size=(32, 48), mode="bilinear", align_corners=False)[0, 0]
-    np.testing.assert_allclose(heat, (expected / expected.max()).detach().numpy(), atol=1e-6)
+    coarse = (
+        (features.grad.mean((2, 3), keepdim=True) * features)
+        .sum(1, keepdim=True)
+        .relu()
+    )
+    expected = F.interpolate(
+        coarse, size=(32, 48), mode="bilinear", align_corners=False
+    )[0, 0]
+    np.testing.assert_allclose(
+        heat, (expected / expected.max()).detach().numpy(), atol=1e-6
+    )
 
 
 def test_fused_is_the_mean_of_the_stages_maps() -> None:
     model, image = make_small(seed=5), make_image()
     mean = (grad_cam(model, image, "stage1") + grad_cam(model, image, "stage2")) / 2
-    np.testing.assert_allclose(grad_cam(model, image, "fused"), mean / mean.max(), atol=1e-6)
+    np.testing.assert_allclose(
+        grad_cam(model, image, "fused"), mean / mean.max(), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("layer", ["bottleneck", "stage1", "stage2", "fused"])
@@ -169,3 +193,15 @@ def test_an_unknown_layer_is_named_with_the_known_ones() -> None:
         InputError, match=r"stage9: no such layer.*bottleneck, stage1, stage2, fused"
     ):
         grad_cam(make_small(), make_image(), "stage9")
+
+
+def test_prediction_and_explanations_come_from_one_forward_pass() -> None:
+    model, image, passes = make_small(), make_image(), []
+    model.register_forward_hook(lambda *_: passes.append(True))
+    logits, heats = run_with_grad_cams(model, image, ["bottleneck", "stage1", "fused"])
+    assert len(passes) == 1
+    assert not logits.requires_grad
+    with torch.no_grad():
+        assert torch.equal(logits, model(image))
+    for layer, heat in heats.items():
+        np.testing.assert_array_equal(heat, grad_cam(model, image, layer))

@@ -44,12 +44,19 @@ def changed(model: nn.Module, other: nn.Module) -> set[str]:
     """The first names of the parts whose parameters differ; of stages with their number."""
     there = dict(other.named_parameters())
     names = [
-        name for name, value in model.named_parameters() if not torch.equal(value, there[name])
+        name
+        for name, value in model.named_parameters()
+        if not torch.equal(value, there[name])
     ]
-    return {".".join(name.split(".")[: 2 if name.startswith("stages") else 1]) for name in names}
+    return {
+        ".".join(name.split(".")[: 2 if name.startswith("stages") else 1])
+        for name in names
+    }
 
 
-def test_each_level_takes_away_what_runs_behind_it(model: FusionUNet, images: Tensor) -> None:
+def test_each_level_takes_away_what_runs_behind_it(
+    model: FusionUNet, images: Tensor
+) -> None:
     copies = randomised_copies(model, images, 0)
     assert list(copies) == LEVELS
     gone = [changed(model, copies[level]) for level in LEVELS]
@@ -57,14 +64,25 @@ def test_each_level_takes_away_what_runs_behind_it(model: FusionUNet, images: Te
     for level, names in zip(LEVELS[:-2], gone, strict=False):
         assert names == expected, level
         expected = expected | {f"stages.{5 - len(expected)}"}
-    assert gone[-2] == {"head", "presence", "stages.0", "stages.1", "stages.2", "stages.3"}
+    assert gone[-2] == {
+        "head",
+        "presence",
+        "stages.0",
+        "stages.1",
+        "stages.2",
+        "stages.3",
+    }
     assert gone[-1] == gone[-2] | {"encoders"}
 
 
 def test_no_weight_survives_the_last_level(model: FusionUNet, images: Tensor) -> None:
     other = randomised_copies(model, images, 0)["all"]
     there = dict(other.named_parameters())
-    assert not [name for name, value in model.named_parameters() if torch.equal(value, there[name])]
+    assert not [
+        name
+        for name, value in model.named_parameters()
+        if torch.equal(value, there[name])
+    ]
 
 
 def test_the_network_stays_as_it_was_and_shares_what_is_kept(
@@ -72,13 +90,19 @@ def test_the_network_stays_as_it_was_and_shares_what_is_kept(
 ) -> None:
     before = copy.deepcopy(model.state_dict())
     copies = randomised_copies(model, images, 0)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert all(
+        torch.equal(value, before[name]) for name, value in model.state_dict().items()
+    )
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in model.modules()
+    )
     assert (
         copies["decoder"].encoders.parts["resnet18"].conv1.weight
         is model.encoders.parts["resnet18"].conv1.weight
     )
-    assert not any(module.training for other in copies.values() for module in other.modules())
+    assert not any(
+        module.training for other in copies.values() for module in other.modules()
+    )
 
 
 def test_the_seed_decides_and_the_generator_of_others_is_left_alone(
@@ -93,11 +117,15 @@ def test_the_seed_decides_and_the_generator_of_others_is_left_alone(
     assert (first - another).abs().max() > 1e-3
 
 
-def test_random_networks_still_tell_images_apart(model: FusionUNet, images: Tensor) -> None:
+def test_random_networks_still_tell_images_apart(
+    model: FusionUNet, images: Tensor
+) -> None:
     for level, other in randomised_copies(model, images, 0).items():
         with torch.no_grad():
             features, _ = other.encode(images)
-        assert features.isfinite().all() and (features[0] - features[1]).abs().max() > 1e-3, level
+        assert (
+            features.isfinite().all() and (features[0] - features[1]).abs().max() > 1e-3
+        ), level
 
 
 def test_one_image_of_a_size_that_leaves_one_pixel_is_enough(model: FusionUNet) -> None:
@@ -135,9 +163,14 @@ def test_weights_that_cannot_be_reset_are_shuffled_and_uncalled_parts_go_with_th
     decoder, everything = copies["decoder"], copies["all"]
     assert not torch.equal(decoder.attend.in_proj_weight, model.attend.in_proj_weight)
     assert not torch.equal(decoder.attend.out_proj.weight, model.attend.out_proj.weight)
-    assert decoder.scale is model.scale and decoder.bottleneck.weight is model.bottleneck.weight
+    assert (
+        decoder.scale is model.scale
+        and decoder.bottleneck.weight is model.bottleneck.weight
+    )
     assert sorted(everything.scale.flatten().tolist()) == [1, 2, 3, 4]
-    assert not torch.equal(everything.attend.in_proj_weight, model.attend.in_proj_weight)
+    assert not torch.equal(
+        everything.attend.in_proj_weight, model.attend.in_proj_weight
+    )
 
 
 @pytest.mark.parametrize("layer", ["bottleneck", "stage4"])
@@ -147,6 +180,9 @@ def test_the_map_is_another_without_the_weights(images: Tensor, layer: str) -> N
     )  # at random, a presence head may hold down every pixel, and leave no map
     model.head.weight.data.abs_()  # as may weights that are all against a lesion
     other = randomised_copies(model, images, 0)["all"]
-    heat, without = grad_cam(model, images[:1], layer), grad_cam(other, images[:1], layer)
+    heat, without = (
+        grad_cam(model, images[:1], layer),
+        grad_cam(other, images[:1], layer),
+    )
     (similarity,) = rank_correlations(heat, [without])
     assert similarity is not None and abs(similarity) < 0.9

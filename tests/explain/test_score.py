@@ -94,8 +94,12 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
             top, left = random.integers(20, 42, 2)
             mask[top : top + 16, left : left + 16] = True
         image = np.where(mask, 0.05, 0.8) + random.uniform(-0.04, 0.04, (64, 64))
-        Image.fromarray((255 * image).astype(np.uint8)).save(folder / "images" / f"{number:02}.png")
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"{number:02}.png")
+        Image.fromarray((255 * image).astype(np.uint8)).save(
+            folder / "images" / f"{number:02}.png"
+        )
+        Image.fromarray(mask.astype(np.uint8) * 255).save(
+            folder / "masks" / f"{number:02}.png"
+        )
     return load_cases(folder)
 
 
@@ -109,9 +113,9 @@ def test_the_maps_of_a_network_that_looks_at_the_lesion_are_true(
     dark: dict[str, Any], layer: str
 ) -> None:
     measures = dark["layers"][layer]
-    assert measures["share"]["mean"] > 0.8 and measures["share_flat"]["mean"] == pytest.approx(
-        1 / 16
-    )
+    assert measures["share"]["mean"] > 0.8 and measures["share_flat"][
+        "mean"
+    ] == pytest.approx(1 / 16)
     assert measures["pointing"]["mean"] == 1 > measures["pointing_flat"]["mean"]
     assert measures["iou"]["mean"] > 0.7 and measures["border_distance"]["mean"] < 2
     assert measures["deletion"]["mean"] < measures["deletion_random"]["mean"] - 0.1
@@ -122,27 +126,39 @@ def test_the_maps_of_a_network_that_looks_at_the_lesion_are_true(
         assert row.split()[1:3] == ["yes", "yes"]
 
 
-def test_images_without_a_lesion_count_only_where_no_mask_is_needed(dark: dict[str, Any]) -> None:
+def test_images_without_a_lesion_count_only_where_no_mask_is_needed(
+    dark: dict[str, Any],
+) -> None:
     measures = dark["layers"]["bottleneck"]
     assert dark["images"] == 12
     numbers = {
-        name: measures[name]["n"] for name in ("share", "pointing", "iou", "deletion", "empty")
+        name: measures[name]["n"]
+        for name in ("share", "pointing", "iou", "deletion", "empty")
     }
     assert numbers == {"share": 9, "pointing": 9, "iou": 9, "deletion": 9, "empty": 12}
-    assert measures["similarity_all"]["n"] == 9  # the others' maps are zero: nothing to keep
+    assert (
+        measures["similarity_all"]["n"] == 9
+    )  # the others' maps are zero: nothing to keep
 
 
 @pytest.mark.parametrize("layer", ["bottleneck", "stage1"])
 def test_the_measures_belong_together(dark: dict[str, Any], layer: str) -> None:
-    measures = {name: measure["mean"] for name, measure in dark["layers"][layer].items()}
+    measures = {
+        name: measure["mean"] for name, measure in dark["layers"][layer].items()
+    }
     for name, sign, beside in (
         ("share", 1, "flat"), ("pointing", 1, "flat"), ("deletion", -1, "random"), ("insertion", 1, "random"),
     ):  # fmt: skip
         gain = sign * (measures[name] - measures[f"{name}_{beside}"])
         assert measures[f"{name}_gain"] == pytest.approx(gain)
     for name in ("deletion", "insertion"):
-        for found, key in ((measures[name], layer), (measures[f"{name}_random"], "random")):
-            assert auc(np.linspace(0, 1, 17), dark["curves"][key][name]) == pytest.approx(found)
+        for found, key in (
+            (measures[name], layer),
+            (measures[f"{name}_random"], "random"),
+        ):
+            assert auc(
+                np.linspace(0, 1, 17), dark["curves"][key][name]
+            ) == pytest.approx(found)
     own = dark["curves"][layer]
     assert (
         own["deletion"][0]
@@ -160,10 +176,14 @@ def test_a_network_that_ignores_the_image_gains_nothing(cases: list[Case]) -> No
     result = score_explanations(Stub(Blind()), cases, progress=False)
     for layer in ("bottleneck", "stage1"):
         measures = result["layers"][layer]
-        assert measures["deletion_gain"]["mean"] == measures["insertion_gain"]["mean"] == 0
+        assert (
+            measures["deletion_gain"]["mean"] == measures["insertion_gain"]["mean"] == 0
+        )
         assert measures["deletion"]["n"] == 12  # it sees a lesion everywhere
         assert measures["share"]["mean"] < measures["share_flat"]["mean"]
-    assert all(row.split()[1:3] == ["no", "no"] for row in describe(result).splitlines()[-2:])
+    assert all(
+        row.split()[1:3] == ["no", "no"] for row in describe(result).splitlines()[-2:]
+    )
 
 
 def test_a_network_that_never_sees_a_lesion_has_no_curves(cases: list[Case]) -> None:
@@ -184,9 +204,9 @@ def test_a_map_that_is_zero_everywhere_counts_as_flat(cases: list[Case]) -> None
     model = Dark()
     nn.init.zeros_(model.head.weight)  # nothing before the head matters
     nn.init.ones_(model.head.bias)
-    measures = score_explanations(Stub(model), cases, ["stage1"], progress=False)["layers"][
-        "stage1"
-    ]
+    measures = score_explanations(Stub(model), cases, ["stage1"], progress=False)[
+        "layers"
+    ]["stage1"]
     assert measures["empty"]["mean"] == 1
     gains = [
         measures[f"{name}_gain"]["interval"]
@@ -199,7 +219,9 @@ def test_a_map_that_is_zero_everywhere_counts_as_flat(cases: list[Case]) -> None
 def test_a_network_that_has_failed_is_told(cases: list[Case]) -> None:
     model = Dark()
     nn.init.constant_(model.head.weight, float("nan"))
-    with pytest.raises(InputError, match=r"stub: gives numbers that are not finite for 00\.png"):
+    with pytest.raises(
+        InputError, match=r"stub: gives numbers that are not finite for 00\.png"
+    ):
         score_explanations(Stub(model), cases, progress=False)
 
 
@@ -208,7 +230,10 @@ def test_images_are_chosen_evenly_and_scored_alike_again(cases: list[Case]) -> N
     few = score_explanations(predictor, cases, ["stage1"], limit=3, progress=False)
     assert few["images"] == 3
     chosen = [cases[number] for number in (0, 6, 11)]
-    assert score_explanations(predictor, chosen, ["stage1"], limit=5, progress=False) == few
+    assert (
+        score_explanations(predictor, chosen, ["stage1"], limit=5, progress=False)
+        == few
+    )
 
 
 def test_several_maps_from_one_pass_are_those_of_one_each() -> None:
@@ -228,7 +253,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small, untrained network that calls much of an image lesion, as a run folder."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     folder.mkdir()
-    network = FusionUNetConfig(("resnet18",), "cbam", frozen=True, widths=(32, 16, 16, 8))
+    network = FusionUNetConfig(
+        ("resnet18",), "cbam", frozen=True, widths=(32, 16, 16, 8)
+    )
     torch.manual_seed(0)
     model = FusionUNet(network).eval()
     nn.init.constant_(model.head.bias, 0.3)
@@ -253,26 +280,52 @@ def test_the_command_writes_a_table_a_row_an_image_and_layer_and_a_picture(
 ) -> None:
     out, split = tmp_path / "out", tmp_path / "two.csv"
     split.write_text("file,subset\nsynthetic_00.png,test\nsynthetic_03.png,test\n")
-    words = ["explain", str(run), "--score", "--data", str(phantoms), "--split", str(split)]
+    words = [
+        "explain",
+        str(run),
+        "--score",
+        "--data",
+        str(phantoms),
+        "--split",
+        str(split),
+    ]
     assert main([*words, "--out", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {
         f"faithfulness.{kind}" for kind in ("json", "csv", "png")
     }
     result = json.loads((out / "faithfulness.json").read_text())
-    assert result["about"] == {"data": phantoms.name, "split": "two.csv", "subset": "test"}
-    assert (result["model"], result["grid"], result["images"]) == ("model-1", [64, 64], 2)
+    assert result["about"] == {
+        "data": phantoms.name,
+        "split": "two.csv",
+        "subset": "test",
+    }
+    assert (result["model"], result["grid"], result["images"]) == (
+        "model-1",
+        [64, 64],
+        2,
+    )
     layers = ["bottleneck", "stage1", "stage2", "stage3", "stage4"]
-    assert list(result["layers"]) == layers and list(result["curves"]) == ["random", *layers]
+    assert list(result["layers"]) == layers and list(result["curves"]) == [
+        "random",
+        *layers,
+    ]
     for measures in result["layers"].values():
-        assert list(measures) == [*MEASURES, *(f"similarity_{level}" for level in LEVELS)]
+        assert list(measures) == [
+            *MEASURES,
+            *(f"similarity_{level}" for level in LEVELS),
+        ]
     with (out / "faithfulness.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["file"], row["layer"]) for row in rows] == [
         (f"synthetic_0{number}.png", layer) for number in (0, 3) for layer in layers
     ]
     assert all((row["share"] == "") == (row["label"] == "normal") for row in rows)
-    shares = [float(row["share"]) for row in rows if row["layer"] == "stage2" and row["share"]]
-    assert np.mean(shares) == pytest.approx(result["layers"]["stage2"]["share"]["mean"], abs=1e-5)
+    shares = [
+        float(row["share"]) for row in rows if row["layer"] == "stage2" and row["share"]
+    ]
+    assert np.mean(shares) == pytest.approx(
+        result["layers"]["stage2"]["share"]["mean"], abs=1e-5
+    )
     with Image.open(out / "faithfulness.png") as picture:
         assert picture.format == "PNG" and np.asarray(picture).std() > 10
     printed = capsys.readouterr().out
@@ -297,14 +350,20 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
     ]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     result = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
-    assert list(result["layers"]) == ["fused"] and result["layers"]["fused"]["share"]["n"] == 0
+    assert (
+        list(result["layers"]) == ["fused"]
+        and result["layers"]["fused"]["share"]["n"] == 0
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "problem"),
     [
         (["RUN"], "there is nothing to explain; name some images, or use --score"),
-        (["RUN", "--score"], "--score: needs images whose lesions are known; add --data"),
+        (
+            ["RUN", "--score"],
+            "--score: needs images whose lesions are known; add --data",
+        ),
         (
             ["RUN", "DATA/images", "--score", "--data", "DATA"],
             "--score: takes its images from --data",
@@ -319,7 +378,10 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
             ["RUN", "--score", "--data", "DATA", "--subset", "train"],
             "there are no images in this subset",
         ),
-        (["RUN", "--score", "--data", "DATA", "--split", "paper"], "this split is BUSI's"),
+        (
+            ["RUN", "--score", "--data", "DATA", "--split", "paper"],
+            "this split is BUSI's",
+        ),
         (
             ["RUN", "--score", "--data", "DATA", "--out", "DATA/labels.csv"],
             "this is a file, not a folder",
@@ -329,7 +391,7 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
 )
 def test_what_is_wrong_is_told_in_one_line_before_any_work(
     words: list[str],
-    fault: str,
+    problem: str,
     run: Path,
     phantoms: Path,
     tmp_path: Path,
@@ -338,9 +400,11 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "DATA").symlink_to(phantoms)
-    assert main(["explain", *(str(run) if word == "RUN" else word for word in words)]) == 2
+    assert (
+        main(["explain", *(str(run) if word == "RUN" else word for word in words)]) == 2
+    )
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and fault in lines[0]
+    assert len(lines) == 1 and problem in lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["DATA"]
 
 

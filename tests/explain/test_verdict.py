@@ -25,7 +25,12 @@ UP, DOWN, ACROSS, MISSING, FEW = (
 
 
 def answers(**changes: dict[str, Any]) -> list[str | None]:
-    good = {"share_gain": UP, "deletion_gain": UP, "insertion_gain": UP, "similarity_all": ACROSS}
+    good = {
+        "share_gain": UP,
+        "deletion_gain": UP,
+        "insertion_gain": UP,
+        "similarity_all": ACROSS,
+    }
     ((model, layer, *rest),) = claim_rows(
         [{"model": "model-1", "layers": {"stage4": good | changes}}]
     )
@@ -79,9 +84,16 @@ def test_a_gain_of_nothing_is_no_gain() -> None:
 
 
 def test_there_is_a_row_a_model_and_layer() -> None:
-    measures = {"share_gain": UP, "deletion_gain": UP, "insertion_gain": UP, "similarity_all": UP}
+    measures = {
+        "share_gain": UP,
+        "deletion_gain": UP,
+        "insertion_gain": UP,
+        "similarity_all": UP,
+    }
     layers = {"bottleneck": measures, "stage1": measures}
-    rows = claim_rows([{"model": name, "layers": layers} for name in ("model-1", "swin-unet")])
+    rows = claim_rows(
+        [{"model": name, "layers": layers} for name in ("model-1", "swin-unet")]
+    )
     assert [row[:2] for row in rows] == [
         ["model-1", "bottleneck"],
         ["model-1", "stage1"],

@@ -40,7 +40,11 @@ def test_a_transformer_block_is_pytorchs_encoder_layer_after_the_position_signal
     }
     own = block.state_dict()
     layer.load_state_dict(
-        {a + kind: own[b + kind] for a, b in names.items() for kind in ("weight", "bias")}
+        {
+            a + kind: own[b + kind]
+            for a, b in names.items()
+            for kind in ("weight", "bias")
+        }
     )
     tokens = (x + block.position(x)).flatten(2).transpose(1, 2)
     torch.testing.assert_close(
@@ -70,11 +74,14 @@ def test_cbam_weighs_channels_then_places():
     block, x = CBAM(16), torch.randn(2, 16, 9, 9)
     first, second = block.mlp[0].weight[:, :, 0, 0], block.mlp[2].weight[:, :, 0, 0]
     pooled = [
-        torch.relu(p @ first.T) @ second.T for p in (x.mean((2, 3)), x.flatten(2).max(2).values)
+        torch.relu(p @ first.T) @ second.T
+        for p in (x.mean((2, 3)), x.flatten(2).max(2).values)
     ]
     scaled = x * torch.sigmoid(pooled[0] + pooled[1])[:, :, None, None]
     places = torch.stack([scaled.mean(1), scaled.max(1).values], 1)
-    expected = scaled * torch.sigmoid(torch.conv2d(places, block.spatial.weight, padding=3))
+    expected = scaled * torch.sigmoid(
+        torch.conv2d(places, block.spatial.weight, padding=3)
+    )
     assert torch.allclose(block(x), expected, atol=1e-6)
 
 
@@ -95,7 +102,9 @@ def test_non_local_never_builds_its_matrix():
             "--batch",
             "8",
         ]
-        told = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        told = json.loads(
+            subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        )
         peak[form] = told["peak_mb"]
     assert peak["naive"] > 300
     assert peak["fused"] < peak["naive"] / 5

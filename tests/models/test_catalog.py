@@ -4,7 +4,12 @@ import pytest
 
 from sonoseg.cli import main
 from sonoseg.errors import InputError
-from sonoseg.models.catalog import CATALOG, count_parameters, find_experiment, list_models
+from sonoseg.models.catalog import (
+    CATALOG,
+    count_parameters,
+    find_experiment,
+    list_models,
+)
 
 # Table 1 of the paper: model → (all, trainable) parameters. It prints 12,350,296 for Models 19 and 20, a slip of
 # the pen: the same network stands in Models 13 and 14 with 12,350,269.
@@ -23,9 +28,14 @@ TABLE_1 = {
 
 
 def test_every_row_of_table_1_has_the_papers_parameter_counts():
-    counts = {row["name"]: (row["total_params"], row["trainable_params"]) for row in list_models()}
+    counts = {
+        row["name"]: (row["total_params"], row["trainable_params"])
+        for row in list_models()
+    }
     assert len(TABLE_1) == 20
-    assert {f"model-{number}": TABLE_1[number] for number in TABLE_1}.items() <= counts.items()
+    assert {
+        f"model-{number}": TABLE_1[number] for number in TABLE_1
+    }.items() <= counts.items()
 
 
 def test_a_network_with_real_memory_has_the_counts_of_the_listing():
@@ -53,12 +63,23 @@ def test_paper_recipe_is_the_default():
 def test_the_five_rivals_stand_between_the_papers_networks_and_ours():
     names = list(CATALOG)
     assert names[:20] == [f"model-{number}" for number in range(1, 21)]
-    assert names[20:] == ["swin-unet", "mrfe-cnn", "adu-net", "ddra-net", "dpnet", "sonoseg-1"]
+    assert names[20:] == [
+        "swin-unet",
+        "mrfe-cnn",
+        "adu-net",
+        "ddra-net",
+        "dpnet",
+        "sonoseg-1",
+    ]
 
 
 def test_swin_unet_has_its_authors_recipe():
     recipe = CATALOG["swin-unet"].recipe
-    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == ("sgd", 0.05, "poly")
+    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == (
+        "sgd",
+        0.05,
+        "poly",
+    )
     assert (recipe.weight_decay, recipe.batch, recipe.epochs) == (1e-4, 24, 150)
     assert recipe.loss == "0.4bce+0.6dice"
 

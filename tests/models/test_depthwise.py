@@ -14,7 +14,9 @@ from sonoseg.models.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d, qu
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("size", [(16, 24), (2, 4)])
 def test_output_and_gradients_are_those_of_pytorch(kernel, stride, padding, size):
-    plain = create_conv2d(6, 6, kernel, stride=stride, padding=padding, groups=6).double()
+    plain = create_conv2d(
+        6, 6, kernel, stride=stride, padding=padding, groups=6
+    ).double()
     quick = DepthwiseConv2d(plain).train()
     image = torch.rand(2, 6, *size, dtype=torch.float64, requires_grad=True)
     expected, out = plain(image), quick(image)
@@ -40,7 +42,8 @@ def test_the_gradient_is_right_by_finite_differences():
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "efficientnet_b0"])
 def test_a_quickened_encoder_keeps_its_weights_names_and_answers(name):
     plain, quick = (
-        timm.create_model(name, num_classes=0, global_pool="").double() for _ in range(2)
+        timm.create_model(name, num_classes=0, global_pool="").double()
+        for _ in range(2)
     )
     quick.load_state_dict(plain.state_dict())
     quicken(quick)
@@ -71,11 +74,15 @@ def test_a_dilated_ones_gradient_is_right_under_autocast(dilation):
         out = conv(image)
     out.backward(gradient.to(out.dtype))
     exact(image.double()).backward(gradient.double())
-    torch.testing.assert_close(conv.weight.grad.double(), exact.weight.grad, rtol=1e-2, atol=1.0)
+    torch.testing.assert_close(
+        conv.weight.grad.double(), exact.weight.grad, rtol=1e-2, atol=1.0
+    )
 
 
 def test_other_convolutions_stay_as_they_are():
     dilated = nn.Conv2d(8, 8, 3, groups=8, dilation=2, bias=False)
-    others = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=2), dilated)
+    others = nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=2), dilated
+    )
     before = list(others)
     assert list(quicken(others)) == before

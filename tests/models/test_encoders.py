@@ -7,7 +7,13 @@ import torch
 from safetensors.torch import save, save_file
 
 from sonoseg.errors import InputError
-from sonoseg.models.encoders import ENCODERS, Encoders, build_encoder, load_matching, load_tensors
+from sonoseg.models.encoders import (
+    ENCODERS,
+    Encoders,
+    build_encoder,
+    load_matching,
+    load_tensors,
+)
 from sonoseg.models.fusion_unet import FusionUNetConfig
 
 
@@ -17,7 +23,8 @@ from sonoseg.models.fusion_unet import FusionUNetConfig
 def test_encoders_have_no_classifier(name, parameters):
     with torch.device("meta"):
         assert (
-            sum(weight.numel() for weight in build_encoder(name, False).parameters()) == parameters
+            sum(weight.numel() for weight in build_encoder(name, False).parameters())
+            == parameters
         )
 
 
@@ -30,18 +37,25 @@ def test_channels_are_those_of_timms_feature_maps(name):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_each_encoder_sees_the_grey_levels_that_its_imagenet_weights_were_trained_on(name):
+def test_each_encoder_sees_the_grey_levels_that_its_imagenet_weights_were_trained_on(
+    name,
+):
     encoders = Encoders((name,), frozen=False, pretrained=False).eval()
     settings = timm.data.resolve_model_data_config(timm.create_model(name))
     image = torch.rand(1, 3, 64, 64)
-    mean, std = (torch.tensor(settings[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    mean, std = (
+        torch.tensor(settings[key]).view(1, 3, 1, 1) for key in ("mean", "std")
+    )
     expected = encoders.parts[name]((image - mean) / std)
     torch.testing.assert_close(encoders(image)[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_light_encoder_is_timms_up_to_its_last_convolution():
     name = "tf_efficientnet_lite0"
-    own, plain = build_encoder(name, pretrained=False).eval(), timm.create_model(name).eval()
+    own, plain = (
+        build_encoder(name, pretrained=False).eval(),
+        timm.create_model(name).eval(),
+    )
     assert not plain.load_state_dict(own.state_dict(), strict=False).unexpected_keys
     image = torch.rand(1, 3, 64, 64)
     *_, last = plain.forward_intermediates(image, intermediates_only=True)
@@ -69,33 +83,49 @@ def test_weights_in_a_folder_whose_name_is_not_utf8_are_loaded(tmp_path):
 
 
 def test_weights_of_a_file_are_loaded_by_name(tmp_path):
-    source, target = (Encoders(("resnet18",), frozen=False, pretrained=False) for _ in range(2))
+    source, target = (
+        Encoders(("resnet18",), frozen=False, pretrained=False) for _ in range(2)
+    )
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    assert load_matching(target, tmp_path / "weights.safetensors") == len(source.state_dict())
+    assert load_matching(target, tmp_path / "weights.safetensors") == len(
+        source.state_dict()
+    )
     assert all(
-        torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(source.parameters(), target.parameters(), strict=True)
     )
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    save_file({"parts.resnet18.conv1.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
+    save_file(
+        {"parts.resnet18.conv1.weight": torch.zeros(3, 3)},
+        tmp_path / "other.safetensors",
+    )
     with pytest.raises(InputError, match="has no weights that fit"):
-        load_matching(Encoders(("resnet18",), False, False), tmp_path / "other.safetensors")
+        load_matching(
+            Encoders(("resnet18",), False, False), tmp_path / "other.safetensors"
+        )
 
 
-def test_a_presence_head_that_does_not_fit_starts_at_random_and_that_is_said(tmp_path, capsys):
+def test_a_presence_head_that_does_not_fit_starts_at_random_and_that_is_said(
+    tmp_path, caplog
+):
     parts = FusionUNetConfig(("resnet18",), skips=True, widths=(32, 16, 16, 8))
     source, target = parts.build(), replace(parts, presence="image").build()
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     begun = target.presence[1].weight.clone()
-    assert load_matching(target, tmp_path / "weights.safetensors") == len(source.state_dict())
+    assert load_matching(target, tmp_path / "weights.safetensors") == len(
+        source.state_dict()
+    )
     assert torch.equal(target.presence[1].weight, begun)
     assert torch.equal(target.head.weight, source.head.weight)
-    assert "presence.1.weight, presence.1.bias start at random" in capsys.readouterr().err
+    assert "presence.1.weight, presence.1.bias start at random" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\xff" * 100])
-def test_a_file_that_is_no_safetensors_is_refused_and_never_unpickled(tmp_path, content):
+def test_a_file_that_is_no_safetensors_is_refused_and_never_unpickled(
+    tmp_path, content
+):
     (tmp_path / "evil.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="not a readable safetensors file"):
         load_tensors(tmp_path / "evil.safetensors")

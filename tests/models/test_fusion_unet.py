@@ -38,7 +38,7 @@ def test_presence_holds_every_pixel_down():
     network = FusionUNet(FusionUNetConfig(LIGHT, presence="image")).eval()
     network.presence[1].bias.data.fill_(-50.0)
     with torch.no_grad():
-        pixels, presence = network.parts(torch.rand(2, 1, 64, 64))
+        pixels, presence = network.outputs(torch.rand(2, 1, 64, 64))
         logits = network(torch.rand(2, 1, 64, 64))
     assert presence.shape == (2, 1)
     assert pixels.max() > -40 > logits.max()
@@ -49,10 +49,13 @@ def test_frozen_encoders_neither_learn_nor_drift():
         FusionUNetConfig(LIGHT, frozen=True)
     )  # without a call to train(), as Lightning takes it
     assert network.training
-    before = {name: tensor.clone() for name, tensor in network.encoders.state_dict().items()}
+    before = {
+        name: tensor.clone() for name, tensor in network.encoders.state_dict().items()
+    }
     network(torch.rand(2, 1, 64, 64)).sum().backward()
     assert all(
-        torch.equal(tensor, before[name]) for name, tensor in network.encoders.state_dict().items()
+        torch.equal(tensor, before[name])
+        for name, tensor in network.encoders.state_dict().items()
     )
     assert all(parameter.grad is None for parameter in network.encoders.parameters())
     assert network.stages[0].conv[0].weight.grad is not None

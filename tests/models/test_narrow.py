@@ -32,7 +32,9 @@ def test_channels_that_nothing_is_made_of_may_go_without_any_change(lite):
             inside.project.weight[:, ::3] = 0
     features, maps = lite(image)
     for inside in blocks:
-        inside.keep(torch.tensor([channel for channel in range(inside.width) if channel % 3]))
+        inside.keep(
+            torch.tensor([channel for channel in range(inside.width) if channel % 3])
+        )
     fewer, narrower = lite(image)
     torch.testing.assert_close(fewer, features, rtol=1e-4, atol=1e-5)
     for one, other in zip(narrower, maps, strict=True):

@@ -5,7 +5,13 @@ import timm
 import torch
 
 from sonoseg.errors import InputError
-from sonoseg.models.swin_unet import TIMM_NAME, PatchExpand, SwinUNet, swin_blocks, to_first
+from sonoseg.models.swin_unet import (
+    TIMM_NAME,
+    PatchExpand,
+    SwinUNet,
+    swin_blocks,
+    to_first,
+)
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +20,9 @@ def started():
     torch.manual_seed(0)
     theirs = timm.create_model(TIMM_NAME, num_classes=0, global_pool="").eval()
     for name, weight in theirs.named_parameters():
-        if "norm" in name or "table" in name or "bias" in name:  # which start alike everywhere
+        if (
+            "norm" in name or "table" in name or "bias" in name
+        ):  # which start alike everywhere
             torch.nn.init.normal_(weight, 0.5, 0.1)
     network = SwinUNet().eval()
     network.load_timm(theirs.state_dict())
@@ -38,7 +46,9 @@ def test_weights_of_timm_go_into_encoder_and_decoder(started):
 
 def test_every_scale_of_the_encoder_is_timms(started):
     theirs, network = started
-    theirs.layers[2].blocks = theirs.layers[2].blocks[:2]  # Swin-UNet takes two of the six
+    theirs.layers[2].blocks = theirs.layers[2].blocks[
+        :2
+    ]  # Swin-UNet takes two of the six
     image = torch.rand(1, 1, 224, 224)
     with torch.inference_mode():
         features, maps = network.encode(image)
@@ -82,7 +92,9 @@ def test_without_network_the_error_is_that_of_the_encoders(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(InputError, match=f"ImageNet weights of {TIMM_NAME}: cannot be downloaded"):
+    with pytest.raises(
+        InputError, match=f"ImageNet weights of {TIMM_NAME}: cannot be downloaded"
+    ):
         SwinUNet(pretrained=True)
 
 
@@ -95,5 +107,6 @@ def test_pretrained_asks_timm(monkeypatch, started):
     )
     assert all(torch.equal(own[name], decoder[name]) for name in own)
     assert torch.equal(
-        own["0.attn.qkv.weight"], started[0].state_dict()["layers.0.blocks.0.attn.qkv.weight"]
+        own["0.attn.qkv.weight"],
+        started[0].state_dict()["layers.0.blocks.0.attn.qkv.weight"],
     )

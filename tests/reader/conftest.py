@@ -37,7 +37,9 @@ CARD: dict[str, Any] = {
 BLUR = 9
 
 
-def build_onnx(card: dict[str, Any] | None = None, metadata: dict[str, str] | None = None) -> bytes:
+def build_onnx(
+    card: dict[str, Any] | None = None, metadata: dict[str, str] | None = None
+) -> bytes:
     """A network without a right checksum: probability = sigmoid(40 (0.35 - image averaged over 9 x 9))."""
     card = CARD if card is None else card
     height, width = card["input"]["size"]
@@ -66,7 +68,9 @@ def build_onnx(card: dict[str, Any] | None = None, metadata: dict[str, str] | No
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, shape)],
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
     default = {CARD_KEY: json.dumps(card), CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64}
     helper.set_model_props(model, default if metadata is None else metadata)
     onnx.checker.check_model(model)
@@ -128,7 +132,9 @@ def build_clip(
                 stream.codec_context.time_base = (
                     Fraction(1, rate) if ticks is None else Fraction(1, 1000)
                 )
-            frame = av.VideoFrame.from_ndarray(pixels, "gray").reformat(format=stream.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(pixels, "gray").reformat(
+                format=stream.pix_fmt
+            )
             if ticks is not None:
                 frame.pts, frame.time_base = ticks[number], Fraction(1, 1000)
             file.mux(stream.encode(frame))
@@ -145,4 +151,6 @@ def make_clip() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def loop(scan: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Twelve frames (300, 420) of the scan sliding 10 pixels a frame to the right; the last two show no lesion."""
-    return [np.roll(scan, 10 * step, 1) for step in range(10)] + [np.full_like(scan, 170)] * 2
+    return [np.roll(scan, 10 * step, 1) for step in range(10)] + [
+        np.full_like(scan, 170)
+    ] * 2

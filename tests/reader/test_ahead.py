@@ -57,6 +57,8 @@ def test_no_thread_is_left_when_reading_stops_early() -> None:
     with pytest.raises(KeyboardInterrupt), closing(ahead(ahead(iter(int, 1)))) as items:
         next(items)
         raise KeyboardInterrupt
-    assert threading.active_count() <= before + 1  # the inner one ends with the outer one's items
+    assert (
+        threading.active_count() <= before + 1
+    )  # the inner one ends with the outer one's items
     del items
     assert threading.active_count() == before

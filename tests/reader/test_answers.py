@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
+import sonoseg
 from sonoseg.cli import main
 from sonoseg.errors import InputError
 from sonoseg.reader import answers
@@ -48,7 +49,9 @@ def _add_switch(model: onnx.ModelProto, value: Any = False) -> None:
     array = np.array(value)
     kind = helper.np_dtype_to_tensor_dtype(array.dtype)
     model.graph.initializer.append(numpy_helper.from_array(array, "explain"))
-    model.graph.input.append(helper.make_tensor_value_info("explain", kind, list(array.shape)))
+    model.graph.input.append(
+        helper.make_tensor_value_info("explain", kind, list(array.shape))
+    )
     model.graph.node.append(helper.make_node("Identity", ["explain"], ["asked"]))
     model.graph.output.append(helper.make_tensor_value_info("asked", kind, None))
 
@@ -100,7 +103,9 @@ def test_probabilities_that_are_none_are_refused(
     tmp_path: Path, unsealed: Unsealed, kind: str
 ) -> None:
     _refused(
-        Bundle.read(_write(tmp_path, _with_output(unsealed, "probability", BAD_MAPS[kind]))),
+        Bundle.read(
+            _write(tmp_path, _with_output(unsealed, "probability", BAD_MAPS[kind]))
+        ),
         "probability",
         False,
     )
@@ -143,7 +148,9 @@ def test_a_probability_that_rounding_moved_out_of_its_range_is_moved_back(
     tmp_path: Path, unsealed: Unsealed
 ) -> None:
     for value, expected in ((1.0005, 1), (-0.0005, 0)):
-        opened = Bundle.read(_write(tmp_path, _with_output(unsealed, "probability", _map(value))))
+        opened = Bundle.read(
+            _write(tmp_path, _with_output(unsealed, "probability", _map(value)))
+        )
         np.testing.assert_array_equal(opened.run(BATCH).probability, _map(expected))
 
 
@@ -175,7 +182,9 @@ def test_a_switch_without_heat_is_refused_when_the_bundle_is_read(
         Bundle.read(_write(tmp_path, model))
 
 
-def test_a_switch_that_is_no_switch_is_told_in_one_line(tmp_path: Path, unsealed: Unsealed) -> None:
+def test_a_switch_that_is_no_switch_is_told_in_one_line(
+    tmp_path: Path, unsealed: Unsealed
+) -> None:
     model = _with_output(unsealed, "heat", _map(0))
     _add_switch(model, np.float32(0))
     with pytest.raises(InputError, match="its network cannot be run"):
@@ -222,7 +231,8 @@ def test_a_network_that_does_not_end_is_stopped(
     monkeypatch.setattr(answers, "SECONDS", 0.2)
     monkeypatch.setattr(answers, "SECONDS_MORE", 0.1)
     with pytest.raises(
-        InputError, match=r"its network was stopped after 0\.3 s without an answer; give another"
+        InputError,
+        match=r"its network was stopped after 0\.3 s without an answer; give another",
     ):
         Bundle.read(path).run(BATCH)
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
@@ -244,11 +254,33 @@ def test_a_network_that_does_not_end_is_stopped(
     assert not (tmp_path / "out").exists()
 
 
+def test_mask_and_explanation_come_from_one_run_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    segmenter = sonoseg.load()
+    runs = []
+
+    def counted(*arguments: Any) -> Any:
+        runs.append(arguments)
+        return answers.run_network(*arguments)
+
+    monkeypatch.setattr("sonoseg.reader.bundle.run_network", counted)
+    image = np.random.default_rng(0).integers(0, 256, (90, 120), dtype=np.uint8)
+    result = segmenter.segment(image, explain=True)
+    assert result.mask.shape == (90, 120)
+    assert result.heat is not None and result.heat.max() > 0
+    assert len(runs) == 1
+
+
 def test_a_run_within_its_time_leaves_no_watch_behind(bundle: Path) -> None:
     opened = Bundle.read(bundle)
     for _ in range(3):
         opened.run(BATCH)
-    watches = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    watches = [
+        thread
+        for thread in threading.enumerate()
+        if isinstance(thread, threading.Timer)
+    ]
     for watch in watches:
         watch.join(10)
     assert not any(watch.is_alive() for watch in watches)

@@ -61,7 +61,12 @@ def test_adding_the_checksum_twice_changes_nothing_and_keeps_the_length(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"text", (CHECKSUM_MARK + "0" * 63).encode(), (CHECKSUM_MARK + "0" * 64).encode() * 2],
+    [
+        b"",
+        b"text",
+        (CHECKSUM_MARK + "0" * 63).encode(),
+        (CHECKSUM_MARK + "0" * 64).encode() * 2,
+    ],
 )
 def test_only_content_with_one_mark_takes_a_checksum(content: bytes) -> None:
     with pytest.raises(ValueError, match="instead of one"):
@@ -74,8 +79,8 @@ def _write(folder: Path, content: bytes) -> Path:
     return path
 
 
-def _refused(path: Path, fault: str) -> None:
-    with pytest.raises(InputError, match=fault) as error:
+def _refused(path: Path, problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as error:
         Bundle.read(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
@@ -92,7 +97,9 @@ def test_files_that_are_no_bundle_are_refused(
     _refused(_write(tmp_path, unsealed()), "has been altered")
 
 
-def test_a_file_with_a_right_checksum_that_is_no_network_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_a_right_checksum_that_is_no_network_is_refused(
+    tmp_path: Path,
+) -> None:
     for junk in (b"", b"\x08\x08" * 50, bytes(range(256))):
         _refused(
             _write(tmp_path, add_checksum(junk + (CHECKSUM_MARK + "0" * 64).encode())),
@@ -103,22 +110,31 @@ def test_a_file_with_a_right_checksum_that_is_no_network_is_refused(tmp_path: Pa
 def test_a_checksum_outside_the_metadata_is_refused(
     tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
 ) -> None:
-    content = unsealed(metadata={CARD_KEY: json.dumps(card), "elsewhere": CHECKSUM_MARK + "0" * 64})
+    content = unsealed(
+        metadata={CARD_KEY: json.dumps(card), "elsewhere": CHECKSUM_MARK + "0" * 64}
+    )
     _refused(_write(tmp_path, add_checksum(content)), "checksum is in the wrong place")
 
 
 def test_any_altered_bundle_is_refused_without_opening_it(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)  # importing it would fail
+    monkeypatch.setitem(
+        __import__("sys").modules, "onnxruntime", None
+    )  # importing it would fail
     content = bundle.read_bytes()
     rng = np.random.default_rng(0)
     for place in [0, len(content) - 1, *rng.integers(0, len(content), 60)]:
         altered = bytearray(content)
         altered[place] ^= int(rng.integers(1, 256))
-        _refused(_write(tmp_path, bytes(altered)), "has been altered|is not a sonoseg bundle")
+        _refused(
+            _write(tmp_path, bytes(altered)), "has been altered|is not a sonoseg bundle"
+        )
     for length in (1, len(content) // 2, len(content) - 1):
-        _refused(_write(tmp_path, content[:length]), "has been altered|is not a sonoseg bundle")
+        _refused(
+            _write(tmp_path, content[:length]),
+            "has been altered|is not a sonoseg bundle",
+        )
     _refused(_write(tmp_path, content + b"\0"), "has been altered")
 
 
@@ -128,7 +144,9 @@ def test_random_bytes_are_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, whole: bool
 ) -> None:
     if whole:
-        content = add_checksum(content + (CHECKSUM_MARK + "0" * 64).encode() + content[:20])
+        content = add_checksum(
+            content + (CHECKSUM_MARK + "0" * 64).encode() + content[:20]
+        )
     path = _write(tmp_path_factory.getbasetemp(), content or b"\0")
     with pytest.raises(InputError):
         Bundle.read(path)
@@ -162,12 +180,16 @@ BAD_VALUES: dict[str, list[Any]] = {
 @pytest.mark.parametrize(
     ("key", "value"), [(key, value) for key in BAD_VALUES for value in BAD_VALUES[key]]
 )
-def test_each_key_of_the_card_is_checked(card: dict[str, Any], key: str, value: Any) -> None:
+def test_each_key_of_the_card_is_checked(
+    card: dict[str, Any], key: str, value: Any
+) -> None:
     with pytest.raises(ValueError, match=f"its card's {key} is not"):
         Card.from_json(json.dumps(card | {key: value}))
 
 
-def test_every_key_of_the_card_must_be_there_and_others_may(card: dict[str, Any]) -> None:
+def test_every_key_of_the_card_must_be_there_and_others_may(
+    card: dict[str, Any],
+) -> None:
     assert set(BAD_VALUES) == set(card)
     for key in card:
         with pytest.raises(ValueError, match=f"its card's {key} is not"):
@@ -187,12 +209,14 @@ def test_a_card_that_is_no_json_object_is_refused(text: str) -> None:
 def test_a_bad_card_in_a_whole_bundle_is_told_with_its_key(
     tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
 ) -> None:
-    for text, fault in [
+    for text, problem in [
         ("no json", "card is not JSON"),
         (json.dumps(card | {"threshold": 7}), "card's threshold"),
     ]:
-        content = unsealed(metadata={CARD_KEY: text, CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64})
-        _refused(_write(tmp_path, add_checksum(content)), fault)
+        content = unsealed(
+            metadata={CARD_KEY: text, CHECKSUM_KEY: CHECKSUM_MARK + "0" * 64}
+        )
+        _refused(_write(tmp_path, add_checksum(content)), problem)
 
 
 def _change_type(model: onnx.ModelProto) -> None:
@@ -222,7 +246,7 @@ def _shrink(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "problem"),
     [
         (_change_type, "holds no network|float input"),
         (_fix_batch, "not any number of"),
@@ -236,11 +260,11 @@ def test_a_network_of_another_shape_is_refused(
     tmp_path: Path,
     unsealed: Callable[..., bytes],
     change: Callable[[onnx.ModelProto], None],
-    fault: str,
+    problem: str,
 ) -> None:
     model = onnx.load_from_string(unsealed())
     change(model)
-    _refused(_write(tmp_path, add_checksum(model.SerializeToString())), fault)
+    _refused(_write(tmp_path, add_checksum(model.SerializeToString())), problem)
 
 
 @pytest.mark.parametrize("last", ["Identity", "Log"])
@@ -251,7 +275,9 @@ def test_a_network_that_gives_no_probabilities_is_refused(
     model.graph.node[-1].CopyFrom(helper.make_node(last, ["logits"], ["probability"]))
     opened = Bundle.read(_write(tmp_path, add_checksum(model.SerializeToString())))
     batch = np.random.default_rng(0).random((1, 1, 96, 112), dtype=np.float32)
-    with pytest.raises(InputError, match="does not return probability as numbers from 0 to 1"):
+    with pytest.raises(
+        InputError, match="does not return probability as numbers from 0 to 1"
+    ):
         opened.run(batch)
 
 
@@ -266,12 +292,15 @@ def test_models_are_found_by_shipped_name_or_path(
     assert default_bundle_path().name == "default.onnx"
     monkeypatch.setattr(bundle_module, "WEIGHTS", tmp_path)
     assert find_bundle(bundle) == find_bundle(str(bundle)) == bundle
-    with pytest.raises(InputError, match="default: no such model; give the path of a bundle"):
+    with pytest.raises(
+        InputError, match="default: no such model; give the path of a bundle"
+    ):
         find_bundle("default")
     (tmp_path / "default.onnx").write_bytes(bundle.read_bytes())
     assert find_bundle("default") == default_bundle_path()
     with pytest.raises(
-        InputError, match='defualt: no such model; give "default" or the path of a bundle'
+        InputError,
+        match='defualt: no such model; give "default" or the path of a bundle',
     ):
         find_bundle("defualt")
     with pytest.raises(InputError, match="is a folder"):

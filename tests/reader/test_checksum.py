@@ -59,7 +59,9 @@ def _huge(path: Path, size: int, start: bytes) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"\x08", b"\x08" + MARK])
-def test_a_large_file_that_is_no_bundle_takes_little_memory(tmp_path: Path, start: bytes) -> None:
+def test_a_large_file_that_is_no_bundle_takes_little_memory(
+    tmp_path: Path, start: bytes
+) -> None:
     path = tmp_path / "model.onnx"
     _huge(path, 200 << 20, start)
     tracemalloc.start()
@@ -73,13 +75,17 @@ def test_a_large_file_that_is_no_bundle_takes_little_memory(tmp_path: Path, star
         tracemalloc.stop()
 
 
-def test_a_file_larger_than_any_onnx_is_refused_without_reading_it(tmp_path: Path) -> None:
+def test_a_file_larger_than_any_onnx_is_refused_without_reading_it(
+    tmp_path: Path,
+) -> None:
     _huge(tmp_path / "model.onnx", 1 << 40, b"\x08" + MARK)
     with pytest.raises(InputError, match="is not a sonoseg bundle"):
         read_checked(tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "gone", "empty", "long", "null"])
+@pytest.mark.parametrize(
+    "kind", ["pipe", "folder", "device", "gone", "empty", "long", "null"]
+)
 def test_a_model_that_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     from sonoseg.reader.bundle import Bundle
 
@@ -96,6 +102,7 @@ def test_a_model_that_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -
         "null": tmp_path / "a\0b",
     }.get(kind, path)
     with pytest.raises(
-        InputError, match=r"no such file|is a folder|is not a regular file|is an empty file"
+        InputError,
+        match=r"no such file|is a folder|is not a regular file|is an empty file",
     ):
         Bundle.read(named)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import signal
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +60,12 @@ def test_every_frame_is_measured_as_alone(
             assert set(list(row.values())[5:]) == {""}
             continue
         lesion = result["lesions"][0]
-        for name in ("area", "longest_diameter", "perpendicular_diameter", "mean_probability"):
+        for name in (
+            "area",
+            "longest_diameter",
+            "perpendicular_diameter",
+            "mean_probability",
+        ):
             assert float(row[name]) == lesion[name]
         assert [float(row["centre_x"]), float(row["centre_y"])] == lesion["centre"]
     largest = max(range(10), key=lambda number: alone[number]["lesions"][0]["area"])
@@ -78,7 +81,11 @@ def test_every_frame_is_measured_as_alone(
         "frames": 12,
         "frames_with_lesion": 10,
         "frames_in_doubt": 0,
-        "largest": {"frame": largest + 1, "seconds": largest / 20, **alone[largest]["lesions"][0]},
+        "largest": {
+            "frame": largest + 1,
+            "seconds": largest / 20,
+            **alone[largest]["lesions"][0],
+        },
         "fps": 20.0,
     }
 
@@ -89,15 +96,24 @@ def test_the_overlay_is_a_video_of_the_same_size_rate_and_times(
     ticks = [0, 40, 50, 130, 140, 150, 400, 410, 900, 910, 920, 930]
     segment_clip(segmenter, make_clip(tmp_path / "even.avi", loop), out)
     segment_clip(segmenter, make_clip(tmp_path / "uneven.mkv", loop, ticks=ticks), out)
-    for name, times in (("even", [40 * number for number in range(12)]), ("uneven", ticks)):
+    for name, times in (
+        ("even", [40 * number for number in range(12)]),
+        ("uneven", ticks),
+    ):
         with av.open(str(out / f"{name}_overlay.mp4")) as file:
             stream = file.streams.video[0]
-            assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 420, 300)
+            assert (stream.codec_context.name, stream.width, stream.height) == (
+                "h264",
+                420,
+                300,
+            )
             assert name == "uneven" or stream.average_rate == 25
             frames = list(file.decode(stream))
         assert [frame.time * 1000 for frame in frames] == pytest.approx(times)
         pictures = [frame.to_ndarray(format="rgb24").astype(int) for frame in frames]
-        blue = [picture[..., 2] - picture[..., 0] > 40 for picture in pictures]  # as the outline is
+        blue = [
+            picture[..., 2] - picture[..., 0] > 40 for picture in pictures
+        ]  # as the outline is
         assert [bool(found.any()) for found in blue] == [True] * 10 + [False] * 2
         # The outline goes with the lesion, 10 pixels a frame.
         left = [np.flatnonzero(found[:170, :250].any(0))[0] for found in blue[:8]]
@@ -107,7 +123,9 @@ def test_the_overlay_is_a_video_of_the_same_size_rate_and_times(
 def test_odd_sizes_are_made_even_at_the_edge(
     tmp_path: Path, out: Path, segmenter: Segmenter, make_clip: MakeClip, loop: Loop
 ) -> None:
-    path = make_clip(tmp_path / "odd.mkv", [frame[:299, :419] for frame in loop], codec="ffv1")
+    path = make_clip(
+        tmp_path / "odd.mkv", [frame[:299, :419] for frame in loop], codec="ffv1"
+    )
     entry = segment_clip(segmenter, path, out)
     assert (entry["width"], entry["height"]) == (419, 299)
     with av.open(str(out / "odd_overlay.mp4")) as file:
@@ -116,7 +134,12 @@ def test_odd_sizes_are_made_even_at_the_edge(
 
 @pytest.mark.parametrize("frames", [0, 7])
 def test_a_clip_that_breaks_leaves_nothing(
-    tmp_path: Path, out: Path, segmenter: Segmenter, make_clip: MakeClip, loop: Loop, frames: int
+    tmp_path: Path,
+    out: Path,
+    segmenter: Segmenter,
+    make_clip: MakeClip,
+    loop: Loop,
+    frames: int,
 ) -> None:
     path = tmp_path / "loop.avi"
     content = make_clip(path, loop).read_bytes()
@@ -146,42 +169,49 @@ def test_a_stop_in_the_middle_leaves_no_file_and_no_thread(
         if frames == 3:
             assert list(out.iterdir())
             monkeypatch.setattr(
-                *{"draw": (cine, "draw_frame"), "segment": (Segmenter, "segment")}[stage], stop
+                *{"draw": (cine, "draw_frame"), "segment": (Segmenter, "segment")}[
+                    stage
+                ],
+                stop,
             )
 
     path = make_clip(tmp_path / "loop.mp4", loop)
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        segment_clip(load(bundle), path, out, progress=stop if stage == "progress" else interrupt)
+        segment_clip(
+            load(bundle), path, out, progress=stop if stage == "progress" else interrupt
+        )
     assert list(out.iterdir()) == []
     assert threading.active_count() == threads
+
+
+INTERRUPTED = """
+import os, signal, sys
+from sonoseg.cli import main
+from sonoseg.reader.video_writer import VideoWriter
+
+write, written = VideoWriter.write, []
+
+def write_some(self, picture, ticks):
+    write(self, picture, ticks)
+    written.append(ticks)
+    if len(written) == 30:
+        os.kill(os.getpid(), signal.SIGINT)
+
+VideoWriter.write = write_some
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_ctrl_c_ends_the_command_with_nothing_half_written(
     tmp_path: Path, bundle: Path, make_clip: MakeClip, loop: Loop
 ) -> None:
-    path = make_clip(tmp_path / "loop.mp4", loop * 60)
-    out = tmp_path / "out"
-    words = [
-        sys.executable,
-        "-m",
-        "sonoseg.cli",
-        "segment",
-        str(path),
-        "--model",
-        str(bundle),
-        "--out",
-        str(out),
-    ]
-    command = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(600):
-        if out.is_dir() and any(file.stat().st_size > 1000 for file in out.iterdir()):
-            break
-        time.sleep(0.05)
-    command.send_signal(signal.SIGINT)
-    printed, told = command.communicate(timeout=60)
-    assert (command.returncode, printed) == (130, "")
-    assert told == "sonoseg: stopped; the same command goes on or begins again\n"
+    path, out = make_clip(tmp_path / "loop.mp4", loop * 5), tmp_path / "out"
+    words = ["segment", str(path), "--model", str(bundle), "--out", str(out)]
+    command = [sys.executable, "-c", INTERRUPTED, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "sonoseg: stopped; the same command goes on or begins again\n"
     assert list(out.iterdir()) == []
 
 
@@ -197,4 +227,5 @@ def test_memory_is_the_same_for_many_frames(
         return memory
 
     peak(1)
-    assert peak(20) < 2 * peak(2)
+    # Of 216 frames more, 40 may be alive, however the threads take turns.
+    assert peak(20) < peak(2) + 40 * loop[0].nbytes

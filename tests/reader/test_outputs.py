@@ -14,7 +14,7 @@ from PIL import Image
 
 from sonoseg.errors import InputError
 from sonoseg.reader.outputs import AT_WORK, at_work, plan_outputs
-from sonoseg.reader.run import segment_files
+from sonoseg.reader.segment_files import segment_files
 
 
 @pytest.fixture
@@ -53,14 +53,19 @@ def test_a_file_of_others_is_never_replaced(
 def test_how_many_files_are_in_the_way_is_told(folder: Path, bundle: Path) -> None:
     for name in ("a_mask.png", "b_mask.png", "b_overlay.png"):
         (folder / name).touch()
-    with pytest.raises(InputError, match="lists it, and 2 more such; choose another output folder"):
+    with pytest.raises(
+        InputError, match="lists it, and 2 more such; choose another output folder"
+    ):
         segment_files([folder], bundle, folder)
 
 
 def test_a_heat_map_in_the_way_matters_only_where_one_is_drawn(folder: Path) -> None:
     (folder / "a_heat.png").touch()
     images = [folder / "a.png"]
-    assert plan_outputs(images, folder, explain=False) == (["a_mask.png", "a_overlay.png"], [])
+    assert plan_outputs(images, folder, explain=False) == (
+        ["a_mask.png", "a_overlay.png"],
+        [],
+    )
     with pytest.raises(InputError, match=r"a_heat\.png: is there already"):
         plan_outputs(images, folder, explain=True)
 
@@ -82,7 +87,8 @@ def test_a_results_json_of_others_is_never_replaced(
 ) -> None:
     (folder / "results.json").write_bytes(content)
     with pytest.raises(
-        InputError, match=r"results\.json: is there already, and not of sonoseg segment; choose"
+        InputError,
+        match=r"results\.json: is there already, and not of sonoseg segment; choose",
     ):
         segment_files([folder], bundle, folder)
     assert (folder / "results.json").read_bytes() == content
@@ -113,7 +119,10 @@ def test_a_call_that_was_killed_can_be_made_again(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(KeyboardInterrupt), at_work(out, ["a_mask.png", "a_overlay.png"], []):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        at_work(out, ["a_mask.png", "a_overlay.png"], []),
+    ):
         (out / "a_mask.png").write_bytes(b"of the call that was killed")
         raise KeyboardInterrupt
     assert _names(out) == {"a_mask.png", AT_WORK}
@@ -122,7 +131,9 @@ def test_a_call_that_was_killed_can_be_made_again(
     assert Image.open(out / "a_mask.png").size == Image.open(folder / "a.png").size
 
 
-def test_a_call_that_is_stopped_before_it_wrote_anything_leaves_nothing(tmp_path: Path) -> None:
+def test_a_call_that_is_stopped_before_it_wrote_anything_leaves_nothing(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(KeyboardInterrupt), at_work(tmp_path, ["a_mask.png"], []):
         raise KeyboardInterrupt
     assert _names(tmp_path) == set()
@@ -148,9 +159,16 @@ def test_what_is_no_file_is_left_and_the_other_images_are_done(
         [str(folder / "b.png")],
     )
     (error,) = summary.failed
-    assert str(error).startswith(f"{folder / 'a.png'}: has no result (a_overlay.png: is a ")
+    assert str(error).startswith(
+        f"{folder / 'a.png'}: has no result (a_overlay.png: is a "
+    )
     assert stat.S_IFMT(target.lstat().st_mode) == before
-    assert _names(out) == {"a_overlay.png", "b_mask.png", "b_overlay.png", "results.json"}
+    assert _names(out) == {
+        "a_overlay.png",
+        "b_mask.png",
+        "b_overlay.png",
+        "results.json",
+    }
 
 
 def test_a_name_too_long_for_its_results_does_not_stop_the_others(
@@ -164,7 +182,9 @@ def test_a_name_too_long_for_its_results_does_not_stop_the_others(
     assert [entry["file"] for entry in report["images"]] == [str(folder / "b.png")]
     (failed,) = report["failed"]
     assert failed["file"] == str(long)
-    assert failed["fault"].endswith("_overlay.png: the file name is too long for this disk)")
+    assert failed["problem"].endswith(
+        "_overlay.png: the file name is too long for this disk)"
+    )
     assert _names(tmp_path / "out") == {"b_mask.png", "b_overlay.png", "results.json"}
 
 
@@ -172,9 +192,11 @@ def test_a_report_that_cannot_be_written_loses_no_picture(
     folder: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, value: object) -> None:
-        raise InputError(path, "the disk is full", "free some space or write to another disk")
+        raise InputError(
+            path, "the disk is full", "free some space or write to another disk"
+        )
 
-    monkeypatch.setattr("sonoseg.reader.run.write_json", refuse)
+    monkeypatch.setattr("sonoseg.reader.segment_files.write_json", refuse)
     summary = segment_files([folder], bundle, tmp_path / "out")
     assert (summary.exit_code, summary.results, len(summary.images)) == (1, None, 2)
     monkeypatch.undo()

@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.core.image import Image as ImageRecord
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import read_mask
+from sonoseg.core.measure import Spacing
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import (
     CALIPER,
@@ -22,6 +24,7 @@ from sonoseg.reader.overlay import (
     WARNING,
     draw_frame,
     draw_overlay,
+    label_text,
     write_picture,
 )
 from sonoseg.reader.result import SegmentationResult
@@ -30,10 +33,12 @@ from sonoseg.reader.result import SegmentationResult
 def _result(
     image: NDArray[np.uint8],
     mask: NDArray[np.bool_],
-    spacing: float | None = None,
+    spacing: Spacing | None = None,
     name: str = "model",
 ) -> SegmentationResult:
-    return SegmentationResult(image, mask.astype(np.float32), mask, spacing, name)
+    return SegmentationResult(
+        ImageRecord(image, spacing), mask.astype(np.float32), mask, name
+    )
 
 
 def _square(shape: tuple[int, int]) -> SegmentationResult:
@@ -48,7 +53,10 @@ def _has(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
 
 def test_outline_and_calipers_are_drawn_and_truth_only_when_it_is_given() -> None:
     result = _square((400, 640))
-    alone, with_truth = draw_overlay(result), draw_overlay(result, np.roll(result.mask, 30, 1))
+    alone, with_truth = (
+        draw_overlay(result),
+        draw_overlay(result, np.roll(result.mask, 30, 1)),
+    )
     assert alone.dtype == np.uint8
     assert _has(alone, PREDICTION)
     assert _has(alone, CALIPER)
@@ -60,7 +68,9 @@ def test_outline_and_calipers_are_drawn_and_truth_only_when_it_is_given() -> Non
 def test_no_lesion_leaves_the_image_unmarked() -> None:
     image = np.full((400, 640), 90, np.uint8)
     picture = draw_overlay(_result(image, np.zeros((400, 640), bool)))
-    np.testing.assert_array_equal(picture[:400, :640], np.repeat(image[..., None], 3, 2))
+    np.testing.assert_array_equal(
+        picture[:400, :640], np.repeat(image[..., None], 3, 2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,11 +99,13 @@ def test_tiny_and_narrow_images_have_an_overlay(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "shape", [(16, 16), (17, 901), (601, 17), (60, 80), (600, 800), (2100, 2300)]
 )
-def test_a_frame_keeps_its_size_and_has_outline_and_notice(shape: tuple[int, int]) -> None:
+def test_a_frame_keeps_its_size_and_has_outline_and_notice(
+    shape: tuple[int, int],
+) -> None:
     result = _square(shape)
     picture = draw_frame(result)
     assert picture.shape == (*shape, 3)
-    foot = draw_frame(_result(result.image, np.zeros(shape, bool)))
+    foot = draw_frame(_result(result.image.pixels, np.zeros(shape, bool)))
     if min(shape) >= 60:
         assert (foot != 90).any()
         assert (foot[: shape[0] // 2] == 90).all()
@@ -110,23 +122,45 @@ def test_a_result_in_doubt_says_so_in_its_pictures(shape: tuple[int, int]) -> No
     assert _has(draw_overlay(doubtful), WARNING)
     assert draw_frame(doubtful).shape == draw_frame(sure).shape
     if min(shape) > 400:
-        assert _has(draw_frame(doubtful), WARNING) and not _has(draw_frame(sure), WARNING)
+        assert _has(draw_frame(doubtful), WARNING) and not _has(
+            draw_frame(sure), WARNING
+        )
 
 
 def test_the_unit_changes_the_label() -> None:
     result = _square((400, 640))
-    in_mm = _result(result.image, result.mask, spacing=0.1)
+    in_mm = _result(result.image.pixels, result.mask, spacing=(0.1, 0.1))
     assert (draw_overlay(result)[:400] != draw_overlay(in_mm)[:400]).any()
+
+
+def test_pixels_that_are_not_square_are_drawn_square_and_labelled_in_mm() -> None:
+    mask = np.zeros((200, 640), bool)
+    mask[50:100, 200:300] = (
+        True  # 50 rows of 0.4 mm and 100 columns of 0.2 mm: a square of 20 mm
+    )
+    result = _result(np.full(mask.shape, 90, np.uint8), mask, spacing=(0.4, 0.2))
+    picture = draw_overlay(result)
+    assert 400 < picture.shape[0] < 500
+    assert picture.shape[1] == 640
+    colours = picture[:400].astype(int)
+    drawn = np.argwhere(colours[..., 2] - colours[..., 0] > 60)
+    height, width = np.ptp(drawn, axis=0)
+    assert height == pytest.approx(100, abs=4)
+    assert width == pytest.approx(100, abs=4)
+    assert label_text(result.lesions[0], result.unit) == "28.3 x 28.3 mm"
+    assert draw_frame(result).shape == (200, 640, 3)
 
 
 def test_a_long_model_name_is_not_cut_off() -> None:
     result = _square((400, 640))
-    picture = draw_overlay(_result(result.image, result.mask, name="m" * 40))
+    picture = draw_overlay(_result(result.image.pixels, result.mask, name="m" * 40))
     assert (picture[400:, -3:] == picture[-1, -1]).all()
 
 
 def test_of_many_lesions_every_one_is_outlined() -> None:
-    blocks = np.outer(np.arange(12) % 2, np.arange(16) % 2).repeat(40, 0).repeat(40, 1) > 0
+    blocks = (
+        np.outer(np.arange(12) % 2, np.arange(16) % 2).repeat(40, 0).repeat(40, 1) > 0
+    )
     result = _result(np.full((480, 640), 90, np.uint8), blocks)
     assert len(result.lesions) == 48
     picture = draw_overlay(result)
@@ -145,7 +179,9 @@ def test_overlays_of_real_images_keep_the_tissue(real_data: Path) -> None:
     )
     picture = draw_overlay(_result(image, mask), mask)
     height = round(image.shape[0] * MIN_WIDTH / image.shape[1])
-    gray = np.asarray(Image.fromarray(image).resize((MIN_WIDTH, height), Image.Resampling.BICUBIC))
+    gray = np.asarray(
+        Image.fromarray(image).resize((MIN_WIDTH, height), Image.Resampling.BICUBIC)
+    )
     untouched = (picture[:height] == gray[..., None]).all(2)
     assert 0.9 < untouched.mean() < 1
 

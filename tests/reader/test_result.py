@@ -20,10 +20,15 @@ def test_lengths_are_in_pixels_without_a_spacing_and_in_mm_with_one(
     assert (pixels["width"], pixels["height"]) == (420, 300)
     assert (pixels["unit"], pixels["spacing"]) == ("px", None)
     assert millimetres["unit"] == "mm"
-    assert millimetres["spacing"] == {"mm_per_pixel": 0.25, "source": "given by the user"}
+    assert millimetres["spacing"] == {
+        "mm_per_pixel": [0.25, 0.25],
+        "source": "given by the user",
+    }
     for one, other in zip(pixels["lesions"], millimetres["lesions"], strict=True):
         assert other["area"] == pytest.approx(one["area"] / 16, rel=1e-4)
-        assert other["longest_diameter"] == pytest.approx(one["longest_diameter"] / 4, rel=1e-3)
+        assert other["longest_diameter"] == pytest.approx(
+            one["longest_diameter"] / 4, rel=1e-3
+        )
         assert one["box"] == other["box"]
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sonoseg
+from sonoseg.core.image import Image as ImageRecord
 from sonoseg.core.image import read_image
 from sonoseg.core.measure import find_lesions
 from sonoseg.data.phantom import make_phantom
@@ -35,10 +36,17 @@ def segmenter(bundle: Path) -> Segmenter:
     return Segmenter(Bundle.read(bundle))
 
 
-def test_dark_ellipses_are_found_where_they_are(segmenter: Segmenter, scan: Scan) -> None:
+def test_dark_ellipses_are_found_where_they_are(
+    segmenter: Segmenter, scan: Scan
+) -> None:
     result = segmenter.segment(scan)
-    assert result.image.shape == result.mask.shape == result.probability.shape == scan.shape
-    assert (result.image.dtype, result.mask.dtype, result.probability.dtype) == (
+    assert (
+        result.image.pixels.shape
+        == result.mask.shape
+        == result.probability.shape
+        == scan.shape
+    )
+    assert (result.image.pixels.dtype, result.mask.dtype, result.probability.dtype) == (
         np.uint8,
         np.bool_,
         np.float32,
@@ -58,26 +66,33 @@ def test_mask_and_lesions_follow_from_the_probability_and_the_card(
     result = segmenter.segment(scan)
     assert (result.probability >= 0).all()
     assert (result.probability <= 1).all()
-    np.testing.assert_array_equal(result.mask, result.probability >= segmenter.card.threshold)
+    np.testing.assert_array_equal(
+        result.mask, result.probability >= segmenter.card.threshold
+    )
     assert sum(lesion.area for lesion in result.lesions) == result.mask.sum()
     assert result.lesions == find_lesions(result.mask, result.probability)
     small = segmenter.probability([scan])
     assert small.shape == (1, *segmenter.card.size)
-    picture = Image.fromarray(small[0]).resize(scan.shape[::-1], Image.Resampling.BILINEAR)
+    picture = Image.fromarray(small[0]).resize(
+        scan.shape[::-1], Image.Resampling.BILINEAR
+    )
     np.testing.assert_allclose(result.probability, np.asarray(picture), atol=1e-6)
 
 
 def test_parts_under_the_cards_fraction_are_dropped(bundle: Path, scan: Scan) -> None:
     opened = Bundle.read(bundle)
     share = (
-        np.array([lesion.area for lesion in Segmenter(opened).segment(scan).lesions]) / scan.size
+        np.array([lesion.area for lesion in Segmenter(opened).segment(scan).lesions])
+        / scan.size
     )
     for fraction, expected in (
         (share.min() * 0.99, 2),
         (share.min() * 1.01, 1),
         (share.max() * 1.01, 0),
     ):
-        strict = replace(opened, card=replace(opened.card, min_lesion_fraction=float(fraction)))
+        strict = replace(
+            opened, card=replace(opened.card, min_lesion_fraction=float(fraction))
+        )
         result = Segmenter(strict).segment(scan)
         assert len(result.lesions) == expected
         assert result.mask.any() == (expected > 0)
@@ -97,7 +112,7 @@ def test_a_batch_gives_what_single_images_give(
         map(segmenter.segment, images), segmenter.segment_batch(images), strict=True
     ):
         np.testing.assert_allclose(one.probability, many.probability, atol=1e-5)
-        np.testing.assert_array_equal(one.image, many.image)
+        np.testing.assert_array_equal(one.image.pixels, many.image.pixels)
         assert one.mask.shape == many.mask.shape
     assert segmenter.segment_batch([]) == []
 
@@ -129,7 +144,9 @@ def test_the_same_picture_in_any_form_gives_the_same_mask(
     assert (deep != expected).mean() < 0.01
 
 
-@pytest.mark.parametrize("spacing", [0, -0.1, float("nan"), float("inf"), True, "0.1", [0.1]])
+@pytest.mark.parametrize(
+    "spacing", [0, -0.1, float("nan"), float("inf"), True, "0.1", [0.1]]
+)
 def test_a_spacing_that_is_no_length_is_refused(
     segmenter: Segmenter, scan: Scan, spacing: Any
 ) -> None:
@@ -142,14 +159,36 @@ def test_numpy_scalars_are_a_spacing_and_can_be_written_as_json(
     segmenter: Segmenter, scan: Scan, spacing: Any
 ) -> None:
     result = segmenter.segment(scan, spacing)
-    assert json.loads(json.dumps(result.to_dict()))["spacing"]["mm_per_pixel"] == 0.5
+    assert json.loads(json.dumps(result.to_dict()))["spacing"]["mm_per_pixel"] == [
+        0.5,
+        0.5,
+    ]
 
 
-def test_pixels_that_are_not_square_are_refused(segmenter: Segmenter, scan: Scan) -> None:
-    image = read_image(scan, (0.1, 0.2))
-    with pytest.raises(InputError, match=r"spacing: pixels of 0.1 × 0.2 mm are not square"):
-        segmenter.segment(image)
-    assert segmenter.segment(read_image(scan, 0.1)).spacing == 0.1
+def test_the_spacing_is_that_of_the_image_or_of_the_call(
+    segmenter: Segmenter, scan: Scan
+) -> None:
+    image = ImageRecord(scan, (0.1, 0.2), spacing_source="DICOM")
+    own, given = segmenter.segment(image), segmenter.segment(image, (0.3, 0.4))
+    assert own.to_dict()["spacing"] == {"mm_per_pixel": [0.1, 0.2], "source": "DICOM"}
+    assert given.to_dict()["spacing"] == {
+        "mm_per_pixel": [0.3, 0.4],
+        "source": "given by the user",
+    }
+    assert segmenter.segment(read_image(scan, 0.1)).spacing == (0.1, 0.1)
+
+
+def test_lengths_are_those_of_the_body_where_pixels_are_not_square(
+    segmenter: Segmenter, scan: Scan
+) -> None:
+    """Every second row is as good as all rows, if the spacing says that they are twice as far apart."""
+    whole = segmenter.segment(scan, 0.1)
+    halved = segmenter.segment(scan[::2], (0.2, 0.1))
+    for one, other in zip(whole.lesions, halved.lesions, strict=True):
+        assert other.area == pytest.approx(one.area, rel=0.03)
+        assert other.longest.length == pytest.approx(one.longest.length, rel=0.03)
+        assert other.across.length == pytest.approx(one.across.length, rel=0.03)
+    assert whole.lesions[0].pixels > 1.9 * halved.lesions[0].pixels
 
 
 def test_every_source_of_an_image_gives_its_mask(
@@ -169,9 +208,11 @@ def test_every_source_of_an_image_gives_its_mask(
         read_image(path),
     ):
         result = segmenter.segment(source)
-        np.testing.assert_array_equal(result.image, scan)
+        np.testing.assert_array_equal(result.image.pixels, scan)
         np.testing.assert_array_equal(result.mask, expected.mask)
-        np.testing.assert_array_equal(segmenter.segment_batch([source])[0].mask, expected.mask)
+        np.testing.assert_array_equal(
+            segmenter.segment_batch([source])[0].mask, expected.mask
+        )
 
 
 def test_damaged_jpeg_data_is_a_doubt(segmenter: Segmenter, scan: Scan) -> None:
@@ -185,13 +226,15 @@ def test_damaged_jpeg_data_is_a_doubt(segmenter: Segmenter, scan: Scan) -> None:
     assert segmenter.segment(damaged).to_dict()["doubts"] == [doubt]
 
 
-def test_the_public_api_segments_files_and_arrays(bundle: Path, scan: Scan, tmp_path: Path) -> None:
+def test_the_public_api_segments_files_and_arrays(
+    bundle: Path, scan: Scan, tmp_path: Path
+) -> None:
     Image.fromarray(scan).save(tmp_path / "scan.png")
     from_file = sonoseg.segment(tmp_path / "scan.png", model=bundle, spacing=0.1)
     from_array = sonoseg.segment(scan, model=str(bundle))
     assert isinstance(from_file, sonoseg.SegmentationResult)
     np.testing.assert_array_equal(from_file.mask, from_array.mask)
-    assert (from_file.spacing, from_array.spacing) == (0.1, None)
+    assert (from_file.spacing, from_array.spacing) == ((0.1, 0.1), None)
     from_bytes = sonoseg.segment((tmp_path / "scan.png").read_bytes(), model=bundle)
     np.testing.assert_array_equal(from_file.mask, from_bytes.mask)
     with pytest.raises(InputError, match="no such file"):
@@ -216,11 +259,15 @@ def test_a_loaded_model_is_kept_until_its_file_changes(
 def test_a_segmenter_works_in_a_pool_of_processes(
     bundle: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(bundle.parent)  # a relative path must hold in the other process too
+    monkeypatch.chdir(
+        bundle.parent
+    )  # a relative path must hold in the other process too
     opened = Bundle.read(bundle.name, threads=1)
     segmenter = Segmenter(replace(opened, card=replace(opened.card, threshold=0.25)))
     images = [scan, scan[:100, :130]]
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
         results = list(pool.map(segmenter.segment, images))
     for image, result in zip(images, results, strict=True):
         expected = segmenter.segment(image)
@@ -248,7 +295,8 @@ def test_a_pickled_segmenter_of_a_file_that_changed_is_refused(
     content = pickle.dumps(Segmenter(Bundle.read(path)))
     path.write_bytes(add_checksum(unsealed(card | {"name": "another"})))
     with pytest.raises(
-        InputError, match=r"model\.onnx: is another bundle than when work began; start again"
+        InputError,
+        match=r"model\.onnx: is another bundle than when work began; start again",
     ):
         pickle.loads(content)
     path.unlink()
@@ -264,7 +312,9 @@ def test_result_and_explanation_come_from_one_run_of_the_network(
     plain, heat = segmenter.segment(image), segmenter.explain(image)
     run = Bundle.run
 
-    def counted(self: Bundle, batch: NDArray[np.float32], explain: bool = False) -> Answers:
+    def counted(
+        self: Bundle, batch: NDArray[np.float32], explain: bool = False
+    ) -> Answers:
         runs.append(explain)
         return run(self, batch, explain)
 

@@ -42,7 +42,9 @@ def _with_functions(unsealed: Unsealed, depth: int) -> onnx.ModelProto:
             helper.make_function("own", f"f{level}", ["a"], ["c"], twice, opsets)
         )
     end = [helper.make_node("Identity", ["a"], ["c"])]
-    model.functions.append(helper.make_function("own", f"f{depth}", ["a"], ["c"], end, opsets))
+    model.functions.append(
+        helper.make_function("own", f"f{depth}", ["a"], ["c"], end, opsets)
+    )
     model.opset_import.append(helper.make_opsetid("own", 1))
     model.graph.node[0].input[0] = "long"
     model.graph.node.insert(0, _call("f0", "image", "long"))
@@ -54,15 +56,20 @@ def test_a_network_with_functions_of_its_own_is_refused(
     tmp_path: Path, unsealed: Unsealed, depth: int
 ) -> None:
     with pytest.raises(
-        InputError, match=r"model\.onnx: holds a network with functions of its own; export it again"
+        InputError,
+        match=r"model\.onnx: holds a network with functions of its own; export it again",
     ):
         Bundle.read(_write(tmp_path, _with_functions(unsealed, depth)))
 
 
 def test_fields_are_found_as_onnx_finds_them(unsealed: Unsealed) -> None:
     for content in (unsealed(), default_bundle_path().read_bytes()):
-        found = {field.number for field, _ in onnx.load_from_string(content).ListFields()}
-        assert {number for number in range(1, 40) if _has_field(content, number)} == found
+        found = {
+            field.number for field, _ in onnx.load_from_string(content).ListFields()
+        }
+        assert {
+            number for number in range(1, 40) if _has_field(content, number)
+        } == found
     assert _has_field(_with_functions(unsealed, 0).SerializeToString(), 25)
 
 
@@ -84,12 +91,17 @@ def test_a_network_that_does_not_open_in_time_is_refused(
     model = onnx.load_from_string(unsealed())
     names = ["image", *(f"copy {number}" for number in range(40_000))]
     model.graph.node[0].input[0] = names[-1]
-    copies = [helper.make_node("Identity", [old], [new]) for old, new in itertools.pairwise(names)]
+    copies = [
+        helper.make_node("Identity", [old], [new])
+        for old, new in itertools.pairwise(names)
+    ]
     nodes = [*copies, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     monkeypatch.setattr(session, "LOAD_SECONDS", 0.01)
-    with pytest.raises(InputError, match=r"holds a network that cannot be opened within 0\.01 s"):
+    with pytest.raises(
+        InputError, match=r"holds a network that cannot be opened within 0\.01 s"
+    ):
         Bundle.read(_write(tmp_path, model))
 
 
@@ -124,7 +136,10 @@ def test_a_network_that_wants_ever_more_memory_is_stopped(
     model = onnx.load_from_string(unsealed())
     model.graph.node[0].input[0] = "looped"
     model.graph.node.insert(
-        0, helper.make_node("Loop", ["rounds", "go", "image"], ["looped"], body=_doubling())
+        0,
+        helper.make_node(
+            "Loop", ["rounds", "go", "image"], ["looped"], body=_doubling()
+        ),
     )
     constants = {"rounds": np.array(60), "go": np.array(True)}
     model.graph.initializer.extend(
@@ -133,7 +148,10 @@ def test_a_network_that_wants_ever_more_memory_is_stopped(
     _write(tmp_path, model)
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
     ended = subprocess.run(
-        [sys.executable, "-c", SMALL_MACHINE], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", SMALL_MACHINE],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
@@ -145,18 +163,27 @@ def test_external_data_is_refused_and_no_other_file_read(
     tmp_path: Path, unsealed: Unsealed
 ) -> None:
     (tmp_path / "secret").write_bytes(np.float32(1).tobytes())
-    for location in ("secret", str(tmp_path / "secret"), "../secret", "*/_ORT_MEM_ADDR_/*"):
+    for location in (
+        "secret",
+        str(tmp_path / "secret"),
+        "../secret",
+        "*/_ORT_MEM_ADDR_/*",
+    ):
         model = onnx.load_from_string(unsealed())
         level = model.graph.initializer[0]
         level.ClearField("raw_data")
         level.data_location = TensorProto.EXTERNAL
         entry = level.external_data.add()
         entry.key, entry.value = "location", location
-        with pytest.raises(InputError, match="holds no network that onnxruntime can load"):
+        with pytest.raises(
+            InputError, match="holds no network that onnxruntime can load"
+        ):
             Bundle.read(_write(tmp_path, model))
 
 
-def test_operators_of_an_unknown_domain_are_refused(tmp_path: Path, unsealed: Unsealed) -> None:
+def test_operators_of_an_unknown_domain_are_refused(
+    tmp_path: Path, unsealed: Unsealed
+) -> None:
     model = onnx.load_from_string(unsealed())
     model.opset_import.append(helper.make_opsetid("unknown", 1))
     model.graph.node[-1].domain = "unknown"

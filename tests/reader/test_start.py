@@ -58,7 +58,8 @@ def test_segmenting_files_needs_neither_lab_nor_development_packages(
     tmp_path: Path, bundle: Path, scan: NDArray[np.uint8]
 ) -> None:
     Image.fromarray(scan).save(tmp_path / "scan.png")
-    code = "from sonoseg.reader.run import segment_files; segment_files([sys.argv[1]], sys.argv[3], sys.argv[2])"
+    code = "from sonoseg.reader.segment_files import segment_files\n"
+    code += "segment_files([sys.argv[1]], sys.argv[3], sys.argv[2])"
     loaded = _loaded_after(code, tmp_path / "scan.png", tmp_path, bundle)
     assert {"numpy", "PIL", "onnxruntime"} <= loaded
     assert not loaded & LAB
@@ -75,7 +76,12 @@ def test_a_bad_bundle_is_told_before_onnxruntime_is_loaded(tmp_path: Path) -> No
 
 
 def test_the_public_names_are_there() -> None:
-    assert set(sonoseg.__all__) == {"SegmentationResult", "__version__", "load", "segment"}
+    assert set(sonoseg.__all__) == {
+        "SegmentationResult",
+        "__version__",
+        "load",
+        "segment",
+    }
     for name in sonoseg.__all__:
         assert getattr(sonoseg, name)
     assert sonoseg.__version__[0].isdigit()

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 from skimage.draw import disk
 
-from sonoseg.core.measure import Diameter
 from sonoseg.reader.strokes import draw_caliper, draw_outline
 
 RED = (255, 0, 0)
@@ -53,7 +52,7 @@ def test_a_mask_without_border_leaves_the_picture_as_it_is(filled: bool) -> None
 
 def test_a_caliper_has_a_cross_at_each_end_and_dots_between() -> None:
     picture = _canvas()
-    draw_caliper(picture, Diameter((50, 100), (250, 100)), 1.0, 2, RED)
+    draw_caliper(picture, np.array([50.0, 100]), np.array([250.0, 100]), 2, RED)
     red = picture[..., 0] > 150
     columns = np.flatnonzero(red.any(0))
     assert (columns.min(), columns.max()) == pytest.approx((43, 256), abs=2)
@@ -65,11 +64,12 @@ def test_a_caliper_has_a_cross_at_each_end_and_dots_between() -> None:
 
 
 @pytest.mark.parametrize(
-    "ends", [((0, 0), (300, 200)), ((-5, 100), (305, 100)), ((9, 9), (9, 9)), ((1, 1), (2, 1))]
+    "ends",
+    [((0, 0), (300, 200)), ((-5, 100), (305, 100)), ((9, 9), (9, 9)), ((1, 1), (2, 1))],
 )
 def test_calipers_at_and_over_the_edge_are_cut(
     ends: tuple[tuple[float, float], tuple[float, float]],
 ) -> None:
     picture = _canvas()
-    draw_caliper(picture, Diameter(*ends), 1.0, 2, RED)
+    draw_caliper(picture, np.array(ends[0]), np.array(ends[1]), 2, RED)
     assert _inked(picture).any()

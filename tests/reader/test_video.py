@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from sonoseg.errors import InputError
 from sonoseg.reader import video
-from sonoseg.reader.video import Clip, check_av, video_writer
+from sonoseg.reader import video_writer as writing
+from sonoseg.reader.video import Clip, check_av
+from sonoseg.reader.video_writer import video_writer
 
 MakeClip = Callable[..., Path]
 Loop = list[NDArray[np.uint8]]
@@ -54,10 +56,14 @@ def test_lossless_frames_come_back_to_the_bit(
         np.testing.assert_array_equal(frame.image, expected)
 
 
-def test_frames_at_uneven_times_keep_them(tmp_path: Path, make_clip: MakeClip, loop: Loop) -> None:
+def test_frames_at_uneven_times_keep_them(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop
+) -> None:
     ticks = [0, 40, 50, 130, 140, 150, 400, 410, 900, 910, 920, 930]
     clip, frames = _read(make_clip(tmp_path / "a.mkv", loop, ticks=ticks))
-    assert [float(frame.ticks * clip.time_base) * 1000 for frame in frames] == pytest.approx(ticks)
+    assert [
+        float(frame.ticks * clip.time_base) * 1000 for frame in frames
+    ] == pytest.approx(ticks)
 
 
 def test_times_that_do_not_rise_are_taken_from_the_rate(
@@ -84,11 +90,14 @@ def test_a_clip_that_was_filmed_sideways_is_turned_upright(
     plain = _read(path)[1][0].image
     content = path.read_bytes()
     one, zero, minus, end = (
-        value.to_bytes(4, "big", signed=True) for value in (1 << 16, 0, -(1 << 16), 1 << 30)
+        value.to_bytes(4, "big", signed=True)
+        for value in (1 << 16, 0, -(1 << 16), 1 << 30)
     )
     as_is = one + zero * 3 + one + zero * 3 + end
     quarter = zero + one + zero + minus + zero * 4 + end
-    header, track, *_ = (place for place in range(len(content)) if content.startswith(as_is, place))
+    header, track, *_ = (
+        place for place in range(len(content)) if content.startswith(as_is, place)
+    )
     assert header < track
     path.write_bytes(content[:track] + quarter + content[track + 36 :])
     turned = _read(path)[1][0].image
@@ -96,19 +105,29 @@ def test_a_clip_that_was_filmed_sideways_is_turned_upright(
 
 
 @pytest.mark.parametrize("aspect", [Fraction(16, 15), Fraction(2), Fraction(10, 11)])
-def test_frames_have_square_pixels(tmp_path: Path, make_clip: MakeClip, aspect: Fraction) -> None:
+def test_frames_have_square_pixels(
+    tmp_path: Path, make_clip: MakeClip, aspect: Fraction
+) -> None:
     rows, columns = np.mgrid[:120, :160]
     disc = (rows - 60) ** 2 + ((columns - 80) * float(aspect)) ** 2 < 40**2
     picture = np.where(disc, 200, 50).astype(np.uint8)
     _, frames = _read(make_clip(tmp_path / "a.mp4", [picture] * 3, aspect=aspect))
     seen = frames[0].image > 125
-    high, wide = np.ptp(np.flatnonzero(seen.any(1))) + 1, np.ptp(np.flatnonzero(seen.any(0))) + 1
+    high, wide = (
+        np.ptp(np.flatnonzero(seen.any(1))) + 1,
+        np.ptp(np.flatnonzero(seen.any(0))) + 1,
+    )
     assert abs(high / wide - 1) < 0.03
-    assert frames[0].image.shape == (round(120 / min(aspect, 1)), round(160 * max(aspect, 1)))
+    assert frames[0].image.shape == (
+        round(120 / min(aspect, 1)),
+        round(160 * max(aspect, 1)),
+    )
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
-def test_a_clip_whose_sound_goes_on_longer_is_read(tmp_path: Path, loop: Loop, name: str) -> None:
+def test_a_clip_whose_sound_goes_on_longer_is_read(
+    tmp_path: Path, loop: Loop, name: str
+) -> None:
     codecs = {"a.mkv": ("libx264", "aac"), "a.webm": ("libvpx-vp9", "libopus")}
     with av.open(str(tmp_path / name), "w") as file:
         pictures, sound = (
@@ -131,7 +150,9 @@ def test_a_clip_whose_sound_goes_on_longer_is_read(tmp_path: Path, loop: Loop, n
             )
         file.mux(pictures.encode(None))
         for number in range(60):
-            part = av.AudioFrame.from_ndarray(np.zeros((2, 2048), np.float32), "fltp", "stereo")
+            part = av.AudioFrame.from_ndarray(
+                np.zeros((2, 2048), np.float32), "fltp", "stereo"
+            )
             part.rate, part.pts = 48000, number * 2048
             file.mux(sound.encode(part))
         file.mux(sound.encode(None))
@@ -141,7 +162,9 @@ def test_a_clip_whose_sound_goes_on_longer_is_read(tmp_path: Path, loop: Loop, n
 def _audio_only(path: Path, _: MakeClip, __: Loop) -> None:
     with av.open(str(path), "w", format="mp4") as file:
         stream = file.add_stream("aac", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), "fltp", "mono"
+        )
         frame.rate = 8000
         file.mux([*stream.encode(frame), *stream.encode(None)])
 
@@ -181,7 +204,10 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
     "sound": (_audio_only, "has no pictures in it"),
     "no frames": (_no_frames, "has no frame in it|damaged or cut short after 0 frames"),
     "head cut off": (_cut(0.5), "not a video that can be read"),
-    "cut short": (_cut(0.7, container={"movflags": "faststart"}), "is damaged or cut short after"),
+    "cut short": (
+        _cut(0.7, container={"movflags": "faststart"}),
+        "is damaged or cut short after",
+    ),
     "cut short AVI": (_cut(0.7, suffix=".avi"), "is damaged or cut short after [1-9]"),
     "cut short MKV": (_cut(0.7, suffix=".mkv"), "is damaged or cut short after [1-9]"),
     "cut short WebM": (
@@ -201,7 +227,9 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
         "40 × 8 pixels, too small",
     ),
     "huge": (
-        lambda path, make, _: make(path, [np.zeros((4200, 4200), np.uint8)], codec="mpeg4"),
+        lambda path, make, _: make(
+            path, [np.zeros((4200, 4200), np.uint8)], codec="mpeg4"
+        ),
         r"over 16 megapixels \(4200 × 4200",
     ),
 }
@@ -209,13 +237,17 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_what_is_no_video_is_told_in_one_line(
-    tmp_path: Path, make_clip: MakeClip, loop: Loop, kind: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    make_clip: MakeClip,
+    loop: Loop,
+    kind: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make, fault = BAD[kind]
+    make, problem = BAD[kind]
     path = tmp_path / "clip.mp4"
     make(path, make_clip, loop)
     capfd.readouterr()
-    with pytest.raises(InputError, match=fault) as error:
+    with pytest.raises(InputError, match=problem) as error:
         _read(path)
     assert error.value.subject == str(path)
     assert "\n" not in str(error.value)
@@ -250,9 +282,12 @@ def test_a_playlist_under_a_clips_name_reads_nothing_else(
         server.setblocking(False)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x.mp4"
         path = tmp_path / name
-        path.write_text(PLAYLISTS[kind].format(clip="other.mp4", url=url), encoding="utf-8")
+        path.write_text(
+            PLAYLISTS[kind].format(clip="other.mp4", url=url), encoding="utf-8"
+        )
         with pytest.raises(
-            InputError, match="not a video that can be read but text, such as a playlist; give the"
+            InputError,
+            match="not a video that can be read but text, such as a playlist; give the",
         ):
             _read(path)
         with pytest.raises(BlockingIOError):  # nobody has called
@@ -274,7 +309,11 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_never_taken_for_an_address(
-    tmp_path: Path, make_clip: MakeClip, loop: Loop, name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    make_clip: MakeClip,
+    loop: Loop,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_clip(tmp_path / "a.mp4", loop[:3]).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -303,13 +342,19 @@ def test_a_folder_named_like_an_address_makes_no_request(
 
 @pytest.mark.parametrize("said", [True, False])
 def test_too_many_frames_are_refused_whatever_the_file_says(
-    tmp_path: Path, make_clip: MakeClip, loop: Loop, said: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    make_clip: MakeClip,
+    loop: Loop,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = make_clip(tmp_path / ("a.mp4" if said else "a.mkv"), loop)
     monkeypatch.setattr(video, "MAX_FRAMES", 12)
     assert len(_read(path)[1]) == 12
     monkeypatch.setattr(video, "MAX_FRAMES", 11)
-    with pytest.raises(InputError, match="has over 11 frames; cut it into shorter clips"):
+    with pytest.raises(
+        InputError, match="has over 11 frames; cut it into shorter clips"
+    ):
         _read(path)
 
 
@@ -330,7 +375,9 @@ def test_frames_that_become_huge_on_the_way_are_refused(
         tmp_path / "a.m2v", [frame[:64, :64] for frame in loop[:3]], codec="mpeg2video"
     ).read_bytes()
     large = make_clip(
-        tmp_path / "b.m2v", [frame[:288, :416] for frame in loop[:3]], codec="mpeg2video"
+        tmp_path / "b.m2v",
+        [frame[:288, :416] for frame in loop[:3]],
+        codec="mpeg2video",
     ).read_bytes()
     (tmp_path / "c.mpg").write_bytes(small + large)
     monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 64 * 64)
@@ -372,7 +419,9 @@ def test_frames_that_change_their_size_are_refused(
         _read(make_clip(tmp_path / "a.mp4", loop))
 
 
-def test_without_pyav_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_the_command_that_installs_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     check_av(Path("clip.mp4"))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(
@@ -382,12 +431,15 @@ def test_without_pyav_the_command_that_installs_it_is_told(monkeypatch: pytest.M
         check_av(Path("clip.mp4"))
 
 
-@pytest.mark.parametrize("codecs", [video.CODECS, video.CODECS[1:]])
+@pytest.mark.parametrize("codecs", [writing.CODECS, writing.CODECS[1:]])
 @pytest.mark.parametrize("shape", [(48, 64), (49, 67)])
 def test_what_is_written_is_read_back_by_pyav(
-    tmp_path: Path, shape: tuple[int, int], codecs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    shape: tuple[int, int],
+    codecs: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(video, "CODECS", codecs)
+    monkeypatch.setattr(writing, "CODECS", codecs)
     pictures = [np.full((*shape, 3), 20 * number, np.uint8) for number in range(10)]
     ticks = [0, 1, 2, 3, 10, 11, 12, 13, 14, 20]
     with video_writer(tmp_path / "a.mp4", Fraction(25), Fraction(1, 25)) as writer:
@@ -395,8 +447,13 @@ def test_what_is_written_is_read_back_by_pyav(
             writer.write(picture, tick)
     with av.open(str(tmp_path / "a.mp4")) as file:
         frames = list(file.decode(video=0))
-    assert (frames[0].height, frames[0].width) == (48 + 2 * (shape[0] % 2), 64 + 4 * (shape[1] % 2))
-    assert [frame.time for frame in frames] == pytest.approx([tick / 25 for tick in ticks])
+    assert (frames[0].height, frames[0].width) == (
+        48 + 2 * (shape[0] % 2),
+        64 + 4 * (shape[1] % 2),
+    )
+    assert [frame.time for frame in frames] == pytest.approx(
+        [tick / 25 for tick in ticks]
+    )
     for frame, picture in zip(frames, pictures, strict=True):
         read = frame.to_ndarray(format="rgb24")[: shape[0], : shape[1]]
         assert np.abs(read.astype(int) - picture).mean() < 6
@@ -418,7 +475,9 @@ def test_a_disk_that_takes_no_more_is_an_input_error(
         writer.write(np.zeros((32, 32, 3), np.uint8), 0)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="no disk that is always full"
+)
 @pytest.mark.parametrize("count", [3, 100])
 def test_a_full_disk_is_an_input_error(tmp_path: Path, count: int) -> None:
     (tmp_path / "a.mp4").symlink_to("/dev/full")

@@ -14,13 +14,9 @@ import pytest
 from PIL import Image
 
 from sonoseg.reader.overlay import NOTICE
-from sonoseg.report.figures import (
-    explanation_panels,
-    faithfulness_figure,
-    grid_figure,
-    learning_curves,
-    roc_figure,
-)
+from sonoseg.report.evaluation_figures import roc_figure
+from sonoseg.report.explanation_figures import explanation_panels, faithfulness_figure
+from sonoseg.report.training_figures import grid_figure, learning_curves
 
 
 @pytest.fixture(autouse=True)
@@ -84,10 +80,14 @@ def test_a_roc_figure_without_curves_is_still_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "roc.png").stat().st_size > 1000
 
 
-def test_learning_curves_mark_the_epoch_that_was_kept(tmp_path: Path, words: list[str]) -> None:
+def test_learning_curves_mark_the_epoch_that_was_kept(
+    tmp_path: Path, words: list[str]
+) -> None:
     learning_curves(rows(6), 3, tmp_path / "curves.png")
     assert "kept: epoch 3" in words
-    assert {"loss", "Dice", "learning rate", "training", "validation", "epoch"} <= set(words)
+    assert {"loss", "Dice", "learning rate", "training", "validation", "epoch"} <= set(
+        words
+    )
 
 
 def test_learning_curves_take_one_epoch_and_losses_that_are_not_finite(
@@ -125,7 +125,10 @@ def test_the_panels_say_when_there_is_no_truth_no_lesion_or_no_heat(
     panels(tmp_path / "unknown.png", truth=None)
     assert "no ground truth" in words
     panels(
-        tmp_path / "normal.png", truth=nothing, prediction=nothing, heat=nothing.astype(np.float32)
+        tmp_path / "normal.png",
+        truth=nothing,
+        prediction=nothing,
+        heat=nothing.astype(np.float32),
     )
     assert "ground truth: no lesion" in words and "prediction: no lesion" in words
     assert "Grad-CAM, layer: stage2 (zero everywhere)" in words
@@ -167,7 +170,8 @@ def test_a_grid_of_any_shape_shows_every_cell(
 ) -> None:
     keys = list(itertools.product(*GRIDS[name].values()))
     cells: dict[tuple[str, ...], float | str] = {
-        key: 0.3 + place / 100 if place < known else "failed" for place, key in enumerate(keys)
+        key: 0.3 + place / 100 if place < known else "failed"
+        for place, key in enumerate(keys)
     }
     grid_figure(GRIDS[name], cells, tmp_path / "grid.png")
     for cell in cells.values():
@@ -186,29 +190,42 @@ def test_the_faithfulness_figure_has_a_panel_a_layer(
     faithfulness_figure(
         dict.fromkeys(layers, lines), lines, tmp_path / "curves.png", title="model-1"
     )
-    assert {*layers, "deletion", "insertion", "in a random order", f"model-1 · {NOTICE}"} <= set(
-        words
-    )
+    assert {
+        *layers,
+        "deletion",
+        "insertion",
+        "in a random order",
+        f"model-1 · {NOTICE}",
+    } <= set(words)
     assert "no lesion predicted" not in words
     pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("L"))
     assert all((edge > 250).all() for edge in (pixels[:, 0], pixels[:, -1], pixels[-1]))
-    faithfulness_figure({"stage1": nothing}, nothing, tmp_path / "empty.png", title="model-1")
+    faithfulness_figure(
+        {"stage1": nothing}, nothing, tmp_path / "empty.png", title="model-1"
+    )
     assert "no lesion predicted" in words
 
 
 def test_figures_are_imported_without_matplotlib_and_drawn_without_pyplot() -> None:
     code = (
-        "import sys, io, sonoseg.report.figures as figures\n"
+        "import sys, io, sonoseg.report.evaluation_figures as figures\n"
+        "import sonoseg.report.explanation_figures, sonoseg.report.training_figures\n"
         "assert 'matplotlib' not in sys.modules\n"
         "figures.roc_figure({}, io.BytesIO())\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["a$$b", "$\\frac{", "caf\udce9", "a\x1b[2J", "漢字", "n" * 250])
-def test_any_name_can_be_drawn(tmp_path: Path, name: str, recwarn: pytest.WarningsRecorder) -> None:
+@pytest.mark.parametrize(
+    "name", ["a$$b", "$\\frac{", "caf\udce9", "a\x1b[2J", "漢字", "n" * 250]
+)
+def test_any_name_can_be_drawn(
+    tmp_path: Path, name: str, recwarn: pytest.WarningsRecorder
+) -> None:
     line = np.array([0.0, 1.0])
     roc_figure({name: (line, line)}, tmp_path / "roc.png")
     assert not recwarn.list

@@ -26,7 +26,9 @@ from sonoseg.report.html import (
 )
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-HOSTILE = '<script src="https://evil.example/x.js">$title ${oops} & "quotes" \'apostrophe\''
+HOSTILE = (
+    '<script src="https://evil.example/x.js">$title ${oops} & "quotes" \'apostrophe\''
+)
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 
 
@@ -90,7 +92,9 @@ def test_the_demo_report_is_well_formed_and_asks_for_nothing(report: str) -> Non
     assert_self_contained(report)
 
 
-def test_the_demo_report_has_one_heading_a_language_and_the_notice_twice(report: str) -> None:
+def test_the_demo_report_has_one_heading_a_language_and_the_notice_twice(
+    report: str,
+) -> None:
     read = Reader(report)
     assert [attributes["lang"] for attributes in read.all("html")] == ["en"]
     assert len(read.all("h1")) == len(read.all("title")) == len(read.all("main")) == 1
@@ -134,11 +138,17 @@ def test_whatever_a_page_is_given_is_escaped() -> None:
 
 
 def test_a_table_aligns_numbers_and_names_its_columns() -> None:
-    markup = table(["image", "Dice", "pixels"], [["a", 0.12345, 12000], ["b", None, 7]], "Scores")
+    markup = table(
+        ["image", "Dice", "pixels"], [["a", 0.12345, 12000], ["b", None, 7]], "Scores"
+    )
     read = Reader(markup)
     cells = re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", markup)
     assert cells == ["image", "Dice", "pixels", "a", "0.123", "12,000", "b", "–", "7"]
-    assert [cell.get("class") for cell in read.all("td")] == [None, "number", "number"] * 2
+    assert [cell.get("class") for cell in read.all("td")] == [
+        None,
+        "number",
+        "number",
+    ] * 2
     assert [cell["scope"] for cell in read.all("th")] == ["col"] * 3
 
 
@@ -148,8 +158,12 @@ def test_a_table_with_a_row_of_another_length_is_refused() -> None:
 
 
 @pytest.mark.parametrize("picture", [PICTURE, PICTURE[..., 0]])
-def test_a_picture_becomes_a_small_jpeg_that_looks_the_same(picture: np.ndarray) -> None:  # type: ignore[type-arg]
-    smooth = np.asarray(Image.fromarray(picture).resize((320, 240), Image.Resampling.BICUBIC))
+def test_a_picture_becomes_a_small_jpeg_that_looks_the_same(
+    picture: np.ndarray,
+) -> None:  # type: ignore[type-arg]
+    smooth = np.asarray(
+        Image.fromarray(picture).resize((320, 240), Image.Resampling.BICUBIC)
+    )
     kind, _, content = data_uri(smooth).partition(",")
     assert kind == "data:image/jpeg;base64"
     back = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
@@ -168,4 +182,7 @@ def test_the_page_template_is_part_of_the_package() -> None:
 
 
 def test_control_characters_are_shown_and_do_not_spoil_a_page() -> None:
-    assert paragraph("a\x1b[2J\x00caf\udce9 <b>") == "<p>a\\x1b[2J\\x00caf\\udce9 &lt;b&gt;</p>"
+    assert (
+        paragraph("a\x1b[2J\x00caf\udce9 <b>")
+        == "<p>a\\x1b[2J\\x00caf\\udce9 &lt;b&gt;</p>"
+    )

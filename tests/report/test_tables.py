@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from sonoseg.data.scan import read_table
-from sonoseg.report.tables import csv_number, csv_text, markdown_table, markdown_text, text_table
+from sonoseg.report.tables import (
+    csv_number,
+    csv_text,
+    markdown_table,
+    markdown_text,
+    text_table,
+)
 
 HEADER = ["model", "Dice", "parameters"]
 ROWS = [["model-1", 0.614, 23881989], ["swin-unet", None, 27168132]]
@@ -51,7 +57,9 @@ def test_a_row_of_another_length_is_refused() -> None:
         text_table(HEADER, [["model-1", 0.5]])
 
 
-def test_names_are_no_formulas_in_csv_and_are_read_back_as_they_were(tmp_path: Path) -> None:
+def test_names_are_no_formulas_in_csv_and_are_read_back_as_they_were(
+    tmp_path: Path,
+) -> None:
     names = ["=HYPERLINK(0).png", "+1+1", "-2+3", "@SUM(A1)", "'=1", "a.png", "a, b"]
     header = ["file", "group", "value"]
     text = csv_text(header, [[name, name, csv_number(-0.5)] for name in names])
@@ -60,7 +68,9 @@ def test_names_are_no_formulas_in_csv_and_are_read_back_as_they_were(tmp_path: P
         "'+1+1,'+1+1,-0.5",
     ]
     (tmp_path / "x.csv").write_text(text, encoding="utf-8")
-    rows = [[row[name] for name in header] for row in read_table(tmp_path / "x.csv", header)]
+    rows = [
+        [row[name] for name in header] for row in read_table(tmp_path / "x.csv", header)
+    ]
     assert rows == [[name, name, "-0.5"] for name in names]
 
 

@@ -1,5 +1,9 @@
+import os
+import shutil
+
 import pytest
 
+from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
 
 
@@ -11,29 +15,28 @@ def phantoms(tmp_path_factory):
     return folder
 
 
+def smallest(data, out):
+    """The command line of the smallest reproduction, without its models."""
+    line = f"reproduce --data {data} --out {out} --split grouped --encoder-weights none"
+    line += " --size 32 --epochs 1 --batch 4 --explain 1"
+    return line.split()
+
+
 @pytest.fixture
 def words(phantoms, tmp_path):
     """The command line of the smallest reproduction, but for its models."""
-    return [
-        *(
-            "reproduce",
-            "--data",
-            str(phantoms),
-            "--out",
-            str(tmp_path / "out"),
-            "--split",
-            "grouped",
-        ),
-        *(
-            "--encoder-weights",
-            "none",
-            "--size",
-            "32",
-            "--epochs",
-            "1",
-            "--batch",
-            "4",
-            "--explain",
-            "1",
-        ),
-    ]
+    return smallest(phantoms, tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def trained(phantoms, tmp_path_factory):
+    """The output folder of the smallest reproduction of model 15. It must not be changed."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    assert main([*smallest(phantoms, out), "--models", "15"]) == 0
+    return out
+
+
+@pytest.fixture
+def with_model_15(trained, tmp_path):
+    """A copy of `trained` in the output folder of `words`. Its files are links: they may be replaced, not changed."""
+    return shutil.copytree(trained, tmp_path / "out", copy_function=os.link)

@@ -10,13 +10,19 @@ from scipy.stats import spearmanr
 from sonoseg.cli import main
 from sonoseg.core.counts import Counts
 from sonoseg.evaluate.compare import Evaluated
-from sonoseg.reproduction.claims import HEADER, NOT_RUN, UNCLEAR, claims, rank_correlation
+from sonoseg.reproduction.claims import (
+    HEADER,
+    NOT_RUN,
+    UNCLEAR,
+    claims,
+    rank_correlation,
+)
 from sonoseg.reproduction.jobs import plan
-from sonoseg.reproduction.results import Row, read_rows
+from sonoseg.reproduction.model_results import ModelResults, read_results
 
 
-class Made(Row):
-    """A row whose test Dice is known: of 20 images, each with a lesion of 100 pixels."""
+class Made(ModelResults):
+    """Results whose test Dice is known: of 20 images, each with a lesion of 100 pixels."""
 
     def __init__(self, model, dice, cut_off=None):
         super().__init__(model, "paper", (), "")
@@ -35,7 +41,8 @@ def answers(*rows):
     table = claims(rows, "paper")
     assert table.header == HEADER
     return {
-        (row[0], row[1].split(",")[0]): dict(zip(HEADER, row, strict=True)) for row in table.rows
+        (row[0], row[1].split(",")[0]): dict(zip(HEADER, row, strict=True))
+        for row in table.rows
     }
 
 
@@ -70,15 +77,21 @@ def test_a_printed_difference_outside_the_interval_is_named():
     mixed = LOW + np.where(np.arange(20) % 2, 0.02, -0.02)
     row = answers(Made("model-1", mixed), Made("model-7", LOW))[CBAM]
     assert row["low"] < 0 < row["high"] < row["printed"]
-    assert row["answer"] == "cannot be told, but the printed difference is outside our interval"
+    assert (
+        row["answer"]
+        == "cannot be told, but the printed difference is outside our interval"
+    )
 
 
 @pytest.mark.parametrize(
-    ("epoch", "answer"), [(24, f"{UNCLEAR}: model-7, cut off at epoch 24"), (25, "holds")]
+    ("epoch", "answer"),
+    [(24, f"{UNCLEAR}: model-7, cut off at epoch 24"), (25, "holds")],
 )
 def test_what_was_cut_off_before_half_its_epochs_answers_nothing(epoch, answer):
     assert (
-        answers(Made("model-1", HIGH), Made("model-7", LOW, cut_off=epoch))[CBAM]["answer"]
+        answers(Made("model-1", HIGH), Made("model-7", LOW, cut_off=epoch))[CBAM][
+            "answer"
+        ]
         == answer
     )
 
@@ -86,13 +99,19 @@ def test_what_was_cut_off_before_half_its_epochs_answers_nothing(epoch, answer):
 def test_what_did_not_run_says_so():
     found = answers(Made("model-1", HIGH))
     assert found[CBAM]["answer"] == NOT_RUN and found[CBAM]["here"] is None
-    assert found[("Model 1 is better than the rivals", "model-1 − swin-unet")]["answer"] == NOT_RUN
-    assert found[("The order of Models 1 to 16", "rank correlation")]["answer"] == NOT_RUN
+    assert (
+        found[("Model 1 is better than the rivals", "model-1 − swin-unet")]["answer"]
+        == NOT_RUN
+    )
+    assert (
+        found[("The order of Models 1 to 16", "rank correlation")]["answer"] == NOT_RUN
+    )
 
 
 def test_a_printed_score_is_compared_with_our_interval():
     found = answers(
-        Made("model-1", np.full(20, 0.61) + np.tile([-0.1, 0.1], 10)), Made("model-19", LOW)
+        Made("model-1", np.full(20, 0.61) + np.tile([-0.1, 0.1], 10)),
+        Made("model-19", LOW),
     )
     assert (
         found[("The Dice of Model 1, the best", "model-1")]["answer"]
@@ -120,7 +139,9 @@ def test_the_order_is_a_rank_correlation_with_the_printed_one():
         "model-15": 0.4,
     }
     rows = [Made(name, np.full(20, dice)) for name, dice in printed.items()]
-    row = answers(*rows)[("The order of Models 1 to 16", "rank correlation of 6 models")]
+    row = answers(*rows)[
+        ("The order of Models 1 to 16", "rank correlation of 6 models")
+    ]
     assert row["here"] == pytest.approx(1)
     assert row["p"] == pytest.approx(2 / 720)
     assert row["answer"] == "holds"
@@ -137,11 +158,13 @@ def test_the_rank_correlation_is_scipy_s(count):
     assert p == pytest.approx(theirs.pvalue, abs=0.05)
 
 
-def test_a_report_is_made_from_the_results_alone(words, tmp_path, capsys):
+def test_without_results_there_is_no_report(words, capsys):
     assert main([*words, "--models", "15", "--report-only"]) == 2
     assert "holds no results to report" in capsys.readouterr().err
-    assert main([*words, "--models", "15"]) == 0
-    out = tmp_path / "out"
+
+
+def test_a_report_is_made_from_the_results_alone(words, with_model_15):
+    out = with_model_15
     before = (out / "report.md").read_text(encoding="utf-8")
     (out / "report.md").unlink()
     short = [
@@ -157,11 +180,13 @@ def test_a_report_is_made_from_the_results_alone(words, tmp_path, capsys):
     assert main([*short, "--models", "15"]) == 0
     assert (out / "report.md").read_text(encoding="utf-8") == before
     file = out / "runs" / "model-15-grouped-0" / "result.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"cut_off_at": 1}))
+    result = json.loads(file.read_text()) | {"cut_off_at": 1}
+    file.unlink()  # it is a link to what other tests read
+    file.write_text(json.dumps(result))
     assert main([*short, "--models", "15-16"]) == 0
     text = (out / "report.md").read_text(encoding="utf-8")
     assert "Cut off by the clock: model-15 at epoch 1." in text
     assert "| model-15, cut off at epoch 1 |" in text
     assert "- model-16, split grouped: not done yet" in text
-    rows = read_rows(out, plan(("model-15",), ("grouped",), (0,)))
+    rows = read_results(out, plan(("model-15",), ("grouped",), (0,)))
     assert replace(rows[0]).label == "model-15, cut off at epoch 1"

@@ -2,7 +2,7 @@ import pytest
 
 from sonoseg.errors import InputError
 from sonoseg.files import write_json
-from sonoseg.reproduction.jobs import Job, held, in_order, parse_models, plan
+from sonoseg.reproduction.jobs import Job, in_order, jobs_in, parse_models, plan
 
 RIVALS = ("swin-unet", "mrfe-cnn", "adu-net", "ddra-net", "dpnet")
 
@@ -25,7 +25,20 @@ def test_all_are_the_twenty_the_five_and_the_network_inside():
 
 
 @pytest.mark.parametrize(
-    "words", ["21", "0-3", "swin", "5-3", "", "1,,2", "-1", "1-", "1-99999999999", "²", "9" * 5000]
+    "words",
+    [
+        "21",
+        "0-3",
+        "swin",
+        "5-3",
+        "",
+        "1,,2",
+        "-1",
+        "1-",
+        "1-99999999999",
+        "²",
+        "9" * 5000,
+    ],
 )
 def test_what_is_no_model_is_refused(words):
     with pytest.raises(InputError, match=r"no such model|names no model"):
@@ -63,8 +76,10 @@ def test_jobs_are_shown_split_by_split_in_the_catalog_s_order_each_once():
 
 
 def test_a_folder_holds_what_is_done_and_what_failed(tmp_path):
-    assert held(tmp_path) == []
-    done, failed, half = (Job(model, "paper", 0) for model in ("model-1", "model-2", "model-3"))
+    assert jobs_in(tmp_path) == []
+    done, failed, half = (
+        Job(model, "paper", 0) for model in ("model-1", "model-2", "model-3")
+    )
     for job in (done, half):
         job.folder(tmp_path).mkdir(parents=True)
     write_json(
@@ -73,7 +88,7 @@ def test_a_folder_holds_what_is_done_and_what_failed(tmp_path):
     )
     (half.folder(tmp_path) / "result.json").write_text("{")
     failed.fail(tmp_path, ValueError("no"))
-    assert held(tmp_path) == [done, failed]
+    assert jobs_in(tmp_path) == [done, failed]
 
 
 def test_half_a_result_is_none(tmp_path):

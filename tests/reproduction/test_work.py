@@ -1,7 +1,7 @@
 import json
 import re
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +10,31 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from sonoseg.cli import Reproduce
 from sonoseg.data import load_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.reproduction.jobs import plan
-from sonoseg.reproduction.work import (
-    Material,
-    check,
-    check_options,
-    check_settings,
-    chosen_pictures,
-    departures,
-    first_weights_for,
-    recipe_of,
-    settings_of,
-    train_options,
-)
+from sonoseg.reproduction.material import Material, chosen_pictures
+from sonoseg.reproduction.settings import ReproductionSettings, recipe_of
+from sonoseg.reproduction.training import configured, first_weights_for
+from sonoseg.reproduction.work import check, check_settings, settings_of
 
-FULL = Reproduce(Path("BUSI"))
+FULL = ReproductionSettings(Path("BUSI"))
 NO_IMAGES = Material({}, (), {"paper": ""})
 
 
 def test_the_paper_s_recipe_is_what_nothing_departs_from():
-    assert departures(FULL) == []
-    assert recipe_of("model-2", FULL) == replace(Recipe(), loss="dice")
-    assert recipe_of("swin-unet", FULL) == Recipe()
+    assert FULL.departures() == []
+    assert (
+        FULL.recipe_of("model-2")
+        == recipe_of("model-2")
+        == replace(Recipe(), loss="dice")
+    )
+    assert FULL.recipe_of("swin-unet") == recipe_of("swin-unet") == Recipe()
 
 
 def test_the_rivals_may_be_trained_as_their_authors_did():
-    own = recipe_of("swin-unet", replace(FULL, recipe="own"))
+    own = replace(FULL, recipe="own").recipe_of("swin-unet")
     assert own == find_experiment("swin-unet").recipe != Recipe()
 
 
@@ -52,7 +47,7 @@ def test_whatever_is_reduced_is_said():
         encoder_weights="runs/x",
         encoder_about="BUS-BRA",
     )
-    words = " ".join(departures(few))
+    words = " ".join(few.departures())
     for part in (
         "96 × 96 pixels",
         "epochs 5 instead of 50",
@@ -60,20 +55,23 @@ def test_whatever_is_reduced_is_said():
         "started from BUS-BRA",
     ):
         assert part in words
-    assert "frozen" in departures(replace(FULL, encoder_weights="none"))[0]
-    assert departures(replace(FULL, size=224, epochs=50, batch=16)) == []
+    assert "frozen" in replace(FULL, encoder_weights="none").departures()[0]
+    assert replace(FULL, size=224, epochs=50, batch=16).departures() == []
 
 
-def test_a_job_trains_with_the_options_of_sonoseg_train():
-    (job,) = plan(("model-2",), ("paper",), (7,))
-    asked = vars(train_options(job, replace(FULL, epochs=3)))
-    assert asdict(replace(Recipe(), loss="dice", epochs=3)).items() <= asked.items()
-    assert (asked["model"], asked["split"], asked["seed"], asked["size"]) == (
+def test_a_job_is_configured_as_sonoseg_train_would(phantoms):
+    (job,) = plan(("model-2",), ("grouped",), (7,))
+    settings = replace(FULL, data=phantoms, epochs=3, size=64, encoder_weights="none")
+    config, training, validation = configured(job, settings)
+    assert config.recipe == replace(Recipe(), loss="dice", epochs=3)
+    assert (config.model, config.split, config.seed, config.size) == (
         "model-2",
-        "paper",
+        "grouped",
         7,
-        224,
+        64,
     )
+    assert config.encoder_weights == "none"
+    assert training and validation
 
 
 @pytest.fixture
@@ -92,7 +90,9 @@ def test_first_weights_are_taken_only_where_all_encoders_are_there(weights):
 
 def test_random_encoders_are_never_frozen_unless_asked_for(weights):
     jobs = plan(("model-5",), ("paper",), (0,))
-    with pytest.raises(InputError, match="lacks the encoders that model-5 keeps frozen"):
+    with pytest.raises(
+        InputError, match="lacks the encoders that model-5 keeps frozen"
+    ):
         check(jobs, replace(FULL, encoder_weights=weights), NO_IMAGES)
     check(jobs, replace(FULL, encoder_weights="none"), NO_IMAGES)
 
@@ -108,26 +108,32 @@ def test_a_recipe_out_of_range_is_refused():
         ({"workers": -1}, "--workers -1: is out of range; give 0 to 1024"),
         ({"workers": 10**20}, "is out of range"),
         ({"explain": -1}, "--explain -1: is out of range"),
-        ({"seeds": (0, -1)}, "--seeds -1: is out of range; give a whole number from 0 to 16777215"),
+        (
+            {"seeds": (0, -1)},
+            "--seeds -1: is out of range; give a whole number from 0 to 16777215",
+        ),
         ({"seeds": ()}, "names none"),
+        ({"splits": ()}, "names none"),
         ({"size": 10**9}, "is not a multiple of 32 up to 4096"),
     ],
 )
 def test_numbers_out_of_range_are_refused(wrong, problem):
     with pytest.raises(InputError, match=re.escape(problem)):
-        check_options(replace(FULL, **wrong))
+        replace(FULL, **wrong).check()
 
 
 def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_difference_named(
     phantoms, tmp_path
 ):
-    options = replace(FULL, data=phantoms, split=("grouped",), out=tmp_path, epochs=3)
+    options = replace(FULL, data=phantoms, splits=("grouped",), out=tmp_path, epochs=3)
     material = Material.read(options)
     (job,) = plan(("model-1",), ("grouped",), (0,))
     check_settings(job, options, material)  # nothing is there
     folder = job.folder(tmp_path)
     folder.mkdir(parents=True)
-    (folder / "settings.json").write_text(json.dumps(settings_of(job, options, material)))
+    (folder / "settings.json").write_text(
+        json.dumps(settings_of(job, options, material))
+    )
     check_settings(job, options, material)
     with pytest.raises(
         InputError, match=r"holds model-1 with another epochs \(3 there, 4 asked for\)"
@@ -135,7 +141,8 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
         check_settings(job, replace(options, epochs=4), material)
     other = replace(material, pixels={"grouped": "0" * 64})
     with pytest.raises(
-        InputError, match="holds model-1 with other images or masks; choose another --out"
+        InputError,
+        match="holds model-1 with other images or masks; choose another --out",
     ):
         check_settings(job, options, other)
 
@@ -143,7 +150,7 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
 def test_the_pixels_of_test_images_count_too(phantoms, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(phantoms, data)
-    options = replace(FULL, data=data, split=("grouped",))
+    options = replace(FULL, data=data, splits=("grouped",))
     before = Material.read(options)
     mask = data / "masks" / before.subsets["grouped"]["test"][0].name
     with Image.open(mask) as picture:
@@ -153,13 +160,17 @@ def test_the_pixels_of_test_images_count_too(phantoms, tmp_path):
 
 
 def test_pictures_are_a_benign_and_a_malignant_one_or_those_asked_for(real_data):
-    test = [case for case in load_cases(real_data / "busi") if case.name.endswith("(1).png")]
+    test = [
+        case for case in load_cases(real_data / "busi") if case.name.endswith("(1).png")
+    ]
     assert [case.label for case in chosen_pictures(test, ())] == ["benign", "malignant"]
-    assert [case.name for case in chosen_pictures(test, ("normal (1).png",))] == ["normal (1).png"]
+    assert [case.name for case in chosen_pictures(test, ("normal (1).png",))] == [
+        "normal (1).png"
+    ]
     with pytest.raises(InputError, match=r"--pictures x\.png: is no test image"):
         chosen_pictures(test, ("x.png",))
 
 
 def test_a_split_without_training_images_is_refused(phantoms):
     with pytest.raises(InputError, match="--split all: leaves no train images"):
-        Material.read(replace(FULL, data=phantoms, split=("all",)))
+        Material.read(replace(FULL, data=phantoms, splits=("all",)))

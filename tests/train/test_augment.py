@@ -13,7 +13,9 @@ def batch():
     return 0.3 + 0.4 * torch.rand(32, 1, 64, 64), mask
 
 
-@pytest.mark.parametrize("change", augment.AUGMENTATIONS.values(), ids=augment.AUGMENTATIONS)
+@pytest.mark.parametrize(
+    "change", augment.AUGMENTATIONS.values(), ids=augment.AUGMENTATIONS
+)
 def test_what_comes_out_is_still_an_image_and_a_mask(batch, change):
     image, mask = change(*batch)
     assert image.shape == mask.shape == (32, 1, 64, 64)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from sonoseg.data import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
 from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.train.dataset import InMemory, Pairs, as_it_is, encode_once, gather, read_once
+from sonoseg.train.dataset import BatchOrder, InMemory, encode_once, gather, read_once
+from sonoseg.train.processes import Processes
 
 
 def test_images_and_masks_are_held_at_training_size(phantoms):
@@ -21,11 +21,14 @@ def test_images_and_masks_are_held_at_training_size(phantoms):
         assert abs(mask.float().mean() - case.read_mask().mean()) < 0.01
 
 
-def test_a_loader_takes_batches_out_in_one_piece():
-    pairs = Pairs(torch.arange(5)[:, None], torch.arange(5)[:, None] + 10)
-    batches = list(DataLoader(pairs, 2, collate_fn=as_it_is))
-    assert [batch[0].flatten().tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
-    assert all(torch.equal(masks, inputs + 10) for inputs, masks in batches)
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(9, [4, 4]), (8, [4, 4]), (4, [4]), (3, [3])]
+)
+def test_a_batch_that_is_not_whole_is_left_out_unless_it_is_the_only_one(images, sizes):
+    order = BatchOrder(images, 4, 0, Processes())
+    batches = list(order.of_epoch(0))
+    assert [len(rows) for rows in batches] == sizes
+    assert len(order) == len(sizes)
 
 
 def test_many_trainings_read_the_images_once(phantoms, monkeypatch):

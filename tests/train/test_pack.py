@@ -12,7 +12,16 @@ from sonoseg.cli import main
 from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
 
-TRAIN = ["--split", "grouped", "--encoder-weights", "none", "--epochs", "1", "--batch", "3"]
+TRAIN = [
+    "--split",
+    "grouped",
+    "--encoder-weights",
+    "none",
+    "--epochs",
+    "1",
+    "--batch",
+    "3",
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +41,18 @@ def both(tmp_path_factory) -> dict[str, Path]:
     pack_folder(folder, 224, pack, progress=False)
     for name, data in {"from-folder": folder, "from-pack": pack}.items():
         assert (
-            main(["train", "model-15", "--data", str(data), *TRAIN, "--out", str(root / name)]) == 0
+            main(
+                [
+                    "train",
+                    "model-15",
+                    "--data",
+                    str(data),
+                    *TRAIN,
+                    "--out",
+                    str(root / name),
+                ]
+            )
+            == 0
         )
     return {"root": root, "folder": folder, "pack": pack}
 
@@ -74,7 +94,12 @@ def test_its_scores_are_those_of_the_folder(both, model, tmp_path):
 def test_its_calibration_is_that_of_the_folder(both):
     for name in ("folder", "pack"):
         run = both["root"] / f"from-{name}"
-        assert main(["calibrate", str(run), "--data", str(both[name]), "--split", "grouped"]) == 0
+        assert (
+            main(
+                ["calibrate", str(run), "--data", str(both[name]), "--split", "grouped"]
+            )
+            == 0
+        )
     one, other = (
         json.loads((both["root"] / f"from-{name}" / "calibration.json").read_text())
         for name in ("folder", "pack")
@@ -83,7 +108,7 @@ def test_its_calibration_is_that_of_the_folder(both):
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "problem"),
     [
         (
             ["train", "model-15", *TRAIN, "--size", "64"],
@@ -92,12 +117,12 @@ def test_its_calibration_is_that_of_the_folder(both):
         (["evaluate", "default", "--split", "grouped"], "224 × 224 pixels, "),
     ],
 )
-def test_another_size_is_refused_by_name(both, tmp_path, capsys, words, fault):
+def test_another_size_is_refused_by_name(both, tmp_path, capsys, words, problem):
     words = [*words, "--data", str(both["pack"]), "--out", str(tmp_path / "out")]
     capsys.readouterr()
     assert main(words) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert fault in lines[-1]
+    assert problem in lines[-1]
     assert "other-name.safetensors: holds images of" in lines[-1]
 
 
@@ -106,8 +131,8 @@ def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, caps
     pack_folder(both["folder"], 96, pack, progress=False)
     words = ["--data", str(pack), "--split", "grouped", "--out", str(tmp_path / "out")]
     assert main(["evaluate", "all-foreground", *words]) == 2
-    fault = "holds images of 96 × 96 pixels, evaluation needs 224 × 224; give the folder phantoms, or pack it with"
-    assert fault in capsys.readouterr().err
+    problem = "holds images of 96 × 96 pixels, evaluation needs 224 × 224; give the folder phantoms, or pack it with"
+    assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -125,7 +150,7 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
     ]
     words += ["--batch", "3", "--explain", "0"]
     out = ["--data", str(both["pack"]), "--out", str(tmp_path / "out")]
-    for more, fault in (
+    for more, problem in (
         (
             ["--models", "15,default"],
             "--models 15,default: has default, which takes images of another size",
@@ -133,10 +158,13 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
         (["--size", "96"], "holds images of 224 × 224 pixels, training needs 96 × 96"),
     ):
         assert main([*words, *out, *more]) == 2
-        assert fault in capsys.readouterr().err
+        assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     for name in ("folder", "pack"):
-        assert main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)]) == 0
+        assert (
+            main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)])
+            == 0
+        )
     run = Path("runs") / "model-15-grouped-0"
     for file in ("best.safetensors", "test/metrics.json", "validation/metrics.json"):
         assert (tmp_path / "folder" / run / file).read_bytes() == (

@@ -12,29 +12,27 @@ import pytest
 
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
-from sonoseg.models.catalog import find_experiment
-from sonoseg.train.fit import make_trainer
+from sonoseg.train.device import make_fabric
 from sonoseg.train.processes import Processes, find_processes, warn_of_srun
-from sonoseg.train.run_folder import RunConfig
 
 SCRIPT = """
 import sys
 from torch import nn
 from sonoseg.cli import main
-from sonoseg.train import fit
+from sonoseg.train import loop
 
 # Batch statistics are of a process's own images where there is no GPU to share them, and bfloat16 rounds: without both,
 # the two ways must agree.
 nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
-first_weights = fit.first_weights
-fit.first_weights = lambda *arguments: first_weights(*arguments).train()
-fit.has_bfloat16 = lambda: False
+loop.has_bfloat16 = lambda: False
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))
+    ]:
         monkeypatch.delenv(name)
     assert find_processes() == Processes(0, 1, 1)
     assert find_processes().first
@@ -56,7 +54,8 @@ def test_torchrun_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
     monkeypatch.setattr(
-        "lightning.fabric.plugins.environments.slurm.shutil.which", lambda _: "/usr/bin/srun"
+        "lightning.fabric.plugins.environments.slurm.shutil.which",
+        lambda _: "/usr/bin/srun",
     )
     common = {
         "SLURM_NTASKS": "6",
@@ -81,7 +80,8 @@ def test_processes_that_are_spread_unevenly_are_refused(
 ) -> None:
     slurm(monkeypatch, SLURM_NTASKS_PER_NODE=each, SLURM_STEP_ID="0")
     with pytest.raises(
-        InputError, match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many"
+        InputError,
+        match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many",
     ):
         find_processes()
 
@@ -96,7 +96,7 @@ BATCH = {"SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"
 
 @pytest.mark.parametrize("step", [None, "", "4294967291", "4294967292"])
 def test_a_batch_script_of_slurm_without_srun_is_alone_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str | None
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str | None
 ) -> None:
     slurm(monkeypatch, **BATCH)
     monkeypatch.delenv("SLURM_STEP_ID", raising=False)
@@ -105,7 +105,7 @@ def test_a_batch_script_of_slurm_without_srun_is_alone_and_says_so(
     warn_of_srun.cache_clear()
     assert find_processes() == find_processes() == Processes(0, 1, 1)
     note = "note: this job of SLURM has 6 tasks, but was started without srun: one process trains alone"
-    assert capsys.readouterr().err.splitlines() == [note]  # once
+    assert caplog.messages == [note]  # once
 
 
 def test_the_first_task_of_srun_is_one_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,16 +113,13 @@ def test_the_first_task_of_srun_is_one_of_all(monkeypatch: pytest.MonkeyPatch) -
     assert find_processes() == Processes(0, 6, 3)
 
 
-def test_a_trainer_of_one_process_does_not_wait_for_slurms_others(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_training_of_one_process_does_not_wait_for_slurms_others(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slurm(monkeypatch, **BATCH)
-    experiment = find_experiment("sonoseg-1")
-    config = RunConfig(
-        "sonoseg-1", experiment.network, experiment.recipe, "", "", "", 32, 0, "none", ""
-    )
-    trainer, _ = make_trainer(config, tmp_path, find_processes())
-    assert (trainer.world_size, trainer.num_nodes) == (1, 1)
+    fabric = make_fabric(find_processes())
+    fabric.launch()
+    assert fabric.world_size == 1
 
 
 def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +135,13 @@ def train(
     words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
     words += " --encoder-weights none --encoders resnet18 --presence none --loss bce --dropout 0 --augment none"
     words += f" --batch {batch} --epochs {epochs}"
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+    ]
     command = [
         sys.executable,
         *(torchrun if processes > 1 else []),
@@ -146,12 +149,17 @@ def train(
         *words.split(),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=120
+    )
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
     with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {name: float(value) for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 @pytest.mark.timeout(400)

@@ -58,18 +58,25 @@ DAMAGED = {
 @pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_record_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / IMAGES).write_text(text)
-    with pytest.raises(InputError, match="is not a list of images that can be read; delete it"):
+    with pytest.raises(
+        InputError, match="is not a list of images that can be read; delete it"
+    ):
         Record.read(tmp_path)
 
 
-def test_a_record_that_was_changed_by_hand_is_refused(data: Path, tmp_path: Path) -> None:
+def test_a_record_that_was_changed_by_hand_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
     record = look(data)
     record.write(tmp_path)
     assert Record.read_of(tmp_path, record.digest) == record
     whole = (tmp_path / IMAGES).read_text().splitlines(keepends=True)
     changed = [whole[:1], whole[:3] + whole[4:], whole + whole[1:2]]
     changed.append(
-        [line.replace("own,", "earlier,").replace(",train,", ",validation,") for line in whole]
+        [
+            line.replace("own,", "earlier,").replace(",train,", ",validation,")
+            for line in whole
+        ]
     )
     for lines in changed:
         (tmp_path / IMAGES).write_text("".join(lines))
@@ -82,7 +89,8 @@ def test_a_record_that_was_changed_by_hand_is_refused(data: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "name", [" blanks .png", "=1+1.png", "'quoted.png", "line\nend.png", "escape\x1b[2J.png"]
+    "name",
+    [" blanks .png", "=1+1.png", "'quoted.png", "line\nend.png", "escape\x1b[2J.png"],
 )
 def test_a_record_has_the_same_digest_when_read_back_whatever_the_names(
     data: Path, tmp_path: Path, name: str
@@ -95,7 +103,9 @@ def test_a_record_has_the_same_digest_when_read_back_whatever_the_names(
 
 def test_what_was_trained_on_is_not_held_out(data: Path) -> None:
     record, cases = look(data), load_cases(data)
-    assert [record.is_held_out(case.read_image()) for case in cases] == [False] * 4 + [True] * 2
+    assert [record.is_held_out(case.read_image()) for case in cases] == [False] * 4 + [
+        True
+    ] * 2
     assert record.is_held_out(cases[0].read_image()[::-1].copy())
     both = Record((*record.own, replace(record.own[0], subset="validation")))
     assert both.is_held_out(
@@ -133,7 +143,8 @@ def test_what_changed_is_named(data: Path) -> None:
     assert before.changes(fewer).endswith("1 new image (synthetic_00.png)")
     assert fewer.changes(None) == "other images or masks"
     assert (
-        record_of(cases[3::-1], cases[4:], 64).changes(look(data)) == "another order of its images"
+        record_of(cases[3::-1], cases[4:], 64).changes(look(data))
+        == "another order of its images"
     )
 
 

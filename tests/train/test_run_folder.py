@@ -10,13 +10,23 @@ from sonoseg.data.load import load_cases
 from sonoseg.deploy.calibration import load_calibration
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.models.catalog import find_experiment
-from sonoseg.train.run_folder import BEST, CALIBRATION, CONFIG, SHIPPED, find_run, save_weights
+from sonoseg.train.run_folder import (
+    BEST,
+    CALIBRATION,
+    CONFIG,
+    SHIPPED,
+    find_run,
+    save_weights,
+)
 
 
 def test_the_run_inside_is_the_bundle_inside(phantoms):
     bundle = sonoseg.load()
     predictor = RunPredictor("default")
-    assert load_calibration(find_run("default")) is not None and predictor.size == bundle.card.size
+    assert (
+        load_calibration(find_run("default")) is not None
+        and predictor.size == bundle.card.size
+    )
     images = [case.read_image() for case in load_cases(phantoms)[:6]]
     own = np.stack(predictor.probability(images))
     assert own.max() > 0.5
@@ -34,7 +44,9 @@ def test_the_run_inside_says_what_it_was_trained_on_as_the_card_of_the_bundle_do
         recipe,
         *recipe["lineage"],
     ):  # the card is older than the choice of what presence is judged of
-        stage["network"]["presence"] = {True: "image", False: "none"}[stage["network"]["presence"]]
+        stage["network"]["presence"] = {True: "image", False: "none"}[
+            stage["network"]["presence"]
+        ]
     assert json.loads((folder / CONFIG).read_text()) == recipe
     assert (folder / CALIBRATION).exists()
 
@@ -51,11 +63,15 @@ def test_half_is_half_the_size_and_nearly_the_same(tmp_path):
         (tmp_path / name).mkdir()
         save_weights(tmp_path / name, model, half)
     whole, half = (load_file(tmp_path / name / BEST) for name in ("whole", "half"))
-    sizes = [sum(value.nbytes for value in tensors.values()) for tensors in (whole, half)]
+    sizes = [
+        sum(value.nbytes for value in tensors.values()) for tensors in (whole, half)
+    ]
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.05)
     for name, value in whole.items():
         assert value.ndim > 1 or half[name].dtype == value.dtype
-        np.testing.assert_allclose(half[name].astype(value.dtype), value, rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(
+            half[name].astype(value.dtype), value, rtol=1e-3, atol=1e-7
+        )
 
 
 def test_who_may_read_a_config_may_read_the_weights(tmp_path):

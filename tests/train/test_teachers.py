@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from sonoseg.errors import InputError
+from sonoseg.models.network import Output
 from sonoseg.train import teachers
 from sonoseg.train.run_folder import load_run
 from sonoseg.train.teachers import Teachers
@@ -30,14 +31,22 @@ def test_half_is_the_masks_and_half_the_teachers_mean(image, mask, monkeypatch):
     """Two teachers: the network inside, and one whose pixels are sure of nothing."""
     inside, config = load_run("default")
     unsure, _ = load_run("default")
-    monkeypatch.setattr(unsure, "parts", lambda image: (torch.zeros_like(image), None))
-    runs = {"a": (inside, replace(config, size=64)), "b": (unsure, replace(config, size=128))}
+    monkeypatch.setattr(
+        unsure, "outputs", lambda image: Output(torch.zeros_like(image))
+    )
+    runs = {
+        "a": (inside, replace(config, size=64)),
+        "b": (unsure, replace(config, size=128)),
+    }
     monkeypatch.setattr(teachers, "load_run", runs.__getitem__)
     truth = Teachers(["a", "b"]).truth(image, mask)
     square = F.interpolate(image, size=(64, 64), mode="bilinear", antialias=True)
     with torch.no_grad():
         told = F.interpolate(
-            inside.parts(square)[0].sigmoid(), size=(64, 96), mode="bilinear", antialias=True
+            inside.outputs(square).pixels.sigmoid(),
+            size=(64, 96),
+            mode="bilinear",
+            antialias=True,
         )
     torch.testing.assert_close(truth, mask / 2 + told / 4 + 0.125)
     assert not truth.requires_grad

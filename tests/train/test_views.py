@@ -40,7 +40,9 @@ def test_zooming_out_smooths_what_would_be_skipped():
         3 * torch.eye(2, 3)[None], [1, 1, 96, 96], align_corners=False
     )
     seen = views.sample(stripes, grid, torch.tensor([3.0]), "reflection")
-    assert float(seen.std()) < 0.2 and float(seen.mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(seen.std()) < 0.2 and float(seen.mean()) == pytest.approx(
+        0.5, abs=0.05
+    )
 
 
 def test_a_crop_without_lesion_holds_none(batch):
@@ -48,10 +50,15 @@ def test_a_crop_without_lesion_holds_none(batch):
     for _ in range(20):
         theta, possible = views.free_crop(mask)
         assert possible[:4].all() and not possible[7]
-        grid = torch.nn.functional.affine_grid(theta, list(mask.shape), align_corners=False)
+        grid = torch.nn.functional.affine_grid(
+            theta, list(mask.shape), align_corners=False
+        )
         crops = torch.nn.functional.grid_sample(mask, grid, align_corners=False)
         assert float(crops[possible].max()) == 0
-        assert float(theta[possible][:, (0, 1), (0, 1)].min()) >= views.SMALLEST_CROP - 1e-6
+        assert (
+            float(theta[possible][:, (0, 1), (0, 1)].min())
+            >= views.SMALLEST_CROP - 1e-6
+        )
 
 
 def test_pasted_lesions_are_dark_in_image_and_mask_and_touch_no_other(batch):

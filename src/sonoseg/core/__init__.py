@@ -1,1 +1,1 @@
-"""What every part shares and that needs only numpy and Pillow: how images and masks are read."""
+"""Reads images and masks, measures lesions and computes scores, with numpy and Pillow alone. All parts share it."""

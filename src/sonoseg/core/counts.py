@@ -1,4 +1,4 @@
-"""Counts of right and wrong pixels, one row an image: everything every metric is computed from."""
+"""Counts of right and wrong pixels, one row per image. All metrics are computed from them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ class Counts:
     def __len__(self) -> int:
         return len(self.tp)
 
-    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Counts:
+    def __getitem__(
+        self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice
+    ) -> Counts:
         """The counts of some of the images."""
         return Counts(self.tp[rows], self.fp[rows], self.fn[rows], self.tn[rows])
 
     @property
     def has_lesion(self) -> NDArray[np.bool_]:
-        """(N,): the truth of this image holds at least one lesion pixel."""
+        """(N,) bool: the reference mask of the image has at least one lesion pixel."""
         return (self.tp + self.fn) > 0
 
 
@@ -42,13 +44,13 @@ def count(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
     """Counts one image.
 
     Args:
-        prediction, truth: boolean masks of one shape, (H, W); True is lesion.
+        prediction, truth: boolean masks (H, W) of the same shape; True is lesion.
 
     Returns:
         Counts with N = 1.
 
     Raises:
-        TypeError: a mask is not boolean (a mask of 0 and 255 would count wrongly without a word).
+        TypeError: a mask is not boolean (a mask of 0 and 255 would be counted wrongly).
         ValueError: the shapes differ.
     """
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
@@ -61,7 +63,7 @@ def count(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Counts:
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(truth)) - tp
     tn = truth.size - tp - fp - fn
-    return Counts(*(np.array([n], dtype=np.int64) for n in (tp, fp, fn, tn)))
+    return Counts(_one_row(tp), _one_row(fp), _one_row(fn), _one_row(tn))
 
 
 def stack(parts: Iterable[Counts]) -> Counts:
@@ -74,5 +76,12 @@ def stack(parts: Iterable[Counts]) -> Counts:
     if not rows:
         raise ValueError("no counts to stack")
     return Counts(
-        *(np.concatenate([getattr(row, name) for row in rows]) for name in ("tp", "fp", "fn", "tn"))
+        tp=np.concatenate([row.tp for row in rows]),
+        fp=np.concatenate([row.fp for row in rows]),
+        fn=np.concatenate([row.fn for row in rows]),
+        tn=np.concatenate([row.tn for row in rows]),
     )
+
+
+def _one_row(number: int) -> NDArray[np.int64]:
+    return np.array([number], dtype=np.int64)

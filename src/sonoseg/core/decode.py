@@ -1,7 +1,9 @@
-"""Pixels as the file means them, upright: as 8-bit gray for images, as colours and alpha for masks."""
+"""Decodes pixels and turns them upright: images as 8-bit gray, masks as colours and alpha."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from sonoseg.core import deep, jpeg, tiff
-from sonoseg.core.quiet import quiet
-from sonoseg.core.source import Source, array_of, name_of, opened
+from sonoseg.core.source import Source, array_of, caught, opened, quiet
 from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _COLOUR = ("RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+_KNOWN = frozenset(("1", "L", "P")) | frozenset(_ALPHA) | frozenset(_COLOUR)
+"""Pillow's modes of 8 bits."""
 _GRAY = np.array((0.299, 0.587, 0.114), np.float32)
 """ITU-R 601."""
 _LOSSY = ("JPEG", "MPO", "WEBP")
@@ -45,23 +48,36 @@ class Samples:
     lossy: bool = False
 
 
-def decode_gray(source: Source) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """An image as gray, (H, W) uint8, and what speaks against its data; see `sonoseg.core.image.read_image`."""
+def decode_gray(source: Source) -> tuple[NDArray[np.uint8], str, tuple[str, ...]]:
+    """An image as gray; see `sonoseg.core.image.read_image`.
+
+    Returns:
+        the pixels (H, W) uint8, the name of the source, and what speaks against the data.
+    """
     array = array_of(source)
     if array is not None:
-        return _gray_array(array), ()
-    with opened(source) as image:
-        subject, content = name_of(source), jpeg.content(image)
-        with tiff.loading(image) as complaints:
-            gray = _turned(_gray(image, subject), image)
-        return np.ascontiguousarray(gray), _doubts(content, complaints)
+        return _gray_array(array), "image", ()
+    with opened(source) as (image, name):
+        with _loading(image) as doubts:
+            gray = _turned(_gray(image, name), image)
+        return np.ascontiguousarray(gray), name, tuple(doubts)
 
 
-def _doubts(content: bytes | None, complaints: list[str]) -> tuple[str, ...]:
-    """What speaks against an image, by the content of a JPEG, or by what libtiff said."""
-    if complaints:
-        return (f"its TIFF data is damaged, parts of the image may be wrong ({complaints[0]})",)
-    return jpeg.doubts(content) if content else ()
+@contextlib.contextmanager
+def _loading(image: Image.Image) -> Iterator[list[str]]:
+    """A block in which an image may be loaded; yields a list that, at its end, holds what speaks against the data."""
+    doubts: list[str] = []
+    content = jpeg.content(image) if image.format in jpeg.FORMATS else None
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tile:
+        with caught() as complaints, quiet():
+            yield doubts
+        if complaints:
+            problem = "its TIFF data is damaged, parts of the image may be wrong"
+            doubts.append(f"{problem} ({complaints[0]})")
+        return
+    yield doubts
+    if content:
+        doubts += jpeg.doubts(content)
 
 
 def decode_samples(source: Source) -> Samples:
@@ -74,17 +90,16 @@ def decode_samples(source: Source) -> Samples:
     if array is not None:
         alpha = array[..., 3] if array.ndim == 3 and array.shape[2] == 4 else None
         return Samples("image", array if array.ndim == 2 else array[..., :3], alpha)
-    with opened(source) as image:
-        subject, top, content = name_of(source), _top(image), jpeg.content(image)
-        with tiff.loading(image) as complaints:
-            planes = _planes(image, subject)
-        for doubt in _doubts(content, complaints):
-            raise InputError(subject, doubt, "copy or export it again")
-        colour, alpha, indices = (
-            None if plane is None else _turned(plane, image) for plane in planes
-        )
-        assert colour is not None
-        return Samples(subject, colour, alpha, indices, top, _is_lossy(image))
+    with opened(source) as (image, name):
+        top = _top(image)
+        with _loading(image) as doubts:
+            colour, alpha, indices = _planes(image, name)
+        for doubt in doubts:
+            raise InputError(name, doubt, "copy or export it again")
+        colour = _turned(colour, image)
+        alpha = None if alpha is None else _turned(alpha, image)
+        indices = None if indices is None else _turned(indices, image)
+        return Samples(name, colour, alpha, indices, top, _is_lossy(image))
 
 
 def orientation(source: Source) -> int:
@@ -95,7 +110,7 @@ def orientation(source: Source) -> int:
     """
     if array_of(source) is not None:
         return 1
-    with opened(source) as image:
+    with opened(source) as (image, _):
         return _orientation(image)
 
 
@@ -106,7 +121,8 @@ def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
         InputError: numbers that are not finite.
     """
     # Halved, so that the difference of two large values cannot overflow.
-    low, high = float(array.min()) / 2, float(array.max()) / 2
+    low = float(array.min()) / 2
+    high = float(array.max()) / 2
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(
             subject,
@@ -116,11 +132,12 @@ def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
     gray = np.zeros(array.shape, np.uint8)
     if low == high:
         return gray
-    for top in range(
-        0, len(array), _ROWS
-    ):  # a part at a time, because float64 takes eight times the memory
-        halves = array[top : top + _ROWS].astype(np.float64) / 2
-        gray[top : top + _ROWS] = np.rint((halves - low) / (high - low) * 255)
+    # A part at a time, because float64 takes eight times the memory.
+    for top in range(0, len(array), _ROWS):
+        rows = slice(top, top + _ROWS)
+        halves = array[rows].astype(np.float64) / 2
+        share = (halves - low) / (high - low)
+        gray[rows] = np.rint(share * 255)
     return gray
 
 
@@ -128,16 +145,14 @@ def _gray_array(array: Pixels) -> NDArray[np.uint8]:
     if array.ndim == 2:
         return array.copy() if array.dtype == np.uint8 else stretch(array, "image")
     if array.dtype == np.uint8:
-        return np.array(Image.fromarray(np.ascontiguousarray(array[..., :3])).convert("L"))
+        colour = np.ascontiguousarray(array[..., :3])
+        return np.array(Image.fromarray(colour).convert("L"))
     return stretch(array[..., :3] @ _GRAY.astype(np.float64), "image")
 
 
 def _gray(image: Image.Image, subject: str) -> NDArray[np.uint8]:
     if deep.is_deep(image):
-        rows = [
-            band[..., 0] if band.shape[2] == 2 else band[..., :3] @ _GRAY
-            for band in deep.bands(image)
-        ]
+        rows = [_gray_of_band(band) for band in deep.bands(image)]
         return stretch(np.concatenate(rows), subject)
     image.load()
     numbers = _numbers(image)
@@ -145,17 +160,27 @@ def _gray(image: Image.Image, subject: str) -> NDArray[np.uint8]:
         return stretch(numbers, subject)
     if "transparency" in image.info or image.mode in ("La", "RGBa", "HSV"):
         image = _as_colour(image, subject)
-    elif image.mode not in ("1", "L", "P", *_ALPHA, *_COLOUR):
+    elif image.mode not in _KNOWN:
         raise _unknown(image, subject)
     return np.array(image.convert("L"))
 
 
-def _planes(image: Image.Image, subject: str) -> tuple[Pixels, Pixels | None, Pixels | None]:
+def _gray_of_band(band: Pixels) -> Pixels:
+    """Gray (h, W) of rows with gray and alpha, RGB or RGBA."""
+    gray: Pixels = band[..., 0] if band.shape[2] == 2 else band[..., :3] @ _GRAY
+    return gray
+
+
+def _planes(
+    image: Image.Image, subject: str
+) -> tuple[Pixels, Pixels | None, Pixels | None]:
     """Colour, alpha and palette indices of an image."""
     if deep.is_deep(image):
-        has_alpha, rows = deep.has_alpha(image), np.concatenate(list(deep.bands(image)))
+        has_alpha = deep.has_alpha(image)  # before the image is loaded
+        rows = np.concatenate(list(deep.bands(image)))
         colour = rows[..., 0] if rows.shape[2] == 2 else rows[..., :3]
-        return colour, rows[..., -1] if has_alpha else None, None
+        alpha = rows[..., -1] if has_alpha else None
+        return colour, alpha, None
     image.load()
     numbers = _numbers(image)
     if numbers is not None:
@@ -164,13 +189,16 @@ def _planes(image: Image.Image, subject: str) -> tuple[Pixels, Pixels | None, Pi
         return np.asarray(image.convert("L")), None, None
     indices = np.asarray(image) if image.mode == "P" else None
     colours = np.asarray(_as_colour(image, subject))
-    return colours[..., :3], colours[..., 3] if colours.shape[2] == 4 else None, indices
+    alpha = colours[..., 3] if colours.shape[2] == 4 else None
+    return colours[..., :3], alpha, indices
 
 
 def _numbers(image: Image.Image) -> Pixels | None:
     """The pixels of an image that has one sample of more than 8 bits, or a signed one; None for others."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        has_numbers = image.mode[0] in "IF" or (image.mode == "L" and tiff.is_signed(image))
+        has_numbers = image.mode[0] in "IF" or (
+            image.mode == "L" and tiff.is_signed(image)
+        )
         return tiff.values(image, np.asarray(image)) if has_numbers else None
     return np.asarray(image) if image.mode[0] in "IF" else None
 
@@ -179,7 +207,7 @@ def _as_colour(image: Image.Image, subject: str) -> Image.Image:
     """An image as RGB, or as RGBA if it has alpha."""
     if image.mode in ("La", "RGBa"):
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-    elif image.mode not in ("1", "L", "P", *_ALPHA, *_COLOUR):
+    elif image.mode not in _KNOWN:
         raise _unknown(image, subject)
     has_alpha = image.mode in _ALPHA or "transparency" in image.info
     with quiet():

@@ -1,4 +1,4 @@
-"""16-bit colours of PNG and TIFF, of which Pillow keeps the high byte alone: decoded once for each byte."""
+"""Reads 16-bit colours of PNG and TIFF. Pillow keeps the high byte alone, so each file is decoded twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def bands(image: Image.Image) -> Iterator[NDArray[np.uint16]]:
     assert isinstance(image, ImageFile.ImageFile)
     assert image.fp is not None
     packed = rawmode(image)
-    if packed == "LA;16B":  # both bytes of gray and of alpha, in the four bytes of a pixel
+    if (
+        packed == "LA;16B"
+    ):  # both bytes of gray and of alpha, in the four bytes of a pixel
         _set_rawmode(image, "RGBA")
         image.load()
         for part in _parts(image):
@@ -69,11 +71,15 @@ def rawmode(image: Image.Image) -> str:
 def _set_rawmode(image: ImageFile.ImageFile, packed: str) -> None:
     tiles = []
     for tile in image.tile:
-        args = packed if isinstance(tile.args, str) else (packed, *(tile.args or ())[1:])
-        tiles.append(tile._replace(args=args))
+        if isinstance(tile.args, str):
+            tiles.append(tile._replace(args=packed))
+        else:
+            others = tuple(tile.args or ())[1:]
+            tiles.append(tile._replace(args=(packed, *others)))
     image.tile = tiles
 
 
 def _parts(image: Image.Image) -> Iterator[NDArray[np.uint8]]:
     for top in range(0, image.height, _ROWS):
-        yield np.asarray(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+        bottom = min(top + _ROWS, image.height)
+        yield np.asarray(image.crop((0, top, image.width, bottom)))

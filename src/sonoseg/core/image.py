@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -12,13 +11,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.decode import decode_gray
-from sonoseg.core.source import Source, name_of
+from sonoseg.core.measure import Spacing
+from sonoseg.core.source import Source
 from sonoseg.errors import InputError
 
 SPACINGS = (0.001, 10.0)
 """mm per pixel: what is smaller or larger was given in another unit."""
+_HINT = "give mm per pixel, for example 0.08"
 
-_logger = logging.getLogger("sonoseg")
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Where an image comes from, if it is a part of a file.
+
+    Attributes:
+        name: of the file.
+        frame: number of the frame in the file, from 1; None if the file has one frame.
+        region: the part of the frame: left, top, width, height in pixels; None for all of it.
+    """
+
+    name: str
+    frame: int | None = None
+    region: tuple[int, int, int, int] | None = None
+
+    def __str__(self) -> str:
+        """For messages: the name, the frame and the place of the region."""
+        text = self.name
+        if self.frame is not None:
+            text += f", frame {self.frame}"
+        if self.region is not None:
+            left, top, width, height = self.region
+            text += f", region {width} × {height} at ({left}, {top})"
+        return text
 
 
 @dataclass(frozen=True)
@@ -28,14 +52,16 @@ class Image:
     Attributes:
         pixels: (H, W) uint8, gray, upright.
         spacing: mm between the centres of neighbouring (rows, columns); None if it is not known.
-        source: what messages call it: its path, or "image".
+        source: where it comes from: its path, "image", or an `ImageSource`; messages call it by `str(source)`.
         doubts: why its pixels may be wrong although they could be read; empty if nothing speaks against them.
+        spacing_source: where the spacing comes from, in words.
     """
 
     pixels: NDArray[np.uint8]
-    spacing: tuple[float, float] | None = None
-    source: str = "image"
+    spacing: Spacing | None = None
+    source: str | ImageSource = "image"
     doubts: tuple[str, ...] = ()
+    spacing_source: str = "given by the user"
 
 
 def read_image(source: Source | Image, spacing: Any = None) -> Image:
@@ -44,41 +70,56 @@ def read_image(source: Source | Image, spacing: Any = None) -> Image:
     8-bit images keep their values: colour becomes gray by ITU-R 601, alpha is ignored. Anything else is stretched
     from its own smallest..largest value to 0..255: scanners fill 10 to 14 of 16 bits and do not say how many, so a
     fixed scale would leave most images black. An image of one value becomes 0. EXIF turns the image upright. Of a
-    phone's multi-picture JPEG the main picture is read. What the decoder doubts is logged as a warning.
+    phone's multi-picture JPEG the main picture is read.
 
     Args:
         source: a path, the bytes of a PNG, JPEG, TIFF or BMP file, such a file open for reading in binary mode, an
             array (H, W), or (H, W, 3 or 4) as RGB or RGBA, of real numbers, a PIL image, or an `Image`.
-        spacing: mm per pixel, as `pixel_spacing` takes it; None leaves that of an `Image` as it is.
+        spacing: mm per pixel of the upright image, as `pixel_spacing` takes it; None leaves that of an `Image` as
+            it is.
 
     Raises:
         InputError: no such file, not an image, damaged, under 16 × 16 or over 50 megapixels (found before decoding),
             more than one frame, pixels that are not finite, a kind of image that cannot be read rightly, or a
-            spacing that is none.
+            spacing that is not a pixel size.
     """
     known = pixel_spacing(spacing)
     if isinstance(source, Image):
-        return (
-            source if known is None else Image(source.pixels, known, source.source, source.doubts)
-        )
-    pixels, doubts = decode_gray(source)
-    name = name_of(source)
-    for doubt in doubts:
-        _logger.warning("sonoseg: %s: %s", name, doubt)
+        if known is None:
+            return source
+        return replace(source, spacing=known, spacing_source="given by the user")
+    pixels, name, doubts = decode_gray(source)
     return Image(pixels, known, name, doubts)
 
 
-def pixel_spacing(spacing: Any) -> tuple[float, float] | None:
+def pixel_spacing(spacing: Any) -> Spacing | None:
     """The spacing (row, column) in mm that a number, or a pair of numbers, stands for; None for None.
 
     Raises:
-        InputError: not a real number from 0.001 to 10, or a pair of them. A bool is no number.
+        InputError: not a real number from 0.001 to 10, or a pair of them. A bool is not a number.
     """
     if spacing is None:
         return None
-    pair = spacing if isinstance(spacing, tuple) and len(spacing) == 2 else (spacing, spacing)
-    row, column = (_length(one) for one in pair)
-    return row, column
+    if isinstance(spacing, (tuple, list)) and len(spacing) == 2:
+        return _length(spacing[0]), _length(spacing[1])
+    length = _length(spacing)
+    return length, length
+
+
+def parse_spacing(text: str) -> Spacing:
+    """The spacing that "0.1", "0.1,0.08" or "0.1 0.08" stands for: one number, or that of rows and of columns.
+
+    Raises:
+        InputError: as `pixel_spacing`.
+    """
+    words = text.replace(",", " ").split()
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise InputError("spacing", f"{text[:40]!r} is not a pixel size", _HINT)
+    return _length(numbers[0]), _length(numbers[-1])
 
 
 def _length(value: Any) -> float:
@@ -89,7 +130,5 @@ def _length(value: Any) -> float:
         length = math.inf
     if not SPACINGS[0] <= length <= SPACINGS[1]:
         shown = repr(value) if isinstance(value, str) else str(value)
-        raise InputError(
-            "spacing", f"{shown[:40]} is not a pixel size", "give mm per pixel, for example 0.08"
-        )
+        raise InputError("spacing", f"{shown[:40]} is not a pixel size", _HINT)
     return length

@@ -9,31 +9,30 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 LEVEL = 0.95
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+"""Quantiles of the resampled means that are the ends of the interval."""
 SEED = 20250101
 
 
 def bootstrap_interval(
     values: NDArray[np.float64], groups: Sequence[str] | None = None
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean (Efron 1979), 2000 resamples from a fixed seed.
+    """Returns the 95 % percentile bootstrap interval of the mean (Efron 1979): 2000 resamples, fixed seed.
 
-    Images of one patient, or near-copies of one image, are not independent: with `groups` whole groups are
-    drawn with replacement, as many as there are, and the mean is taken over the images of the groups drawn.
+    Images of one patient are not independent, nor are near-copies of one image. With `groups`, whole groups are drawn
+    with replacement, as many as there are. The mean is taken over the images of the groups that were drawn.
 
     Args:
-        values: (N,), one finite value an image; N ≥ 1.
-        groups: N names; None puts each image in a group of its own.
+        values: (N,), one finite value per image; N ≥ 1.
+        groups: N names; None puts each image into a group of its own.
 
     Returns:
-        Lower and upper end. Equal to each other when there is only one group.
+        Lower and upper end. They are equal if there is only one group.
 
     Raises:
-        ValueError: no values, values that are not finite, or another number of groups than of values.
+        ValueError: there are no values, a value is not finite, or the numbers of groups and values differ.
     """
-    low, high = np.quantile(
-        bootstrap_means(values, groups, SEED), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    )
-    return float(low), float(high)
+    return _interval_of(bootstrap_means(values, groups, SEED))
 
 
 def difference_interval(
@@ -42,37 +41,46 @@ def difference_interval(
     groups_of_one: Sequence[str],
     groups_of_other: Sequence[str],
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of `one` − the mean of `other`, which are of different images.
+    """Returns the 95 % bootstrap interval of the mean of `one` minus the mean of `other`, for different images.
 
     Args:
-        one: (N,), one finite value an image; N ≥ 1.
-        other: (M,), of other images; M ≥ 1.
+        one: (N,), one finite value per image; N ≥ 1.
+        other: (M,), values of other images; M ≥ 1.
         groups_of_one: N names; whole groups are drawn, as in `bootstrap_interval`.
         groups_of_other: M names.
     """
-    means = bootstrap_means(one, groups_of_one, SEED) - bootstrap_means(
-        other, groups_of_other, SEED + 1
-    )
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means = bootstrap_means(one, groups_of_one, SEED)
+    other_means = bootstrap_means(other, groups_of_other, SEED + 1)
+    return _interval_of(means - other_means)
+
+
+def _interval_of(means: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(means, ENDS)
     return float(low), float(high)
 
 
 def bootstrap_means(
     values: NDArray[np.float64], groups: Sequence[str] | None, seed: int
 ) -> NDArray[np.float64]:
-    """The means (RESAMPLES,) of as many resamples of `values` (N,), whole groups drawn; see `bootstrap_interval`."""
+    """Returns (RESAMPLES,): the means of the resamples of `values` (N,). See `bootstrap_interval` for the groups.
+
+    Raises:
+        ValueError: as `bootstrap_interval`.
+    """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError("values must be a non-empty one-dimensional array of finite numbers")
+        raise ValueError(
+            "values must be a non-empty one-dimensional array of finite numbers"
+        )
     if groups is not None and len(groups) != len(values):
         raise ValueError(f"{len(values)} values but {len(groups)} groups")
     names = np.arange(len(values)) if groups is None else np.asarray(groups, dtype=str)
-    member_of = np.unique(names, return_inverse=True)[1]
-    sums, sizes = np.bincount(member_of, values), np.bincount(member_of)
-    # How often each group is drawn is multinomial: a matrix product instead of 2000 gathers.
+    _, member_of = np.unique(names, return_inverse=True)
+    sums = np.bincount(member_of, values)
+    sizes = np.bincount(member_of)
+    # The number of times that each group is drawn is multinomial. So all resamples are one matrix product.
     random = np.random.default_rng(seed)
-    draws = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES).astype(
-        np.float64
-    )
+    equal_chances = np.full(len(sums), 1 / len(sums))
+    draws = random.multinomial(len(sums), equal_chances, RESAMPLES).astype(np.float64)
     means: NDArray[np.float64] = (draws @ sums) / (draws @ sizes)
     return means

@@ -19,22 +19,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+FORMATS = ("JPEG", "MPO")
+"""Pillow's names; MPO is a phone's file of several JPEG pictures."""
 _DOUBT = "its JPEG data is damaged, parts of the image may be wrong"
 _ONES = b"\xff\x00" * 9
 """More bits than libjpeg reads ahead; no code of a JPEG is all ones."""
 _END, _SCAN = 0xD9, 0xDA
 _RESTARTS = range(0xD0, 0xD8)
-_ALONE = (0x01, *_RESTARTS)
+_ALONE = frozenset(_RESTARTS) | {0x01}
 """Markers without a length."""
 _BASELINE = (0xC0, 0xC1)
-_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers that begin a frame."""
 
 
 def content(image: Image.Image) -> bytes | None:
     """The file of a JPEG that is opened and not loaded; None for other images."""
     if (
         not isinstance(image, ImageFile.ImageFile)
-        or image.format not in ("JPEG", "MPO")
+        or image.format not in FORMATS
         or not image.tile
     ):
         return None
@@ -48,15 +51,29 @@ def doubts(data: bytes) -> tuple[str, ...]:
     ends, is_baseline = _scan_ends(data)
     if not ends:
         return ()
+    is_long = is_baseline and _decodes_without_its_end(data, ends[-1])
+    if _is_short(data, ends) or is_long or not _restarts_count_up(data, ends):
+        return (_DOUBT,)
+    return ()
+
+
+def _is_short(data: bytes, ends: list[int]) -> bool:
+    """Whether the pixels change when ones are put before each marker in `ends`."""
     padded, at = bytearray(), 0
     for end in ends:
         padded += data[at:end] + _ONES
         at = end
     padded += data[at:]
-    as_is, with_ones = _decoded(data), _decoded(bytes(padded))
-    is_short = as_is is None or with_ones is None or not np.array_equal(as_is, with_ones)
-    is_long = is_baseline and _decoded(data[: ends[-1] - 2].removesuffix(b"\xff")) is not None
-    return (_DOUBT,) if is_short or is_long or not _restarts_count_up(data, ends) else ()
+    unchanged, with_ones = _decoded(data), _decoded(bytes(padded))
+    if unchanged is None or with_ones is None:
+        return True
+    return not np.array_equal(unchanged, with_ones)
+
+
+def _decodes_without_its_end(data: bytes, end: int) -> bool:
+    """Whether an image whose data ends at `end` can be decoded without its last two bytes."""
+    shorter = data[: end - 2].removesuffix(b"\xff")
+    return _decoded(shorter) is not None
 
 
 def _restarts_count_up(data: bytes, ends: list[int]) -> bool:
@@ -92,9 +109,10 @@ def _scan_ends(data: bytes) -> tuple[list[int], bool]:
             scan = _ends_of_scan(data, at)
             ends += scan
             at = scan[-1]
-    return ends, frame in _BASELINE and bool(ends) and data[ends[-1] + 1 : ends[-1] + 2] == bytes(
-        [_END]
-    )
+    if not ends:
+        return ends, False
+    last_marker = data[ends[-1] + 1 : ends[-1] + 2]
+    return ends, frame in _BASELINE and last_marker == bytes([_END])
 
 
 def _ends_of_scan(data: bytes, at: int) -> list[int]:
@@ -106,7 +124,8 @@ def _ends_of_scan(data: bytes, at: int) -> list[int]:
             if marker not in _RESTARTS:
                 return ends
         at += 1 if marker == 0xFF else 2
-    return [*ends, len(data)]
+    ends.append(len(data))
+    return ends
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | None:

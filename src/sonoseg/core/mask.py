@@ -1,4 +1,4 @@
-"""Which pixels of a mask are lesion: decided on its colours and its alpha, or refused where they do not tell."""
+"""Which pixels of a mask are lesion. It is decided by colours and alpha; unclear masks are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUS-BRA, at least 0.31 and 166."""
 _SAME = 1 / 64
 """As a share of the largest value: two values no further apart are the same."""
 _SHADES = 64
-"""In which levels of gray are told apart."""
+"""Levels of gray that are counted separately."""
 _ROWS = 256
 """Large masks are looked at a part at a time, which takes less memory."""
 _HINT = "paint lesions white (255) on black (0)"
@@ -56,37 +56,46 @@ def read_mask(source: Source) -> Mask:
         source: as for `sonoseg.core.image.read_image`.
 
     Raises:
-        InputError: as `read_image`; or the mask does not tell what is lesion: no black background, lesion on most of
+        InputError: as `read_image`; or it is not clear what is lesion: no black background, lesion on most of
             the image's border (inverted masks), several gray levels that may be labels or shades, labels with an
             "ignore" value, values below 0, colour and transparency at odds, or an image in a mask's place.
     """
     samples = decode_samples(source)
-    subject = samples.subject
     if samples.indices is not None and _are_labels(samples.indices, samples.colour):
         samples = Samples(samples.subject, samples.indices)
     values = _values(samples)
     low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(
-            subject,
-            "has pixels that are not finite numbers (NaN or infinite)",
-            "replace them by numbers",
-        )
-    if low < 0:
-        raise InputError(subject, f"the mask has values below 0 (down to {low})", _HINT)
+    _check_range(samples.subject, low, high)
     if high == 0:
         return Mask(np.zeros(values.shape, np.bool_), 0, 0)
-    if low > high * _NOISE:
-        problem = "the mask has no black background"
-        raise InputError(subject, problem + (" (it has one colour)" if low == high else ""), _HINT)
     between = _between(values, low, high)
     cut = _cut(samples, values, between, float(high)) if len(between) else float(low)
     mask = values > cut
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    if border.mean() > 0.5:
-        problem = f"the mask seems to be inverted: {border.mean():.0%} of the image's border would be lesion"
-        raise InputError(subject, problem, _HINT)
+    _check_border(samples.subject, mask)
     return Mask(mask, len(between), cut)
+
+
+def _check_range(subject: str, low: Any, high: Any) -> None:
+    """Refuses values that are not finite or below 0, and a mask whose smallest value is not black."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        problem = "has pixels that are not finite numbers (NaN or infinite)"
+        raise InputError(subject, problem, "replace them by numbers")
+    if low < 0:
+        raise InputError(subject, f"the mask has values below 0 (down to {low})", _HINT)
+    if low > high * _NOISE:
+        problem = "the mask has no black background"
+        if low == high:
+            problem += " (it has one colour)"
+        raise InputError(subject, problem, _HINT)
+
+
+def _check_border(subject: str, mask: NDArray[np.bool_]) -> None:
+    """Refuses a mask that is lesion on most of its border: black and white are exchanged."""
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    share = border.mean()
+    if share > 0.5:
+        problem = f"the mask seems to be inverted: {share:.0%} of the image's border would be lesion"
+        raise InputError(subject, problem, _HINT)
 
 
 def _values(samples: Samples) -> Values:
@@ -103,28 +112,37 @@ def _values(samples: Samples) -> Values:
         values = values // (255 // samples.top)
     if alpha is None:
         return values
-    hidden, black = alpha == 0, values == 0
-    if (values[hidden] > 0).any() and (black & ~hidden).any():
-        raise InputError(
-            samples.subject, "colour and transparency of the mask tell different things", _HINT
-        )
+    return _with_alpha(values, alpha, samples.subject)
+
+
+def _with_alpha(values: Values, alpha: Values, subject: str) -> Values:
+    """The values (H, W) as they are seen through `alpha` (H, W) on a black background."""
+    is_hidden = alpha == 0
+    has_hidden_colour = (values[is_hidden] > 0).any()
+    has_shown_black = (values[~is_hidden] == 0).any()
+    if has_hidden_colour and has_shown_black:
+        problem = "colour and transparency of the mask tell different things"
+        raise InputError(subject, problem, _HINT)
     if _are_alike(values, alpha):
         return alpha  # colours that were multiplied by alpha before
     most = alpha.max()
-    shown: Values
-    if values.dtype == alpha.dtype == np.uint8:
-        shown = ((values.astype(np.uint16) * alpha + most // 2) // most).astype(np.uint8)
-    else:
-        shown = values * (alpha / np.float64(most))
+    if not values.dtype == alpha.dtype == np.uint8:
+        shares: Values = values * (alpha / np.float64(most))
+        return shares
+    products = values.astype(np.uint16) * alpha
+    rounded = (products + most // 2) // most
+    shown: Values = rounded.astype(np.uint8)
     return shown
 
 
 def _are_alike(first: Values, second: Values) -> bool:
     """Whether two channels are the same, each as a share of its largest value."""
-    most, other_most = (np.float32(max(channel.max(), 1)) for channel in (first, second))
+    most_of_first = np.float32(max(first.max(), 1))
+    most_of_second = np.float32(max(second.max(), 1))
     for top in range(0, len(first), _ROWS):
         rows = slice(top, top + _ROWS)
-        if np.abs(first[rows] / most - second[rows] / other_most).max() >= _SAME:
+        difference = first[rows] / most_of_first - second[rows] / most_of_second
+        if np.abs(difference).max() >= _SAME:
             return False
     return True
 
@@ -136,8 +154,10 @@ def _are_labels(indices: Values, colour: Values) -> bool:
         return False
     if _is_constant(colour):
         return True
-    is_gray = (colour[..., 0] == colour[..., 1]).all() and (colour[..., 0] == colour[..., 2]).all()
-    if is_gray or used[0] != 0 or colour[indices == 0].any():
+    red, green, blue = colour[..., 0], colour[..., 1], colour[..., 2]
+    is_gray = (red == green).all() and (red == blue).all()
+    is_zero_black = used[0] == 0 and not colour[indices == 0].any()
+    if is_gray or not is_zero_black:
         return False
     return all(_has_area(indices == label) for label in used[1:])
 
@@ -149,7 +169,8 @@ def _is_constant(array: Values) -> bool:
 def _between(values: Values, low: Any, high: Any) -> Values:
     """The different values that are neither the smallest nor the largest."""
     if values.dtype not in (np.uint8, np.uint16):
-        return np.unique(values[(values > low) & (values < high)])
+        is_between = (values > low) & (values < high)
+        return np.unique(values[is_between])
     seen = np.zeros(int(high) + 1, np.bool_)
     for top in range(0, len(values), _ROWS):
         seen[values[top : top + _ROWS]] = True
@@ -159,23 +180,21 @@ def _between(values: Values, low: Any, high: Any) -> Values:
 
 def _cut(samples: Samples, values: Values, between: Values, high: float) -> float:
     """The value above which a pixel of a mask of more than two values is lesion."""
-    areas = [value for value in between[: LARGEST_LABEL + 1] if _has_area(values == value)]
+    areas = [
+        value for value in between[: LARGEST_LABEL + 1] if _has_area(values == value)
+    ]
     is_whole = bool((between == np.rint(between)).all()) and high == round(high)
     if is_whole and high <= LARGEST_LABEL:
         if samples.lossy:
-            raise InputError(
-                samples.subject, "labels do not survive lossy compression", "save the mask as PNG"
-            )
+            problem = "labels do not survive lossy compression"
+            raise InputError(samples.subject, problem, "save the mask as PNG")
         is_smooth = samples.top == high and len(areas) < len(between)
         return high / 2 if is_smooth else 0
     if is_whole and between[-1] <= LARGEST_LABEL and areas and not samples.lossy:
         labels = ", ".join(f"{value:g}" for value in between)
-        problem = (
-            f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
-        )
-        raise InputError(
-            samples.subject, problem, "keep 0 for background, 1 and up to 15 for lesions"
-        )
+        problem = f'the mask has the labels {labels} and the value {high:g}, which may mean "ignore"'
+        hint = "keep 0 for background, 1 and up to 15 for lesions"
+        raise InputError(samples.subject, problem, hint)
     are_even = not samples.lossy and len(areas) == len(between)
     if are_even or _has_levels(values, high):
         problem = f"the mask has areas of gray between 0 and {high:g}, which may be labels or doubt"
@@ -188,15 +207,16 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
 
 
 def _share_of_gray(values: Values, high: float) -> float:
-    return float(((values > high * _NOISE) & (values < high * (1 - _NOISE))).mean())
+    is_not_black = values > high * _NOISE
+    is_not_white = values < high * (1 - _NOISE)
+    return float((is_not_black & is_not_white).mean())
 
 
 def _raggedness(mask: NDArray[np.bool_]) -> float:
     """The square of the length of a mask's outline by its area: 20 for a disc, as much again for each further one."""
-    length = int(np.count_nonzero(mask[1:] != mask[:-1])) + int(
-        np.count_nonzero(mask[:, 1:] != mask[:, :-1])
-    )
-    return float(length**2 / np.count_nonzero(mask))
+    down = int(np.count_nonzero(mask[1:] != mask[:-1]))
+    across = int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
+    return float((down + across) ** 2 / np.count_nonzero(mask))
 
 
 def _are_colours(samples: Samples) -> bool:
@@ -209,19 +229,21 @@ def _are_colours(samples: Samples) -> bool:
     if colour.ndim == 2 or colour.dtype != np.uint8:
         return False
     packed = np.empty(colour.shape[:2], np.uint32)
+    weights = np.array([1 << 16, 1 << 8, 1], np.uint32)
     seen: set[int] = set()
     for top in range(0, len(colour), _ROWS):
         rows = slice(top, top + _ROWS)
-        packed[rows] = colour[rows].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        packed[rows] = colour[rows].astype(np.uint32) @ weights
         seen.update(np.unique(packed[rows]).tolist())
         if len(seen) > LARGEST_LABEL + 1:
             return False
     used = np.array(sorted(seen), np.uint32)
     if used[0] != 0:
         return False
-    channels = np.stack([used >> 16, used >> 8 & 255, used & 255]).astype(int)[:, 1:]
+    painted = used[1:]
+    channels = np.stack([painted >> 16, painted >> 8 & 255, painted & 255]).astype(int)
     is_pale = np.ptp(channels, axis=0) <= 32
-    if is_pale.all() or not all(_has_area(packed == one) for one in used[1:]):
+    if is_pale.all() or not all(_has_area(packed == one) for one in painted):
         return False
     if is_pale.any():
         problem = 'the mask has colours, and gray or white, which may mean "ignore"'
@@ -243,16 +265,16 @@ def _has_levels(values: Values, high: float) -> bool:
     """Whether many even pixels have about the same value, and few a similar one: labels; a probability has all."""
     shades, lesion = np.zeros(_SHADES + 1, np.intp), 0
     for top in range(0, len(values) - 2, _ROWS):
-        share = values[top : top + _ROWS + 2].astype(np.float32) / np.float32(high)
+        rows = values[top : top + _ROWS + 2]
+        share = rows.astype(np.float32) / np.float32(high)
         lowest, highest = _extremes_near(share)
         middle = share[1:-1, 1:-1]
         even = middle[highest - lowest < _NOISE / 4]
-        shades += np.bincount((even * _SHADES).astype(int), minlength=_SHADES + 1)
+        levels = (even * _SHADES).astype(int)
+        shades += np.bincount(levels, minlength=_SHADES + 1)
         lesion += int(np.count_nonzero(middle > 0.5))
-    at_level, similar = (
-        np.convolve(shades, np.ones(3), "same"),
-        np.convolve(shades, np.ones(9), "same"),
-    )
+    at_level = np.convolve(shades, np.ones(3), "same")
+    similar = np.convolve(shades, np.ones(9), "same")
     is_common = at_level > max(16, 0.005 * lesion)
     is_level = is_common & (at_level > 0.75 * similar)
     margin = int(_NOISE * _SHADES)
@@ -262,9 +284,12 @@ def _has_levels(values: Values, high: float) -> bool:
     return bool(is_level[margin : top + 1 - margin].any())
 
 
-def _extremes_near(array: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _extremes_near(
+    array: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The smallest and the largest value of the 3 × 3 around each inner pixel of (H, W), each (H - 2, W - 2)."""
-    lowest, highest = array[1:-1, 1:-1].copy(), array[1:-1, 1:-1].copy()
+    lowest = array[1:-1, 1:-1].copy()
+    highest = lowest.copy()
     height, width = lowest.shape
     for row in range(3):
         for column in range(3):

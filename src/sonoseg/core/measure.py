@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,56 +11,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 Point = tuple[float, float]
+"""(x, y) in pixels: x runs right, y down, from the image's top left corner."""
+Spacing = tuple[float, float]
+"""mm between the centres of neighbouring (rows, columns)."""
 
 
 @dataclass(frozen=True)
 class Diameter:
-    """A straight line across a lesion, from `start` to `end`: (x, y) in pixels, corners of pixels counted."""
+    """A straight line across a lesion. Corners of pixels are counted, so one pixel is 1 wide.
+
+    Attributes:
+        start, end: its ends, in pixels.
+        spacing: of the image, (row, column) in mm; None if it is not known.
+    """
 
     start: Point
     end: Point
+    spacing: Spacing | None = None
 
     @property
     def length(self) -> float:
-        """In pixels."""
-        return math.dist(self.start, self.end)
+        """In mm if the spacing is known, otherwise in pixels, which are then taken as square."""
+        row, column = self.spacing or (1.0, 1.0)
+        across, down = self.end[0] - self.start[0], self.end[1] - self.start[1]
+        return math.hypot(across, down * (row / column)) * column
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """One connected part of a mask, in pixels of the image; x runs right, y down, from the top left corner.
+    """One connected part of a mask. Places are in pixels; area and diameters are in mm if the spacing is known.
 
     Attributes:
-        area: number of pixels.
-        box: the smallest upright rectangle around it: x, y, width, height.
-        centre: (x, y) of its centroid.
+        pixels: how many pixels it has.
+        box: the smallest upright rectangle around it, in pixels: x, y, width, height.
+        centre: its centroid.
         longest: the longest diameter: the two points of its outline that are farthest apart (maximum Feret).
         across: the longest line perpendicular to `longest` inside the convex hull.
         probability: the mean of the network's probability over its pixels, 0..1.
+        spacing: of the image, (row, column) in mm; None if it is not known.
     """
 
-    area: int
+    pixels: int
     box: tuple[int, int, int, int]
     centre: Point
     longest: Diameter
     across: Diameter
     probability: float
+    spacing: Spacing | None = None
 
-    def to_dict(self, spacing: float | None = None) -> dict[str, Any]:
-        """For JSON: area and diameters in mm² and mm when `spacing` (mm per pixel) is known, else in pixels.
+    @property
+    def area(self) -> float:
+        """In mm² if the spacing is known, otherwise the number of pixels."""
+        if self.spacing is None:
+            return self.pixels
+        row, column = self.spacing
+        return self.pixels * (row * column)
 
-        Places (box, centre, end points) are always in pixels.
-        """
-        scale = 1 if spacing is None else spacing
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: area and diameters in mm² and mm if the spacing is known, else in pixels; places in pixels."""
         return {
-            "area": round(self.area * scale**2, 4),
-            "longest_diameter": round(self.longest.length * scale, 4),
-            "perpendicular_diameter": round(self.across.length * scale, 4),
+            "area": round(self.area, 4),
+            "longest_diameter": round(self.longest.length, 4),
+            "perpendicular_diameter": round(self.across.length, 4),
             "mean_probability": round(self.probability, 4),
             "box": dict(zip(("x", "y", "width", "height"), self.box, strict=True)),
             "centre": _rounded(self.centre),
-            "longest_diameter_ends": [_rounded(self.longest.start), _rounded(self.longest.end)],
-            "perpendicular_diameter_ends": [_rounded(self.across.start), _rounded(self.across.end)],
+            "longest_diameter_ends": [
+                _rounded(self.longest.start),
+                _rounded(self.longest.end),
+            ],
+            "perpendicular_diameter_ends": [
+                _rounded(self.across.start),
+                _rounded(self.across.end),
+            ],
         }
 
 
@@ -77,11 +101,10 @@ class Runs(NamedTuple):
 
 
 def connected_runs(mask: NDArray[np.bool_]) -> Runs:
-    """Finds the 8-connected parts of a mask (H, W): runs of pixels, joined by union-find where they touch."""
+    """Finds the 8-connected parts of a mask (H, W): runs of pixels, joined where they touch."""
     stride = mask.shape[1] + 1
-    flat = np.pad(
-        mask, ((0, 1), (1, 0))
-    ).ravel()  # a False between any two rows ends each run in its row
+    # A False between any two rows ends each run in its row.
+    flat = np.pad(mask, ((0, 1), (1, 0))).ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1])
     starts, stops = edges[::2], edges[1::2]
     row = starts // stride
@@ -91,8 +114,37 @@ def connected_runs(mask: NDArray[np.bool_]) -> Runs:
     counts = np.maximum(last - first, 0)
     upper = np.repeat(np.arange(len(starts)), counts)
     offset = np.arange(len(upper)) - np.repeat(np.cumsum(counts) - counts, counts)
-    label = _join(len(starts), upper, first[upper] + offset)
+    lower = first[upper] + offset
+    label = join(len(starts), upper, lower)
     return Runs(row, starts - row * stride, stops - row * stride, label)
+
+
+def join(
+    count: int, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Groups `count` things of which the pairs (one, other) belong together (union-find).
+
+    Args:
+        count: N.
+        one, other: (P,) int64 in 0..N-1, the two things of each pair.
+
+    Returns:
+        (N,) int64, the group of each: 0, 1, ... in the order in which the groups first appear.
+    """
+    parent = np.arange(count)
+    while True:
+        root_of_one, root_of_other = parent[one], parent[other]
+        if np.array_equal(root_of_one, root_of_other):
+            break
+        low, high = (
+            np.minimum(root_of_one, root_of_other),
+            np.maximum(root_of_one, root_of_other),
+        )
+        np.minimum.at(parent, high, low)
+        while not np.array_equal(parent, root := parent[parent]):
+            parent = root
+    _, group = np.unique(parent, return_inverse=True)
+    return group.astype(np.int64)
 
 
 def largest_part(mask: NDArray[np.bool_]) -> int:
@@ -107,65 +159,59 @@ def drop_small(mask: NDArray[np.bool_], min_area: float) -> NDArray[np.bool_]:
         return mask
     runs = connected_runs(mask)
     lengths = runs.stop - runs.start
-    kept = np.bincount(runs.label, lengths) >= min_area
+    is_kept = np.bincount(runs.label, lengths) >= min_area
     clean = mask.copy()
-    clean[mask] = np.repeat(kept[runs.label], lengths)
+    clean[mask] = np.repeat(is_kept[runs.label], lengths)
     return clean
 
 
 def find_lesions(
-    mask: NDArray[np.bool_], probability: NDArray[np.float32], corner: tuple[int, int] = (0, 0)
+    mask: NDArray[np.bool_],
+    probability: NDArray[np.float32],
+    corner: tuple[int, int] = (0, 0),
+    spacing: Spacing | None = None,
 ) -> tuple[Lesion, ...]:
-    """Measures the connected parts of a mask, largest first.
+    """Measures the connected parts of a mask, the one with the most pixels first.
 
     Args:
         mask: (H, W) bool.
         probability: (H, W) float32 in 0..1.
         corner: (x, y) of the mask's top left pixel in the image, if it is a part of one; lesions lie in the image.
+        spacing: (row, column) in mm; None measures in pixels, taken as square.
     """
     runs = connected_runs(mask)
     lengths = runs.stop - runs.start
     areas = np.bincount(runs.label, lengths)
-    of_runs = np.add.reduceat(probability[mask], np.cumsum(lengths) - lengths, dtype=np.float64)
-    sums = np.bincount(runs.label, of_runs)
-    (x, y), (row, start, stop, _) = corner, runs
-    runs = runs._replace(row=row + y, start=start + x, stop=stop + x)
-    order = np.argsort(runs.label, kind="stable")
-    last = np.cumsum(np.bincount(runs.label))
+    first_pixels = np.cumsum(lengths) - lengths
+    sums_of_runs = np.add.reduceat(probability[mask], first_pixels, dtype=np.float64)
+    sums = np.bincount(runs.label, sums_of_runs)
+    x, y = corner
+    in_image = Runs(runs.row + y, runs.start + x, runs.stop + x, runs.label)
+    by_label = np.argsort(runs.label, kind="stable")
+    ends = np.cumsum(np.bincount(runs.label))
     lesions = []
-    for label in sorted(range(len(areas)), key=lambda label: -areas[label]):
-        part = order[last[label - 1] if label else 0 : last[label]]
-        lesions.append(
-            _measure(Runs(*(column[part] for column in runs)), sums[label] / areas[label])
+    for label in np.argsort(-areas, kind="stable"):
+        own = by_label[ends[label - 1] if label else 0 : ends[label]]
+        part = Runs(
+            in_image.row[own], in_image.start[own], in_image.stop[own], runs.label[own]
         )
+        lesions.append(_measure(part, float(sums[label] / areas[label]), spacing))
     return tuple(lesions)
 
 
-def _join(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Labels 0, 1, ... of `count` things of which the pairs (one, other) belong together."""
-    parent = np.arange(count)
-    while True:
-        a, b = parent[one], parent[other]
-        if np.array_equal(a, b):
-            break
-        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
-        while not np.array_equal(parent, root := parent[parent]):
-            parent = root
-    return np.unique(parent, return_inverse=True)[1].astype(np.int64)
-
-
-def _measure(part: Runs, probability: float) -> Lesion:
+def _measure(part: Runs, probability: float, spacing: Spacing | None) -> Lesion:
     row, start, stop, _ = part
     lengths = stop - start
-    area = int(lengths.sum())
+    pixels = int(lengths.sum())
     x, y = int(start.min()), int(row.min())
-    centre = (
-        float(((start + stop) / 2 * lengths).sum() / area),
-        float(((row + 0.5) * lengths).sum() / area),
-    )
-    longest, across = _diameters(_hull(part))
+    middle = (start + stop) / 2
+    centre_x = float((middle * lengths).sum() / pixels)
+    centre_y = float(((row + 0.5) * lengths).sum() / pixels)
+    longest, across = _diameters(_hull(part), spacing)
     box = (x, y, int(stop.max()) - x, int(row.max()) + 1 - y)
-    return Lesion(area, box, centre, longest, across, float(probability))
+    return Lesion(
+        pixels, box, (centre_x, centre_y), longest, across, probability, spacing
+    )
 
 
 def _hull(part: Runs) -> NDArray[np.float64]:
@@ -178,27 +224,35 @@ def _hull(part: Runs) -> NDArray[np.float64]:
         np.minimum.at(left, row - top + edge, start)
         np.maximum.at(right, row - top + edge, stop)
     lines = range(top, top + len(left))
-    down = _bend(list(zip(left.tolist(), lines, strict=True)), -1)
-    up = _bend(list(zip(right.tolist(), lines, strict=True)), 1)
+    down = _bend(zip(left.tolist(), lines, strict=True), -1)
+    up = _bend(zip(right.tolist(), lines, strict=True), 1)
     return np.array(down + up[::-1], np.float64)
 
 
-def _bend(points: list[tuple[int, int]], side: int) -> list[tuple[int, int]]:
+def _bend(points: Iterable[tuple[int, int]], side: int) -> list[tuple[int, int]]:
     """Those of `points`, sorted by y, on the hull's left (side -1) or right (1): Andrew's monotone chain."""
     chain: list[tuple[int, int]] = []
     for x, y in points:
         while len(chain) > 1:
             (x1, y1), (x2, y2) = chain[-2:]
-            if ((x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)) * side > 0:
+            turn = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
+            if turn * side > 0:
                 break
             chain.pop()
         chain.append((x, y))
     return chain
 
 
-def _diameters(hull: NDArray[np.float64]) -> tuple[Diameter, Diameter]:
-    """The longest diameter of a convex polygon (V, 2), and the longest line across it at right angles."""
-    distances = ((hull[:, None] - hull[None]) ** 2).sum(2)
+def _diameters(
+    hull: NDArray[np.float64], spacing: Spacing | None
+) -> tuple[Diameter, Diameter]:
+    """The longest diameter of a convex polygon (V, 2) in pixels, and the longest line across it at right angles."""
+    row, column = spacing or (1.0, 1.0)
+    # Right angles and lengths are those of the body: y is stretched until pixels are square.
+    square = np.array([1.0, row / column])
+    hull = hull * square
+    differences = hull[:, None] - hull[None]
+    distances = (differences**2).sum(2)
     first, second = np.unravel_index(np.argmax(distances), distances.shape)
     hull = np.roll(hull, -int(first), axis=0)
     far = int(second - first) % len(hull)
@@ -208,11 +262,15 @@ def _diameters(hull: NDArray[np.float64]) -> tuple[Diameter, Diameter]:
     u, v = (hull - origin) @ along, (hull - origin) @ normal
     # Both sides of the hull lead from one end to the other; their distance is greatest above some vertex.
     one = np.interp(u, u[: far + 1], v[: far + 1])
-    other = np.interp(u, np.append(u[far:], u[0])[::-1], np.append(v[far:], v[0])[::-1])
+    back_u, back_v = np.append(u[far:], u[0]), np.append(v[far:], v[0])
+    other = np.interp(u, back_u[::-1], back_v[::-1])
     widest = int(np.argmax(np.abs(one - other)))
     foot = origin + u[widest] * along
-    across = Diameter(_point(foot + one[widest] * normal), _point(foot + other[widest] * normal))
-    return Diameter(_point(origin), _point(end)), across
+    sides = foot + one[widest] * normal, foot + other[widest] * normal
+    longest = Diameter(_point(origin / square), _point(end / square), spacing)
+    return longest, Diameter(
+        _point(sides[0] / square), _point(sides[1] / square), spacing
+    )
 
 
 def _point(xy: NDArray[np.float64]) -> Point:

@@ -1,4 +1,4 @@
-"""Which files are read: the pictures and clips in a list of files and folders."""
+"""Finds the images and videos in a list of files and folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 from sonoseg.inputs import readable_file
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp"}
+)
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"}
 )
@@ -24,9 +26,9 @@ def is_clip(path: Path) -> bool:
 
 
 def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
-    """The image files that `paths` (files and folders) stand for, each once, in the order given.
+    """The image files that `paths` (files and folders) stand for, each once, in the order of `paths`.
 
-    A folder gives its own PNG, JPEG, TIFF and BMP files, sorted by name; not those of folders inside it,
+    A folder stands for its own PNG, JPEG, TIFF and BMP files, sorted by name; not those of folders inside it,
     hidden files, or masks and overlays as sonoseg and BUSI name them (`..._mask`, `..._mask_1`,
     `..._overlay`). A file is taken whatever its name; whether it is a picture shows when it is read.
     Links are files of their own, whatever they lead to; one in a folder that leads to nothing is listed too.
@@ -41,18 +43,26 @@ def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
-        for image in _folder_images(path, clips) if is_folder(path) else [readable_file(path)]:
-            # The folder's own place, but not the file's: data stores keep equal files once, under several links.
-            found.setdefault(os.path.join(os.path.realpath(image.parent), image.name), image)  # noqa: PTH118
+        images = (
+            _folder_images(path, clips) if is_folder(path) else [readable_file(path)]
+        )
+        for image in images:
+            # Links to folders are followed, not links to files: data stores keep equal files once, under several links.
+            place = os.path.realpath(image.parent)
+            found.setdefault(os.path.join(place, image.name), image)  # noqa: PTH118
     if not found:
-        raise InputError("images", "none given", "name image files or folders with images")
+        raise InputError(
+            "images", "none given", "name image files or folders with images"
+        )
     stems: dict[str, Path] = {}
     for image in found.values():
         # Upper and lower case are one name on many disks.
         other = stems.setdefault(image.stem.casefold(), image)
         if other is not image:
-            fault = f"has the same name as {other}, their results would overwrite each other"
-            raise InputError(image, fault, "rename one or segment them into two folders")
+            problem = f"has the same name as {other}, their results would overwrite each other"
+            raise InputError(
+                image, problem, "rename one or segment them into two folders"
+            )
     return list(found.values())
 
 
@@ -64,13 +74,19 @@ def _folder_images(folder: Path, clips: bool) -> list[Path]:
             folder, "no permission to list this folder", "change its permissions"
         ) from error
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES if clips else IMAGE_SUFFIXES
-    images = [path for path in entries if _is_input(path, suffixes) and not is_folder(path)]
+    images = [
+        path for path in entries if _is_input(path, suffixes) and not is_folder(path)
+    ]
     if not images:
-        fault = f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
-        raise InputError(folder, fault, "give a folder with images")
+        problem = f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
+        raise InputError(folder, problem, "give a folder with images")
     return images
 
 
 def _is_input(path: Path, suffixes: frozenset[str]) -> bool:
     hidden = path.name.startswith(".")
-    return not hidden and path.suffix.lower() in suffixes and not _OUTPUTS.search(path.stem)
+    return (
+        not hidden
+        and path.suffix.lower() in suffixes
+        and not _OUTPUTS.search(path.stem)
+    )

@@ -1,4 +1,4 @@
-"""Is a probability of 0.7 right in 7 of 10 pixels? Reliability, its error, and the likelihood of the masks."""
+"""Calibration: how often pixels of a given probability are lesion, the calibration error, and the likelihood."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ GROUPS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Pixels in `GROUPS` equal steps of probability; groups without a pixel are left out.
+    """The pixels in `GROUPS` equal steps of probability. Groups without a pixel are left out.
 
     Attributes:
-        probability: (K,) mean of the group's probabilities.
-        frequency: (K,) share of its pixels that are lesion.
-        share: (K,) its share of all pixels.
+        probability: (K,) mean probability of the group's pixels, 0..1.
+        frequency: (K,) share of the group's pixels that are lesion, 0..1.
+        share: (K,) the group's share of all pixels, 0..1.
     """
 
     probability: NDArray[np.float64]
@@ -28,30 +28,33 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error, 0..1 (Guo et al. 2017, eq. 3, of the lesion's probability)."""
+        """The expected calibration error, 0..1 (Guo et al. 2017, eq. 3, for the probability of lesion)."""
         return float(np.sum(self.share * np.abs(self.probability - self.frequency)))
 
 
 def reliability(pixels: PixelROC, temperature: float = 1.0) -> Reliability:
-    """Groups the pixels that `pixels` has counted, their logits divided by `temperature`."""
+    """Groups the pixels that `pixels` has counted. Their logits are divided by `temperature` first."""
     probability = _sigmoid(bin_logits() / temperature)
     group = np.minimum((probability * GROUPS).astype(np.int64), GROUPS - 1)
     count = pixels.lesion + pixels.background
     totals = np.bincount(group, count, GROUPS)
     filled = totals > 0
-    sums = (
-        np.bincount(group, values, GROUPS)[filled]
-        for values in (count * probability, pixels.lesion)
+    probability_sums = np.bincount(group, count * probability, GROUPS)
+    lesion_counts = np.bincount(group, pixels.lesion, GROUPS)
+    return Reliability(
+        probability=probability_sums[filled] / totals[filled],
+        frequency=lesion_counts[filled] / totals[filled],
+        share=totals[filled] / totals.sum(),
     )
-    mean, frequency = (values / totals[filled] for values in sums)
-    return Reliability(mean, frequency, totals[filled] / totals.sum())
 
 
 def negative_log_likelihood(pixels: PixelROC, temperature: float = 1.0) -> float:
-    """The mean over the pixels, in nats."""
+    """Returns the mean negative log-likelihood over the pixels, in nats."""
     logits = bin_logits() / temperature
-    loss = pixels.lesion @ np.logaddexp(0, -logits) + pixels.background @ np.logaddexp(0, logits)
-    return float(loss / (pixels.lesion.sum() + pixels.background.sum()))
+    lesion_loss = pixels.lesion @ np.logaddexp(0, -logits)
+    background_loss = pixels.background @ np.logaddexp(0, logits)
+    pixel_count = pixels.lesion.sum() + pixels.background.sum()
+    return float((lesion_loss + background_loss) / pixel_count)
 
 
 def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The pixel-wise ROC curve in bounded memory: two histograms, filled image by image."""
+"""The ROC curve over pixels in bounded memory: two histograms that are filled image by image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Curve:
     """A ROC curve from (0, 0) to (1, 1).
 
     Attributes:
-        threshold: (K,) float64, descending from infinity (nothing is called lesion): pixels of at least this
+        threshold: (K,) float64, descending from infinity (no pixel is called lesion). Pixels of at least this
             probability are called lesion.
         false_positive_rate, true_positive_rate: (K,) float64, ascending, in 0..1.
     """
@@ -29,9 +29,9 @@ class Curve:
 class PixelROC:
     """Collects the probabilities of lesion and background pixels.
 
-    The bins are equal steps of the logit, not of the probability: a trained network puts most pixels so close
-    to 0 or 1 that equal steps of probability would tie nearly all of them and bend the curve. With 2^16 bins
-    of 0.001 the AUC agrees with the exact one to 1e-5. Memory: 1 MB, however many images.
+    The bins are equal steps of the logit, not of the probability. A trained network puts most pixels very close to 0
+    or 1. Equal steps of probability would put nearly all of them into two bins, and the curve would be wrong. With
+    2^16 bins of 0.001 the AUC agrees with the exact one to 1e-5. It takes 1 MB, for any number of images.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class PixelROC:
         self.background += np.bincount(bins[~truth], minlength=BINS)
 
     def curve(self) -> Curve | None:
-        """The curve, a point at each occupied bin; None without both lesion and background pixels.
+        """Returns the curve, one point per occupied bin; None unless there are both lesion and background pixels.
 
         Pixels in one bin count as tied, so the line between two points is straight (trapezoids).
         """
@@ -71,41 +71,46 @@ class PixelROC:
         edges = (occupied / BINS * 2 - 1) * _LOGIT_LIMIT
         threshold = np.where(occupied == 0, 0.0, 1 / (1 + np.exp(-edges)))
         return Curve(
-            *(np.append(*pair) for pair in ((np.inf, threshold), (0.0, false), (0.0, true)))
+            threshold=np.append(np.inf, threshold),
+            false_positive_rate=np.append(0.0, false),
+            true_positive_rate=np.append(0.0, true),
         )
 
     def auc(self) -> float | None:
-        """Area under the curve, 0..1, ties counted as half (Mann-Whitney); None where there is no curve."""
+        """Returns the area under the curve, 0..1, ties counted as half (Mann-Whitney); None if there is no curve."""
         curve = self.curve()
         if curve is None:
             return None
         true, false = curve.true_positive_rate, curve.false_positive_rate
-        return float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2))
+        heights = (true[1:] + true[:-1]) / 2
+        return float(np.sum(np.diff(false) * heights))
 
 
 def bin_logits() -> NDArray[np.float64]:
-    """(BINS,): the logit in the middle of each bin, ascending."""
-    return ((np.arange(BINS) + 0.5) / BINS * 2 - 1) * _LOGIT_LIMIT
+    """Returns (BINS,): the logit in the middle of each bin, ascending."""
+    middles = (np.arange(BINS) + 0.5) / BINS  # 0..1
+    return (middles * 2 - 1) * _LOGIT_LIMIT
 
 
 def thin(curve: Curve, step: float = 0.001) -> Curve:
-    """The curve with at most one point a `step` of either axis, the ends kept: for files and pictures."""
+    """Returns the curve with at most one point per `step` of either axis, for files and pictures. The ends are kept."""
     cells = np.stack([curve.false_positive_rate, curve.true_positive_rate]) // step
     moved = np.any(np.diff(cells, axis=1) != 0, axis=0)
     keep = np.concatenate([[True], moved])
     keep[-1] = True
     return Curve(
-        curve.threshold[keep], curve.false_positive_rate[keep], curve.true_positive_rate[keep]
+        curve.threshold[keep],
+        curve.false_positive_rate[keep],
+        curve.true_positive_rate[keep],
     )
 
 
 def _bins(probability: NDArray[np.float32]) -> NDArray[np.int64]:
     wide = probability.astype(np.float64)
-    with np.errstate(
-        divide="ignore"
-    ):  # 0 and 1 are ±inf, which the clip puts in the outermost bins
+    # 0 and 1 become ±inf; the clip puts them into the outer bins.
+    with np.errstate(divide="ignore"):
         logit = np.log(wide) - np.log1p(-wide)
-    position: NDArray[np.float64] = (
-        (np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT) / _LOGIT_LIMIT + 1) / 2 * BINS
-    )
-    return np.minimum(position.astype(np.int64), BINS - 1)
+    limited = np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT)
+    position = (limited / _LOGIT_LIMIT + 1) / 2 * BINS
+    bins: NDArray[np.int64] = np.minimum(position.astype(np.int64), BINS - 1)
+    return bins

@@ -1,9 +1,14 @@
-"""What an image can come from, and how it is opened: header first, so that nothing huge or strange is decoded."""
+"""Opens an image from any source. The header is checked first, so that nothing huge or strange is decoded."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
+import re
+import tempfile
+import threading
+import warnings
 from collections.abc import Iterator
 from os import PathLike, fsdecode, fspath
 from pathlib import Path
@@ -11,10 +16,15 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageFile,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from sonoseg.core import tiff
-from sonoseg.core.quiet import quiet
 from sonoseg.errors import InputError
 from sonoseg.inputs import readable_file
 
@@ -23,6 +33,10 @@ MIN_SIDE = 16
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 500_000_000
 """Of an open file, which is read whole."""
+_LIBTIFF = re.compile(rb"[\w.]*: .*\.$")
+"""A line of libtiff's error handler: "Fax4Decode: Bad code word at line 57 of strip 0 (x 59)."."""
+_lock = threading.RLock()
+"""Warnings' filters and stderr belong to the whole process: one thread at a time changes them."""
 _EXPORT = "export it again as PNG, JPEG, TIFF or BMP"
 _KINDS = "give a file, its bytes, a numpy array or a PIL image"
 
@@ -44,10 +58,12 @@ def name_of(source: Source) -> str:
     """What messages call a source: its path if it has one, otherwise "image"."""
     if isinstance(source, (str, PathLike)):
         return fsdecode(fspath(source))
-    name = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
-    return (
-        fsdecode(name) if isinstance(name, (str, bytes, PathLike)) and fsdecode(name) else "image"
-    )
+    attribute = "filename" if isinstance(source, Image.Image) else "name"
+    name: Any = getattr(source, attribute, None)
+    is_path = isinstance(
+        name, (str, bytes, PathLike)
+    )  # a file descriptor has a number as its name
+    return (fsdecode(name) if is_path else "") or "image"
 
 
 def array_of(source: Source) -> NDArray[Any] | None:
@@ -69,21 +85,25 @@ def array_of(source: Source) -> NDArray[Any] | None:
         ) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise InputError(
-            "image", f"an array of shape {array.shape}", "give (H, W), (H, W, 3) or (H, W, 4)"
+            "image",
+            f"an array of shape {array.shape}",
+            "give (H, W), (H, W, 3) or (H, W, 4)",
         )
     if array.dtype.kind not in "buif":
         raise InputError(
-            "image", f"an array of {array.dtype}", "give whole or floating-point numbers"
+            "image",
+            f"an array of {array.dtype}",
+            "give whole or floating-point numbers",
         )
     if np.ma.is_masked(source):
         raise InputError("image", "an array with masked pixels", "fill them")
-    check_size("image", array.shape[1], array.shape[0])
+    check_dimensions("image", array.shape[1], array.shape[0])
     return array
 
 
 @contextlib.contextmanager
-def opened(source: Source) -> Iterator[Image.Image]:
-    """Yields a source that is no array as a PIL image whose header is good.
+def opened(source: Source) -> Iterator[tuple[Image.Image, str]]:
+    """Yields a source that is not an array as a PIL image whose header is good, and the name for messages.
 
     It is not loaded, unless it came as a PIL image that was.
 
@@ -97,11 +117,11 @@ def opened(source: Source) -> Iterator[Image.Image]:
             image = _as_file(source)
         else:
             image = _open(files.enter_context(_file(source, subject)), subject)
-        check_size(subject, *image.size)
+        check_dimensions(subject, *image.size)
         _check_frames(image, subject)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             tiff.prepare(image, subject)
-        yield image
+        yield image, subject
 
 
 @contextlib.contextmanager
@@ -120,21 +140,29 @@ def decoding(subject: str) -> Iterator[None]:
             subject, "not enough memory to read it", "make the image smaller"
         ) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise InputError(subject, "is damaged or cut short", "copy or export it again") from error
+        raise InputError(
+            subject, "is damaged or cut short", "copy or export it again"
+        ) from error
 
 
-def check_size(subject: object, width: int, height: int, most: int = MAX_PIXELS) -> None:
+def check_dimensions(
+    subject: object, width: int, height: int, most: int = MAX_PIXELS
+) -> None:
     """Raises InputError if an image is smaller than `MIN_SIDE` on a side or has over `most` pixels."""
     if min(width, height) < MIN_SIDE:
         problem = f"is {width} × {height} pixels, too small to segment"
-        raise InputError(subject, problem, f"give an image of at least {MIN_SIDE} × {MIN_SIDE}")
+        raise InputError(
+            subject, problem, f"give an image of at least {MIN_SIDE} × {MIN_SIDE}"
+        )
     if width * height > most:
         raise _too_large(subject, most, f" ({width} × {height} pixels)")
 
 
 def _too_large(subject: object, most: int = MAX_PIXELS, size: str = "") -> InputError:
     return InputError(
-        subject, f"is over {most // 10**6} megapixels{size}", "crop it or make it smaller"
+        subject,
+        f"is over {most // 10**6} megapixels{size}",
+        "crop it or make it smaller",
     )
 
 
@@ -169,9 +197,13 @@ def _content(file: Any, subject: str) -> bytes:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(subject, f"cannot be read ({error})", 'open it with "rb"') from error
+        raise InputError(
+            subject, f"cannot be read ({error})", 'open it with "rb"'
+        ) from error
     if len(content) > MAX_BYTES:
-        raise InputError(subject, f"is over {MAX_BYTES // 10**6} MB", "give an image file")
+        raise InputError(
+            subject, f"is over {MAX_BYTES // 10**6} MB", "give an image file"
+        )
     return bytes(content)
 
 
@@ -189,20 +221,30 @@ def _as_file(image: Image.Image) -> Image.Image:
 
     Raises:
         InputError: it was closed before it was loaded; or it is a PNG of 16-bit colours that was loaded, so that its
-            low bytes are gone (if its file tells).
+            low bytes are gone (if its file is still there to show it).
     """
     if isinstance(image, PngImagePlugin.PngImageFile) and not image.tile:
         with contextlib.suppress(OSError, ValueError):
             with Path(fsdecode(image.filename)).open("rb") as file:
                 head = file.read(26)
-            if head[24:] in (b"\x10\x02", b"\x10\x04", b"\x10\x06"):  # bits and colour type
+            if head[24:] in (
+                b"\x10\x02",
+                b"\x10\x04",
+                b"\x10\x06",
+            ):  # bits and colour type
                 problem = "Pillow has loaded it, and kept 8 of its 16 bits"
                 raise InputError(name_of(image), problem, "give the file itself")
-    if not isinstance(image, ImageFile.ImageFile) or image.format not in FORMATS or not image.tile:
+    if (
+        not isinstance(image, ImageFile.ImageFile)
+        or image.format not in FORMATS
+        or not image.tile
+    ):
         return image
     if not image.fp or image.fp.closed:
         raise InputError(
-            name_of(image), "a PIL image that was closed before it was loaded", "open it again"
+            name_of(image),
+            "a PIL image that was closed before it was loaded",
+            "open it again",
         )
     with quiet():
         again = Image.open(image.fp, formats=FORMATS)
@@ -210,10 +252,56 @@ def _as_file(image: Image.Image) -> Image.Image:
 
 
 def _check_frames(image: Image.Image, subject: str) -> None:
-    hint = "split it into one file a frame"
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if image.tag_v2.next:  # counting them would read them all
-            raise InputError(subject, "holds several pages", "split it into one file a page")
+            raise InputError(
+                subject, "holds several pages", "split it into one file a page"
+            )
+        return
     # Of a phone's multi-picture JPEG the first is the picture, the others are helpers.
-    elif image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-        raise InputError(subject, f"holds {frames} frames", hint)
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise InputError(
+            subject, f"holds {frames} frames", "split it into one file a frame"
+        )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back Python's warnings."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def caught() -> Iterator[list[str]]:
+    """Yields a list that, when the block has ended, holds libtiff's lines; other lines go where they should.
+
+    Where stderr is closed, or no temporary file can be made, nothing is caught.
+    """
+    lines: list[str] = []
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(_lock)
+        try:
+            file = opened.enter_context(tempfile.TemporaryFile())
+            stderr = os.dup(2)
+        except OSError:
+            yield lines
+            return
+        opened.callback(os.close, stderr)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(stderr, 2)
+            file.seek(0)
+            written = file.read().splitlines(keepends=True)
+            lines += [
+                line.decode("utf-8", "replace").strip(" \n.:")
+                for line in written
+                if _LIBTIFF.match(line)
+            ]
+            if others := b"".join(line for line in written if not _LIBTIFF.match(line)):
+                with contextlib.suppress(OSError):
+                    os.write(stderr, others)

@@ -1,29 +1,28 @@
-"""What Pillow does not tell about a TIFF: which of its kinds are read rightly, and how the others are called."""
+"""Corrects how Pillow reads TIFF files, and refuses the kinds that Pillow reads wrongly."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImagePalette, TiffImagePlugin
+from PIL import ImagePalette, TiffImagePlugin
 
-from sonoseg.core.quiet import caught, quiet
 from sonoseg.errors import InputError
 
 # Tags of TIFF 6.0 (1992), section 8, and of its supplements.
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = (
-    256,
-    257,
-    258,
-    259,
-    262,
-    277,
-    284,
-)
-_COLOUR_MAP, _INK_SET, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 332, 339, 530
+_WIDTH = 256
+_HEIGHT = 257
+_BITS = 258
+_COMPRESSION = 259
+_PHOTOMETRIC = 262
+_SAMPLES = 277
+_PLANAR = 284
+_COLOUR_MAP = 320
+_INK_SET = 332
+_SAMPLE_FORMAT = 339
+_SUBSAMPLING = 530
+# Values of these tags.
 _UNSIGNED, _SIGNED = 1, 2
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5
 _COLOUR_MODES = ("RGB", "RGBA", "RGBX")
@@ -87,43 +86,73 @@ def prepare(image: TiffImagePlugin.TiffImageFile, subject: object) -> None:
     tags = image.tag_v2
     colour = tags.get(_PHOTOMETRIC)
     if colour is None:
-        raise InputError(subject, "a TIFF that does not say whether 0 is black or white", _HINT)
-    codec, rawmode = (image.tile[0][0], str(image.tile[0][3])) if image.tile else ("", "")
-    planes, deep = tags.get(_PLANAR, 1) == 2, _bits(tags) > 8
-    # Of 16-bit colours Pillow keeps the high byte (see deep.py), and of those it has loaded the low byte is gone.
-    lost = deep and image.mode in _COLOUR_MODES and (planes or not codec or "a;16" in rawmode)
-    lost |= deep and image.mode == "CMYK"
-    # Pillow's own decoder takes the first letter of a raw mode for that of a plane.
-    torn = planes and codec == "raw" and (_bits(tags) != 8 or colour == _WHITE_IS_ZERO)
-    inks = colour == _CMYK and tags.get(_INK_SET, 1) != 1
-    if image.mode == "LAB" or inks or lost or torn:
+        raise InputError(
+            subject, "a TIFF that does not say whether 0 is black or white", _HINT
+        )
+    has_other_inks = colour == _CMYK and tags.get(_INK_SET, 1) != 1
+    is_wrong = image.mode == "LAB" or has_other_inks
+    if is_wrong or _loses_low_bytes(image) or _mixes_planes(image):
         raise _unreadable(tags, subject)
-    if (
-        colour == _PALETTE and 0 < max(tags[_COLOUR_MAP]) < 256
-    ):  # 8-bit colours, where TIFF asks for 16
+    if colour == _PALETTE and 0 < max(tags[_COLOUR_MAP]) < 256:
+        # The colours have 8 bits, where TIFF asks for 16.
         image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLOUR_MAP]))
-    _decode_natively(image, codec, subject)
+    _decode_natively(image, _codec(image), subject)
 
 
-def _decode_natively(image: TiffImagePlugin.TiffImageFile, codec: str, subject: object) -> None:
+def _codec(image: TiffImagePlugin.TiffImageFile) -> str:
+    """The name of Pillow's decoder; "" if the image is loaded."""
+    return str(image.tile[0][0]) if image.tile else ""
+
+
+def _has_planes(image: TiffImagePlugin.TiffImageFile) -> bool:
+    return bool(image.tag_v2.get(_PLANAR, 1) == 2)
+
+
+def _loses_low_bytes(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether 16-bit colours cannot be had whole: Pillow keeps the high byte alone, and deep.py needs it not loaded."""
+    if _bits(image.tag_v2) <= 8:
+        return False
+    if image.mode == "CMYK":
+        return True
+    is_loaded = not image.tile
+    rawmode = "" if is_loaded else str(image.tile[0][3])
+    is_hard = _has_planes(image) or is_loaded or "a;16" in rawmode
+    return image.mode in _COLOUR_MODES and is_hard
+
+
+def _mixes_planes(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether Pillow's own decoder takes the first letter of a raw mode for that of a plane."""
+    tags = image.tag_v2
+    is_special = _bits(tags) != 8 or tags[_PHOTOMETRIC] == _WHITE_IS_ZERO
+    return _has_planes(image) and _codec(image) == "raw" and is_special
+
+
+def _decode_natively(
+    image: TiffImagePlugin.TiffImageFile, codec: str, subject: object
+) -> None:
     """Has libtiff turn YCbCr into RGB, and reads what it returns in the byte order of this machine."""
     tags = image.tag_v2
     subsampled = image.mode == "YCbCr" and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1)
-    swapped = tags.prefix == b"MM" and tags.get(_COMPRESSION, 1) != 1 and image.mode in ("I", "F")
+    swapped = (
+        tags.prefix == b"MM"
+        and tags.get(_COMPRESSION, 1) != 1
+        and image.mode in ("I", "F")
+    )
     if not codec:
         if subsampled or swapped:
-            raise InputError(
-                subject, "a TIFF that Pillow has decoded wrongly", "give the file itself"
-            )
+            problem = "a TIFF that Pillow has decoded wrongly"
+            raise InputError(subject, problem, "give the file itself")
         return
+    tile = image.tile[0]
     if subsampled:
         image.use_load_libtiff, image._mode = True, "RGB"
         box = (0, 0, tags[_WIDTH], tags[_HEIGHT])
-        image.tile = [type(image.tile[0])("libtiff", box, 0, ("RGBX", False, tags.offset))]
+        image.tile = [type(tile)("libtiff", box, 0, ("RGBX", False, tags.offset))]
     elif codec == "libtiff":
-        args = image.tile[0].args
-        assert isinstance(args, tuple)
-        image.tile = [image.tile[0]._replace(args=(_NATIVE.get(args[0], args[0]), *args[1:]))]
+        assert isinstance(tile.args, tuple)
+        rawmode, *others = tile.args
+        native = _NATIVE.get(rawmode, rawmode)
+        image.tile = [tile._replace(args=(native, *others))]
 
 
 def values(image: TiffImagePlugin.TiffImageFile, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -141,16 +170,6 @@ def values(image: TiffImagePlugin.TiffImageFile, pixels: NDArray[Any]) -> NDArra
     return pixels
 
 
-@contextlib.contextmanager
-def loading(image: Image.Image) -> Iterator[list[str]]:
-    """A block in which an image may be loaded; of a TIFF, yields what libtiff has to say of its data, at the end."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile) or not image.tile:
-        yield []
-        return
-    with caught() as lines, quiet():
-        yield lines
-
-
 def is_signed(image: TiffImagePlugin.TiffImageFile) -> bool:
     """Whether its samples are signed whole numbers."""
     return _SIGNED in image.tag_v2.get(_SAMPLE_FORMAT, ())
@@ -165,11 +184,12 @@ def _bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
     return int(max(tags.get(_BITS, (1,))))
 
 
-def _unreadable(tags: TiffImagePlugin.ImageFileDirectory_v2, subject: object) -> InputError:
-    colour, number = tags.get(_PHOTOMETRIC), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
-    kind = f"{_bits(tags)}-bit {_NUMBERS.get(number, 'unknown')} {_COLOURS.get(colour or 0, 'unknown')}"
+def _unreadable(
+    tags: TiffImagePlugin.ImageFileDirectory_v2, subject: object
+) -> InputError:
+    number = _NUMBERS.get(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0], "unknown")
+    colour = _COLOURS.get(tags.get(_PHOTOMETRIC) or 0, "unknown")
+    samples = f"{tags.get(_SAMPLES, 1)} × {_bits(tags)}-bit {number} {colour} samples"
     planes = " in separate planes" if tags.get(_PLANAR, 1) == 2 else ""
-    problem = (
-        f"a TIFF of {tags.get(_SAMPLES, 1)} × {kind} samples a pixel{planes}, which cannot be read"
-    )
+    problem = f"a TIFF of {samples} a pixel{planes}, which cannot be read"
     return InputError(subject, problem, _HINT)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sonoseg.data.case import Case
 from sonoseg.data.pack import PackedCase
-from sonoseg.data.scan import Scan, duplicate_names, list_images, read_table, subfolder
+from sonoseg.data.scan import Scan, duplicate_names, images_in, read_table, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_there
 
@@ -26,15 +26,15 @@ def find_busbra(folder: Path) -> Path | None:
 def scan_busbra(root: Path) -> Scan:
     """Pairs Images/bus_XXXX.png with Masks/mask_XXXX.png; the patient is the group, the pathology the label.
 
-    The cases are ordered by file name. BUS-BRA gives no pixel spacing. Rows of bus_data.csv whose image is
+    The cases are ordered by file name. BUS-BRA has no pixel spacing. Rows of bus_data.csv whose image is
     not there are passed over, so that a part of BUS-BRA can be used.
 
     Raises:
         InputError: bus_data.csv cannot be read, lacks a column, or has two rows or no patient for an image.
     """
     rows = _read_rows(root / TABLE)
-    folders = subfolder(root, "Images"), subfolder(root, "Masks")
-    images, masks = (list_images(folder) if folder else [] for folder in folders)
+    images = images_in(subfolder(root, "Images"))
+    masks = images_in(subfolder(root, "Masks"))
     numbers = {path.stem.removeprefix("bus_") for path in images}
     scan = Scan(root, [], duplicate_names(root, images))
     masks_of: dict[str, list[Path]] = {}
@@ -51,7 +51,9 @@ def scan_busbra(root: Path) -> Scan:
         row = rows.get(path.stem)
         if row is None:
             scan.add(
-                "image without row", path, f"{TABLE} has no row for it, so its patient is unknown"
+                "image without row",
+                path,
+                f"{TABLE} has no row for it, so its patient is unknown",
             )
             continue
         pathology = row["Pathology"].casefold()
@@ -67,7 +69,9 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
         if row["ID"] in rows:
             raise InputError(path, f"has two rows for {row['ID']}", "keep one of them")
         if not row["Case"]:
-            raise InputError(path, f"names no patient for {row['ID']}", "fill in the column Case")
+            raise InputError(
+                path, f"names no patient for {row['ID']}", "fill in the column Case"
+            )
         rows[row["ID"]] = row
     return rows
 
@@ -95,7 +99,9 @@ def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
         fold = fold_of.get(case.image.stem, "")
         if fold not in ("1", "2", "3", "4", "5"):
             raise InputError(
-                path, f"gives no fold of 1 to 5 for {case.name}", "take the published file"
+                path,
+                f"gives no fold of 1 to 5 for {case.name}",
+                "take the published file",
             )
         folds[case.name] = int(fold) - 1
     return folds

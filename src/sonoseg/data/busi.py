@@ -13,14 +13,21 @@ from importlib.resources import files
 from pathlib import Path
 
 from sonoseg.data.case import Case
-from sonoseg.data.scan import Scan, duplicate_names, list_images, mask_stem, name_key, subfolder
+from sonoseg.data.scan import (
+    Scan,
+    duplicate_names,
+    images_in,
+    mask_stem,
+    name_key,
+    subfolder,
+)
 
 CLASSES = ("benign", "malignant", "normal")
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
 _TRUTH = re.compile(
     r"(?P<image>.+)[_\- ](gt|seg|segmentation|annotation|roi|truth|label)s?([_\- ]?\d+)?"
 )
-"""Names in small letters of what is a mask in other data sets: in normal/ it would be taken for an image."""
+"""Names (in lower case) of masks in other data sets. In normal/ such a file would be taken for an image."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +105,10 @@ def scan_busi(root: Path) -> Scan:
 
 
 def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
-    """Adds the cases of one class folder and what is amiss with them; returns its images."""
+    """Adds the cases of one class folder and their problems; returns its images."""
     images: list[Path] = []
     masks: dict[str, list[Path]] = {}
-    for path in list_images(folder):
+    for path in images_in(folder):
         stem = mask_stem(path)
         if stem is None:
             images.append(path)

@@ -1,7 +1,8 @@
-"""One ultrasound image with what is known of it: the record that the whole lab passes around."""
+"""One ultrasound image of a data set, with its masks and what is known about it."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import read_mask
 from sonoseg.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 LABELS = ("benign", "malignant", "normal", "unknown")
 
@@ -36,15 +39,18 @@ class Case:
     spacing: float | None = None
 
     def read_image(self) -> NDArray[np.uint8]:
-        """The image, (H, W) gray, 0 to 255.
+        """The image, (H, W) uint8 gray. Doubts about its pixels are logged as warnings.
 
         Raises:
             InputError: the file is not an image that can be read.
         """
-        return read_image(self.image).pixels
+        image = read_image(self.image)
+        for doubt in image.doubts:
+            _logger.warning("%s: %s", self.image, doubt)
+        return image.pixels
 
     def read_mask(self) -> NDArray[np.bool_]:
-        """The ground truth, (H, W), of the image's size: the union of all masks, nothing without masks.
+        """The reference mask, (H, W) bool: the union of all masks; all False without masks.
 
         Raises:
             InputError: a file cannot be read, or a mask has another size than the image.
@@ -59,32 +65,34 @@ class Case:
             mask = read_mask(path).pixels
             if mask.shape != image.shape:
                 raise InputError(
-                    path, size_fault(mask.shape, image.shape), "give the mask the image's size"
+                    path,
+                    size_problem(mask.shape, image.shape),
+                    "give the mask the image's size",
                 )
             union |= mask
         return image, union
 
     @property
     def has_truth(self) -> bool:
-        """Whether it is known what is lesion: by a mask, or since the image is normal."""
+        """Whether it is known what is lesion: there is a mask, or the image is labelled normal."""
         return bool(self.masks) or self.label == "normal"
 
     def full_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Height and width that `spacing` is about, of a case whose image is of `shape`."""
+        """Height and width of the image to which `spacing` belongs; `shape` is that of the image as it is read."""
         return shape
 
     def check_size(self, size: int, what: str) -> None:
-        """Refuses what cannot be had at `size` × `size` pixels; files can be resized to any.
+        """Refuses an image that cannot be resized to `size` × `size` pixels. Image files can be resized to any size.
 
         Args:
             size: in pixels.
-            what: needs it, in a word or two.
+            what: what needs this size, for the message, such as "training".
 
         Raises:
             InputError: as a subclass says.
         """
 
 
-def size_fault(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
+def size_problem(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
     """Says that a mask of shape (H, W) `mask` does not fit an image of shape `image`."""
     return f"the mask is {mask[1]} × {mask[0]} pixels, its image is {image[1]} × {image[0]}"

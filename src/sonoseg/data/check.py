@@ -1,4 +1,4 @@
-"""Reports everything that is wrong with a data set at once."""
+"""Finds all problems of a data set and reports them together."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sonoseg.core.decode import orientation
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import Mask, read_mask
-from sonoseg.data.case import Case, size_fault
+from sonoseg.data.case import Case, size_problem
 from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.dicom import DicomCase
 from sonoseg.data.load import scan
 from sonoseg.data.pack import PackedCase, is_pack, open_pack
 from sonoseg.data.scan import Finding, Scan
@@ -71,16 +72,14 @@ class Report:
     def to_text(self) -> str:
         """The findings as lines: each kind with its count, then one line a finding."""
         what = f"a pack of {self.pack}, " if self.pack else ""
-        lines = [
-            f"{self.folder}: {what}{self.images} images, {len(self.findings) or 'no'} problems found"
-        ]
+        count = len(self.findings) or "no"
+        lines = [f"{self.folder}: {what}{self.images} images, {count} problems found"]
         for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
             findings = list(group)
             lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
-            lines += [
-                f"       {visible(', '.join(one.files))}: {visible(one.message)}"
-                for one in findings
-            ]
+            for finding in findings:
+                files = ", ".join(finding.files)
+                lines.append(f"       {visible(files)}: {visible(finding.message)}")
         return "\n".join(lines)
 
 
@@ -95,7 +94,14 @@ class _Images:
     def add(self, case: Case, image: NDArray[np.uint8]) -> None:
         self.cases.append(case)
         self.thumbnails.append(thumbnail(image))
-        self.digests.append(hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest())
+        content = repr(image.shape).encode() + image.tobytes()
+        self.digests.append(hashlib.sha256(content).digest())
+
+
+def check_command(folder: Path, split: str | None) -> tuple[str, int]:
+    """`sonoseg data check`: the report as text, and the exit code; see `check_folder`."""
+    report = check_folder(folder, split)
+    return report.to_text(), report.exit_code
 
 
 def check_folder(folder: Path | str, split: str | None = None) -> Report:
@@ -107,14 +113,15 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it divides.
 
     Args:
-        folder: BUSI, BUS-BRA, a folder with images/ and masks/, or a pack.
+        folder: BUSI, BUS-BRA, a folder with images/ and masks/, DICOM images and segmentations, or a pack.
         split: as for `split_cases`.
 
     Raises:
         InputError: there is no data set to check, or the split does not fit it.
     """
     found = scan(folder)
-    note_unread(found)
+    if not any(isinstance(case, DicomCase) for case in found.cases):
+        note_unread(found)
     subsets = split_cases(found.cases, split) if split is not None else {}
     images = _Images()
     for case in found.cases:
@@ -123,8 +130,11 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     _check_copies(found, images, pairs)
     _check_leakage(found, images, pairs, subsets)
     order = list(KINDS)
-    findings = sorted(found.findings, key=lambda one: (order.index(one.kind), one.files))
-    return Report(found.root, len(found.cases), tuple(findings), _describe_pack(found.root))
+    findings = sorted(found.findings, key=lambda finding: finding.files)
+    findings.sort(key=lambda finding: order.index(finding.kind))
+    return Report(
+        found.root, len(found.cases), tuple(findings), _describe_pack(found.root)
+    )
 
 
 def _describe_pack(path: Path) -> str:
@@ -139,6 +149,9 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
     if isinstance(case, PackedCase):
         _check_packed(found, case, images)
         return
+    if isinstance(case, DicomCase):
+        _check_dicom(found, case, images)
+        return
     image = _read(found, case.image)
     if image is not None:
         images.add(case, image)
@@ -147,15 +160,19 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
         try:
             mask = read_mask(path)
         except InputError as error:
-            found.add("unreadable", path, error.fault)
+            found.add("unreadable", path, error.problem)
             whole = False
             continue
         lesion |= bool(mask.pixels.any())
         if image is not None and mask.pixels.shape != image.shape:
-            found.add("size mismatch", path, size_fault(mask.pixels.shape, image.shape))
+            found.add(
+                "size mismatch", path, size_problem(mask.pixels.shape, image.shape)
+            )
         elif image is not None and orientation(path) != orientation(case.image):
             found.add(
-                "turned apart", path, "EXIF turns one of mask and image only; see that they fit"
+                "turned apart",
+                path,
+                "EXIF turns one of mask and image only; see that they fit",
             )
         _check_mask(found, path, mask)
     _check_label(found, case, lesion, whole)
@@ -164,9 +181,15 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
 def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
     """Whether the label fits the masks: `lesion`, they hold something; `whole`, all of them could be read."""
     if case.label == "normal" and lesion:
-        found.add("normal with lesion", case.image, "labelled normal, but its mask is not empty")
+        found.add(
+            "normal with lesion",
+            case.image,
+            "labelled normal, but its mask is not empty",
+        )
     if case.label in ("benign", "malignant") and whole and not lesion:
-        found.add("empty mask", case.image, f"labelled {case.label}, but its mask is empty")
+        found.add(
+            "empty mask", case.image, f"labelled {case.label}, but its mask is empty"
+        )
 
 
 def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
@@ -177,14 +200,26 @@ def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
     _check_label(found, case, bool(mask.any()), case.known.masked)
 
 
+def _check_dicom(found: Scan, case: DicomCase, images: _Images) -> None:
+    """The same of a region of a DICOM file; of a loop only the first frame is compared with other images."""
+    try:
+        image, mask = case.read()
+    except InputError as error:
+        found.add("unreadable", case.image, error.problem)
+        return
+    if not any(other.image == case.image for other in images.cases):
+        images.add(case, image)
+    _check_extent(found, case.masks[0] if case.masks else case.image, mask)
+    _check_label(found, case, bool(mask.any()), bool(case.masks))
+
+
 def _check_mask(found: Scan, path: Path, mask: Mask) -> None:
     """What is unusual about a mask that was read: it may be wrong, or right."""
     if mask.between:
-        found.add(
-            "several values",
-            path,
-            f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}",
+        message = (
+            f"it has {mask.between + 2} values; lesion is what is above {mask.cut:g}"
         )
+        found.add("several values", path, message)
     _check_extent(found, path, mask.pixels)
 
 
@@ -193,12 +228,10 @@ def _check_extent(found: Scan, path: Path, pixels: NDArray[np.bool_]) -> None:
     share = pixels.mean()
     if share > 0.5:
         found.add("large mask", path, f"{share:.0%} of the image is lesion")
-    if all(side.any() for side in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])):
-        found.add(
-            "mask at every border",
-            path,
-            f"it touches every border; {share:.0%} of the image is lesion",
-        )
+    sides = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
+    if all(side.any() for side in sides):
+        message = f"it touches every border; {share:.0%} of the image is lesion"
+        found.add("mask at every border", path, message)
 
 
 def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
@@ -206,7 +239,7 @@ def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
     try:
         image = read_image(path)
     except InputError as error:
-        found.add("unreadable", path, error.fault)
+        found.add("unreadable", path, error.problem)
         return None
     for doubt in image.doubts:
         found.add("doubtful", path, doubt)
@@ -220,38 +253,36 @@ def _check_copies(found: Scan, images: _Images, pairs: list[tuple[int, int]]) ->
     exact = [members for members in connected(count, same) if len(members) > 1]
     for members in exact:
         _add_group(found, images, "exact copies", members, "same pixels")
-    for members in connected(count, [*pairs, *same]):
+    for members in connected(count, pairs + same):
         if len(members) > 1 and members not in exact:
             _add_group(found, images, "near-copies", members, "nearly the same image")
         labels = {images.cases[i].label for i in members} - {"unknown"}
         if len(labels) > 1:
-            _add_group(
-                found, images, "label conflict", members, f"labelled {' and '.join(sorted(labels))}"
-            )
+            message = f"labelled {' and '.join(sorted(labels))}"
+            _add_group(found, images, "label conflict", members, message)
 
 
 def _check_leakage(
-    found: Scan, images: _Images, pairs: list[tuple[int, int]], subsets: dict[str, list[Case]]
+    found: Scan,
+    images: _Images,
+    pairs: list[tuple[int, int]],
+    subsets: dict[str, list[Case]],
 ) -> None:
     """Copies and groups that lie in more than one subset; images in no subset join nothing."""
-    subset_of = {case.name: subset for subset, cases in subsets.items() for case in cases}
+    subset_of: dict[str, str] = {}
+    for subset, cases in subsets.items():
+        subset_of.update((case.name, subset) for case in cases)
     used = [case.name in subset_of for case in images.cases]
     first: dict[str, int] = {}
     joined = [pair for pair in pairs if used[pair[0]] and used[pair[1]]]
-    joined += [
-        (first.setdefault(case.group, i), i) for i, case in enumerate(images.cases) if used[i]
-    ]
+    for number, case in enumerate(images.cases):
+        if used[number]:
+            joined.append((first.setdefault(case.group, number), number))
     for members in connected(len(images.cases), joined):
         names = [subset_of.get(images.cases[i].name, "") for i in members]
         if len(set(names)) > 1:
-            listed = ", ".join(names)
-            _add_group(
-                found,
-                images,
-                "leakage",
-                members,
-                f"copies or one patient, in {listed} in this order",
-            )
+            message = f"copies or one patient, in {', '.join(names)} in this order"
+            _add_group(found, images, "leakage", members, message)
 
 
 def _add_group(

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.core.measure import join
+
 THUMBNAIL = 64
-NEAR_COPY = (
-    0.93  # on BUSI: 211 pairs, all but 8 of them known from the literature (Pawłowska et al. 2023)
-)
+NEAR_COPY = 0.93  # on BUSI: 211 pairs, all but 8 of them known from the literature (Pawłowska et al. 2023)
 _ROWS = 1024  # images compared with all others at a time: keeps the matrix small in large data sets
 
 
@@ -27,7 +27,9 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     small = Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     values: NDArray[np.float32] = np.array(small, np.float32).ravel()
     values -= values.mean()
-    values /= max(float(np.linalg.norm(values)), 1.0)  # only an image of one value is below 1
+    values /= max(
+        float(np.linalg.norm(values)), 1.0
+    )  # only an image of one value is below 1
     return values
 
 
@@ -37,25 +39,18 @@ def near_copies(thumbnails: Sequence[NDArray[np.float32]]) -> list[tuple[int, in
     table = np.array(thumbnails, np.float32).reshape(len(thumbnails), THUMBNAIL**2)
     for start in range(0, len(table), _ROWS):
         correlation = table[start : start + _ROWS] @ table[start:].T
-        rows, columns = np.nonzero(np.triu(correlation > NEAR_COPY, 1))
-        pairs += zip((rows + start).tolist(), (columns + start).tolist(), strict=True)
+        is_near = np.triu(correlation > NEAR_COPY, 1)
+        rows, columns = np.nonzero(is_near)
+        first, second = (rows + start).tolist(), (columns + start).tolist()
+        pairs += zip(first, second, strict=True)
     return pairs
 
 
 def connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The groups into which `pairs` join the numbers 0 to count - 1, singles included, in ascending order."""
-    root = list(range(count))
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
-
-    for a, b in pairs:
-        low, high = sorted((find(a), find(b)))
-        root[high] = low
+    table = np.array(list(pairs), np.int64).reshape(-1, 2)
+    group_of = join(count, table[:, 0], table[:, 1])
     groups: dict[int, list[int]] = {}
-    for i in range(count):
-        groups.setdefault(find(i), []).append(i)
+    for member, group in enumerate(group_of.tolist()):
+        groups.setdefault(group, []).append(member)
     return list(groups.values())

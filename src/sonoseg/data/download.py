@@ -1,4 +1,4 @@
-"""Downloading one large file over a connection that may break off, with progress."""
+"""Downloads one large file, over a connection that may break off."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class DownloadError(InputError):
     """A file cannot be downloaded; the hint says what to do by hand."""
 
 
-def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
+def download(
+    url: str, part: Path, by_hand: str, progress: TextIO | None = None
+) -> None:
     """Brings `part` to its full length; what is there of it already is not fetched again.
 
     Goes on after a broken connection as long as bytes come. A server that cannot resume, or has another file
@@ -37,7 +39,7 @@ def download(url: str, part: Path, by_hand: str, progress: TextIO) -> None:
         url: of the file.
         part: where it goes. What identifies the file on the server is kept beside it, see `remove`.
         by_hand: how to download it by hand, as a hint.
-        progress: where bytes, percent and time left are shown.
+        progress: where bytes, percent and time left are shown; None: see `ProgressLine`.
 
     Raises:
         DownloadError: no connection, or it broke off and `part` grows no more.
@@ -83,13 +85,15 @@ def writing(path: Path) -> Iterator[None]:
 def _error(url: str, by_hand: str, reached: int, error: Exception) -> DownloadError:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
     again = (
-        f"run the same command again to go on from {reached / 1e6:.1f} MB, or " if reached else ""
+        f"run the same command again to go on from {reached / 1e6:.1f} MB, or "
+        if reached
+        else ""
     )
     return DownloadError(url, f"cannot be downloaded ({reason})", again + by_hand)
 
 
 def _continue(url: str, part: Path, rate: _Rate) -> None:
-    """One connection: asks for what `part` lacks, and takes all of it if that is what the server gives."""
+    """One connection: asks for what `part` lacks, and takes all of it if that is what the server sends."""
     tag = _tag(part)
     done = file_size(part)
     headers = {"User-Agent": "sonoseg"}
@@ -115,7 +119,9 @@ def _continue(url: str, part: Path, rate: _Rate) -> None:
         if resumed and not (response.headers.get("Content-Range") or "").startswith(
             f"bytes {done}-"
         ):
-            raise ConnectionError("the server sent another part of the file than it was asked for")
+            raise ConnectionError(
+                "the server sent another part of the file than it was asked for"
+            )
         if not resumed:
             done = 0
             _remember(tag, response.headers)
@@ -127,7 +133,11 @@ def _continue(url: str, part: Path, rate: _Rate) -> None:
 
 
 def _append(
-    source: http.client.HTTPResponse, part: Path, done: int, total: int | None, rate: _Rate
+    source: http.client.HTTPResponse,
+    part: Path,
+    done: int,
+    total: int | None,
+    rate: _Rate,
 ) -> int:
     """Writes what `source` returns behind the first `done` bytes of `part`; returns the new length."""
     if total is not None and total > LARGEST:
@@ -147,13 +157,17 @@ def _append(
 def _removed(part: Path) -> InputError:
     """The error for a download that is too large, which is thrown away."""
     remove(part)
-    return InputError(part, f"the download is over {LARGEST >> 20} MB", "check the address")
+    return InputError(
+        part, f"the download is over {LARGEST >> 20} MB", "check the address"
+    )
 
 
 def _remember(tag: Path, headers: Message) -> None:
     """Keeps what identifies the file on the server, so that only the same file is resumed."""
     etag = headers.get("ETag") or ""
-    identity = headers.get("Last-Modified") if etag.startswith("W/") or not etag else etag
+    identity = (
+        headers.get("Last-Modified") if etag.startswith("W/") or not etag else etag
+    )
     with writing(tag):
         tag.unlink(missing_ok=True)
         if identity:

@@ -8,7 +8,6 @@ import io
 import shlex
 import shutil
 import struct
-import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -60,18 +59,22 @@ def fetch_busi(
         url: of a zip file that holds the published files, in whatever folder.
         archive: such a zip file, downloaded by hand; nothing is downloaded then.
         table: sha256 by path, such as "benign/benign (1).png"; by default BUSI's 1,578 files.
-        progress: where bytes, percent and time left are shown; by default stderr.
+        progress: where bytes, percent and time left are shown; by default on stderr, in a command only.
 
     Returns:
         what was done, in a sentence.
 
     Raises:
-        DownloadError: no connection, or it broke off; tells what to download by hand.
+        DownloadError: no connection, or it broke off; the hint says what to download by hand.
         InputError: the folder has something else in it or cannot be written to; the archive is damaged or is
             not BUSI as published.
     """
     folder = Path(folder).absolute()
-    sums = table if table is not None else {file.path: file.sha256 for file in busi_files()}
+    sums = (
+        table
+        if table is not None
+        else {file.path: file.sha256 for file in busi_files()}
+    )
     if is_there(folder) and not is_folder(folder):
         raise InputError(folder, "is a file, not a folder", "choose another folder")
     if is_folder(folder) and entries(folder):
@@ -82,11 +85,9 @@ def fetch_busi(
         _unpack(Path(archive), folder, sums)
     else:
         part = folder.with_name(f"{folder.name}.zip.part")
-        command = (
-            f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
-        )
+        command = f"sonoseg data fetch busi --folder {shlex.quote(str(folder))} --zip Dataset_BUSI.zip"
         by_hand = f"download it in a browser, then run: {command}"
-        download(url, part, by_hand, progress or sys.stderr)
+        download(url, part, by_hand, progress)
         try:
             _unpack(part, folder, sums)
         except _ArchiveError:
@@ -113,7 +114,9 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
             for path, digest in sums.items():
                 content = _content(archive, members[path])
                 if hashlib.sha256(content).hexdigest() != digest:
-                    raise _ArchiveError(source, f"{path} in it is not as published", hint)
+                    raise _ArchiveError(
+                        source, f"{path} in it is not as published", hint
+                    )
                 with writing(temporary / path):
                     (temporary / path).parent.mkdir(parents=True, exist_ok=True)
                     (temporary / path).write_bytes(content)
@@ -123,12 +126,16 @@ def _unpack(source: Path, folder: Path, sums: Mapping[str, str]) -> None:
             temporary.rename(folder)
     except OSError as error:
         if error.errno == errno.EINVAL:  # of a place before the file's beginning
-            raise _ArchiveError(source, "is not a zip file or is damaged", hint) from error
+            raise _ArchiveError(
+                source, "is not a zip file or is damaged", hint
+            ) from error
         raise InputError(
             source, f"cannot be read ({error.strerror or error})", "choose another file"
         ) from error
     except _DAMAGED as error:
-        raise _ArchiveError(source, f"is not a zip file or is damaged ({error})", hint) from error
+        raise _ArchiveError(
+            source, f"is not a zip file or is damaged ({error})", hint
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -154,8 +161,10 @@ def _members(
     }
     missing = [path for path in sums if path not in names]
     if missing:
-        fault = f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
-        raise _ArchiveError(source, fault, f"download it again from {BUSI_URL}")
+        problem = (
+            f"lacks {len(missing)} of the {len(sums)} files of BUSI, first {missing[0]}"
+        )
+        raise _ArchiveError(source, problem, f"download it again from {BUSI_URL}")
     members = {path: names[path] for path in sums}
     for path, info in members.items():
         problem = ""
@@ -166,7 +175,9 @@ def _members(
         elif info.flag_bits & _ENCRYPTED:
             problem = "needs a password"
         if problem:
-            raise _ArchiveError(source, f"{path} in it {problem}", f"download it from {BUSI_URL}")
+            raise _ArchiveError(
+                source, f"{path} in it {problem}", f"download it from {BUSI_URL}"
+            )
     return members
 
 
@@ -180,8 +191,8 @@ def _require_complete(folder: Path, sums: Mapping[str, str]) -> None:
     root = find_busi(folder) or folder
     wrong = [path for path in sums if _digest(root / path) != sums[path]]
     if wrong:
-        fault = f"{len(wrong)} of BUSI's {len(sums)} files are missing or not as published, first {wrong[0]}"
-        raise InputError(folder, fault, "remove this folder or choose another")
+        problem = f"{len(wrong)} of BUSI's {len(sums)} files are missing or not as published, first {wrong[0]}"
+        raise InputError(folder, problem, "remove this folder or choose another")
 
 
 def _digest(path: Path) -> str:

@@ -16,7 +16,7 @@ from sonoseg.data.scan import (
     Scan,
     duplicate_names,
     entries,
-    list_images,
+    images_in,
     mask_stem,
     name_key,
     read_table,
@@ -26,7 +26,9 @@ from sonoseg.errors import InputError
 
 TABLE = "labels.csv"
 COLUMNS = ("label", "group", "spacing")
-_LIKE_TABLE = re.compile(r"labels?(\.csv)?\.(csv|tsv|txt|xls|xlsx|ods|json)", re.IGNORECASE)
+_LIKE_TABLE = re.compile(
+    r"labels?(\.csv)?\.(csv|tsv|txt|xls|xlsx|ods|json)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,24 @@ class _Known:
 
 def find_folder(folder: Path) -> Path | None:
     """`folder` if it has images/ and masks/; otherwise None."""
-    return folder if subfolder(folder, "images") and subfolder(folder, "masks") else None
+    return (
+        folder if subfolder(folder, "images") and subfolder(folder, "masks") else None
+    )
 
 
 def scan_folder(root: Path) -> Scan:
     """Pairs images/STEM.* with masks/STEM.*, masks/STEM_mask.*, masks/STEM_mask_1.*, … whatever the case of letters.
 
     labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
-    `group` (patient) and `spacing` (mm per pixel). What it does not tell is label "unknown", the image its
-    own group, spacing None. Groups that differ in case or in blanks are one. The cases are ordered by file name.
+    `group` (patient) and `spacing` (mm per pixel). Where it has no value, the label is "unknown", the image is a group
+    of its own, and the spacing is None. Groups that differ in case or in blanks are one. The cases are ordered by file
+    name.
 
     Raises:
-        InputError: labels.csv is malformed, has an unknown label, or a spacing that is no positive number.
+        InputError: labels.csv is malformed, has an unknown label, or a spacing that is not a pixel size.
     """
-    folders = subfolder(root, "images"), subfolder(root, "masks")
-    images, masks = (list_images(folder) if folder else [] for folder in folders)
+    images = images_in(subfolder(root, "images"))
+    masks = images_in(subfolder(root, "masks"))
     scan = Scan(root, [], duplicate_names(root, images))
     table = _find_table(root)
     rows = _read_labels(table, scan) if table else {}
@@ -65,7 +70,14 @@ def scan_folder(root: Path) -> Scan:
             scan.add("image without mask", path, "there is no mask for it")
         known = rows.pop(unicodedata.normalize("NFC", path.name), _Known())
         scan.cases.append(
-            Case(path.name, path, found, known.label, known.group or path.name, known.spacing)
+            Case(
+                path.name,
+                path,
+                found,
+                known.label,
+                known.group or path.name,
+                known.spacing,
+            )
         )
     for name in rows:
         message = f"{TABLE} has a row for it, but it is not there"
@@ -73,7 +85,9 @@ def scan_folder(root: Path) -> Scan:
     return scan
 
 
-def _masks_of(images: Sequence[Path], masks: Sequence[Path], scan: Scan) -> dict[str, list[Path]]:
+def _masks_of(
+    images: Sequence[Path], masks: Sequence[Path], scan: Scan
+) -> dict[str, list[Path]]:
     """The masks of each image by the `name_key` of its name without ending; notes masks that are of none."""
     stems = {name_key(path.stem) for path in images}
     own: dict[str, list[Path]] = {}
@@ -99,10 +113,14 @@ def _find_table(root: Path) -> Path | None:
     for path in found:
         if path not in tables:
             raise InputError(
-                path, f"is not read, only {TABLE} is", f"save it as {TABLE}, or move it elsewhere"
+                path,
+                f"is not read, only {TABLE} is",
+                f"save it as {TABLE}, or move it elsewhere",
             )
     if len(tables) > 1:
-        raise InputError(tables[0], f"there is also {tables[1].name}", "keep one of them")
+        raise InputError(
+            tables[0], f"there is also {tables[1].name}", "keep one of them"
+        )
     return tables[0] if tables else None
 
 
@@ -116,17 +134,19 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
             message = f"has the column {column}, which is not known"
             scan.findings.append(Finding("unknown column", (path.name,), message))
     for row in rows:
-        name, label = (
-            unicodedata.normalize("NFC", row["file"]),
-            (row.get("label") or "unknown").casefold(),
-        )
+        name = unicodedata.normalize("NFC", row["file"])
+        label = (row.get("label") or "unknown").casefold()
         if not name:
-            raise InputError(path, "has a row without a file", "name its image, or remove the row")
+            raise InputError(
+                path, "has a row without a file", "name its image, or remove the row"
+            )
         if name in known:
             raise InputError(path, f"has two rows for {name}", "keep one of them")
         if label not in LABELS:
             raise InputError(
-                path, f"gives {name} the unknown label {label}", f"use one of {', '.join(LABELS)}"
+                path,
+                f"gives {name} the unknown label {label}",
+                f"use one of {', '.join(LABELS)}",
             )
         group = row.get("group", "")
         group = groups.setdefault(_group_key(group), group)  # as it is first written
@@ -136,9 +156,8 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
 
 def _group_key(group: str) -> str:
     """What the name of a group has in common with one that looks the same: no case, no hidden or double blanks."""
-    seen = "".join(
-        sign for sign in unicodedata.normalize("NFKC", group) if unicodedata.category(sign) != "Cf"
-    )
+    normal = unicodedata.normalize("NFKC", group)
+    seen = "".join(sign for sign in normal if unicodedata.category(sign) != "Cf")
     return " ".join(seen.casefold().split())
 
 

@@ -1,4 +1,4 @@
-"""From a folder on disk to its cases, whichever of the known layouts it has."""
+"""Loads the cases of a data set, whichever of the known layouts its folder has."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from pathlib import Path
 from sonoseg.data.busbra import find_busbra, scan_busbra
 from sonoseg.data.busi import find_busi, scan_busi
 from sonoseg.data.case import Case
+from sonoseg.data.dicom import find_dicom, scan_dicom
 from sonoseg.data.folder import find_folder, scan_folder
 from sonoseg.data.pack import is_pack, open_pack
 from sonoseg.data.scan import Scan, entries
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 
-_MENDS = {
+_HINTS = {
     "duplicate name": "rename all but one of them",
     "image without mask": "add the missing masks (empty where there is no lesion) or remove the images",
     "mask without image": "rename them as their images are named, with _mask at the end, or remove them",
     "image without row": "add the missing rows or remove the images",
     "row without image": "add the missing images or remove the rows",
+    "not read": "remove the files that are no ultrasound images or segmentations",
     "unknown column": "name it label, group (of a patient) or spacing if it is one of these, or remove it",
 }
-_LAYOUTS = "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ (BUS-BRA), or images/ and masks/"
+_LAYOUTS = (
+    "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ (BUS-BRA), images/ and masks/, "
+    "or DICOM images and segmentations"
+)
 
 
 def scan(folder: Path | str) -> Scan:
-    """Lists a data set and what its file names show to be amiss; reads no image, but a pack whole.
+    """Lists the cases of a data set, and the problems that its file names show. No image is read; a pack is read whole.
 
     Raises:
         InputError: there is no such folder or pack, its layout is not known, it has no images, or its table is
@@ -35,23 +40,35 @@ def scan(folder: Path | str) -> Scan:
     if is_pack(folder):
         return Scan(folder, open_pack(folder).cases(), [])
     if not is_folder(folder):
-        fault = "is a file, not a folder" if is_there(folder) else "there is no such folder"
-        raise InputError(
-            folder, fault, "give the folder of a data set, or a pack of sonoseg data pack"
+        problem = (
+            "is a file, not a folder" if is_there(folder) else "there is no such folder"
         )
+        raise InputError(
+            folder,
+            problem,
+            "give the folder of a data set, or a pack of sonoseg data pack",
+        )
+    empty = None
     for find, read in (
         (find_busi, scan_busi),
         (find_busbra, scan_busbra),
         (find_folder, scan_folder),
+        (find_dicom, scan_dicom),
     ):
         root = find(folder)
         if root is not None:
             found = read(root)
-            if not found.cases and not found.findings:
-                raise InputError(root, "there are no images in it", "give a folder with images")
-            return found
-    fault = "is not a data set whose layout is known" if entries(folder) else "the folder is empty"
-    raise InputError(folder, fault, f"give {_LAYOUTS}")
+            if found.cases or found.findings:
+                return found
+            empty = root  # images/ and masks/ may hold DICOM
+    if empty is not None:
+        raise InputError(
+            empty, "there are no images in it", "give a folder with images"
+        )
+    problem = "the folder is empty"
+    if entries(folder):
+        problem = "is not a data set whose layout is known"
+    raise InputError(folder, problem, f"give {_LAYOUTS}")
 
 
 def load_cases(folder: Path | str) -> list[Case]:
@@ -64,12 +81,12 @@ def load_cases(folder: Path | str) -> list[Case]:
             image; a column of the table is not known.
     """
     found = scan(folder)
-    for kind, mend in _MENDS.items():
+    for kind, hint in _HINTS.items():
         findings = [finding for finding in found.findings if finding.kind == kind]
         if findings:
             first, more = findings[0], len(findings) - 1
-            fault = first.message + (f", and {more} more such" if more else "")
-            raise InputError(found.root / first.files[0], fault, mend)
+            problem = first.message + (f", and {more} more such" if more else "")
+            raise InputError(found.root / first.files[0], problem, hint)
     return found.cases
 
 

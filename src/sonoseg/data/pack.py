@@ -70,13 +70,9 @@ class Pack:
         images: NDArray[np.uint8],
         masks: NDArray[np.uint8],
     ) -> None:
-        self.path, self.source, self.rows, self.images, self.masks = (
-            path,
-            source,
-            tuple(rows),
-            images,
-            masks,
-        )
+        self.path, self.source = path, source
+        self.rows = tuple(rows)
+        self.images, self.masks = images, masks
 
     @property
     def size(self) -> int:
@@ -91,7 +87,14 @@ class Pack:
         """Its images as cases, in the order of the data set."""
         return [
             PackedCase(
-                row.name, self.path / row.name, (), row.label, row.group, row.spacing, self, number
+                row.name,
+                self.path / row.name,
+                (),
+                row.label,
+                row.group,
+                row.spacing,
+                self,
+                number,
             )
             for number, row in enumerate(self.rows)
         ]
@@ -140,17 +143,19 @@ class PackedCase(Case):
         return self.known.height, self.known.width
 
     def check_size(self, size: int, what: str) -> None:
-        """Refuses another size than the pack's: what is resized twice is not what the folder gives.
+        """Refuses another size than the pack's: an image that is resized twice differs from one resized once.
 
         Raises:
             InputError: `size` is another.
         """
         own = self.own.size
         if size != own:
-            fault = f"holds images of {own} × {own} pixels, {what} needs {size} × {size}"
+            problem = (
+                f"holds images of {own} × {own} pixels, {what} needs {size} × {size}"
+            )
             raise InputError(
                 self.own.path,
-                fault,
+                problem,
                 f"give the folder {self.own.source}, or pack it with --size {size}",
             )
 
@@ -186,7 +191,9 @@ def _open(path: Path, _modified: int, _size: int) -> Pack:
     rows = list(_read_rows(path, about["cases"]))
     if len(rows) != len(tensors["images"]):
         raise InputError(
-            path, f"has {len(tensors['images'])} images but {len(rows)} rows about them", HINT
+            path,
+            f"has {len(tensors['images'])} images but {len(rows)} rows about them",
+            HINT,
         )
     if len({name_key(row.name) for row in rows}) < len(rows):
         raise InputError(path, "has two images of one name", HINT)
@@ -208,7 +215,9 @@ def _check_tensors(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
         if pixels.dtype != np.uint8:
             raise InputError(path, f"its {name} are {pixels.dtype}, not uint8", HINT)
         if pixels.ndim != 3 or pixels.shape != shape:
-            raise InputError(path, "its images and masks have not one shape (N, size, size)", HINT)
+            raise InputError(
+                path, "its images and masks have not one shape (N, size, size)", HINT
+            )
     if not shape[0]:
         raise InputError(path, "there are no images in it", HINT)
     if shape[1] != shape[2] or shape[1] not in SIZES:
@@ -227,12 +236,16 @@ def _read_about(path: Path, content: bytes) -> dict[str, Any]:
             path, "is not a pack: it does not say what its images are", HINT
         ) from error
     if not isinstance(about, dict) or set(about) != {"version", "source", "cases"}:
-        raise InputError(path, "is not a pack: it does not say what its images are", HINT)
+        raise InputError(
+            path, "is not a pack: it does not say what its images are", HINT
+        )
     if about["version"] != VERSION:
-        fault = f"is a pack of version {str(about['version'])[:20]}, this program reads {VERSION}"
-        raise InputError(path, fault, HINT)
+        problem = f"is a pack of version {str(about['version'])[:20]}, this program reads {VERSION}"
+        raise InputError(path, problem, HINT)
     if not isinstance(about["source"], str) or not isinstance(about["cases"], list):
-        raise InputError(path, "is not a pack: it does not say what its images are", HINT)
+        raise InputError(
+            path, "is not a pack: it does not say what its images are", HINT
+        )
     return about
 
 
@@ -241,11 +254,15 @@ def _read_rows(path: Path, entries: Sequence[Any]) -> Iterator[PackRow]:
     names = {field.name for field in fields(PackRow)}
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict) or set(entry) != names:
-            raise InputError(path, f"row {number} lacks a value, or has one too many", HINT)
+            raise InputError(
+                path, f"row {number} lacks a value, or has one too many", HINT
+            )
         for name, is_right in _RULES.items():
             if not is_right(entry[name]):
                 raise InputError(
-                    path, f"row {number} has a {name} that cannot be: {str(entry[name])[:40]}", HINT
+                    path,
+                    f"row {number} has a {name} that cannot be: {str(entry[name])[:40]}",
+                    HINT,
                 )
         yield PackRow(**entry)
 
@@ -293,7 +310,9 @@ def write_pack(
     from safetensors.numpy import save
 
     entries = [vars(row) for row in rows]
-    about = json.dumps({"version": VERSION, "source": source, "cases": entries}, allow_nan=False)
+    about = json.dumps(
+        {"version": VERSION, "source": source, "cases": entries}, allow_nan=False
+    )
     content = save({"images": images, "masks": masks}, {KEY: about})
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)

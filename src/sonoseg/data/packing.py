@@ -15,7 +15,9 @@ from sonoseg.files import output_file
 from sonoseg.progress import track
 
 
-def pack_folder(folder: Path | str, size: int, out: Path | str, progress: bool = True) -> str:
+def pack_folder(
+    folder: Path | str, size: int, out: Path | str, progress: bool = True
+) -> str:
     """Writes the images and masks of a data set at `size` × `size` pixels, as training resizes them, into one file.
 
     Args:
@@ -38,16 +40,22 @@ def pack_folder(folder: Path | str, size: int, out: Path | str, progress: bool =
             "try --size 224",
         )
     if out.suffix.lower() != SUFFIX:
-        raise InputError(out, f"a pack's name ends in {SUFFIX}", f"give --out {out.stem}{SUFFIX}")
+        raise InputError(
+            out, f"a pack's name ends in {SUFFIX}", f"give --out {out.stem}{SUFFIX}"
+        )
     if is_pack(folder):
-        raise InputError(folder, "is a pack already", "give the folder that it was made from")
+        raise InputError(
+            folder, "is a pack already", "give the folder that it was made from"
+        )
     cases = load_cases(folder)
     folds = official_folds(cases) or {}
     output_file(out)
     images = np.empty((len(cases), size, size), np.uint8)
     masks = np.empty((len(cases), size, size), np.uint8)
     rows = []
-    for number, case in enumerate(track(cases, "packing", len(cases), "image", progress)):
+    for number, case in enumerate(
+        track(cases, "packing", len(cases), "image", progress)
+    ):
         image, mask = case.read()
         images[number] = resize_image(image, (size, size))
         masks[number] = resize_mask(mask, (size, size))
@@ -65,6 +73,4 @@ def pack_folder(folder: Path | str, size: int, out: Path | str, progress: bool =
         )
         rows.append(row)
     write_pack(out, data_name(folder), rows, images, masks)
-    return (
-        f"{out}: {len(cases)} images of {size} × {size} pixels, {out.stat().st_size / 1e6:.0f} MB"
-    )
+    return f"{out}: {len(cases)} images of {size} × {size} pixels, {out.stat().st_size / 1e6:.0f} MB"

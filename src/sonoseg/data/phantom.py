@@ -82,7 +82,9 @@ def make_phantom(
     height, width = size or drawn
     if min(height, width) < 128:
         raise InputError(
-            "phantom", f"a size of {width} × {height} is too small", "give at least 128 × 128"
+            "phantom",
+            f"a size of {width} × {height} is too small",
+            "give at least 128 × 128",
         )
     frame = _Frame(
         rng,
@@ -114,15 +116,21 @@ def write_phantoms(
     """
     folder = Path(folder)
     if count < 1:
-        raise InputError("phantoms", f"{count} is not a number of images", "ask for at least 1")
+        raise InputError(
+            "phantoms", f"{count} is not a number of images", "ask for at least 1"
+        )
     if count > MOST:
-        raise InputError("phantoms", f"{count} images are too many", f"ask for at most {MOST}")
+        raise InputError(
+            "phantoms", f"{count} images are too many", f"ask for at most {MOST}"
+        )
     _check_seed(seed)
     names = [f"synthetic_{i:02d}.png" for i in range(count)]
     images, masks = output_folder(folder / "images"), output_folder(folder / "masks")
     there = {path.name for path in entries(images)}
     if there - set(names) or (is_there(folder / "labels.csv") and not there):
-        raise InputError(folder, "already has other images or labels", "choose an empty folder")
+        raise InputError(
+            folder, "already has other images or labels", "choose an empty folder"
+        )
     rows = ["file,label,group,spacing"]
     for i, name in enumerate(names):
         lesion = i % WITHOUT_LESION != WITHOUT_LESION - 1
@@ -135,7 +143,9 @@ def write_phantoms(
 
 def _check_seed(seed: int) -> None:
     if seed < 0:
-        raise InputError("--seed", f"{seed} is below 0", "give 0 or a positive whole number")
+        raise InputError(
+            "--seed", f"{seed} is below 0", "give 0 or a positive whole number"
+        )
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -163,11 +173,18 @@ def _tissue(frame: _Frame) -> tuple[Floats, tuple[float, float]]:
     muscle = frame.between(0.68, 0.88) * height
     borders = (
         skin + 0.006 * height * frame.wave(width / 3),
-        gland + 0.03 * height * frame.wave(width / 5) + 0.008 * height * frame.wave(width / 16),
+        gland
+        + 0.03 * height * frame.wave(width / 5)
+        + 0.008 * height * frame.wave(width / 16),
         muscle + 0.02 * height * frame.wave(width / 4),
     )
     echo = np.full(frame.shape, -8.0, np.float32)
-    levels = (-8.0, frame.between(-27, -22), frame.between(-17, -12), frame.between(-29, -24))
+    levels = (
+        -8.0,
+        frame.between(-27, -22),
+        frame.between(-17, -12),
+        frame.between(-29, -24),
+    )
     textures = (2.0, 3.0, frame.between(2.5, 4.5), 3.0)
     cells = ((3, 60), (10, 45), (9, 30), (7, 110))
     echo += textures[0] * frame.smooth(*cells[0])
@@ -194,7 +211,9 @@ def _strands(frame: _Frame, top: float, bottom: float) -> Floats:
         level = frame.between(bottom, height) if deep else frame.between(top, bottom)
         slope = frame.between(-0.06, 0.06) if deep else frame.between(-0.35, 0.35)
         centre, reach = frame.between(0, width), frame.between(0.03, 0.11) * width
-        columns = slice(max(0, int(centre - 2 * reach)), min(width, int(centre + 2 * reach) + 1))
+        columns = slice(
+            max(0, int(centre - 2 * reach)), min(width, int(centre + 2 * reach) + 1)
+        )
         along = frame.x[:, columns] - np.float32(centre)
         line = level + slope * along + 4 * frame.wave(width / 9)[:, columns]
         rows = slice(max(0, int(line.min()) - 8), min(height, int(line.max()) + 9))
@@ -209,7 +228,9 @@ def _lobules(frame: _Frame, gland: tuple[float, float]) -> Floats:
     for _ in range(int(frame.rng.integers(1, 4))):
         centre_y, centre_x = frame.between(*gland), frame.between(0, frame.shape[1])
         radius_y, radius_x = frame.between(8, 18), frame.between(20, 55)
-        distance = np.hypot((frame.y - centre_y) / radius_y, (frame.x - centre_x) / radius_x)
+        distance = np.hypot(
+            (frame.y - centre_y) / radius_y, (frame.x - centre_x) / radius_x
+        )
         echo -= frame.between(3, 7) * _step(1 - distance, 0.35)
     return echo
 
@@ -234,10 +255,15 @@ def _with_lesion(
     radius_x = frame.between(0.07, 0.24) * width
     radius_y = min(radius_x * frame.between(0.5, 0.9), 0.28 * height)
     centre_x = frame.between(0.15 * width + radius_x / 2, 0.85 * width - radius_x / 2)
-    centre_y = np.clip(frame.between(*gland), 0.1 * height + radius_y, 0.88 * height - radius_y)
+    centre_y = np.clip(
+        frame.between(*gland), 0.1 * height + radius_y, 0.88 * height - radius_y
+    )
     tilt = frame.between(-0.35, 0.35)
     dy, dx = frame.y - np.float32(centre_y), frame.x - np.float32(centre_x)
-    across, along = np.cos(tilt) * dx + np.sin(tilt) * dy, np.cos(tilt) * dy - np.sin(tilt) * dx
+    across, along = (
+        np.cos(tilt) * dx + np.sin(tilt) * dy,
+        np.cos(tilt) * dy - np.sin(tilt) * dx,
+    )
     angle = np.arctan2(along / radius_y, across / radius_x)
     border = np.ones_like(angle)
     lobes = frame.between(0.02, 0.13)
@@ -250,11 +276,15 @@ def _with_lesion(
     distance = np.hypot(across / radius_x, along / radius_y) / border
     mask = distance < 1
     inside = _step(1 - distance, frame.between(0.05, 0.2))
-    dark = frame.between(-44, -35) + 2.0 * frame.smooth(12, 20) + 1.5 * frame.smooth(5, 7)
+    dark = (
+        frame.between(-44, -35) + 2.0 * frame.smooth(12, 20) + 1.5 * frame.smooth(5, 7)
+    )
     rim = frame.between(0, 6) * _bump(distance - 1.08, 0.08)
     behind = _step(dy - 0.4 * radius_y, 0.4 * radius_y) * _bump(dx, 0.75 * radius_x)
     posterior = (
-        frame.between(-16, 11) * behind * np.exp(-np.maximum(dy, 0) / np.float32(0.6 * height))
+        frame.between(-16, 11)
+        * behind
+        * np.exp(-np.maximum(dy, 0) / np.float32(0.6 * height))
     )
     return echo + rim + posterior * (1 - inside) + inside * (dark - echo), mask
 
@@ -268,14 +298,20 @@ def _speckled(frame: _Frame, echo: Floats) -> NDArray[np.uint8]:
         - frame.between(10, 34) * np.maximum(depth - focus, 0) ** 1.3
         - 3 * np.abs(depth - focus)
     )
-    scatter = frame.rng.standard_normal((2, *frame.shape), dtype=np.float32) * np.float32(10) ** (
-        echo / 20
+    scatter = frame.rng.standard_normal(
+        (2, *frame.shape), dtype=np.float32
+    ) * np.float32(10) ** (echo / 20)
+    field = _blurred(
+        _blurred(scatter, frame.between(0.8, 1.1), 1), frame.between(1.2, 2.0), 2
     )
-    field = _blurred(_blurred(scatter, frame.between(0.8, 1.1), 1), frame.between(1.2, 2.0), 2)
-    one_look = 20 * np.log10(np.hypot(field[0], field[1]) + np.float32(1e-6)) + _MEAN_SPECKLE
+    one_look = (
+        20 * np.log10(np.hypot(field[0], field[1]) + np.float32(1e-6)) + _MEAN_SPECKLE
+    )
     # Scanners average several looks and smooth: their speckle is less than half as strong as one look's.
     gray = 255 * (
-        1 + (_blurred(0.4 * one_look + 0.6 * echo, 0.6, 0) - frame.between(5, 12)) / _RANGE
+        1
+        + (_blurred(0.4 * one_look + 0.6 * echo, 0.6, 0) - frame.between(5, 12))
+        / _RANGE
     )
     pixels: NDArray[np.uint8] = np.clip(gray, 0, 255).astype(np.uint8)
     return pixels

@@ -1,4 +1,4 @@
-"""What every layout of a data set shares: listing files, finding what is amiss with them, reading tables."""
+"""Shared by all layouts of data sets: lists files, notes their problems, reads tables."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Scan:
-    """A data set's folder as its file names tell it, no image read: the cases, and what is amiss."""
+    """The cases of a data set, and the problems that its file names show. No image has been read."""
 
     root: Path
     cases: list[Case]
     findings: list[Finding]
 
     def add(self, kind: str, path: Path, message: str) -> None:
-        """Notes that the file `path` is at fault."""
+        """Notes a problem of the file `path`."""
         self.findings.append(Finding(kind, (self.relative(path),), message))
 
     def relative(self, path: Path) -> str:
@@ -59,22 +59,25 @@ def entries(folder: Path) -> list[Path]:
         InputError: the folder cannot be listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(
+            path for path in folder.iterdir() if not path.name.startswith(".")
+        )
     except OSError as error:
-        fault = f"cannot be listed ({error.strerror})"
-        raise InputError(folder, fault, "change its permissions or choose another") from error
+        problem = f"cannot be listed ({error.strerror})"
+        raise InputError(
+            folder, problem, "change its permissions or choose another"
+        ) from error
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The image files directly in `folder`, known by their suffix, ordered as in `entries`.
+def images_in(folder: Path | None) -> list[Path]:
+    """The image files directly in `folder`, known by their suffix, ordered as in `entries`; none if it is None.
 
     A link to a file that is not there is among them: reading it says so.
     """
-    return [
-        path
-        for path in entries(folder)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not is_folder(path)
-    ]
+    if folder is None:
+        return []
+    named = [path for path in entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in named if not is_folder(path)]
 
 
 def subfolder(root: Path, name: str) -> Path | None:
@@ -86,16 +89,22 @@ def subfolder(root: Path, name: str) -> Path | None:
     name = name_key(name)
     if not is_folder(root):
         return None
-    found = [path for path in entries(root) if name_key(path.name) == name and is_folder(path)]
+    found = [
+        path
+        for path in entries(root)
+        if name_key(path.name) == name and is_folder(path)
+    ]
     if len(found) > 1:
         raise InputError(
-            found[0], f"there is also the folder {found[1].name}", "put both into one folder"
+            found[0],
+            f"there is also the folder {found[1].name}",
+            "put both into one folder",
         )
     return found[0] if found else None
 
 
 def name_key(name: str) -> str:
-    """What two names have in common that differ in the case of letters, or in how their accents are stored."""
+    """A key that is the same for names which differ only in upper and lower case, or in how accents are stored."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -112,12 +121,14 @@ def duplicate_names(root: Path, images: Iterable[Path]) -> list[Finding]:
     """One finding for every name that several images share, whatever their folder and suffix."""
     by_stem: dict[str, list[str]] = {}
     for path in images:
-        by_stem.setdefault(name_key(path.stem), []).append(path.relative_to(root).as_posix())
-    return [
-        Finding("duplicate name", tuple(names), "has the same name as " + " and ".join(names[1:]))
-        for names in by_stem.values()
-        if len(names) > 1
-    ]
+        name = path.relative_to(root).as_posix()
+        by_stem.setdefault(name_key(path.stem), []).append(name)
+    findings = []
+    for names in by_stem.values():
+        if len(names) > 1:
+            message = "has the same name as " + " and ".join(names[1:])
+            findings.append(Finding("duplicate name", tuple(names), message))
+    return findings
 
 
 def read_table(
@@ -138,65 +149,85 @@ def read_table(
         InputError: the file cannot be read, is no text, lacks a column or has it twice, or has a row of another
             length.
     """
-    mend = f"give it as CSV with the columns {', '.join((*columns, *optional))}"
-    lines = _read_lines(path, columns, mend)
-    header = [_known_name(name, (*columns, *optional)) for name in (lines[0][1] if lines else [])]
-    for name in columns:
-        if name not in header:
-            raise InputError(path, f"has no column {name}", mend)
-    if len(header) > _MOST_COLUMNS:
-        raise InputError(path, f"has {len(header)} columns, which is too many", mend)
-    for name in header:
-        if name and header.count(name) > 1:
-            raise InputError(
-                path, f"has the column {name} {header.count(name)} times", "keep one of them"
-            )
+    known = [*columns, *optional]
+    hint = f"give it as CSV with the columns {', '.join(known)}"
+    lines = _read_lines(path, columns, hint)
+    first_line = lines[0][1] if lines else []
+    header = [_known_name(word, known) for word in first_line]
+    _check_header(path, header, columns, hint)
     rows = []
     for number, line in lines[1:]:
         values = [unguard_cell(value.strip()) for value in line]
-        if any(values[len(header) :]) or len(values) < len(header):
-            raise InputError(path, f"row {number} has too many or too few values", mend)
-        named = dict(zip(header, values, strict=False))
-        if named.pop("", "") or any(
-            value for name, value in zip(header, values, strict=False) if not name
-        ):
-            raise InputError(
-                path, f"row {number} has a value in a column without a name", "name that column"
-            )
-        rows.append(named)
+        has_more = any(values[len(header) :])
+        if has_more or len(values) < len(header):
+            raise InputError(path, f"row {number} has too many or too few values", hint)
+        row: dict[str, str] = {}
+        for name, value in zip(header, values, strict=False):
+            if name:
+                row[name] = value
+            elif value:
+                problem = f"row {number} has a value in a column without a name"
+                raise InputError(path, problem, "name that column")
+        rows.append(row)
     return rows
 
 
-def _read_lines(path: Path, columns: Sequence[str], mend: str) -> list[tuple[int, list[str]]]:
+def _check_header(
+    path: Path, header: list[str], columns: Sequence[str], hint: str
+) -> None:
+    """Refuses a header that lacks one of `columns`, is too long, or has a name twice."""
+    for name in columns:
+        if name not in header:
+            raise InputError(path, f"has no column {name}", hint)
+    if len(header) > _MOST_COLUMNS:
+        raise InputError(path, f"has {len(header)} columns, which is too many", hint)
+    for name in header:
+        times = header.count(name)
+        if name and times > 1:
+            raise InputError(
+                path, f"has the column {name} {times} times", "keep one of them"
+            )
+
+
+def _read_lines(
+    path: Path, columns: Sequence[str], hint: str
+) -> list[tuple[int, list[str]]]:
     """The lines that are not empty with their numbers, divided by whatever makes the header have `columns`."""
     text = read_text(path)
     best: list[tuple[int, list[str]]] = []
     for delimiter in (",", ";", "\t"):
         try:
-            reader = csv.reader(
-                io.StringIO(text, newline=""),
-                delimiter=delimiter,
-                skipinitialspace=True,
-                strict=True,
-            )
-            lines = [
-                (number, line)
-                for number, line in enumerate(reader, start=1)
-                if any(map(str.strip, line))
-            ]
+            lines = _divided(text, delimiter)
         except csv.Error as error:
             if best or delimiter != "\t":
                 continue
-            raise InputError(path, f"is not a CSV file ({error})", mend) from error
-        if lines and all(
-            name in [_known_name(word, columns) for word in lines[0][1]] for name in columns
-        ):
+            raise InputError(path, f"is not a CSV file ({error})", hint) from error
+        if lines and _has_columns(lines[0][1], columns):
             return lines
         best = best or lines
     return best
 
 
+def _divided(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The lines of a CSV text with their numbers; empty ones are left out."""
+    file = io.StringIO(text, newline="")
+    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+    lines = []
+    for number, line in enumerate(reader, start=1):
+        if any(value.strip() for value in line):
+            lines.append((number, line))
+    return lines
+
+
+def _has_columns(header: list[str], columns: Sequence[str]) -> bool:
+    names = [_known_name(word, columns) for word in header]
+    return all(name in names for name in columns)
+
+
 def _known_name(word: str, known: Sequence[str]) -> str:
     """The name of `known` that a table's header means by `word`, otherwise `word` itself."""
     word = word.strip()
-    return next((name for name in known if name.casefold() == word.casefold()), word)
+    for name in known:
+        if name.casefold() == word.casefold():
+            return name
+    return word

@@ -19,7 +19,8 @@ from sonoseg.files import is_folder
 
 SUBSETS = ("train", "validation", "test")
 FOLDS = 5
-SPLITS = ("all", "paper", "paper-clean", "grouped", *(f"grouped-{fold}" for fold in range(FOLDS)))
+_GROUPED = tuple(f"grouped-{fold}" for fold in range(FOLDS))
+SPLITS = ("all", "paper", "paper-clean", "grouped", *_GROUPED)
 
 
 def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
@@ -47,12 +48,17 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
         subset_of = _from_table(Path(name))
     else:
         raise InputError(
-            name, "there is no such split", f"use {', '.join(SPLITS)} or a CSV file: file,subset"
+            name,
+            "there is no such split",
+            f"use {', '.join(SPLITS)} or a CSV file: file,subset",
         )
     _require_files(name, cases, subset_of)
-    return {
-        subset: [case for case in cases if subset_of.get(case.name) == subset] for subset in SUBSETS
-    }
+    subsets: dict[str, list[Case]] = {subset: [] for subset in SUBSETS}
+    for case in cases:
+        subset = subset_of.get(case.name, "")
+        if subset in subsets:
+            subsets[subset].append(case)
+    return subsets
 
 
 def parse_source(text: str) -> tuple[Path, str]:
@@ -64,18 +70,24 @@ def parse_source(text: str) -> tuple[Path, str]:
         InputError: `text` may be read in two ways.
     """
     readings = [(Path(text), "")] if _is_data(text) else []
-    for place in (found.start() for found in re.finditer("@", text)):
-        folder, split = text[:place], text[place + 1 :]
-        if (split in SPLITS or split.endswith(".csv")) and folder and _is_data(folder):
+    for found in re.finditer("@", text):
+        folder, split = text[: found.start()], text[found.end() :]
+        is_split = split in SPLITS or split.endswith(".csv")
+        if is_split and folder and _is_data(folder):
             readings.append((Path(folder), split))
     if len(readings) > 1:
         raise InputError(
-            text, "may be read in two ways, since two such folders are there", "rename one of them"
+            text,
+            "may be read in two ways, since two such folders are there",
+            "rename one of them",
         )
     if readings:
         return readings[0]
-    folder, at, split = text.rpartition("@")  # something is not there: whoever reads it says so
-    return (Path(folder), split) if at and _is_data(folder) else (Path(text), "")
+    # Something is missing; whoever reads the folder or the split reports it.
+    folder, at, split = text.rpartition("@")
+    if at and _is_data(folder):
+        return Path(folder), split
+    return Path(text), ""
 
 
 def _is_data(path: str) -> bool:
@@ -83,32 +95,40 @@ def _is_data(path: str) -> bool:
 
 
 def leaked(subsets: Mapping[str, Sequence[Case]], subset: str) -> set[str]:
-    """Names of the images of `subset` of whose group, near-copies or a patient's, another image is elsewhere."""
-    elsewhere = {case.group for name, cases in subsets.items() if name != subset for case in cases}
-    return {case.name for case in subsets[subset] if case.group in elsewhere}
+    """Names of the images of `subset` that share a group with an image of another subset.
+
+    A group is a patient, or a set of near-copies.
+    """
+    groups_elsewhere: set[str] = set()
+    for name, cases in subsets.items():
+        if name != subset:
+            groups_elsewhere.update(case.group for case in cases)
+    return {case.name for case in subsets[subset] if case.group in groups_elsewhere}
 
 
 def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:
     """Five folds of nearly the same size and share of each label, in which no group is divided.
 
-    Groups are taken by size, the largest first, each to the fold that it leaves most even. What is the
-    same size goes by name, so that the answer depends on nothing else.
+    Groups are placed one by one, the largest first; groups of one size in the order of their names. Each goes to the
+    fold that stays the most even with it.
 
     Returns:
         the fold of each image, 0 to 4.
     """
-    names, of_group = np.unique(np.asarray(groups), return_inverse=True)
-    kinds, of_label = np.unique(np.asarray(labels), return_inverse=True)
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    kinds, label_of = np.unique(np.asarray(labels), return_inverse=True)
     counts = np.zeros((len(names), len(kinds)))
-    np.add.at(counts, (of_group, of_label), 1)
-    share = counts / counts.sum(axis=0)  # so that the rare label weighs as much as the frequent one
+    np.add.at(counts, (group_of, label_of), 1)
+    share = counts / counts.sum(axis=0)  # a rare label weighs as much as a frequent one
     total = np.zeros((FOLDS, len(kinds)))
     fold_of_group = np.zeros(len(names), int)
-    for group in np.argsort(-counts.sum(axis=1), kind="stable"):
-        fold = int(np.argmin(((total + share[group]) ** 2 - total**2).sum(axis=1)))
+    largest_first = np.argsort(-counts.sum(axis=1), kind="stable")
+    for group in largest_first:
+        unevenness_added = (total + share[group]) ** 2 - total**2
+        fold = int(np.argmin(unevenness_added.sum(axis=1)))
         total[fold] += share[group]
         fold_of_group[group] = fold
-    return [int(fold) for fold in fold_of_group[of_group]]
+    return [int(fold) for fold in fold_of_group[group_of]]
 
 
 def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
@@ -125,8 +145,8 @@ def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
 def _grouped(cases: Sequence[Case], test: int) -> dict[str, str]:
     groups = len({case.group for case in cases})
     if groups < FOLDS:
-        fault = f"needs at least {FOLDS} groups of images, here are {groups}"
-        raise InputError("grouped", fault, "use the split all")
+        problem = f"needs at least {FOLDS} groups of images, here are {groups}"
+        raise InputError("grouped", problem, "use the split all")
     subsets = {test: "test", (test + 1) % FOLDS: "validation"}
     return {name: subsets.get(fold, "train") for name, fold in _folds(cases).items()}
 
@@ -135,12 +155,15 @@ def _folds(cases: Sequence[Case]) -> dict[str, int]:
     """The published folds where there are any: they hold for a part of a data set as for the whole."""
     table = busi_images()
     if all(case.name in table for case in cases):
-        return {case.name: fold for case in cases if (fold := table[case.name].fold) is not None}
+        published = {case.name: table[case.name].fold for case in cases}
+        return {name: fold for name, fold in published.items() if fold is not None}
     official = official_folds(cases)
     if official is not None:
         return official
-    folds = stratified_folds([case.label for case in cases], [case.group for case in cases])
-    return dict(zip((case.name for case in cases), folds, strict=True))
+    labels, groups = [case.label for case in cases], [case.group for case in cases]
+    folds = stratified_folds(labels, groups)
+    names = [case.name for case in cases]
+    return dict(zip(names, folds, strict=True))
 
 
 def _from_table(path: Path) -> dict[str, str]:
@@ -148,19 +171,24 @@ def _from_table(path: Path) -> dict[str, str]:
     for row in rows:
         row["subset"] = row["subset"].casefold()
         if row["subset"] not in SUBSETS:
-            fault = f"puts {row['file']} into the unknown subset {row['subset']}"
-            raise InputError(path, fault, f"use {', '.join(SUBSETS)}")
-    name, times = Counter(row["file"] for row in rows).most_common(1)[0] if rows else ("", 0)
-    if times != 1:
-        fault = f"names {name} {times} times" if rows else "names no images"
-        raise InputError(path, fault, "give every image one row")
+            problem = f"puts {row['file']} into the unknown subset {row['subset']}"
+            raise InputError(path, problem, f"use {', '.join(SUBSETS)}")
+    hint = "give every image one row"
+    if not rows:
+        raise InputError(path, "names no images", hint)
+    times_of = Counter(row["file"] for row in rows)
+    name, times = times_of.most_common(1)[0]
+    if times > 1:
+        raise InputError(path, f"names {name} {times} times", hint)
     return {row["file"]: row["subset"] for row in rows}
 
 
 def _require_files(name: str, cases: Sequence[Case], subset_of: dict[str, str]) -> None:
     missing = sorted(subset_of.keys() - {case.name for case in cases})
     if missing:
-        fault = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
+        problem = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
         raise InputError(
-            f"split {name}", fault, "complete the data set or use the split grouped or all"
+            f"split {name}",
+            problem,
+            "complete the data set or use the split grouped or all",
         )

@@ -1,4 +1,4 @@
-"""What lies in a data set's folders as if it belonged to it, and is not read."""
+"""Notes files in the folders of a data set that look like a part of it but are not read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _PICTURES |= {".npy", ".npz", ".nrrd", ".pgm", ".ppm", ".tga", ".webp", ".zip"}
 _TABLES = frozenset((".csv", ".tsv", ".xls", ".xlsx", ".ods"))
 _LIKE_TABLE = re.compile("label|patient|meta|clinic|annot|group|spacing", re.IGNORECASE)
 _LIKE_FOLDER = re.compile(
-    r"[\W_]*(benign|malignant|normal|images?|masks?)([\W_\d].*)?", re.IGNORECASE | re.DOTALL
+    r"[\W_]*(benign|malignant|normal|images?|masks?)([\W_\d].*)?",
+    re.IGNORECASE | re.DOTALL,
 )
 """Names nearly as the layouts have them."""
 
@@ -64,9 +65,15 @@ def note_unread(found: Scan) -> None:
     for path in others:
         if is_folder(path) and _LIKE_FOLDER.fullmatch(path.name):
             _note_folder(found, path)
-        elif path.suffix.lower() in _TABLES and _LIKE_TABLE.search(path.stem) and not has_table:
+        elif (
+            path.suffix.lower() in _TABLES
+            and _LIKE_TABLE.search(path.stem)
+            and not has_table
+        ):
             found.add(
-                "not read", path, "is a table that is not read, so patients in it are not known"
+                "not read",
+                path,
+                "is a table that is not read, so patients in it are not known",
             )
 
 
@@ -82,4 +89,7 @@ def _note_folder(found: Scan, folder: Path) -> None:
 def _seems_wanted(path: Path) -> bool:
     """Whether a file that is not read ends as pictures or tables do, or as an image but for a blank."""
     suffix = path.suffix.lower()
-    return suffix not in IMAGE_SUFFIXES and suffix.strip() in _PICTURES | _TABLES | IMAGE_SUFFIXES
+    return (
+        suffix not in IMAGE_SUFFIXES
+        and suffix.strip() in _PICTURES | _TABLES | IMAGE_SUFFIXES
+    )

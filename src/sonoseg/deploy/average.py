@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, write_json
@@ -20,46 +22,64 @@ from sonoseg.train.run_folder import (
     seen_before,
 )
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Average
+
+def average_command(runs: Sequence[Path], out: Path, half: bool = False) -> str:
+    """`sonoseg average`: writes the run folder; returns the text to print. See `average_runs`."""
+    average_runs(runs, out, half)
+    plural = "s" if len(runs) > 1 else ""
+    return f"{out}: the mean of {len(runs)} run{plural}"
 
 
-def average_command(options: Average) -> None:
-    """`sonoseg average`: writes the run folder and says where it is."""
-    average_runs(options.runs, options.out, options.half)
-    print(f"{options.out}: the mean of {len(options.runs)} run{'s' * (len(options.runs) > 1)}")
-
-
-def average_runs(runs: tuple[Path, ...], out: Path, half: bool = False) -> None:
+def average_runs(runs: Sequence[Path], out: Path, half: bool = False) -> None:
     """Writes a run folder whose best weights are the mean of those of `runs`, batch statistics included.
 
-    The mean is a good network only where the runs began with the same weights; it costs no more than one of them.
-    With `half` it is stored in 16 bits (see `save_weights`), for which one run may do.
+    The mean is a good network only where the runs started from the same weights. It is as fast as one of them.
+
+    Args:
+        runs: run folders, or "default", the bundled model.
+        out: the run folder to write.
+        half: store the weights in 16 bits (see `save_weights`); one run is then enough.
 
     Raises:
         InputError: fewer than two runs and not `half`, a run that cannot be read, networks or sizes that differ, or an
             `out` that holds another run.
     """
     if len(runs) < 2 and not half:
-        raise InputError("runs", "an average needs at least two", "name more run folders")
-    models, configs = zip(*map(load_run, runs), strict=True)
-    for folder, config in zip(runs[1:], configs[1:], strict=True):
-        if (config.network, config.size) != (configs[0].network, configs[0].size):
-            raise InputError(
-                folder, f"is another network or size than {runs[0]}", "average runs of one network"
-            )
-    origin = "mean of " + ", ".join(map(fingerprint, runs))
+        raise InputError(
+            "runs", "an average needs at least two", "name more run folders"
+        )
+    first, first_config = load_run(runs[0])
+    states = [first.state_dict()]
+    for folder in runs[1:]:
+        model, config = load_run(folder)
+        if (config.network, config.size) != (first_config.network, first_config.size):
+            problem = f"is another network or size than {runs[0]}"
+            raise InputError(folder, problem, "average runs of one network")
+        states.append(model.state_dict())
+
     record = Record((), seen_before(*runs))
-    config = replace(configs[0], cases=record.digest, start_from=origin, lineage=lineage(*runs))
+    config = replace(
+        first_config,
+        cases=record.digest,
+        start_from="mean of " + ", ".join(map(fingerprint, runs)),
+        lineage=lineage(*runs),
+    )
     check_claim(out, config)
-    states = [model.state_dict() for model in models]
-    mean = {
-        name: (sum(state[name].double() for state in states) / len(states)).to(first.dtype)
-        for name, first in states[0].items()
-    }
-    models[0].load_state_dict(mean)
+    first.load_state_dict(mean_state(states))
     with held(out), atomic_files():
+        # Again, since another process may have written a run before this one had the lock.
         check_claim(out, config)
-        save_weights(out, models[0], half)
+        save_weights(out, first, half)
         record.write(out)
         write_json(out / CONFIG, config.to_json())
+
+
+def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several state dicts of one network, name by name."""
+    mean = {}
+    for name, value in states[0].items():
+        total = value.double()  # float32 would round each sum
+        for other in states[1:]:
+            total = total + other[name].double()
+        mean[name] = (total / len(states)).to(value.dtype)
+    return mean

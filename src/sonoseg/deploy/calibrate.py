@@ -1,10 +1,14 @@
-"""`sonoseg calibrate`: how sure a run's network may be, and on which images, learned from its own data."""
+"""`sonoseg calibrate`: fits a run's temperature and its limit for unfamiliar images, both on its own data.
+
+Fitting needs the network's predictions, and the predictor needs what was fitted before. So this module, which fits, is
+apart from `calibration`, which stores and loads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,53 +21,73 @@ from sonoseg.core.roc import PixelROC
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import parse_source, split_cases
+from sonoseg.deploy.calibration import Calibration, save_calibration
 from sonoseg.deploy.familiarity import Familiarity
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_files, write_json
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather
 from sonoseg.train.lock import held
-from sonoseg.train.run_folder import CALIBRATION, FAMILIARITY, SHIPPED, fingerprint, write_tensors
-
-if TYPE_CHECKING:
-    from sonoseg.cli import Calibrate
+from sonoseg.train.run_folder import SHIPPED, fingerprint
 
 BATCH = 16
+"""Images that the network sees at once."""
+COLDEST, HOTTEST = 0.05, 20.0
+"""The range in which a temperature is looked for."""
 
 
-def calibrate_command(options: Calibrate) -> None:
-    """`sonoseg calibrate`: checks the input, writes the two files, says what they change."""
-    if str(options.folder) in SHIPPED:
-        raise InputError(
-            options.folder,
-            "the network inside stays as it is",
-            "give a folder that sonoseg train made",
-        )
-    predictor = RunPredictor(options.folder, calibrated=False)
-    known, validation = gather(options.data, options.split, options.also)
-    held_out = [*validation]
-    for source in options.also:
-        folder, split = parse_source(source)
-        if split:  # all images of a folder without a split are trained on
-            held_out += split_cases(load_cases(folder), split)["validation"]
-    check_held_out(predictor, options.folder, held_out)
-    with held(options.folder):
-        report = calibrate(predictor, options.folder, known, validation, held_out)
+def calibrate_command(
+    folder: Path, data: Path, split: str, also: Sequence[str] = ()
+) -> str:
+    """`sonoseg calibrate`: checks the input, writes the two files and reports what they change.
+
+    Args:
+        folder: a run folder.
+        data: the data set that the run was trained on.
+        split: the split that it was trained on.
+        also: more data sets that it was trained on, FOLDER or FOLDER@SPLIT.
+
+    Returns:
+        The text to print.
+
+    Raises:
+        InputError: `folder` is the bundled model or no run, the data cannot be read, or see `calibrate` and
+            `check_held_out`.
+    """
+    if str(folder) in SHIPPED:
+        problem = "the bundled model cannot be calibrated again"
+        raise InputError(folder, problem, "give a folder that sonoseg train made")
+    predictor = RunPredictor(folder, calibrated=False)
+    known, validation = gather(data, split, tuple(also))
+    held_out = [*validation, *_held_out_of(also)]
+    check_held_out(predictor, folder, held_out)
+    with held(folder):
+        report = calibrate(predictor, folder, known, validation, held_out)
     ece = report["ece"]
-    print(
-        f"{options.folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;"
-    )
-    print(
-        f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels"
-    )
-    print(
-        f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar"
+    return "\n".join(
+        [
+            f"{folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;",
+            f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels",
+            f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar",
+        ]
     )
 
 
-def check_held_out(predictor: RunPredictor, folder: Path, cases: Sequence[Case]) -> None:
-    """Refuses images that the run was trained on: on those, a network is surer than on others.
+def _held_out_of(sources: Sequence[str]) -> list[Case]:
+    """The validation images of further data sets. Of a set without a split, all images were trained on."""
+    cases: list[Case] = []
+    for source in sources:
+        folder, split = parse_source(source)
+        if split:
+            subsets = split_cases(load_cases(folder), split)
+            cases.extend(subsets["validation"])
+    return cases
+
+
+def check_held_out(
+    predictor: RunPredictor, folder: Path, cases: Sequence[Case]
+) -> None:
+    """Refuses images that the run was trained on: a network is more certain on those than on others.
 
     Raises:
         InputError: there are such images, or one cannot be read.
@@ -74,9 +98,8 @@ def check_held_out(predictor: RunPredictor, folder: Path, cases: Sequence[Case])
     trained = [case.name for case in cases if not record.is_held_out(case.read_image())]
     if trained:
         problem = f"was trained on {len(trained)} of these {len(cases)} held-out images, first {trained[0]}"
-        raise InputError(
-            folder, problem, "give --data, --split and --also as they were in its training"
-        )
+        hint = "give --data, --split and --also as they were in its training"
+        raise InputError(folder, problem, hint)
 
 
 def calibrate(
@@ -86,7 +109,7 @@ def calibrate(
     validation: Sequence[Case],
     held_out: Sequence[Case],
 ) -> dict[str, Any]:
-    """Writes calibration.json and familiarity.safetensors into a run folder; `sonoseg export` takes them up.
+    """Writes calibration.json and familiarity.safetensors into a run folder; `sonoseg export` uses them.
 
     Args:
         predictor: of the run in `folder`, not calibrated.
@@ -96,7 +119,7 @@ def calibrate(
         held_out: images of the same kind that were not trained on, for the limit of `Familiarity`.
 
     Returns:
-        what calibration.json holds: `temperature`; `ece` and `nll`, each `before` and `after`; numbers of `images`,
+        The content of calibration.json: `temperature`; `ece` and `nll`, each `before` and `after`; numbers of `images`,
         `known` and `held_out`; `unfamiliar`, the share of held_out over the limit; `weights`, their sha256; and that of
         familiarity.safetensors.
 
@@ -104,68 +127,83 @@ def calibrate(
         InputError: too few images, one that cannot be read, or no lesion in `validation`.
     """
     if len(known) < 2 or not validation:
-        raise InputError(
-            folder, "the split leaves no training or no validation images", "choose another --split"
-        )
+        problem = "the split leaves no training or no validation images"
+        raise InputError(folder, problem, "choose another --split")
     for case in (*known, *validation, *held_out):
         case.check_size(predictor.size[0], predictor.name)
-    pixels = _count_pixels(predictor, validation)
+    pixels = count_pixels(predictor, validation)
     if pixels.auc() is None:
-        problem = (
-            "the validation images hold no lesion, or nothing else, so that no temperature fits"
-        )
+        problem = "the validation images hold no lesion, or nothing else, so that no temperature fits"
         raise InputError(folder, problem, "choose another --split")
     temperature = fit_temperature(pixels)
-    summaries = _summaries(predictor, held_out)
-    familiarity = Familiarity.fit(_summaries(predictor, known), summaries)
+    held_out_summaries = summarise(predictor, held_out)
+    familiarity = Familiarity.fit(summarise(predictor, known), held_out_summaries)
+    over_limit = familiarity.distance(held_out_summaries) > familiarity.limit
+
+    def error(temperature: float) -> float:
+        return reliability(pixels, temperature).error
+
+    def likelihood(temperature: float) -> float:
+        return negative_log_likelihood(pixels, temperature)
+
     report: dict[str, Any] = {
         "temperature": temperature,
-        "ece": _before_and_after(lambda t: reliability(pixels, t).error, temperature),
-        "nll": _before_and_after(lambda t: negative_log_likelihood(pixels, t), temperature),
+        "ece": _before_and_after(error, temperature),
+        "nll": _before_and_after(likelihood, temperature),
         "images": len(validation),
         "known": len(known),
         "held_out": len(held_out),
-        "unfamiliar": float((familiarity.distance(summaries) > familiarity.limit).float().mean()),
+        "unfamiliar": float(over_limit.float().mean()),
         "weights": fingerprint(folder).rpartition(" ")[2],
     }
-    with atomic_files():
-        report[FAMILIARITY] = write_tensors(folder / FAMILIARITY, familiarity.state_dict())
-        write_json(folder / CALIBRATION, report)
-    return report
+    return save_calibration(folder, Calibration(temperature, familiarity, report))
 
 
 def fit_temperature(pixels: PixelROC) -> float:
-    """The temperature, 0.05 to 20, with the lowest negative log-likelihood (Guo et al. 2017, section 4.2)."""
+    """The temperature with the lowest negative log-likelihood (Guo et al. 2017, section 4.2).
+
+    Args:
+        pixels: how many pixels of lesion and background there are at each probability.
+
+    Returns:
+        A number from `COLDEST` to `HOTTEST`.
+    """
     from scipy.optimize import minimize_scalar
 
+    # On a logarithmic scale, since halving and doubling a temperature change the probabilities alike.
     def loss(log_temperature: float) -> float:
         return negative_log_likelihood(pixels, float(np.exp(log_temperature)))
 
-    return float(
-        np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)
-    )
+    bounds = np.log(COLDEST), np.log(HOTTEST)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
 
 
-def _before_and_after(measure: Callable[[float], float], temperature: float) -> dict[str, float]:
+def _before_and_after(
+    measure: Callable[[float], float], temperature: float
+) -> dict[str, float]:
     return {"before": measure(1.0), "after": measure(temperature)}
 
 
-def _count_pixels(predictor: RunPredictor, cases: Sequence[Case]) -> PixelROC:
+def count_pixels(predictor: RunPredictor, cases: Sequence[Case]) -> PixelROC:
+    """The predicted probability and the truth of every pixel, at the size that metrics are computed at."""
     pixels = PixelROC()
     for batch in _batches(cases, "validation images"):
-        maps = predictor.probability([case.read_image() for case in batch])
+        images = [case.read_image() for case in batch]
+        maps = predictor.probability(images)
         for case, probability in zip(batch, maps, strict=True):
-            pixels.add(resize_probability(probability, GRID), resize_mask(case.read_mask(), GRID))
+            truth = resize_mask(case.read_mask(), GRID)
+            pixels.add(resize_probability(probability, GRID), truth)
     return pixels
 
 
-def _summaries(predictor: RunPredictor, cases: Sequence[Case]) -> Tensor:
+def summarise(predictor: RunPredictor, cases: Sequence[Case]) -> Tensor:
+    """`Familiarity.summary` of the images: (N, D), on the CPU."""
     found = []
     with torch.inference_mode():
         for batch in _batches(cases, "looking at images"):
-            _, maps = predictor.model.encode(
-                predictor.tensor([case.read_image() for case in batch])
-            )
+            images = [case.read_image() for case in batch]
+            _, maps = predictor.model.encode(predictor.tensor(images))
             found.append(Familiarity.summary(maps).cpu())
     return torch.cat(found)
 

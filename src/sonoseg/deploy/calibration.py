@@ -1,4 +1,4 @@
-"""What `sonoseg calibrate` left in a run folder."""
+"""What `sonoseg calibrate` fitted to a run, in its folder: a temperature and a limit for unfamiliar images."""
 
 from __future__ import annotations
 
@@ -8,29 +8,52 @@ from typing import Any
 
 from sonoseg.deploy.familiarity import Familiarity
 from sonoseg.errors import InputError
-from sonoseg.files import is_there
+from sonoseg.files import atomic_files, is_there, write_json
 from sonoseg.inputs import read_json
 from sonoseg.models.encoders import load_tensors
-from sonoseg.train.run_folder import CALIBRATION, FAMILIARITY, file_hash, find_run, fingerprint
+from sonoseg.train.run_folder import (
+    CALIBRATION,
+    FAMILIARITY,
+    file_hash,
+    find_run,
+    fingerprint,
+    write_tensors,
+)
 from sonoseg.train.validate import number_in
 
 TEMPERATURE = number_in(0.04, 25)
-"""The rule for a temperature; `sonoseg calibrate` finds one from 0.05 to 20."""
+"""The rule for a stored temperature. It is wider than the range that one is fitted in, so that rounding is no error."""
+HINT = "run sonoseg calibrate again"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `sonoseg calibrate` learned of a run's network.
+    """What `sonoseg calibrate` fitted to a run's network.
 
     Attributes:
         temperature: the logits are divided by it.
-        familiarity: tells images that are unlike the training images.
-        report: how it was come by, as in calibration.json.
+        familiarity: recognises images that are unlike the training images.
+        report: how both were fitted, as in calibration.json.
     """
 
     temperature: float
     familiarity: Familiarity
     report: dict[str, Any]
+
+
+def save_calibration(folder: Path, calibration: Calibration) -> dict[str, Any]:
+    """Writes calibration.json and familiarity.safetensors: both, or none if one cannot be written.
+
+    Returns:
+        The content of calibration.json: the report and the sha256 of familiarity.safetensors.
+    """
+    tensors = calibration.familiarity.state_dict()
+    with atomic_files():
+        report = calibration.report | {
+            FAMILIARITY: write_tensors(folder / FAMILIARITY, tensors)
+        }
+        write_json(folder / CALIBRATION, report)
+    return report
 
 
 def load_calibration(folder: Path) -> Calibration | None:
@@ -40,33 +63,46 @@ def load_calibration(folder: Path) -> Calibration | None:
         InputError: it cannot be read, or was made for other weights than those in the folder.
     """
     folder = find_run(folder)
-    if not is_there(folder / CALIBRATION):
+    file = folder / CALIBRATION
+    if not is_there(file):
         return None
-    mend = "run sonoseg calibrate again"
     try:
-        report = read_json(folder / CALIBRATION)
+        report = read_json(file)
     except InputError as error:
-        fault = f"not a calibration that can be read ({error.fault})"
-        raise InputError(folder / CALIBRATION, fault, mend) from error
+        problem = f"not a calibration that can be read ({error.problem})"
+        raise InputError(file, problem, HINT) from error
     try:
-        temperature, made_for = report["temperature"], report["weights"]
-        if not TEMPERATURE[0](temperature):
-            raise ValueError(f"its temperature is not {TEMPERATURE[1]}")
-        tensors = load_tensors(folder / FAMILIARITY)
-        if (
-            not all(tensor.isfinite().all() for tensor in tensors.values())
-            or not tensors["limit"] > 0
-        ):
-            raise ValueError(f"{FAMILIARITY} holds numbers that are not finite, or no limit")
-        familiarity = Familiarity(*tensors["basis"].shape)
-        familiarity.load_state_dict(tensors)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
+        calibration = _parse(report, folder)
+        made_for = report["weights"]
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
         reason = f" ({error})" if type(error) is ValueError else ""
-        raise InputError(
-            folder / CALIBRATION, f"not a calibration that can be read{reason}", mend
-        ) from error
+        problem = f"not a calibration that can be read{reason}"
+        raise InputError(file, problem, HINT) from error
     if made_for != fingerprint(folder).rpartition(" ")[2]:
-        raise InputError(folder / CALIBRATION, "was made for other weights than the run's", mend)
-    if report.get(FAMILIARITY, file_hash(folder / FAMILIARITY)) != file_hash(folder / FAMILIARITY):
-        raise InputError(folder / CALIBRATION, f"was not made together with {FAMILIARITY}", mend)
+        raise InputError(file, "was made for other weights than the run's", HINT)
+    found = file_hash(folder / FAMILIARITY)
+    if report.get(FAMILIARITY, found) != found:  # older reports do not name it
+        raise InputError(file, f"was not made together with {FAMILIARITY}", HINT)
+    return calibration
+
+
+def _parse(report: dict[str, Any], folder: Path) -> Calibration:
+    """The calibration of a report, which may hold anything.
+
+    Raises:
+        ValueError: a number is out of its range; says which.
+        OSError, TypeError, KeyError, RuntimeError, RecursionError: it is no report, or the tensors do not fit.
+    """
+    temperature = report["temperature"]
+    is_good, wanted = TEMPERATURE
+    if not is_good(temperature):
+        raise ValueError(f"its temperature is not {wanted}")
+    familiarity = Familiarity.from_tensors(load_tensors(folder / FAMILIARITY))
     return Calibration(float(temperature), familiarity.eval(), report)

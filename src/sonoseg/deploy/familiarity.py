@@ -1,25 +1,42 @@
-"""How far an image lies from those that a network was trained on."""
+"""How far an image lies from those that a network was trained on.
+
+All of it but the judgement is here: fitting (`calibrate` calls it), storing (`calibration`) and the distance, which
+`export` puts into the bundle. The reader judges: `SegmentationResult.doubts` warns where the distance is over 1.
+
+A network segments any picture, a photo or a page of text as well, and its probabilities do not show that they mean
+nothing there. Statistics of its first maps do: they depend on texture and contrast, not on whether there is a lesion.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-COMPONENTS, MAPS = 32, 3
+COMPONENTS = 32
+"""Principal components in which training images may differ from each other."""
+MAPS = 3
+"""The first maps of the encoders, at strides 2, 4 and 8. Deeper maps tell lesions apart, not kinds of images."""
 QUANTILE, MARGIN = 0.99, 1.4
-"""The limit is so many times the distance that this share of held-out images stays under. Chosen on validation images
+"""The limit is MARGIN times the distance that this share of held-out images stays under. Chosen on validation images
 of BUSI and BUS-BRA against photos, pages of text, CT and MR, noise and blank images (docs/model-card.md)."""
+SMALLEST = 1e-6
+"""Of a deviation or a distance: a channel that never varies must not be divided by 0."""
 
 
 class Familiarity(nn.Module):
-    """Says of an image how far it is from the training images; over 1, the network should not be trusted on it.
+    """The distance of an image from the training images; over 1, the network should not be trusted on it.
 
-    The mean and the deviation of every channel of the encoders' first `MAPS` maps (strides 2, 4 and 8) are scaled to
-    those of the training images and projected on their first `COMPONENTS` principal components; the distance is the
-    root mean square of what the projection leaves out, as a share of a limit.
+    The mean and the deviation of every channel of the encoders' first `MAPS` maps are scaled to those of the training
+    images and projected on their first `COMPONENTS` principal components. The distance is the root mean square of what
+    the projection leaves out, as a share of a limit. What the components hold is how training images differ from each
+    other, for example in brightness; that alone makes no image unfamiliar.
+
+    Args:
+        features: D, twice the number of channels of the first maps.
+        components: at most `COMPONENTS`.
     """
 
     mean: Tensor
@@ -36,37 +53,76 @@ class Familiarity(nn.Module):
 
     @classmethod
     def fit(cls, known: Tensor, held_out: Tensor) -> Familiarity:
-        """Learns from `summary` of training images (M, D), M > 1, and of others of their kind (K, D), K > 0."""
+        """Fits the components to training images, and the limit to other images of their kind.
+
+        The limit needs images that were not trained on: the components fit the training images too well.
+
+        Args:
+            known: `summary` of training images, (M, D), M > 1.
+            held_out: of the others, (K, D), K > 0.
+        """
         components = min(COMPONENTS, *known.shape)
         self = cls(known.shape[1], components)
         known = known.double()
-        mean, deviation = known.mean(0), known.std(0).clamp(min=1e-6)
-        basis = torch.linalg.svd((known - mean) / deviation, full_matrices=False).Vh[:components].T
-        values = {"mean": mean, "deviation": deviation, "basis": basis, "limit": torch.ones(())}
-        self.load_state_dict({name: value.float() for name, value in values.items()})
-        self.limit.copy_(MARGIN * self.distance(held_out).quantile(QUANTILE).clamp(min=1e-6))
+        mean = known.mean(0)
+        deviation = known.std(0).clamp(min=SMALLEST)
+        directions = torch.linalg.svd(
+            (known - mean) / deviation, full_matrices=False
+        ).Vh
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
+        self.basis.copy_(directions[:components].T)
+        usual = self.distance(held_out).quantile(QUANTILE).clamp(min=SMALLEST)
+        self.limit.copy_(MARGIN * usual)
+        return self
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Familiarity:
+        """That of a stored `state_dict`.
+
+        Raises:
+            ValueError: a number is not finite, or the limit is not above 0.
+            KeyError, RuntimeError: a tensor is missing or has another shape.
+        """
+        finite = all(tensor.isfinite().all() for tensor in tensors.values())
+        if not finite or not tensors["limit"] > 0:
+            raise ValueError(
+                "its familiarity holds numbers that are not finite, or no limit"
+            )
+        features, components = tensors["basis"].shape
+        self = cls(features, components)
+        self.load_state_dict(dict(tensors))
         return self
 
     @staticmethod
     def summary(maps: Sequence[Tensor]) -> Tensor:
         """The encoders' maps (N, C, H, W), from stride 2 on → (N, D): all channels' means, then their deviations."""
-        # Pooled, since ONNX Runtime keeps its blocks of channels for that; for a mean or a square it copies the map.
         first = maps[:MAPS]
-        mean, square = (
-            torch.cat([F.avg_pool2d(values, values.shape[2:]) for values in each], 1).flatten(1)
-            for each in (first, [channels * channels for channels in first])
-        )
-        return torch.cat([mean, (square - mean * mean).clamp(min=0).sqrt()], 1)
+        squares = [values * values for values in first]
+        mean, mean_of_squares = _means(first), _means(squares)
+        variance = (mean_of_squares - mean * mean).clamp(
+            min=0
+        )  # rounding can make it negative
+        return torch.cat([mean, variance.sqrt()], 1)
 
     def distance(self, summary: Tensor) -> Tensor:
-        """(N, D) → (N,), before the limit."""
+        """(N, D) → (N,) from 0, before it is divided by the limit."""
         features = len(self.basis)
         left_out = torch.eye(features).to(self.basis) - self.basis @ self.basis.T
-        # One matrix for everything: the runtime folds it when it loads the graph.
+        # One matrix for everything: the runtime computes it once, when it loads the graph.
         weight = left_out / (self.deviation[:, None] * features**0.5)
-        distance: Tensor = torch.linalg.vector_norm((summary - self.mean) @ weight, dim=1)
+        distance: Tensor = torch.linalg.vector_norm(
+            (summary - self.mean) @ weight, dim=1
+        )
         return distance
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """The encoders' maps (N, C, H, W), from stride 2 on → (N,), from 0; 1 is the limit."""
         return self.distance(self.summary(maps)) / self.limit
+
+
+def _means(maps: Sequence[Tensor]) -> Tensor:
+    """Each channel's mean, of all maps one after the other: (N, D / 2)."""
+    # By pooling, since ONNX Runtime keeps its blocks of channels for that. For `mean` it would copy the whole map.
+    pooled = [F.avg_pool2d(values, values.shape[2:]) for values in maps]
+    return torch.cat(pooled, 1).flatten(1)

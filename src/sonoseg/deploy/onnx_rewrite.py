@@ -1,4 +1,4 @@
-"""Rewrites of an exported ONNX graph: an output that is only worked out on demand, and a smaller file."""
+"""Rewrites of an exported ONNX graph: an output that is computed only on demand, and a smaller file."""
 
 from __future__ import annotations
 
@@ -6,19 +6,68 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from sonoseg.train.run_folder import LARGE
 
 
+def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
+    """Moves what only `output` needs behind a switch, in place.
+
+    ONNX Runtime computes a whole graph, whichever outputs are asked for. But of an If it computes one branch only. So
+    all operations that no other output needs go into a branch. Where the switch is off, the output is empty: instead of
+    (N, …) it is (0, …).
+
+    Args:
+        model: the graph; its first axis is the number of images.
+        output: name of an output.
+        switch: name of the new input, an optional boolean that is false by default.
+    """
+    graph = model.graph
+    nodes = list(graph.node)
+    others = [value.name for value in graph.output if value.name != output]
+    always = _needed(nodes, others)
+    always_known = {node.output[0] for node in always}
+    rest = [node for node in nodes if node.output[0] not in always_known]
+
+    # Both branches return a value of their own name; the If returns it as `output`.
+    for node in rest:
+        for position, name in enumerate(node.output):
+            if name == output:
+                node.output[position] = f"{output}.on"
+    shape = _output_shape(graph, output)
+    sizes = [axis.dim_value for axis in shape.dim[1:]]
+    nothing = numpy_helper.from_array(np.zeros([0, *sizes], np.float32))
+    empty = helper.make_node("Constant", [], [f"{output}.off"], value=nothing)
+    choice = helper.make_node(
+        "If",
+        [switch],
+        [output],
+        then_branch=_branch(f"{output}.on", rest),
+        else_branch=_branch(f"{output}.off", [empty]),
+    )
+    del graph.node[:]
+    del graph.value_info[
+        :
+    ]  # shapes of values inside, which would now be declared outside their branch
+    graph.node.extend(always)
+    graph.node.append(choice)
+    # An input with an initializer of the same name is optional.
+    graph.initializer.append(numpy_helper.from_array(np.array(False), switch))
+    graph.input.append(helper.make_tensor_value_info(switch, TensorProto.BOOL, []))
+    shape.dim[0].dim_param = f"{output}s"  # as many as the images, or none
+
+
 def _needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
     """Those of `nodes` that the outputs depend on, in their order."""
-    wanted, kept = set(outputs), []
+    wanted = set(outputs)
+    kept = []
     for node in reversed(nodes):
         if wanted.intersection(node.output):
             wanted.update(_inputs(node))
             kept.append(node)
-    return kept[::-1]
+    kept.reverse()
+    return kept
 
 
 def _inputs(node: NodeProto) -> Iterator[str]:
@@ -29,47 +78,30 @@ def _inputs(node: NodeProto) -> Iterator[str]:
             yield from _inputs(inner)
 
 
-def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
-    """Moves what only `output` needs behind a switch: an optional boolean input, false unless it is given.
+def _output_shape(graph: GraphProto, name: str) -> onnx.TensorShapeProto:
+    (value,) = [value for value in graph.output if value.name == name]
+    shape: onnx.TensorShapeProto = value.type.tensor_type.shape
+    return shape
 
-    ONNX Runtime computes a whole graph whatever is asked of it; but of an If only the branch that is taken. Where the
-    switch is off, the output holds no image: of (N, …) it is (0, …).
-    """
-    graph = model.graph
-    nodes = list(graph.node)
-    always = _needed(nodes, [value.name for value in graph.output if value.name != output])
-    known = {node.output[0] for node in always}
-    rest = [node for node in nodes if node.output[0] not in known]
-    for node in rest:
-        node.output[:] = [f"{output}.on" if name == output else name for name in node.output]
-    branches = {}
-    (shape,) = (value.type.tensor_type.shape for value in graph.output if value.name == output)
-    nothing = numpy_helper.from_array(
-        np.zeros((0, *(axis.dim_value for axis in shape.dim[1:])), np.float32)
-    )
-    empty = helper.make_node("Constant", [], [f"{output}.off"], value=nothing)
-    for kind, content in {"on": rest, "off": [empty]}.items():
-        value = helper.make_tensor_value_info(f"{output}.{kind}", TensorProto.FLOAT, None)
-        branches[kind] = helper.make_graph(content, f"{output}.{kind}", [], [value])
-    choice = helper.make_node(
-        "If", [switch], [output], then_branch=branches["on"], else_branch=branches["off"]
-    )
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend([*always, choice])
-    graph.initializer.append(numpy_helper.from_array(np.array(False), switch))
-    graph.input.append(helper.make_tensor_value_info(switch, TensorProto.BOOL, []))
-    shape.dim[0].dim_param = f"{output}s"  # as many as the images, or none
+
+def _branch(output: str, nodes: Sequence[NodeProto]) -> GraphProto:
+    """The branch of an If: a graph without inputs, which may use every value of the graph around it."""
+    value = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+    return helper.make_graph(nodes, output, [], [value])
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Stores large weights in 16 bits, each behind a Cast that the runtime folds away when it loads the graph."""
+    """Stores large weights in 16 bits, in place, each with a Cast that the runtime computes once, at loading."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < LARGE:
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+        half = numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
+        tensor.CopyFrom(half)
+        casts.append(
+            helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT)
+        )
     for position, node in enumerate(casts):
         model.graph.node.insert(position, node)

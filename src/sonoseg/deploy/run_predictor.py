@@ -1,4 +1,4 @@
-"""The network of a run folder as a predictor; the only module of this room that imports PyTorch."""
+"""The network of a run folder as a predictor, in PyTorch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from sonoseg.train.run_folder import find_run, load_run
 
 
 class RunPredictor:
-    """The best weights of a run, in float32, on the GPU if there is one. The mask's rule is probability ≥ 0.5.
+    """The best weights of a run, in float32, on the GPU if there is one. A pixel is lesion at probability ≥ 0.5.
 
     Args:
-        folder: the run; as in `load_run`, "default" is the one inside.
-        calibrated: divide the logits by the temperature that `sonoseg calibrate` found, if it has been run.
+        folder: the run; "default" is the bundled model's.
+        calibrated: divide the logits by the temperature that `sonoseg calibrate` fitted, if there is one.
+
+    Attributes:
+        record: the images that the network was trained on; None if they are not known.
 
     Raises:
         InputError: the folder is not a run, or its weights do not fit.
@@ -38,19 +41,23 @@ class RunPredictor:
         self.name = config.model
         self.size = (config.size, config.size)
         self.record = Record.read_of(find_run(folder), config.cases)
-        """Which images it was trained on; None if that is not known."""
 
     def tensor(self, images: list[NDArray[np.uint8]]) -> Tensor:
         """Images (H, W) of any sizes → (N, 1, size, size) float32 in 0..1 on the model's device."""
         resized = np.stack([resize_image(image, self.size) for image in images])
-        return torch.from_numpy(resized).to(self.device)[:, None].float() / 255
+        batch = torch.from_numpy(resized).to(self.device)
+        return batch[:, None].float() / 255
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Images (H, W) of any sizes → as many maps (size, size) in 0..1."""
-        return list(self.answer(self.tensor(images)).cpu().numpy())
+        maps = self.answer(self.tensor(images))
+        return list(maps.cpu().numpy())
 
     def answer(self, image: Tensor) -> Tensor:
         """(N, 1, size, size) in 0..1 on the model's device → calibrated lesion probability (N, size, size)."""
         with torch.inference_mode():
-            probability: Tensor = (self.model(image) / self.temperature).sigmoid()[:, 0]
-        return probability
+            return self.to_probability(self.model(image))
+
+    def to_probability(self, logits: Tensor) -> Tensor:
+        """The network's logits (N, 1, size, size) → calibrated lesion probability (N, size, size)."""
+        return (logits / self.temperature).sigmoid()[:, 0]

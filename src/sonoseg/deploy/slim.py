@@ -1,8 +1,9 @@
-"""`sonoseg slim`: a run's network with fewer channels inside its encoders' blocks, and nearly the same answers.
+"""`sonoseg slim`: a run's network with fewer channels inside its encoders' blocks, and nearly the same outputs.
 
-In each block the channels go whose going changes least of what leaves the block, one after the other, as the optimal
-brain surgeon takes weights (Hassibi and Stork 1993); what the block makes of those that stay is fitted anew by least
-squares (channel pruning, He et al. 2017). Both need only the channels' means and covariances over training images.
+In each block, channels are removed one after the other, each time the one whose loss changes the block's output least
+(the optimal brain surgeon, Hassibi and Stork 1993). The weights of the channels that stay are then fitted by least
+squares, so that they make up for the others (channel pruning, He et al. 2017). Both steps need only the channels' means
+and covariances over training images: no mask and no training.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,35 +39,61 @@ from sonoseg.train.run_folder import (
     seen_before,
 )
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Slim
-
 MULTIPLE = 8
-"""Of channels that stay: processors compute so many at once, and a part of them costs as much as all."""
+"""The number of channels that stay is a multiple of this, since processors compute so many at once."""
 BATCH = 16
+"""Images that the network sees at once."""
 DAMPING = 1e-6
-"""Of the channels' mean variance, added to that of each, since some are always 0."""
+"""Share of the channels' mean variance that is added to each variance. Some channels are always 0, and a covariance
+with a row of zeros has no inverse."""
 
 
-def slim_command(options: Slim) -> None:
-    """`sonoseg slim`: checks the input, writes the run folder, says what became smaller."""
-    cases, _ = gather(options.data, options.split, options.also)
-    before = slim_run(options.folder, cases, options.share, options.out)
-    after, _ = load_run(options.out)
-    inner = [sum(inside.width for inside in insides(model)) for model in (before, after)]
-    parameters = [count_parameters(model)[0] for model in (before, after)]
-    print(f"{options.out}: {inner[1]:,} of {inner[0]:,} channels inside the blocks, ", end="")
-    print(f"{parameters[1]:,} of {parameters[0]:,} parameters")
-
-
-def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> SegmentationNetwork:
-    """Writes a run folder with a slimmer network than that of `run`, which is left as it is and returned.
+def slim_command(
+    folder: Path, data: Path, split: str, also: Sequence[str], share: float, out: Path
+) -> str:
+    """`sonoseg slim`: checks the input, writes the run folder and reports what became smaller.
 
     Args:
-        run: a run folder, or default, the one inside.
-        cases: training images, to see on them what the channels do; no mask is used.
-        share: of the variance of what leaves a block, so much may be lost in it at most, 0..1.
+        folder: a run folder, or "default", the bundled model.
+        data: the data set that it was trained on.
+        split: the split that it was trained on.
+        also: more data sets that it was trained on, FOLDER or FOLDER@SPLIT.
+        share: see `slim_run`.
+        out: the run folder to write.
+
+    Returns:
+        The text to print.
+
+    Raises:
+        InputError: the data cannot be read, or see `slim_run`.
+    """
+    cases, _ = gather(data, split, tuple(also))
+    before = slim_run(folder, cases, share, out)
+    after, _ = load_run(out)
+    channels = f"{_inner_channels(after):,} of {_inner_channels(before):,} channels"
+    parameters = (
+        f"{count_parameters(after)[0]:,} of {count_parameters(before)[0]:,} parameters"
+    )
+    return f"{out}: {channels} inside the blocks, {parameters}"
+
+
+def _inner_channels(model: SegmentationNetwork) -> int:
+    return sum(inside.width for inside in insides(model))
+
+
+def slim_run(
+    run: Path, cases: Sequence[Case], share: float, out: Path
+) -> SegmentationNetwork:
+    """Writes a run folder with a slimmer network than that of `run`.
+
+    Args:
+        run: a run folder, or "default", the bundled model. It is not changed.
+        cases: training images, whose channels' statistics are used; no mask is read.
+        share: the largest share of the variance of a block's output that may be lost in it, between 0 and 1.
         out: the folder to write.
+
+    Returns:
+        The network of `run`.
 
     Raises:
         InputError: a `share` out of its range, a run that cannot be read or has no block that could be slimmer, too
@@ -76,41 +103,63 @@ def slim_run(run: Path, cases: Sequence[Case], share: float, out: Path) -> Segme
         raise InputError(f"--share {share}", "is not between 0 and 1", "try 0.01")
     model, config = load_run(run)
     if not insides(model) or not isinstance(config.network, FusionUNetConfig):
-        raise InputError(run, "has no EfficientNet-Lite to make slimmer", "give a run of sonoseg-1")
+        raise InputError(
+            run, "has no EfficientNet-Lite to make slimmer", "give a run of sonoseg-1"
+        )
     if len(cases) < 2:
-        raise InputError(run, "the split leaves no training images", "choose another --split")
-    origin = f"{fingerprint(run)}, {share:g} slimmer by {len(cases)} images"
-    record = Record((), union((Record((), seen_before(run)), record_of(cases, (), config.size))))
-    config = replace(config, cases=record.digest, start_from=origin, lineage=lineage(run))
-    there = RunConfig.read(out).network if is_there(out / CONFIG) else config.network
-    check_claim(
-        out, replace(config, network=there)
-    )  # how many channels it has is only known in the end
+        raise InputError(
+            run, "the split leaves no training images", "choose another --split"
+        )
+    record = Record(
+        (), union((Record((), seen_before(run)), record_of(cases, (), config.size)))
+    )
+    config = replace(
+        config,
+        cases=record.digest,
+        start_from=f"{fingerprint(run)}, {share:g} slimmer by {len(cases)} images",
+        lineage=lineage(run),
+    )
+    # How many channels stay is known only at the end, so a run that is already in `out` may differ from this one in
+    # that alone. Checked first: an `out` that is taken should not cost the user the whole computation.
+    network_there = (
+        RunConfig.read(out).network if is_there(out / CONFIG) else config.network
+    )
+    claim = replace(config, network=network_there)
+    check_claim(out, claim)
 
-    slim = copy.deepcopy(model)
-    seen = observe(model, read_once(tuple(cases), config.size).inputs)
-    blocks = track(zip(insides(slim), seen, strict=True), "choosing", len(seen), "block")
-    for inside, moments in blocks:
-        make_slim(inside, moments, share)
+    slim = slimmed(model, read_once(tuple(cases), config.size).inputs, share)
     inner = tuple(inside.width for inside in insides(slim))
     config = replace(config, network=replace(config.network, inner=inner))
     with held(out), atomic_files():
-        check_claim(out, replace(config, network=there))
+        check_claim(out, claim)
         save_weights(out, slim)
         record.write(out)
         write_json(out / CONFIG, config.to_json())
     return model
 
 
+def slimmed(
+    model: SegmentationNetwork, images: Tensor, share: float
+) -> SegmentationNetwork:
+    """A slimmer copy of `model`, by what its blocks do on images (N, 1, H, W) uint8."""
+    slim = copy.deepcopy(model)
+    # Of the whole network: each block is fitted to what it did before any block was slimmer.
+    seen = observe(model, images)
+    blocks = zip(insides(slim), seen, strict=True)
+    for inside, moments in track(blocks, "choosing", len(seen), "block"):
+        make_slim(inside, moments, share)
+    return slim
+
+
 @dataclass
 class Moments:
-    """Sums over all places of all images, in 64 bits.
+    """Sums over all places of all images, in 64 bits: in 32, sums of so many numbers would lose their last digits.
 
     Attributes:
         places: how many.
         total: of each channel inside a block after its filter, (E,).
         products: of each two of them, (E, E).
-        leaving: of each channel that leaves the block, (C,).
+        leaving: of each channel of the block's output, (C,).
         leaving_squares: of their squares, (C,).
     """
 
@@ -135,35 +184,37 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
-        """(E,)."""
+        """Of each channel inside, (E,)."""
         return torch.as_tensor(self.total / self.places)
 
     @property
     def covariance(self) -> Tensor:
-        """(E, E), positive definite."""
-        covariance = torch.as_tensor(self.products / self.places) - torch.outer(
-            self.mean, self.mean
-        )
+        """Of the channels inside, (E, E), positive definite (see `DAMPING`)."""
+        mean_products = torch.as_tensor(self.products / self.places)
+        covariance = mean_products - torch.outer(self.mean, self.mean)
         covariance.diagonal().add_(DAMPING * covariance.diagonal().mean())
         return covariance
 
     @property
     def variance_leaving(self) -> float:
-        """Over all channels together."""
+        """Of the block's output, all channels added up."""
         mean = torch.as_tensor(self.leaving / self.places)
         return float((self.leaving_squares / self.places - mean.square()).sum())
 
 
 @torch.inference_mode()
 def observe(model: SegmentationNetwork, images: Tensor) -> list[Moments]:
-    """What happens in each of `insides(model)` on images (N, 1, H, W) uint8."""
-    seen, hooks = [Moments() for _ in insides(model)], []
-    for inside, moments in zip(insides(model), seen, strict=True):
+    """The `Moments` in each of `insides(model)` on images (N, 1, H, W) uint8."""
+    seen, hooks = [], []
+    for inside in insides(model):
+        moments = Moments()
+        seen.append(moments)
         hooks.append(inside.project.register_forward_pre_hook(moments.add_inside))
         hooks.append(inside.block.register_forward_hook(moments.add_leaving))
     batches = torch.split(images, BATCH)
     for batch in track(batches, "looking at images", len(batches), "batch"):
-        model.encode((batch.float() / 255).to(memory_format=torch.channels_last))
+        pixels = batch.float() / 255
+        model.encode(pixels.to(memory_format=torch.channels_last))
     for hook in hooks:
         hook.remove()
     return seen
@@ -171,19 +222,18 @@ def observe(model: SegmentationNetwork, images: Tensor) -> list[Moments]:
 
 @torch.no_grad()
 def make_slim(inside: Inside, moments: Moments, share: float) -> None:
-    """Takes channels out of a block and fits what it makes of the others to what it made of all."""
+    """Removes channels of a block, in place, and fits the weights of the others to the block's output before."""
     norm = inside.projected
     assert norm.running_mean is not None and norm.running_var is not None
+    # The normalisation scales each channel of the output, so a loss counts by what it is after that.
     scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).double()
-    weight, mean, covariance = (
-        inside.project.weight[:, :, 0, 0].double(),
-        moments.mean,
-        moments.covariance,
-    )
+    weight = inside.project.weight[:, :, 0, 0].double()
+    mean, covariance = moments.mean, moments.covariance
     kept = choose(scale[:, None] * weight, covariance, share * moments.variance_leaving)
     fitted = refit(weight, covariance, kept)
     inside.keep(kept)
     inside.project.weight.copy_(fitted[:, :, None, None])
+    # The fit is of the variations. What the removed channels added on average goes into the normalisation's mean.
     norm.running_mean.sub_(weight @ mean - fitted @ mean[kept])
 
 
@@ -191,9 +241,9 @@ def choose(weight: Tensor, covariance: Tensor, budget: float) -> Tensor:
     """Which channels stay, in their order.
 
     Args:
-        weight: what is made of them, (C, E).
+        weight: by which the channels are mixed, (C, E).
         covariance: of the channels, (E, E), positive definite.
-        budget: of the variance of what is made, summed over C, so much may be lost.
+        budget: how much of the variance of the mixtures, summed over C, may be lost.
 
     Returns:
         (K,) numbers of channels, K a multiple of `MULTIPLE` if E is, and at least that.
@@ -202,27 +252,51 @@ def choose(weight: Tensor, covariance: Tensor, budget: float) -> Tensor:
     gone: list[int] = []
     lost = 0.0
     while len(gone) < len(covariance):
-        costs = (
-            weight.square().sum(0) / precision.diagonal()
-        )  # if it goes and the others make up for it
+        # The variance that is lost with each channel, after the others make up for it.
+        costs = weight.square().sum(0) / precision.diagonal()
         costs[gone] = torch.inf
         channel = int(costs.argmin())
         lost += float(costs[channel])
         if lost > budget:
             break
-        row = precision[channel] / precision[channel, channel]
-        weight.addr_(weight[:, channel].clone(), row, alpha=-1)
-        precision.addr_(precision[:, channel].clone(), row, alpha=-1)
-        precision[channel], precision[:, channel], precision[channel, channel] = 0, 0, 1
+        remove(channel, weight, precision)
         gone.append(channel)
     staying = max(len(covariance) - len(gone), 1)
-    count = len(covariance) - min(-(-staying // MULTIPLE) * MULTIPLE, len(covariance))
-    return torch.tensor(sorted(set(range(len(covariance))) - set(gone[:count])))
+    rounded_up = min(-(-staying // MULTIPLE) * MULTIPLE, len(covariance))
+    # The channels that were removed last come back, until the number is a multiple.
+    removed = set(gone[: len(covariance) - rounded_up])
+    kept = [channel for channel in range(len(covariance)) if channel not in removed]
+    return torch.tensor(kept)
+
+
+def remove(channel: int, weight: Tensor, precision: Tensor) -> None:
+    """Removes a channel, in place: the others' weights make up for it, and it leaves the inverse of the covariance.
+
+    One step of Gaussian elimination instead of an inverse of its own for each channel.
+
+    Args:
+        channel: its number.
+        weight: (C, E).
+        precision: the inverse of the covariance of the channels that are there, (E, E); rows of removed ones are 0, and
+            their diagonal is 1.
+    """
+    row = precision[channel] / precision[channel, channel]
+    weight.addr_(weight[:, channel].clone(), row, alpha=-1)
+    precision.addr_(precision[:, channel].clone(), row, alpha=-1)
+    precision[channel] = 0
+    precision[:, channel] = 0
+    precision[channel, channel] = 1
 
 
 def refit(weight: Tensor, covariance: Tensor, kept: Tensor) -> Tensor:
-    """The weights (C, K) with which the channels `kept` make most nearly what all made with `weight` (C, E)."""
-    fitted: Tensor = torch.linalg.solve(
-        covariance[kept][:, kept], (weight @ covariance[:, kept]).T
-    ).T
+    """The weights (C, K) with which the channels `kept` come nearest, by least squares, to all channels with `weight`.
+
+    Args:
+        weight: (C, E).
+        covariance: of the channels, (E, E), positive definite.
+        kept: (K,) numbers of channels.
+    """
+    among_kept = covariance[kept][:, kept]
+    with_all = weight @ covariance[:, kept]
+    fitted: Tensor = torch.linalg.solve(among_kept, with_all.T).T
     return fitted

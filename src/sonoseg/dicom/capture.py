@@ -20,6 +20,7 @@ from sonoseg.dicom.source import (
     hidden_name,
     new_uid,
     reference_dataset,
+    refuses_damage,
     software,
 )
 from sonoseg.errors import InputError
@@ -41,6 +42,7 @@ def draw_capture(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.
     return picture
 
 
+@refuses_damage
 def make_capture(
     file: DicomFile,
     segmented: Sequence[Segmented],
@@ -62,7 +64,9 @@ def make_capture(
     options = options or Options()
     is_whole = any(one.view.region.slices == _all(file.shape) for one in segmented)
     if options.pseudonym is not None and is_whole:
-        problem = "does not say where the B-mode image lies, so the picture may show a name"
+        problem = (
+            "does not say where the B-mode image lies, so the picture may show a name"
+        )
         raise InputError(file.header.subject, problem, "write seg and sr only")
     reference = reference_dataset(file, options.pseudonym)
     picture = draw_capture(file, segmented)
@@ -76,9 +80,13 @@ def make_capture(
             photometric_interpretation="RGB",
             bits_allocated=8,
             coordinate_system="PATIENT",
-            series_instance_uid=new_uid("SC series", reference.SeriesInstanceUID, *made_of),
+            series_instance_uid=new_uid(
+                "SC series", reference.SeriesInstanceUID, *made_of
+            ),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=new_uid("SC", reference.SOPInstanceUID, *made_of, checksum),
+            sop_instance_uid=new_uid(
+                "SC", reference.SOPInstanceUID, *made_of, checksum
+            ),
             instance_number=int(reference.InstanceNumber),
             manufacturer=MANUFACTURER,
             laterality=side if side in _SIDES else None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
 
-ABNORMAL_STRUCTURE = CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure")
+ABNORMAL_STRUCTURE = CodedConcept(
+    "49755003", "SCT", "Morphologically Abnormal Structure"
+)
 """Category of a segment [7150]."""
 MASS = CodedConcept("4147007", "SCT", "Mass")
 """Type of a segment [7159], finding of a measurement group."""

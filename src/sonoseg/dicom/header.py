@@ -16,8 +16,7 @@ import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from sonoseg.core.quiet import quiet
-from sonoseg.core.source import MAX_BYTES, check_size
+from sonoseg.core.source import MAX_BYTES, check_dimensions, quiet
 from sonoseg.dicom.recognise import (
     HEAD,
     PREAMBLE,
@@ -61,6 +60,10 @@ _META_START = HEAD
 _LONG_TYPES = (b"OB", b"OW", b"SQ", b"UN", b"UT")
 
 
+class NotUltrasound(InputError):
+    """A DICOM file of another kind: in a folder it is passed over."""
+
+
 @dataclass(frozen=True)
 class Header:
     """A DICOM file without its pixels.
@@ -97,7 +100,9 @@ def dicom_errors(subject: str) -> Iterator[None]:
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(subject, "not enough memory to read it", "split the loop") from error
+        raise InputError(
+            subject, "not enough memory to read it", "split the loop"
+        ) from error
     except Exception as error:  # damaged files make pydicom raise nearly anything
         raise InputError(subject, "is damaged DICOM or cut short", _AGAIN) from error
 
@@ -109,7 +114,7 @@ def read_header(source: Path | str | bytes) -> Header:
         _check_kind(header)
         _check_storage(header)
         frames = _count_frames(header)
-        check_size(header.subject, header.shape[1], header.shape[0])
+        check_dimensions(header.subject, header.shape[1], header.shape[0])
         _check_length(header, frames)
     return Header(header.dataset, header.subject, header.stream, frames)
 
@@ -165,7 +170,9 @@ def _plain_stream(stream: Path | bytes, head: bytes, subject: str) -> Path | byt
 
 def _content(stream: Path | bytes, subject: str) -> bytes:
     if stream_size(stream) > MAX_BYTES:
-        raise InputError(subject, f"is over {MAX_BYTES // 10**6} MB", "export it with a preamble")
+        raise InputError(
+            subject, f"is over {MAX_BYTES // 10**6} MB", "export it with a preamble"
+        )
     return stream if isinstance(stream, bytes) else stream.read_bytes()
 
 
@@ -211,7 +218,11 @@ def _read_meta(stream: Path | bytes) -> tuple[str, int]:
             (length,) = struct.unpack_from("<I", content, place)
             place += 4
         if element == 0x10:
-            syntax = content[place : place + length].rstrip(b"\0 ").decode("ascii", "replace")
+            syntax = (
+                content[place : place + length]
+                .rstrip(b"\0 ")
+                .decode("ascii", "replace")
+            )
         place += length
     return syntax, _META_START + place
 
@@ -224,15 +235,23 @@ def _check_kind(header: Header) -> None:
         return
     if kind == ENHANCED_VOLUME:
         problem = "is an Enhanced US Volume, a 3D image, which is not read"
-        raise InputError(header.subject, problem, "export its slices as ultrasound images")
+        raise NotUltrasound(
+            header.subject, problem, "export its slices as ultrasound images"
+        )
     if kind in SEGMENTATIONS:
         problem = "is a segmentation (SEG), not an image"
-        raise InputError(header.subject, problem, "give the ultrasound image that it belongs to")
+        raise NotUltrasound(
+            header.subject, problem, "give the ultrasound image that it belongs to"
+        )
     if not kind:
-        raise InputError(header.subject, "does not say what it is (no SOP Class UID)", _AGAIN)
+        raise InputError(
+            header.subject, "does not say what it is (no SOP Class UID)", _AGAIN
+        )
     name = "Label Map Segmentation Storage" if kind == LABEL_MAP else uid.UID(kind).name
-    problem = f"is no ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
-    raise InputError(header.subject, problem, "give ultrasound images")
+    problem = (
+        f"is no ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
+    )
+    raise NotUltrasound(header.subject, problem, "give ultrasound images")
 
 
 def _check_storage(header: Header) -> None:
@@ -245,7 +264,9 @@ def _check_storage(header: Header) -> None:
         raise InputError(header.subject, "does not say how it is stored", _AGAIN)
     if "MPEG" in syntax.name or "HEVC" in syntax.name:
         problem = f"is a video ({syntax.name}), which is not read from DICOM"
-        raise InputError(header.subject, problem, "export the loop as MP4, or uncompressed")
+        raise InputError(
+            header.subject, problem, "export the loop as MP4, or uncompressed"
+        )
     if syntax.is_private or (syntax.is_encapsulated and syntax.name == syntax):
         problem = f"is stored in a form that is not known ({str(syntax)[:64]})"
         raise InputError(header.subject, problem, "export it uncompressed")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import iter_pixels
@@ -21,9 +25,19 @@ PALETTE = "PALETTE COLOR"
 _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
+_BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGExtended12Bit)
+_DAMAGE = (
+    b"Corrupt JPEG",
+    b"Bogus",
+    b"Invalid",
+    b"Unsupported marker",
+    b"contains no image",
+)
 
 
-def iter_frames(header: Header, indices: Iterable[int] | None = None) -> Iterator[Pixels]:
+def iter_frames(
+    header: Header, indices: Iterable[int] | None = None
+) -> Iterator[Pixels]:
     """Decodes the frames one after the other: (H, W) samples or palette indices, or (H, W, 3) RGB.
 
     Args:
@@ -39,7 +53,7 @@ def iter_frames(header: Header, indices: Iterable[int] | None = None) -> Iterato
     frames = iter_pixels(file, indices=wanted)
     try:
         for _ in wanted:
-            with dicom_errors(header.subject):
+            with dicom_errors(header.subject), _complaints(header):
                 frame = next(frames)
                 _check_frame(header, frame)
             yield frame
@@ -47,6 +61,28 @@ def iter_frames(header: Header, indices: Iterable[int] | None = None) -> Iterato
         with contextlib.suppress(ValueError):
             frames.close()  # type: ignore[attr-defined]  # it is a generator
         file.close()
+
+
+@contextlib.contextmanager
+def _complaints(header: Header) -> Iterator[None]:
+    """Refuses what GDCM's JPEG decoder only complains of on stderr, returning an image of which a part is missing."""
+    if header.dataset.file_meta.TransferSyntaxUID not in _BY_GDCM:
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        file.seek(0)
+        said = file.read()
+    if any(words in said for words in _DAMAGE):
+        problem = "has damaged JPEG data, parts of the image may be missing"
+        raise InputError(header.subject, problem, "copy or export it again")
 
 
 def _check_frame(header: Header, frame: Pixels) -> None:
@@ -80,7 +116,11 @@ def as_gray(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
         colours = np.ascontiguousarray(_as_bytes(pixels, dataset))
         return np.array(Image.fromarray(colours).convert("L"))
     gray = _shown(pixels, dataset)
-    return np.asarray(255 - gray) if dataset.PhotometricInterpretation == "MONOCHROME1" else gray
+    return (
+        np.asarray(255 - gray)
+        if dataset.PhotometricInterpretation == "MONOCHROME1"
+        else gray
+    )
 
 
 def coloured_share(colours: Pixels) -> float:
@@ -109,12 +149,19 @@ def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
     else:
         slope = float(dataset.get("RescaleSlope", 1) or 1)
         intercept = float(dataset.get("RescaleIntercept", 0) or 0)
-        if (slope, intercept, window, high) == (1, 0, None, 255) and pixels.dtype == np.uint8:
+        if (slope, intercept, window, high) == (
+            1,
+            0,
+            None,
+            255,
+        ) and pixels.dtype == np.uint8:
             return np.asarray(pixels, np.uint8)
         values = pixels.astype(np.float64) * slope + intercept
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     if window is not None:
-        return _windowed(values, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR"))
+        return _windowed(
+            values, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
+        )
     return _scaled((values - low) / (high - low))
 
 
@@ -140,7 +187,9 @@ def _window(dataset: Dataset) -> tuple[float, float] | None:
     return (centre, width) if usable else None
 
 
-def _windowed(values: Pixels, window: tuple[float, float], function: str) -> NDArray[np.uint8]:
+def _windowed(
+    values: Pixels, window: tuple[float, float], function: str
+) -> NDArray[np.uint8]:
     """PS3.3 C.11.2.1.2 (linear) and C.11.2.1.3 (sigmoid, exact linear)."""
     centre, width = window
     if function == "SIGMOID":

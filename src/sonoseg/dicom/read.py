@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from sonoseg.core.image import Image
+from sonoseg.core.image import Image, ImageSource
 from sonoseg.dicom.header import Header, dicom_errors, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
 from sonoseg.dicom.regions import Layout, Region, find_layout
+from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
@@ -25,7 +26,7 @@ class View:
     """One B-mode region of one frame.
 
     Attributes:
-        image: its pixels, spacing and doubts; the source names frame and region if there are several.
+        image: its pixels, spacing and doubts; the source names frame and region.
         frame: number of the frame, from 1.
         number: number of the region in the frame, from 1, from left to right.
         region: where it lies in the frame.
@@ -99,23 +100,27 @@ class DicomFile:
         with dicom_errors(self.header.subject):
             colours = as_colour(pixels, self.dataset)
             if colours.ndim == 2 or colours.dtype != np.uint8:
-                colours = np.repeat(as_gray(colours, self.dataset)[..., None], 3, axis=2)
+                colours = np.repeat(
+                    as_gray(colours, self.dataset)[..., None], 3, axis=2
+                )
         return colours
 
-    def _view(self, pixels: NDArray[Any], frame: int, number: int, region: Region) -> View:
+    def _view(
+        self, pixels: NDArray[Any], frame: int, number: int, region: Region
+    ) -> View:
         with dicom_errors(self.header.subject):
             part = as_colour(pixels[region.slices], self.dataset)
             gray = as_gray(part, self.dataset)
             doubts = self.layout.doubts
             if not doubts and coloured_share(part) > _MOST_COLOURED:
                 doubts = ("it has colours, perhaps of colour Doppler",)
-        source = self.header.subject + self._place(frame, number)
-        image = Image(gray, region.spacing, source, doubts)
+        source = ImageSource(
+            self.header.subject,
+            frame if self.frames > 1 else None,
+            (region.left, region.top, region.width, region.height),
+        )
+        image = Image(gray, region.spacing, source, doubts, self.layout.spacing_source)
         return View(image, frame, number, region, self.shape)
-
-    def _place(self, frame: int, number: int) -> str:
-        words = f", frame {frame}" if self.frames > 1 else ""
-        return words + (f", region {number}" if len(self.layout.regions) > 1 else "")
 
 
 def read_dicom(source: Path | str | bytes) -> DicomFile:
@@ -131,3 +136,27 @@ def read_dicom(source: Path | str | bytes) -> DicomFile:
     header = read_header(source)
     with dicom_errors(header.subject):
         return DicomFile(header, find_layout(header.dataset))
+
+
+def info_command(files: Iterable[Path]) -> str:
+    """What is read of each file, in a few lines without patient data.
+
+    Raises:
+        InputError: as `read_dicom`.
+    """
+    lines = []
+    for path in files:
+        file = read_dicom(path)
+        height, width = file.shape
+        lines.append(
+            f"{visible(str(path))}: {file.frames} frames of {width} × {height} pixels"
+        )
+        for region in file.layout.regions:
+            size = "size of a pixel not known"
+            if region.spacing is not None:
+                row, column = region.spacing
+                size = f"pixels of {row:.4g} × {column:.4g} mm (height × width)"
+            place = f"{region.width} × {region.height} at ({region.left}, {region.top})"
+            lines.append(f"  region {place}, {size}")
+        lines += [f"  doubt: {doubt}" for doubt in file.layout.doubts]
+    return "\n".join(lines)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES
+from sonoseg.errors import InputError
+from sonoseg.files import is_file, is_folder
 
 HEAD = 132
 """Bytes that `is_dicom` needs."""
 PREAMBLE = 128
-_TEXT_VRS = (b"UL", b"UI", b"OB", b"CS", b"DA", b"TM", b"SH", b"LO", b"DT", b"PN", b"ST")
+_TEXT_VRS = (
+    b"UL",
+    b"UI",
+    b"OB",
+    b"CS",
+    b"DA",
+    b"TM",
+    b"SH",
+    b"LO",
+    b"DT",
+    b"PN",
+    b"ST",
+)
 _FIRST_GROUPS = (0x0002, 0x0008)
 _MOST_LENGTH = 1 << 16
 
@@ -43,10 +63,63 @@ def has_explicit_types(head: bytes) -> bool:
 def is_dicom_file(path: Path) -> bool:
     """Whether the file at `path` is DICOM; False if it cannot be read."""
     try:
+        if not is_file(path):  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return is_dicom(file.read(HEAD))
-    except OSError:
+    except (OSError, InputError):
         return False
+
+
+def has_dicom(paths: Iterable[Path]) -> bool:
+    """Whether any of the files, or any file in or below the folders, is DICOM.
+
+    A folder with pictures or videos, and no DICOM beside them, is not searched any deeper.
+    """
+    for path in paths:
+        if not is_folder(path):
+            if is_dicom_file(path):
+                return True
+            continue
+        direct = list(_direct(path))
+        if any(is_dicom_file(one) for one in direct):
+            return True
+        has_pictures = any(
+            one.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES for one in direct
+        )
+        if not has_pictures and any(is_dicom_file(one) for one in files_below(path)):
+            return True
+    return False
+
+
+def _direct(folder: Path) -> Iterator[Path]:
+    """What is in a folder, hidden files left out; nothing if it cannot be listed."""
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith("."):
+                yield path
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below, in the order of their paths; hidden ones and DICOMDIR left out."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if not name.startswith(".") and name.upper() != "DICOMDIR":
+                yield Path(place) / name
+
+
+def check_installed() -> None:
+    """Makes sure that what reads and writes DICOM is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    for name in ("pydicom", "highdicom"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError(
+                "DICOM", f"{name} is not installed", "pip install 'sonoseg[dicom]'"
+            )
 
 
 def _is_element(head: bytes, order: str) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from sonoseg.core.image import SPACINGS
+from sonoseg.core.measure import Spacing
 from sonoseg.core.source import MIN_SIDE
 
-Spacing = tuple[float, float]
 _TWO_DIMENSIONS, _TISSUE, _COLOUR_FLOW, _CENTIMETRES = 1, 1, 2, 3
 _MM_PER_CM = 10.0
 _SAME = 1e-4
@@ -40,23 +40,40 @@ class Region:
 
     def overlaps(self, other: Region) -> bool:
         """Whether the two have a pixel in common."""
-        beside = self.left >= other.left + other.width or other.left >= self.left + self.width
-        apart = self.top >= other.top + other.height or other.top >= self.top + self.height
+        beside = (
+            self.left >= other.left + other.width
+            or other.left >= self.left + self.width
+        )
+        apart = (
+            self.top >= other.top + other.height or other.top >= self.top + self.height
+        )
         return not (beside or apart)
 
     def holds(self, other: Region) -> bool:
         """Whether all of the other lies inside."""
-        across = self.left <= other.left and other.left + other.width <= self.left + self.width
-        along = self.top <= other.top and other.top + other.height <= self.top + self.height
+        across = (
+            self.left <= other.left
+            and other.left + other.width <= self.left + self.width
+        )
+        along = (
+            self.top <= other.top and other.top + other.height <= self.top + self.height
+        )
         return across and along
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The regions of the frames of a file, from left to right, and why they should not be trusted."""
+    """The regions of the frames of a file.
+
+    Attributes:
+        regions: from left to right.
+        doubts: why they should not be trusted.
+        spacing_source: where their spacing comes from, in words.
+    """
 
     regions: tuple[Region, ...]
     doubts: tuple[str, ...] = ()
+    spacing_source: str = "DICOM, Sequence of Ultrasound Regions"
 
 
 def find_layout(dataset: Dataset) -> Layout:
@@ -80,7 +97,10 @@ def find_layout(dataset: Dataset) -> Layout:
         if box is None or item.get("RegionSpatialFormat") != _TWO_DIMENSIONS:
             continue
         region = _clamped(box, rows, columns, _region_spacing(item))
-        if item.get("RegionDataType") == _TISSUE and min(region.width, region.height) >= MIN_SIDE:
+        if (
+            item.get("RegionDataType") == _TISSUE
+            and min(region.width, region.height) >= MIN_SIDE
+        ):
             tissue.append(region)
         if item.get("RegionDataType") == _COLOUR_FLOW:
             flow.append(region)
@@ -100,8 +120,11 @@ def _chosen(
         regions = [_with_spacing(region, spacing) for region in regions]
     regions.sort(key=lambda region: (region.left, region.top))
     doubts: tuple[str, ...] = ()
-    if any(region.overlaps(one) for region in regions for one in flow):
+    if any(_overlap_others(region, flow) for region in regions):
         doubts = ("a colour Doppler region lies over it",)
+    is_known = any(region.spacing is not None for region in tissue)
+    if spacing is not None and not is_known:
+        return Layout(tuple(regions), doubts, "DICOM, Pixel Spacing")
     return Layout(tuple(regions), doubts)
 
 

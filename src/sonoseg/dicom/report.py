@@ -41,6 +41,7 @@ from sonoseg.dicom.source import (
     new_uid,
     reference_dataset,
     referenced_class,
+    refuses_damage,
     restore_class,
 )
 
@@ -53,6 +54,7 @@ _NOTHING = Outline(1, 1, np.ones((1, 1), np.bool_), (0, 0), (1, 1), None)
 """Stands for a lesion while a report without one is made: highdicom does not make empty ones."""
 
 
+@refuses_damage
 def make_report(
     file: DicomFile,
     outlines: Sequence[Outline],
@@ -82,7 +84,9 @@ def make_report(
         report = ComprehensiveSR(
             evidence=[as_single_frame(reference)],
             content=content,
-            series_instance_uid=new_uid("SR series", reference.SeriesInstanceUID, *made_of[:2]),
+            series_instance_uid=new_uid(
+                "SR series", reference.SeriesInstanceUID, *made_of[:2]
+            ),
             series_number=SERIES_NUMBER,
             sop_instance_uid=new_uid("SR", reference.SOPInstanceUID, *made_of),
             instance_number=int(reference.InstanceNumber),
@@ -120,7 +124,9 @@ def _content(
     content = MeasurementReport(
         observation_context=_observer(algorithm),
         procedure_reported=codes.ULTRASOUND_OF_BREAST,
-        imaging_measurements=[_group(file, one, algorithm) for one in outlines or [_NOTHING]],
+        imaging_measurements=[
+            _group(file, one, algorithm) for one in outlines or [_NOTHING]
+        ],
         title=codes.MEASUREMENT_REPORT,
     )
     items = content[0].ContentSequence
@@ -211,7 +217,9 @@ def _measurements(file: DicomFile, outline: Outline) -> list[Measurement]:
     ]
 
 
-def _axis(file: DicomFile, outline: Outline, name: CodedConcept, axis: Diameter) -> Measurement:
+def _axis(
+    file: DicomFile, outline: Outline, name: CodedConcept, axis: Diameter
+) -> Measurement:
     """A length with its two ends below it, where OHIF looks for them."""
     image = SourceImageForRegion(
         referenced_sop_class_uid=referenced_class(file),
@@ -225,7 +233,7 @@ def _axis(file: DicomFile, outline: Outline, name: CodedConcept, axis: Diameter)
     )
     return Measurement(
         name=name,
-        value=round(outline.length(axis), _DECIMALS),
+        value=round(axis.length, _DECIMALS),
         unit=codes.MILLIMETRE,
         referenced_coordinates=[ends],
     )

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from sonoseg.core.measure import Spacing
 from sonoseg.dicom import codes
 from sonoseg.dicom.header import dicom_errors
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile
-from sonoseg.dicom.regions import Spacing
 from sonoseg.dicom.source import (
     MANUFACTURER,
     Algorithm,
@@ -27,6 +27,7 @@ from sonoseg.dicom.source import (
     new_uid,
     reference_dataset,
     referenced_class,
+    refuses_damage,
     restore_class,
     software,
 )
@@ -53,6 +54,7 @@ class Options:
     pseudonym: str | None = None
 
 
+@refuses_damage
 def make_seg(
     file: DicomFile,
     outlines: Sequence[Outline],
@@ -72,15 +74,21 @@ def make_seg(
     """
     if not outlines:
         raise InputError(
-            file.header.subject, "no lesion was found, so there is no segment", "write a report"
+            file.header.subject,
+            "no lesion was found, so there is no segment",
+            "write a report",
         )
     options = options or Options()
     numbers = sorted({outline.segment for outline in outlines})
     # The standard wants segments numbered 1, 2, 3 (PS3.3 C.8.20.4); a tracker may have dropped one.
     places = {number: place for place, number in enumerate(numbers, start=1)}
     first = np.zeros((1, *file.shape, len(numbers)), np.uint8)
-    first[0, 0, 0, :] = 1  # highdicom leaves empty frames out, and with them the segment's template
-    ordered = sorted(outlines, key=lambda outline: (places[outline.segment], outline.frame))
+    first[0, 0, 0, :] = (
+        1  # highdicom leaves empty frames out, and with them the segment's template
+    )
+    ordered = sorted(
+        outlines, key=lambda outline: (places[outline.segment], outline.frame)
+    )
     packed = _packed(outline.mask for outline in ordered)
     checksum = hashlib.sha256(packed).hexdigest()
     seg = _still(file, first, "BINARY", len(numbers), algorithm, options, checksum)
@@ -90,6 +98,7 @@ def make_seg(
     return seg
 
 
+@refuses_damage
 def make_fractional_seg(
     file: DicomFile,
     probability: NDArray[np.float32],
@@ -144,7 +153,9 @@ def _still(
             pixel_array=pixels,
             segmentation_type=kind,
             segment_descriptions=descriptions,
-            series_instance_uid=new_uid("SEG series", reference.SeriesInstanceUID, *series),
+            series_instance_uid=new_uid(
+                "SEG series", reference.SeriesInstanceUID, *series
+            ),
             series_number=SERIES_NUMBER,
             sop_instance_uid=new_uid("SEG", reference.SOPInstanceUID, *made_of),
             instance_number=int(reference.InstanceNumber),
@@ -198,7 +209,10 @@ def _description(
 
 
 def _set_frames(
-    seg: Segmentation, file: DicomFile, outlines: Sequence[Outline], places: dict[int, int]
+    seg: Segmentation,
+    file: DicomFile,
+    outlines: Sequence[Outline],
+    places: dict[int, int],
 ) -> None:
     """Replaces the frames of the template by one for each outline."""
     template = seg.PerFrameFunctionalGroupsSequence[0]
@@ -215,7 +229,9 @@ def _set_frames(
         pointer.DimensionDescriptionLabel = "Temporal Position Index"
         seg.DimensionIndexSequence.append(pointer)
     for shared in seg.get("SharedFunctionalGroupsSequence", ()):
-        if "SegmentIdentificationSequence" in shared:  # highdicom shares that of a single segment
+        if (
+            "SegmentIdentificationSequence" in shared
+        ):  # highdicom shares that of a single segment
             del shared.SegmentIdentificationSequence
     seg.PerFrameFunctionalGroupsSequence = Items(groups)  # type: ignore[assignment]
     seg.NumberOfFrames = len(groups)

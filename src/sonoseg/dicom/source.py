@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import hmac
+import io
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from pydicom.dataset import Dataset
 
 import sonoseg
-from sonoseg.dicom.header import ULTRASOUND
+from sonoseg.dicom.header import ULTRASOUND, dicom_errors
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
     from sonoseg.dicom.read import DicomFile
     from sonoseg.reader.segmenter import Segmenter
 
+P = ParamSpec("P")
+R = TypeVar("R")
 MANUFACTURER = "sonoseg"
 NOTICE = "Research use, not a medical device"
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
-_STUDY = ("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
+_STUDY = (
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 _KEPT = (
     "Rows",
     "Columns",
@@ -62,6 +73,31 @@ class Algorithm:
         return Algorithm(card.name, card.version, segmenter.sha256)
 
 
+def refuses_damage(
+    function: Callable[Concatenate[DicomFile, P], R],
+) -> Callable[Concatenate[DicomFile, P], R]:
+    """Makes a function of a DICOM file raise InputError where a header of the file holds what cannot be."""
+
+    @functools.wraps(function)
+    def wrapped(file: DicomFile, /, *arguments: P.args, **options: P.kwargs) -> R:
+        with dicom_errors(file.header.subject):
+            return function(file, *arguments, **options)
+
+    return wrapped
+
+
+def as_bytes(file: DicomFile, dataset: Dataset) -> bytes:
+    """The content of the file of an object that refers to `file`.
+
+    Raises:
+        InputError: what was taken over from the image cannot be written.
+    """
+    buffer = io.BytesIO()
+    with dicom_errors(file.header.subject):
+        dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
     """The elements of an image that what is written about it needs, and no others.
 
@@ -90,7 +126,9 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
     kept.InstanceNumber = kept.get("InstanceNumber") or 1
     kept.StudyDate = _matching(_DATE, str(kept.StudyDate).replace(".", ""))
     kept.StudyTime = _matching(_TIME, str(kept.StudyTime).replace(":", ""))
-    kept.PatientBirthDate = _matching(_DATE, str(kept.PatientBirthDate).replace(".", ""))
+    kept.PatientBirthDate = _matching(
+        _DATE, str(kept.PatientBirthDate).replace(".", "")
+    )
     kept.PatientSex = _matching(_SEX, str(kept.PatientSex).strip())
     if pseudonym is not None:
         _hide(kept, pseudonym)
@@ -140,7 +178,9 @@ def restore_class(dataset: Dataset, true_class: str) -> None:
         if element.VR == "SQ":
             for item in element.value:
                 restore_class(item, true_class)
-        elif element.keyword == "ReferencedSOPClassUID" and element.value == SINGLE_FRAME:
+        elif (
+            element.keyword == "ReferencedSOPClassUID" and element.value == SINGLE_FRAME
+        ):
             element.value = true_class
 
 

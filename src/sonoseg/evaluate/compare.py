@@ -1,11 +1,10 @@
-"""`sonoseg compare`: is one model better than another on the same images, or was it luck?"""
+"""`sonoseg compare`: tests whether models differ on the same images, or whether the difference may be chance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +17,16 @@ from sonoseg.errors import InputError
 from sonoseg.files import output_file, write_json
 from sonoseg.report.tables import Cell, text_table
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Compare
+COLUMNS = ("file", "group", "tp", "fp", "fn", "tn", "largest_false_part")
+"""Columns of cases.csv that a comparison needs."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What `sonoseg evaluate` wrote of each image into the `cases.csv` of one folder.
+    """What `sonoseg evaluate` wrote about each image into the `cases.csv` of one folder.
 
     Attributes:
-        name: the folder, as it was given.
+        name: the folder, as the user wrote it.
         files: N names of images.
         groups: N names; images of one group belong together.
         counts: of N images.
@@ -45,36 +44,53 @@ class Evaluated:
         """Reads one evaluation.
 
         Raises:
-            InputError: there is none in `folder`, or it is not whole.
+            InputError: `folder` has no evaluation, or its cases.csv is damaged.
         """
         file = folder / "cases.csv"
         try:
-            rows = read_table(file, ("file", "group", "tp", "fp", "fn", "tn", "largest_false_part"))
-            columns = {
-                key: np.array([int(row[key]) for row in rows]) for key in ("tp", "fp", "fn", "tn")
-            }
-            largest = np.array([int(row["largest_false_part"]) for row in rows])
-            files, groups = (tuple(row[key] for row in rows) for key in ("file", "group"))
+            rows = read_table(file, COLUMNS)
+            counts = Counts(
+                tp=_integers(rows, "tp"),
+                fp=_integers(rows, "fp"),
+                fn=_integers(rows, "fn"),
+                tn=_integers(rows, "tn"),
+            )
+            largest = _integers(rows, "largest_false_part")
         except (InputError, ValueError, OverflowError) as error:
-            raise InputError(
-                file, "not the scores of an evaluation", "give a folder of sonoseg evaluate"
-            ) from error
+            hint = "give a folder of sonoseg evaluate"
+            raise InputError(file, "not the scores of an evaluation", hint) from error
         if not rows:
             raise InputError(file, "holds no images", "run sonoseg evaluate again")
-        wrong = [row["file"] or "a row without name" for row in rows if not _is_possible(row)]
+        wrong = [
+            row["file"] or "a row without name" for row in rows if not _is_possible(row)
+        ]
         if wrong:
-            fault = f"holds counts that no image has, first {wrong[0]}"
-            raise InputError(file, fault, "run sonoseg evaluate again")
-        counts = Counts(**columns)
+            problem = f"holds counts that no image has, first {wrong[0]}"
+            raise InputError(file, problem, "run sonoseg evaluate again")
         pixels = counts.tp + counts.fp + counts.fn + counts.tn
-        return cls(str(folder), files, groups, counts, largest >= FALSE_LESION_FRACTION * pixels)
+        return cls(
+            name=str(folder),
+            files=tuple(row["file"] for row in rows),
+            groups=tuple(row["group"] for row in rows),
+            counts=counts,
+            false_lesion=largest >= FALSE_LESION_FRACTION * pixels,
+        )
+
+
+def _integers(rows: Sequence[Mapping[str, str]], column: str) -> NDArray[np.int64]:
+    return np.array([int(row[column]) for row in rows])
 
 
 def _is_possible(row: Mapping[str, str]) -> bool:
     """Whether a row of cases.csv names an image and has counts that an image can have."""
-    tp, fp, fn, tn, part = (int(row[key]) for key in ("tp", "fp", "fn", "tn", "largest_false_part"))
-    in_range = min(tp, fp, fn, tn) >= 0 and 0 <= part <= fp and tp + fp + fn + tn > 0
-    return in_range and (part > 0) == (fp > 0) and bool(row["file"] and row["group"])
+    counts = [int(row[name]) for name in ("tp", "fp", "fn", "tn")]
+    false_pixels = int(row["fp"])
+    largest_part = int(row["largest_false_part"])
+    has_pixels = min(counts) >= 0 and sum(counts) > 0
+    is_part_possible = 0 <= largest_part <= false_pixels
+    has_part_if_needed = (largest_part > 0) == (false_pixels > 0)
+    has_names = bool(row["file"] and row["group"])
+    return has_pixels and is_part_possible and has_part_if_needed and has_names
 
 
 @dataclass(frozen=True)
@@ -83,18 +99,18 @@ class Comparison:
 
     Attributes:
         model: its folder.
-        reference: the folder it is compared with.
-        convention: over which images, see `sonoseg.core.metrics`.
-        images: how many.
+        reference: the folder that it is compared with.
+        convention: decides which images are included, see `sonoseg.core.metrics`.
+        images: number of images.
         dice: mean of the model.
         reference_dice: mean of the reference.
-        difference: mean of model − reference, image by image.
-        interval: its 95 % bootstrap interval, groups drawn whole.
+        difference: mean of model − reference, computed for each image.
+        interval: 95 % bootstrap interval of the difference, groups drawn whole.
         p: two-sided, of Wilcoxon's signed-rank test (Pratt's treatment of zeros).
         p_holm: `p` after Holm's correction over all comparisons of one call under this convention.
-        false_lesions: the model's normals with a false lesion.
-        reference_false_lesions: the reference's.
-        p_false_lesions: two-sided, of the exact McNemar test; None without normals.
+        false_lesions: number of normal images on which the model has a false lesion.
+        reference_false_lesions: the same for the reference.
+        p_false_lesions: two-sided, of the exact McNemar test; None if there are no normal images.
     """
 
     model: str
@@ -112,146 +128,179 @@ class Comparison:
     p_false_lesions: float | None
 
 
-def compare_command(options: Compare) -> None:
-    """`sonoseg compare`: reads the evaluations, prints a table, and writes it as JSON if asked to."""
-    if options.out is not None:
-        output_file(options.out)
-    reference, *others = [Evaluated.read(folder) for folder in (options.reference, *options.models)]
-    conventions = ("lesion", "all") if reference.counts.has_lesion.any() else ("all",)
+def compare_command(
+    reference: Path, models: Sequence[Path], out: Path | None = None
+) -> str:
+    """Compares evaluations and returns a table for the terminal.
+
+    Args:
+        reference: folder of the evaluation that the others are compared with.
+        models: folders of the others.
+        out: a JSON file to write the table to.
+
+    Raises:
+        InputError: a folder has no evaluation, the images differ, or `out` cannot be written.
+    """
+    if out is not None:
+        output_file(out)
+    first = Evaluated.read(reference)
+    others = [Evaluated.read(folder) for folder in models]
+    conventions = ("lesion", "all") if first.counts.has_lesion.any() else ("all",)
     comparisons: list[Comparison] = []
     for convention in conventions:
-        comparisons += compare(reference, others, convention)
-    print(describe(comparisons))
-    if options.out is not None:
-        write_json(options.out, [asdict(row) for row in comparisons])
-        print(f"\n{options.out}")
+        comparisons += compare(first, others, convention)
+    text = describe(comparisons)
+    if out is None:
+        return text
+    write_json(out, [asdict(row) for row in comparisons])
+    return f"{text}\n\n{out}"
+
+
+_HEADER = (
+    "model",
+    "convention",
+    "Dice",
+    "difference",
+    "95 % interval",
+    "p (Holm)",
+    "false lesions",
+    "p",
+)
 
 
 def describe(comparisons: Sequence[Comparison]) -> str:
-    """A table for the terminal, the reference named above it."""
-    header = [
-        "model",
-        "convention",
-        "Dice",
-        "difference",
-        "95 % interval",
-        "p (Holm)",
-        "false lesions",
-        "p",
-    ]
+    """Returns a table for the terminal. The line above it names the reference."""
     rows: list[list[Cell]] = []
     for row in comparisons:
         low, high = row.interval
-        interval, lesions = (
+        cells: list[Cell] = [
+            row.model,
+            row.convention,
+            row.dice,
+            f"{row.difference:+.3f}",
             f"{low:+.3f} to {high:+.3f}",
+            row.p_holm,
             f"{row.false_lesions} : {row.reference_false_lesions}",
-        )
-        difference = f"{row.difference:+.3f}"
-        rows.append(
-            [
-                row.model,
-                row.convention,
-                row.dice,
-                difference,
-                interval,
-                row.p_holm,
-                lesions,
-                row.p_false_lesions,
-            ]
-        )
+            row.p_false_lesions,
+        ]
+        rows.append(cells)
     first = comparisons[0]
     title = f"compared with {first.reference}, {first.images} images under {first.convention}"
-    return f"{title}\n\n{text_table(header, rows)}"
+    return f"{title}\n\n{text_table(_HEADER, rows)}"
 
 
-def compare(reference: Evaluated, others: Sequence[Evaluated], convention: str) -> list[Comparison]:
-    """Each of `others` against `reference`, image by image.
+def compare(
+    reference: Evaluated, others: Sequence[Evaluated], convention: str
+) -> list[Comparison]:
+    """Compares each of `others` with `reference`, image by image.
 
     Args:
-        reference: what the others are compared with.
+        reference: the evaluation that the others are compared with.
         others: evaluations of the same images.
         convention: `paper`, `lesion` or `all`.
 
     Raises:
-        InputError: another set of images or other masks, or none that the convention includes.
+        InputError: the images or masks differ, or `convention` includes no image.
     """
     paired = [in_order_of(reference, other) for other in others]
     rows = included(reference.counts, convention)
     if not rows.any():
-        raise InputError(
-            reference.name,
-            f"holds no images that {convention} includes",
-            "choose another convention",
-        )
-    first = image_scores(reference.counts, convention)["dice"]
-    second = [image_scores(other.counts, convention)["dice"] for other in paired]
-    p_values = [signed_rank_p(scores - first) for scores in second]
-    groups = [group for group, chosen in zip(reference.groups, rows, strict=True) if chosen]
+        problem = f"holds no images that {convention} includes"
+        raise InputError(reference.name, problem, "choose another convention")
+    groups = [
+        group for group, chosen in zip(reference.groups, rows, strict=True) if chosen
+    ]
+    reference_scores = image_scores(reference.counts, convention)["dice"]
+    scores = [image_scores(other.counts, convention)["dice"] for other in paired]
+    p_values = [signed_rank_p(own - reference_scores) for own in scores]
+    corrected = holm(p_values)
     normal = ~reference.counts.has_lesion
-    return [
-        Comparison(
+    reference_false = reference.false_lesion[normal]
+    comparisons = []
+    for other, own, p, p_holm in zip(paired, scores, p_values, corrected, strict=True):
+        difference = own - reference_scores
+        false = other.false_lesion[normal]
+        comparison = Comparison(
             model=other.name,
             reference=reference.name,
             convention=convention,
-            images=len(first),
-            dice=float(scores.mean()),
-            reference_dice=float(first.mean()),
-            difference=float((scores - first).mean()),
-            interval=bootstrap_interval(scores - first, groups),
+            images=len(reference_scores),
+            dice=float(own.mean()),
+            reference_dice=float(reference_scores.mean()),
+            difference=float(difference.mean()),
+            interval=bootstrap_interval(difference, groups),
             p=p,
             p_holm=p_holm,
-            false_lesions=int(other.false_lesion[normal].sum()),
-            reference_false_lesions=int(reference.false_lesion[normal].sum()),
-            p_false_lesions=mcnemar_p(other.false_lesion[normal], reference.false_lesion[normal]),
+            false_lesions=int(false.sum()),
+            reference_false_lesions=int(reference_false.sum()),
+            p_false_lesions=mcnemar_p(false, reference_false),
         )
-        for other, scores, p, p_holm in zip(paired, second, p_values, holm(p_values), strict=True)
-    ]
+        comparisons.append(comparison)
+    return comparisons
 
 
 def in_order_of(reference: Evaluated, other: Evaluated) -> Evaluated:
-    """`other` with its images in the order of `reference`.
+    """Returns `other` with its images in the order of `reference`.
 
     Raises:
-        InputError: they are not the same images with the same masks.
+        InputError: the images or their masks differ.
     """
     place = {file: row for row, file in enumerate(other.files)}
-    mend = "evaluate both on one data set, split and subset"
+    hint = "evaluate both on one data set, split and subset"
     if len(place) != len(other.files) or set(place) != set(reference.files):
-        raise InputError(other.name, f"holds other images than {reference.name}", mend)
+        raise InputError(other.name, f"holds other images than {reference.name}", hint)
     order = np.array([place[file] for file in reference.files])
     counts = other.counts[order]
-    same = (counts.tp + counts.fn == reference.counts.tp + reference.counts.fn).all()
-    if not (same and (counts.fp + counts.tn == reference.counts.fp + reference.counts.tn).all()):
-        raise InputError(other.name, f"was scored against other masks than {reference.name}", mend)
+    lesion = counts.tp + counts.fn
+    background = counts.fp + counts.tn
+    reference_lesion = reference.counts.tp + reference.counts.fn
+    reference_background = reference.counts.fp + reference.counts.tn
+    has_same_lesions = (lesion == reference_lesion).all()
+    has_same_background = (background == reference_background).all()
+    if not (has_same_lesions and has_same_background):
+        raise InputError(
+            other.name, f"was scored against other masks than {reference.name}", hint
+        )
     return Evaluated(
-        other.name, reference.files, reference.groups, counts, other.false_lesion[order]
+        name=other.name,
+        files=reference.files,
+        groups=reference.groups,
+        counts=counts,
+        false_lesion=other.false_lesion[order],
     )
 
 
 def signed_rank_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test that paired `differences` (N,) centre on 0; 1 if all are 0."""
+    """Returns the two-sided p of Wilcoxon's signed-rank test that paired `differences` (N,) centre on 0.
+
+    It is 1 if all differences are 0.
+    """
     from scipy.stats import wilcoxon
 
-    return float(wilcoxon(differences, zero_method="pratt").pvalue) if differences.any() else 1.0
+    if not differences.any():
+        return 1.0
+    return float(wilcoxon(differences, zero_method="pratt").pvalue)
 
 
 def mcnemar_p(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
-    """Two-sided exact p that two paired yes-no answers (N,) have the same rate; None if N = 0."""
+    """Returns the two-sided exact p that two paired yes-no answers (N,) have the same rate; None if N = 0."""
     from scipy.stats import binomtest
 
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     if not len(one):
         return None
-    return (
-        float(binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
-    )
+    only_one = int((one & ~other).sum())
+    only_other = int((other & ~one).sum())
+    if only_one + only_other == 0:
+        return 1.0
+    return float(binomtest(only_one, only_one + only_other).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted for their number by Holm's step-down method (1979), in the order given."""
+    """Returns the p-values corrected by Holm's step-down method (1979), in the order given."""
     order = np.argsort(p_values, kind="stable")
+    ascending = np.asarray(p_values)[order]
     factors = np.arange(len(p_values), 0, -1)
-    adjusted = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    adjusted = np.maximum.accumulate(ascending * factors)
     result = np.empty(len(p_values))
-    result[order] = adjusted
+    result[order] = np.minimum(1, adjusted)
     return [float(p) for p in result]

@@ -1,4 +1,4 @@
-"""The curves of an evaluation as tables and pictures: ROC, reliability, and lesions against false lesions."""
+"""Writes the curves of an evaluation as tables and pictures: ROC, reliability, and lesions against false lesions."""
 
 from __future__ import annotations
 
@@ -10,45 +10,69 @@ from sonoseg.core.reliability import Reliability
 from sonoseg.core.roc import PixelROC, thin
 from sonoseg.evaluate.tradeoff import Point
 from sonoseg.files import atomic_path, write_text
-from sonoseg.report.figures import reliability_figure, roc_figure, trade_off_figure
+from sonoseg.report.evaluation_figures import (
+    reliability_figure,
+    roc_figure,
+    trade_off_figure,
+)
 from sonoseg.report.tables import csv_number, csv_text
 
 
 def write_roc(folder: Path, name: str, roc: PixelROC, picture: bool) -> None:
-    """Writes roc.csv and, with `picture`, roc.png."""
-    curve, auc = roc.curve(), roc.auc()
-    few = None if curve is None else thin(curve)
-    columns = (
-        () if few is None else (few.threshold, few.false_positive_rate, few.true_positive_rate)
-    )
-    rows = [[f"{value:.9g}" for value in row] for row in zip(*columns, strict=True)]
+    """Writes roc.csv and, with `picture`, roc.png. `name` is the label of the curve."""
+    rows = []
+    lines = {}
+    curve = roc.curve()
+    if curve is not None:
+        few = thin(curve)
+        false, true = few.false_positive_rate, few.true_positive_rate
+        points = zip(few.threshold, false, true, strict=True)
+        rows = [_rounded(point) for point in points]
+        lines = {f"{name} (AUC {roc.auc():.3f})": (false, true)}
     header = ["threshold", "false_positive_rate", "true_positive_rate"]
     write_text(folder / "roc.csv", csv_text(header, rows))
     if picture:
         with atomic_path(folder / "roc.png") as temporary:
-            roc_figure({f"{name} (AUC {auc:.3f})": columns[1:]} if columns else {}, temporary)
+            roc_figure(lines, temporary)
 
 
 def write_reliability(folder: Path, reliable: Reliability, picture: bool) -> None:
     """Writes reliability.csv and, with `picture`, reliability.png."""
-    columns = (reliable.probability, reliable.frequency, reliable.share)
-    rows = [[f"{value:.9g}" for value in row] for row in zip(*columns, strict=True)]
+    groups = zip(reliable.probability, reliable.frequency, reliable.share, strict=True)
     header = ["mean_probability", "lesion_frequency", "share_of_pixels"]
-    write_text(folder / "reliability.csv", csv_text(header, rows))
+    write_text(
+        folder / "reliability.csv",
+        csv_text(header, [_rounded(group) for group in groups]),
+    )
     if picture:
         with atomic_path(folder / "reliability.png") as temporary:
-            reliability_figure(*columns, reliable.error, temporary)
+            reliability_figure(
+                reliable.probability,
+                reliable.frequency,
+                reliable.share,
+                reliable.error,
+                temporary,
+            )
 
 
-def write_trade_off(folder: Path, name: str, points: Sequence[Point], picture: bool) -> None:
-    """Writes tradeoff.csv and, with `picture`, tradeoff.png."""
-    rows = [[csv_number(value) for value in astuple(point)] for point in points]
-    write_text(folder / "tradeoff.csv", csv_text([field.name for field in fields(Point)], rows))
-    curve = [
-        (point.threshold, point.false_lesions, point.lesion_dice)
-        for point in points
-        if point.false_lesions is not None and point.lesion_dice is not None
-    ]
+def write_trade_off(
+    folder: Path, name: str, points: Sequence[Point], picture: bool
+) -> None:
+    """Writes tradeoff.csv and, with `picture`, tradeoff.png. `name` is the label of the curve."""
+    header = [field.name for field in fields(Point)]
+    rows = []
+    curve = []
+    for point in points:
+        values = astuple(point)
+        rows.append([csv_number(value) for value in values])
+        if point.false_lesions is not None and point.lesion_dice is not None:
+            curve.append((point.threshold, point.false_lesions, point.lesion_dice))
+    write_text(folder / "tradeoff.csv", csv_text(header, rows))
     if picture:
         with atomic_path(folder / "tradeoff.png") as temporary:
             trade_off_figure({name: curve}, temporary)
+
+
+def _rounded(values: Sequence[float]) -> list[str]:
+    """The numbers with nine significant digits."""
+    return [f"{value:.9g}" for value in values]

@@ -1,17 +1,18 @@
-"""`sonoseg evaluate`: from a predictor and cases to counts, metrics, intervals and the ROC curve."""
+"""`sonoseg evaluate`: compares predictions with reference masks and writes metrics, intervals and curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.counts import Counts, count, stack
 from sonoseg.core.measure import largest_part
-from sonoseg.core.metrics import CONVENTIONS, GRID, METRICS, image_scores, normals_summary, summary
+from sonoseg.core.metrics import GRID, METRICS, image_scores, normals_summary, summary
 from sonoseg.core.reliability import reliability
 from sonoseg.core.resize import resize_mask, resize_probability
 from sonoseg.core.roc import PixelROC
@@ -20,11 +21,11 @@ from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import leaked, split_cases
 from sonoseg.errors import InputError, visible
 from sonoseg.evaluate.curves import write_reliability, write_roc, write_trade_off
+from sonoseg.evaluate.describe import describe, describe_leaks, describe_memory
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
 from sonoseg.evaluate.surface import (
     DISTANCES,
     Surface,
-    describe_surface,
     measure_surface,
     pixel_size,
     surface_summary,
@@ -32,107 +33,76 @@ from sonoseg.evaluate.surface import (
 from sonoseg.evaluate.tradeoff import TradeOff
 from sonoseg.files import atomic_files, output_folder, write_json, write_text
 from sonoseg.progress import Bar, track
-from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
+from sonoseg.report.tables import csv_number, csv_text
 from sonoseg.train.lock import held
 from sonoseg.train.record import TRAIN, VALIDATION, Record
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Evaluate
-
-BATCH = 16
-SEEN = {"trained": TRAIN, "chosen": VALIDATION}
-"""What a run did on images of a subset: it was trained on those of one, and its epoch was chosen on those of the other.
-"""
+IMAGES_AT_ONCE = 16
+SEEN = {"trained_on": TRAIN, "chosen_on": VALIDATION}
+"""Entry of metrics.json → the subset of the run's own training that it counts."""
 
 
-def evaluate_command(options: Evaluate) -> None:
-    """`sonoseg evaluate`: checks the input, evaluates, prints the scores and where the files are."""
-    predictor = load_predictor(options.model)
-    subsets = split_cases(load_cases(options.data), options.split)
-    cases, copied = subsets[options.subset], len(leaked(subsets, options.subset))
+def evaluate_command(
+    model: str,
+    data: Path,
+    split: str = "all",
+    subset: str = "test",
+    out: Path = Path("evaluation"),
+) -> str:
+    """Evaluates a model on one subset and returns the scores as text for the terminal.
+
+    Args:
+        model: see `load_predictor`.
+        data: folder of a data set, or a pack.
+        split: name of a split, or a CSV file.
+        subset: train, validation or test.
+        out: the folder to write to.
+
+    Raises:
+        InputError: as `load_predictor`, `load_cases`, `split_cases` and `evaluate`, or another command is writing
+            into `out`.
+    """
+    predictor = load_predictor(model)
+    subsets = split_cases(load_cases(data), split)
+    cases = subsets[subset]
+    copied = len(leaked(subsets, subset))
     about: dict[str, str | int] = {
-        "data": data_name(options.data),
-        "split": Path(options.split).name,
-        "subset": options.subset,
+        "data": data_name(data),
+        "split": Path(split).name,
+        "subset": subset,
         "leaked": copied,
     }
     require_images(cases, predictor)
-    with held(options.out):  # two at once could leave files of both
-        metrics = evaluate(predictor, cases, options.out, about=about)
-    print(
-        f"{visible(predictor.name)} on {options.split}/{options.subset}, {metrics['images']} images\n"
-    )
-    print(describe(metrics))
-    if copied:
-        print(
-            f"{copied} of these {len(cases)} images have a near-copy, or another image of their patient, elsewhere in "
-            f"{options.split}:\nof a network trained on that, part of the score is memory; grouped keeps them apart"
-        )
-    for line in describe_memory(metrics, getattr(predictor, "record", None)):
-        print(line)
-    print(
-        f"\n{options.out}: metrics.json, cases.csv; the curves roc, reliability and tradeoff as .csv and .png"
-    )
+    with held(out):  # two evaluations at once could mix their files
+        metrics = evaluate(predictor, cases, out, about=about)
+    lines = [
+        f"{visible(predictor.name)} on {split}/{subset}, {metrics['images']} images",
+        "",
+    ]
+    lines.append(describe(metrics))
+    lines += describe_leaks(copied, len(cases), split)
+    lines += describe_memory(metrics, getattr(predictor, "record", None))
+    lines.append("")
+    curves = "the curves roc, reliability and tradeoff as .csv and .png"
+    lines.append(f"{out}: metrics.json, cases.csv; {curves}")
+    return "\n".join(lines)
 
 
 def require_images(
     cases: Sequence[Case], predictor: Predictor, size: tuple[int, int] = GRID
 ) -> None:
-    """Refuses an empty subset, and images of a pack that has another size than the grid's or the predictor's.
+    """Refuses an empty subset, and images of a pack whose size is not that of the grid or the predictor.
 
     Raises:
-        InputError: it is one of these.
+        InputError: there are no images, or a size differs.
     """
     if not cases:
-        raise InputError(
-            "evaluation", "there are no images in this subset", "choose another --split or --subset"
-        )
+        hint = "choose another --split or --subset"
+        raise InputError("evaluation", "there are no images in this subset", hint)
     own_size = getattr(predictor, "size", size)
     for case in cases:
         case.check_size(size[0], "evaluation")
         case.check_size(own_size[0], predictor.name)
-
-
-def describe(metrics: dict[str, Any]) -> str:
-    """The metrics of `evaluate` as text for the terminal: a table of the conventions, normals and AUC below."""
-    rows: list[list[Cell]] = []
-    for convention in CONVENTIONS:
-        scores = metrics["conventions"][convention]
-        interval = scores["dice_interval"]
-        within = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else None
-        rows.append([convention, *(scores[metric] for metric in METRICS), within])
-    normals = metrics["normals"]
-    below = [
-        f"{normals['images']} images without lesion: {share:.1%} {words}"
-        for share, words in (
-            (normals["any_false_positive"], "with a false-positive pixel"),
-            (normals["false_lesion"], "with a false lesion"),
-        )
-        if share is not None
-    ]
-    if metrics["auc"] is not None:
-        below.append(f"AUC over pixels: {metrics['auc']:.4f}")
-    below.append(f"expected calibration error over pixels: {metrics['calibration_error']:.4f}")
-    below.append(describe_surface(metrics["surface"]))
-    table = text_table(["convention", *METRICS, "Dice, 95 % interval"], rows)
-    return "\n".join([table, "", *below])
-
-
-def describe_memory(metrics: dict[str, Any], record: Record | None) -> list[str]:
-    """What the scores owe to images that the network has seen before, a line each; nothing for what is no run."""
-    about, images = metrics["about"], metrics["images"]
-    lines: list[str] = []
-    if trained := about["trained_on"]:
-        lines.append(
-            f"{trained} of these {images} images were used to train this network: their scores are memory"
-        )
-    if chosen := about["chosen_on"]:
-        lines.append(
-            f"{chosen} of these {images} images were used to choose the epoch of this network"
-        )
-    if record is not None and not record.complete:
-        lines.append("on which images the runs that it began from were trained is not recorded")
-    return lines
 
 
 def evaluate(
@@ -144,147 +114,185 @@ def evaluate(
     about: Mapping[str, str | int] | None = None,
     pictures: bool = True,
 ) -> dict[str, Any]:
-    """Compares predictions with the truth on a grid of `size`, as the paper did, and writes what comes of it.
+    """Compares predictions with the reference masks on a grid of `size`, as the paper did, and writes the scores.
 
-    The predictor gets every image at its own size; its probability map and the true mask are scaled to the grid,
+    The predictor gets every image at its own size. Its probability map and the reference mask are scaled to the grid,
     the mask by nearest neighbour. All files are written at the end, all of them or none:
 
-    - `cases.csv`, an image a row: file, label, group, tp, fp, fn, tn, the metrics under the convention `paper`
-      (0/0 = 0), largest_false_part (pixels of the largest connected false-positive part), and the distances of the
-      borders (see `surface.Surface`), empty where undefined;
-    - `roc.csv` and `roc.png`, the pixel-wise ROC curve;
-    - `reliability.csv` and `.png`, how often the lesion's probability is right (see `calibration.Reliability`);
-    - `tradeoff.csv` and `.png`, what other thresholds would find and miss (see `tradeoff.Point`);
-    - `metrics.json`, which is also returned: `about`, with how many of the images the network was `trained_on`, and
-      how many its epoch was `chosen_on`, by their pixels (None where that is not recorded);
-      `model` (its name and rule); `images`; `conventions` (see
-      `metrics.summary`); `normals` (see `metrics.normals_summary`); `auc` (None unless there are both lesion and
-      background pixels); `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`).
+    - `cases.csv`, one row per image: file, label, group, tp, fp, fn, tn, the metrics under the convention `paper`,
+      largest_false_part (pixels of the largest connected false-positive part), and the distances between the borders
+      (see `surface.Surface`), empty where undefined;
+    - `roc.csv` and `roc.png`, the ROC curve over pixels;
+    - `reliability.csv` and `.png`, the calibration (see `sonoseg.core.reliability.Reliability`);
+    - `tradeoff.csv` and `.png`, the scores at other thresholds (see `tradeoff.Point`);
+    - `metrics.json`, which is also returned: `about`, with the number of images that the network was `trained_on`, and
+      the number that its epoch was `chosen_on`, found by their pixels (None if that is not recorded); `model` (its
+      name and rule); `images`; `conventions` (see `metrics.summary`); `normals` (see `metrics.normals_summary`);
+      `auc` (None unless there are both lesion and background pixels); `calibration_error` (0..1, over pixels);
+      `surface` (see `surface.surface_summary`).
 
     Args:
         predictor: see `load_predictor`.
         cases: at least one; images of a group are resampled together for the intervals.
         out: the folder to write to.
-        size: (h, w) of the grid.
+        size: (h, w) of the grid in pixels.
         progress: show progress bars on stderr.
         about: what was evaluated, for metrics.json, such as the names of data and split.
         pictures: draw the curves too.
 
     Raises:
-        InputError: no cases, an image or mask that cannot be read (both before the first prediction), no place to
-            write to, a pack of another size than the grid's and the predictor's, or a predictor that does not give
-            probabilities.
+        InputError: there are no cases, an image or mask cannot be read (both are found before the first prediction),
+            `out` cannot be written to, a pack has another size than the grid and the predictor, or the predictor does
+            not return probabilities.
     """
     require_images(cases, predictor, size)
     folder = output_folder(out)
     truths = _read_truths(cases, size, progress)
-    counts, largest_false_part, surfaces, roc, trade_off, seen = _compare(
-        predictor, cases, truths, progress
-    )
+    found = _predict_and_compare(predictor, cases, truths, progress)
+    counts = stack(found.counts)
+    largest_false_parts = np.array(found.largest_false_parts, dtype=np.int64)
+    false_shares = largest_false_parts / truths[0].size
     groups = [case.group for case in cases]
-    reliable = reliability(roc)
+    reliable = reliability(found.roc)
     metrics = {
-        "about": {**(about or {}), **seen},
+        "about": _about(about, found),
         "model": {
-            key: getattr(predictor, key) for key in ("name", "threshold", "min_lesion_fraction")
+            "name": predictor.name,
+            "threshold": predictor.threshold,
+            "min_lesion_fraction": predictor.min_lesion_fraction,
         },
         "images": len(cases),
         "conventions": summary(counts, groups),
-        "normals": normals_summary(counts, largest_false_part / truths[0].size, groups),
-        "auc": roc.auc(),
+        "normals": normals_summary(counts, false_shares, groups),
+        "auc": found.roc.auc(),
         "calibration_error": reliable.error,
-        "surface": surface_summary(surfaces, groups, size),
+        "surface": surface_summary(found.surfaces, groups, size),
     }
+    table = _cases_csv(cases, counts, largest_false_parts, found.surfaces)
     with atomic_files():
-        write_text(folder / "cases.csv", _cases_csv(cases, counts, largest_false_part, surfaces))
-        write_roc(folder, predictor.name, roc, pictures)
+        write_text(folder / "cases.csv", table)
+        write_roc(folder, predictor.name, found.roc, pictures)
         write_reliability(folder, reliable, pictures)
-        write_trade_off(folder, predictor.name, trade_off.points(), pictures)
+        write_trade_off(folder, predictor.name, found.trade_off.points(), pictures)
         write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _about(
+    about: Mapping[str, str | int] | None, found: _Found
+) -> dict[str, str | int | None]:
+    """`about` with the number of images that the network has seen in training or validation."""
+    words: dict[str, str | int | None] = dict(about or {})
+    for entry, subset in SEEN.items():
+        words[entry] = None if found.seen_in is None else found.seen_in.count(subset)
+    return words
 
 
 def _read_truths(
     cases: Sequence[Case], size: tuple[int, int], progress: bool
 ) -> list[NDArray[np.bool_]]:
-    """Every true mask on the grid; reading it also checks that its image can be read and is of its size."""
+    """Every reference mask on the grid. Reading it also checks that the image can be read and has its size."""
     bar = track(cases, "reading masks", len(cases), "image", progress)
     return [resize_mask(case.read_mask(), size) for case in bar]
 
 
-def _compare(
-    predictor: Predictor, cases: Sequence[Case], truths: Sequence[NDArray[np.bool_]], progress: bool
-) -> tuple[Counts, NDArray[np.int64], list[Surface], PixelROC, TradeOff, dict[str, int | None]]:
-    """Counts, largest false-positive parts (N,) in pixels, borders, histograms of the ROC, trade-off, and `SEEN`."""
-    rows: list[Counts] = []
-    largest_false_part: list[int] = []
-    surfaces: list[Surface] = []
-    roc, trade_off = PixelROC(), TradeOff(predictor.min_lesion_fraction)
-    record = getattr(predictor, "record", None)
-    seen: list[str | None] = []
+@dataclass
+class _Found:
+    """What was found on the images so far.
+
+    Attributes:
+        roc: histograms of the ROC curve.
+        trade_off: the scores at other thresholds.
+        counts, largest_false_parts (in pixels), surfaces: one entry per image.
+        seen_in: one entry per image: the subset of the network's own training that has it, None if no subset has it;
+            None for a predictor without a record of its training.
+    """
+
+    roc: PixelROC
+    trade_off: TradeOff
+    seen_in: list[str | None] | None
+    counts: list[Counts] = field(default_factory=list)
+    largest_false_parts: list[int] = field(default_factory=list)
+    surfaces: list[Surface] = field(default_factory=list)
+
+
+def _predict_and_compare(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    truths: Sequence[NDArray[np.bool_]],
+    progress: bool,
+) -> _Found:
+    """Predicts all images, some at once, and compares each prediction with its reference mask."""
+    record: Record | None = getattr(predictor, "record", None)
+    found = _Found(
+        PixelROC(), TradeOff(predictor.min_lesion_fraction), [] if record else None
+    )
     with Bar(visible(predictor.name), len(cases), "image", progress, leave=True) as bar:
-        for start in range(0, len(cases), BATCH):
-            batch = cases[start : start + BATCH]
+        for start in range(0, len(cases), IMAGES_AT_ONCE):
+            batch = cases[start : start + IMAGES_AT_ONCE]
+            batch_truths = truths[start : start + IMAGES_AT_ONCE]
             images = [case.read_image() for case in batch]
             maps = predictor.probability(images)
-            seen += [record.subset_of(image) for image in images] if record else []
-            for case, image, truth, own in zip(
-                batch, images, truths[start : start + BATCH], maps, strict=True
+            if record is not None and found.seen_in is not None:
+                found.seen_in += [record.subset_of(image) for image in images]
+            for case, image, truth, own_map in zip(
+                batch, images, batch_truths, maps, strict=True
             ):
-                probability = _on_grid(predictor.name, case.name, own, truth.shape)
-                prediction = predicted_mask(predictor, probability)
-                roc.add(probability, truth)
-                trade_off.add(probability, truth)
-                rows.append(count(prediction, truth))
-                largest_false_part.append(largest_part(prediction & ~truth))
+                probability = _on_grid(predictor.name, case.name, own_map, truth.shape)
                 pixel = pixel_size(case, case.full_shape(image.shape), truth.shape)
-                surfaces.append(measure_surface(prediction, truth, pixel))
+                _compare(found, predictor, probability, truth, pixel)
             bar.update(len(batch))
-    memory = {f"{subset}_on": seen.count(name) if record else None for subset, name in SEEN.items()}
-    return (
-        stack(rows),
-        np.array(largest_false_part, dtype=np.int64),
-        surfaces,
-        roc,
-        trade_off,
-        memory,
-    )
+    return found
+
+
+def _compare(
+    found: _Found,
+    predictor: Predictor,
+    probability: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    pixel: tuple[float, float] | None,
+) -> None:
+    """Adds one image to `found`: its probabilities and reference mask (H, W), and the size of a pixel in mm."""
+    prediction = predicted_mask(predictor, probability)
+    found.roc.add(probability, truth)
+    found.trade_off.add(probability, truth)
+    found.counts.append(count(prediction, truth))
+    found.largest_false_parts.append(largest_part(prediction & ~truth))
+    found.surfaces.append(measure_surface(prediction, truth, pixel))
 
 
 def _on_grid(
     model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]
 ) -> NDArray[np.float32]:
+    """The predictor's map scaled to the grid, after a check that it is a map of probabilities."""
     is_map = probability.ndim == 2 and probability.size > 0
-    if not (is_map and probability.min() >= 0 and probability.max() <= 1):  # false for NaN too
-        fault = f"does not give one probability a pixel (NaN, outside 0..1, or of shape {probability.shape})"
-        raise InputError(model, f"{fault} for {case}", "train it again or use another model")
+    if not (
+        is_map and probability.min() >= 0 and probability.max() <= 1
+    ):  # false for NaN too
+        reason = f"NaN, outside 0..1, or of shape {probability.shape}"
+        problem = f"does not give one probability a pixel ({reason}) for {case}"
+        raise InputError(model, problem, "train it again or use another model")
     return resize_probability(probability, (size[0], size[1]))
 
 
 def _cases_csv(
     cases: Sequence[Case],
     counts: Counts,
-    largest_false_part: NDArray[np.int64],
+    largest_false_parts: NDArray[np.int64],
     surfaces: Sequence[Surface],
 ) -> str:
+    """The text of cases.csv, one row per image."""
     scores = image_scores(counts, "paper")
-    header = [
-        "file",
-        "label",
-        "group",
-        "tp",
-        "fp",
-        "fn",
-        "tn",
-        *METRICS,
-        "largest_false_part",
-        *DISTANCES,
-    ]
-    rows = [
-        [case.name, case.label, case.group, counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
-        + [f"{scores[metric][n]:.6f}" for metric in METRICS]
-        + [largest_false_part[n]]
-        + [csv_number(getattr(surfaces[n], name)) for name in DISTANCES]
-        for n, case in enumerate(cases)
-    ]
+    header = ["file", "label", "group", "tp", "fp", "fn", "tn"]
+    header += METRICS
+    header.append("largest_false_part")
+    header += DISTANCES
+    rows: list[list[Any]] = []
+    for n, case in enumerate(cases):
+        row: list[Any] = [case.name, case.label, case.group]
+        row += [counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
+        row += [f"{scores[metric][n]:.6f}" for metric in METRICS]
+        row.append(largest_false_parts[n])
+        row += [csv_number(getattr(surfaces[n], name)) for name in DISTANCES]
+        rows.append(row)
     return csv_text(header, rows)

@@ -1,4 +1,4 @@
-"""What can be evaluated: a run folder, a bundle, a shipped name, or one of two constant answers."""
+"""What can be evaluated: a run folder, a bundle, the bundled model, or one of two constant predictors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CONSTANTS = {"all-foreground": 1.0, "all-background": 0.0}
 
 
 class Predictor(Protocol):
-    """Something that answers an image with probabilities, and the rule that makes a mask of them.
+    """Something that returns probabilities for an image, with the rule that turns them into a mask.
 
     Attributes:
-        name: as it stands in tables and pictures.
+        name: its name in tables and pictures.
         threshold: the probability from which a pixel is called lesion.
-        min_lesion_fraction: connected parts smaller than this share of the image are dropped; 0 drops none.
+        min_lesion_fraction: connected parts smaller than this share of the image are dropped; 0 keeps all parts.
     """
 
     @property
@@ -32,11 +32,11 @@ class Predictor(Protocol):
     def min_lesion_fraction(self) -> float: ...
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Images (H, W) of any sizes → as many maps (h, w) in 0..1 over the whole image, on its own grid."""
+        """Returns one map (h, w) in 0..1 per image (H, W). A map covers the whole image, on a grid of its own."""
 
 
 class ConstantPredictor:
-    """Answers every pixel of every image with one probability: the floor that a network must beat."""
+    """Returns the same probability for every pixel: a baseline that a network must beat."""
 
     threshold = 0.5
     min_lesion_fraction = 0.0
@@ -45,11 +45,14 @@ class ConstantPredictor:
         self.name = name
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        return [np.full(image.shape, CONSTANTS[self.name], dtype=np.float32) for image in images]
+        return [
+            np.full(image.shape, CONSTANTS[self.name], dtype=np.float32)
+            for image in images
+        ]
 
 
 class BundlePredictor:
-    """A bundle, its threshold and smallest lesion as its card says: what the reader would draw."""
+    """A bundle with the threshold and the smallest lesion of its card, as the reader uses it."""
 
     def __init__(self, path: Path) -> None:
         from sonoseg.reader.segmenter import load
@@ -66,14 +69,14 @@ class BundlePredictor:
 
 
 def load_predictor(model: str) -> Predictor:
-    """The predictor that a user names.
+    """Returns the predictor that a user names.
 
     Args:
-        model: a run folder, a bundle file (.onnx), a shipped name such as `default`, `all-foreground` or
-            `all-background`.
+        model: a run folder, a bundle file (.onnx), the name of a bundled model such as `default`, `all-foreground`
+            or `all-background`.
 
     Raises:
-        InputError: no such model, or it cannot be used.
+        InputError: there is no such model, or it cannot be used.
     """
     from sonoseg.reader.bundle import find_bundle
 
@@ -92,14 +95,19 @@ def load_predictor(model: str) -> Predictor:
         raise InputError(model, "no such model", f"give {choices}") from error
 
 
-def predicted_mask(predictor: Predictor, probability: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The mask (H, W) that the predictor's rule makes of a map (H, W)."""
+def predicted_mask(
+    predictor: Predictor, probability: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Returns the mask (H, W) that the predictor's rule makes of a map (H, W) in 0..1."""
     return mask_by_rule(probability, predictor.threshold, predictor.min_lesion_fraction)
 
 
 def mask_by_rule(
     probability: NDArray[np.float32], threshold: float, min_lesion_fraction: float
 ) -> NDArray[np.bool_]:
-    """Pixels (H, W) of at least `threshold`, without connected parts under `min_lesion_fraction` of the image."""
+    """Returns the mask (H, W) of pixels of at least `threshold`, without small connected parts.
+
+    A part is small if it covers less than `min_lesion_fraction` of the image.
+    """
     mask: NDArray[np.bool_] = probability >= threshold
     return drop_small(mask, min_lesion_fraction * mask.size)

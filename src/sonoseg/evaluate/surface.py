@@ -1,8 +1,9 @@
-"""How far the drawn border lies from the true one: 95 % Hausdorff distance and average symmetric surface distance.
+"""Distance between predicted and reference border: 95 % Hausdorff distance and average symmetric surface distance.
 
-Overlap tells little of the border of a large lesion; these do, and are what segmentation challenges report beside it
-(Maier-Hein et al. 2024, Metrics reloaded). A distance to a border that is not there is undefined: an image without
-lesion, or one on which none is drawn, is left out of the means, and the latter are counted as missed instead.
+Overlap says little about the border of a large lesion. These distances do, and segmentation challenges report them as
+well (Maier-Hein et al. 2024, Metrics reloaded). The distance is undefined if one of the borders is missing. So the
+means leave out images without lesion and images with an empty prediction. Lesions with an empty prediction are counted
+as missed.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ DISTANCES = ("hd95", "assd", "hd95_mm", "assd_mm")
 
 @dataclass(frozen=True)
 class Surface:
-    """Distances of one image's two borders; None where they are undefined.
+    """Distances between the two borders of one image; None if they are undefined.
 
     Attributes:
-        missed: the image has a lesion, and none is drawn.
+        missed: the image has a lesion, and the prediction is empty.
         hd95: the larger of the 95th percentiles of the distances from either border to the other, in pixels.
         assd: the mean over both borders' pixels of the distance to the other, in pixels.
-        hd95_mm, assd_mm: the same in millimetres of the image, where its spacing is known.
+        hd95_mm, assd_mm: the same in millimetres, if the spacing of the image is known.
     """
 
     missed: bool
@@ -50,29 +51,33 @@ def measure_surface(
     """
     if not (prediction.any() and truth.any()):
         return Surface(missed=bool(truth.any()))
-    in_pixels = border_distances(prediction, truth)
-    in_mm = border_distances(prediction, truth, pixel) if pixel else (None, None)
-    return Surface(False, *in_pixels, *in_mm)
+    hd95, assd = border_distances(prediction, truth)
+    if pixel is None:
+        return Surface(missed=False, hd95=hd95, assd=assd)
+    hd95_mm, assd_mm = border_distances(prediction, truth, pixel)
+    return Surface(False, hd95, assd, hd95_mm, assd_mm)
 
 
 def border_distances(
     prediction: NDArray[np.bool_], truth: NDArray[np.bool_], pixel: Pixel = (1.0, 1.0)
 ) -> tuple[float, float]:
-    """HD95 and ASSD of two masks (H, W), neither empty, in the unit of `pixel` (its height and width).
+    """Returns HD95 and ASSD of two masks (H, W), in the unit of `pixel` (its height and width). No mask may be empty.
 
-    A mask's border is its pixels with a neighbour, of four, outside it or beyond the image.
+    The border of a mask: its pixels of which one of the four neighbours is outside the mask or outside the image.
     """
     from scipy.ndimage import binary_erosion, distance_transform_edt
 
-    first, second = (mask & ~binary_erosion(mask) for mask in (prediction, truth))
+    first = prediction & ~binary_erosion(prediction)
+    second = truth & ~binary_erosion(truth)
     to_second = distance_transform_edt(~second, sampling=pixel)[first]
     to_first = distance_transform_edt(~first, sampling=pixel)[second]
     hd95 = max(np.percentile(to_second, 95), np.percentile(to_first, 95))
-    return float(hd95), float(np.concatenate([to_second, to_first]).mean())
+    assd = np.concatenate([to_second, to_first]).mean()
+    return float(hd95), float(assd)
 
 
 def pixel_size(case: Case, own: tuple[int, ...], grid: tuple[int, ...]) -> Pixel | None:
-    """Height and width in mm of a pixel when an image of shape `own` is scaled to `grid`; None if unknown."""
+    """Returns height and width of a pixel in mm after an image of shape `own` was scaled to `grid`; None if unknown."""
     if case.spacing is None:
         return None
     return case.spacing * own[0] / grid[0], case.spacing * own[1] / grid[1]
@@ -81,39 +86,59 @@ def pixel_size(case: Case, own: tuple[int, ...], grid: tuple[int, ...]) -> Pixel
 def surface_summary(
     surfaces: Sequence[Surface], groups: Sequence[str], grid: tuple[int, ...]
 ) -> dict[str, Any]:
-    """What metrics.json says of the borders.
+    """Returns the part of metrics.json that is about the borders.
 
     Args:
         surfaces: of N images.
         groups: N names; images of one group are resampled together (see `bootstrap_interval`).
-        grid: (H, W) that the masks are of.
+        grid: (H, W) of the masks.
 
     Returns:
-        `images` that have both borders; of each of `DISTANCES` the mean, its 95 % `..._interval` and `..._median`,
-        None if no image has it, those in mm over `images_mm` images; `unit`, in words; and `missed`, how many images
-        have a lesion on which none is drawn.
+        `images`, how many have both borders; for each of `DISTANCES` the mean, its 95 % `..._interval` and
+        `..._median` (None if no image has it), those in mm over `images_mm` images; `unit`, in words; and `missed`,
+        how many images have a lesion and an empty prediction.
     """
-    table: dict[str, Any] = {"images": sum(surface.hd95 is not None for surface in surfaces)}
+    table: dict[str, Any] = {
+        "images": sum(surface.hd95 is not None for surface in surfaces)
+    }
     for name in DISTANCES:
-        rows = [row for row, surface in enumerate(surfaces) if getattr(surface, name) is not None]
-        values = np.array([getattr(surfaces[row], name) for row in rows])
-        interval = list(bootstrap_interval(values, [groups[row] for row in rows])) if rows else None
-        table[name] = float(values.mean()) if rows else None
-        table[f"{name}_interval"] = interval
-        table[f"{name}_median"] = float(np.median(values)) if rows else None
+        table |= _mean_interval_median(name, surfaces, groups)
     table["images_mm"] = sum(surface.hd95_mm is not None for surface in surfaces)
     table["unit"] = f"pixels of the {grid[0]} × {grid[1]} grid"
     table["missed"] = sum(surface.missed for surface in surfaces)
     return table
 
 
+def _mean_interval_median(
+    name: str, surfaces: Sequence[Surface], groups: Sequence[str]
+) -> dict[str, Any]:
+    """The three entries of one of `DISTANCES` over the images that have it."""
+    found: list[float] = []
+    members: list[str] = []
+    for surface, group in zip(surfaces, groups, strict=True):
+        distance = getattr(surface, name)
+        if distance is not None:
+            found.append(distance)
+            members.append(group)
+    if not found:
+        return {name: None, f"{name}_interval": None, f"{name}_median": None}
+    values = np.array(found)
+    low, high = bootstrap_interval(values, members)
+    return {
+        name: float(values.mean()),
+        f"{name}_interval": [low, high],
+        f"{name}_median": float(np.median(values)),
+    }
+
+
 def describe_surface(table: dict[str, Any]) -> str:
-    """`surface_summary` as a line for the terminal."""
+    """Returns `surface_summary` as one line for the terminal."""
     missed = f"nothing drawn on {table['missed']} with a lesion"
     if not table["images"]:
         return f"border distance: no image has both borders; {missed}"
     low, high = table["hd95_interval"]
-    words = f"HD95 {table['hd95']:.2f} ({low:.2f} to {high:.2f}), ASSD {table['assd']:.2f} {table['unit']}"
+    hd95 = f"HD95 {table['hd95']:.2f} ({low:.2f} to {high:.2f})"
+    words = f"{hd95}, ASSD {table['assd']:.2f} {table['unit']}"
     if table["images_mm"]:
         words += f"; {table['hd95_mm']:.2f} and {table['assd_mm']:.2f} mm over {table['images_mm']}"
     return f"border distance over {table['images']} images: {words}; {missed}"

@@ -1,4 +1,4 @@
-"""What other thresholds would draw: lesions are not to be bought with normal images, nor the other way round."""
+"""Lesions and false lesions at other thresholds. A lower threshold finds more lesions and more false ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ THRESHOLDS = tuple(float(value) for value in np.round(np.arange(0.05, 0.96, 0.05
 
 @dataclass(frozen=True)
 class Point:
-    """One threshold; each mean is None where there is no such image.
+    """The scores at one threshold. A mean is None if there is no such image.
 
     Attributes:
         threshold: the probability from which a pixel is called lesion.
         lesion_dice: mean Dice over the images with a lesion.
-        lesions_missed: share of these in which no pixel of a lesion is found.
-        false_lesions: share of the images without lesion on which one is drawn (`metrics.FALSE_LESION_FRACTION`).
+        lesions_missed: share of these images on which no pixel of a lesion is found.
+        false_lesions: share of the images without lesion that have a false lesion (`metrics.FALSE_LESION_FRACTION`).
     """
 
     threshold: float
@@ -33,7 +33,7 @@ class Point:
 
 
 class TradeOff:
-    """Collects images, and gives a `Point` for each of `THRESHOLDS`.
+    """Collects images and returns one `Point` for each of `THRESHOLDS`.
 
     Args:
         min_lesion_fraction: connected parts smaller than this share of the image are dropped.
@@ -45,26 +45,37 @@ class TradeOff:
         self._false: list[list[bool]] = []
 
     def add(self, probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> None:
-        """Adds an image: its map (H, W) in 0..1 and its true mask (H, W)."""
-        masks = (mask_by_rule(probability, threshold, self._fraction) for threshold in THRESHOLDS)
+        """Adds an image: its map (H, W) in 0..1 and its reference mask (H, W)."""
+        masks = [
+            mask_by_rule(probability, threshold, self._fraction)
+            for threshold in THRESHOLDS
+        ]
         if truth.any():
-            self._dice.append(
-                [float(image_scores(count(mask, truth), "lesion")["dice"][0]) for mask in masks]
-            )
+            self._dice.append([_dice(mask, truth) for mask in masks])
         else:
-            self._false.append(
-                [largest_part(mask) >= FALSE_LESION_FRACTION * mask.size for mask in masks]
-            )
+            self._false.append([_is_false_lesion(mask) for mask in masks])
 
     def points(self) -> list[Point]:
-        """One a threshold, ascending."""
-        dice, false = (np.array(rows) if rows else None for rows in (self._dice, self._false))
-        return [
-            Point(
+        """Returns one point per threshold, ascending."""
+        points = []
+        for column, threshold in enumerate(THRESHOLDS):
+            dice = np.array([row[column] for row in self._dice])
+            false = np.array([row[column] for row in self._false])
+            point = Point(
                 threshold,
-                None if dice is None else float(dice[:, column].mean()),
-                None if dice is None else float((dice[:, column] == 0).mean()),
-                None if false is None else float(false[:, column].mean()),
+                lesion_dice=float(dice.mean()) if dice.size else None,
+                lesions_missed=float((dice == 0).mean()) if dice.size else None,
+                false_lesions=float(false.mean()) if false.size else None,
             )
-            for column, threshold in enumerate(THRESHOLDS)
-        ]
+            points.append(point)
+        return points
+
+
+def _dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    scores = image_scores(count(mask, truth), "lesion")
+    return float(scores["dice"][0])
+
+
+def _is_false_lesion(mask: NDArray[np.bool_]) -> bool:
+    """Whether a mask on an image without lesion is large enough to be called a false lesion."""
+    return largest_part(mask) >= FALSE_LESION_FRACTION * mask.size

@@ -1,10 +1,10 @@
-"""`sonoseg explain`: four panels for each image, original, ground truth, prediction and Grad-CAM; or measures."""
+"""`sonoseg explain`: draws original, ground truth, prediction and Grad-CAM of each image side by side."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,61 +15,73 @@ from sonoseg.core.paths import list_images
 from sonoseg.core.resize import resize_probability
 from sonoseg.data.case import Case
 from sonoseg.data.load import scan
-from sonoseg.data.scan import list_images as list_pictures
-from sonoseg.data.scan import mask_stem, name_key
+from sonoseg.data.scan import images_in, mask_stem, name_key
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
 from sonoseg.evaluate.predictors import predicted_mask
-from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, grad_cam
+from sonoseg.explain.gradcam import DEFAULT_LAYER, check_layer, run_with_grad_cams
 from sonoseg.explain.score import score_command
 from sonoseg.files import atomic_path, is_folder, output_folder
-from sonoseg.progress import note, track
-from sonoseg.report.figures import explanation_panels
+from sonoseg.progress import track
+from sonoseg.report.explanation_figures import explanation_panels
 from sonoseg.train.run_folder import find_run
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Explain
+_logger = logging.getLogger(__name__)
 
 
-def explain_command(options: Explain) -> int:
-    """`sonoseg explain`: pictures of the images that are named, or with --score measures; returns the exit code.
+def explain_command(
+    model: Path,
+    images: Sequence[Path] = (),
+    *,
+    layer: str | None = None,
+    out: Path = Path("explained"),
+    score: bool = False,
+    data: Path | None = None,
+    split: str = "all",
+    subset: str = "test",
+) -> tuple[str, int]:
+    """Draws pictures of the images, or with `score` measures the heat maps on a data set.
+
+    Returns:
+        Text for the terminal, and the exit code (see `explain_files`).
 
     Raises:
-        InputError: as `explain_files` and `score.measure_cases`, or the options do not go together.
+        InputError: as `explain_files` and `score_command`, or the arguments contradict each other.
     """
-    if options.score:
-        _require_run(options.model)
-        return score_command(options)
-    if options.data is not None:
+    if score:
+        _require_run(model)
+        return score_command(model, images, layer, out, data, split, subset), 0
+    if data is not None:
         raise InputError("--data", "is for --score", "add --score, or leave --data out")
-    if not options.images:
-        raise InputError(
-            "explain",
-            "there is nothing to explain",
-            "name some images, or use --score with --data DIR",
-        )
-    return explain_files(options.model, options.images, options.out, options.layer or DEFAULT_LAYER)
+    if not images:
+        hint = "name some images, or use --score with --data DIR"
+        raise InputError("explain", "there is nothing to explain", hint)
+    return explain_files(model, images, out, layer or DEFAULT_LAYER)
 
 
 def explain_files(
-    model: Path | str, images: Sequence[Path | str], out: Path | str, layer: str = DEFAULT_LAYER
-) -> int:
+    model: Path | str,
+    images: Sequence[Path | str],
+    out: Path | str,
+    layer: str = DEFAULT_LAYER,
+) -> tuple[str, int]:
     """Writes `STEM_explained.png` into `out` for every image: four panels with a colour scale.
 
-    An image that cannot be explained is reported on stderr; the rest are done.
+    An image that cannot be explained is logged. The others are still done.
 
     Args:
-        model: a run folder, or "default", the one inside; a bundle holds only the gradients of one layer.
-        images: files and folders (see `reader.paths.list_images`).
+        model: a run folder, or "default" for the bundled model. A bundle file cannot be used, because it has the
+            gradients of one layer only.
+        images: files and folders (see `sonoseg.core.paths.list_images`).
         out: the folder to write to.
         layer: see `gradcam.grad_cam`.
 
     Returns:
-        The exit code: 0, 1 if an image could not be explained, or 2 if none could.
+        Text for the terminal, and the exit code: 0, 1 if an image could not be explained, or 2 if none could.
 
     Raises:
-        InputError: before any work starts: `model` is not a run folder, there is no such layer or image, two
-            images share a name, or `out` cannot be written to.
+        InputError: before any work starts: `model` is not a run folder, the layer or an image does not exist, two
+            images have the same name, or `out` cannot be written to.
     """
     _require_run(model)
     predictor = RunPredictor(Path(model))
@@ -83,57 +95,63 @@ def explain_files(
             explain_case(predictor, case, folder / f"{path.stem}_explained.png", layer)
         except InputError as error:
             failed += 1
-            note(f"sonoseg: {error}")
-    print(f"{folder}: {len(paths) - failed} of {len(paths)} images explained, layer {layer}")
+            _logger.warning("sonoseg: %s", error)
+    done = f"{len(paths) - failed} of {len(paths)} images explained"
+    text = f"{folder}: {done}, layer {layer}"
     if failed == len(paths):
-        return 2
-    return 1 if failed else 0
+        return text, 2
+    return text, 1 if failed else 0
 
 
 def find_case(image: Path) -> Case | None:
-    """The image with its ground truth, if it lies in a data set whose layout is known or has masks beside it.
+    """Returns the image with its ground truth, if it is part of a known data set or has masks beside it.
 
     Args:
         image: an image file, in BUSI's, BUS-BRA's or a plain images/ folder, or with NAME_mask.png,
             NAME_mask_1.png, … beside it.
 
     Returns:
-        None where the truth is not known. A normal image without a mask is known to hold nothing.
+        None if the truth is not known. A normal image without a mask is known to have no lesion.
     """
     image = image.absolute()
     try:
         cases = scan(image.parent.parent).cases
-    except InputError:  # no data set whose layout is known
+    except InputError:  # not a known data set
         cases = []
     for case in cases:
         if case.image.absolute() == image and case.has_truth:
             return case
     stem = name_key(image.stem)
+    neighbours = images_in(image.parent)
     masks = tuple(
-        path for path in list_pictures(image.parent) if name_key(mask_stem(path) or "") == stem
+        path for path in neighbours if name_key(mask_stem(path) or "") == stem
     )
-    return Case(image.name, image, masks, "unknown", image.name) if masks else None
+    if not masks:
+        return None
+    return Case(image.name, image, masks, "unknown", image.name)
 
 
 def _require_run(model: Path | str) -> None:
     if not is_folder(find_run(model)):
-        mend = "give default, or a folder that sonoseg train made"
-        raise InputError(model, "Grad-CAM needs the gradients of a run", mend)
+        hint = "give default, or a folder that sonoseg train made"
+        raise InputError(model, "Grad-CAM needs the gradients of a run", hint)
 
 
 def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) -> None:
-    """Draws four panels of `case` to `target`; without masks and label its truth counts as unknown.
+    """Draws four panels of `case` to `target`. Without masks and label its truth is unknown.
 
     Raises:
-        InputError: the image or a mask cannot be read, or there is no place to write to.
+        InputError: the image or a mask cannot be read, or `target` cannot be written to.
     """
     image = case.read_image()
     truth = case.read_mask() if case.has_truth else None
-    (own,) = predictor.probability([image])
-    prediction = predicted_mask(predictor, resize_probability(own, image.shape))
-    heat = resize_probability(
-        grad_cam(predictor.model, predictor.tensor([image]), layer), image.shape
+    # One forward pass for both: the heat map explains the very prediction that is shown.
+    logits, heats = run_with_grad_cams(
+        predictor.model, predictor.tensor([image]), [layer]
     )
+    (own_map,) = predictor.to_probability(logits).cpu().numpy()
+    prediction = predicted_mask(predictor, resize_probability(own_map, image.shape))
+    heat = resize_probability(heats[layer], image.shape)
     with atomic_path(target) as temporary:
         explanation_panels(
             temporary,
@@ -148,7 +166,8 @@ def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) 
 
 
 def _dice(prediction: NDArray[np.bool_], truth: NDArray[np.bool_] | None) -> str:
-    """The Dice of a prediction as a caption; none where it says nothing."""
+    """The Dice of a prediction as a caption; "" if there is no lesion or the truth is unknown."""
     if truth is None or not truth.any():
         return ""
-    return f"Dice {image_scores(count(prediction, truth), 'lesion')['dice'][0]:.2f}"
+    scores = image_scores(count(prediction, truth), "lesion")
+    return f"Dice {scores['dice'][0]:.2f}"

@@ -1,7 +1,7 @@
-"""Measures of whether a heat map is true: of the lesion's place, and of what the network's answer rests on.
+"""Measures of how faithful a heat map is: to the place of the lesion, and to what the network's answer depends on.
 
-All work on one grid (H, W), the network's own. Where pixels have the same heat their order is random, so that a map
-that is flat, or zero everywhere, counts as what it says: nothing.
+All of them use one grid (H, W), the network's own. Pixels with the same heat have a random order. So a map that is flat
+or zero everywhere is as good as chance.
 """
 
 from __future__ import annotations
@@ -16,46 +16,54 @@ from scipy.stats import rankdata
 from sonoseg.evaluate.surface import border_distances
 
 STEPS = 16
-"""Of the deletion and insertion curves, which have one value more."""
+"""Steps of the deletion and insertion curves. A curve has one value more."""
 TOLERANCE = 15 / 224
 """Share of the image's side by which the heat's maximum may miss the lesion (Zhang et al. 2018: 15 pixels)."""
 BLOCK = 16 / 224
-"""Share of the side: a random order takes squares of it, since the patterns of single pixels are like no image."""
+"""Side of a square as a share of the image's side. A random order takes whole squares, because an image with single
+exchanged pixels looks like no real image."""
 BLUR = 1 / 16
-"""Deviation, as a share of the side, of the blur that stands for a deleted pixel; wide enough to hide lesions."""
+"""Standard deviation of the blur as a share of the side: wide enough to hide lesions. Blurred pixels count as deleted.
+"""
 
 
 def heat_share(heat: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """Share of the heat that lies in the mask: the energy-based pointing game (Wang et al. 2020, Score-CAM).
+    """Returns the share of the heat in the mask: the energy-based pointing game (Wang et al. 2020, Score-CAM).
 
     Args:
         heat: (H, W), not negative.
         mask: (H, W).
 
     Returns:
-        0 to 1; of a flat map, and of one that is zero everywhere, the share of the area that the mask covers.
+        0 to 1. For a map that is flat or zero everywhere it is the share of the area that the mask covers.
     """
     total = float(heat.sum(dtype=np.float64))
-    return float(heat[mask].sum(dtype=np.float64)) / total if total > 0 else float(mask.mean())
+    if total <= 0:
+        return float(mask.mean())
+    inside = float(heat[mask].sum(dtype=np.float64))
+    return inside / total
 
 
 def pointing(heat: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """Whether the largest heat lies within `TOLERANCE` of the mask: the pointing game (Zhang et al. 2018).
+    """Measures whether the largest heat lies within `TOLERANCE` of the mask: the pointing game (Zhang et al. 2018).
 
     Args:
         heat: (H, W).
         mask: (H, W), not empty.
 
     Returns:
-        The share of the pixels of largest heat that do, 0 or 1 where there is one; and that of all pixels, which is
-        what chance gives.
+        The share of the hottest pixels that do (0 or 1 if there is one hottest pixel), and the share of all pixels
+        that do, which is the value of chance.
     """
     near = distance_transform_edt(~mask) <= TOLERANCE * max(mask.shape)
-    return float(near[heat == heat.max()].mean()), float(near.mean())
+    is_hottest = heat == heat.max()
+    return float(near[is_hottest].mean()), float(near.mean())
 
 
-def border_agreement(order: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """Compares the mask with as many pixels of the largest heat.
+def border_agreement(
+    order: NDArray[np.int64], mask: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Compares the mask with the hottest pixels, as many as the mask has.
 
     Args:
         order: (H, W), see `heat_order`.
@@ -66,49 +74,57 @@ def border_agreement(order: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple
         distance in pixels from a point of either border to the other border.
     """
     hottest = order < mask.sum()
-    return float((hottest & mask).sum() / (hottest | mask).sum()), border_distances(hottest, mask)[
-        1
-    ]
+    iou = (hottest & mask).sum() / (hottest | mask).sum()
+    _, assd = border_distances(hottest, mask)
+    return float(iou), assd
 
 
 def random_order(shape: tuple[int, int], seed: int) -> NDArray[np.int64]:
-    """Each pixel's place, from 0, in a random order of squares, and of pixels within a square: (H, W)."""
+    """Returns (H, W): the rank of each pixel, from 0, in a random order of squares and of the pixels in a square."""
     random = np.random.default_rng(seed)
     side = max(1, round(BLOCK * max(shape)))
-    rows, columns = (-(-length // side) for length in shape)
+    height, width = shape
+    rows = -(-height // side)  # rounded up
+    columns = -(-width // side)
     squares = random.permutation(rows * columns).reshape(rows, columns)
-    square_of = squares.repeat(side, 0).repeat(side, 1)[: shape[0], : shape[1]]
-    return _places(np.lexsort((random.random(shape).ravel(), square_of.ravel())), shape)
+    square_of = squares.repeat(side, 0).repeat(side, 1)[:height, :width]
+    within_square = random.random(shape)
+    sequence = np.lexsort((within_square.ravel(), square_of.ravel()))
+    return _ranks(sequence, shape)
 
 
 def heat_order(heat: NDArray[np.float32], ties: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each pixel's place, from 0, when the hottest come first: (H, W).
+    """Returns (H, W): the rank of each pixel, from 0, the hottest first.
 
     Args:
         heat: (H, W).
         ties: (H, W), the order of pixels that are equally hot, see `random_order`.
     """
-    return _places(np.lexsort((ties.ravel(), -heat.ravel())), heat.shape)
+    sequence = np.lexsort((ties.ravel(), -heat.ravel()))
+    return _ranks(sequence, heat.shape)
 
 
-def _places(sequence: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    places = np.empty(sequence.size, dtype=np.int64)
-    places[sequence] = np.arange(sequence.size)
-    return places.reshape(shape)
+def _ranks(sequence: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The rank of each pixel, given the pixels in their order."""
+    ranks = np.empty(sequence.size, dtype=np.int64)
+    ranks[sequence] = np.arange(sequence.size)
+    return ranks.reshape(shape)
 
 
 def blur(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The image (H, W) of which nothing but the coarsest brightness is left."""
-    blurred: NDArray[np.float32] = gaussian_filter(image, BLUR * max(image.shape), mode="nearest")
+    """Returns the image (H, W) so blurred that only the coarsest brightness is left."""
+    blurred: NDArray[np.float32] = gaussian_filter(
+        image, BLUR * max(image.shape), mode="nearest"
+    )
     return blurred
 
 
 def exchanged(
     image: NDArray[np.float32], other: NDArray[np.float32], order: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """`image` on its way to `other`: (STEPS − 1, H, W), the first 1/STEPS, 2/STEPS, … of the pixels exchanged.
+    """Returns (STEPS − 1, H, W): `image` with the first 1/STEPS, 2/STEPS, … of its pixels taken from `other`.
 
-    Petsiuk et al. 2018 (RISE): deletion goes from the image to its blurred self, insertion back.
+    Petsiuk et al. 2018 (RISE): deletion goes from the image to the blurred image, insertion back.
 
     Args:
         image, other: (H, W).
@@ -119,22 +135,27 @@ def exchanged(
 
 
 def area_under(curve: NDArray[np.float64]) -> float:
-    """By the trapezoidal rule, of (STEPS + 1,) values at equal steps from 0 to 1."""
+    """Returns the area by the trapezoidal rule under (STEPS + 1,) values at equal steps from 0 to 1."""
     return float((curve[1:] + curve[:-1]).mean() / 2)
 
 
 def rank_correlations(
     heat: NDArray[np.float32], others: Sequence[NDArray[np.float32]]
 ) -> list[float | None]:
-    """Spearman's correlation over pixels of one map with others (H, W): 1 the same, 0 nothing in common.
+    """Returns Spearman's correlation over pixels of one map with others (H, W): 1 the same, 0 nothing in common.
 
     Returns:
-        One a map of `others`: None where `heat` is flat, since it has nothing to keep; 0 where only the other is.
+        One value per map of `others`. All are None if `heat` is flat, since it has no order. A value is 0 if only the
+        other map is flat.
     """
     if heat.min() == heat.max():
         return [None] * len(others)
     ranks = rankdata(heat)
-    return [
-        float(np.corrcoef(ranks, rankdata(other))[0, 1]) if other.min() < other.max() else 0.0
-        for other in others
-    ]
+    correlations: list[float | None] = []
+    for other in others:
+        if other.min() == other.max():
+            correlations.append(0.0)
+        else:
+            matrix = np.corrcoef(ranks, rankdata(other))
+            correlations.append(float(matrix[0, 1]))
+    return correlations

@@ -1,4 +1,4 @@
-"""Grad-CAM for segmentation: which parts of a layer's map the predicted lesion rests on."""
+"""Grad-CAM for segmentation: which parts of a layer's map support the predicted lesion."""
 
 from __future__ import annotations
 
@@ -30,18 +30,22 @@ class Explainable(Protocol):
 
 
 def check_layer(model: Explainable, layer: str) -> None:
-    """Checks that `layer` is one of the model's, or `fused`.
+    """Checks that `layer` is a layer of the model, or `fused`.
 
     Raises:
-        InputError: it is not; lists those there are.
+        InputError: it is not; the message lists the layers.
     """
     names = [*model.explain_layers(), FUSED]
     if layer not in names:
-        raise InputError(layer, "no such layer in this model", f"choose one of {', '.join(names)}")
+        raise InputError(
+            layer, "no such layer in this model", f"choose one of {', '.join(names)}"
+        )
 
 
-def grad_cam(model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER) -> NDArray[np.float32]:
-    """The heat map of one image: ReLU(Σ over channels of mean gradient × activation), largest value 1.
+def grad_cam(
+    model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER
+) -> NDArray[np.float32]:
+    """Returns the heat map of one image: ReLU(Σ over channels of mean gradient × activation), largest value 1.
 
     Selvaraju et al. 2017 (Grad-CAM), with Seg-Grad-CAM's target (Vinogradova et al. 2020): the sum of the
     logits over the pixels predicted as lesion (logit above 0), or over all pixels where none is. The map is
@@ -54,7 +58,7 @@ def grad_cam(model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER) -> N
             called `stage…`), each scaled to 0..1, averaged and scaled again.
 
     Returns:
-        (H, W) in 0..1; zero everywhere where no part of the layer speaks for the prediction.
+        (H, W) in 0..1; zero everywhere if no part of the layer supports the prediction.
 
     Raises:
         InputError: there is no such layer.
@@ -65,10 +69,24 @@ def grad_cam(model: Explainable, image: Tensor, layer: str = DEFAULT_LAYER) -> N
 def grad_cams(
     model: Explainable, image: Tensor, layers: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """`grad_cam` at several layers, from one forward and one backward pass.
+    """Computes `grad_cam` at several layers with one forward and one backward pass.
 
     Returns:
-        By layer, in the order asked for, what `grad_cam` gives.
+        Layer → its heat map, in the order of `layers`.
+
+    Raises:
+        InputError: there is no such layer.
+    """
+    return run_with_grad_cams(model, image, layers)[1]
+
+
+def run_with_grad_cams(
+    model: Explainable, image: Tensor, layers: Sequence[str]
+) -> tuple[Tensor, dict[str, NDArray[np.float32]]]:
+    """Returns the prediction and `grad_cams` of one image, from one forward pass.
+
+    Returns:
+        The logits (1, 1, H, W) without gradient, and layer → its heat map.
 
     Raises:
         InputError: there is no such layer.
@@ -78,21 +96,24 @@ def grad_cams(
     modules = model.explain_layers()
     stages = [name for name in modules if name.startswith("stage")]
     parts = {layer: stages if layer == FUSED else [layer] for layer in layers}
-    names = list(dict.fromkeys(name for part in parts.values() for name in part))
-    with torch.enable_grad(), _activations({name: modules[name] for name in names}) as activations:
+    needed: dict[str, nn.Module] = {}
+    for part in parts.values():
+        needed |= {name: modules[name] for name in part}
+    names = list(needed)
+    with torch.enable_grad(), _activations(needed) as activations:
         logits = model(image)
         predicted = logits.detach() > 0
         target = logits[predicted].sum() if predicted.any() else logits.sum()
         gradients = torch.autograd.grad(target, [activations[name] for name in names])
     size = logits.shape[2:]
-    maps = {
-        name: _map(activations[name], gradient, size)
-        for name, gradient in zip(names, gradients, strict=True)
-    }
-    fused = {
-        layer: torch.stack([maps[name] for name in part]).mean(0) for layer, part in parts.items()
-    }
-    return {layer: _to_unit(heat).cpu().numpy() for layer, heat in fused.items()}
+    maps: dict[str, Tensor] = {}
+    for name, gradient in zip(names, gradients, strict=True):
+        maps[name] = _map(activations[name], gradient, size)
+    heats: dict[str, NDArray[np.float32]] = {}
+    for layer, part in parts.items():
+        mean = torch.stack([maps[name] for name in part]).mean(0)
+        heats[layer] = _to_unit(mean).cpu().numpy()
+    return logits.detach(), heats
 
 
 @contextlib.contextmanager
@@ -100,12 +121,21 @@ def _activations(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]
     """Collects by name what the modules return, as tensors that have gradients."""
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        # Behind frozen parts the gradient would end: let it start here.
-        seen[name] = output if output.requires_grad else output.detach().requires_grad_()
-        return seen[name].clone()  # so that an in-place operation that follows leaves ours alone
+    def keep(
+        name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor:
+        # No gradient passes frozen parts. So the graph of gradients starts here.
+        seen[name] = (
+            output if output.requires_grad else output.detach().requires_grad_()
+        )
+        return seen[
+            name
+        ].clone()  # an in-place operation that follows must not change the kept tensor
 
-    hooks = [module.register_forward_hook(partial(keep, name)) for name, module in modules.items()]
+    hooks = [
+        module.register_forward_hook(partial(keep, name))
+        for name, module in modules.items()
+    ]
     try:
         yield seen
     finally:
@@ -117,9 +147,10 @@ def _map(activation: Tensor, gradient: Tensor, size: Sequence[int]) -> Tensor:
     """(1, C, h, w) twice → (H, W), largest value 1."""
     weights = gradient.mean((2, 3), keepdim=True)
     heat = (weights * activation.detach()).sum(1, keepdim=True).relu()
-    return _to_unit(
-        F.interpolate(heat.float(), size=list(size), mode="bilinear", align_corners=False)[0, 0]
+    scaled = F.interpolate(
+        heat.float(), size=list(size), mode="bilinear", align_corners=False
     )
+    return _to_unit(scaled[0, 0])
 
 
 def _to_unit(heat: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Measures the heat maps of a network image by image and layer by layer (see `faithfulness` for each measure)."""
+"""Scores the heat maps of a network image by image and layer by layer (see `faithfulness` for each measure)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ from sonoseg.files import output_folder
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 
-CURVES, RANDOM = ("deletion", "insertion"), "random"
-SAMPLE = 4  # images that random networks take their batch statistics from
-DRAWS = 3  # of random weights, which the images take in turn: no answer hangs on one draw's luck
+CURVES = ("deletion", "insertion")
+RANDOM = "random"
+SAMPLE = 4
+"""Number of images for the batch statistics of random networks."""
+DRAWS = 3
+"""Number of draws of random weights. The images take them in turn, so that no single draw decides the result."""
 
 
 @dataclass(frozen=True)
 class ScoredMap:
-    """What was measured of the heat map of one image at one layer.
+    """The scores of the heat map of one image at one layer.
 
     Attributes:
         case: the image.
         layer: the layer.
-        measures: by name, see `measure_cases`; None where it is undefined.
+        measures: name → value, see `score_maps`; None if it is undefined.
         curves: `deletion`, `insertion`, `deletion_random` and `insertion_random`, each (STEPS + 1,) in 0..1; empty
             where no lesion is predicted.
     """
@@ -45,23 +48,23 @@ class ScoredMap:
     curves: dict[str, NDArray[np.float64]]
 
 
-def measure_cases(
+def score_maps(
     predictor: RunPredictor,
     cases: Sequence[Case],
     layers: Sequence[str],
     progress: bool = True,
     out: Path | None = None,
 ) -> list[ScoredMap]:
-    """Measures the maps of every image at every layer, on the grid of the network.
+    """Scores the maps of every image at every layer, on the grid of the network.
 
-    - Of images with a lesion: `share` of the heat in it, `pointing` (see `faithfulness.pointing`), `iou` and
-      `border_distance` (pixels of the grid) of the hottest pixels and the mask, as many; `..._flat`, what a flat map
-      gets; `..._gain`, the difference.
-    - Of images in which a lesion is predicted: `deletion` and `insertion`, the areas under the curves of the mean
-      probability over the pixels that are predicted on the whole image, while pixels are blurred or brought back in the
-      order of their heat; `..._random`, in a random order; `..._gain`, how much better (deletion smaller, insertion
-      larger) the order of heat is.
-    - Of all: `similarity_LEVEL`, the rank correlation with the map of the network of which LEVEL is random (see
+    - Images with a lesion: `share` of the heat in the lesion, `pointing` (see `faithfulness.pointing`), and of as many
+      hottest pixels as the mask has, `iou` with the mask and `border_distance` to it (pixels of the grid). `..._flat`
+      is the value of a flat map, `..._gain` the difference.
+    - Images in which a lesion is predicted: `deletion` and `insertion`, the areas under two curves. A curve is the mean
+      probability over the predicted pixels while pixels are blurred (or restored) in the order of their heat.
+      `..._random` is the value for a random order. `..._gain` is how much better the order of heat is: a smaller
+      deletion, a larger insertion.
+    - All images: `similarity_LEVEL`, the rank correlation with the map of a network of which LEVEL is random (see
       `randomise.randomised_copies`), undefined for a flat map; and `empty`, 1 for a map that is zero everywhere.
 
     Args:
@@ -69,16 +72,15 @@ def measure_cases(
         cases: at least one.
         layers: at least one name that `gradcam.grad_cam` knows.
         progress: show a progress bar on stderr.
-        out: made, and checked to be writable, before the work starts.
+        out: a folder that is made, and checked to be writable, before the work starts.
 
     Raises:
-        InputError: before any work starts: no images, an unknown layer, an image or mask that cannot be read, or no
-            place to write to; or a map with values that are not finite, of a network that has failed.
+        InputError: before any work starts: there are no images, a layer is unknown, an image or mask cannot be read, or
+            `out` cannot be written to. Later: a map has values that are not finite, because the network is broken.
     """
     if not cases:
-        raise InputError(
-            "explain", "there are no images in this subset", "choose another --split or --subset"
-        )
+        hint = "choose another --split or --subset"
+        raise InputError("explain", "there are no images in this subset", hint)
     for layer in layers:
         check_layer(predictor.model, layer)
     for case in cases:
@@ -86,18 +88,17 @@ def measure_cases(
     truths = [resize_mask(case.read_mask(), predictor.size) for case in cases]
     if out is not None:
         output_folder(out)
-    sample = predictor.tensor([case.read_image() for case in cases[:: -(-len(cases) // SAMPLE)]])
-    draws = [
-        randomised_copies(predictor.model, sample, seed) for seed in range(min(DRAWS, len(cases)))
-    ]
-    bar = track(
-        zip(cases, truths, strict=True), "scoring", len(cases), "image", progress, leave=True
-    )
-    return [
-        scored
-        for number, (case, truth) in enumerate(bar)
-        for scored in _score(predictor, draws[number % len(draws)], case, truth, layers)
-    ]
+    step = -(-len(cases) // SAMPLE)  # rounded up
+    sample = predictor.tensor([case.read_image() for case in cases[::step]])
+    seeds = range(min(DRAWS, len(cases)))
+    draws = [randomised_copies(predictor.model, sample, seed) for seed in seeds]
+    pairs = zip(cases, truths, strict=True)
+    bar = track(pairs, "scoring", len(cases), "image", progress, leave=True)
+    scored: list[ScoredMap] = []
+    for number, (case, truth) in enumerate(bar):
+        copies = draws[number % len(draws)]
+        scored += _score(predictor, copies, case, truth, layers)
+    return scored
 
 
 def _score(
@@ -107,43 +108,60 @@ def _score(
     truth: NDArray[np.bool_],
     layers: Sequence[str],
 ) -> Iterator[ScoredMap]:
-    """The maps of one image, a layer after the other; `truth` is on the grid."""
+    """The scored maps of one image, one layer after the other; `truth` is on the grid."""
     image = predictor.tensor([case.read_image()])
     heats = grad_cams(predictor.model, image, layers)
     if not all(np.isfinite(heat).all() for heat in heats.values()):
-        fault = f"gives numbers that are not finite for {case.name}"
-        raise InputError(predictor.name, fault, "train it again or use another model")
-    others = {level: grad_cams(model, image, layers) for level, model in copies.items()}
+        problem = f"gives numbers that are not finite for {case.name}"
+        raise InputError(predictor.name, problem, "train it again or use another model")
+    random_heats = {
+        level: grad_cams(copy, image, layers) for level, copy in copies.items()
+    }
     ties = faithfulness.random_order(truth.shape, zlib.crc32(case.name.encode()))
-    orders = {layer: faithfulness.heat_order(heat, ties) for layer, heat in heats.items()}
+    orders = {
+        layer: faithfulness.heat_order(heat, ties) for layer, heat in heats.items()
+    }
     curves = _curves(predictor, image, {RANDOM: ties, **orders})
     for layer, heat in heats.items():
         measures: dict[str, float | None] = {"empty": float(not heat.any())}
-        measures |= _against_mask(heat, orders[layer], truth) if truth.any() else {}
-        own = {name: curves[layer][name] for name in CURVES} if curves else {}
-        own |= {f"{name}_{RANDOM}": curves[RANDOM][name] for name in CURVES} if curves else {}
-        measures |= _areas(own) if own else {}
-        similar = faithfulness.rank_correlations(heat, [maps[layer] for maps in others.values()])
-        measures |= {
-            f"similarity_{level}": value for level, value in zip(others, similar, strict=True)
-        }
-        yield ScoredMap(case, layer, measures, own)
+        if truth.any():
+            measures |= _against_mask(heat, orders[layer], truth)
+        own_curves: dict[str, NDArray[np.float64]] = {}
+        if curves:
+            for name in CURVES:
+                own_curves[name] = curves[layer][name]
+            for name in CURVES:
+                own_curves[f"{name}_{RANDOM}"] = curves[RANDOM][name]
+            measures |= _areas(own_curves)
+        others = [maps[layer] for maps in random_heats.values()]
+        similarities = faithfulness.rank_correlations(heat, others)
+        for level, similarity in zip(random_heats, similarities, strict=True):
+            measures[f"similarity_{level}"] = similarity
+        yield ScoredMap(case, layer, measures, own_curves)
 
 
 def _against_mask(
     heat: NDArray[np.float32], order: NDArray[np.int64], truth: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """The measures of an image with a lesion, all (H, W)."""
-    share, area = faithfulness.heat_share(heat, truth), float(truth.mean())
-    hit, near = faithfulness.pointing(heat, truth)
+    """The measures of an image with a lesion. All arrays are (H, W)."""
+    share = faithfulness.heat_share(heat, truth)
+    share_flat = float(truth.mean())
+    pointing, pointing_flat = faithfulness.pointing(heat, truth)
     iou, distance = faithfulness.border_agreement(order, truth)
-    measures = {"share": share, "share_flat": area, "share_gain": share - area}
-    measures |= {"pointing": hit, "pointing_flat": near, "pointing_gain": hit - near}
-    return measures | {"iou": iou, "border_distance": distance}
+    return {
+        "share": share,
+        "share_flat": share_flat,
+        "share_gain": share - share_flat,
+        "pointing": pointing,
+        "pointing_flat": pointing_flat,
+        "pointing_gain": pointing - pointing_flat,
+        "iou": iou,
+        "border_distance": distance,
+    }
 
 
 def _areas(curves: dict[str, NDArray[np.float64]]) -> dict[str, float]:
-    """The areas under the curves, and how much better than random they are."""
+    """The areas under the curves, and how much better they are than those of a random order."""
     areas = {name: faithfulness.area_under(curve) for name, curve in curves.items()}
     areas["deletion_gain"] = areas["deletion_random"] - areas["deletion"]
     areas["insertion_gain"] = areas["insertion"] - areas["insertion_random"]
@@ -153,7 +171,10 @@ def _areas(curves: dict[str, NDArray[np.float64]]) -> dict[str, float]:
 def _curves(
     predictor: RunPredictor, image: torch.Tensor, orders: dict[str, NDArray[np.int64]]
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Order → curve's name → (STEPS + 1,); nothing where no lesion is predicted, since no answer is there to lose."""
+    """Name of an order → name of a curve → (STEPS + 1,).
+
+    It is empty if no lesion is predicted: there is no answer that exchanged pixels could change.
+    """
     sharp = image[0, 0].cpu().numpy()
     blurred = faithfulness.blur(sharp)
     whole = _probability(predictor, sharp[None])
@@ -162,24 +183,23 @@ def _curves(
         return {}
 
     def answers(images: NDArray[np.float32]) -> NDArray[np.float64]:
-        return (
-            _probability(predictor, images)[:, predicted].mean(1).cpu().numpy().astype(np.float64)
-        )
+        """(N, H, W) → the mean probability over the predicted pixels (N,)."""
+        probability = _probability(predictor, images)[:, predicted]
+        return probability.mean(1).cpu().numpy().astype(np.float64)
 
-    first, last = float(whole[0][predicted].mean()), float(answers(blurred[None])[0])
-    return {
-        name: {
-            "deletion": np.array(
-                [first, *answers(faithfulness.exchanged(sharp, blurred, order)), last]
-            ),
-            "insertion": np.array(
-                [last, *answers(faithfulness.exchanged(blurred, sharp, order)), first]
-            ),
+    of_sharp = float(whole[0][predicted].mean())
+    of_blurred = float(answers(blurred[None])[0])
+    curves: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for name, order in orders.items():
+        deleted = answers(faithfulness.exchanged(sharp, blurred, order))
+        inserted = answers(faithfulness.exchanged(blurred, sharp, order))
+        curves[name] = {
+            "deletion": np.concatenate([[of_sharp], deleted, [of_blurred]]),
+            "insertion": np.concatenate([[of_blurred], inserted, [of_sharp]]),
         }
-        for name, order in orders.items()
-    }
+    return curves
 
 
 def _probability(predictor: RunPredictor, images: NDArray[np.float32]) -> torch.Tensor:
-    """(N, H, W) in 0..1, N at most 16 → lesion probability (N, H, W)."""
+    """Images (N, H, W) in 0..1, N at most 16 → lesion probability (N, H, W)."""
     return predictor.answer(torch.from_numpy(images)[:, None].to(predictor.device))

@@ -1,4 +1,4 @@
-"""Does the claim hold that a network looks at the right place? Answers from what `score_explanations` found."""
+"""Decides from the scores of heat maps whether a network looks at the right place."""
 
 from __future__ import annotations
 
@@ -7,42 +7,61 @@ from typing import Any
 
 from sonoseg.report.tables import Cell
 
-QUESTIONS = ("better than a flat map", "better than a random order", "changes under randomisation")
+QUESTIONS = (
+    "better than a flat map",
+    "better than a random order",
+    "changes under randomisation",
+)
 SURVIVES = 0.5
-"""Mean rank correlation with the map of random weights from which a map is said to survive them."""
+"""A map survives random weights if its mean rank correlation with their map is at least this."""
 FEWEST = 5
-"""Images under which no question is answered."""
+"""With fewer images no question is answered."""
 
 
 def claim_rows(results: Sequence[Mapping[str, Any]]) -> list[list[Cell]]:
-    """A row a model and layer: its names, and to each of `QUESTIONS` yes, no or unclear, or None if it was not asked.
+    """Returns one row per model and layer: both names, and an answer to each of `QUESTIONS`.
 
-    The answers are those of the 95 % intervals. Better than a flat map: more of the heat lies in the lesion than the
-    share of the area that the lesion covers. Better than a random order: deleting the hottest pixels first takes more
-    of the answer away, and inserting them first brings more of it back. Changes under randomisation: with all weights
-    random, the rank correlation with the map is under `SURVIVES`. An interval on both sides of what is asked, or of
-    fewer than `FEWEST` images, is unclear.
+    An answer is yes, no, unclear, or None if nothing was measured. The 95 % intervals decide. An interval that contains
+    the limit, or that is of fewer than `FEWEST` images, is unclear. The questions:
+
+    - better than a flat map: the share of the heat in the lesion is larger than the lesion's share of the area;
+    - better than a random order: deleting the hottest pixels first lowers the predicted probability more, and inserting
+      them first raises it more;
+    - changes under randomisation: with all weights random, the rank correlation with the map is below `SURVIVES`.
 
     Args:
-        results: what `score.score_explanations` returns, or faithfulness.json holds, of each model.
+        results: for each model what `score.score_explanations` returns, or the content of faithfulness.json.
     """
-    return [
-        [result["model"], layer, *_answers(measures)]
-        for result in results
-        for layer, measures in result["layers"].items()
-    ]
+    rows: list[list[Cell]] = []
+    for result in results:
+        for layer, measures in result["layers"].items():
+            row: list[Cell] = [result["model"], layer]
+            row += _answers(measures)
+            rows.append(row)
+    return rows
 
 
 def _answers(measures: Mapping[str, Any]) -> list[str | None]:
-    order = {_above(measures["deletion_gain"], 0), _above(measures["insertion_gain"], 0)}
-    both = next((answer for answer in (None, "no", "unclear", "yes") if answer in order), None)
+    better_than_flat = _above(measures["share_gain"], 0)
+    deletion = _above(measures["deletion_gain"], 0)
+    insertion = _above(measures["insertion_gain"], 0)
+    better_than_random = _both(deletion, insertion)
     survives = _above(measures["similarity_all"], SURVIVES)
-    changes = {"yes": "no", "no": "yes"}.get(survives or "", survives)
-    return [_above(measures["share_gain"], 0), both, changes]
+    opposite = {"yes": "no", "no": "yes"}
+    changes = opposite.get(survives, survives) if survives else None
+    return [better_than_flat, better_than_random, changes]
+
+
+def _both(one: str | None, other: str | None) -> str | None:
+    """The answer to whether both are true."""
+    for answer in (None, "no", "unclear"):
+        if answer in (one, other):
+            return answer
+    return "yes"
 
 
 def _above(measure: Mapping[str, Any], limit: float) -> str | None:
-    """Whether a mean is above `limit`."""
+    """Whether a mean is above `limit`: yes, no, unclear, or None if it was not measured."""
     if not measure["n"]:
         return None
     low, high = measure["interval"]

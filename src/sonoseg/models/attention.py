@@ -25,8 +25,9 @@ class CBAM(nn.Module):
         self.spatial = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.mlp(x.mean((2, 3), keepdim=True)) + self.mlp(x.amax((2, 3), keepdim=True))
-        x = x * pooled.sigmoid()
+        of_mean = self.mlp(x.mean((2, 3), keepdim=True))
+        of_maximum = self.mlp(x.amax((2, 3), keepdim=True))
+        x = x * (of_mean + of_maximum).sigmoid()
         summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
         attended: Tensor = x * self.spatial(summary).sigmoid()
         return attended
@@ -35,8 +36,8 @@ class CBAM(nn.Module):
 class NonLocal(nn.Module):
     """Non-local block, embedded Gaussian (Wang et al. 2018, eq. 2 to 6): every position attends to every other.
 
-    (N, C, H, W) → (N, C, H, W); adds 2·C² + 2.5·C parameters. The (H·W)×(H·W) matrix is never built: the
-    softmax over dot products is what `scaled_dot_product_attention` fuses, with a scale of 1.
+    (N, C, H, W) → (N, C, H, W); adds 2·C² + 2.5·C parameters. The (H·W)×(H·W) matrix of dot products is never built:
+    `scaled_dot_product_attention` with a scale of 1 computes the same piece by piece.
     """
 
     def __init__(self, channels: int) -> None:
@@ -47,22 +48,31 @@ class NonLocal(nn.Module):
         self.out = nn.Conv2d(channels // 2, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Contiguous, or PyTorch falls back to the form that builds the matrix, without a word.
-        query, key, value = (
-            embed(x).flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
-            for embed in (self.theta, self.phi, self.g)
-        )
+        query = as_tokens(self.theta(x))
+        key = as_tokens(self.phi(x))
+        value = as_tokens(self.g(x))
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        attended = attended.squeeze(1).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
+        height, width = x.shape[2:]
+        attended = (
+            attended.squeeze(1).transpose(1, 2).reshape(x.shape[0], -1, height, width)
+        )
         joined: Tensor = x + self.out(attended)
         return joined
+
+
+def as_tokens(x: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, 1, H·W, C): one token for each position, for one head.
+
+    Contiguous, since PyTorch otherwise builds the whole matrix of dot products, and does not say so.
+    """
+    return x.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
 
 
 class Transformer(nn.Module):
     """A transformer block over all positions: self-attention and MLP, pre-norm, residual (Vaswani et al. 2017).
 
     (N, C, H, W) → (N, C, H, W), with a head for every 64 channels; adds 8·C² + 21·C parameters. A depthwise
-    convolution before it tells the positions apart, at any size (conditional positional encoding, Chu et al. 2021).
+    convolution encodes the positions, for images of any size (conditional positional encoding, Chu et al. 2021).
     """
 
     def __init__(self, channels: int) -> None:
@@ -74,28 +84,34 @@ class Transformer(nn.Module):
         self.out = nn.Linear(channels, channels)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
+            nn.Linear(channels, 2 * channels),
+            nn.GELU(),
+            nn.Linear(2 * channels, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens: Tensor = (x + self.position(x)).flatten(2).transpose(1, 2)
+        positioned = x + self.position(x)
+        tokens: Tensor = positioned.flatten(2).transpose(1, 2)
         tokens = tokens + self._attend(self.norm1(tokens))
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens.transpose(1, 2).reshape(x.shape)
 
     def _attend(self, tokens: Tensor) -> Tensor:
         """(N, H·W, C) → (N, H·W, C)."""
-        query, key, value = (
-            split_heads(part, self.heads) for part in self.qkv(tokens).chunk(3, -1)
+        query, key, value = self.qkv(tokens).chunk(3, -1)
+        attended = F.scaled_dot_product_attention(
+            split_heads(query, self.heads),
+            split_heads(key, self.heads),
+            split_heads(value, self.heads),
         )
-        attended = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
     """(N, positions, C) → (N, heads, positions, C / heads)."""
-    return tokens.reshape(*tokens.shape[:2], heads, -1).transpose(1, 2)
+    count, positions, channels = tokens.shape
+    return tokens.reshape(count, positions, heads, channels // heads).transpose(1, 2)
 
 
 ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {

@@ -1,4 +1,4 @@
-"""What several networks are built of: convolution blocks, a decoder stage, and U-Net's own encoder."""
+"""Blocks that several networks share: convolutions, a decoder stage, and U-Net's own encoder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class DoubleConv(nn.Sequential):
 class ConvBlock(nn.Sequential):
     """Convolution – BN – ReLU, without bias: (N, `inputs`, H, W) → (N, `outputs`, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, dilation: int = 1
+    ) -> None:
         super().__init__(
             nn.Conv2d(
                 inputs,
@@ -65,16 +67,19 @@ class ConvBlock(nn.Sequential):
 
 
 class PlainEncoder(nn.Module):
-    """U-Net's way down: at each level a double convolution, between levels 2×2 max-pooling.
+    """U-Net's encoder: a double convolution at each level, and 2×2 max-pooling between levels.
 
     Args:
         inputs: channels of the image.
-        widths: channels of the levels, from the finest down.
+        widths: channels of the levels, the finest first.
     """
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(DoubleConv(*pair) for pair in pairwise((inputs, *widths)))
+        self.levels = nn.ModuleList([DoubleConv(inputs, widths[0])])
+        self.levels.extend(
+            DoubleConv(above, below) for above, below in pairwise(widths)
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, inputs, H, W) → the deepest map, and the others, at strides 1, 2, 4, …"""
@@ -88,16 +93,16 @@ CONVOLUTIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "separable": SeparableConv,
     "double": DoubleConv,
 }
-"""Name → block of a decoder stage, from channels in and out."""
+"""Name → block of a decoder stage, made of its numbers of input and output channels."""
 
 
 class DecoderStage(nn.Module):
     """Doubles the resolution, joins the skip connection if there is one, convolves and attends.
 
     Args:
-        inputs: channels that come in from below.
+        inputs: channels of the map from the stage below.
         skip: channels of the skip connection; 0 for none (the paper's network has none).
-        outputs: channels that go out.
+        outputs: channels of the result.
         attention: a name of `attention.ATTENTIONS`.
         convolution: a name of `CONVOLUTIONS`.
     """
@@ -116,7 +121,9 @@ class DecoderStage(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) and (N, skip, 2H, 2W) → (N, outputs, 2H, 2W)."""
-        up = F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=False)
+        up = F.interpolate(
+            below, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         if skip is not None:
             up = torch.cat([up, skip], 1)
         out: Tensor = self.attention(self.conv(up))

@@ -1,11 +1,13 @@
-"""Every named experiment as one frozen dataclass: the paper's twenty, the five it is compared with, and our own."""
+"""Every named experiment: the paper's twenty models, the five that it compares them with, and our own."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from sonoseg.errors import InputError
@@ -16,6 +18,7 @@ from sonoseg.models.rivals.ddra_net import DdraNetConfig
 from sonoseg.models.rivals.dpnet import DpNetConfig
 from sonoseg.models.rivals.mrfe_cnn import MrfeCnnConfig
 from sonoseg.models.swin_unet import SwinUNetConfig
+from sonoseg.report.tables import text_table
 
 
 @dataclass(frozen=True)
@@ -33,41 +36,50 @@ class Recipe:
     weight_decay: float = 0.0
     """Decoupled with adam (AdamW), added to the gradient with sgd."""
     batch: int = 16
-    """Images a step."""
+    """Images per step."""
     dropout: float = 0.3
     """Share of the bottleneck's channels that a step drops."""
     epochs: int = 50
-    """At most."""
+    """The most epochs that are trained."""
     patience: int = 10
-    """Stop after so many epochs that `monitor` found no better; 0: never."""
+    """Stop after so many epochs without a better value of `monitor`; 0: never."""
     monitor: str = "loss"
-    """Which epoch is the one that is kept: that of the best validation loss or dice (convention `paper`), or the last,
-    which takes a patience of 0."""
+    """Which epoch is kept: the one with the best validation loss, the one with the best validation dice (convention
+    `paper`), or the last one. The last one needs a patience of 0."""
     augment: str = "none"
     """A name of `sonoseg.train.augment.AUGMENTATIONS`."""
     ema: float = 0.0
-    """Decay of the running average of the weights that is validated and kept; 0: the weights themselves."""
+    """Decay of the running average of the weights. The average is validated and kept. 0: no average."""
     learn: str = ""
-    """The part of the network that learns, for example presence, head or encoders; the rest stays as it starts, batch
-    statistics too. Empty: all of it."""
+    """The part of the network that is trained, for example presence, head or encoders. All other weights and batch
+    statistics stay as they are. Empty: the whole network is trained."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row: a network and the recipe it is trained with."""
+    """A network and the recipe that it is trained with."""
 
     name: str
     network: NetworkConfig
     recipe: Recipe = field(default_factory=Recipe)
     note: str = ""
-    """Where it comes from; `sonoseg models` shows what stands before the colon."""
+    """Its origin. `sonoseg models` shows the words before the colon."""
 
-    def build(self, dropout: float | None = None, pretrained: bool = False) -> SegmentationNetwork:
+    def build(
+        self, dropout: float | None = None, pretrained: bool = False
+    ) -> SegmentationNetwork:
         """The network with fresh weights."""
-        return self.network.build(self.recipe.dropout if dropout is None else dropout, pretrained)
+        return self.network.build(
+            self.recipe.dropout if dropout is None else dropout, pretrained
+        )
 
 
-R18, D121, E0, LITE = "resnet18", "densenet121", "efficientnet_b0", "tf_efficientnet_lite2"
+R18, D121, E0, LITE = (
+    "resnet18",
+    "densenet121",
+    "efficientnet_b0",
+    "tf_efficientnet_lite2",
+)
 ALL = (R18, D121, E0)
 
 
@@ -75,7 +87,9 @@ def _row(
     number: int, attention: str, frozen: bool, encoders: tuple[str, ...], loss: str
 ) -> Experiment:
     network = FusionUNetConfig(encoders, attention, frozen)
-    return Experiment(f"model-{number}", network, Recipe(loss=loss), f"the paper's Model {number}")
+    return Experiment(
+        f"model-{number}", network, Recipe(loss=loss), f"the paper's Model {number}"
+    )
 
 
 TABLE_1 = (
@@ -123,19 +137,25 @@ RIVALS = (
     Experiment(
         "mrfe-cnn",
         MrfeCnnConfig(),
-        note="reconstruction: after the abstract of Ranjbarzadeh et al. 2022",
+        note="reconstruction: from the abstract of Ranjbarzadeh et al. 2022",
     ),
     Experiment(
-        "adu-net", AduNetConfig(), note="reconstruction: after the title of Ejiyi et al. 2024"
+        "adu-net",
+        AduNetConfig(),
+        note="reconstruction: from the title of Ejiyi et al. 2024",
     ),
     Experiment(
-        "ddra-net", DdraNetConfig(), note="reconstruction: after the title of Sun et al. 2024"
+        "ddra-net",
+        DdraNetConfig(),
+        note="reconstruction: from the title of Sun et al. 2024",
     ),
     Experiment(
-        "dpnet", DpNetConfig(), note="reconstruction: after the abstract of Liu et al. 2024"
+        "dpnet",
+        DpNetConfig(),
+        note="reconstruction: from the abstract of Liu et al. 2024",
     ),
 )
-"""The networks that the paper is compared with. Where their authors' recipe is not known, it is the paper's."""
+"""The networks that the paper compares its models with. Where the authors' recipe is not known, the paper's is used."""
 
 OURS = Experiment(
     "sonoseg-1",
@@ -172,29 +192,61 @@ def find_experiment(name: str) -> Experiment:
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
     """(all, trainable) parameters."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
-    return sum(size for size, _ in sizes), sum(size for size, trainable in sizes if trainable)
+    total = trainable = 0
+    for parameter in module.parameters():
+        total += parameter.numel()
+        if parameter.requires_grad:
+            trainable += parameter.numel()
+    return total, trainable
 
 
 def list_models() -> list[dict[str, Any]]:
-    """What `sonoseg models` prints: a dict a row with name, encoders, attention, …, parameter counts."""
-    import torch
-
+    """One dict per model of the catalog: name, encoders, attention, …, numbers of parameters."""
     rows = []
     for experiment in CATALOG.values():
-        with torch.device("meta"):  # counts need no memory
+        with torch.device("meta"):  # without memory: the parameters are only counted
             total, trainable = count_parameters(experiment.build())
-        rows.append(
-            {
-                "name": experiment.name,
-                "total_params": total,
-                "trainable_params": trainable,
-                "encoders": list(experiment.network.encoders),
-                "attention": experiment.network.attention,
-                "frozen": experiment.network.frozen,
-                **dataclasses.asdict(experiment.network),
-                "loss": experiment.recipe.loss,
-                "note": experiment.note,
-            }
-        )
+        row = {
+            "name": experiment.name,
+            "total_params": total,
+            "trainable_params": trainable,
+            "encoders": list(experiment.network.encoders),
+            "attention": experiment.network.attention,
+            "frozen": experiment.network.frozen,
+        }
+        row |= dataclasses.asdict(experiment.network)
+        row |= {"loss": experiment.recipe.loss, "note": experiment.note}
+        rows.append(row)
     return rows
+
+
+def models_command(as_json: bool = False) -> str:
+    """`sonoseg models`: the catalog as a table, or as JSON; the text to print."""
+    rows = list_models()
+    if as_json:
+        return json.dumps(rows, indent=2)
+    header = (
+        "name",
+        "encoders",
+        "attention",
+        "frozen",
+        "loss",
+        "parameters",
+        "trainable",
+        "note",
+    )
+    cells = []
+    for row in rows:
+        cells.append(
+            (
+                row["name"],
+                "+".join(row["encoders"]) or "-",
+                row["attention"],
+                "yes" if row["frozen"] else "no",
+                row["loss"],
+                row["total_params"],
+                row["trainable_params"],
+                row["note"].partition(":")[0],
+            )
+        )
+    return text_table(header, cells)

@@ -1,13 +1,13 @@
-"""Depthwise convolutions that train at a bearable speed, and rightly, on a processor.
+"""Depthwise convolutions that train fast and correctly on a processor.
 
-oneDNN, through which PyTorch computes on processors, has no quick kernel for two gradients: that of the input where
-the stride is 2, and that of the weights where the kernel is 5×5. Both are written here with kernels that are quick.
-And one of its gradients is wrong: that of the weights of a dilated one in bfloat16.
+PyTorch computes on processors with oneDNN, which has no fast kernel for two gradients: that of the input where the
+stride is 2, and that of the weights where the kernel is 5×5. Here, both are computed with kernels that are fast. A
+third gradient is wrong: that of the weights of a dilated convolution in bfloat16.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -35,34 +35,70 @@ class _DepthwiseConvolution(torch.autograd.Function):
         )
 
 
-def input_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """As a convolution of the gradient, spread out by the stride, with the kernel turned by 180°."""
+def input_gradient(
+    gradient: Tensor, image: Tensor, weight: Tensor, stride: int
+) -> Tensor:
+    """The gradient of the input: zeros are put between the gradient's places, and the turned kernel is applied.
+
+    Args:
+        gradient: (N, C, h, w).
+        image: the input, (N, C, H, W).
+        weight: (C, 1, k, k).
+        stride: of the convolution.
+    """
     reach = weight.shape[2] - 1
-    spread = torch.zeros_like(image[:, :, reach:, reach:], memory_format=torch.channels_last)
+    spread = torch.zeros_like(
+        image[:, :, reach:, reach:], memory_format=torch.channels_last
+    )
     spread[:, :, ::stride, ::stride] = gradient
     return F.conv2d(spread, weight.flip(2, 3), padding=reach, groups=len(weight))
 
 
-def weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Of a 5×5 kernel as that of four 3×3 kernels which overlap in the middle row and column."""
+def weight_gradient(
+    gradient: Tensor, image: Tensor, weight: Tensor, stride: int
+) -> Tensor:
+    """The gradient of the weights: a 5×5 kernel as four 3×3 kernels that overlap in the middle row and column.
+
+    Args: as of `input_gradient`.
+    """
     size = weight.shape[2]
-    rows, columns = ((length - 1) * stride + 3 for length in gradient.shape[2:])
+    rows = (gradient.shape[2] - 1) * stride + 3
+    columns = (gradient.shape[3] - 1) * stride + 3
     result = torch.empty_like(weight)
     for top in range(0, size - 2, 2):
         for left in range(0, size - 2, 2):
-            part = image[:, :, top : top + rows, left : left + columns].contiguous(
-                memory_format=torch.channels_last
-            )
+            seen = image[:, :, top : top + rows, left : left + columns]
+            seen = seen.contiguous(memory_format=torch.channels_last)
             corner = weight[:, :, top : top + 3, left : left + 3]
-            result[:, :, top : top + 3, left : left + 3] = torch.ops.aten.convolution_backward(
-                gradient, part, corner, None, [stride] * 2, [0, 0], [1, 1], False, [0, 0], len(weight),
-                [False, True, False],
-            )[1]  # fmt: skip
+            result[:, :, top : top + 3, left : left + 3] = _small_weight_gradient(
+                gradient, seen, corner, stride
+            )
+    return result
+
+
+def _small_weight_gradient(
+    gradient: Tensor, image: Tensor, weight: Tensor, stride: int
+) -> Tensor:
+    """PyTorch's own, for a 3×3 kernel."""
+    _, found, _ = torch.ops.aten.convolution_backward(
+        gradient,
+        image,
+        weight,
+        bias_sizes=None,
+        stride=[stride, stride],
+        padding=[0, 0],
+        dilation=[1, 1],
+        transposed=False,
+        output_padding=[0, 0],
+        groups=len(weight),
+        output_mask=[False, True, False],
+    )
+    result: Tensor = found
     return result
 
 
 class DepthwiseConv2d(nn.Module):
-    """Does what `conv`, a depthwise convolution, does, with its weights under the same name.
+    """Computes the same as `conv`, a depthwise convolution. Its weights are stored under the same name.
 
     (N, C, H, W) → (N, C, H / stride, W / stride), H and W multiples of the stride.
     """
@@ -94,7 +130,13 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__(
-            channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False
+            channels,
+            channels,
+            3,
+            padding=dilation,
+            dilation=dilation,
+            groups=channels,
+            bias=False,
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -105,24 +147,25 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
 
 
 def is_same(conv: nn.Conv2d) -> bool:
-    """Whether timm pads it as TensorFlow does: by what the size and the stride need, more at the end."""
+    """Whether timm pads it as TensorFlow does: as much as size and stride need, and more at the end."""
     return type(conv).__name__ == "Conv2dSame"
 
 
 def quicken(network: nn.Module) -> nn.Module:
-    """Exchanges the depthwise 3×3 and 5×5 convolutions of `network`, in place, where they gain from it."""
+    """Replaces the depthwise 3×3 and 5×5 convolutions of `network`, in place, by `DepthwiseConv2d`."""
     for parent in list(network.modules()):
-        for name, conv in list(parent.named_children()):
-            if (
-                not isinstance(conv, nn.Conv2d)
-                or conv.bias is not None
-                or not 1 < conv.groups == conv.out_channels
-            ):
-                continue
-            if (
-                conv.in_channels == conv.groups
-                and conv.dilation == (1, 1)
-                and conv.kernel_size in ((3, 3), (5, 5))
-            ):
-                setattr(parent, name, DepthwiseConv2d(conv))
+        for name, child in list(parent.named_children()):
+            if is_replaceable(child):
+                setattr(parent, name, DepthwiseConv2d(child))
     return network
+
+
+def is_replaceable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether it is a depthwise convolution that `DepthwiseConv2d` can stand for."""
+    if not isinstance(module, nn.Conv2d) or module.bias is not None:
+        return False
+    is_depthwise = (
+        module.groups > 1 and module.groups == module.in_channels == module.out_channels
+    )
+    is_plain = module.dilation == (1, 1) and module.kernel_size in ((3, 3), (5, 5))
+    return is_depthwise and is_plain

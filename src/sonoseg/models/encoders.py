@@ -1,9 +1,8 @@
-"""The encoders of the paper and of our own network, through timm, and where their first weights come from."""
+"""The encoders of the paper and of our own network, from timm, and the weights that they start from."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ ENCODERS: dict[str, tuple[int, ...]] = {
 }
 """Name in timm → channels of its feature maps at strides 2, 4, 8, 16 and 32.
 
-The light ones end before their last convolution, to the 1,280 channels that ImageNet's classes are told from."""
+The light ones end before their last convolution, whose 1,280 channels serve the classification of ImageNet alone."""
 
 
 def build_encoder(name: str, pretrained: bool) -> nn.Module:
@@ -42,32 +41,34 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
         InputError: the weights can neither be found nor downloaded; two lines that name the choices.
     """
     if pretrained:
-        print(f"looking for the ImageNet weights of {name}", file=sys.stderr)
-        logging.getLogger("huggingface_hub").setLevel(
-            logging.ERROR
-        )  # its retries; what comes of them is said below
+        # A warning, since a download may take minutes, in which nothing else happens.
+        logging.getLogger(__name__).warning(
+            "looking for the ImageNet weights of %s", name
+        )
+        # The hub logs each of its retries; the error below says what came of them.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         encoder: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=0, global_pool=""
         )
     except (
         Exception
-    ) as error:  # timm's hub raises a different kind of exception for every way to be offline
+    ) as error:  # timm's hub raises another kind for every way to be offline
         if not pretrained:
             raise
-        raise InputError(
-            f"ImageNet weights of {name}",
-            "cannot be downloaded from here",
+        hint = (
             "give --encoder-weights none (random), or a run folder or .safetensors file whose encoders to start from, "
-            "or try again with a network",
-        ) from error
+            "or try again with a network"
+        )
+        problem = "cannot be downloaded from here"
+        raise InputError(f"ImageNet weights of {name}", problem, hint) from error
     if name.startswith("tf_efficientnet_lite"):
         encoder.conv_head = encoder.bn2 = nn.Identity()
     return quicken(encoder)
 
 
 class Normalize(nn.Module):
-    """(N, 1 or 3, H, W) in 0..1 → (N, 3, H, W), scaled by `mean` and `std`; ImageNet's, unless others are given."""
+    """(N, 1 or 3, H, W) in 0..1 → (N, 3, H, W), scaled by `mean` and `std`, which are ImageNet's by default."""
 
     mean: Tensor
     std: Tensor
@@ -79,11 +80,13 @@ class Normalize(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in {"mean": mean, "std": std}.items():
-            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer(
+                name, torch.tensor(value).view(1, 3, 1, 1), persistent=False
+            )
 
     @classmethod
     def of(cls, encoder: nn.Module) -> Normalize:
-        """With what `encoder`'s ImageNet weights were trained with."""
+        """The scaling that `encoder`'s ImageNet weights were trained with."""
         settings: Any = encoder.pretrained_cfg  # timm is untyped
         return cls(settings["mean"], settings["std"])
 
@@ -103,16 +106,20 @@ class Encoders(nn.Module):
     def __init__(self, names: tuple[str, ...], frozen: bool, pretrained: bool) -> None:
         super().__init__()
         self.frozen = frozen
+        scales = len(ENCODERS[names[0]])
         self.channels = tuple(
-            sum(per_scale) for per_scale in zip(*(ENCODERS[n] for n in names), strict=True)
+            sum(ENCODERS[name][scale] for name in names) for scale in range(scales)
         )
-        self.parts = nn.ModuleDict({name: build_encoder(name, pretrained) for name in names})
+        # "parts" is the name in every stored file of weights.
+        self.parts = nn.ModuleDict()
+        self.normalize = nn.ModuleDict()
+        for name in names:
+            encoder = build_encoder(name, pretrained)
+            self.parts[name] = encoder
+            self.normalize[name] = Normalize.of(encoder)
         if frozen:
             self.requires_grad_(False)
-        self.normalize = nn.ModuleDict(
-            {name: Normalize.of(part) for name, part in self.parts.items()}
-        )
-        self.train()  # so that frozen ones are in evaluation mode from the start: Lightning keeps modes as they are
+        self.train()  # frozen encoders are in evaluation mode from the start, also where nobody calls `train`
 
     def train(self, mode: bool = True) -> Encoders:
         """Frozen encoders stay in evaluation mode, so that their batch statistics do not drift."""
@@ -126,11 +133,12 @@ class Encoders(nn.Module):
             final, scales = encoder.forward_intermediates(self.normalize[name](image))  # type: ignore[operator]  # untyped
             finals.append(final)
             skips.append(scales[:4])
-        return torch.cat(finals, 1), [torch.cat(scale, 1) for scale in zip(*skips, strict=True)]
+        maps = [torch.cat(same_scale, 1) for same_scale in zip(*skips, strict=True)]
+        return torch.cat(finals, 1), maps
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a run folder's best weights, or of a .safetensors file. Nothing is ever unpickled.
+    """The tensors of a run folder's best weights, or of a .safetensors file. Nothing is unpickled.
 
     Raises:
         InputError: `path` is missing or not a safetensors file.
@@ -141,7 +149,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     file = path / "best.safetensors" if is_folder(path) else path
     if not is_file(file):
         raise InputError(
-            file, "no such weights", "give imagenet, none, a run folder or a .safetensors file"
+            file,
+            "no such weights",
+            "give imagenet, none, a run folder or a .safetensors file",
         )
     try:
         if str(file).isascii():
@@ -154,31 +164,32 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_matching(module: nn.Module, path: Path, prefix: str = "") -> int:
-    """Copies into `module` the tensors below `path` whose names start with `prefix`; returns how many.
+    """Copies into `module` the tensors of the file `path` whose names start with `prefix`.
 
-    Those of a presence head may stay as they are where none there fit; a line on stderr says so.
+    The weights of a presence head may be missing, or have other shapes. They then stay as they are, and a warning is
+    logged.
+
+    Returns:
+        How many tensors were copied.
 
     Raises:
-        InputError: another that `module` needs under `prefix` is missing or of another shape.
+        InputError: another tensor that `module` needs under `prefix` is missing or has another shape.
     """
     found = load_tensors(path)
-    wanted = {
-        name: tensor for name, tensor in module.state_dict().items() if name.startswith(prefix)
-    }
-    misfits = [
-        name
-        for name, tensor in wanted.items()
-        if name not in found or found[name].shape != tensor.shape
-    ]
-    for name in misfits:
-        if not name.startswith("presence."):
-            raise InputError(
-                path, f"has no weights that fit {name}", "give a run of the same network"
-            )
+    fitting: dict[str, Tensor] = {}
+    misfits: list[str] = []
+    for name, tensor in module.state_dict().items():
+        if not name.startswith(prefix):
+            continue
+        if name in found and found[name].shape == tensor.shape:
+            fitting[name] = found[name]
+        elif name.startswith("presence."):
+            misfits.append(name)
+        else:
+            problem = f"has no weights that fit {name}"
+            raise InputError(path, problem, "give a run of the same network")
     if misfits:
-        print(
-            f"note: {', '.join(misfits)} start at random, {path} has none that fit", file=sys.stderr
-        )
-    taken = {name: found[name] for name in wanted if name not in misfits}
-    module.load_state_dict(taken, strict=False)
-    return len(taken)
+        message = "%s start at random, %s has none that fit"
+        logging.getLogger(__name__).warning(message, ", ".join(misfits), path)
+    module.load_state_dict(fitting, strict=False)
+    return len(fitting)

@@ -1,4 +1,4 @@
-"""The paper's network from parts: fused encoders, separable decoder, attention; and what we add to it."""
+"""The paper's network, fused encoders and a separable decoder with attention, and what we add to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sonoseg.models.blocks import DecoderStage
 from sonoseg.models.encoders import Encoders
 from sonoseg.models.narrow import narrow
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.models.presence import PRESENCE
 
 
@@ -28,14 +28,14 @@ class FusionUNetConfig:
     skips: bool = False
     """Join the encoders' maps at strides 16, 8, 4 and 2 to the decoder. The paper's counts leave no room for it."""
     widths: tuple[int, int, int, int] = (512, 256, 128, 64)
-    """Channels that leave the four decoder stages, from the deepest up."""
+    """Output channels of the four decoder stages, the deepest first."""
     convolution: str = "separable"
     """In every decoder stage: separable (the paper's), or double (two 3×3 convolutions)."""
     presence: str = "none"
-    """A head that may hold down the pixel logits (a name of `presence.PRESENCE`): none, image (it judges the image as a
-    whole) or parts (it judges each drawn part by itself)."""
+    """A head that can lower the logits of the pixels (a name of `presence.PRESENCE`): none, image (it judges the whole
+    image) or parts (it judges each connected part of the mask by itself)."""
     inner: tuple[int, ...] = ()
-    """Channels inside each of the encoders' blocks (`sonoseg slim`), the first block first; empty: as designed."""
+    """Channels inside each block of the encoders (see `sonoseg slim`), the first block first; empty: as designed."""
 
     def build(self, dropout: float = 0.3, pretrained: bool = False) -> FusionUNet:
         return FusionUNet(self, dropout, pretrained)
@@ -44,10 +44,10 @@ class FusionUNetConfig:
 class FusionUNet(SegmentationNetwork):
     """Encoders → bottleneck → four decoder stages → one logit a pixel.
 
-    With the defaults, exactly the network that Table 1's parameter counts give away (see `catalog`).
+    With the defaults, its parameter counts are those of the paper's Table 1 (see `catalog`).
 
     Args:
-        config: the parts.
+        config: encoders, decoder and heads.
         dropout: share of the bottleneck's channels that training drops.
         pretrained: start the encoders from timm's ImageNet weights.
     """
@@ -59,21 +59,26 @@ class FusionUNet(SegmentationNetwork):
         self.encoders = Encoders(config.encoders, config.frozen, pretrained)
         if config.inner:
             narrow(self.encoders, config.inner)
-        *skips, bottleneck = self.encoders.channels
         self.skips = config.skips
+        *maps, bottleneck = self.encoders.channels
+        skips = maps if config.skips else [0] * len(maps)
         self.bottleneck = nn.Identity()  # a place with a name, for Grad-CAM
         self.dropout = nn.Dropout2d(dropout)
-        self.stages = nn.ModuleList(
-            DecoderStage(
-                inputs, skip if config.skips else 0, outputs, config.attention, config.convolution
+        self.stages = nn.ModuleList()
+        inputs = bottleneck
+        for skip, outputs in zip(reversed(skips), config.widths, strict=True):
+            stage = DecoderStage(
+                inputs, skip, outputs, config.attention, config.convolution
             )
-            for inputs, skip, outputs in zip(
-                (bottleneck, *config.widths[:3]), reversed(skips), config.widths, strict=True
+            self.stages.append(stage)
+            inputs = outputs
+        self.head = nn.Conv2d(inputs, 1, 1)
+        presence_head = PRESENCE[config.presence]
+        self.presence = None
+        if presence_head is not None:
+            self.presence = presence_head(
+                bottleneck + skips[-1], config.widths[0], dropout
             )
-        )
-        self.head = nn.Conv2d(config.widths[-1], 1, 1)
-        head, deep = PRESENCE[config.presence], bottleneck + (skips[-1] if config.skips else 0)
-        self.presence = head(deep, config.widths[0], dropout) if head else None
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the bottleneck (N, C, H/32, W/32) and the maps at strides 2, 4, 8, 16."""
@@ -82,7 +87,7 @@ class FusionUNet(SegmentationNetwork):
 
     def decode(
         self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Output:
         features = self.bottleneck(features)
         x = self.dropout(features)
         skips = maps[::-1] if self.skips else [None] * len(self.stages)
@@ -91,7 +96,10 @@ class FusionUNet(SegmentationNetwork):
             x = stage(x, skip)
             stages.append(x)
         coarse = self.head(x)
-        logits = F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
+        pixels = F.interpolate(
+            coarse, size=tuple(size), mode="bilinear", align_corners=False
+        )
         if self.presence is None:
-            return logits, None
-        return logits, self.presence(coarse, features, maps[-1] if self.skips else None, stages[0])
+            return Output(pixels)
+        skip = maps[-1] if self.skips else None
+        return Output(pixels, self.presence(coarse, features, skip, stages[0]))

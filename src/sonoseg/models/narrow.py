@@ -1,10 +1,9 @@
-"""Encoders whose blocks have fewer channels inside than they were designed with."""
+"""Encoders whose blocks have fewer channels inside than they were designed with (see `deploy.slim`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -16,13 +15,13 @@ from torch import Tensor, nn
 class Inside:
     """The channels inside one block: `expand` makes them, `depthwise` filters each alone, `project` mixes them.
 
-    Nothing outside the block sees them, so that some may go without anything else changing its shape. Inside the
-    first block are those that the encoder's very first convolution makes.
+    Nothing outside the block uses them, so some can be removed without a change of any other shape. In the first block,
+    they are the channels that the encoder's first convolution makes.
 
     Attributes:
         expand, depthwise, project: the convolutions.
         expanded, filtered, projected: the normalisation after each.
-        block: what `projected` leaves, and with a shortcut what came in, leaves the block.
+        block: its output is that of `projected`, plus its input where the block has a shortcut.
     """
 
     expand: nn.Conv2d
@@ -39,10 +38,12 @@ class Inside:
         return self.project.in_channels
 
     def keep(self, channels: Tensor) -> None:
-        """Leaves only those of the numbers `channels` (K,)."""
+        """Removes all channels but those with the numbers `channels` (K,), in place."""
         for conv in (self.expand, self.depthwise):
-            conv.weight = _parameter(conv.weight, conv.weight[channels])  # type: ignore[index]  # Tensor or Module
-        self.project.weight = _parameter(self.project.weight, self.project.weight[:, channels])
+            weight: Any = conv.weight  # mypy sees a Tensor or a Module
+            conv.weight = _parameter(weight, weight[channels])
+        mixing = self.project.weight
+        self.project.weight = _parameter(mixing, mixing[:, channels])
         for norm in (self.expanded, self.filtered):
             norm.weight = _parameter(norm.weight, norm.weight[channels])
             norm.bias = _parameter(norm.bias, norm.bias[channels])
@@ -58,32 +59,46 @@ def _parameter(old: Any, new: Tensor) -> nn.Parameter:
 
 
 def insides(network: nn.Module) -> list[Inside]:
-    """Those of the EfficientNets in `network`, from the first block on.
+    """The `Inside` of every block of the EfficientNets in `network`, the first block first.
 
-    None of a block with squeeze-and-excite, whose channels see each other.
+    Networks with squeeze-and-excite have none: it mixes the channels inside a block.
     """
-    return [
-        inside
-        for encoder in network.modules()
-        if isinstance(encoder, EfficientNet)
-        for inside in _of(encoder)
-    ]
+    found: list[Inside] = []
+    for module in network.modules():
+        if isinstance(module, EfficientNet):
+            found.extend(_insides_of(module))
+    return found
 
 
-def _of(encoder: Any) -> Iterator[Inside]:  # timm is untyped
-    (first,), *stages = encoder.blocks
+def _insides_of(encoder: Any) -> Iterator[Inside]:  # timm is untyped
+    first_stage, *stages = encoder.blocks
+    (first,) = first_stage
     if not isinstance(first.se, nn.Identity):
         return
+    # timm's first block does not expand: the encoder's first convolution does that for it.
     yield Inside(
-        encoder.conv_stem, encoder.bn1, first.conv_dw, first.bn1, first.conv_pw, first.bn2, first
+        expand=encoder.conv_stem,
+        expanded=encoder.bn1,
+        depthwise=first.conv_dw,
+        filtered=first.bn1,
+        project=first.conv_pw,
+        projected=first.bn2,
+        block=first,
     )
-    for block in chain(*stages):
-        yield Inside(
-            block.conv_pw, block.bn1, block.conv_dw, block.bn2, block.conv_pwl, block.bn3, block
-        )
+    for stage in stages:
+        for block in stage:
+            yield Inside(
+                expand=block.conv_pw,
+                expanded=block.bn1,
+                depthwise=block.conv_dw,
+                filtered=block.bn2,
+                project=block.conv_pwl,
+                projected=block.bn3,
+                block=block,
+            )
 
 
 def narrow(network: nn.Module, widths: Sequence[int]) -> None:
-    """Leaves so many channels inside each block, the first of them: the shape for weights that are to be loaded."""
+    """Keeps the first `widths[i]` channels inside block i, in place: the shapes of a slim run's weights."""
     for inside, width in zip(insides(network), widths, strict=True):
         inside.keep(torch.arange(width))

@@ -1,22 +1,57 @@
-"""What every segmentation network here is: an encoder, a decoder, and layers that can be explained."""
+"""What every segmentation network has: an encoder, a decoder, outputs with names, and layers that can be explained."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class Output(NamedTuple):
+    """What a network returns for N images.
+
+    Attributes:
+        pixels: (N, 1, H, W), a logit for each pixel: is it lesion?
+        presence: logits of the presence head, (N, 1) for each image or (N, 1, h, w) for each place: is there a lesion
+            at all? None if the network has no such head.
+    """
+
+    pixels: Tensor
+    presence: Tensor | None = None
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, 1, H, W): the smaller one of the pixel's logit and of the presence's.
+
+        No pixel is more probable than that there is a lesion in its image, or at its place.
+        """
+        if self.presence is None:
+            return self.pixels
+        if self.presence.ndim == 2:
+            return torch.minimum(self.pixels, self.presence[:, :, None, None])
+        size = tuple(self.pixels.shape[2:])
+        there = F.interpolate(
+            self.presence, size=size, mode="bilinear", align_corners=False
+        )
+        # The gradient is that of the pixels: an explanation shows why the outline was drawn, not why it was kept.
+        return self.pixels + (torch.minimum(self.pixels, there) - self.pixels).detach()
+
+    def float(self) -> Output:
+        """The same numbers in float32."""
+        presence = None if self.presence is None else self.presence.float()
+        return Output(self.pixels.float(), presence)
+
+
 class SegmentationNetwork(nn.Module):
-    """Image → features and maps → one logit a pixel. Subclasses give `encode`, and `decode` if it is no plain ladder.
+    """Image → features and maps → `Output`. Subclasses define `encode`, and `decode` where stages do not suffice.
 
     Attributes:
         bottleneck: an identity that `decode` passes the features through, so that Grad-CAM finds them by name.
         dropout: of the features, before the decoder.
-        stages: the decoder's, from the deepest up; each returns one map (N, C, h, w).
+        stages: of the decoder, the deepest first; each returns one map (N, C, h, w).
         head: the last stage's map → logits.
     """
 
@@ -25,15 +60,27 @@ class SegmentationNetwork(nn.Module):
     stages: nn.ModuleList
     head: nn.Module
 
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1 or 3, H, W) in 0..1, H and W multiples of 32 → `Output.logits` (N, 1, H, W)."""
+        return self.outputs(image).logits
+
+    def outputs(self, image: Tensor) -> Output:
+        """(N, 1 or 3, H, W) in 0..1, H and W multiples of 32 → the logits of pixels and presence, each by its name."""
+        features, maps = self.encode(image)
+        return self.decode(features, maps, image.shape[2:])
+
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → the deepest features (N, C, h, w), and the other maps, the finest first."""
         raise NotImplementedError
 
     def decode(
         self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, Tensor | None]:
-        """What `encode` gave, for an image of `size` (H, W) → `parts`; here stage by stage, a map to each."""
-        return self.head(self.climb(features, maps)), None
+    ) -> Output:
+        """What `encode` returned for images of `size` (H, W) → their `Output`.
+
+        Here the stages are run one after the other, each with one of the maps.
+        """
+        return Output(self.head(self.climb(features, maps)))
 
     def climb(self, features: Tensor, maps: list[Tensor]) -> Tensor:
         """The features through every stage, each with its map, the coarsest first: the last stage's (N, C, h, w)."""
@@ -42,41 +89,12 @@ class SegmentationNetwork(nn.Module):
             x = stage(x, skip)
         return x
 
-    def parts(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The logits of each pixel (N, 1, H, W), and of presence: (N, 1) an image, (N, 1, h, w) a place, or None."""
-        features, maps = self.encode(image)
-        return self.decode(features, maps, image.shape[2:])
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1 or 3, H, W) in 0..1, H and W multiples of 32 → logits (N, 1, H, W).
-
-        Where the network judges presence, each logit is the lesser of the pixel's and the presence's: no pixel is more
-        probable than that there is a lesion, or that the part it belongs to is one.
-        """
-        return self.gate(*self.parts(image))
-
-    @staticmethod
-    def gate(pixels: Tensor, presence: Tensor | None) -> Tensor:
-        """The lesser of the two logits, (N, 1, H, W).
-
-        Args:
-            pixels: (N, 1, H, W).
-            presence: (N, 1), or a map (N, 1, h, w), which is scaled to the pixels' size; None changes nothing.
-        """
-        if presence is None:
-            return pixels
-        if presence.ndim == 2:
-            return torch.minimum(pixels, presence[:, :, None, None])
-        there = F.interpolate(
-            presence, size=tuple(pixels.shape[2:]), mode="bilinear", align_corners=False
-        )
-        # The gradient is the pixels' own: an explanation tells why the outline was drawn, not why it was kept.
-        return pixels + (torch.minimum(pixels, there) - pixels).detach()
-
     def explain_layers(self) -> dict[str, nn.Module]:
-        """The layers that Grad-CAM can look at, by name, from the deepest up."""
-        stages = {f"stage{number}": stage for number, stage in enumerate(self.stages, 1)}
-        return {"bottleneck": self.bottleneck, **stages}
+        """The layers that Grad-CAM can look at, by name, the deepest first."""
+        layers = {"bottleneck": self.bottleneck}
+        for number, stage in enumerate(self.stages, 1):
+            layers[f"stage{number}"] = stage
+        return layers
 
 
 class NetworkConfig(Protocol):
@@ -86,15 +104,15 @@ class NetworkConfig(Protocol):
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """timm's names of the encoders that first weights can be had for; empty if there are none."""
+        """timm's names of the encoders that can start from ImageNet weights; empty if there are none."""
 
     @property
     def attention(self) -> str:
-        """In the decoder, in a word."""
+        """The decoder's kind of attention, in a word."""
 
     @property
     def frozen(self) -> bool:
-        """The encoders stay as they start."""
+        """Whether the encoders keep the weights that they start with."""
 
     def build(self, dropout: float, pretrained: bool) -> SegmentationNetwork:
         """The network with fresh weights.

@@ -1,4 +1,7 @@
-"""Heads that judge whether what is drawn is a lesion: the image as a whole, or each drawn part by itself."""
+"""Heads that judge whether a drawn outline is a lesion: in the whole image, or for each part of the mask by itself.
+
+A "part" is a connected part of the mask that the pixels' logits draw.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from torch import Tensor, nn
 
 
 class ImagePresence(nn.Sequential):
-    """One logit an image: is it a lesion, what the pixels point at?
+    """One logit per image: is the outlined area a lesion?
 
     Args:
         deep: channels of the bottleneck and the skip connection together.
-        stage: channels of the first decoder stage, which this head does not see.
+        stage: channels of the first decoder stage, which this head does not use.
         dropout: share of the features that training drops.
     """
 
@@ -25,35 +28,38 @@ class ImagePresence(nn.Sequential):
         self, coarse: Tensor, bottleneck: Tensor, skip: Tensor | None, stage: Tensor
     ) -> Tensor:
         """The pixels' logits (N, 1, H/2, W/2) and the deep maps (see `PartPresence`) → logits (N, 1)."""
-        maps = [bottleneck] if skip is None else [bottleneck, skip]
-        seen = torch.cat([outlined(coarse, each) for each in maps], 1)
-        logits: Tensor = super().forward(seen)  # type: ignore[no-untyped-call]
+        means = [outlined(coarse, bottleneck)]
+        if skip is not None:
+            means.append(outlined(coarse, skip))
+        logits: Tensor = super().forward(torch.cat(means, 1))  # type: ignore[no-untyped-call]
         return logits
 
 
 def outlined(logits: Tensor, features: Tensor) -> Tensor:
-    """The mean of the features over the outline.
+    """The mean of the features over the outlined area.
 
-    Each place counts by the probability that it is lesion, so that what is judged is what the pixels point at. The
-    weights are detached: the presence loss must not change the outline.
+    Each place counts by its probability of lesion, so that the head judges that area and nothing else. The weights are
+    detached: the presence loss must not change the outline.
 
     Args:
         logits: (N, 1, H, W), H and W multiples of h and w.
         features: (N, C, h, w).
 
     Returns:
-        (N, C); 0 where the pixels point at nothing.
+        (N, C); 0 where nothing is outlined.
     """
-    weight = F.avg_pool2d(logits.detach().sigmoid(), logits.shape[2] // features.shape[2])
-    return (weight * features).sum((2, 3)) / (weight.sum((2, 3)) + 1e-3)
+    cell = logits.shape[2] // features.shape[2]
+    weight = F.avg_pool2d(logits.detach().sigmoid(), cell)
+    total = (weight * features).sum((2, 3))
+    return total / (weight.sum((2, 3)) + 1e-3)
 
 
 class PartPresence(nn.Module):
-    """One logit for each cell of 16 × 16 pixels: is it a lesion, the part that is drawn there?
+    """One logit for each cell of 16 × 16 pixels: is the part of the mask that is drawn there a lesion?
 
-    It sees the bottleneck, the encoders' map at stride 16 and the first decoder stage. What it finds is averaged over
-    each drawn part (`spread`), so that every lesion is judged by itself and as a whole. No gradient goes back to the
-    rest of the network: the presence loss must not change the outline.
+    Its inputs are the bottleneck, the encoders' map at stride 16 and the first decoder stage. Its evidence is averaged
+    over each drawn part (`spread`), so that every lesion is judged by itself and as a whole. No gradient goes back to
+    the rest of the network: the presence loss must not change the outline.
 
     Args:
         deep: channels of the bottleneck and the skip connection together.
@@ -70,7 +76,7 @@ class PartPresence(nn.Module):
     def forward(
         self, coarse: Tensor, bottleneck: Tensor, skip: Tensor | None, stage: Tensor
     ) -> Tensor:
-        """Judges what is drawn.
+        """Judges each drawn part.
 
         Args:
             coarse: the pixels' logits, (N, 1, H/2, W/2).
@@ -81,11 +87,15 @@ class PartPresence(nn.Module):
         Returns:
             logits (N, 1, H/16, W/16).
         """
-        deep = F.interpolate(bottleneck, scale_factor=2.0, mode="bilinear", align_corners=False)
+        deep = F.interpolate(
+            bottleneck, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         maps = [deep, stage] if skip is None else [deep, skip, stage]
-        seen = torch.cat([each.detach() for each in maps], 1)
-        evidence = self.out(F.relu(self.hidden(self.dropout(seen))))
-        drawn = F.avg_pool2d(coarse.detach().sigmoid(), coarse.shape[2] // stage.shape[2])
+        features = torch.cat(maps, 1).detach()
+        hidden = F.relu(self.hidden(self.dropout(features)))
+        evidence = self.out(hidden)
+        cell = coarse.shape[2] // stage.shape[2]
+        drawn = F.avg_pool2d(coarse.detach().sigmoid(), cell)
         return spread(evidence, drawn)
 
 
@@ -98,7 +108,7 @@ FAINT = 1e-3
 
 
 def spread(evidence: Tensor, drawn: Tensor) -> Tensor:
-    """Averages evidence along what is drawn: each connected part tends to its own mean.
+    """Averages evidence within the drawn parts: the evidence of each connected part approaches its own mean.
 
     Args:
         evidence: (N, 1, h, w).
@@ -119,4 +129,5 @@ PRESENCE: dict[str, Callable[[int, int, float], nn.Module] | None] = {
     "image": ImagePresence,
     "parts": PartPresence,
 }
-"""Name → head, from the channels of the deep maps, those of the first decoder stage, and the dropout."""
+"""Name → head, made of the channels of the deep maps, those of the first decoder stage, and the dropout. Runs store
+these names."""

@@ -11,17 +11,24 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
 
 from sonoseg.models.encoders import Normalize, build_encoder
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 
 TIMM_NAME = "swin_tiny_patch4_window7_224"
-EMBED, DEPTH, WINDOW, DROP_PATH = 96, 2, 7, 0.2
+EMBED = 96
+"""Channels at the finest scale."""
+DEPTH = 2
+"""Blocks per scale."""
+WINDOW = 7
+"""Positions along each side of a window."""
+DROP_PATH = 0.2
+"""How often training skips the deepest block; the others in proportion to their depth."""
 HEADS = (3, 6, 12, 24)
-"""At each scale, the finest first."""
+"""Of the attention at each scale, the finest first."""
 
 
 @dataclass(frozen=True)
 class SwinUNetConfig:
-    """The published network; it has no options."""
+    """The published network has no options."""
 
     encoders: ClassVar[tuple[str, ...]] = (TIMM_NAME,)
     attention: ClassVar[str] = "windows"
@@ -32,14 +39,15 @@ class SwinUNetConfig:
 
 
 class SwinUNet(SegmentationNetwork):
-    """Swin encoder → as many Swin blocks up again, joined by skips → one logit a pixel; 27,168,132 parameters.
+    """Swin encoder → as many Swin blocks in the decoder, joined by skips → one logit per pixel; 27,168,132 parameters.
 
-    Documented in full (arXiv 2105.05537 and its public code). Its windows are 7×7; maps of a size that they do not
-    fill are padded with zeros, as in Swin's detection version. At 224 × 224 nothing is padded.
+    Documented in full (arXiv 2105.05537 and its public code). Its windows are 7×7. Maps whose size is no multiple of 7
+    are padded with zeros, as in Swin's detection version. At 224 × 224 nothing is padded.
 
     Args:
         dropout: share of the bottleneck's channels that training drops; the authors drop none.
-        pretrained: start from timm's ImageNet weights of Swin-T, the decoder's blocks from those of the same scale.
+        pretrained: start from timm's ImageNet weights of Swin-T. The decoder's blocks start from the encoder's of the
+            same scale.
     """
 
     def __init__(self, dropout: float = 0.0, pretrained: bool = False) -> None:
@@ -64,22 +72,23 @@ class SwinUNet(SegmentationNetwork):
 
     def decode(
         self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, None]:
-        x = self.expand(self.norm(to_last(self.climb(features, maps))))
-        return self.head(to_first(x)), None
+    ) -> Output:
+        climbed = self.climb(features, maps)
+        x = self.expand(self.norm(to_last(climbed)))
+        return Output(self.head(to_first(x)))
 
     def load_timm(self, weights: Mapping[str, Tensor]) -> None:
         """Starts the encoder from timm's Swin-T, and the decoder's blocks too.
 
-        Of timm's six blocks at stride 16 the first two are taken, as by the authors.
+        Of timm's six blocks at stride 16, the first two are used, as the authors do.
 
         Args:
             weights: state dict of timm's `swin_tiny_patch4_window7_224`.
         """
-        renamed = {
-            name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3"): tensor
-            for name, tensor in weights.items()
-        }
+        renamed = {}
+        for name, tensor in weights.items():
+            own_name = name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3")
+            renamed[own_name] = tensor
         for name, own in self.encoders.named_parameters():
             own.data.copy_(renamed[name])
         for stage, level in zip(self.stages, self.levels, strict=True):
@@ -88,26 +97,26 @@ class SwinUNet(SegmentationNetwork):
 
 
 class SwinEncoder(nn.Module):
-    """Swin-T with two blocks at every scale (Liu et al. 2021); its weights are named as timm's, but for the MLPs'."""
+    """Swin-T with two blocks at every scale (Liu et al. 2021). Its weights have timm's names, except in the MLPs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch_embed = nn.ModuleDict(
             {"proj": nn.Conv2d(3, EMBED, 4, stride=4), "norm": nn.LayerNorm(EMBED)},
         )
-        self.layers = nn.ModuleList(
-            nn.ModuleDict(
-                {"downsample": PatchMerging(width_of(level - 1)), "blocks": swin_blocks(level)}
-            )
-            if level
-            else nn.ModuleDict({"blocks": swin_blocks(level)})
-            for level in range(len(HEADS))
-        )
+        self.layers = nn.ModuleList()
+        for level in range(len(HEADS)):
+            layer = nn.ModuleDict()
+            if level > 0:
+                layer["downsample"] = PatchMerging(width_of(level - 1))
+            layer["blocks"] = swin_blocks(level)
+            self.layers.append(layer)
         self.norm = nn.LayerNorm(width_of(len(HEADS) - 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, H, W) → (N, 768, H/32, W/32) and, before the other scales' blocks, the maps of the skips."""
-        x = self.patch_embed["norm"](to_last(self.patch_embed["proj"](image)))
+        """(N, 3, H, W) → (N, 768, H/32, W/32), and the maps of the skips: those that enter the other scales' blocks."""
+        patches = self.patch_embed["proj"](image)
+        x = self.patch_embed["norm"](to_last(patches))
         maps = []
         for layer in self.layers:
             if "downsample" in layer:  # type: ignore[operator]  # a ModuleDict
@@ -143,11 +152,15 @@ class PatchExpand(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[1:3]
-        parts = self.linear(x).unflatten(-1, (self.scale, self.scale, -1)).permute(0, 1, 3, 2, 4, 5)
-        placed: Tensor = self.norm(
-            parts.reshape(x.shape[0], rows * self.scale, columns * self.scale, -1)
+        squares = self.linear(x).unflatten(-1, (self.scale, self.scale, -1))
+        squares = squares.permute(
+            0, 1, 3, 2, 4, 5
+        )  # each position's rows next to each other
+        placed = squares.reshape(
+            x.shape[0], rows * self.scale, columns * self.scale, -1
         )
-        return placed
+        normalized: Tensor = self.norm(placed)
+        return normalized
 
 
 def width_of(level: int) -> int:
@@ -156,24 +169,25 @@ def width_of(level: int) -> int:
 
 
 def swin_blocks(level: int) -> nn.Sequential:
-    """The two blocks of a scale, the second one's windows shifted by half; deeper ones are dropped more often."""
+    """The two blocks of a scale. The second one's windows are shifted by half a window."""
+    blocks = nn.Sequential()
     last = DEPTH * len(HEADS) - 1
-    return nn.Sequential(
-        *(
-            SwinTransformerBlock(
-                width_of(level),
-                HEADS[level],
-                [WINDOW, WINDOW],
-                [WINDOW // 2 * number] * 2,
-                stochastic_depth_prob=DROP_PATH * (DEPTH * level + number) / last,
-            )
-            for number in range(DEPTH)
+    for number in range(DEPTH):
+        depth = DEPTH * level + number
+        shift = WINDOW // 2 * number
+        block = SwinTransformerBlock(
+            width_of(level),
+            HEADS[level],
+            [WINDOW, WINDOW],
+            [shift, shift],
+            stochastic_depth_prob=DROP_PATH * depth / last,
         )
-    )
+        blocks.append(block)
+    return blocks
 
 
 def initialise(module: nn.Module) -> None:
-    """The first weights of Swin: linear ones of deviation 0.02, no biases."""
+    """Swin's first weights: those of linear layers have a deviation of 0.02, their biases are 0."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

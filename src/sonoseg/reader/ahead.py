@@ -16,15 +16,17 @@ class _Mark(Enum):
 
 
 def ahead(items: Iterable[T], room: int = 1) -> Generator[T]:
-    """Gives `items` in their order, made in a second thread that is never more than `room` finished ones ahead.
+    """Yields `items` in their order; a second thread makes at most `room` of them before they are asked for.
 
     An error among them is raised in its place. Close what you do not read to the end (`contextlib.closing`): that
-    waits for the item at hand, makes no other, and leaves no thread behind.
+    waits for the item that is being made, makes no other, and leaves no thread behind.
     """
-    iterator, waiting = iter(items), deque[Future[T | Literal[_Mark.END]]]()
+    iterator = iter(items)
+    waiting = deque[Future[T | Literal[_Mark.END]]]()
     with ThreadPoolExecutor(1) as thread:
         try:
-            waiting.extend(thread.submit(next, iterator, _Mark.END) for _ in range(room))
+            for _ in range(room):
+                waiting.append(thread.submit(next, iterator, _Mark.END))
             while (item := waiting.popleft().result()) is not _Mark.END:
                 waiting.append(thread.submit(next, iterator, _Mark.END))
                 yield item

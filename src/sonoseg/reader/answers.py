@@ -1,4 +1,4 @@
-"""One run of a bundle's network: in limited time, and with every answer checked before it is used."""
+"""One run of a bundle's network: in limited time, and with every output checked before it is used."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from sonoseg.errors import InputError
 from sonoseg.reader.checksum import HINT
 from sonoseg.reader.session import time_limit
 
-OUTPUTS, EXPLAIN = ("probability", "heat", "unfamiliarity"), "explain"
+OUTPUTS = ("probability", "heat", "unfamiliarity")
+"""Names of a bundle's outputs. The first is always there; they are found by name, in any order and among others."""
+EXPLAIN = "explain"
+"""Name of the optional boolean input that asks for the heat."""
 SECONDS, SECONDS_MORE = 60.0, 5.0
-"""A run of the network may take so long for one image, and for each further one. A laptop needs some hundredths."""
-_ROUNDING = 1e-3  # may leave a range by this much
+"""The longest run of the network for one image, and for each further image. A laptop needs some hundredths."""
+_ROUNDING = 1e-3  # an output may be outside its range by this much
 
 
 class Answers(NamedTuple):
-    """What a network says of N images (N, 1, H, W).
+    """The outputs of a bundle's network for N images (N, 1, H, W).
 
     Attributes:
         probability: (N, 1, H, W) float32 in 0..1, that a pixel is lesion.
-        unfamiliarity: (N,) float32 from 0, how unlike the training images each image is; over 1 it is too unlike to
-            be trusted. None if the network does not tell.
+        unfamiliarity: (N,) float32 from 0, how unlike the training images each image is; over 1 the result must not be
+            trusted. None if the bundle has no such output.
         heat: (N, 1, H, W) float32 in 0..1, Grad-CAM of the bottleneck; None if it was not asked for.
     """
 
@@ -34,44 +37,51 @@ class Answers(NamedTuple):
     heat: NDArray[np.float32] | None
 
 
-def run_network(path: Path, session: Any, batch: NDArray[np.float32], explain: bool) -> Answers:
+def run_network(
+    path: Path, session: Any, batch: NDArray[np.float32], explain: bool
+) -> Answers:
     """Runs the network once on (N, 1, H, W) float32 in 0..1.
 
     Args:
         path: of the bundle, for errors.
         session: onnxruntime.InferenceSession.
         batch: the images.
-        explain: ask for the heat as well, which the network must be able to tell.
+        explain: compute the heat as well; the network must have that output.
 
     Raises:
-        InputError: the network failed, took longer than `SECONDS` allow, or an answer has another type or
-            shape, is not finite, or is outside its range; says which answer.
+        InputError: the network failed, took longer than `SECONDS` allow, or an output has another type or
+            shape, is not finite, or is outside its range; says which output.
     """
     import onnxruntime
 
     names = [node.name for node in session.get_outputs() if node.name in OUTPUTS]
-    switch = {EXPLAIN: np.array(True)} if explain else {}
+    inputs = {"image": batch}
+    if explain:
+        inputs[EXPLAIN] = np.array(True)
     options = onnxruntime.RunOptions()
-    options.log_severity_level = 4  # our own error says it
+    options.log_severity_level = 4  # our own error reports it
     limit = SECONDS + SECONDS_MORE * (len(batch) - 1)
 
     def stop() -> None:
-        options.terminate = True  # looked at between two operations: one alone is never cut short
+        # ONNX Runtime reads this between two operations; a single operation is never stopped.
+        options.terminate = True
 
     with time_limit(limit, stop) as late:
         try:
-            values = session.run(names, {"image": batch, **switch}, options)
+            values = session.run(names, inputs, options)
         except Exception as error:  # onnxruntime's errors share no other base
             raise _run_error(path, error, limit if late.is_set() else None) from error
-    answers = dict(zip(names, values, strict=True))
-    probability = _checked(path, "probability", answers["probability"], batch.shape, 1)
+    found = dict(zip(names, values, strict=True))
+    one_number_per_image = batch.shape[:1]
+    probability = _checked(path, "probability", found["probability"], batch.shape, 1)
     unfamiliarity = heat = None
-    if "unfamiliarity" in answers:
+    if "unfamiliarity" in found:
+        distances = found["unfamiliarity"]
         unfamiliarity = _checked(
-            path, "unfamiliarity", answers["unfamiliarity"], batch.shape[:1], math.inf
+            path, "unfamiliarity", distances, one_number_per_image, math.inf
         )
     if explain:
-        heat = _checked(path, "heat", answers["heat"], batch.shape, 1)
+        heat = _checked(path, "heat", found["heat"], batch.shape, 1)
     return Answers(probability, unfamiliarity, heat)
 
 
@@ -79,22 +89,34 @@ def _run_error(path: Path, error: Exception, limit: float | None) -> InputError:
     if limit is not None:
         problem = f"its network was stopped after {limit:g} s without an answer"
         return InputError(path, problem, "give another bundle or use a faster computer")
-    reason = "out of memory" if "alloc" in str(error).lower() else "its network cannot be run"
+    reason = (
+        "out of memory"
+        if "alloc" in str(error).lower()
+        else "its network cannot be run"
+    )
     return InputError(path, reason, "try fewer images at once or another bundle")
 
 
 def _checked(
     path: Path, name: str, answer: Any, shape: tuple[int, ...], top: float
 ) -> NDArray[np.float32]:
-    """The answer, when it is float32 of this shape and in 0..`top`."""
-    if not isinstance(answer, np.ndarray) or answer.dtype != np.float32 or answer.shape != shape:
+    """The output `name`, if it is float32 of this shape and in 0..`top`; else raises InputError."""
+    if (
+        not isinstance(answer, np.ndarray)
+        or answer.dtype != np.float32
+        or answer.shape != shape
+    ):
         found = getattr(answer, "shape", type(answer).__name__)
         raise InputError(
-            path, f"its network does not return {name} as {shape} numbers but as {found}", HINT
+            path,
+            f"its network does not return {name} as {shape} numbers but as {found}",
+            HINT,
         )
     # NaN fails both comparisons.
     if not (answer.min() > -_ROUNDING and answer.max() < top + _ROUNDING):
-        wanted = "finite numbers from 0" if math.isinf(top) else f"numbers from 0 to {top:g}"
+        wanted = (
+            "finite numbers from 0" if math.isinf(top) else f"numbers from 0 to {top:g}"
+        )
         raise InputError(path, f"its network does not return {name} as {wanted}", HINT)
     limited: NDArray[np.float32] = np.clip(answer, 0, top)
     return limited

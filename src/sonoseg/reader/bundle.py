@@ -32,20 +32,20 @@ _UNWRITABLE = re.compile(
 
 @dataclass(frozen=True)
 class Card:
-    """What a network is, for whom, and how its output is to be read.
+    """What a network is, for whom it is, and how its outputs must be read.
 
     Attributes:
         format: version of this card's layout, 1.
-        name: of the network; one short line, it stands in pictures.
+        name: of the network; one short line, which is drawn in pictures.
         version: of the network.
         input: `size` [height, width] of the network's input, `range` [0, 1], `channels` 1.
         threshold: probability from which a pixel counts as lesion, between 0 and 1.
         min_lesion_fraction: connected parts smaller than this share of the image are dropped; 0 drops none.
-        training_data: what the network was trained on, one data set an entry.
+        training_data: what the network was trained on, one entry per data set.
         recipe: how it was trained, as a name or a sentence.
         scores: measured on data it was not trained on.
         intended_use: in a sentence.
-        limits: where it must not be relied on, one an entry.
+        limits: where it must not be relied on, one limit per entry.
         licence: of the weights.
         created: ISO date.
     """
@@ -71,12 +71,12 @@ class Card:
         return height, width
 
     def to_json(self) -> str:
-        """The card as it stands in the bundle's metadata."""
+        """The card as it is stored in the bundle's metadata."""
         return json.dumps(asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        """Reads and checks a card; keys that this version does not know are passed over.
+        """Reads and checks a card; keys that this version does not know are ignored.
 
         Raises:
             ValueError: not JSON, or a key is missing or has a value out of its range; says which.
@@ -97,12 +97,16 @@ class Card:
 
 def _is_number(value: object) -> bool:
     if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) < 2**53  # larger ones may be no float
+        return (
+            not isinstance(value, bool) and abs(value) < 2**53
+        )  # larger ones may be no float
     return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and not _UNWRITABLE.search(value)
+    return (
+        isinstance(value, str) and bool(value.strip()) and not _UNWRITABLE.search(value)
+    )
 
 
 def _is_texts(value: object) -> bool:
@@ -110,22 +114,21 @@ def _is_texts(value: object) -> bool:
 
 
 def _is_line(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and value.isprintable()
-        and 0 < len(value.strip()) <= len(value) <= 40
-    )
+    if not isinstance(value, str) or not value.isprintable():
+        return False
+    return bool(value.strip()) and len(value) <= 40
 
 
 def _is_input(value: object) -> bool:
-    if not isinstance(value, dict) or (value.get("range"), value.get("channels")) != ([0, 1], 1):
+    if not isinstance(value, dict) or (value.get("range"), value.get("channels")) != (
+        [0, 1],
+        1,
+    ):
         return False
     size = value.get("size")
-    return (
-        isinstance(size, list)
-        and len(size) == 2
-        and all(type(n) is int and 16 <= n <= 4096 for n in size)
-    )
+    if not isinstance(size, list) or len(size) != 2:
+        return False
+    return all(type(length) is int and 16 <= length <= 4096 for length in size)
 
 
 def _is_date(value: object) -> bool:
@@ -142,8 +145,14 @@ _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "name": (_is_line, "a line of at most 40 characters"),
     "version": (_is_line, "a line of at most 40 characters"),
-    "input": (_is_input, "a size of two whole numbers (16 to 4096), range [0, 1] and channels 1"),
-    "threshold": (lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1"),
+    "input": (
+        _is_input,
+        "a size of two whole numbers (16 to 4096), range [0, 1] and channels 1",
+    ),
+    "threshold": (
+        lambda value: _is_number(value) and 0 < value < 1,
+        "a number between 0 and 1",
+    ),
     "min_lesion_fraction": (
         lambda value: _is_number(value) and 0 <= value < 1,
         "a number from 0 to below 1",
@@ -159,7 +168,7 @@ _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def default_bundle_path() -> Path:
-    """Where the bundle that ships with sonoseg lies."""
+    """The path of the bundle that ships with sonoseg."""
     return WEIGHTS / "default.onnx"
 
 
@@ -174,17 +183,20 @@ def find_bundle(model: Path | str) -> Path:
         return shipped[str(model)]
     if is_folder(model):
         raise InputError(
-            model, "is a folder, not a bundle", f"make a bundle of a run: sonoseg export {model}"
+            model,
+            "is a folder, not a bundle",
+            f"make a bundle of a run: sonoseg export {model}",
         )
     if not is_there(model):
-        choices = [*(f'"{name}"' for name in shipped), "the path of a bundle (.onnx)"]
+        choices = [f'"{name}"' for name in shipped]
+        choices.append("the path of a bundle (.onnx)")
         raise InputError(model, "no such model", f"give {' or '.join(choices)}")
     return readable_file(model)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle, its network ready to run. May be pickled: what is sent is the path, not the network.
+    """A checked bundle, its network ready to run. It can be pickled: the path is sent, not the network.
 
     Attributes:
         path: the file.
@@ -212,36 +224,40 @@ class Bundle:
             InputError: not there, not a bundle, altered, or not a network that this version can run.
         """
         path = readable_file(path)
-        content, sha256 = read_checked(path)  # only what has the right checksum reaches onnxruntime
+        content, sha256 = read_checked(
+            path
+        )  # only files with a correct checksum reach onnxruntime
         session = open_session(path, content, threads)
         metadata = session.get_modelmeta().custom_metadata_map
         if metadata.get(CHECKSUM_KEY) != CHECKSUM_MARK + sha256:
             raise InputError(
-                path, "is not a sonoseg bundle (its checksum is in the wrong place)", HINT
+                path,
+                "is not a sonoseg bundle (its checksum is in the wrong place)",
+                HINT,
             )
         try:
             card = Card.from_json(metadata.get(CARD_KEY, ""))
             _check_network(session, card)
         except ValueError as error:
-            raise InputError(path, f"is not a bundle that can be used: {error}", HINT) from error
+            raise InputError(
+                path, f"is not a bundle that can be used: {error}", HINT
+            ) from error
         return cls(path, card, sha256, session, threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _read_again, (self.path.absolute(), self.card, self.sha256, self.threads)
 
     def check_explains(self) -> None:
-        """Raises InputError if the network cannot tell where it looked."""
+        """Raises InputError if the bundle holds no explanation."""
         if not _explains(self.session):
-            raise InputError(
-                self.path, "cannot tell where it looked", "export it again with this version"
-            )
+            problem = "cannot tell where it looked"
+            raise InputError(self.path, problem, "export it again with this version")
 
     def run(self, batch: NDArray[np.float32], explain: bool = False) -> Answers:
-        """Runs the network once on (N, 1, H, W) float32 in 0..1.
+        """Runs the network once on (N, 1, H, W) float32 in 0..1; mask and explanation come from the same run.
 
         Raises:
-            InputError: the network failed, took too long, returned something else than `Answers` promises, or cannot
-                explain.
+            InputError: the network failed, took too long, returned anything but `Answers`, or cannot explain.
         """
         if explain:
             self.check_explains()
@@ -249,13 +265,13 @@ class Bundle:
 
 
 def _read_again(path: Path, card: Card, sha256: str, threads: int) -> Bundle:
-    """A pickled bundle, in another process or in this one."""
+    """Reads a pickled bundle, in another process or in this one."""
     return replace(_read_same(path, sha256, threads), card=card)
 
 
 @functools.lru_cache(maxsize=2)
 def _read_same(path: Path, sha256: str, threads: int) -> Bundle:
-    """The bundle with this checksum; kept, since a process pool sends it again with every task."""
+    """The bundle with this checksum. It is cached, since a process pool sends it again with every task."""
     bundle = Bundle.read(path, threads)
     if bundle.sha256 != sha256:
         raise InputError(path, "is another bundle than when work began", "start again")
@@ -267,9 +283,12 @@ def _check_network(session: Any, card: Card) -> None:
     if [(node.name, node.type) for node in inputs] != [("image", "tensor(float)")]:
         raise ValueError('its network has not the one float input "image"')
     types = {node.name: node.type for node in session.get_outputs()}
-    needed = {"probability", "heat"} if _explains(session) else {"probability"}
+    needed = {"probability"}
+    if _explains(session):
+        needed.add("heat")
     for name in OUTPUTS:
-        if types.get(name, "tensor(float)") != "tensor(float)" or name in needed - types.keys():
+        is_missing = name in needed and name not in types
+        if is_missing or types.get(name, "tensor(float)") != "tensor(float)":
             raise ValueError(f'its network has no float output "{name}"')
     batch, *rest = inputs[0].shape or [1]
     if isinstance(batch, int) or rest != [1, *card.size]:
@@ -279,4 +298,5 @@ def _check_network(session: Any, card: Card) -> None:
 
 
 def _explains(session: Any) -> bool:
+    """Whether the network has the optional input that asks for the heat."""
     return EXPLAIN in {node.name for node in session.get_overridable_initializers()}

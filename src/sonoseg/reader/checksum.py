@@ -1,4 +1,4 @@
-"""The checksum inside a bundle. It tells damage and alteration; it does not tell who made the file."""
+"""The checksum inside a bundle. It shows damage and changes; it does not show who made the file."""
 
 from __future__ import annotations
 
@@ -34,56 +34,68 @@ def add_checksum(content: bytes) -> bytes:
         raise ValueError(f"{len(marks)} checksum marks instead of one")
     end = marks[0].end()
     empty = content[: end - _DIGITS] + b"0" * _DIGITS + content[end:]
-    return empty[: end - _DIGITS] + hashlib.sha256(empty).hexdigest().encode() + empty[end:]
+    return (
+        empty[: end - _DIGITS]
+        + hashlib.sha256(empty).hexdigest().encode()
+        + empty[end:]
+    )
 
 
 def read_checked(path: Path) -> tuple[bytes, str]:
-    """Reads a file whose checksum is right: its content, and the checksum's 64 hex digits.
+    """Reads a file and verifies its checksum.
 
-    Until the checksum is known to be right the file is read in small pieces: what is no bundle never fills the memory.
+    Until the checksum is known to be correct, the file is read in small pieces: a large file that is no bundle must not
+    fill the memory.
+
+    Returns:
+        The content, and the checksum's 64 hex digits.
 
     Raises:
         InputError: not a bundle, altered or damaged, or the disk cannot read it.
     """
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size >= _MAX_BYTES or file.read(1) != _ONNX_START:
+            if (
+                os.fstat(file.fileno()).st_size >= _MAX_BYTES
+                or file.read(1) != _ONNX_START
+            ):
                 raise InputError(path, "is not a sonoseg bundle", HINT)
             marks = _find_marks(file)
             if len(marks) != 1:
                 raise InputError(path, "is not a sonoseg bundle", HINT)
             place = marks[0] + len(CHECKSUM_MARK)
             file.seek(place)
-            stored, computed = file.read(_DIGITS).decode(), _sha256(file, place)
-            if stored != computed:
-                raise InputError(
-                    path,
-                    "has been altered or damaged since it was exported",
-                    "copy or export it again",
-                )
+            stored = file.read(_DIGITS).decode()
+            if stored != _sha256(file, place):
+                problem = "has been altered or damaged since it was exported"
+                raise InputError(path, problem, "copy or export it again")
             file.seek(0)
             return file.read(), stored
     except OSError as error:
-        raise InputError(
-            path, f"cannot be read ({error.strerror})", "copy it to another disk"
-        ) from error
+        problem = f"cannot be read ({error.strerror})"
+        raise InputError(path, problem, "copy it to another disk") from error
 
 
 def _find_marks(file: BinaryIO) -> list[int]:
-    """Where the checksum's mark begins; stops at the second one."""
+    """The positions of the checksum's mark in the file; stops after the second one."""
     file.seek(0)
     marks: list[int] = []
-    tail, position = b"", 0
+    window, begin = (
+        b"",
+        0,
+    )  # the bytes that are looked at, and the position of the first
     while len(marks) < 2 and (chunk := file.read(_CHUNK)):
+        # A mark may lie across two pieces: the last bytes, too few for a mark of their own, are looked at again.
+        tail = window[1 - _LENGTH :]
+        begin += len(window) - len(tail)
         window = tail + chunk
-        marks += [position - len(tail) + match.start() for match in _PATTERN.finditer(window)]
-        position += len(chunk)
-        tail = window[1 - _LENGTH :]  # a mark may lie across two pieces
+        for match in _PATTERN.finditer(window):
+            marks.append(begin + match.start())
     return marks
 
 
 def _sha256(file: BinaryIO, place: int) -> str:
-    """Of the whole file, with zeros for the digits at `place`."""
+    """The sha256 of the whole file, with zeros for the digits at `place`."""
     sha = hashlib.sha256()
     file.seek(0)
     left = place

@@ -13,13 +13,15 @@ from sonoseg.files import atomic_path
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.overlay import draw_frame
 from sonoseg.reader.result import SegmentationResult
-from sonoseg.reader.segmenter import Segmenter
-from sonoseg.reader.video import Clip, Frame, video_writer
+from sonoseg.reader.segmenter import PixelSize, Segmenter
+from sonoseg.reader.video import Clip, Frame
+from sonoseg.reader.video_writer import video_writer
 
 _MEASURES = ("area", "longest_diameter", "perpendicular_diameter", "mean_probability")
-COLUMNS = ("frame", "seconds", "in_doubt", "lesions", "unit", *_MEASURES, "centre_x", "centre_y")
-"""Of STEM_frames.csv. Frames are counted from 1; `in_doubt` is 1 where `SegmentationResult.doubts` has any; from `area`
-on, the largest lesion's, empty where there is none."""
+_OF_FRAME = ("frame", "seconds", "in_doubt", "lesions", "unit")
+COLUMNS = (*_OF_FRAME, *_MEASURES, "centre_x", "centre_y")
+"""Of STEM_frames.csv. Frames are counted from 1; `in_doubt` is 1 where `SegmentationResult.doubts` has any. The columns
+from `area` on describe the largest lesion; they are empty where there is none."""
 
 
 def output_names(clip: Path) -> tuple[str, str]:
@@ -31,7 +33,7 @@ def segment_clip(
     segmenter: Segmenter,
     path: Path,
     folder: Path,
-    spacing: float | None = None,
+    spacing: PixelSize | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Segments every frame of a clip, in the memory of a few; writes the overlay as a video, and a table.
@@ -42,7 +44,8 @@ def segment_clip(
         segmenter: the network.
         path: the clip.
         folder: where the two files go; each appears whole or not at all.
-        spacing: mm per pixel; None measures in pixels.
+        spacing: mm per pixel of the frames as `Clip.frames` returns them, one number or (row, column); None measures
+            in pixels.
         progress: called with the number of frames done.
 
     Returns:
@@ -51,7 +54,8 @@ def segment_clip(
     Raises:
         InputError: the clip cannot be read to its end (`subject` is then `path`), or the disk fails.
     """
-    began, (overlay, table) = perf_counter(), output_names(path)
+    began = perf_counter()
+    overlay, table = output_names(path)
 
     def segmented(frame: Frame) -> tuple[Frame, SegmentationResult]:
         return frame, segmenter.segment(frame.image, spacing)
@@ -73,45 +77,48 @@ def segment_clip(
             video.write(draw_frame(result), frame.ticks)
             if progress is not None:
                 progress(tally.frames)
-    files = {"file": str(path), "overlay": overlay, "frames_table": table}
-    return {
-        **files,
-        **tally.summary(),
-        "fps": round(float(clip.rate), 4),
-        "rate_held": tally.rate(began),
-    }
+    entry = {"file": str(path), "overlay": overlay, "frames_table": table}
+    entry |= tally.summary()
+    return entry | {"fps": round(float(clip.rate), 4), "rate_held": tally.rate(began)}
 
 
 class _Tally:
-    """What is told of the clip as a whole."""
+    """Counts the frames of a clip and keeps its largest lesion."""
 
     def __init__(self, seconds_a_tick: float) -> None:
         self.frames = self.with_lesion = self.in_doubt = 0
         self._seconds_a_tick = seconds_a_tick
-        self._largest, self._largest_area = None, 0
+        self._largest, self._largest_area = None, 0.0
         self._common: dict[str, Any] = {}
 
     def add(self, frame: Frame, result: SegmentationResult) -> dict[str, Any]:
-        """Takes in a frame; gives its row of the table."""
+        """Counts a frame; returns its row of the table."""
         self.frames += 1
-        told = result.to_dict()
-        place = {"frame": self.frames, "seconds": round(frame.ticks * self._seconds_a_tick, 4)}
-        self._common = {name: told[name] for name in ("width", "height", "unit", "spacing")}
-        self.in_doubt += bool(result.doubts)
-        row = {
-            **place,
-            "in_doubt": int(bool(result.doubts)),
-            "lesions": len(result.lesions),
-            "unit": told["unit"],
+        entry = result.to_dict()
+        is_in_doubt = bool(result.doubts)
+        self.in_doubt += is_in_doubt
+        self._common = {
+            name: entry[name] for name in ("width", "height", "unit", "spacing")
+        }
+        place = {
+            "frame": self.frames,
+            "seconds": round(frame.ticks * self._seconds_a_tick, 4),
+        }
+        lesions = len(result.lesions)
+        row = place | {
+            "in_doubt": int(is_in_doubt),
+            "lesions": lesions,
+            "unit": result.unit,
         }
         if not result.lesions:
             return row
         self.with_lesion += 1
-        lesion = told["lesions"][0]
-        if result.lesions[0].area > self._largest_area:
-            self._largest, self._largest_area = place | lesion, result.lesions[0].area
-        centre = dict(zip(("centre_x", "centre_y"), lesion["centre"], strict=True))
-        return {**row, **{name: lesion[name] for name in _MEASURES}, **centre}
+        lesion, area = entry["lesions"][0], result.lesions[0].area
+        if area > self._largest_area:
+            self._largest, self._largest_area = place | lesion, area
+        row |= {name: lesion[name] for name in _MEASURES}
+        row["centre_x"], row["centre_y"] = lesion["centre"]
+        return row
 
     def summary(self) -> dict[str, Any]:
         """Size, unit, numbers of frames, and the lesion where it is largest."""
@@ -120,7 +127,7 @@ class _Tally:
             "frames_with_lesion": self.with_lesion,
             "frames_in_doubt": self.in_doubt,
         }
-        return {**self._common, **counts, "largest": self._largest}
+        return self._common | counts | {"largest": self._largest}
 
     def rate(self, began: float) -> float:
         """Frames a second since `began`."""

@@ -1,7 +1,7 @@
 """The files that `sonoseg segment` writes, and those that it must not replace.
 
-Only what an earlier call has written is replaced: results.json lists it, and while a call is at work, so does a
-hidden file beside it. Whatever else has such a name, as an annotator's NAME_mask.png may, is left alone.
+Only files of an earlier call are replaced. results.json lists them; while a call is working, a hidden file beside it
+does. Other files of such a name are left alone, for example an annotator's NAME_mask.png.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sonoseg.reader import cine
 
 RESULTS, AT_WORK = "results.json", ".segmenting.json"
 PICTURES = ("mask", "overlay", "heat")
-_KEYS = (*PICTURES, "frames_table")
+_KEYS = ("mask", "overlay", "heat", "frames_table")
 """Of an entry of results.json: these name files."""
 _LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
 
@@ -29,10 +29,14 @@ def output_names(path: Path, explain: bool) -> tuple[str, ...]:
     """The names of the files that are written for an image or a clip."""
     if is_clip(path):
         return cine.output_names(path)
-    return tuple(f"{path.stem}_{kind}.png" for kind in PICTURES if explain or kind != "heat")
+    return tuple(
+        f"{path.stem}_{kind}.png" for kind in PICTURES if explain or kind != "heat"
+    )
 
 
-def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[list[str], list[str]]:
+def plan_outputs(
+    files: Sequence[Path], folder: Path, explain: bool
+) -> tuple[list[str], list[str]]:
     """The names of the files that will be written into `folder`, and of those there that earlier calls wrote.
 
     Raises:
@@ -44,55 +48,66 @@ def plan_outputs(files: Sequence[Path], folder: Path, explain: bool) -> tuple[li
     for path in files:
         for name in output_names(path, explain):
             target = folder / name
-            if own := inputs.get(os.path.realpath(target)):
-                fault = f"is an input, and would be overwritten by the result of {path}"
-                raise InputError(own, fault, "choose another output folder")
+            own = inputs.get(os.path.realpath(target))
+            if own is not None:
+                problem = (
+                    f"is an input, and would be overwritten by the result of {path}"
+                )
+                raise InputError(own, problem, "choose another output folder")
             names.append(name)
-            if (
-                name not in earlier
-                and os.path.lexists(target)
-                and (is_file(target) or not is_there(target))
-            ):
+            if name not in earlier and _is_taken(target):
                 taken.append(target)
     if taken:
         more = f", and {len(taken) - 1} more such" if len(taken) > 1 else ""
-        fault = f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
-        raise InputError(taken[0], fault, "choose another output folder, or move it away")
+        problem = (
+            f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
+        )
+        raise InputError(
+            taken[0], problem, "choose another output folder, or move it away"
+        )
     return names, sorted(earlier)
 
 
+def _is_taken(target: Path) -> bool:
+    """Whether a file, or a link that leads nowhere, has this name."""
+    return os.path.lexists(target) and (is_file(target) or not is_there(target))
+
+
 @contextlib.contextmanager
-def at_work(folder: Path, names: Sequence[str], earlier: Sequence[str]) -> Iterator[None]:
+def at_work(
+    folder: Path, names: Sequence[str], earlier: Sequence[str]
+) -> Iterator[None]:
     """Notes in `folder` what the block will write there, so that the next call may replace it if this one is killed.
 
     The note stays (see `end_work`), unless the block is interrupted before it has written anything new.
     """
+    files = list(names) + list(earlier)
     try:
-        write_json(folder / AT_WORK, {"files": [*names, *earlier]})
+        write_json(folder / AT_WORK, {"files": files})
     except InputError as error:
-        raise InputError(folder, error.fault, error.mend) from error
+        raise InputError(folder, error.problem, error.hint) from error
     try:
         yield
     except BaseException:
-        retired = earlier and not os.path.lexists(folder / RESULTS)
-        if not retired and not any(
-            os.path.lexists(folder / name) for name in set(names) - set(earlier)
-        ):
+        is_retired = bool(earlier) and not os.path.lexists(folder / RESULTS)
+        new = set(names) - set(earlier)
+        has_written = any(os.path.lexists(folder / name) for name in new)
+        if not is_retired and not has_written:
             end_work(folder)
         raise
 
 
 def retire_results(folder: Path) -> None:
-    """Takes an earlier call's results.json away, before the first of its pictures is replaced.
+    """Removes an earlier call's results.json, before the first of its pictures is replaced.
 
-    What a killed call leaves is then no list that tells of other pictures than those that are there.
+    Otherwise a call that is killed would leave a list that does not fit the pictures.
     """
     with contextlib.suppress(OSError):
         (folder / RESULTS).unlink()
 
 
 def end_work(folder: Path) -> None:
-    """Takes that note away."""
+    """Removes the hidden file of `at_work`."""
     with contextlib.suppress(OSError):
         (folder / AT_WORK).unlink()
 
@@ -111,7 +126,9 @@ def _earlier_names(folder: Path) -> set[str]:
     if not os.path.lexists(file):
         return names
     foreign = InputError(
-        file, "is there already, and not of sonoseg segment", "choose another output folder"
+        file,
+        "is there already, and not of sonoseg segment",
+        "choose another output folder",
     )
     try:
         report = read_json(file, _LIMIT)
@@ -121,36 +138,35 @@ def _earlier_names(folder: Path) -> set[str]:
     if lists is None:
         raise foreign
     images, clips, earlier = lists
-    return (
-        names
-        | set(_names_in([*images, *clips]))
-        | {name for name in earlier if isinstance(name, str)}
-    )
+    names.update(_names_in(images))
+    names.update(_names_in(clips))
+    names.update(name for name in earlier if isinstance(name, str))
+    return names
 
 
 def _lists_of(report: Any) -> tuple[list[Any], list[Any], list[Any]] | None:
     """Images, clips and earlier files of a results.json; None if it is not one of `sonoseg segment`."""
     if not isinstance(report, dict) or not isinstance(report.get("sonoseg"), str):
         return None
-    images, clips, failed = report.get("images"), report.get("clips"), report.get("failed")
-    earlier = report.get("earlier_files", [])
-    if (
-        isinstance(images, list)
-        and isinstance(clips, list)
-        and isinstance(failed, list)
-        and isinstance(earlier, list)
-    ):
-        return images, clips, earlier
-    return None
+    found = {key: report.get(key) for key in ("images", "clips", "failed")}
+    found["earlier_files"] = report.get("earlier_files", [])
+    lists = {key: value for key, value in found.items() if isinstance(value, list)}
+    if len(lists) < len(found):
+        return None
+    return lists["images"], lists["clips"], lists["earlier_files"]
 
 
 def _names_in(entries: Iterable[Any]) -> list[str]:
-    found = [entry.get(key) for entry in entries if isinstance(entry, Mapping) for key in _KEYS]
-    return [name for name in found if isinstance(name, str)]
+    names = []
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            values = [entry.get(key) for key in _KEYS]
+            names += [value for value in values if isinstance(value, str)]
+    return names
 
 
 def _noted_names(file: Path) -> set[str]:
-    """What a call that was killed noted; nothing if there is none."""
+    """The names in the hidden file that a killed call has left; empty if there is none."""
     try:
         noted = read_json(file)["files"]
         return {name for name in noted if isinstance(name, str)}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from sonoseg.core.image import Image as Source
 from sonoseg.core.measure import Lesion, Point
 from sonoseg.errors import visible
 from sonoseg.files import atomic_path
@@ -17,6 +19,7 @@ from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.strokes import Colour, draw_caliper, draw_outline
 
 Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in drawn pixels."""
 
 PREDICTION: Colour = (64, 208, 255)
 TRUTH: Colour = (255, 160, 40)
@@ -24,8 +27,41 @@ CALIPER: Colour = (255, 226, 90)
 WARNING: Colour = (255, 96, 80)
 NOTICE = "Research use, not a medical device"
 DOUBT = "Do not trust this: not an image that the network knows"
+_WHITE: Colour = (235, 235, 235)
 MIN_WIDTH, MAX_SIDE = 640, 2048
 _LABELLED = 4  # more lesions than this would hide the picture under their labels
+
+
+class _Layout(NamedTuple):
+    """How large a result is drawn.
+
+    Attributes:
+        size: (width, height) of the drawn image, without the caption.
+        scale: drawn pixels per pixel of the image, (x, y); they differ where the image's pixels are not square.
+        stroke: width of a line.
+        text_size: height of the letters.
+    """
+
+    size: tuple[int, int]
+    scale: Point
+    stroke: float
+    text_size: float
+
+
+def _layout(image: Source, frame: bool = False) -> _Layout:
+    """The layout for an image; as a frame of a video it keeps its own size."""
+    height, width = image.pixels.shape
+    x, y = 1.0, 1.0
+    if not frame:
+        row, column = image.spacing or (1.0, 1.0)
+        x, y = column / min(row, column), row / min(row, column)  # makes pixels square
+        enlarged = max(1.0, MIN_WIDTH / (width * x))
+        scale = min(enlarged, MAX_SIDE / max(height * y, width * x))
+        x, y = x * scale, y * scale
+    size = max(1, round(width * x)), max(1, round(height * y))
+    return _Layout(
+        size, (x, y), max(1.5, max(size) / 450), max(size[0], MIN_WIDTH) / 42
+    )
 
 
 def draw_overlay(
@@ -33,23 +69,24 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """Draws a result: outlines, calipers with lengths (mm if the spacing is known), model and notice below.
 
-    Small images are enlarged to `MIN_WIDTH`, so that text stays legible; those over `MAX_SIDE` made smaller.
+    Small images are enlarged to `MIN_WIDTH`, so that text stays legible; those over `MAX_SIDE` are made smaller. Where
+    the spacing of rows and columns differs, the image is stretched, so that shapes and right angles are true.
 
     Args:
         result: a segmented image (H, W).
-        truth: (H, W) bool, drawn as a second outline in another colour.
+        truth: (H, W) bool, a reference mask, drawn as a second outline in another colour.
 
     Returns:
         (H', W', 3) uint8 RGB.
     """
-    height, width = result.image.shape
-    scale = min(max(1.0, MIN_WIDTH / width), MAX_SIDE / max(height, width))
-    text_size = max(round(width * scale), MIN_WIDTH) / 42
-    canvas = _drawn(result, truth, scale, text_size)
-    return np.array(_with_caption(canvas, result, truth is not None, text_size))
+    layout = _layout(result.image)
+    canvas = _drawn(result, truth, layout)
+    return np.array(_with_caption(canvas, result, truth is not None, layout.text_size))
 
 
-def draw_heat(result: SegmentationResult, heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+def draw_heat(
+    result: SegmentationResult, heat: NDArray[np.float32]
+) -> NDArray[np.uint8]:
     """Draws where the network looked: the heat over the image, with the outline, a scale and what it is.
 
     Args:
@@ -59,27 +96,38 @@ def draw_heat(result: SegmentationResult, heat: NDArray[np.float32]) -> NDArray[
     Returns:
         (H', W', 3) uint8 RGB, of the size of `draw_overlay`.
     """
-    height, width = result.image.shape
-    scale = min(max(1.0, MIN_WIDTH / width), MAX_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    gray = np.asarray(
-        Image.fromarray(result.image).resize(size, Image.Resampling.BICUBIC), np.float32
-    )[..., None]
-    warm = np.clip(np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR)), 0, 1)
+    layout = _layout(result.image)
+    source = Image.fromarray(result.image.pixels)
+    gray = np.asarray(source.resize(layout.size, Image.Resampling.BICUBIC), np.float32)
+    warm = np.asarray(
+        Image.fromarray(heat).resize(layout.size, Image.Resampling.BILINEAR)
+    )
+    warm = np.clip(warm, 0, 1)
     opacity = (0.1 + 0.6 * warm)[..., None]
-    picture = (gray * (1 - opacity) + _colours(warm) * opacity).round().astype(np.uint8)
-    draw_outline(picture, result.mask, max(1.5, max(size) / 450), PREDICTION)
-    text_size = max(round(width * scale), MIN_WIDTH) / 42
-    framed = _with_caption(Image.fromarray(picture), result, False, text_size)
-    line = round(1.6 * text_size)
-    scale_bar = _colours(np.linspace(0, 1, 8 * line, dtype=np.float32)[None]).repeat(line // 2, 0)
-    left, top = framed.width - round(9.2 * line), size[1] + line // 2
-    framed.paste(Image.fromarray(scale_bar.astype(np.uint8)), (left, top))
-    draw, font, white = ImageDraw.Draw(framed), ImageFont.load_default(text_size), (235, 235, 235)
-    words = "Grad-CAM, bottleneck" + ("" if heat.any() else ": zero everywhere") + "  0 "
-    draw.text((left, top + line // 4), words, font=font, fill=white, anchor="rm")
-    draw.text((left + 8 * line, top + line // 4), " 1", font=font, fill=white, anchor="lm")
+    mixed = gray[..., None] * (1 - opacity) + _colours(warm) * opacity
+    picture = mixed.round().astype(np.uint8)
+    draw_outline(picture, result.mask, layout.stroke, PREDICTION)
+    framed = _with_caption(Image.fromarray(picture), result, False, layout.text_size)
+    _draw_heat_scale(framed, layout, is_zero=not heat.any())
     return np.array(framed)
+
+
+def _draw_heat_scale(framed: Image.Image, layout: _Layout, is_zero: bool) -> None:
+    """Draws the colours from 0 to 1 into the caption, with what they mean."""
+    line = round(1.6 * layout.text_size)
+    steps = np.linspace(0, 1, 8 * line, dtype=np.float32)[None]
+    scale_bar = _colours(steps).repeat(line // 2, 0).astype(np.uint8)
+    left, top = framed.width - round(9.2 * line), layout.size[1] + line // 2
+    framed.paste(Image.fromarray(scale_bar), (left, top))
+    draw, font = ImageDraw.Draw(framed), ImageFont.load_default(layout.text_size)
+    words = (
+        "Grad-CAM, bottleneck: zero everywhere  0 "
+        if is_zero
+        else "Grad-CAM, bottleneck  0 "
+    )
+    middle = top + line // 4
+    draw.text((left, middle), words, font=font, fill=_WHITE, anchor="rm")
+    draw.text((left + 8 * line, middle), " 1", font=font, fill=_WHITE, anchor="lm")
 
 
 _HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
@@ -88,17 +136,16 @@ _HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)
 
 def _colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W) in 0..1 → (H, W, 3) in 0..255."""
-    places = np.linspace(0, 1, len(_HEAT))
-    return np.stack(
-        [np.interp(heat, places, channel) for channel in zip(*_HEAT, strict=True)], -1
-    ).astype(np.float32)
+    places, colours = np.linspace(0, 1, len(_HEAT)), np.array(_HEAT)
+    channels = [np.interp(heat, places, colours[:, channel]) for channel in range(3)]
+    return np.stack(channels, -1).astype(np.float32)
 
 
 def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
     """Draws a result as a frame of a video: (H, W, 3) uint8 RGB of the image's own size, the notice at its foot."""
-    height, width = result.image.shape
-    canvas = _drawn(result, None, 1.0, max(width, MIN_WIDTH) / 42)
-    notice = _line(NOTICE, (235, 235, 235), width)
+    height, width = result.image.pixels.shape
+    canvas = _drawn(result, None, _layout(result.image, frame=True))
+    notice = _line(NOTICE, _WHITE, width)
     canvas.paste(notice, (0, height - notice.height), notice)
     if result.doubts:
         doubt = _line(DOUBT, WARNING, width)
@@ -123,22 +170,23 @@ def _line(words: str, colour: Colour, width: int) -> Image.Image:
 
 
 def _drawn(
-    result: SegmentationResult, truth: NDArray[np.bool_] | None, scale: float, text_size: float
+    result: SegmentationResult, truth: NDArray[np.bool_] | None, layout: _Layout
 ) -> Image.Image:
-    """The image, made larger or smaller by `scale`, with outlines, calipers and their lengths."""
-    height, width = result.image.shape
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    gray = Image.fromarray(result.image).resize(size, Image.Resampling.BICUBIC)
+    """The image at the layout's size with outlines, calipers and their lengths."""
+    gray = Image.fromarray(result.image.pixels).resize(
+        layout.size, Image.Resampling.BICUBIC
+    )
     picture = np.array(gray.convert("RGB"))
-    stroke = max(1.5, max(size) / 450)
     if truth is not None:
-        draw_outline(picture, truth, stroke, TRUTH)
-    draw_outline(picture, result.mask, stroke, PREDICTION)
+        draw_outline(picture, truth, layout.stroke, TRUTH)
+    draw_outline(picture, result.mask, layout.stroke, PREDICTION)
     for lesion in result.lesions[:_LABELLED]:
         for diameter in (lesion.longest, lesion.across):
-            draw_caliper(picture, diameter, scale, stroke, CALIPER)
+            start = np.multiply(diameter.start, layout.scale)
+            end = np.multiply(diameter.end, layout.scale)
+            draw_caliper(picture, start, end, layout.stroke, CALIPER)
     canvas = Image.fromarray(picture)
-    _draw_labels(canvas, result, scale, text_size)
+    _draw_labels(canvas, result, layout)
     return canvas
 
 
@@ -154,35 +202,42 @@ def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     Image.fromarray(picture).save(path, format="PNG", compress_level=1)
 
 
-def _lengths(lesion: Lesion, spacing: float | None) -> str:
-    lengths = lesion.longest.length, lesion.across.length
-    if spacing is None:
-        return "{:.0f} x {:.0f} px".format(*lengths)
-    return "{:.1f} x {:.1f} mm".format(*(length * spacing for length in lengths))
+def label_text(lesion: Lesion, unit: str) -> str:
+    """The two lengths that are written beside a lesion."""
+    digits = 0 if unit == "px" else 1
+    return (
+        f"{lesion.longest.length:.{digits}f} x {lesion.across.length:.{digits}f} {unit}"
+    )
 
 
 def _draw_labels(
-    canvas: Image.Image, result: SegmentationResult, scale: float, text_size: float
+    canvas: Image.Image, result: SegmentationResult, layout: _Layout
 ) -> None:
     """Writes each lesion's two lengths beside it, where there is room."""
-    draw, font = ImageDraw.Draw(canvas, "RGBA"), ImageFont.load_default(text_size)
+    draw, font = (
+        ImageDraw.Draw(canvas, "RGBA"),
+        ImageFont.load_default(layout.text_size),
+    )
     shown = result.lesions[:_LABELLED]
-    taken = [_box(np.multiply(lesion.box, scale)) for lesion in shown]
+    taken = [_drawn_box(lesion, layout) for lesion in shown]
     for lesion in shown:
-        text = _lengths(lesion, result.spacing)
+        text = label_text(lesion, result.unit)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         pad = (bottom - top) / 2
         size = right - left + 2 * pad, bottom - top + 2 * pad
-        box = _free_place(_box(np.multiply(lesion.box, scale)), size, pad, canvas.size, taken)
+        box = _free_place(_drawn_box(lesion, layout), size, pad, canvas.size, taken)
         taken.append(box)
         draw.rounded_rectangle(box, radius=pad / 2, fill=(0, 0, 0, 150))
-        draw.text((box[0] + pad - left, box[1] + pad - top), text, font=font, fill=CALIPER)
+        draw.text(
+            (box[0] + pad - left, box[1] + pad - top), text, font=font, fill=CALIPER
+        )
 
 
-def _box(rectangle: NDArray[np.float64]) -> Box:
-    """x, y, width, height → left, top, right, bottom."""
-    x, y, width, height = map(float, rectangle)
-    return x, y, x + width, y + height
+def _drawn_box(lesion: Lesion, layout: _Layout) -> Box:
+    """The rectangle around a lesion in the drawn picture."""
+    left, top, width, height = lesion.box
+    x, y = layout.scale
+    return left * x, top * y, (left + width) * x, (top + height) * y
 
 
 def _free_place(
@@ -199,14 +254,29 @@ def _free_place(
         (lesion[0] - gap - width, y),
     ]
     boxes = [(left, top, left + width, top + height) for left, top in places]
-    inside = [box for box in boxes if min(box) >= 0 and box[2] <= limits[0] and box[3] <= limits[1]]
-    free = (box for box in inside if not any(_overlap(box, other) for other in taken))
+    inside = [
+        box
+        for box in boxes
+        if min(box) >= 0 and box[2] <= limits[0] and box[3] <= limits[1]
+    ]
+    for box in inside:
+        if _is_free(box, taken):
+            return box
     foot = x, limits[1] - height - gap, x + width, limits[1] - gap
-    return next(free, inside[0] if inside else foot)
+    return inside[0] if inside else foot
+
+
+def _is_free(box: Box, taken: list[Box]) -> bool:
+    return not any(_overlap(box, other) for other in taken)
 
 
 def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    return (
+        one[0] < other[2]
+        and other[0] < one[2]
+        and one[1] < other[3]
+        and other[1] < one[3]
+    )
 
 
 def _with_caption(
@@ -214,10 +284,10 @@ def _with_caption(
 ) -> Image.Image:
     """The picture over a strip with legend, model name and notice."""
     count = len(result.lesions)
-    found = "no lesion found" if count == 0 else "1 lesion" if count == 1 else f"{count} lesions"
-    entries = [(PREDICTION, f"prediction: {found}")] + (
-        [(TRUTH, "ground truth")] if has_truth else []
-    )
+    found = {0: "no lesion found", 1: "1 lesion"}.get(count, f"{count} lesions")
+    entries = [(PREDICTION, f"prediction: {found}")]
+    if has_truth:
+        entries.append((TRUTH, "ground truth"))
     line = round(1.6 * text_size)
     width = max(canvas.width, MIN_WIDTH)
     foot = 2 * line + line // 2 + (line if result.doubts else 0)
@@ -226,15 +296,21 @@ def _with_caption(
     draw, font = ImageDraw.Draw(framed), ImageFont.load_default(text_size)
     x, y = line / 2, canvas.height + line * 0.75
     for colour, text in entries:
-        draw.rounded_rectangle((x, y - line / 10, x + line, y + line / 10), line / 10, fill=colour)
-        draw.text((x + 1.4 * line, y), text, font=font, fill=(235, 235, 235), anchor="lm")
+        draw.rounded_rectangle(
+            (x, y - line / 10, x + line, y + line / 10), line / 10, fill=colour
+        )
+        draw.text((x + 1.4 * line, y), text, font=font, fill=_WHITE, anchor="lm")
         x += 2.2 * line + draw.textlength(text, font=font)
     if result.doubts:
         y += line
         draw.text((line / 2, y), DOUBT, font=font, fill=WARNING, anchor="lm")
     notice = f"{NOTICE}. Model: {visible(result.model)}"
     fit = (width - line) / draw.textlength(notice, font=font)
-    if fit < 1:  # a long name in smaller letters, with room for their rounding to whole pixels
+    if (
+        fit < 1
+    ):  # a long name in smaller letters, with room for their rounding to whole pixels
         font = ImageFont.load_default(0.9 * fit * text_size)
-    draw.text((line / 2, y + line), notice, font=font, fill=(160, 165, 172), anchor="lm")
+    draw.text(
+        (line / 2, y + line), notice, font=font, fill=(160, 165, 172), anchor="lm"
+    )
     return framed

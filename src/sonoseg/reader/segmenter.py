@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.core.image import Image, pixel_spacing, read_image
-from sonoseg.core.measure import drop_small
-from sonoseg.core.resize import enlarge, reach, resize_image
+from sonoseg.core.image import Image, read_image
+from sonoseg.core.measure import Spacing, drop_small
+from sonoseg.core.resize import enlarge, reach, resize_image, unit_range
 from sonoseg.core.source import Source
-from sonoseg.errors import InputError
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle, Card, find_bundle
 from sonoseg.reader.result import SegmentationResult
 
 ImageLike = Source | Image
 """See `sonoseg.core.image.read_image`."""
+PixelSize = float | Spacing
+"""mm per pixel: one number for square pixels, or (row, column)."""
 
 
 class Segmenter:
@@ -36,11 +35,9 @@ class Segmenter:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-
-    @property
-    def card(self) -> Card:
+        self._size = bundle.card.size
+        self.card: Card = bundle.card
         """What the network is, for whom, and its limits."""
-        return self._bundle.card
 
     @property
     def path(self) -> Path:
@@ -53,15 +50,16 @@ class Segmenter:
         return self._bundle.sha256
 
     def segment(
-        self, image: ImageLike, spacing: float | None = None, explain: bool = False
+        self, image: ImageLike, spacing: PixelSize | None = None, explain: bool = False
     ) -> SegmentationResult:
         """Segments one image.
 
         Args:
             image: a file, its bytes, an open file, an array, a PIL image or an `Image`; see
                 `sonoseg.core.image.read_image`.
-            spacing: mm per pixel, the same in both directions; None leaves measurements in pixels, or in mm if an
-                `Image` has a spacing.
+            spacing: mm per pixel: one number, or (row, column), which are the distances between neighbouring rows
+                and between neighbouring columns. None leaves measurements in pixels, or in mm if an `Image` has a
+                spacing.
             explain: ask in the same run where the network looked, for the result's `heat`.
 
         Raises:
@@ -70,21 +68,17 @@ class Segmenter:
         return self.segment_batch([image], spacing, explain)[0]
 
     def segment_batch(
-        self, images: Sequence[ImageLike], spacing: float | None = None, explain: bool = False
+        self,
+        images: Sequence[ImageLike],
+        spacing: PixelSize | None = None,
+        explain: bool = False,
     ) -> list[SegmentationResult]:
         """Segments several images of any sizes in one run of the network; see `segment`."""
-        spacing = check_spacing(spacing)
         read = [read_image(image, spacing) for image in images]
         if not read:
             return []
-        probabilities, unfamiliarity, heat = self._run([image.pixels for image in read], explain)
-        distances = [None] * len(read) if unfamiliarity is None else map(float, unfamiliarity)
-        results = [
-            self._result(*answer) for answer in zip(read, probabilities, distances, strict=True)
-        ]
-        if heat is None:
-            return results
-        return [replace(result, heat_map=one) for result, one in zip(results, heat, strict=True)]
+        answers = self._run([image.pixels for image in read], explain)
+        return [self._result(image, answers, row) for row, image in enumerate(read)]
 
     def check_explains(self) -> None:
         """Raises InputError if the bundle holds no explanation."""
@@ -112,46 +106,36 @@ class Segmenter:
     def probability(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """The network's own output for (H, W) uint8 images: (N, h, w) float32 in 0..1 at its input's size."""
         grays = list(images)
-        return self._run(grays).probability if grays else np.empty((0, *self.card.size), np.float32)
+        if not grays:
+            return np.empty((0, *self._size), np.float32)
+        return self._run(grays).probability
 
     def _run(self, images: list[NDArray[np.uint8]], explain: bool = False) -> Answers:
         """The network's answers, their maps (N, h, w)."""
-        resized = np.stack([resize_image(image, self.card.size) for image in images])
-        answers = self._bundle.run(np.divide(resized[:, None], 255, dtype=np.float32), explain)
+        resized = [resize_image(image, self._size) for image in images]
+        batch = unit_range(np.stack(resized)[:, None])
+        answers = self._bundle.run(batch, explain)
         heat = None if answers.heat is None else answers.heat[:, 0]
         return answers._replace(probability=answers.probability[:, 0], heat=heat)
 
-    def _result(
-        self, image: Image, small: NDArray[np.float32], unfamiliarity: float | None
-    ) -> SegmentationResult:
-        shape, threshold = image.pixels.shape, self.card.threshold
+    def _result(self, image: Image, answers: Answers, row: int) -> SegmentationResult:
+        """What the network's answers to the image in this row of the batch mean."""
+        card, shape = self.card, image.pixels.shape
+        probability = answers.probability[row]
+        distances, heats = answers.unfamiliarity, answers.heat
         mask = np.zeros(shape, bool)
         # Most of a frame is nowhere near a lesion: the rest of it need not be enlarged.
-        region = reach(small >= threshold, shape)
-        outlined = enlarge(small, shape, region) >= threshold
-        mask[region] = drop_small(outlined, self.card.min_lesion_fraction * mask.size)
-        spacing = check_spacing(image.spacing)
-        name = self.card.name
+        region = reach(probability >= card.threshold, shape)
+        outlined = enlarge(probability, shape, region) >= card.threshold
+        mask[region] = drop_small(outlined, card.min_lesion_fraction * mask.size)
         return SegmentationResult(
-            image.pixels, small, mask, spacing, name, unfamiliarity, image.doubts
+            image,
+            probability,
+            mask,
+            card.name,
+            None if distances is None else float(distances[row]),
+            None if heats is None else heats[row],
         )
-
-
-def check_spacing(spacing: Any) -> float | None:
-    """`spacing` as a number of mm, the same for rows and columns; None for None.
-
-    Raises:
-        InputError: not a length, or a pair of two different ones.
-    """
-    pair = pixel_spacing(spacing)
-    if pair is None:
-        return None
-    if pair[0] != pair[1]:
-        problem = (
-            f"pixels of {pair[0]:g} × {pair[1]:g} mm are not square, so lengths would be wrong"
-        )
-        raise InputError("spacing", problem, "resize the image to square pixels")
-    return pair[0]
 
 
 def load(model: Path | str = "default") -> Segmenter:

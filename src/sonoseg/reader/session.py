@@ -1,4 +1,8 @@
-"""Opens a bundle's network in ONNX Runtime, with limits on time and memory: a checksum says nothing of the intent."""
+"""Opens a bundle's network in ONNX Runtime, with limits on time and memory.
+
+A correct checksum shows only that a file is undamaged. A bundle from a stranger may hold a network that never ends or
+that fills the memory.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ from typing import Any
 from sonoseg.errors import InputError
 
 LOAD_SECONDS = 60.0
-"""To open a network. The bundled one needs a fifth of a second."""
-_FUNCTIONS = 25  # number of a field of ONNX's ModelProto
+"""The longest time to open a network. The bundled model needs a fifth of a second."""
+_FUNCTIONS = 25  # the number of the field `functions` of ONNX's ModelProto
 
 
 def open_session(path: Path, content: bytes, threads: int) -> Any:
@@ -28,43 +32,47 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
     Raises:
         InputError: no network that ONNX Runtime can load, or not within `LOAD_SECONDS`.
     """
-    if _has_field(
-        content, _FUNCTIONS
-    ):  # a few that call each other can stand for any number of operations
-        raise InputError(
-            path, "holds a network with functions of its own", "export it again with this version"
-        )
-    import onnxruntime  # a quarter of a second, which errors before this need not wait for
+    # A few functions that call each other can stand for any number of operations, which fill the memory at loading.
+    if _has_field(content, _FUNCTIONS):
+        problem = "holds a network with functions of its own"
+        raise InputError(path, problem, "export it again with this version")
+    import onnxruntime  # which takes a quarter of a second: errors above need not wait for it
 
-    onnxruntime.set_default_logger_severity(4)  # our own errors say it, in one line
+    onnxruntime.set_default_logger_severity(
+        4
+    )  # our own errors report problems, in one line
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     if _limit_memory():
         options.add_session_config_entry("session.use_env_allocators", "1")
-    cancel = getattr(
-        options, "set_load_cancellation_flag", lambda _: None
-    )  # older versions have none
-    with time_limit(LOAD_SECONDS, lambda: cancel(True)) as late:
+
+    def stop() -> None:
+        if hasattr(
+            options, "set_load_cancellation_flag"
+        ):  # older versions cannot be stopped
+            options.set_load_cancellation_flag(True)
+
+    with time_limit(LOAD_SECONDS, stop) as late:
         try:
-            # Without fallback: trying again on the same processor only prints the problem.
+            # Without fallback: trying again on the same processor would only print the problem.
             return onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # onnxruntime's errors share no other base
+            problem = "holds no network that onnxruntime can load"
+            hint = "upgrade onnxruntime"
             if late.is_set():
-                problem = f"holds a network that cannot be opened within {LOAD_SECONDS:g} s"
-                raise InputError(
-                    path, problem, "give another bundle or use a faster computer"
-                ) from error
-            raise InputError(
-                path, "holds no network that onnxruntime can load", "upgrade onnxruntime"
-            ) from error
+                problem = (
+                    f"holds a network that cannot be opened within {LOAD_SECONDS:g} s"
+                )
+                hint = "give another bundle or use a faster computer"
+            raise InputError(path, problem, hint) from error
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float, stop: Callable[[], object]) -> Iterator[threading.Event]:
-    """Calls `stop` from another thread if the block takes longer than this; the event then is set."""
+    """Calls `stop` from another thread if the block takes longer than `seconds`; the event is then set."""
     late = threading.Event()
 
     def ring() -> None:
@@ -82,28 +90,32 @@ def time_limit(seconds: float, stop: Callable[[], object]) -> Iterator[threading
 
 @functools.cache
 def _limit_memory() -> bool:
-    """Once in a process: networks may use half of the machine's memory. False where that cannot be set.
+    """Limits all networks of this process to half of the machine's memory; done once. False where that cannot be set.
 
-    Without it a network that asks for more and more ends only when the system kills the process.
+    Without the limit, a network that asks for more and more memory ends only when the system kills the process.
     """
     import onnxruntime
 
     try:
         half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
-        memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+        memory = onnxruntime.OrtMemoryInfo(
+            "Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT
+        )
         onnxruntime.create_and_register_allocator(
             memory, onnxruntime.OrtArenaCfg({"max_mem": half})
         )
-    except Exception:  # no sysconf on Windows; another part of the process has set a limit
+    except (
+        Exception
+    ):  # no sysconf on Windows; another part of the process has set a limit
         return False
     return True
 
 
 def _has_field(content: bytes, wanted: int) -> bool:
-    """Whether a protobuf message has the field of this number, at its top level.
+    """Whether a protobuf message has the field with this number, at its top level.
 
-    What cannot be followed to its end has none: ONNX Runtime will refuse it.
+    False for bytes that are no protobuf message: ONNX Runtime will refuse them.
     """
     at = 0
     while at < len(content):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from sonoseg.core.measure import Diameter
+from sonoseg.core.resize import unit_range
 
 Colour = tuple[int, int, int]
 _Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -25,34 +25,44 @@ def draw_outline(
     if box is None:
         return
     sigma = max(1.0, 0.7 * soft.width / mask.shape[1])
-    margin = (
-        math.ceil(2 * stroke + 4 * sigma) + 4
-    )  # beyond it the blur and the line leave everything as it is
+    # Beyond this margin the blur and the line change nothing.
+    margin = math.ceil(2 * stroke + 4 * sigma) + 4
     left, top = max(0, box[0] - margin), max(0, box[1] - margin)
     right, bottom = min(soft.width, box[2] + margin), min(soft.height, box[3] + margin)
-    soft = soft.crop((left, top, right, bottom)).filter(ImageFilter.GaussianBlur(sigma))
+    near = soft.crop((left, top, right, bottom))
+    value = unit_range(np.asarray(near.filter(ImageFilter.GaussianBlur(sigma))))
     # The border is where the softened mask crosses one half; its distance to a pixel is value over slope.
-    value = np.asarray(soft, np.float32) / 255
-    across, down = np.gradient(value)
-    distance = np.abs(value - 0.5) / np.maximum(np.hypot(across, down), 1e-3)
+    down, across = np.gradient(value)
+    slope = np.maximum(np.hypot(across, down), 1e-3)
+    distance = np.abs(value - 0.5) / slope
     y, x = np.nonzero(distance < stroke + 2)
     _ink(picture, y + top, x + left, distance[y, x], stroke, colour)
 
 
 def draw_caliper(
-    picture: NDArray[np.uint8], diameter: Diameter, scale: float, stroke: float, colour: Colour
+    picture: NDArray[np.uint8],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    stroke: float,
+    colour: Colour,
 ) -> None:
-    """Draws a diameter as a dotted line with a cross at each end."""
-    start, end = (np.array(point) * scale for point in (diameter.start, diameter.end))
-    length = max(float(np.hypot(*(end - start))), 1e-9)
-    along = (end - start) / length
-    arm = min(3.5 * stroke, stroke + length / 10)  # shorter in small lesions, to leave them visible
+    """Draws a dotted line from `start` to `end`, each (x, y), with a cross at each end."""
+    way = end - start
+    length = max(float(np.hypot(way[0], way[1])), 1e-9)
+    along = way / length
+    arm = min(
+        3.5 * stroke, stroke + length / 10
+    )  # shorter in small lesions, to leave them visible
     places = np.arange(1.5 * arm, length - 1.4 * arm, 4 * stroke)
-    _stamp(picture, start + places[:, None] * along, np.hypot, 2 * stroke, 1.3 * stroke, colour)
+    dots = start + places[:, None] * along
+    _stamp(picture, dots, np.hypot, 2 * stroke, 1.3 * stroke, colour)
 
     def to_cross(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        u, v = np.abs(x * along[0] + y * along[1]), np.abs(y * along[0] - x * along[1])
-        one, other = np.hypot(np.maximum(u - arm, 0), v), np.hypot(u, np.maximum(v - arm, 0))
+        """The distance to the nearer of the cross's two arms."""
+        u = np.abs(x * along[0] + y * along[1])
+        v = np.abs(y * along[0] - x * along[1])
+        one = np.hypot(np.maximum(u - arm, 0), v)
+        other = np.hypot(u, np.maximum(v - arm, 0))
         cross: NDArray[np.float64] = np.minimum(one, other)
         return cross
 
@@ -68,14 +78,18 @@ def _stamp(
     colour: Colour,
 ) -> None:
     """Draws one small shape, given by the distance to it from (x, y), around each of the points (K, 2)."""
-    steps = np.arange(-math.ceil(reach), math.ceil(reach) + 1)
-    x = np.floor(points[:, 0]).astype(int)[:, None, None] + steps
-    y = np.floor(points[:, 1]).astype(int)[:, None, None] + steps[:, None]
+    most = math.ceil(reach)
+    steps = np.arange(-most, most + 1)
+    centre_x = points[:, 0, None, None]
+    centre_y = points[:, 1, None, None]
+    x = np.floor(centre_x).astype(int) + steps
+    y = np.floor(centre_y).astype(int) + steps[:, None]
     x, y = np.broadcast_arrays(x, y)
-    away = distance(x + 0.5 - points[:, 0, None, None], y + 0.5 - points[:, 1, None, None])
+    away = distance(x + 0.5 - centre_x, y + 0.5 - centre_y)
     height, width = picture.shape[:2]
-    seen = (x >= 0) & (y >= 0) & (x < width) & (y < height) & (away < reach)
-    _ink(picture, y[seen], x[seen], away[seen], stroke, colour)
+    is_inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    inked = is_inside & (away < reach)
+    _ink(picture, y[inked], x[inked], away[inked], stroke, colour)
 
 
 def _ink(
@@ -86,9 +100,12 @@ def _ink(
     stroke: float,
     colour: Colour,
 ) -> None:
-    """Inks pixels by their distance to a line `stroke` wide, over a dark rim that parts it from bright tissue."""
+    """Inks pixels by their distance to a line `stroke` wide, over a dark rim that sets it off from bright tissue."""
     pixels = picture[y, x].astype(np.float32)
-    for width, opacity, ink in ((stroke + 2, 0.5, (0, 0, 0)), (stroke, 1.0, colour)):
-        alpha = opacity * np.clip(width / 2 + 0.5 - distance, 0, 1)[:, None]
+    rim = stroke + 2, 0.5, (0, 0, 0)
+    line = stroke, 1.0, colour
+    for width, opacity, ink in (rim, line):
+        covered = np.clip(width / 2 + 0.5 - distance, 0, 1)
+        alpha = opacity * covered[:, None]
         pixels += alpha * (np.array(ink) - pixels)
     picture[y, x] = np.rint(pixels).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Cine loops through PyAV (the extra `video`): a video read frame by frame, and one written.
+"""Reads a cine loop frame by frame through PyAV (the extra `video`).
 
 FFmpeg never gets a name, only an open file: it takes names as addresses, and would ask the network for some of them.
 """
@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.resize import resize_image
-from sonoseg.core.source import check_size
+from sonoseg.core.source import check_dimensions
 from sonoseg.errors import InputError
-from sonoseg.files import write_error
 from sonoseg.inputs import readable_file
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ MAX_FRAMES = 200_000
 MAX_HOURS = 24
 FORMATS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,gif,nut,dv,mxf,ivf"
 """Containers in FFmpeg's words; all hold their frames themselves. Playlists, which name other files, are not there."""
-CODECS = ("libx264", "mpeg4")
-"""Of the video that is written; the first that this PyAV can encode. x264 makes H.264, which everything plays."""
 _EXPORT = "export it again as MP4 or AVI"
 _OPTIONS = {
     "format_whitelist": FORMATS,
@@ -61,7 +58,9 @@ class Frame(NamedTuple):
 def check_av(path: Path) -> None:
     """Raises InputError, with the command that installs it, if PyAV is missing, which reads `path`."""
     if importlib.util.find_spec("av") is None:
-        raise InputError(path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'")
+        raise InputError(
+            path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'"
+        )
 
 
 class Clip:
@@ -85,27 +84,35 @@ class Clip:
             file = opened.enter_context(self.path.open("rb"))
             try:
                 self._container = av.open(
-                    file, "r", metadata_errors="ignore", options=_OPTIONS, buffer_size=_BUFFER
+                    file,
+                    "r",
+                    metadata_errors="ignore",
+                    options=_OPTIONS,
+                    buffer_size=_BUFFER,
                 )
-            except Exception as error:  # damaged files make FFmpeg raise nearly anything
+            except (
+                Exception
+            ) as error:  # damaged files make FFmpeg raise nearly anything
                 raise _no_video(self.path) from error
             opened.callback(self._container.close)
             if not self._container.streams.video:
-                raise InputError(
-                    self.path, "has no pictures in it, only sound or text", "give a video"
-                )
-            self._stream = self._container.streams.video[0]
-            if not getattr(self._stream, "width", 0):  # PyAV has none where FFmpeg knows no decoder
-                fault = f"not a video that can be read, or its frames are over {MAX_FRAME_PIXELS // 10**6} megapixels"
-                raise InputError(self.path, fault, _EXPORT)
-            check_size(self.path, self._stream.width, self._stream.height, MAX_FRAME_PIXELS)
-            self._aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+                problem = "has no pictures in it, only sound or text"
+                raise InputError(self.path, problem, "give a video")
+            self._stream = stream = self._container.streams.video[0]
+            if not getattr(
+                stream, "width", 0
+            ):  # PyAV has none where FFmpeg knows no decoder
+                most = f"{MAX_FRAME_PIXELS // 10**6} megapixels"
+                problem = f"not a video that can be read, or its frames are over {most}"
+                raise InputError(self.path, problem, _EXPORT)
+            check_dimensions(self.path, stream.width, stream.height, MAX_FRAME_PIXELS)
+            self._aspect = Fraction(stream.sample_aspect_ratio or 1)
             self._check_aspect()
-            self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
-            self.time_base = self._stream.time_base or 1 / self.rate
-            self._check_count(self._stream.frames)  # what the file says; `frames` counts
-            self._check_time(self._stream.duration or 0)
-            self._stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            self.time_base = stream.time_base or 1 / self.rate
+            self._check_count(stream.frames)  # what the file says; `frames` counts
+            self._check_time(stream.duration or 0)
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -140,7 +147,9 @@ class Clip:
         for count, frame in enumerate(self._decoded()):
             self._check_count(count + 1)
             stored = np.asarray(frame.to_ndarray(format="gray"), np.uint8)
-            image = np.rot90(self._with_square_pixels(stored), round(frame.rotation / 90))
+            image = np.rot90(
+                self._with_square_pixels(stored), round(frame.rotation / 90)
+            )
             if shape is None:
                 shape, first = image.shape, frame.pts or 0
             elif image.shape != shape:
@@ -157,31 +166,25 @@ class Clip:
             raise InputError(self.path, "has no frame in it", _EXPORT)
 
     def _check_aspect(self) -> None:
-        aspect, one, width, height = (
-            self._aspect,
-            Fraction(1),
-            self._stream.width,
-            self._stream.height,
-        )
+        aspect = self._aspect
         if not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
-            problem = (
-                f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
-            )
+            problem = f"says that its pixels are {aspect.numerator} wide and {aspect.denominator} high"
             raise InputError(self.path, problem, _EXPORT)
-        check_size(
-            self.path,
-            round(width * max(aspect, one)),
-            round(height / min(aspect, one)),
-            MAX_FRAME_PIXELS,
+        height, width = self._square_size(self._stream.height, self._stream.width)
+        check_dimensions(self.path, width, height, MAX_FRAME_PIXELS)
+
+    def _square_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size of a frame once its pixels are square: one side becomes longer, none shorter."""
+        one = Fraction(1)
+        return round(height / min(self._aspect, one)), round(
+            width * max(self._aspect, one)
         )
 
     def _with_square_pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._aspect == 1:
             return image
-        (height, width), one = image.shape, Fraction(1)
-        return resize_image(
-            image, (round(height / min(self._aspect, one)), round(width * max(self._aspect, one)))
-        )
+        height, width = image.shape
+        return resize_image(image, self._square_size(height, width))
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         packets, count, end = self._container.demux(), 0, 0.0
@@ -193,7 +196,10 @@ class Clip:
                         raise self._damaged(count)
                     return
                 if packet.pts is not None:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    end = max(
+                        end,
+                        float((packet.pts + (packet.duration or 0)) * packet.time_base),
+                    )
                 if (
                     packet.stream.index != self._stream.index
                 ):  # sound: read to know where the file ends
@@ -215,15 +221,21 @@ class Clip:
             with self.path.open("rb") as file:
                 head, size = file.read(1 << 16), file.seek(0, os.SEEK_END)
             at = head.find(_ASF_PROPERTIES)
-            is_live = at < 0 or head[at + 88 : at + 89] != b"\x02"  # flags: broadcast 1, seekable 2
-            return not is_live and int.from_bytes(head[at + 40 : at + 48], "little") > size
+            is_live = (
+                at < 0 or head[at + 88 : at + 89] != b"\x02"
+            )  # flags: broadcast 1, seekable 2
+            return (
+                not is_live and int.from_bytes(head[at + 40 : at + 48], "little") > size
+            )
         start = (self._container.start_time or 0) / 1e6
         missing = start + (self._container.duration or 0) / 1e6 - end
         return kind in _TIMED and missing > max(0.15, float(3 / self.rate))
 
     def _damaged(self, count: int) -> InputError:
         return InputError(
-            self.path, f"is damaged or cut short after {count} frames", "copy or export it again"
+            self.path,
+            f"is damaged or cut short after {count} frames",
+            "copy or export it again",
         )
 
 
@@ -232,74 +244,7 @@ def _no_video(path: Path) -> InputError:
     with path.open("rb") as file:
         start = file.read(4096)
     if not _BINARY.search(start):
-        return InputError(path, f"{problem} but text, such as a playlist", "give the video itself")
+        return InputError(
+            path, f"{problem} but text, such as a playlist", "give the video itself"
+        )
     return InputError(path, problem, _EXPORT)
-
-
-class VideoWriter:
-    """Adds frames to a video file; see `video_writer`."""
-
-    def __init__(
-        self, container: av.container.OutputContainer, rate: Fraction, time_base: Fraction
-    ) -> None:
-        self._container, self._rate, self._time_base = container, rate, time_base
-        self._stream: Any = None
-
-    def write(self, picture: NDArray[np.uint8], ticks: int) -> None:
-        """Adds a frame, (H, W, 3) uint8 RGB, all of one size, shown from `ticks` on, which must rise.
-
-        Odd sizes get a black line or column more, which H.264 asks for.
-        """
-        import av
-
-        height, width = picture.shape[:2]
-        picture = (
-            np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))
-            if height % 2 or width % 2
-            else picture
-        )
-        if self._stream is None:
-            self._stream = self._add_stream(picture)
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-        frame.pts, frame.time_base = ticks, self._time_base
-        self._container.mux(self._stream.encode(frame))
-
-    def _add_stream(self, picture: NDArray[np.uint8]) -> Any:
-        import av
-
-        codec = next(name for name in CODECS if name in av.codecs_available)
-        stream: Any = self._container.add_stream(
-            codec, rate=self._rate, options={"preset": "superfast", "crf": "20"}
-        )
-        stream.height, stream.width = picture.shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = self._time_base
-        return stream
-
-    def finish(self) -> None:
-        """Writes what the encoder still holds."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-
-
-@contextlib.contextmanager
-def video_writer(path: Path, rate: Fraction, time_base: Fraction) -> Iterator[VideoWriter]:
-    """Writes the video `path`, the suffix of which decides on the container.
-
-    Args:
-        path: the file; not atomic, see `sonoseg.files.atomic_path`.
-        rate: frames a second.
-        time_base: seconds a tick.
-
-    Raises:
-        InputError: the disk is full, or the frames cannot be encoded.
-    """
-    import av
-
-    try:
-        with path.open("wb+") as file, av.open(file, "w", buffer_size=_BUFFER) as container:
-            writer = VideoWriter(container, rate, time_base)
-            yield writer
-            writer.finish()
-    except (av.FFmpegError, OSError) as error:
-        raise write_error(path, OSError(error.errno, error.strerror)) from error

@@ -1,4 +1,4 @@
-"""The report of `sonoseg demo`: what results.json says, as a page with its pictures."""
+"""The report of `sonoseg demo`: the content of results.json as a page with its pictures."""
 
 from __future__ import annotations
 
@@ -9,90 +9,122 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.reader.bundle import Card
-from sonoseg.report.html import Html, cards, details, facts, figure, page, paragraph, section, table
+from sonoseg.report.html import (
+    Html,
+    cards,
+    details,
+    facts,
+    figure,
+    page,
+    paragraph,
+    section,
+    table,
+)
 from sonoseg.report.tables import Cell
 
 SYNTHETIC = (
     "Every image here is synthetic: computer-made speckle with a lesion whose border is known, not a patient's scan."
-    " How well these are outlined shows that the installation works, not how good the network is on patients."
+    " Good masks show that the installation works. They do not show how good the network is on patients."
 )
 HEADER = ("synthetic image", "true lesion, mm", "outlined, mm", "Dice", "IoU", "result")
 
 
 def image_row(entry: dict[str, Any]) -> list[Cell]:
-    """One image of results.json as a row under `HEADER`."""
-    stem = entry["file"].rpartition("/")[2].removesuffix(".png")
-    sizes = [_size(entry[lesions]) or "–" for lesions in ("true_lesions", "lesions")]
-    return [stem, *sizes, entry["dice"], entry["iou"], entry["result"]]
+    """Returns one image of results.json as a row under `HEADER`."""
+    return [
+        _stem(entry),
+        _size(entry["true_lesions"]) or "–",
+        _size(entry["lesions"]) or "–",
+        entry["dice"],
+        entry["iou"],
+        entry["result"],
+    ]
 
 
 def demo_page(
-    results: dict[str, Any], pictures: Sequence[NDArray[np.uint8]], card: Card, seconds: float
+    results: dict[str, Any],
+    pictures: Sequence[NDArray[np.uint8]],
+    card: Card,
+    seconds: float,
 ) -> str:
-    """The page.
+    """Returns the page as HTML.
 
     Args:
-        results: what results.json holds.
-        pictures: an overlay (H, W, 3) uint8 for each of its images.
-        card: of the network.
-        seconds: that segmenting an image took, its pictures included.
+        results: the content of results.json.
+        pictures: one overlay (H, W, 3) uint8 per image.
+        card: the card of the network.
+        seconds: time to segment one image, with drawing and saving.
     """
     legend = (
         "Blue is what the network outlined, orange the known border; the dotted yellow lines are the longest diameter"
         " and the longest across it. All images are synthetic, with 0.1 mm to a pixel."
     )
-    shown = cards(_picture(*pair) for pair in zip(results["images"], pictures, strict=True))
+    shown = []
+    for entry, picture in zip(results["images"], pictures, strict=True):
+        shown.append(_picture(entry, picture))
     return page(
         "sonoseg on synthetic ultrasound",
         SYNTHETIC,
         section("In short", facts(_facts(results, seconds))),
-        section("Image by image", paragraph(legend), shown),
+        section("Image by image", paragraph(legend), cards(shown)),
         section("Measurements", _measurements(results), _conventions(results)),
         section("The network", details(_about(card))),
     )
 
 
+def _stem(entry: dict[str, Any]) -> str:
+    """The name of an image without folder and ending."""
+    _, _, name = entry["file"].rpartition("/")
+    return str(name).removesuffix(".png")
+
+
 def _size(lesions: list[dict[str, Any]]) -> str:
-    """Both diameters of the largest lesion in mm, "" without lesion."""
+    """Both diameters of the largest lesion in mm; "" if there is none."""
     if not lesions:
         return ""
-    return f"{lesions[0]['longest_diameter']:.1f} × {lesions[0]['perpendicular_diameter']:.1f}"
+    largest = lesions[0]
+    return (
+        f"{largest['longest_diameter']:.1f} × {largest['perpendicular_diameter']:.1f}"
+    )
 
 
 def _facts(results: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
-    lesion, normals = results["conventions"]["lesion"], results["normals"]
+    lesion = results["conventions"]["lesion"]
+    normals = results["normals"]
     low, high = lesion["dice_interval"]
     count = len(results["images"]) - normals["images"]
-    entries = [
-        (
-            f"{lesion['dice']:.2f}",
-            f"mean Dice on {count} with a lesion (95 %: {low:.2f} to {high:.2f})",
-        )
-    ]
+    words = f"mean Dice on {count} with a lesion (95 %: {low:.2f} to {high:.2f})"
+    entries = [(f"{lesion['dice']:.2f}", words)]
     if normals["images"]:
         false = round(normals["false_lesion"] * normals["images"])
-        entries.append(
-            (f"{false} of {normals['images']}", "without a lesion were given a false one")
-        )
-    return [*entries, (f"{seconds * 1000:.0f} ms", "an image, drawing and saving included")]
+        share = f"{false} of {normals['images']}"
+        entries.append((share, "without a lesion were given a false one"))
+    entries.append(
+        (f"{seconds * 1000:.0f} ms", "an image, drawing and saving included")
+    )
+    return entries
 
 
 def _picture(entry: dict[str, Any], picture: NDArray[np.uint8]) -> Html:
-    result, dice = entry["result"], entry["dice"]
-    true, outlined = (
-        _size(entry[lesions]).replace(" ", "\u00a0") for lesions in ("true_lesions", "lesions")
-    )
+    result = entry["result"]
     caption = f"{result[0].upper()}{result[1:]}."
-    if dice is not None:
-        caption += f" Dice {dice:.2f}, true size {true}\u00a0mm."
-    alt = f"Synthetic ultrasound: {result}" + (f", {outlined} mm" if outlined else "")
-    return figure(picture, alt, str(image_row(entry)[0]), caption)
+    if entry["dice"] is not None:
+        true_size = _unbroken(_size(entry["true_lesions"]))
+        caption += f" Dice {entry['dice']:.2f}, true size {true_size}\u00a0mm."
+    alt = f"Synthetic ultrasound: {result}"
+    outlined_size = _unbroken(_size(entry["lesions"]))
+    if outlined_size:
+        alt += f", {outlined_size} mm"
+    return figure(picture, alt, _stem(entry), caption)
+
+
+def _unbroken(text: str) -> str:
+    """The text with spaces at which no line is broken."""
+    return text.replace(" ", "\u00a0")
 
 
 def _measurements(results: dict[str, Any]) -> Html:
-    caption = (
-        "Synthetic images: the size of the largest lesion, and how far outline and truth agree"
-    )
+    caption = "Synthetic images: the size of the largest lesion, and how far outline and truth agree"
     return table(HEADER, [image_row(entry) for entry in results["images"]], caption)
 
 
@@ -104,13 +136,14 @@ def _conventions(results: dict[str, Any]) -> Html:
         "iou": "IoU",
         "dice": "Dice",
     }
-    rows = [
-        [name, *(scores[metric] for metric in metrics)]
-        for name, scores in results["conventions"].items()
-    ]
+    rows: list[list[Cell]] = []
+    for name, scores in results["conventions"].items():
+        row: list[Cell] = [name]
+        row += [scores[metric] for metric in metrics]
+        rows.append(row)
     caption = (
         "Synthetic images: means under three conventions. paper: all images, 0 where a score is undefined;"
-        " lesion: images with a lesion only; all: all images, 1 where nothing is outlined and nothing is there"
+        " lesion: only images with a lesion; all: all images, 1 where there is no lesion and none is outlined"
     )
     return table(["convention", *metrics.values()], rows, caption)
 

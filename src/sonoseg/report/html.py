@@ -25,81 +25,79 @@ from sonoseg.reader.overlay import NOTICE
 from sonoseg.report.tables import Cell, cell_text
 
 Html = NewType("Html", str)
-"""Markup that is safe as it is. Only this module makes it; whatever is `str` gets escaped."""
+"""Markup that needs no escaping. Only this module makes it. A `str` is escaped."""
 
 
 def page(title: str, lead: str, *parts: Html) -> str:
-    """The whole document, with the notice that it is for research above its parts.
+    """Returns the whole document. The notice that it is for research stands above the parts.
 
     Args:
         title: for the window and the heading.
         lead: a sentence or two below the heading.
         parts: sections, in order.
     """
-    template = Template(
-        (files("sonoseg.report") / "templates" / "page.html").read_text(encoding="utf-8")
-    )
-    words = {
-        "title": title,
-        "lead": lead,
-        "notice": NOTICE,
-        "version": f"sonoseg {sonoseg.__version__}",
-    }
+    file = files("sonoseg.report") / "templates" / "page.html"
+    template = Template(file.read_text(encoding="utf-8"))
     return template.substitute(
-        {name: escape(text) for name, text in words.items()}, body="\n".join(parts)
+        title=escape(title),
+        lead=escape(lead),
+        notice=escape(NOTICE),
+        version=escape(f"sonoseg {sonoseg.__version__}"),
+        body="\n".join(parts),
     )
 
 
 def section(title: str, *parts: Html) -> Html:
-    """A heading and what belongs under it."""
+    """Returns a heading with its parts below."""
     body = "\n".join(parts)
     return Html(f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>")
 
 
 def paragraph(text: str) -> Html:
-    """A paragraph of text."""
+    """Returns a paragraph of text."""
     return Html(f"<p>{escape(text)}</p>")
 
 
 def facts(entries: Iterable[tuple[str, str]]) -> Html:
-    """A row of large figures.
+    """Returns a row of large numbers.
 
     Args:
-        entries: a figure and what it counts, such as ("0.93", "mean Dice").
+        entries: a number and its meaning, such as ("0.93", "mean Dice").
     """
-    tiles = "".join(
-        f"<div><dt>{escape(words)}</dt><dd>{escape(value)}</dd></div>" for value, words in entries
-    )
-    return Html(f'<dl class="facts">{tiles}</dl>')
+    tiles = []
+    for value, words in entries:
+        tiles.append(f"<div><dt>{escape(words)}</dt><dd>{escape(value)}</dd></div>")
+    return Html(f'<dl class="facts">{"".join(tiles)}</dl>')
 
 
 def details(entries: Iterable[tuple[str, str | Sequence[str]]]) -> Html:
-    """Terms with their descriptions, one below the other; a sequence of descriptions becomes a list."""
-    rows = "".join(
-        f"<dt>{escape(term)}</dt><dd>{_description(value)}</dd>" for term, value in entries
-    )
-    return Html(f'<dl class="details">{rows}</dl>')
+    """Returns terms with their descriptions. A sequence of descriptions becomes a list."""
+    rows = []
+    for term, value in entries:
+        rows.append(f"<dt>{escape(term)}</dt><dd>{_description(value)}</dd>")
+    return Html(f'<dl class="details">{"".join(rows)}</dl>')
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> Html:
-    """A table; columns of numbers are aligned to the right.
+    """Returns a table. Columns of numbers are aligned to the right.
 
     Args:
         header: the names of the columns.
-        rows: as many cells each; whole numbers get thousands separators, others three decimals, None "–".
+        rows: one cell per column. For the text of a cell see `tables.cell_text`.
         caption: what the table shows.
     """
-    numeric = [
-        all(not isinstance(row[column], str) for row in rows) for column in range(len(header))
-    ]
-    classes = ['class="number"' if number else "" for number in numeric]
+    classes = []
+    for column in range(len(header)):
+        is_numeric = all(not isinstance(row[column], str) for row in rows)
+        classes.append(' class="number"' if is_numeric else "")
     head = _row(
-        (f'th scope="col" {kind}', name) for kind, name in zip(classes, header, strict=True)
+        "th", [f' scope="col" {kind.strip()}'.rstrip() for kind in classes], header
     )
-    body = "\n".join(
-        _row((f"td {kind}", cell_text(value)) for kind, value in zip(classes, row, strict=True))
-        for row in rows
-    )
+    lines = []
+    for row in rows:
+        texts = [cell_text(value) for value in row]
+        lines.append(_row("td", classes, texts))
+    body = "\n".join(lines)
     label = escape(caption)
     return Html(
         f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>\n'
@@ -108,11 +106,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -
 
 
 def figure(picture: NDArray[np.uint8], alt: str, title: str, caption: str) -> Html:
-    """A picture with what it shows below it.
+    """Returns a picture with title and caption below it.
 
     Args:
         picture: (H, W, 3) or (H, W) uint8; embedded as JPEG.
-        alt: what is to be seen, for those who do not see it.
+        alt: describes the picture for people who cannot see it.
         title: its name.
         caption: a sentence.
     """
@@ -124,20 +122,21 @@ def figure(picture: NDArray[np.uint8], alt: str, title: str, caption: str) -> Ht
 
 
 def cards(figures: Iterable[Html]) -> Html:
-    """Figures side by side, as many as there is room for."""
+    """Returns figures side by side, as many as fit."""
     body = "\n".join(figures)
     return Html(f'<div class="cards">\n{body}\n</div>')
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture (H, W, 3) or (H, W) uint8 as the text of a JPEG that a page can hold in itself."""
+    """Returns a picture (H, W, 3) or (H, W) uint8 as a JPEG in the text of a `data:` address."""
     content = io.BytesIO()
     Image.fromarray(picture).save(content, format="JPEG", quality=82, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+    encoded = base64.b64encode(content.getvalue()).decode()
+    return f"data:image/jpeg;base64,{encoded}"
 
 
 def escape(text: str) -> str:
-    """`text` as HTML that shows it, control characters as escapes."""
+    """Returns HTML that shows `text`. Control characters are shown as escapes."""
     return html.escape(visible(text, keep="\n\t"))
 
 
@@ -148,7 +147,9 @@ def _description(value: str | Sequence[str]) -> str:
     return f"<ul>{entries}</ul>"
 
 
-def _row(cells: Iterable[tuple[str, str]]) -> str:
-    """A table row of (tag with its attributes, text)."""
-    line = "".join(f"<{tag.strip()}>{escape(text)}</{tag[:2]}>" for tag, text in cells)
-    return f"<tr>{line}</tr>"
+def _row(tag: str, attributes: Sequence[str], texts: Sequence[str]) -> str:
+    """A table row: one cell per text, with the attributes of its tag."""
+    cells = []
+    for words, text in zip(attributes, texts, strict=True):
+        cells.append(f"<{tag}{words}>{escape(text)}</{tag}>")
+    return f"<tr>{''.join(cells)}</tr>"

@@ -1,4 +1,4 @@
-"""Small tables for the terminal and for Markdown, aligned: words to the left, numbers to the right."""
+"""Small tables as text for the terminal, Markdown and CSV. Words are aligned to the left, numbers to the right."""
 
 from __future__ import annotations
 
@@ -15,51 +15,74 @@ Cell = str | int | float | None
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table for the terminal, without a newline at its end.
+    """Returns a table for the terminal, without a newline at its end.
 
     Args:
         header: the names of the columns.
-        rows: as many cells each; whole numbers get thousands separators, others three decimals, None "–".
+        rows: one cell per column, see `cell_text`.
+
+    Raises:
+        ValueError: a row has another number of cells.
     """
-    return "\n".join("  ".join(line).rstrip() for line in _aligned(header, rows, rule="─"))
+    lines = ["  ".join(cells).rstrip() for cells in _aligned(header, rows, rule="─")]
+    return "\n".join(lines)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """The same table in Markdown, columns of numbers aligned to the right."""
-    escaped = [[_markdown_cell(cell) for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in _aligned(header, escaped, rule="-"))
+    """Returns the same table in Markdown, columns of numbers aligned to the right."""
+    escaped = []
+    for row in rows:
+        escaped.append([_markdown_cell(cell) for cell in row])
+    lines = [
+        f"| {' | '.join(cells)} |" for cells in _aligned(header, escaped, rule="-")
+    ]
+    return "\n".join(lines)
 
 
 def markdown_text(text: str) -> str:
-    """`text` for Markdown, so that what looks like HTML in it is shown and not obeyed."""
+    """Returns `text` for Markdown. HTML in it is shown as text."""
     return html.escape(visible(text, keep="\n"), quote=False)
 
 
 def _markdown_cell(cell: Cell) -> Cell:
-    return markdown_text(visible(cell)).replace("|", "\\|") if isinstance(cell, str) else cell
+    if not isinstance(cell, str):
+        return cell
+    return markdown_text(visible(cell)).replace("|", "\\|")
 
 
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str) -> list[list[str]]:
-    """Header, rule and rows as text, every column padded to one width."""
-    lines = [list(header)]
-    lines += [[visible(cell_text(cell)) for cell in row] for row in rows]
-    if any(len(line) != len(header) for line in lines):
-        raise ValueError(f"a row has another number of cells than the header's {len(header)}")
-    columns: list[list[str]] = []
-    for name, *cells in zip(*lines, strict=True):
-        column = len(columns)
-        numbers = bool(rows) and all(not isinstance(row[column], str) for row in rows)
-        width = max(3, *(len(cell) for cell in (name, *cells)))
-        line = rule * (width - 1) + ":" if numbers and rule == "-" else rule * width
-        pad = str.rjust if numbers else str.ljust
-        columns.append([pad(name, width), line, *(pad(cell, width) for cell in cells)])
+def _aligned(
+    header: Sequence[str], rows: Sequence[Sequence[Cell]], rule: str
+) -> list[list[str]]:
+    """Header, rule and rows as text. The texts of a column have the same width."""
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError(
+            f"a row has another number of cells than the header's {len(header)}"
+        )
+    columns = []
+    for number, name in enumerate(header):
+        cells = [row[number] for row in rows]
+        columns.append(_aligned_column(name, cells, rule))
     return [list(line) for line in zip(*columns, strict=True)]
 
 
-def cell_text(cell: Cell) -> str:
-    """Whole numbers with thousands separators, others with three decimals, None as "–", words as they are.
+def _aligned_column(name: str, cells: Sequence[Cell], rule: str) -> list[str]:
+    """Name, rule and cells of one column, padded to one width."""
+    texts = [visible(cell_text(cell)) for cell in cells]
+    is_numeric = bool(cells) and all(not isinstance(cell, str) for cell in cells)
+    width = max(3, len(name), max(map(len, texts), default=0))
+    line = rule * width
+    if is_numeric and rule == "-":  # Markdown's sign for alignment to the right
+        line = rule * (width - 1) + ":"
+    pad = str.rjust if is_numeric else str.ljust
+    padded = [pad(text, width) for text in texts]
+    return [pad(name, width), line] + padded  # noqa: RUF005 - one list after another
 
-    What is greater than 0 but would be rounded to it is "< 0.001".
+
+def cell_text(cell: Cell) -> str:
+    """Returns the text of a cell for people.
+
+    Whole numbers get thousands separators, other numbers three decimals. None is "–". Words stay the same. A number
+    above 0 that would be rounded to 0 is "< 0.001".
     """
     if cell is None:
         return "–"
@@ -71,18 +94,19 @@ def cell_text(cell: Cell) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The same table as CSV, its cells as they are, but for text that a spreadsheet would take for a formula.
+    """Returns the same table as CSV. Text that a spreadsheet would take for a formula is guarded.
 
-    `data.listing.read_table` reads that text back as it was.
+    `sonoseg.data.scan.read_table` removes the guard when it reads the text.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for row in rows:
-        writer.writerow([guard_cell(cell) if isinstance(cell, str) else cell for cell in row])
+        guarded = [guard_cell(cell) if isinstance(cell, str) else cell for cell in row]
+        writer.writerow(guarded)
     return text.getvalue()
 
 
 def csv_number(value: float | None) -> str:
-    """A number for CSV, of six digits; nothing where there is no value."""
+    """Returns a number for CSV with six significant digits; "" for None."""
     return "" if value is None else f"{value:.6g}"

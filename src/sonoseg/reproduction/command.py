@@ -1,7 +1,11 @@
-"""`sonoseg reproduce`: does what is missing, on every GPU and beside other machines, and writes the report."""
+"""`sonoseg reproduce`: does the jobs that are not done, on every GPU, and writes the report.
+
+Several processes, also on several machines, can work on the same folder.
+"""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -14,108 +18,140 @@ from filelock import FileLock, Timeout
 
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder
-from sonoseg.progress import close_bars
-from sonoseg.reproduction.jobs import Job, held, in_order, parse_models, plan
+from sonoseg.progress import close_bars, on_stderr
+from sonoseg.reproduction.jobs import Job, in_order, jobs_in, parse_models, plan
+from sonoseg.reproduction.settings import ReproductionSettings
 
 if TYPE_CHECKING:
-    from sonoseg.cli import Reproduce
-    from sonoseg.reproduction.work import Material
+    from sonoseg.reproduction.material import Material
+
+_logger = logging.getLogger(__name__)
 
 
-def reproduce_command(options: Reproduce) -> int:
-    """`sonoseg reproduce`: checks everything, works, reports; the exit code, 1 if a job failed."""
+def reproduce_command(settings: ReproductionSettings) -> tuple[str, int]:
+    """Checks everything, does the jobs, and writes the report.
+
+    Returns:
+        Text for the terminal, and the exit code: 0, or 1 if a job failed or was not done.
+
+    Raises:
+        InputError: settings or data are wrong, or the folder has results of other settings.
+    """
     import torch
 
-    from sonoseg.reproduction.page import write_report
-    from sonoseg.reproduction.work import Material, check, check_options
+    from sonoseg.reproduction.material import Material
+    from sonoseg.reproduction.work import check
+    from sonoseg.reproduction.write_report import write_report
 
-    options = replace(options, out=options.out.absolute())
-    jobs = plan(parse_models(options.models), options.split, options.seeds)
-    earlier = held(options.out)
-    check_options(options)
-    if options.report_only:
-        return report_only(options, jobs, earlier)
-    material = Material.read(options, [job.split for job in earlier])
-    check([*jobs, *earlier], options, material)
-    output_folder(options.out / "runs")
-    workers = options.workers or max(1, torch.cuda.device_count())
+    settings = replace(settings, out=settings.out.absolute())
+    jobs = plan(parse_models(settings.models), settings.splits, settings.seeds)
+    earlier = jobs_in(settings.out)
+    settings.check()
+    if settings.report_only:
+        return report_only(settings, jobs, earlier), 0
+    material = Material.read(settings, [job.split for job in earlier])
+    check(jobs + earlier, settings, material)
+    output_folder(settings.out / "runs")
+    gpus = torch.cuda.device_count()
+    workers = settings.workers or max(1, gpus)
     died = 0
     if workers > 1:
-        died = work_beside(options, jobs, material, workers, torch.cuda.device_count())
+        died = work_in_processes(settings, jobs, material, workers, gpus)
     else:
-        work(options, jobs, material)
-    write_report(options, in_order([*jobs, *held(options.out)]), material)
-    states = [(job, job.failure(options.out)) for job in jobs if job.result(options.out) is None]
-    failed = [f"{job.name}: {reason}" for job, reason in states if reason]
-    print(f"{options.out / 'report.html'}: {len(jobs) - len(states)} of {len(jobs)} done", end="")
-    print(f", {len(failed)} failed; the same command tries these again" if failed else "")
-    print("\n".join(failed), end="\n" if failed else "")
-    left = [job for job, reason in states if not reason]
-    elsewhere = sum(is_worked_at(job, options) for job in left)
+        work(settings, jobs, material)
+    write_report(settings, in_order(jobs + jobs_in(settings.out)), material)
+    return describe_end(settings, jobs, workers, died)
+
+
+def report_only(
+    settings: ReproductionSettings, jobs: list[Job], earlier: list[Job]
+) -> str:
+    """Writes the report of the results in `settings.out`. Trains nothing.
+
+    Raises:
+        InputError: there are no results, or the data does not exist.
+    """
+    from sonoseg.reproduction.material import Material
+    from sonoseg.reproduction.write_report import write_report
+
+    done = [job for job in earlier if job.result(settings.out) is not None]
+    if not done:
+        hint = "give the --out of an earlier call, or leave --report-only out"
+        raise InputError(settings.out, "holds no results to report", hint)
+    material = Material.read(settings, [job.split for job in earlier])
+    write_report(settings, in_order(jobs + earlier), material)
+    return f"{settings.out / 'report.html'}: {len(done)} results there"
+
+
+def describe_end(
+    settings: ReproductionSettings, jobs: Sequence[Job], workers: int, died: int
+) -> tuple[str, int]:
+    """Returns what was done, failed and is left, as text for the terminal, and the exit code."""
+    not_done = [job for job in jobs if job.result(settings.out) is None]
+    failed: list[str] = []
+    left: list[Job] = []
+    for job in not_done:
+        reason = job.failure(settings.out)
+        if reason:
+            failed.append(f"{job.name}: {reason}")
+        else:
+            left.append(job)
+    elsewhere = sum(is_worked_at(job, settings) for job in left)
+    nobody_at = len(left) - elsewhere
+    done = f"{len(jobs) - len(not_done)} of {len(jobs)} done"
+    lines = [f"{settings.out / 'report.html'}: {done}"]
+    if failed:
+        lines[0] += f", {len(failed)} failed; the same command tries these again"
+        lines += failed
     if elsewhere:
-        print(
+        lines.append(
             f"{elsewhere} are being worked at by other processes; the last to end writes the whole report"
         )
     if died:
-        print(
-            f"{died} of {workers} workers did not end well, perhaps for lack of memory; try --workers {workers - 1}"
+        hint = f"try --workers {workers - 1}"
+        lines.append(
+            f"{died} of {workers} workers did not end well, perhaps for lack of memory; {hint}"
         )
-    if len(left) > elsewhere:
-        print(
-            f"{len(left) - elsewhere} are not done and nobody is at them; the same command goes on"
+    if nobody_at:
+        lines.append(
+            f"{nobody_at} are not done and nobody is at them; the same command goes on"
         )
-    return 1 if failed or died or len(left) > elsewhere else 0
+    is_bad = bool(failed or died or nobody_at)
+    return "\n".join(lines), 1 if is_bad else 0
 
 
-def report_only(options: Reproduce, jobs: Sequence[Job], earlier: Sequence[Job]) -> int:
-    """Writes the report of the results that `options.out` holds; trains nothing. Returns 0.
-
-    Raises:
-        InputError: it holds none, or the data is not there.
-    """
-    from sonoseg.reproduction.page import write_report
-    from sonoseg.reproduction.work import Material
-
-    done = [job for job in earlier if job.result(options.out) is not None]
-    if not done:
-        hint = "give the --out of an earlier call, or leave --report-only out"
-        raise InputError(options.out, "holds no results to report", hint)
-    material = Material.read(options, [job.split for job in earlier])
-    write_report(options, in_order([*jobs, *earlier]), material)
-    print(f"{options.out / 'report.html'}: {len(done)} results there")
-    return 0
-
-
-def is_worked_at(job: Job, options: Reproduce) -> bool:
+def is_worked_at(job: Job, settings: ReproductionSettings) -> bool:
     """Whether another process holds the job's lock."""
     try:
-        with lock_of(job, options):
+        with lock_of(job, settings):
             return False
     except Timeout:
         return True
 
 
-def lock_of(job: Job, options: Reproduce) -> FileLock:
-    """The lock of whoever does the job; it ends with the process that holds it."""
-    return FileLock(options.out / "runs" / f".{job.name}.lock", timeout=0)
+def lock_of(job: Job, settings: ReproductionSettings) -> FileLock:
+    """Returns the lock of the process that does the job. The system removes it when that process ends."""
+    return FileLock(settings.out / "runs" / f".{job.name}.lock", timeout=0)
 
 
-def work_beside(
-    options: Reproduce, jobs: Sequence[Job], material: Material, workers: int, gpus: int
+def work_in_processes(
+    settings: ReproductionSettings,
+    jobs: Sequence[Job],
+    material: Material,
+    workers: int,
+    gpus: int,
 ) -> int:
-    """`work` in several processes, each with a GPU of its own if there are any, or else its share of the cores.
+    """Runs `work` in several processes. Each has a GPU of its own; without GPUs they share the processor cores.
 
     Returns:
-        how many of them were killed or ended by an error.
+        How many of them were killed or ended by an error.
     """
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    processes = [
-        context.Process(
-            target=_worker,
-            args=(options, jobs, material, str(number % gpus) if gpus else "", workers),
-        )
-        for number in range(workers)
-    ]
+    processes = []
+    for number in range(workers):
+        gpu = str(number % gpus) if gpus else ""
+        arguments = (settings, jobs, material, gpu, workers)
+        processes.append(context.Process(target=_worker, args=arguments))
     for process in processes:
         process.start()
     try:
@@ -129,68 +165,88 @@ def work_beside(
 
 
 def _worker(
-    options: Reproduce, jobs: Sequence[Job], material: Material, gpu: str, workers: int
+    settings: ReproductionSettings,
+    jobs: Sequence[Job],
+    material: Material,
+    gpu: str,
+    workers: int,
 ) -> None:
+    """The whole life of a process. It ends with exit code 0 if it could work to the end."""
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    else:  # more threads than cores wait for each other
+    else:  # with more threads than cores, the threads would wait for each other
         import torch
 
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    try:
-        work(options, jobs, material)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except InputError as error:  # such as a disk that has no room for failed.json
-        close_bars()
-        print(f"sonoseg: {error}", file=sys.stderr)
-        sys.exit(2)
+    with on_stderr():  # a new process shows nothing unless it is told to
+        try:
+            work(settings, jobs, material)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except InputError as error:  # for example no space on the disk for failed.json
+            _logger.error("sonoseg: %s", error)
+            sys.exit(2)
 
 
-def work(options: Reproduce, jobs: Sequence[Job], material: Material) -> None:
-    """Does one job after the other that nobody else is at; one that fails is recorded, and the rest are done.
+def work(
+    settings: ReproductionSettings, jobs: Sequence[Job], material: Material
+) -> None:
+    """Does the jobs one after the other, except those that another process does. A failed job does not stop the rest.
 
-    A job belongs to whoever holds its lock file; a process that dies lets go of it, and what it has trained so far is
-    taken up by the next one.
+    A process holds a lock file while it does a job. If the process dies, the lock is free, and the next process
+    continues the training.
     """
     from sonoseg.reproduction.work import do_job
 
-    began, at_first = time.monotonic(), count_done(jobs, options)
+    began = time.monotonic()
+    done_at_start = count_done(jobs, settings)
     for job in jobs:
         try:
-            with lock_of(job, options):
-                if job.result(options.out) is not None:
+            with lock_of(job, settings):
+                if job.result(settings.out) is not None:
                     continue
-                done = count_done(jobs, options)
-                say_where(job, done, len(jobs), time.monotonic() - began, done - at_first)
+                done = count_done(jobs, settings)
+                seconds = time.monotonic() - began
+                log_job(job, done, len(jobs), seconds, done - done_at_start)
                 try:
-                    do_job(job, options, material)
-                except Exception as error:  # whatever it is, the other models are not at fault
+                    do_job(job, settings, material)
+                except (
+                    Exception
+                ) as error:  # any error of one model must not stop the others
                     close_bars()
-                    job.fail(options.out, error)
-                    print(f"sonoseg: {job.name} failed: {error}", file=sys.stderr)
+                    job.fail(settings.out, error)
+                    _logger.error("sonoseg: %s failed: %s", job.name, error)
         except Timeout:
-            continue  # another process is at it
+            continue  # another process does it
 
 
-def count_done(jobs: Sequence[Job], options: Reproduce) -> int:
-    """How many jobs are done, by whomever."""
-    return sum(job.result(options.out) is not None for job in jobs)
+def count_done(jobs: Sequence[Job], settings: ReproductionSettings) -> int:
+    """Returns how many of the jobs are done, by any process."""
+    return sum(job.result(settings.out) is not None for job in jobs)
 
 
-def say_where(job: Job, done: int, count: int, seconds: float, finished: int) -> None:
-    """One line: which job this is, and how much longer all may take if they go on as `finished` went in `seconds`."""
-    left = f"; about {duration(seconds / finished * (count - done))} left" if finished else ""
-    print(
-        f"[{done + 1} of {count}] {job.model}, split {job.split}, seed {job.seed}{left}",
-        file=sys.stderr,
-        flush=True,
+def log_job(job: Job, done: int, count: int, seconds: float, finished: int) -> None:
+    """Logs which job begins, and how long all may still take if `finished` jobs took `seconds`."""
+    left = ""
+    if finished:
+        seconds_left = seconds / finished * (count - done)
+        left = f"; about {duration(seconds_left)} left"
+    _logger.info(
+        "[%d of %d] %s, split %s, seed %d%s",
+        done + 1,
+        count,
+        job.model,
+        job.split,
+        job.seed,
+        left,
     )
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: 40 s, 12 min, 3 h 5 min."""
+    """Returns seconds in words: 40 s, 12 min, 3 h 5 min."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -22,7 +22,9 @@ from sonoseg.models.network import NetworkConfig
 ROUNDS = 7
 
 
-def measure_cost(network: NetworkConfig, dropout: float, size: int, batch: int) -> dict[str, Any]:
+def measure_cost(
+    network: NetworkConfig, dropout: float, size: int, batch: int
+) -> dict[str, Any]:
     """What a network of this kind costs on this machine.
 
     Args:
@@ -38,7 +40,12 @@ def measure_cost(network: NetworkConfig, dropout: float, size: int, batch: int) 
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _reset_peak(device)
-    model = network.build(dropout, False).to(device).to(memory_format=torch.channels_last).train()
+    model = (
+        network.build(dropout, False)
+        .to(device)
+        .to(memory_format=torch.channels_last)
+        .train()
+    )
     image = torch.rand(max(batch, 2), 1, size, size, device=device)
     loss = F.binary_cross_entropy_with_logits(model(image), torch.zeros_like(image))
     loss.backward()  # type: ignore[no-untyped-call]
@@ -53,7 +60,9 @@ def measure_cost(network: NetworkConfig, dropout: float, size: int, batch: int) 
         "trainable_params": trainable,
         "gflops": counter.get_total_flops() / 1e9,
         "inference_ms": 1000 * _seconds(model, image[:1]),
-        "peak_memory_mb": None if peak is None or before is None else max(0.0, peak - before),
+        "peak_memory_mb": None
+        if peak is None or before is None
+        else max(0.0, peak - before),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
         "threads": torch.get_num_threads(),
     }
@@ -78,7 +87,9 @@ def _reset_peak(device: torch.device) -> float | None:
         return torch.cuda.memory_allocated() / 2**20
     if not sys.platform.startswith("linux"):
         return None
-    with suppress(OSError, AttributeError):  # or what was freed before would be used again unseen
+    with suppress(
+        OSError, AttributeError
+    ):  # or what was freed before would be used again unseen
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

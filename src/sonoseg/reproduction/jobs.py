@@ -1,4 +1,4 @@
-"""What a reproduction consists of: one job for each model, split and seed, and what has become of it."""
+"""The jobs of a reproduction, one for each model, split and seed, and what is stored of each."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from sonoseg.files import output_folder, write_json
 from sonoseg.inputs import read_json
 from sonoseg.models.catalog import CATALOG, RIVALS, TABLE_1, find_experiment
 
-SHIPPED = "default"
-"""The network inside: evaluated beside the others, not trained."""
-RESULT, FAILED, SETTINGS = "result.json", "failed.json", "settings.json"
+BUNDLED_MODEL = "default"
+"""It is evaluated like the others, but not trained."""
+RESULT = "result.json"
+FAILED = "failed.json"
+SETTINGS = "settings.json"
+EXPLANATIONS = "faithfulness.json"
+PICTURES = "pictures"
+"""Files and the folder of pictures in the folder of a job."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training and all that is measured of it."""
+    """One training and everything that is measured on its network."""
 
     model: str
     split: str
@@ -32,30 +37,29 @@ class Job:
         return f"{self.model}-{Path(self.split).stem}-{self.seed}"
 
     def folder(self, out: Path) -> Path:
-        """The run folder, with the evaluations in it."""
+        """Returns the run folder, which also contains the evaluations."""
         return out / "runs" / self.name
 
     def result(self, out: Path) -> dict[str, Any] | None:
-        """What was measured; None while it is not finished."""
+        """Returns result.json; None if the job is not finished."""
         return _read(self.folder(out) / RESULT)
 
     def settings(self, out: Path) -> dict[str, Any] | None:
-        """What decides the numbers of what is there, finished or not; None while nothing is."""
+        """Returns the settings of the results in the folder, finished or not; None if there are none."""
         return _read(self.folder(out) / SETTINGS)
 
     def failure(self, out: Path) -> str | None:
-        """Why it could not be finished; None if nothing speaks against it."""
+        """Returns why the job failed; None if it did not fail."""
         found = _read(self.folder(out) / FAILED)
         return None if found is None else str(found["reason"])
 
     def fail(self, out: Path, error: Exception) -> None:
-        """Records why it could not be finished, in a line and for whoever mends it; the next call tries again."""
-        reason = " ".join(str(error).split()) or type(error).__name__
-        trace = traceback.format_exception(error)
-        write_json(
-            output_folder(self.folder(out)) / FAILED,
-            {**asdict(self), "reason": reason, "traceback": trace},
-        )
+        """Records why the job failed: the reason in one line, and the traceback. The next call tries again."""
+        words = str(error).split()
+        entries = asdict(self)
+        entries["reason"] = " ".join(words) or type(error).__name__
+        entries["traceback"] = traceback.format_exception(error)
+        write_json(output_folder(self.folder(out)) / FAILED, entries)
 
 
 def _read(file: Path) -> dict[str, Any] | None:
@@ -67,61 +71,70 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 _RANGE = re.compile("(?P<first>[0-9]{1,3})(-(?P<last>[0-9]{1,3}))?")
-"""Numbers of Table 1; longer ones are no model's, and a range of them would fill the memory."""
+"""Numbers of Table 1. Longer numbers are refused here, because a range of them could fill the memory."""
 
 
 def parse_models(words: str) -> tuple[str, ...]:
     """ "1-20,swin-unet" → names of models in that order, each once.
 
     Args:
-        words: separated by commas: numbers of Table 1, ranges of them, names of the catalog, `default` for the network
-            inside, or `all`: the twenty, the five rivals and `default`.
+        words: separated by commas: numbers of Table 1, ranges of them, names of the catalog, `default` for the bundled
+            model, or `all`: the twenty models, the five rivals and `default`.
 
     Raises:
         InputError: there is no such model.
     """
     names: list[str] = []
-    for word in (word.strip() for word in words.split(",")):
+    for part in words.split(","):
+        word = part.strip()
         numbers = _RANGE.fullmatch(word)
         if word == "all":
-            names += [row.name for row in (*TABLE_1, *RIVALS)] + [SHIPPED]
+            names += [experiment.name for experiment in TABLE_1]
+            names += [experiment.name for experiment in RIVALS]
+            names.append(BUNDLED_MODEL)
         elif numbers:
-            first, last = int(numbers["first"]), int(numbers["last"] or numbers["first"])
+            first = int(numbers["first"])
+            last = int(numbers["last"] or first)
             names += [f"model-{number}" for number in range(first, last + 1)]
         else:
             names.append(word)
     for name in names:
-        if name != SHIPPED:
+        if name != BUNDLED_MODEL:
             find_experiment(name)
     if not names:
         raise InputError(f"--models {words}", "names no model", "try 1-20,swin-unet")
     return tuple(dict.fromkeys(names))
 
 
-def held(out: Path) -> list[Job]:
-    """The jobs that the folder `out` holds, done or failed, whatever call they were of."""
-    found = [
-        _read(file)
-        for name in (RESULT, FAILED)
-        for file in sorted((out / "runs").glob(f"*/{name}"))
-    ]
-    jobs = [Job(**{key: each[key] for key in ("model", "split", "seed")}) for each in found if each]
+def jobs_in(out: Path) -> list[Job]:
+    """Returns the jobs in the folder `out`, done or failed, of any call."""
+    jobs: list[Job] = []
+    for name in (RESULT, FAILED):
+        for file in sorted((out / "runs").glob(f"*/{name}")):
+            found = _read(file)
+            if found is not None:
+                jobs.append(Job(found["model"], found["split"], found["seed"]))
     return list(dict.fromkeys(jobs))
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
-    """Each once, split by split, as in the catalog, the network inside last."""
-    names = [*CATALOG, SHIPPED]
-    return sorted(set(jobs), key=lambda job: (job.split, names.index(job.model), job.seed))
+    """Returns each job once, split by split, the models as in the catalog, the bundled model last."""
+    names = [*CATALOG, BUNDLED_MODEL]
+    return sorted(
+        set(jobs), key=lambda job: (job.split, names.index(job.model), job.seed)
+    )
 
 
-def plan(models: Iterable[str], splits: Iterable[str], seeds: Iterable[int]) -> list[Job]:
-    """Every job, all models of one split and seed after each other."""
-    once = list(dict.fromkeys(seeds))
-    jobs = [
-        Job(model, split, seed)
-        for split in dict.fromkeys(splits)
-        for seed in once
-        for model in models
-    ]
-    return [job for job in jobs if job.model != SHIPPED or job.seed == once[0]]
+def plan(
+    models: Iterable[str], splits: Iterable[str], seeds: Iterable[int]
+) -> list[Job]:
+    """Returns every job, split by split and seed by seed. The bundled model is evaluated once per split."""
+    names = list(models)
+    different_seeds = list(dict.fromkeys(seeds))
+    jobs = []
+    for split in dict.fromkeys(splits):
+        for seed in different_seeds:
+            for model in names:
+                if model != BUNDLED_MODEL or seed == different_seeds[0]:
+                    jobs.append(Job(model, split, seed))
+    return jobs

@@ -53,10 +53,14 @@ def _sometimes(image: Tensor, changed: Tensor, chance: float) -> Tensor:
 def _smooth_field(image: Tensor, rows: int, columns: int) -> Tensor:
     """(N, 1, H, W) smooth normal noise with `rows` × `columns` knots."""
     knots = torch.randn(len(image), 1, rows, columns, device=image.device)
-    return F.interpolate(knots, size=image.shape[2:], mode="bicubic", align_corners=True)
+    return F.interpolate(
+        knots, size=image.shape[2:], mode="bicubic", align_corners=True
+    )
 
 
-def move(image: Tensor, mask: Tensor, strength: float, crops: float) -> tuple[Tensor, Tensor]:
+def move(
+    image: Tensor, mask: Tensor, strength: float, crops: float
+) -> tuple[Tensor, Tensor]:
     """Flip, scale, stretch, shear, turn and shift; now and then a crop beside the lesion, which is then a normal.
 
     Args:
@@ -68,9 +72,12 @@ def move(image: Tensor, mask: Tensor, strength: float, crops: float) -> tuple[Te
     count, device = len(image), image.device
     flip = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
     zoom = torch.exp(
-        torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3)) * strength
+        torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3))
+        * strength
     )
-    stretch = torch.exp(torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength)
+    stretch = torch.exp(
+        torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength
+    )
     angle = (
         torch.empty(count, device=device).uniform_(-0.2, 0.2)
         * strength
@@ -82,9 +89,16 @@ def move(image: Tensor, mask: Tensor, strength: float, crops: float) -> tuple[Te
     theta = torch.stack(
         [
             torch.stack(
-                [flip * zoom * stretch * cos, -zoom * stretch * sin + shear, shift[:, 0]], 1
+                [
+                    flip * zoom * stretch * cos,
+                    -zoom * stretch * sin + shear,
+                    shift[:, 0],
+                ],
+                1,
             ),
-            torch.stack([flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]], 1),
+            torch.stack(
+                [flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]], 1
+            ),
         ],
         1,
     )
@@ -92,8 +106,12 @@ def move(image: Tensor, mask: Tensor, strength: float, crops: float) -> tuple[Te
     chosen = possible & (torch.rand(count, device=device) < crops)
     theta = torch.where(chosen[:, None, None], beside, theta)
     grid = F.affine_grid(theta, list(image.shape), align_corners=False)
-    moved = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    truth = F.grid_sample(mask, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    moved = F.grid_sample(
+        image, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+    truth = F.grid_sample(
+        mask, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
     return moved, (truth > 0.5).to(mask.dtype)
 
 
@@ -113,7 +131,9 @@ def lesion_free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
     room = room.clamp(min=0.3)
     start = torch.where(left > right, torch.zeros_like(left), 1 - room)
     height = (room * torch.empty_like(room).uniform_(1.0, 1.8)).clamp(max=1)
-    top = (1 - height) * torch.rand_like(height) ** 2  # most crops keep the skin, as images do
+    top = (1 - height) * torch.rand_like(
+        height
+    ) ** 2  # most crops keep the skin, as images do
     zero = torch.zeros_like(room)
     theta = torch.stack(
         [
@@ -135,8 +155,14 @@ def shadow(image: Tensor) -> Tensor:
     height, width = image.shape[2:]
     x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
-    centre, half_width, depth = _draw(image, 0, 1), _draw(image, 0.03, 0.15), _draw(image, 0, 0.7)
-    band = torch.exp(-(((x - centre) / half_width) ** 2)) * torch.sigmoid((y - depth) * 30)
+    centre, half_width, depth = (
+        _draw(image, 0, 1),
+        _draw(image, 0.03, 0.15),
+        _draw(image, 0, 0.7),
+    )
+    band = torch.exp(-(((x - centre) / half_width) ** 2)) * torch.sigmoid(
+        (y - depth) * 30
+    )
     return _sometimes(image, image * (1 + _draw(image, -0.8, 0.3) * band), 0.3)
 
 
@@ -152,7 +178,9 @@ def blur(image: Tensor) -> Tensor:
     """Coarser, as from an older machine or a smaller file."""
     factor = float(torch.empty(()).uniform_(0.35, 0.8))
     small = F.interpolate(image, scale_factor=factor, mode="bilinear", antialias=True)
-    back = F.interpolate(small, size=image.shape[2:], mode="bilinear", align_corners=False)
+    back = F.interpolate(
+        small, size=image.shape[2:], mode="bilinear", align_corners=False
+    )
     return _sometimes(image, back, 0.25)
 
 
@@ -160,7 +188,9 @@ def gamma(image: Tensor) -> Tensor:
     """Another grey map: gamma, gain and black level."""
     level = image.clamp(1e-4, 1) ** _draw(image, -0.6, 0.6).exp()
     return _sometimes(
-        image, (level * _draw(image, 0.7, 1.3) + _draw(image, -0.08, 0.08)).clamp(0, 1), 0.8
+        image,
+        (level * _draw(image, 0.7, 1.3) + _draw(image, -0.08, 0.08)).clamp(0, 1),
+        0.8,
     )
 
 
@@ -168,7 +198,9 @@ def marks(image: Tensor) -> Tensor:
     """Calipers' crosses and text-like dashes, one to four, burnt in by the machine or its user."""
     count, _, height, width = image.shape
     device = image.device
-    number = torch.randint(1, 5, (count, 1, 1, 1), device=device) * (_draw(image, 0, 1) < 0.25)
+    number = torch.randint(1, 5, (count, 1, 1, 1), device=device) * (
+        _draw(image, 0, 1) < 0.25
+    )
     row, column = (
         torch.arange(height, device=device).view(-1, 1),
         torch.arange(width, device=device),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, DistributedSampler
 
 from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data import load_cases, split_cases
@@ -20,10 +20,13 @@ from sonoseg.data.splits import parse_source
 from sonoseg.errors import InputError, visible
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
+from sonoseg.train.processes import Processes
 from sonoseg.train.record import TRAIN, VALIDATION, Record, Seen, pixel_hash
 
 
-def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], list[Case]]:
+def gather(
+    data: Path, split: str, also: Sequence[str]
+) -> tuple[list[Case], list[Case]]:
     """The training and validation cases of a run.
 
     Args:
@@ -51,19 +54,20 @@ def gather(data: Path, split: str, also: Sequence[str]) -> tuple[list[Case], lis
         if both:
             subset = kept[os.path.realpath(both[0].image)]
             first = f"{both[0].name} of {split}/{subset}"
-            problem = f"holds {len(both)} images that are not to be trained on, first {first}"
+            problem = (
+                f"holds {len(both)} images that are not to be trained on, first {first}"
+            )
             raise InputError(
-                f"--also {source}", problem, "give FOLDER@SPLIT, with a split that leaves them out"
+                f"--also {source}",
+                problem,
+                "give FOLDER@SPLIT, with a split that leaves them out",
             )
         training = training + added
     return training, subsets["validation"]
 
 
-class Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """Inputs (N, …) and masks (N, 1, H, W) that a network is trained on, held as two tensors.
-
-    A loader that is given `as_it_is` takes each batch out of them in one piece, on whatever device they are.
-    """
+class Pairs:
+    """Inputs (N, …) and masks (N, 1, H, W) that a network is trained on, as two tensors on one device."""
 
     def __init__(self, inputs: Tensor, masks: Tensor) -> None:
         self.inputs, self.masks = inputs, masks
@@ -71,20 +75,42 @@ class Pairs(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        return self.inputs[row], self.masks[row]
-
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        return self.inputs[rows], self.masks[rows]
-
     def on(self, device: torch.device) -> Pairs:
         """The same on `device`: 780 images of 224 pixels are 78 MB with their masks."""
         return Pairs(self.inputs.to(device), self.masks.to(device))
 
 
-def as_it_is(batch: Any) -> Any:
-    """The `collate_fn` of a loader of `Pairs`."""
-    return batch
+class BatchOrder:
+    """Which training images each batch of this process has, in an order that the seed and the epoch decide.
+
+    Each process gets its share of the images. `len` is the number of batches in an epoch.
+
+    Args:
+        images: number of images of all processes.
+        batch: images in a batch.
+        seed: of the run.
+        processes: of the training.
+    """
+
+    def __init__(
+        self, images: int, batch: int, seed: int, processes: Processes
+    ) -> None:
+        count, rank = processes.count, processes.rank
+        rows: Any = range(images)  # the sampler asks for nothing but its length
+        self._shuffled: DistributedSampler[int] = DistributedSampler(
+            rows, count, rank, seed=seed
+        )
+        # A last batch of one image would break batch normalisation.
+        has_whole_batches = len(self._shuffled) > batch
+        self._batches = BatchSampler(self._shuffled, batch, drop_last=has_whole_batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def of_epoch(self, epoch: int) -> Iterator[list[int]]:
+        """The rows of one batch after the other; epochs count from 0."""
+        self._shuffled.set_epoch(epoch)
+        return iter(self._batches)
 
 
 class InMemory(Pairs):
@@ -95,15 +121,20 @@ class InMemory(Pairs):
             of another size.
     """
 
-    def __init__(self, cases: Sequence[Case], size: int, title: str = "reading") -> None:
+    def __init__(
+        self, cases: Sequence[Case], size: int, title: str = "reading"
+    ) -> None:
+        shape = (len(cases), 1, size, size)
         super().__init__(
-            *(torch.empty(len(cases), 1, size, size, dtype=torch.uint8) for _ in range(2))
+            torch.empty(shape, dtype=torch.uint8), torch.empty(shape, dtype=torch.uint8)
         )
         for row, case in enumerate(track(cases, title, len(cases), "image")):
             case.check_size(size, "training")
             image, mask = case.read()
             self.inputs[row, 0] = torch.from_numpy(resize_image(image, (size, size)))
-            self.masks[row, 0] = torch.from_numpy(resize_mask(mask, (size, size)).astype(np.uint8))
+            self.masks[row, 0] = torch.from_numpy(
+                resize_mask(mask, (size, size)).astype(np.uint8)
+            )
 
 
 def read_once(cases: Sequence[Case], size: int) -> InMemory:
@@ -124,7 +155,9 @@ def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -
     """
     if not training.masks.any():
         raise InputError(
-            data, "no training image has a lesion", "check the masks, or choose another --split"
+            data,
+            "no training image has a lesion",
+            "check the masks, or choose another --split",
         )
     if monitor == "dice" and not validation.masks.any():
         problem = "no validation image has a lesion, so that Dice chooses no epoch"
@@ -140,7 +173,9 @@ def _stamp(case: Case) -> tuple[tuple[int, int], ...]:
     return tuple((state.st_mtime_ns, state.st_size) for state in states)
 
 
-def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -> Record:
+def record_of(
+    training: Sequence[Case], validation: Sequence[Case], size: int
+) -> Record:
     """The images that a run is trained and chosen on, by their pixels at `size`.
 
     Raises:
@@ -152,7 +187,13 @@ def record_of(training: Sequence[Case], validation: Sequence[Case], size: int) -
         for case, image, mask in zip(cases, pairs.inputs, pairs.masks, strict=True):
             name = visible(case.name).strip()  # as it is read back from a table
             own.append(
-                Seen(name, subset, size, pixel_hash(image[0].numpy()), pixel_hash(mask[0].numpy()))
+                Seen(
+                    name,
+                    subset,
+                    size,
+                    pixel_hash(image[0].numpy()),
+                    pixel_hash(mask[0].numpy()),
+                )
             )
     return Record(tuple(own))
 
@@ -174,5 +215,7 @@ def encode_once(
         batches = torch.split(images.inputs, 16)
         for batch in track(batches, "encoding once", len(batches), "batch"):
             image = batch.to(device).float() / 255
-            parts.append(model.encode(image.to(memory_format=torch.channels_last))[0].cpu())
+            parts.append(
+                model.encode(image.to(memory_format=torch.channels_last))[0].cpu()
+            )
     return Pairs(torch.cat(parts), images.masks)

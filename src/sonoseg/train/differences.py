@@ -26,7 +26,9 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
             continue
         texts = _shown(old), _shown(new)
         found.append(
-            f"{key} ({texts[0]} there, {texts[1]} asked for)" if texts[0] != texts[1] else key
+            f"{key} ({texts[0]} there, {texts[1]} asked for)"
+            if texts[0] != texts[1]
+            else key
         )
     return found
 

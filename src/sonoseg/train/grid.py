@@ -9,7 +9,8 @@ from typing import get_type_hints
 
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe
-from sonoseg.train.settings import CHOICES, check_recipe
+from sonoseg.train.choices import RECIPE_CHOICES
+from sonoseg.train.configure import check_recipe
 
 Value = str | int | float
 Grid = Mapping[str, Sequence[Value]]
@@ -39,12 +40,16 @@ def parse_grid(words: Sequence[str], recipe: Recipe) -> Grid:
         name = name.strip().replace("-", "_")
         if name in grid:
             raise InputError(
-                f"--grid {word}", "this axis was given before", "give all of its values at once"
+                f"--grid {word}",
+                "this axis was given before",
+                "give all of its values at once",
             )
         grid[name] = [parse_value(name, text.strip()) for text in texts.split(",")]
         if len(set(grid[name])) < len(grid[name]):
             raise InputError(f"--grid {word}", "holds a value twice", "give each once")
-    for name, value in ((name, value) for name, values in grid.items() for value in values):
+    for name, value in (
+        (name, value) for name, values in grid.items() for value in values
+    ):
         check_recipe(replace(recipe, **{name: value}))  # type: ignore[arg-type]
     return grid or PAPER
 
@@ -57,10 +62,14 @@ def parse_value(axis: str, text: str) -> Value:
     """
     kinds = get_type_hints(Recipe)
     if axis not in kinds:
-        raise InputError(f"--grid {axis}", "no such axis", f"choose from {', '.join(kinds)}")
-    if text not in CHOICES.get(axis, [text]):
         raise InputError(
-            f"--grid {axis}={text}", "no such value", f"choose from {', '.join(CHOICES[axis])}"
+            f"--grid {axis}", "no such axis", f"choose from {', '.join(kinds)}"
+        )
+    if text not in RECIPE_CHOICES.get(axis, [text]):
+        raise InputError(
+            f"--grid {axis}={text}",
+            "no such value",
+            f"choose from {', '.join(RECIPE_CHOICES[axis])}",
         )
     try:
         value: Value = kinds[axis](text)
@@ -74,7 +83,10 @@ def parse_value(axis: str, text: str) -> Value:
 
 def combinations(grid: Grid) -> list[dict[str, Value]]:
     """Every choice of one value an axis, the last axis changing fastest."""
-    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    return [
+        dict(zip(grid, values, strict=True))
+        for values in itertools.product(*grid.values())
+    ]
 
 
 def folder_name(values: Mapping[str, Value]) -> str:

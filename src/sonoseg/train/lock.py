@@ -27,13 +27,15 @@ def held(folder: Path) -> Iterator[Path]:
     try:
         lock.acquire()
     except Timeout as error:
-        fault = "another sonoseg command is writing into this folder"
+        problem = "another sonoseg command is writing into this folder"
         raise MachineError(
-            folder, fault, "wait until it has ended, or choose another --out"
+            folder, problem, "wait until it has ended, or choose another --out"
         ) from error
     except OSError as error:
         raise InputError(
-            folder / LOCK, f"cannot be locked ({error.strerror})", "choose another --out"
+            folder / LOCK,
+            f"cannot be locked ({error.strerror})",
+            "choose another --out",
         ) from error
     try:
         yield folder

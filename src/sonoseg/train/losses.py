@@ -1,4 +1,4 @@
-"""The losses the paper names, and their sums."""
+"""The losses that the paper names and their sums, and the loss of a whole network."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sonoseg.models.network import Output
+
 
 def bce(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
     """Binary cross-entropy, the mean over the pixels of the images that count."""
-    per_image = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((1, 2, 3))
+    per_image = F.binary_cross_entropy_with_logits(
+        logits, truth, reduction="none"
+    ).mean((1, 2, 3))
     return _mean(per_image, counted)
 
 
 def batch_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
-    """1 − Dice of the batch as one large image: one without lesion is background, a small lesion counts for little."""
-    overlap, both = (part * counted for part in _overlap(logits, truth))
-    return 1 - (2 * overlap.sum() + SMOOTH) / (both.sum() + SMOOTH)
+    """1 − Dice of the batch as one large image.
+
+    An image without lesion is background in it, and a small lesion counts for little.
+    """
+    overlap, both = _overlap(logits, truth)
+    overlap, both = (overlap * counted).sum(), (both * counted).sum()
+    return 1 - (2 * overlap + SMOOTH) / (both + SMOOTH)
 
 
 def image_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
@@ -28,22 +36,68 @@ def image_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
 
 
 SMOOTH = 1.0
-"""Added above and below in a Dice: where there is no lesion, the pixels that may be taken for one almost free."""
+"""Added above and below in a Dice. Where there is no lesion, about so many pixels may be drawn at little cost."""
+
+
+def bce_and_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """The sum of both."""
+    return bce(logits, truth, counted) + batch_dice(logits, truth, counted)
+
+
+def weighted_bce_and_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """The sum that Cao et al. 2021 trained Swin-Unet with."""
+    return 0.4 * bce(logits, truth, counted) + 0.6 * batch_dice(logits, truth, counted)
+
+
+def bce_and_image_dice(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """The sum of both; a small lesion counts as much as a large one."""
+    return bce(logits, truth, counted) + image_dice(logits, truth, counted)
+
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "bce": bce,
     "dice": batch_dice,
-    "bce+dice": lambda *batch: bce(*batch) + batch_dice(*batch),
-    "0.4bce+0.6dice": lambda *batch: 0.4 * bce(*batch) + 0.6 * batch_dice(*batch),
-    "bce+image-dice": lambda *batch: bce(*batch) + image_dice(*batch),
+    "bce+dice": bce_and_dice,
+    "0.4bce+0.6dice": weighted_bce_and_dice,
+    "bce+image-dice": bce_and_image_dice,
 }
 """Name → loss of logits (N, 1, H, W), truth (N, 1, H, W) in 0..1, and which images count, (N,) of 0 and 1.
 
-The rest is multiplied away, not picked out: to know how many are left, a GPU's queue would have to run dry.
+The other images are multiplied by 0, not left out: to know how many are left, a GPU would have to be waited for.
 """
 
 
-def presence_loss(presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor) -> Tensor:
+SMALLEST_LESION = 20
+"""Pixels. Augmentation can move a lesion out of the picture; what is left of it below this size is no lesion."""
+PRESENCE_SHARE = 0.3
+"""Weight of the presence head's loss beside that of the pixels."""
+
+
+def segmentation_loss(
+    output: Output, loss: str, mask: Tensor, target: Tensor
+) -> Tensor:
+    """The loss of what a network returned for a batch, a number.
+
+    In a network that judges presence, only the presence head learns from images without a lesion. Its pixels learn
+    from the images that have one: pixels that also learn from normal images overlook faint lesions.
+
+    Args:
+        output: of the network, in float32.
+        loss: a name of `LOSSES`.
+        mask: (N, 1, H, W) of 0 and 1.
+        target: what the pixels learn, (N, 1, H, W) in 0..1: the mask, or the mask mixed with teachers' answers.
+    """
+    has_lesion = (mask.sum((1, 2, 3)) > SMALLEST_LESION).float()
+    if output.presence is None:
+        return LOSSES[loss](output.pixels, target, torch.ones_like(has_lesion))
+    pixel_loss = LOSSES[loss](output.pixels, target, has_lesion)
+    judged = presence_loss(output.presence, output.pixels, mask, has_lesion)
+    return pixel_loss + PRESENCE_SHARE * judged
+
+
+def presence_loss(
+    presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor
+) -> Tensor:
     """How wrong the presence head judges: cross-entropy of each image, or of lesions and false parts.
 
     Of a head that judges parts, what is drawn inside the true lesion counts as one lesion, and what is drawn away from
@@ -67,7 +121,9 @@ def presence_loss(presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor
     right = F.avg_pool2d((drawn + OVERLOOKED) * truth, cell)
     wrong = F.avg_pool2d(drawn * (1 - near), cell)
     false = (wrong.sum((1, 2, 3)) > LEAST_FALSE).float()
-    lesion = F.binary_cross_entropy_with_logits(_weighted(presence, right), there, reduction="none")
+    lesion = F.binary_cross_entropy_with_logits(
+        _weighted(presence, right), there, reduction="none"
+    )
     part = F.binary_cross_entropy_with_logits(
         _weighted(presence, wrong), torch.zeros_like(there), reduction="none"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from sonoseg.errors import InputError
-from sonoseg.progress import note
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,11 @@ def find_processes() -> Processes:
         InputError: SLURM was asked for tasks without saying how many on each machine.
     """
     try:
-        found = [kind for kind in (TorchElasticEnvironment, SLURMEnvironment) if kind.detect()]
+        found = [
+            kind
+            for kind in (TorchElasticEnvironment, SLURMEnvironment)
+            if kind.detect()
+        ]
         if not found:
             return Processes()
         if found[0] is SLURMEnvironment and not started_by_srun():
@@ -52,9 +58,15 @@ def find_processes() -> Processes:
             return Processes()
         environment: ClusterEnvironment = found[0]()
         rank, count = environment.global_rank(), environment.world_size()
-    except (RuntimeError, ValueError, KeyError) as error:  # Lightning's answer to --ntasks
+    except (
+        RuntimeError,
+        ValueError,
+        KeyError,
+    ) as error:  # Lightning's answer to --ntasks
         raise InputError(
-            "srun", "does not say how many tasks a machine has", "give --ntasks-per-node"
+            "srun",
+            "does not say how many tasks a machine has",
+            "give --ntasks-per-node",
         ) from error
     return Processes(rank, count, count // _on_each_machine(rank, count))
 
@@ -66,15 +78,22 @@ def _on_each_machine(rank: int, count: int) -> int:
         InputError: the variables of torchrun or srun contradict each other.
     """
     name = next(
-        (name for name in ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE") if os.environ.get(name)),
+        (
+            name
+            for name in ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE")
+            if os.environ.get(name)
+        ),
         None,
     )
     here = _PER_MACHINE.fullmatch(os.environ[name]) if name else None
     each = int(here["tasks"]) if here else count
-    if (name and not here) or not 0 <= rank < count or not 0 < each <= count or count % each:
-        problem = (
-            f"is process {rank} of {count}, {os.environ[name] if name else count} on each machine"
-        )
+    if (
+        (name and not here)
+        or not 0 <= rank < count
+        or not 0 < each <= count
+        or count % each
+    ):
+        problem = f"is process {rank} of {count}, {os.environ[name] if name else count} on each machine"
         raise InputError(
             "torchrun or srun",
             problem,
@@ -93,7 +112,10 @@ def started_by_srun() -> bool:
     srun numbers its steps from 0; batch scripts have no number, or one of those that SLURM keeps for itself. A task
     that is not the first can only be srun's.
     """
-    step, task = os.environ.get("SLURM_STEP_ID", ""), os.environ.get("SLURM_PROCID", "0")
+    step, task = (
+        os.environ.get("SLURM_STEP_ID", ""),
+        os.environ.get("SLURM_PROCID", "0"),
+    )
     return (step.isdigit() and int(step) < FIRST_RESERVED_STEP) or task != "0"
 
 
@@ -105,6 +127,7 @@ FIRST_RESERVED_STEP = 0xFFFFFFF0
 def warn_of_srun(tasks: int) -> None:
     """Says once that the job's other tasks are not used."""
     if tasks > 1:
-        note(
-            f"note: this job of SLURM has {tasks} tasks, but was started without srun: one process trains alone"
+        logger.warning(
+            "note: this job of SLURM has %d tasks, but was started without srun: one process trains alone",
+            tasks,
         )

@@ -20,7 +20,8 @@ from sonoseg.report.tables import csv_text
 
 IMAGES = "images.csv"
 TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
-PARTS = ("own", "earlier")
+OWN, EARLIER = "own", "earlier"
+"""In the column run: of this run itself, or of one that it began from or learned from."""
 HINT = "delete it; which images the run was trained on is then not known"
 LARGEST = 4096
 """Pixels that images are resized to at most."""
@@ -70,7 +71,9 @@ class Record:
     def digest(self) -> str:
         """64 hex digits, of names, subsets and pixels of `own`; where a run has none of its own, of `earlier`."""
         images = self.own or self.earlier
-        lines = "\n".join(f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in images)
+        lines = "\n".join(
+            f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in images
+        )
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
     @property
@@ -82,38 +85,45 @@ class Record:
     def _subsets(self) -> dict[int, dict[str, str]]:
         """Size → pixel hash → subset; train if it is in both."""
         found: dict[int, dict[str, str]] = {}
-        for seen in (*self.earlier, *self.own):
-            if seen.subset == TRAIN or (
-                seen.subset == VALIDATION and seen.image not in found.get(seen.size, {})
-            ):
-                found.setdefault(seen.size, {})[seen.image] = seen.subset
+        for seen in self.earlier + self.own:
+            if seen.subset == UNKNOWN:
+                continue
+            subsets = found.setdefault(seen.size, {})
+            if seen.subset == TRAIN or seen.image not in subsets:
+                subsets[seen.image] = seen.subset
         return found
 
     def subset_of(self, image: NDArray[np.uint8]) -> str | None:
         """train or validation if the network has seen this image (H, W), whatever its name; None if it has not."""
-        found = {
-            subsets.get(pixel_hash(resize_image(image, (size, size))))
-            for size, subsets in self._subsets.items()
-        }
-        return TRAIN if TRAIN in found else VALIDATION if VALIDATION in found else None
+        found = set()
+        for size, subsets in self._subsets.items():
+            resized = resize_image(image, (size, size))
+            found.add(subsets.get(pixel_hash(resized)))
+        for subset in (TRAIN, VALIDATION):
+            if subset in found:
+                return subset
+        return None
 
     def is_held_out(self, image: NDArray[np.uint8]) -> bool:
         """Whether the network was not trained on this image (H, W), or was chosen on it: some splits have copies."""
-        seen = [each for each in (*self.earlier, *self.own) if each.subset != UNKNOWN]
-        hashes = {
-            size: pixel_hash(resize_image(image, (size, size)))
-            for size in {each.size for each in seen}
-        }
-        subsets = {each.subset for each in seen if each.image == hashes[each.size]}
+        hashes: dict[int, str] = {}
+        subsets = set()
+        for seen in self.earlier + self.own:
+            if seen.subset == UNKNOWN:
+                continue
+            if seen.size not in hashes:
+                resized = resize_image(image, (seen.size, seen.size))
+                hashes[seen.size] = pixel_hash(resized)
+            if seen.image == hashes[seen.size]:
+                subsets.add(seen.subset)
         return VALIDATION in subsets or not subsets
 
     def write(self, folder: Path) -> None:
         """Writes images.csv."""
-        rows = [[PARTS[0], *astuple(seen)] for seen in self.own]
-        rows += [[PARTS[1], *astuple(seen)] for seen in self.earlier]
-        write_text(
-            folder / IMAGES, csv_text(["run", *(field.name for field in fields(Seen))], rows)
-        )
+        header = ["run"] + [field.name for field in fields(Seen)]
+        rows = [(OWN, *astuple(seen)) for seen in self.own]
+        rows += [(EARLIER, *astuple(seen)) for seen in self.earlier]
+        write_text(folder / IMAGES, csv_text(header, rows))
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
@@ -128,8 +138,11 @@ class Record:
         try:
             rows = [(row["run"], _seen(row)) for row in read_table(file, ("run",))]
         except (ValueError, KeyError, InputError) as error:
-            raise InputError(file, "is not a list of images that can be read", HINT) from error
-        own, earlier = (tuple(seen for run, seen in rows if run == part) for part in PARTS)
+            raise InputError(
+                file, "is not a list of images that can be read", HINT
+            ) from error
+        own = tuple(seen for run, seen in rows if run == OWN)
+        earlier = tuple(seen for run, seen in rows if run == EARLIER)
         return cls(own, earlier)
 
     @classmethod
@@ -146,7 +159,9 @@ class Record:
         record = cls.read(folder)
         if record is not None and record.digest != cases:
             raise InputError(
-                folder / IMAGES, "is not the list of images that the run was trained with", HINT
+                folder / IMAGES,
+                "is not the list of images that the run was trained with",
+                HINT,
             )
         return record
 
@@ -158,12 +173,22 @@ class Record:
         new = {(seen.subset, seen.file): seen for seen in self.own}
         both = [key for key in new if key in old]
         found = [
-            _counted([key for key in both if new[key].image != old[key].image], "changed", "image"),
-            _counted([key for key in both if new[key].mask != old[key].mask], "changed", "mask"),
+            _counted(
+                [key for key in both if new[key].image != old[key].image],
+                "changed",
+                "image",
+            ),
+            _counted(
+                [key for key in both if new[key].mask != old[key].mask],
+                "changed",
+                "mask",
+            ),
             _counted([key for key in new if key not in old], "new", "image"),
             _counted([key for key in old if key not in new], "missing", "image"),
         ]
-        return ", ".join(text for text in found if text) or "another order of its images"
+        return (
+            ", ".join(text for text in found if text) or "another order of its images"
+        )
 
 
 def _seen(row: dict[str, str]) -> Seen:
@@ -179,8 +204,12 @@ def _seen(row: dict[str, str]) -> Seen:
             _HASH.fullmatch(digest) for digest in (seen.image, seen.mask)
         )
     else:
-        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (0, "", "")
-    if not good or row["run"] not in PARTS:
+        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (
+            0,
+            "",
+            "",
+        )
+    if not good or row["run"] not in (OWN, EARLIER):
         raise ValueError(f"{seen.file} has a value that no record has")
     return seen
 
@@ -188,11 +217,12 @@ def _seen(row: dict[str, str]) -> Seen:
 def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:
     if not keys:
         return ""
-    return (
-        f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
-    )
+    return f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
 
 
 def union(parts: Iterable[Record]) -> tuple[Seen, ...]:
     """All images of several records, each once."""
-    return tuple(dict.fromkeys(seen for part in parts for seen in (*part.earlier, *part.own)))
+    found: dict[Seen, None] = {}  # a set that keeps the order
+    for part in parts:
+        found |= dict.fromkeys(part.earlier + part.own)
+    return tuple(found)

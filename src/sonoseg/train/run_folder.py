@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,14 +24,12 @@ from sonoseg.report.tables import csv_number, csv_text
 from sonoseg.train.differences import differences
 from sonoseg.train.record import UNKNOWN, Record, Seen, union
 from sonoseg.train.validate import (
+    CONFIG_RULES,
     MONITORS,
+    NETWORK_RULES,
     RECIPE_RULES,
-    SEED,
-    SIZE,
-    TEXT,
-    Rule,
     check_fields,
-    rules_of,
+    with_tuples,
 )
 
 CONFIG, LOG, CURVES, BEST, LAST = (
@@ -88,10 +86,12 @@ class RunConfig:
         try:
             return cls.from_json(read_json(file))
         except (ValueError, RecursionError, InputError) as error:
-            reason = f" ({error.fault})" if isinstance(error, InputError) else ""
+            reason = f" ({error.problem})" if isinstance(error, InputError) else ""
             reason = f" ({error})" if type(error) is ValueError else reason
             hint = "give a folder that sonoseg train made"
-            raise InputError(file, f"not the config of a sonoseg run{reason}", hint) from error
+            raise InputError(
+                file, f"not the config of a sonoseg run{reason}", hint
+            ) from error
 
     @classmethod
     def from_json(cls, value: Any) -> RunConfig:
@@ -102,47 +102,15 @@ class RunConfig:
             InputError: there is no such model.
         """
         check_fields("config", value, cls, CONFIG_RULES)
-        network = find_experiment(value["model"]).network
-        check_fields("network", value["network"], type(network), rules_of(network))
+        network_kind = type(find_experiment(value["model"]).network)
+        check_fields("network", value["network"], network_kind, NETWORK_RULES)
         check_fields("recipe", value["recipe"], Recipe, RECIPE_RULES)
         for earlier in value.get("lineage", ()):
             cls.from_json(earlier)
-        options = {
-            name: tuple(part) if isinstance(part, list) else part
-            for name, part in value["network"].items()
-        }
-        rest = {name: tuple(value.get(name, ())) for name in ("lineage", "teachers")}
-        parts = {"network": type(network)(**options), "recipe": Recipe(**value["recipe"])}
-        return cls(**value | rest | parts)
-
-
-def _is_list_of(kind: type, wanted: str) -> Rule:
-    def check(value: Any) -> bool:
-        return isinstance(value, list) and all(
-            isinstance(each, kind) and is_shallow(each) for each in value
-        )
-
-    return check, f"a list of {wanted}"
-
-
-def is_shallow(value: Any, levels: int = 6) -> bool:
-    """Whether lists and objects lie in each other at most so many levels deep; a config has four."""
-    inside = (
-        [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    )
-    return levels >= 0 and all(is_shallow(each, levels - 1) for each in inside)
-
-
-_OBJECT: Rule = (lambda value: isinstance(value, dict), "an object")
-CONFIG_RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("model", "data", "split", "cases", "encoder_weights", "start_from"), TEXT),
-    **dict.fromkeys(("network", "recipe"), _OBJECT),
-    "size": SIZE,
-    "seed": SEED,
-    "lineage": _is_list_of(dict, "configs"),
-    "teachers": _is_list_of(str, "texts"),
-}
-"""Key of config.json → its rule."""
+        network = network_kind(**with_tuples(value["network"]))
+        recipe = Recipe(**value["recipe"])
+        known = with_tuples(value) | {"network": network, "recipe": recipe}
+        return cls(**known)
 
 
 def find_run(run: Path | str) -> Path:
@@ -182,8 +150,10 @@ def lineage(*origins: Path) -> tuple[dict[str, Any], ...]:
     for run in map(find_run, origins):
         if is_folder(run):
             config = RunConfig.read(run)
-            before = (*config.lineage, config.to_json() | {"lineage": []})
-            known += [each for each in before if each not in known]
+            own = config.to_json() | {"lineage": []}
+            for each in [*config.lineage, own]:
+                if each not in known:
+                    known.append(each)
     return tuple(known)
 
 
@@ -192,7 +162,11 @@ def seen_before(*origins: Path) -> tuple[Seen, ...]:
     records: list[Record] = []
     for origin in origins:
         folder = find_run(origin)
-        found = Record.read_of(folder, RunConfig.read(folder).cases) if is_folder(folder) else None
+        found = (
+            Record.read_of(folder, RunConfig.read(folder).cases)
+            if is_folder(folder)
+            else None
+        )
         records.append(found or Record((Seen(origin.name, UNKNOWN, 0, "", ""),)))
     return union(records)
 
@@ -206,7 +180,8 @@ def save_weights(folder: Path, model: SegmentationNetwork, half: bool = False) -
         half: in 16 bits, but for what is a number a channel, as batch statistics are, and what weighs nothing.
     """
     tensors: dict[str, Tensor] = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
     }
     if half:
         for name, tensor in tensors.items():
@@ -223,7 +198,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
     """
     from safetensors.torch import save
 
-    content = save(tensors)  # its own writer reports a full disk as an error that is no OSError
+    content = save(
+        tensors
+    )  # its own writer reports a full disk as an error that is no OSError
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -231,13 +208,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
 
 def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> dict[str, float]:
     """The row of the epoch that is kept: the best by `monitor`, the later of equals, never one that is no number."""
-    sign, name = (
-        (1 if MONITORS[monitor] == "max" else -1),
-        "epoch" if monitor == "last" else f"validation_{monitor}",
-    )
-    return max(
-        history, key=lambda row: (np.nan_to_num(sign * row[name], nan=-np.inf), row["epoch"])
-    )
+    sign = 1 if MONITORS[monitor] == "max" else -1
+    name = "epoch" if monitor == "last" else f"validation_{monitor}"
+
+    def goodness(row: dict[str, float]) -> tuple[float, float]:
+        value = sign * row[name]
+        return (-math.inf if math.isnan(value) else value), row["epoch"]
+
+    return max(history, key=goodness)
 
 
 def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
@@ -263,17 +241,19 @@ def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(folder, "its weights do not fit its config", "train it again") from error
+        raise InputError(
+            folder, "its weights do not fit its config", "train it again"
+        ) from error
     return model.eval().to(memory_format=torch.channels_last), config
 
 
 def write_log(folder: Path, history: list[dict[str, float]]) -> None:
     """Writes log.csv, a row an epoch."""
     header = list(history[0])
-    write_text(
-        folder / LOG,
-        csv_text(header, [[csv_number(row[key]) for key in header] for row in history]),
-    )
+    rows = []
+    for row in history:
+        rows.append([csv_number(row[name]) for name in header])
+    write_text(folder / LOG, csv_text(header, rows))
 
 
 def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -> None:
@@ -293,7 +273,9 @@ def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -
     cases = there.pop("cases"), asked.pop("cases")
     found = [f"another {each}" for each in differences(there, asked)]
     if not found and cases[0] != cases[1]:
-        found = [record.changes(Record.read(folder)) if record else "other images or masks"]
+        found = [
+            record.changes(Record.read(folder)) if record else "other images or masks"
+        ]
     if found:
-        fault = f"holds a run with {' and '.join(found)}"
-        raise InputError(folder, fault, "choose another --out, or delete the folder")
+        problem = f"holds a run with {' and '.join(found)}"
+        raise InputError(folder, problem, "choose another --out, or delete the folder")

@@ -70,7 +70,9 @@ class Search:
         InputError: the storage cannot be opened, or holds a search with other settings or another grid.
     """
 
-    def __init__(self, storage: str, name: str, settings: Mapping[str, Any], grid: Grid) -> None:
+    def __init__(
+        self, storage: str, name: str, settings: Mapping[str, Any], grid: Grid
+    ) -> None:
         self.combinations = combinations(grid)
         self._distributions: dict[str, BaseDistribution] = {
             axis: CategoricalDistribution(list(values)) for axis, values in grid.items()
@@ -87,8 +89,13 @@ class Search:
         )
         self._id = self._storage.get_study_id_from_name(name)
         self._signs: dict[int, tuple[Any, float]] = {}
-        self._agree(storage, json.loads(json.dumps({"grid": describe_grid(grid), **settings})))
-        self._again = {trial.number for trial in self._trials() if trial.user_attrs.get("again")}
+        asked = {"grid": describe_grid(grid)} | dict(settings)
+        self._agree(
+            storage, json.loads(json.dumps(asked))
+        )  # tuples as lists, as when read back
+        self._again = {
+            trial.number for trial in self._trials() if trial.user_attrs.get("again")
+        }
 
     def _agree(self, storage: str, asked: dict[str, Any]) -> None:
         there = self._study.user_attrs.get("asked")
@@ -97,18 +104,22 @@ class Search:
             return
         found = [f"another {each}" for each in differences(there, asked)]
         if found:
-            fault = f"holds a search with {' and '.join(found)}"
-            raise InputError(shown(storage), fault, "choose another --out or --storage")
+            problem = f"holds a search with {' and '.join(found)}"
+            raise InputError(
+                shown(storage), problem, "choose another --out or --storage"
+            )
 
     def claim(self) -> int | None:
         """Begins the first combination that nobody has begun, and returns its trial's number; None: all are begun."""
         while True:
-            begun = {
-                row for row, trial in self._living().items() if trial.number not in self._again
-            }
-            free = next((row for row in range(len(self.combinations)) if row not in begun), None)
-            if free is None:
+            begun = set()
+            for row, trial in self._living().items():
+                if trial.number not in self._again:
+                    begun.add(row)
+            waiting = [row for row in range(len(self.combinations)) if row not in begun]
+            if not waiting:
                 return None
+            free = waiting[0]
             owner = uuid.uuid4().hex
             self._study.add_trial(
                 create_trial(
@@ -121,7 +132,11 @@ class Search:
             living = self._living()[free]
             if living.user_attrs["owner"] == owner:
                 return living.number
-            mine = [trial.number for trial in self._trials() if trial.user_attrs["owner"] == owner]
+            mine = [
+                trial.number
+                for trial in self._trials()
+                if trial.user_attrs["owner"] == owner
+            ]
             self._end(mine[0], TrialState.PRUNED)
 
     def values(self, number: int) -> Mapping[str, Value]:
@@ -132,7 +147,9 @@ class Search:
     @contextlib.contextmanager
     def alive(self, number: int) -> Iterator[None]:
         """Tells the other processes, as long as the block lasts, that trial `number` is being worked at."""
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+            self._id, number
+        )
         ended = threading.Event()
 
         def beat() -> None:
@@ -150,14 +167,18 @@ class Search:
             ended.set()
             thread.join()
 
-    def complete(self, number: int, dice: float, loss: float, epoch: int, seconds: float) -> None:
+    def complete(
+        self, number: int, dice: float, loss: float, epoch: int, seconds: float
+    ) -> None:
         """Records what trial `number` has come to."""
-        self._end(number, TrialState.COMPLETE, dice, loss=loss, epoch=epoch, seconds=seconds)
+        self._end(
+            number, TrialState.COMPLETE, dice, loss=loss, epoch=epoch, seconds=seconds
+        )
 
     def fail(self, number: int, reason: str, again: bool = False) -> None:
         """Records that the combination of trial `number` cannot be trained, and why.
 
-        With `again`, the machine was at fault, not the combination: processes that start later try it again.
+        With `again`, the machine failed, not the combination: processes that start later try it again.
         """
         self._end(number, TrialState.FAIL, reason=reason, again=again)
 
@@ -168,7 +189,9 @@ class Search:
     def _end(
         self, number: int, state: TrialState, value: float | None = None, **facts: Any
     ) -> None:
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+            self._id, number
+        )
         with contextlib.suppress(
             UpdateFinishedTrialError
         ):  # we were taken for dead, and another is at it
@@ -179,10 +202,12 @@ class Search:
     def results(self) -> list[Result]:
         """One a combination, in the order of the grid."""
         living = self._living()
-        return [
-            result_of(values, living[row]) if row in living else Result(values)
-            for row, values in enumerate(self.combinations)
-        ]
+        found = []
+        for row, values in enumerate(self.combinations):
+            found.append(
+                result_of(values, living[row]) if row in living else Result(values)
+            )
+        return found
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -212,7 +237,11 @@ class Search:
 
 def describe_grid(grid: Grid) -> str:
     """The axes and their values in a line."""
-    return ", ".join(f"{axis}={','.join(map(str, values))}" for axis, values in grid.items())
+    axes = []
+    for axis, values in grid.items():
+        texts = ",".join(map(str, values))
+        axes.append(f"{axis}={texts}")
+    return ", ".join(axes)
 
 
 def result_of(values: Mapping[str, Value], trial: FrozenTrial) -> Result:
@@ -220,7 +249,12 @@ def result_of(values: Mapping[str, Value], trial: FrozenTrial) -> Result:
     facts = trial.user_attrs
     if trial.state is TrialState.COMPLETE:
         return Result(
-            values, "complete", trial.value, facts["loss"], facts["epoch"], facts["seconds"]
+            values,
+            "complete",
+            trial.value,
+            facts["loss"],
+            facts["epoch"],
+            facts["seconds"],
         )
     if trial.state is TrialState.RUNNING:
         return Result(values, "running")

@@ -1,127 +1,133 @@
-"""What a training is asked for: from the options of a command to a checked `RunConfig` and its images."""
+"""What a training is asked for. Nothing heavy is imported: the command line and scripts make these settings.
+
+`configure.configure` turns them into the `RunConfig` that training takes and that the run folder stores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
-import torch
-from torch._subclasses import FakeTensorMode
-
-from sonoseg.data.case import Case
-from sonoseg.data.load import data_name
-from sonoseg.data.splits import parse_source
-from sonoseg.errors import InputError, is_out_of_memory
-from sonoseg.files import is_folder
-from sonoseg.models.catalog import Experiment, Recipe, find_experiment
-from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.models.network import NetworkConfig
-from sonoseg.train.augment import AUGMENTATIONS
-from sonoseg.train.dataset import gather, record_of
-from sonoseg.train.losses import LOSSES
-from sonoseg.train.module import OPTIMIZERS, SCHEDULES
-from sonoseg.train.record import Record
-from sonoseg.train.run_folder import RunConfig, find_run, fingerprint, lineage
+from sonoseg.errors import InputError
+from sonoseg.train.choices import (
+    Attention,
+    Augment,
+    Convolution,
+    Loss,
+    Monitor,
+    Optimizer,
+    Presence,
+    Schedule,
+)
 from sonoseg.train.validate import (
-    FUSION_RULES,
-    MONITORS,
-    RECIPE_RULES,
+    ASKED_RECIPE_RULES,
+    NETWORK_RULES,
     SEED,
     SIZE,
+    Rule,
     first_problem,
-    word_of,
 )
 
-if TYPE_CHECKING:
-    from sonoseg.cli import Reproduce, Sweep, Train
 
-Settings = TypeVar("Settings", Recipe, NetworkConfig)
-
-CHOICES: Mapping[str, Collection[str]] = {
-    "loss": LOSSES,
-    "augment": AUGMENTATIONS,
-    "optimizer": OPTIMIZERS,
-    "schedule": ("constant", *SCHEDULES),
-    "monitor": MONITORS,
-}
-"""What those fields of `Recipe` that are words may be."""
-
-
-def configure(options: Train | Sweep) -> tuple[RunConfig, list[Case], list[Case]]:
-    """What the command line asks for, with the training and validation cases that it is about.
-
-    The images are read, since the config names them by their pixels; `read_once` keeps them.
+@dataclass(frozen=True)
+class RecipeChanges:
+    """What is different from the model's own recipe; None changes nothing. The fields are those of `Recipe`.
 
     Raises:
-        InputError: an option or a folder is at fault.
+        InputError: a value is out of its range.
     """
-    experiment = find_experiment(options.model)
-    check_size(options.size)
-    check_seed(options.seed)
-    recipe = overridden(experiment.recipe, options)
-    check_recipe(recipe)
-    check_network_options(experiment, options)
-    training, validation = gather(options.data, options.split, options.also)
-    weights, start = (
-        options.encoder_weights if experiment.network.encoders else "none",
-        options.start_from,
-    )
-    given = None if weights in ("imagenet", "none") else Path(weights)
-    teachers = getattr(options, "teachers", ())
-    origins = [run for run in (start or given, *teachers) if run]
-    record = record_of(training, validation, options.size)
-    check_apart(options.data, training, record)
-    folders = [options.data, *(parse_source(also)[0] for also in options.also)]
-    config = RunConfig(
-        model=options.model,
-        network=as_narrow_as(overridden(experiment.network, options), start or given),
-        recipe=recipe,
-        data="+".join(map(data_name, folders)),
-        split=Path(options.split).name,
-        cases=record.digest,
-        size=options.size,
-        seed=options.seed,
-        encoder_weights=fingerprint(given) if given else weights,
-        start_from=fingerprint(start) if start else "",
-        lineage=lineage(*origins),
-        teachers=tuple(map(fingerprint, teachers)),
-    )
-    return config, training, validation
+
+    loss: Loss | None = None
+    learning_rate: float | None = None
+    optimizer: Optimizer | None = None
+    schedule: Schedule | None = None
+    weight_decay: float | None = None
+    batch: int | None = None
+    dropout: float | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    monitor: Monitor | None = None
+    augment: Augment | None = None
+    ema: float | None = None
+    learn: str | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self.given(), ASKED_RECIPE_RULES)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are not None."""
+        return {
+            name: value for name, value in asdict(self).items() if value is not None
+        }
 
 
-def check_apart(data: Path, training: Sequence[Case], record: Record) -> None:
-    """Refuses a further data set that has validation images, under whatever names.
-
-    Copies within one data set are left alone: published splits have some, and `data check` reports them.
-
-    Args:
-        data: the data set whose validation images are meant.
-        training: all cases to train on.
-        record: of `training` and of the validation images.
+@dataclass(frozen=True)
+class NetworkChanges:
+    """What is different from the model's own network; None changes nothing.
 
     Raises:
-        InputError: there are such images.
+        InputError: a value is out of its range.
     """
-    chosen_on = {seen.image for seen in record.own[len(training) :]}
-    pairs = zip(training, record.own, strict=False)
-    both = [
-        case
-        for case, seen in pairs
-        if seen.image in chosen_on and not case.image.is_relative_to(data)
-    ]
-    if both:
-        problem = f"holds {len(both)} validation images of {data}, first {both[0].image}"
-        raise InputError(
-            "--also",
-            problem,
-            "take them out, or give FOLDER@SPLIT with a split that leaves them out",
-        )
+
+    encoders: tuple[str, ...] | None = None
+    attention: Attention | None = None
+    skips: bool | None = None
+    widths: tuple[int, int, int, int] | None = None
+    convolution: Convolution | None = None
+    presence: Presence | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self.given(), NETWORK_RULES)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are not None."""
+        return {
+            name: value for name, value in asdict(self).items() if value is not None
+        }
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """A training: which model, on which images, from which first weights.
+
+    Attributes:
+        model: a name of `models.catalog.CATALOG`.
+        data: the data set's folder, or a pack.
+        split: a name that `split_cases` knows, or a CSV file.
+        also: more data sets to train on, each FOLDER or FOLDER@SPLIT.
+        encoder_weights: imagenet, none, or a run folder, a .safetensors file or "default" to take the encoders from.
+        start_from: a run folder, a .safetensors file or "default" to take the whole network from.
+        teachers: run folders of networks that the pixels learn from besides the masks.
+        size: images are resized to size × size pixels.
+        seed: decides every random choice.
+        recipe: how the training differs from the model's own recipe.
+        network: how the network differs from the model's own.
+
+    Raises:
+        InputError: size or seed is out of its range.
+    """
+
+    model: str
+    data: Path
+    split: str = "paper"
+    also: tuple[str, ...] = ()
+    encoder_weights: str = "imagenet"
+    start_from: Path | None = None
+    teachers: tuple[Path, ...] = ()
+    size: int = 224
+    seed: int = 0
+    recipe: RecipeChanges = field(default_factory=RecipeChanges)
+    network: NetworkChanges = field(default_factory=NetworkChanges)
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
+        check_seed(self.seed)
 
 
 def check_size(size: int) -> None:
-    """Refuses a size that the encoders cannot halve five times, or that no memory holds.
+    """Refuses a size that the encoders cannot halve five times, or that does not fit into memory.
 
     Raises:
         InputError: it is one.
@@ -140,96 +146,17 @@ def check_seed(seed: int, option: str = "--seed") -> None:
         raise InputError(f"{option} {seed}", "is out of range", f"give {SEED[1]}")
 
 
-def overridden(settings: Settings, options: Train | Sweep | Reproduce) -> Settings:
-    """`settings` with what the command line says otherwise."""
-    asked = {field.name: getattr(options, field.name, None) for field in fields(settings)}
-    return replace(settings, **{name: value for name, value in asked.items() if value is not None})
-
-
-def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:
-    """`network` with as many channels inside its encoders' blocks as the run has whose weights it is to start from."""
-    if (
-        origin is None
-        or not isinstance(network, FusionUNetConfig)
-        or not is_folder(find_run(origin))
-    ):
-        return network
-    before = RunConfig.read(find_run(origin)).network
-    if not isinstance(before, FusionUNetConfig) or before.encoders != network.encoders:
-        return network
-    return replace(network, inner=before.inner)
-
-
-def check_network_options(experiment: Experiment, options: Train | Sweep) -> None:
-    """Refuses options of a network that this one does not have, and values that it cannot have.
+def check_options(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    """Refuses values that break their rule, by the name of the command line's option.
 
     Raises:
-        InputError: one was given.
+        InputError: one does.
     """
-    own = {field.name for field in fields(experiment.network)}
-    given = {field.name: getattr(options, field.name, None) for field in fields(FusionUNetConfig)}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in given.keys() - own:
-        raise InputError(
-            f"--{name}", f"{experiment.name} has no such option", "leave it out or choose model-1"
-        )
-    problem = first_problem(given, FUSION_RULES)
-    if problem is not None:
-        name, wanted = problem
-        value = given[name]
-        words = " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-        raise InputError(f"--{name} {words}".strip(), "is out of range", f"give {wanted}")
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Refuses what no training can use.
-
-    Raises:
-        InputError: a number is out of its range, or there is nothing of that name.
-    """
-    values = asdict(recipe)
-    rules = {**RECIPE_RULES, **{name: word_of(choices) for name, choices in CHOICES.items()}}
-    if recipe.monitor == "last":
-        rules["patience"] = (lambda value: value == 0), "--patience 0 with --monitor last"
     problem = first_problem(values, rules)
-    if problem is not None:
-        name, wanted = problem
-        raise InputError(
-            f"--{name.replace('_', '-')} {values[name]}", "is out of range", f"give {wanted}"
-        )
-
-
-def check_network(config: RunConfig, images: int) -> None:
-    """Tries the network's first step with PyTorch's fake tensors, which have a shape and no memory.
-
-    Args:
-        config: of the run.
-        images: the smallest number of images in a step.
-
-    Raises:
-        InputError: no such network can be built, or batch normalisation needs more images or larger ones.
-    """
-    recipe = config.recipe
-    if images > 1 and config.network == find_experiment(config.model).network:  # tried before
+    if problem is None:
         return
-    try:
-        with FakeTensorMode(), torch.no_grad():
-            model = config.network.build(recipe.dropout, pretrained=False)
-            if recipe.learn in dict(model.named_children()):
-                model.eval().get_submodule(recipe.learn).train()
-            model(torch.empty(images, 1, config.size, config.size))
-    except Exception as error:  # PyTorch and timm raise many kinds
-        if type(error).__module__.startswith("torch._subclasses"):  # an operation that has no fake
-            return
-        if is_out_of_memory(error):
-            raise
-        if "more than 1 value per channel" in str(error):
-            fault = (
-                f"a step of one image of {config.size} pixels is too little for batch normalisation"
-            )
-            hint = "give --batch 2 or more, more training images, or a larger --size"
-            raise InputError(f"--batch {recipe.batch}", fault, hint) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            config.model, f"no such network can be built ({reason})", "try other --widths"
-        ) from error
+    name, wanted = problem
+    value = values[name]
+    text = " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    option = f"--{name.replace('_', '-')}"
+    raise InputError(f"{option} {text}".strip(), "is out of range", f"give {wanted}")

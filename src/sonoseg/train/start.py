@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import sys
+import logging
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from sonoseg.errors import InputError, MachineError, is_out_of_memory
+from sonoseg.data.case import Case
+from sonoseg.errors import InputError, MachineError
 from sonoseg.files import is_there, write_error, write_json
-from sonoseg.inputs import readable_file
 from sonoseg.models.encoders import load_matching, load_tensors
+from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import SegmentationNetwork
-from sonoseg.progress import note
-from sonoseg.train.module import SegmentationModule
 from sonoseg.train.record import Record
-from sonoseg.train.run_folder import BEST, CONFIG, LAST, RunConfig, check_claim, find_run
+from sonoseg.train.run_folder import (
+    BEST,
+    CONFIG,
+    LAST,
+    RunConfig,
+    check_claim,
+    find_run,
+)
+
+logger = logging.getLogger(__name__)
 
 
 def first_weights(
@@ -34,10 +44,13 @@ def first_weights(
         load_matching(model, find_run(start_from))
     elif encoder_weights not in ("imagenet", "none"):
         load_matching(model, find_run(encoder_weights), prefix="encoders.")
-    elif config.encoder_weights == "none" and not config.start_from and config.network.frozen:
-        print(
-            "note: these encoders are frozen at random weights; they will learn nothing",
-            file=sys.stderr,
+    elif (
+        config.encoder_weights == "none"
+        and not config.start_from
+        and config.network.frozen
+    ):
+        logger.warning(
+            "note: these encoders are frozen at random weights; they will learn nothing"
         )
     return model.to(memory_format=torch.channels_last)
 
@@ -94,10 +107,14 @@ def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> bool:
     now = can_go_on(folder)
     if begun and not now:
         raise MachineError(
-            folder, "its checkpoint or weights have just gone", "give the same command again"
+            folder,
+            "its checkpoint or weights have just gone",
+            "give the same command again",
         )
     if not now and is_there(folder / LAST):
-        note(f"note: {folder / BEST} is missing or damaged; the training begins again")
+        logger.warning(
+            "note: %s is missing or damaged; the training begins again", folder / BEST
+        )
         try:
             (folder / LAST).unlink()
         except OSError as error:
@@ -107,20 +124,47 @@ def claim(folder: Path, config: RunConfig, record: Record, begun: bool) -> bool:
     return now
 
 
-def check_checkpoint(file: Path, module: SegmentationModule) -> None:
-    """Refuses a checkpoint that Lightning could not go on from.
+def check_subsets(
+    config: RunConfig, training: Sequence[Case], validation: Sequence[Case]
+) -> None:
+    """Refuses a split that leaves no images to train or to validate on.
 
     Raises:
-        InputError: it is damaged, or of another network.
+        InputError: it is one.
     """
-    hint = "delete it; the training then begins again"
-    try:
-        state = torch.load(readable_file(file), map_location="cpu", weights_only=True)
-        weights, history = state["state_dict"], state["callbacks"]["RunFolder"]["history"]
-    except Exception as error:  # a damaged file makes PyTorch raise many kinds
-        if is_out_of_memory(error):
-            raise
-        raise InputError(file, "is damaged or cut short", hint) from error
-    own = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    if not history or own != {name: tensor.shape for name, tensor in weights.items()}:
-        raise InputError(file, "is of another network", hint)
+    for subset, cases in {"training": training, "validation": validation}.items():
+        if not cases:
+            problem = f"the split {config.split} leaves no {subset} images"
+            raise InputError(config.data, problem, "choose another --split")
+
+
+def smallest_step(images: int, batch: int, processes: int) -> int:
+    """The number of images in the smallest training step of a process (see `dataset.BatchOrder`)."""
+    each = math.ceil(images / processes)
+    return min(batch, each)
+
+
+def origins_of(
+    config: RunConfig, encoder_weights: str, start_from: Path | None
+) -> list[Path]:
+    """The runs or files that the first weights come from: one, or none."""
+    if start_from is not None:
+        return [start_from]
+    if config.encoder_weights == "none" or encoder_weights in ("imagenet", "none"):
+        return []
+    return [Path(encoder_weights)]
+
+
+def encodes_once(config: RunConfig) -> bool:
+    """Whether the encoders' features are the same in every epoch, and nothing else is needed.
+
+    They are if the encoders are frozen and the images never change. Skip connections and teachers need more than
+    the features.
+    """
+    is_same = config.network.frozen and config.recipe.augment == "none"
+    return is_same and not has_skips(config) and not config.teachers
+
+
+def has_skips(config: RunConfig) -> bool:
+    """Whether the network joins the encoders' maps to its decoder."""
+    return isinstance(config.network, FusionUNetConfig) and config.network.skips

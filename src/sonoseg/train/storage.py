@@ -19,20 +19,24 @@ from sonoseg.errors import InputError, MachineError
 from sonoseg.files import is_file, is_there
 
 
-def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0)) -> BaseStorage:
+def open_storage(
+    storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0)
+) -> BaseStorage:
     """Opens it, or makes it; as several processes may do so at once, again after each of `attempts` (seconds).
 
     Raises:
         InputError: it cannot be opened.
     """
-    mend = "give --storage sqlite:///FILE, journal:FILE or the URL of a database"
+    hint = "give --storage sqlite:///FILE, journal:FILE or the URL of a database"
     try:
         if storage.startswith("journal:"):
             file = Path(storage.removeprefix("journal:"))
             if is_there(file) and not is_file(file):
-                raise InputError(shown(storage), "is not a regular file", mend)
+                raise InputError(shown(storage), "is not a regular file", hint)
             return JournalStorage(JournalFileBackend(storage.removeprefix("journal:")))
-        options = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
+        options = (
+            {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return RDBStorage(storage, engine_kwargs=options)
@@ -41,11 +45,11 @@ def open_storage(storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0))
             time.sleep(attempts[0] * random.uniform(0.5, 1))
             return open_storage(storage, attempts[1:])
         raise InputError(
-            shown(storage), f"cannot be opened ({str(error.orig).strip()})", mend
+            shown(storage), f"cannot be opened ({str(error.orig).strip()})", hint
         ) from error
     except (OSError, ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
         raise InputError(
-            shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", mend
+            shown(storage), f"cannot be opened ({str(error).splitlines()[0]})", hint
         ) from error
 
 
@@ -60,8 +64,12 @@ def in_reach(storage: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, OptunaError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        hint = "free some space or wait until it can be reached; the same command goes on"
-        raise MachineError(shown(storage), f"cannot be used ({reason})", hint) from error
+        hint = (
+            "free some space or wait until it can be reached; the same command goes on"
+        )
+        raise MachineError(
+            shown(storage), f"cannot be used ({reason})", hint
+        ) from error
 
 
 def shown(storage: str) -> str:

@@ -27,7 +27,9 @@ class Teachers:
 
     def __init__(self, runs: Sequence[Path] = ()) -> None:
         loaded = [load_run(run) for run in runs]
-        self.models = [(model.requires_grad_(False), config.size) for model, config in loaded]
+        self.models = [
+            (model.requires_grad_(False), config.size) for model, config in loaded
+        ]
 
     def to(self, device: torch.device) -> None:
         """Moves the networks."""
@@ -52,7 +54,7 @@ class Teachers:
             return mask
         told = torch.zeros_like(mask)
         for model, size in self.models:
-            logits = model.parts(_resized(image, (size, size)))[0]
+            logits = model.outputs(_resized(image, (size, size))).pixels
             told += _resized(logits.float().sigmoid(), mask.shape[2:])
         return (1 - SHARE) * mask + SHARE / len(self.models) * told
 

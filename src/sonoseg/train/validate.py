@@ -1,19 +1,19 @@
-"""What a recipe and a network may be: one rule for each field, for the command line and for config.json alike."""
+"""What a recipe and a network may be: one rule for each field, for the command line and for config.json."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import Any, get_args
 
-from sonoseg.models.attention import ATTENTIONS
-from sonoseg.models.blocks import CONVOLUTIONS
-from sonoseg.models.catalog import Recipe
-from sonoseg.models.encoders import ENCODERS
-from sonoseg.models.fusion_unet import FusionUNetConfig
-from sonoseg.models.network import NetworkConfig
-from sonoseg.models.presence import PRESENCE
+from sonoseg.train.choices import (
+    RECIPE_CHOICES,
+    Attention,
+    Convolution,
+    Encoder,
+    Presence,
+)
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is good, and what a good value is, in words."""
@@ -48,22 +48,31 @@ def whole_in(low: int, high: int) -> Rule:
 def word_of(choices: Iterable[str]) -> Rule:
     """One of `choices`."""
     names = tuple(choices)
-    return (lambda value: isinstance(value, str) and value in names), f"one of {', '.join(names)}"
+    return (
+        lambda value: isinstance(value, str) and value in names
+    ), f"one of {', '.join(names)}"
 
 
 TEXT: Rule = (lambda value: isinstance(value, str) and len(value) <= 10_000), "a text"
 FLAG: Rule = (lambda value: isinstance(value, bool)), "true or false"
 SIZE: Rule = (
-    lambda value: type(value) is int and 32 <= value <= LARGEST_SIZE and value % 32 == 0,
+    lambda value: (
+        type(value) is int and 32 <= value <= LARGEST_SIZE and value % 32 == 0
+    ),
     f"a multiple of 32 up to {LARGEST_SIZE}",
 )
 SEED = whole_in(0, LARGEST_SEED)
 
 
+ENCODER_NAMES = get_args(Encoder)
+
+
 def _are_encoders(value: Any) -> bool:
-    if not isinstance(value, (tuple, list)) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, (tuple, list)) or not all(
+        isinstance(name, str) for name in value
+    ):
         return False
-    return 0 < len(value) == len(set(value)) and set(value) <= set(ENCODERS)
+    return 0 < len(value) == len(set(value)) and set(value) <= set(ENCODER_NAMES)
 
 
 def _are_whole(value: Any, high: int) -> bool:
@@ -87,35 +96,41 @@ RECIPE_RULES: Mapping[str, Rule] = {
     "ema": number_in(0, 1),
     "learn": TEXT,
 }
-"""Field of `Recipe` → its rule. Which losses, optimisers and so on there are is checked where one is asked for."""
+"""Field of `Recipe` → its rule, as for a stored run: a run may have used a loss that there is no longer."""
 
-FUSION_RULES: Mapping[str, Rule] = {
-    "encoders": (_are_encoders, f"one or more of {', '.join(ENCODERS)}, each once"),
-    "attention": word_of(ATTENTIONS),
+ASKED_RECIPE_RULES: Mapping[str, Rule] = {
+    **RECIPE_RULES,
+    **{name: word_of(words) for name, words in RECIPE_CHOICES.items()},
+}
+"""Field of `Recipe` → its rule, for a training that is asked for."""
+
+NETWORK_RULES: Mapping[str, Rule] = {
+    "encoders": (
+        _are_encoders,
+        f"one or more of {', '.join(ENCODER_NAMES)}, each once",
+    ),
+    "attention": word_of(get_args(Attention)),
     "frozen": FLAG,
     "skips": FLAG,
     "widths": (
         lambda value: _are_whole(value, 4096) and len(value) == 4,
         "four whole numbers from 1 to 4096",
     ),
-    "convolution": word_of(CONVOLUTIONS),
-    "presence": word_of(PRESENCE),
+    "convolution": word_of(get_args(Convolution)),
+    "presence": word_of(get_args(Presence)),
     "inner": (lambda value: _are_whole(value, 65_536), "whole numbers from 1 to 65536"),
 }
-"""Field of `FusionUNetConfig` → its rule; the other networks have no options."""
+"""Field of a network's config → its rule. Only `FusionUNetConfig` has fields."""
 
 
-def rules_of(settings: Recipe | NetworkConfig) -> Mapping[str, Rule]:
-    """The rules for the fields of `settings`."""
-    if isinstance(settings, Recipe):
-        return RECIPE_RULES
-    return FUSION_RULES if isinstance(settings, FusionUNetConfig) else {}
-
-
-def first_problem(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[str, str] | None:
+def first_problem(
+    values: Mapping[str, Any], rules: Mapping[str, Rule]
+) -> tuple[str, str] | None:
     """The first name in `values` whose value breaks its rule, and what a good value is; None if all are good."""
     for name, value in values.items():
-        good, wanted = rules.get(name, (_is_plain, "a number, a word or a list of these"))
+        good, wanted = rules.get(
+            name, (_is_plain, "a number, a word or a list of these")
+        )
         if not good(value):
             return name, wanted
     return None
@@ -143,8 +158,58 @@ def check_fields(part: str, values: Any, kind: Any, rules: Mapping[str, Rule]) -
         if name not in known:
             raise ValueError(f"{part} has the unknown key {name[:40]}")
     for name, field in known.items():
-        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+        if (
+            name not in values
+            and field.default is MISSING
+            and field.default_factory is MISSING
+        ):
             raise ValueError(f"{part} has no {name}")
     problem = first_problem(values, rules)
     if problem is not None:
         raise ValueError(f"{part}.{problem[0]} is not {problem[1]}")
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with a tuple for each list: JSON knows lists alone."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found[name] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def _is_list_of(kind: type, wanted: str) -> Rule:
+    def check(value: Any) -> bool:
+        if not isinstance(value, list):
+            return False
+        return all(isinstance(each, kind) and is_shallow(each) for each in value)
+
+    return check, f"a list of {wanted}"
+
+
+def is_shallow(value: Any, levels: int = 6) -> bool:
+    """Whether lists and objects lie in each other at most so many levels deep; a config has four."""
+    if levels < 0:
+        return False
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return all(is_shallow(each, levels - 1) for each in value)
+
+
+_OBJECT: Rule = (lambda value: isinstance(value, dict), "an object")
+CONFIG_RULES: Mapping[str, Rule] = {
+    "model": TEXT,
+    "data": TEXT,
+    "split": TEXT,
+    "cases": TEXT,
+    "encoder_weights": TEXT,
+    "start_from": TEXT,
+    "network": _OBJECT,
+    "recipe": _OBJECT,
+    "size": SIZE,
+    "seed": SEED,
+    "lineage": _is_list_of(dict, "configs"),
+    "teachers": _is_list_of(str, "texts"),
+}
+"""Key of config.json → its rule."""

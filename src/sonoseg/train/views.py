@@ -58,7 +58,9 @@ def roam(
     reach = 0.15 + (zoom - 1).clamp(min=0) + 0.35 * chosen(image, 0.3)
     across, down = uniform(image, -1, 1) * reach, uniform(image, -1, 1) * reach
     cos, sin = turn.cos(), turn.sin()
-    first = torch.stack([flip * zoom * stretch * cos, -zoom * stretch * sin + shear, across], 1)
+    first = torch.stack(
+        [flip * zoom * stretch * cos, -zoom * stretch * sin + shear, across], 1
+    )
     second = torch.stack([flip * zoom / stretch * sin, zoom / stretch * cos, down], 1)
     theta = torch.stack([first, second], 1)
     crop, possible = free_crop(mask)
@@ -76,9 +78,13 @@ def roam(
 def sample(values: Tensor, grid: Tensor, zoom: Tensor, beyond: str) -> Tensor:
     """`values` (N, C, H, W) at `grid` (N, H, W, 2), smoothed first where `zoom` (N,) leaves pixels out."""
     size = values.shape[2:]
-    out = F.grid_sample(values, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
+    out = F.grid_sample(
+        values, grid, mode="bilinear", padding_mode=beyond, align_corners=False
+    )
     for factor, least in ((2, 1.5), (3, 2.5)):
-        small = F.interpolate(values, size=[side // factor for side in size], mode="area")
+        small = F.interpolate(
+            values, size=[side // factor for side in size], mode="area"
+        )
         coarse = F.grid_sample(
             small, grid, mode="bilinear", padding_mode=beyond, align_corners=False
         )
@@ -156,7 +162,9 @@ def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Ten
     zero = torch.zeros_like(shrink)
     first = torch.stack([flip * shrink, zero, centre_x - flip * shrink * place_x], 1)
     second = torch.stack([zero, shrink, centre_y - shrink * place_y], 1)
-    grid = F.affine_grid(torch.stack([first, second], 1), list(image.shape), align_corners=False)
+    grid = F.affine_grid(
+        torch.stack([first, second], 1), list(image.shape), align_corners=False
+    )
     rim = F.max_pool2d(shape, 21, 1, 10)
     moved = sample(torch.cat([donor, shape, rim], 1), grid, shrink, "zeros")
     lesion, around = moved[:, 1:2], moved[:, 2:]
@@ -170,7 +178,13 @@ def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Ten
     soft = F.avg_pool2d(around, 7, 1, 3).clamp(0, 1)
     blended = soft * matched + (1 - soft) * image
     clear = (around * mask).sum((1, 2, 3)) == 0
-    good = chosen(image, chance) & clear & (area > 0.002) & (here.flatten() > 0.08) & (shrink > 0.6)
+    good = (
+        chosen(image, chance)
+        & clear
+        & (area > 0.002)
+        & (here.flatten() > 0.08)
+        & (shrink > 0.6)
+    )
     joined = torch.maximum(mask, (lesion > 0.5).to(mask.dtype))
     return pick(good, blended, image), pick(good, joined, mask)
 
@@ -196,7 +210,10 @@ def sector(image: Tensor, mask: Tensor, chance: float = 0.2) -> tuple[Tensor, Te
 
     fan = x.abs() < draw(0.3, 0.9) + draw(0.2, 1.0) * y
     strips = (
-        (x > draw(-1, -0.75)) & (x < draw(0.75, 1)) & (y < draw(0.8, 1.0)) & (y > draw(-0.1, 0.12))
+        (x > draw(-1, -0.75))
+        & (x < draw(0.75, 1))
+        & (y < draw(0.8, 1.0))
+        & (y > draw(-0.1, 0.12))
     )
     fan = pick(chosen(image, chance), fan, torch.ones_like(fan))
     strips = pick(chosen(image, chance), strips, torch.ones_like(strips))

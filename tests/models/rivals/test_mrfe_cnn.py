@@ -14,21 +14,28 @@ def reference(image, tiles=8, limit=2.0):
     tables = np.empty((tiles, tiles, 256))
     for row in range(tiles):
         for column in range(tiles):
-            tile = grey[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            tile = grey[
+                row * height : (row + 1) * height, column * width : (column + 1) * width
+            ]
             counts = np.bincount(tile.ravel(), minlength=256).astype(float)
             ceiling = limit * tile.size / 256
             excess = np.maximum(counts - ceiling, 0).sum()
-            tables[row, column] = np.cumsum(np.minimum(counts, ceiling) + excess / 256) / tile.size
+            tables[row, column] = (
+                np.cumsum(np.minimum(counts, ceiling) + excess / 256) / tile.size
+            )
     out = np.empty(grey.shape)
     for (y, x), level in np.ndenumerate(grey):
         across, down = (
-            min(max((p + 0.5) / n - 0.5, 0), tiles - 1) for p, n in ((x, width), (y, height))
+            min(max((p + 0.5) / n - 0.5, 0), tiles - 1)
+            for p, n in ((x, width), (y, height))
         )
         left, top = int(across), int(down)
         right, bottom = min(left + 1, tiles - 1), min(top + 1, tiles - 1)
         upper, lower = (
             np.interp(
-                across, [left, left + 1], [tables[row, left, level], tables[row, right, level]]
+                across,
+                [left, left + 1],
+                [tables[row, left, level], tables[row, right, level]],
             )
             for row in (top, bottom)
         )

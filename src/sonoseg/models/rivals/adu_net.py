@@ -1,4 +1,8 @@
-"""ADU-NET (Ejiyi et al. 2024), a reconstruction: a six-level U-Net with attention at its skips and its bottom."""
+"""ADU-NET (Ejiyi et al. 2024), a reconstruction: a six-level U-Net with attention at its skips and its bottleneck.
+
+Documented: the title's words "attention-enriched deeper UNet", and no more.
+Not documented, so ours: the number of levels, their widths, the kinds of attention and where they are.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,12 @@ from sonoseg.models.encoders import Normalize
 from sonoseg.models.network import SegmentationNetwork
 
 WIDTHS = (32, 64, 128, 256, 512, 1024)
+"""Channels of the levels, the finest first."""
 
 
 @dataclass(frozen=True)
 class AduNetConfig:
-    """The reconstruction; it has no options."""
+    """The reconstruction has no options."""
 
     encoders: ClassVar[tuple[str, ...]] = ()
     attention: ClassVar[str] = "gates+cbam"
@@ -31,8 +36,7 @@ class AduNetConfig:
 class AduNet(SegmentationNetwork):
     """U-Net of six levels, CBAM at the bottleneck, an attention gate on each skip; 31,584,354 parameters.
 
-    A reconstruction. Documented is no more than the title's "attention-enriched deeper UNet"; the number of levels,
-    their widths, the kinds of attention and their places are ours.
+    A reconstruction; the head of this module says what is documented.
 
     Args:
         dropout: share of the bottleneck's channels that training drops.
@@ -45,7 +49,9 @@ class AduNet(SegmentationNetwork):
         self.attention = CBAM(WIDTHS[-1], reduction=16)
         self.bottleneck = nn.Identity()
         self.dropout = nn.Dropout2d(dropout)
-        self.stages = nn.ModuleList(GatedStage(width) for width in reversed(WIDTHS[:-1]))
+        self.stages = nn.ModuleList(
+            GatedStage(width) for width in reversed(WIDTHS[:-1])
+        )
         self.head = nn.Conv2d(WIDTHS[0], 1, 1)
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -70,13 +76,16 @@ class GatedStage(nn.Module):
 
 
 class AttentionGate(nn.Module):
-    """Weighs each place of the skip by what comes from below (Oktay et al. 2018), both (N, C, H, W)."""
+    """Weighs each place of the skip by the map from below (Oktay et al. 2018); both are (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = channels // 2
-        self.of_skip, self.of_below = (
-            nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner)) for _ in range(2)
+        self.of_skip = nn.Sequential(
+            nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner)
+        )
+        self.of_below = nn.Sequential(
+            nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner)
         )
         self.weight = nn.Sequential(
             nn.ReLU(), nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid()

@@ -1,4 +1,9 @@
-"""DDRA-Net (Sun et al. 2024), a reconstruction: UPerNet on ResNet-50, with two channels of attention at each scale."""
+"""DDRA-Net (Sun et al. 2024), a reconstruction: UPerNet on ResNet-50, with two paths of attention at each scale.
+
+Documented: the title's words "dual-channel deep residual attention UPerNet", and no more. UPerNet itself, its pooling
+pyramid and its fusion of scales, is documented by Xiao et al. 2018.
+Not documented, so ours: what the two channels are, the encoder and all widths.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +18,17 @@ from torchvision.ops import SqueezeExcitation
 
 from sonoseg.models.blocks import ConvBlock
 from sonoseg.models.encoders import Encoders
-from sonoseg.models.network import SegmentationNetwork
+from sonoseg.models.network import Output, SegmentationNetwork
 
-WIDTH, POOLS = 256, (1, 2, 3, 6)
+WIDTH = 256
+"""Channels of every scale of the decoder."""
+POOLS = (1, 2, 3, 6)
+"""Sizes of the pooled maps."""
 
 
 @dataclass(frozen=True)
 class DdraNetConfig:
-    """The reconstruction; it has no options."""
+    """The reconstruction has no options."""
 
     encoders: ClassVar[tuple[str, ...]] = ("resnet50",)
     attention: ClassVar[str] = "se+spatial"
@@ -33,9 +41,7 @@ class DdraNetConfig:
 class DdraNet(SegmentationNetwork):
     """ResNet-50 → dual residual attention → pyramid pooling → feature pyramid, fused at stride 4.
 
-    41,317,641 parameters. A reconstruction. Documented is no more than the title's "dual-channel deep residual
-    attention UPerNet". What the two channels are, the encoder and all widths are ours; pyramid and fusion are
-    UPerNet's (Xiao et al. 2018).
+    41,317,641 parameters. A reconstruction; the head of this module says what is documented.
 
     Args:
         dropout: share of the bottleneck's channels that training drops.
@@ -48,9 +54,8 @@ class DdraNet(SegmentationNetwork):
         _, *skips, deepest = self.encoders.channels
         self.bottleneck = nn.Identity()
         self.dropout = nn.Dropout2d(dropout)
-        self.stages = nn.ModuleList(
-            [PoolingStage(deepest), *(PyramidStage(skip) for skip in reversed(skips))]
-        )
+        self.stages = nn.ModuleList([PoolingStage(deepest)])
+        self.stages.extend(PyramidStage(skip) for skip in reversed(skips))
         self.smooth = nn.ModuleList(ConvBlock(WIDTH, WIDTH) for _ in skips)
         self.fuse = ConvBlock(len(self.stages) * WIDTH, WIDTH)
         self.head = nn.Conv2d(WIDTH, 1, 1)
@@ -62,16 +67,16 @@ class DdraNet(SegmentationNetwork):
 
     def decode(
         self, features: Tensor, maps: list[Tensor], size: Sequence[int]
-    ) -> tuple[Tensor, None]:
+    ) -> Output:
         levels = [self.stages[0](self.dropout(self.bottleneck(features)))]
         for stage, skip in zip(self.stages[1:], reversed(maps[1:]), strict=True):
             levels.append(stage(levels[-1], skip))
-        smoothed = [
-            levels[0],
-            *(smooth(level) for smooth, level in zip(self.smooth, levels[1:], strict=True)),
-        ]
-        joined = torch.cat([resize(level, levels[-1].shape[2:]) for level in smoothed], 1)
-        return resize(self.head(self.fuse(joined)), size), None
+        smoothed = [levels[0]]
+        for smooth, level in zip(self.smooth, levels[1:], strict=True):
+            smoothed.append(smooth(level))
+        finest = levels[-1].shape[2:]
+        joined = torch.cat([resize(level, finest) for level in smoothed], 1)
+        return Output(resize(self.head(self.fuse(joined)), size))
 
 
 class PoolingStage(nn.Module):
@@ -85,18 +90,16 @@ class PoolingStage(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.lateral(features)
-        context = [
-            conv(F.adaptive_avg_pool2d(x, bins))
-            for conv, bins in zip(self.pooled, POOLS, strict=True)
-        ]
-        out: Tensor = self.conv(
-            torch.cat([x, *(resize(level, x.shape[2:]) for level in context)], 1)
-        )
+        maps = [x]
+        for conv, bins in zip(self.pooled, POOLS, strict=True):
+            pooled = conv(F.adaptive_avg_pool2d(x, bins))
+            maps.append(resize(pooled, x.shape[2:]))
+        out: Tensor = self.conv(torch.cat(maps, 1))
         return out
 
 
 class PyramidStage(nn.Module):
-    """The skip with dual attention, on top of what comes from below.
+    """The skip with dual attention, added to the map from below.
 
     (N, 256, h, w) and (N, `skip`, 2h, 2w) → (N, 256, 2h, 2w).
     """
@@ -111,9 +114,9 @@ class PyramidStage(nn.Module):
 
 
 class DualAttention(nn.Module):
-    """Two residual channels, both (N, C, H, W) → (N, C, H, W).
+    """Two residual paths, both (N, C, H, W) → (N, C, H, W).
 
-    One weighs the feature channels (squeeze-and-excitation, Hu et al. 2018), the other, dilated, the places.
+    One weighs the channels (squeeze-and-excitation, Hu et al. 2018). The other, with dilation, weighs the places.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -135,17 +138,18 @@ class DualAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Weighs each place by its mean and greatest channel, 7×7 (Woo et al. 2018): (N, C, H, W) → (N, C, H, W)."""
+    """Weighs each place by the mean and the maximum of its channels, 7×7 (Woo et al. 2018).
+
+    (N, C, H, W) → (N, C, H, W).
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        weighed: Tensor = (
-            x
-            * self.conv(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
-        )
+        summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+        weighed: Tensor = x * self.conv(summary).sigmoid()
         return weighed
 
 

@@ -1,4 +1,9 @@
-"""DPNet (Liu et al. 2024), a reconstruction: a U-shape whose skips have a global and a local pathway of attention."""
+"""DPNet (Liu et al. 2024), a reconstruction: a U-shape whose skips have a global and a local path of attention.
+
+Documented, in the abstract: the names of its two attentions. SFA has a global and a local path; SCPH is a
+spatial-channel positional head.
+Not documented, so ours: what the two are made of, the U-shape around them and all widths.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +21,16 @@ from sonoseg.models.encoders import Normalize
 from sonoseg.models.network import SegmentationNetwork
 
 WIDTHS = (32, 64, 128, 256, 512)
+"""Channels of the levels, the finest first."""
 REDUCTIONS = (16, 8, 4, 2, 1)
+"""Side of the patches that each level's global attention attends to."""
 HEADS = (1, 2, 4, 8, 8)
+"""Of each level's global attention."""
 
 
 @dataclass(frozen=True)
 class DpNetConfig:
-    """The reconstruction; it has no options."""
+    """The reconstruction has no options."""
 
     encoders: ClassVar[tuple[str, ...]] = ()
     attention: ClassVar[str] = "sfa+scph"
@@ -35,9 +43,7 @@ class DpNetConfig:
 class DpNet(SegmentationNetwork):
     """U-shape of five levels; SFA on each skip and at the bottleneck, SCPH there and in each decoder stage.
 
-    About 11.9 million parameters. A reconstruction. Documented are the structure's two attentions: SFA, of a global
-    and a local pathway, and SCPH, a spatial-channel positional head. What they are made of, the U-shape around them
-    and all widths are ours.
+    11,899,098 parameters. A reconstruction; the head of this module says what is documented.
 
     Args:
         dropout: share of the bottleneck's channels that training drops.
@@ -47,9 +53,9 @@ class DpNet(SegmentationNetwork):
         super().__init__()
         self.normalize = Normalize()
         self.encoder = PlainEncoder(3, WIDTHS)
-        self.attentions = nn.ModuleList(
-            SFA(*sizes) for sizes in zip(WIDTHS, HEADS, REDUCTIONS, strict=True)
-        )
+        self.attentions = nn.ModuleList()
+        for width, heads, reduction in zip(WIDTHS, HEADS, REDUCTIONS, strict=True):
+            self.attentions.append(SFA(width, heads, reduction))
         self.positions = SCPH(WIDTHS[-1])
         self.bottleneck = nn.Identity()
         self.dropout = nn.Dropout2d(dropout)
@@ -59,10 +65,9 @@ class DpNet(SegmentationNetwork):
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 1 or 3, H, W) in 0..1 → features (N, 512, H/16, W/16), and the maps at strides 1, 2, 4, 8."""
         deepest, skips = self.encoder(self.normalize(image))
-        maps = [
-            attention(level)
-            for attention, level in zip(self.attentions, (*skips, deepest), strict=True)
-        ]
+        maps = []
+        for attention, level in zip(self.attentions, (*skips, deepest), strict=True):
+            maps.append(attention(level))
         return self.positions(maps.pop()), maps
 
 
@@ -75,13 +80,15 @@ class UpStage(nn.Module):
         self.positions = SCPH(width)
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
-        up = F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=False)
+        up = F.interpolate(
+            below, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         out: Tensor = self.positions(self.conv(torch.cat([up, skip], 1)))
         return out
 
 
 class SFA(nn.Module):
-    """A global and a local pathway of attention, joined and added: (N, C, H, W) → (N, C, H, W)."""
+    """A global and a local path of attention, joined and added: (N, C, H, W) → (N, C, H, W)."""
 
     def __init__(self, channels: int, heads: int, reduction: int) -> None:
         super().__init__()
@@ -97,7 +104,9 @@ class SFA(nn.Module):
         self.join = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        joined: Tensor = x + self.join(torch.cat([self.all_over(x), x * self.nearby(x)], 1))
+        joined: Tensor = x + self.join(
+            torch.cat([self.all_over(x), x * self.nearby(x)], 1)
+        )
         return joined
 
 
@@ -113,7 +122,9 @@ class ReducedAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels)
         self.reduce = (
-            nn.Conv2d(channels, channels, reduction, stride=reduction) if reduction > 1 else None
+            nn.Conv2d(channels, channels, reduction, stride=reduction)
+            if reduction > 1
+            else None
         )
         self.reduced_norm = nn.LayerNorm(channels) if reduction > 1 else nn.Identity()
         self.key_value = nn.Linear(channels, 2 * channels)
@@ -123,20 +134,20 @@ class ReducedAttention(nn.Module):
         tokens = self.norm(x.flatten(2).transpose(1, 2))
         patches = tokens
         if self.reduce is not None:
-            patches = (
-                self.reduce(tokens.transpose(1, 2).reshape(x.shape)).flatten(2).transpose(1, 2)
-            )
+            reduced = self.reduce(tokens.transpose(1, 2).reshape(x.shape))
+            patches = reduced.flatten(2).transpose(1, 2)
         key, value = self.key_value(self.reduced_norm(patches)).chunk(2, -1)
-        query, key, value = (
-            split_heads(part, self.heads) for part in (self.query(tokens), key, value)
+        attended = F.scaled_dot_product_attention(
+            split_heads(self.query(tokens), self.heads),
+            split_heads(key, self.heads),
+            split_heads(value, self.heads),
         )
-        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        out: Tensor = self.out(attended)
+        out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out.transpose(1, 2).reshape(x.shape)
 
 
 class SCPH(nn.Module):
-    """Looks near and farther around, then weighs rows, columns and channels: (N, C, H, W) → (N, C, H, W)."""
+    """Convolves at three dilations, then weighs rows, columns and channels: (N, C, H, W) → (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -161,21 +172,26 @@ class CoordinateAttention(nn.Module):
         super().__init__()
         inner = max(8, channels // reduction)
         self.summary = nn.Sequential(
-            nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.Hardswish()
+            nn.Conv2d(channels, inner, 1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.Hardswish(),
         )
-        self.rows, self.columns = (nn.Conv2d(inner, channels, 1) for _ in range(2))
+        self.rows = nn.Conv2d(inner, channels, 1)
+        self.columns = nn.Conv2d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        means = torch.cat([x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)], 2)
-        rows, columns = self.summary(means).split(list(x.shape[2:]), 2)
-        weighed: Tensor = (
-            x * self.rows(rows).sigmoid() * self.columns(columns.transpose(2, 3)).sigmoid()
-        )
+        row_means = x.mean(3, keepdim=True)
+        column_means = x.mean(2, keepdim=True).transpose(2, 3)
+        summary = self.summary(torch.cat([row_means, column_means], 2))
+        rows, columns = summary.split(list(x.shape[2:]), 2)
+        row_weights = self.rows(rows).sigmoid()
+        column_weights = self.columns(columns.transpose(2, 3)).sigmoid()
+        weighed: Tensor = x * row_weights * column_weights
         return weighed
 
 
 class ChannelAttention(nn.Module):
-    """Weighs channels by their and their neighbours' means, ECA (Wang et al. 2020): (N, C, H, W) → (N, C, H, W)."""
+    """Weighs each channel by its mean and its neighbours' (ECA, Wang et al. 2020): (N, C, H, W) → (N, C, H, W)."""
 
     def __init__(self, kernel: int = 5) -> None:
         super().__init__()

@@ -1,0 +1,103 @@
+"""The network as a bundle holds it: calibrated, explained, and with fewer steps than in training."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from sonoseg.deploy.calibration import Calibration
+from sonoseg.deploy.onnx_gradcam import trace_gradcam
+from sonoseg.models.encoders import Encoders, Normalize
+from sonoseg.models.network import SegmentationNetwork
+
+
+class Deployed(nn.Module):
+    """The network as the reader calls it: image (N, 1, H, W) in 0..1 → the outputs of a bundle.
+
+    Mask, explanation and familiarity come from one pass of the encoders.
+
+    Args:
+        model: in evaluation mode; it is copied.
+        image: two images (2, 1, H, W) of the size to come.
+        calibration: of the run.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationNetwork,
+        image: Tensor,
+        calibration: Calibration | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model = folded(model).requires_grad_(False)
+        features, maps = model.encode(image)
+        self.heat = trace_gradcam(model, image.shape[2:], features, maps)
+        self.temperature = calibration.temperature if calibration else 1.0
+        self.familiarity = calibration.familiarity if calibration else None
+
+    def outputs(self, image: Tensor) -> dict[str, Tensor]:
+        """The outputs by their names in the bundle, which are names of `reader.answers.OUTPUTS`.
+
+        Returns:
+            `probability` (N, 1, H, W) in 0..1; `heat` of Grad-CAM (N, 1, H, W) in 0..1; and, if the run is calibrated,
+            `unfamiliarity` (N,) from 0, where over 1 means unlike the training images.
+        """
+        features, maps = self.model.encode(image)
+        logits = self.model.decode(features, maps, image.shape[2:]).logits
+        found = {
+            "probability": (logits / self.temperature).sigmoid(),
+            "heat": self.heat(features, *maps),
+        }
+        if self.familiarity is not None:
+            found["unfamiliarity"] = self.familiarity(maps)
+        return found
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The values of `outputs` in their order, since the exporter names a tuple's members one by one."""
+        return tuple(self.outputs(image).values())
+
+
+def folded(model: SegmentationNetwork) -> SegmentationNetwork:
+    """A copy with fewer steps that computes the same.
+
+    The decoder's batch normalisation is folded into its convolutions. PyTorch's exporter would do that too, but not
+    where the gradient shares the weights. First convolutions take gray images where that is possible.
+    """
+    model = copy.deepcopy(model)
+    for block in model.modules():
+        if isinstance(block, Encoders):
+            make_gray(block)
+        if isinstance(block, nn.Sequential):
+            fold_normalisation(block)
+    return model
+
+
+def fold_normalisation(block: nn.Sequential) -> None:
+    """Folds each batch normalisation of `block` into the convolution before it, in place."""
+    for position, (conv, norm) in enumerate(pairwise(block)):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            block[position] = fuse_conv_bn_eval(conv, norm)
+            block[position + 1] = nn.Identity()
+
+
+def make_gray(encoders: Encoders) -> None:
+    """Lets first convolutions take one gray channel, in place, where all three colours are scaled alike.
+
+    A gray image in three equal channels meets the sum of the three colours' weights: one channel is enough.
+    """
+    for name, encoder in encoders.parts.items():
+        norm = encoders.normalize[name]
+        stem = getattr(encoder, "conv_stem", None)
+        assert isinstance(norm, Normalize)
+        if isinstance(stem, nn.Conv2d) and _is_same(norm.mean) and _is_same(norm.std):
+            norm.mean, norm.std = norm.mean[:, :1], norm.std[:, :1]
+            stem.weight = nn.Parameter(stem.weight.sum(1, keepdim=True))
+            stem.in_channels = 1
+
+
+def _is_same(values: Tensor) -> bool:
+    return len(torch.unique(values)) == 1

@@ -1,0 +1,218 @@
+"""The way back: from any DICOM segmentation (SEG) to masks, one for each frame of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import iter_pixels
+
+from sonoseg.core.source import check_dimensions
+from sonoseg.dicom.header import (
+    LABEL_MAP,
+    MOST_FRAMES,
+    SEGMENTATIONS,
+    Header,
+    dicom_errors,
+    open_dicom,
+    opened_stream,
+    stream_size,
+)
+from sonoseg.errors import InputError
+from sonoseg.files import output_folder
+from sonoseg.reader.overlay import write_picture
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SegmentFrame:
+    """One frame of a segmentation.
+
+    Attributes:
+        instance: SOP Instance UID of the image it belongs to; "" if the file does not say.
+        frame: number of the image's frame, from 1.
+        segment: number of the segment.
+        mask: (H, W) bool. Of a fractional segmentation what is above one half.
+    """
+
+    instance: str
+    frame: int
+    segment: int
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class SegFile:
+    """A segmentation whose header is read, its pixels not.
+
+    Attributes:
+        header: the elements before the pixel data.
+        places: for each frame of the file the image's SOP Instance UID, the image's frame, and the segment.
+    """
+
+    header: Header
+    places: tuple[tuple[str, int, int], ...]
+
+    def segment_frames(self, frame: int | None = None) -> Iterator[SegmentFrame]:
+        """Decodes the frames one by one; a frame of a label map is yielded once for each label in it.
+
+        Args:
+            frame: only those of this frame of the image; None for all.
+
+        Raises:
+            InputError: the pixel data is damaged or cut short.
+        """
+        header = self.header
+        wanted = [i for i, place in enumerate(self.places) if frame in (None, place[1])]
+        with dicom_errors(header.subject):
+            file = opened_stream(header.stream)
+        with file:
+            decoded = iter_pixels(file, indices=wanted)
+            for index in wanted:
+                instance, place, segment = self.places[index]
+                with dicom_errors(header.subject):
+                    masks = list(self._masks(next(decoded), segment))
+                for number, mask in masks:
+                    yield SegmentFrame(instance, place, number, mask)
+
+    def _masks(self, pixels: NDArray[Any], segment: int) -> Iterator[tuple[int, Mask]]:
+        dataset = self.header.dataset
+        kind = str(dataset.get("SegmentationType"))
+        if kind == "LABELMAP" or str(dataset.SOPClassUID) == LABEL_MAP:
+            for label in np.unique(pixels[pixels > 0]):
+                yield int(label), pixels == label
+        elif kind == "FRACTIONAL":
+            yield segment, pixels > int(dataset.MaximumFractionalValue) / 2
+        else:
+            yield segment, pixels > 0
+
+
+def read_seg(source: Path | str | bytes) -> SegFile:
+    """Reads the header of a segmentation: ours, or that of 3D Slicer, OHIF and other programs.
+
+    Raises:
+        InputError: not DICOM, not a segmentation, damaged, or more frames than fit in the file.
+    """
+    header = open_dicom(source)
+    with dicom_errors(header.subject):
+        dataset = header.dataset
+        if str(dataset.get("SOPClassUID")) not in SEGMENTATIONS:
+            problem = "is not a DICOM segmentation (SEG)"
+            raise InputError(header.subject, problem, "give a SEG file")
+        frames = int(dataset.NumberOfFrames)
+        check_dimensions(header.subject, int(dataset.Columns), int(dataset.Rows))
+        _check_frames(header, frames)
+        return SegFile(header, tuple(_places(dataset, frames)))
+
+
+def write_masks(
+    source: Path | str, out: Path | str, image: Path | str | None = None
+) -> str:
+    """Writes the masks of a segmentation as PNG files (0 and 255), one for each frame that has one.
+
+    Files are named STEM_mask.png, or STEM_frame0007_mask.png for frame 7 of a loop; STEM is the image's file name
+    without its ending. Segments of a frame are joined.
+
+    Args:
+        source: the segmentation.
+        out: a folder, made if need be.
+        image: the image file, for its name; None takes the name of the segmentation.
+
+    Returns:
+        What was done, in a line.
+
+    Raises:
+        InputError: as `read_seg`; it belongs to several images; or `out` cannot be written to.
+    """
+    seg = read_seg(source)
+    instances = {instance for instance, _, _ in seg.places}
+    if len(instances) > 1:
+        problem = f"belongs to {len(instances)} images"
+        raise InputError(source, problem, "use a segmentation of one image")
+    stem = Path(image if image is not None else source).stem
+    union = union_by_frame(seg)
+    folder = output_folder(out)
+    has_several = len(union) > 1 or any(frame > 1 for frame in union)
+    for frame, mask in sorted(union.items()):
+        place = f"_frame{frame:04d}" if has_several else ""
+        write_picture(folder / f"{stem}{place}_mask.png", mask.astype(np.uint8) * 255)
+    return f"{len(union)} masks written to {folder}"
+
+
+def union_by_frame(
+    seg: SegFile, instance: str | None = None, frame: int | None = None
+) -> dict[int, Mask]:
+    """For each frame of the image the union (H, W) bool of its segments.
+
+    Args:
+        seg: the segmentation.
+        instance: SOP Instance UID of the image; None takes all.
+        frame: number of the only frame that is wanted; None for all.
+    """
+    union: dict[int, Mask] = {}
+    for one in seg.segment_frames(frame):
+        if instance is None or one.instance in (instance, ""):
+            known = union.get(one.frame)
+            union[one.frame] = one.mask if known is None else known | one.mask
+    return union
+
+
+def _check_frames(header: Header, frames: int) -> None:
+    dataset = header.dataset
+    bits = (
+        int(dataset.Rows) * int(dataset.Columns) * frames * int(dataset.BitsAllocated)
+    )
+    is_native = not dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    fits = bits // 8 <= stream_size(header.stream) if is_native else True
+    if not 1 <= frames <= MOST_FRAMES or not fits:
+        problem = f"says that it has {frames} frames, which do not fit in it"
+        raise InputError(header.subject, problem, "copy or export it again")
+
+
+def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    only = _only_instance(dataset)
+    for number in range(frames):
+        group = groups[number] if number < len(groups) else Dataset()
+        image = _source_image(group) or _source_image(shared) or Dataset()
+        instance = str(image.get("ReferencedSOPInstanceUID") or only)
+        yield instance, _frame_number(image, group), _segment_number(group, shared)
+
+
+def _segment_number(group: Dataset, shared: Dataset) -> int:
+    for place in (group, shared):
+        found = place.get("SegmentIdentificationSequence")
+        if found:
+            return int(found[0].ReferencedSegmentNumber)
+    return 1
+
+
+def _source_image(group: Dataset) -> Dataset | None:
+    derivation = group.get("DerivationImageSequence")
+    images = derivation[0].get("SourceImageSequence") if derivation else None
+    return images[0] if images else None
+
+
+def _frame_number(image: Dataset, group: Dataset) -> int:
+    """By the reference to the source, else by the place in time; 1 for stills, which need neither."""
+    reference = image.get("ReferencedFrameNumber")
+    if reference:
+        return int(np.ravel(reference)[0])
+    content = group.get("FrameContentSequence")
+    index = content[0].get("TemporalPositionIndex") if content else None
+    return int(index) if index else 1
+
+
+def _only_instance(dataset: Dataset) -> str:
+    """The image, if the whole file refers to a single one; otherwise ""."""
+    found: list[Dataset] = []
+    for series in dataset.get("ReferencedSeriesSequence") or ():
+        found += list(series.get("ReferencedInstanceSequence") or ())
+    return str(found[0].ReferencedSOPInstanceUID) if len(found) == 1 else ""

@@ -1,0 +1,88 @@
+"""The scores of an evaluation as text for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sonoseg.core.metrics import CONVENTIONS, METRICS
+from sonoseg.evaluate.surface import describe_surface
+from sonoseg.report.tables import Cell, text_table
+from sonoseg.train.record import Record
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """Returns a table of the three conventions, and below it normal images, AUC, calibration and borders.
+
+    Args:
+        metrics: what `evaluate` returns.
+    """
+    header = ["convention", *METRICS, "Dice, 95 % interval"]
+    rows: list[list[Cell]] = []
+    for convention in CONVENTIONS:
+        scores = metrics["conventions"][convention]
+        row: list[Cell] = [convention]
+        row += [scores[metric] for metric in METRICS]
+        row.append(_describe_interval(scores["dice_interval"]))
+        rows.append(row)
+    lines = [text_table(header, rows), ""]
+    lines += _describe_normals(metrics["normals"])
+    if metrics["auc"] is not None:
+        lines.append(f"AUC over pixels: {metrics['auc']:.4f}")
+    lines.append(
+        f"expected calibration error over pixels: {metrics['calibration_error']:.4f}"
+    )
+    lines.append(describe_surface(metrics["surface"]))
+    return "\n".join(lines)
+
+
+def _describe_interval(interval: list[float] | None) -> str | None:
+    if interval is None:
+        return None
+    low, high = interval
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _describe_normals(normals: dict[str, Any]) -> list[str]:
+    """One line per kind of false finding; none if there are no normal images."""
+    if not normals["images"]:
+        return []
+    start = f"{normals['images']} images without lesion:"
+    return [
+        f"{start} {normals['any_false_positive']:.1%} with a false-positive pixel",
+        f"{start} {normals['false_lesion']:.1%} with a false lesion",
+    ]
+
+
+def describe_leaks(leaked: int, images: int, split: str) -> list[str]:
+    """Returns the lines about images that have a near-copy in another part of the split; none without any."""
+    if not leaked:
+        return []
+    found = f"{leaked} of these {images} images have a near-copy, or another image of their patient,"
+    return [
+        f"{found} elsewhere in {split}:",
+        "of a network trained on that, part of the score is memory; grouped keeps them apart",
+    ]
+
+
+def describe_memory(metrics: dict[str, Any], record: Record | None) -> list[str]:
+    """Returns one line for each kind of image that the network has seen before.
+
+    Args:
+        metrics: what `evaluate` returns.
+        record: which images a run was trained on; None for a predictor that is not a run.
+    """
+    about = metrics["about"]
+    of_these = f"of these {metrics['images']} images were used to"
+    lines: list[str] = []
+    if about["trained_on"]:
+        trained = f"{about['trained_on']} {of_these} train this network"
+        lines.append(f"{trained}: their scores are memory")
+    if about["chosen_on"]:
+        lines.append(
+            f"{about['chosen_on']} {of_these} choose the epoch of this network"
+        )
+    if record is not None and not record.complete:
+        lines.append(
+            "on which images the runs that it began from were trained is not recorded"
+        )
+    return lines

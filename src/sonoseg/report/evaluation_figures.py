@@ -1,0 +1,120 @@
+"""Figures of an evaluation: ROC curves, reliability, and lesions against false lesions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.report.style import (
+    LINES,
+    colours,
+    draw_diagonal,
+    new_figure,
+    write_in_middle,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Line = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""The x and y values of a curve, each (K,)."""
+CLOSEST = 0.03
+"""Thresholds that lie closer to each other in the picture are not both written."""
+
+
+def roc_figure(curves: Mapping[str, Line], path: Path | str) -> None:
+    """Draws ROC curves over pixels.
+
+    Args:
+        curves: label → (false-positive rate, true-positive rate), each (K,) in 0..1.
+        path: the PNG to write.
+    """
+    with new_figure(4.6, 4.4, path) as figure:
+        axes = figure.subplots()
+        draw_diagonal(axes, "chance")
+        for (label, (false, true)), colour in zip(
+            curves.items(), colours(), strict=False
+        ):
+            axes.plot(false, true, color=colour, label=label, clip_on=False)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title="ROC over pixels")
+        axes.set(xlabel="background pixels called lesion", ylabel="lesion pixels found")
+        axes.legend(loc="lower right")
+
+
+def reliability_figure(
+    probability: NDArray[np.float64],
+    frequency: NDArray[np.float64],
+    share: NDArray[np.float64],
+    error: float,
+    path: Path | str,
+) -> None:
+    """Draws how often pixels of a probability are lesion, and how many pixels have that probability.
+
+    Args:
+        probability, frequency, share: (K,) each in 0..1, see `sonoseg.core.reliability.Reliability`.
+        error: the expected calibration error, 0..1.
+        path: the PNG to write.
+    """
+    with new_figure(4.6, 5.2, path) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        draw_diagonal(upper, "perfect")
+        upper.plot(
+            probability,
+            frequency,
+            color=LINES[0],
+            marker="o",
+            markersize=4,
+            label=f"error {error:.4f}",
+        )
+        upper.set(xlim=(0, 1), ylim=(0, 1))
+        upper.set(title="Reliability over pixels", ylabel="share that is lesion")
+        upper.legend(loc="upper left")
+        lower.bar(probability, share, width=0.04, color=LINES[0])
+        lower.set(
+            yscale="log", xlabel="probability of lesion", ylabel="share of pixels"
+        )
+
+
+def trade_off_figure(
+    curves: Mapping[str, Sequence[tuple[float, float, float]]], path: Path | str
+) -> None:
+    """Draws lesion Dice against false lesions on normal images, one point per threshold. Some thresholds are written.
+
+    Args:
+        curves: label → (threshold, share of normal images with a false lesion, mean lesion Dice) in 0..1, thresholds
+            ascending. A curve is empty if there are no normal images or no images with a lesion; the picture says so.
+        path: the PNG to write.
+    """
+    with new_figure(5.6, 4.4, path) as figure:
+        axes = figure.subplots()
+        for (label, points), colour in zip(curves.items(), colours(), strict=False):
+            false_lesions = [false for _, false, _ in points]
+            lesion_dice = [dice for _, _, dice in points]
+            axes.plot(false_lesions, lesion_dice, color=colour, marker=".", label=label)
+            _write_thresholds(axes, points[1::4])
+        axes.set(xlim=(-0.03, 1.03), ylim=(0, 1))
+        axes.set(title="Lesions against normal images, by threshold")
+        axes.set(xlabel="normal images with a false lesion")
+        axes.set(ylabel="mean Dice on images with a lesion")
+        if any(curves.values()):
+            axes.legend(loc="lower right")
+        else:
+            write_in_middle(axes, "needs images with and without a lesion")
+
+
+def _write_thresholds(axes: Axes, points: Sequence[tuple[float, float, float]]) -> None:
+    """Writes the thresholds beside their points, but not one over another."""
+    written: list[tuple[float, float]] = []
+    for threshold, false, dice in points:
+        place = (false, dice)
+        distances = [math.dist(place, other) for other in written]
+        if min(distances, default=1.0) > CLOSEST:
+            axes.annotate(
+                f"{threshold:g}", place, (4, 4), textcoords="offset points", fontsize=7
+            )
+            written.append(place)

@@ -1,0 +1,130 @@
+"""The images that all jobs of a reproduction share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sonoseg.core.metrics import GRID
+from sonoseg.data.case import Case
+from sonoseg.data.load import load_cases
+from sonoseg.data.splits import SUBSETS, split_cases
+from sonoseg.errors import InputError
+from sonoseg.progress import track
+from sonoseg.reproduction.settings import ReproductionSettings
+from sonoseg.train.record import pixel_hash
+
+Subsets = Mapping[str, Sequence[Case]]
+"""Name of a subset → its cases."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images that all jobs share.
+
+    Attributes:
+        subsets: split → subset → cases.
+        pictures: test cases that are drawn with the prediction of every model.
+        pixels: split → sha256 over names, subsets and pixels of its images and masks; empty if only a report is
+            written.
+    """
+
+    subsets: dict[str, dict[str, list[Case]]]
+    pictures: tuple[Case, ...]
+    pixels: dict[str, str]
+
+    @classmethod
+    def read(
+        cls, settings: ReproductionSettings, more_splits: Iterable[str] = ()
+    ) -> Material:
+        """Reads the data folder.
+
+        Args:
+            settings: of the call.
+            more_splits: further splits that the report is about.
+
+        Raises:
+            InputError: the folder, a split or a named picture does not exist, or a pack has another size.
+        """
+        cases = load_cases(settings.data)
+        for case in cases:
+            case.check_size(settings.size, "training")
+            case.check_size(GRID[0], "evaluation")
+        splits = dict.fromkeys(settings.splits) | dict.fromkeys(more_splits)
+        subsets = {split: split_cases(cases, split) for split in splits}
+        for split, parts in subsets.items():
+            _require_all_subsets(split, parts)
+        first_split = next(iter(subsets.values()))
+        pictures = chosen_pictures(first_split["test"], settings.pictures)
+        if settings.report_only:
+            return cls(subsets, pictures, {})
+        hashes = _hashes_of(subsets.values())
+        digests = {split: digest_of(parts, hashes) for split, parts in subsets.items()}
+        return cls(subsets, pictures, digests)
+
+
+def _require_all_subsets(split: str, parts: Subsets) -> None:
+    for name in SUBSETS:
+        if not parts[name]:
+            raise InputError(
+                f"--split {split}", f"leaves no {name} images", "choose another"
+            )
+
+
+def _hashes_of(splits: Iterable[Subsets]) -> dict[str, str]:
+    """Name of a case → `pixels_of` it, for all cases of the splits. Each case is read once."""
+    used: dict[str, Case] = {}
+    for parts in splits:
+        for cases in parts.values():
+            used |= {case.name: case for case in cases}
+    bar = track(used.items(), "reading images", len(used), "image")
+    return {name: pixels_of(case) for name, case in bar}
+
+
+def pixels_of(case: Case) -> str:
+    """Returns the hashes of a case's image and mask, at their own size.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    image, mask = case.read()
+    return f"{pixel_hash(image)} {pixel_hash(mask.view(np.uint8))}"
+
+
+def digest_of(subsets: Subsets, hashes: Mapping[str, str]) -> str:
+    """Returns 64 hex digits for a split.
+
+    Args:
+        subsets: subset → cases.
+        hashes: name of a case → `pixels_of` it.
+    """
+    digest = hashlib.sha256()
+    for name, cases in subsets.items():
+        for case in cases:
+            line = f"{name} {case.name} {hashes[case.name]}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def chosen_pictures(test: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
+    """Returns the test cases called `names`; without names the first benign and the first malignant one.
+
+    If no label is known, it returns the first two cases.
+
+    Raises:
+        InputError: there is no such test case.
+    """
+    by_name = {case.name: case for case in test}
+    for name in names:
+        if name not in by_name:
+            hint = f"choose one such as {test[0].name}"
+            raise InputError(f"--pictures {name}", "is no test image", hint)
+    if names:
+        return tuple(by_name[name] for name in names)
+    chosen = []
+    for label in ("benign", "malignant"):
+        chosen += [case for case in test if case.label == label][:1]
+    return tuple(chosen) or tuple(test[:2])

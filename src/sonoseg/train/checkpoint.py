@@ -1,0 +1,62 @@
+"""last.ckpt of a run folder: all that a later process needs to go on where a training stopped."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sonoseg.errors import InputError, is_out_of_memory
+from sonoseg.files import atomic_path
+from sonoseg.inputs import readable_file
+from sonoseg.train.step import Learner
+
+HINT = "delete it; the training then begins again"
+
+History = list[dict[str, float]]
+"""The log: one row per epoch."""
+
+
+def save_checkpoint(file: Path, learner: Learner, history: History) -> None:
+    """Writes `file`, atomically.
+
+    Raises:
+        InputError: the disk is full or cannot be written to.
+    """
+    content = io.BytesIO()
+    torch.save({**learner.state_dict(), "history": history}, content)
+    # PyTorch's own writer reports a full disk as an error that is no OSError.
+    with atomic_path(file) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+def restore(file: Path, learner: Learner) -> History:
+    """Brings `learner` to where `save_checkpoint` left it; returns the log up to there.
+
+    Raises:
+        InputError: the file is damaged, of another network, or of a version of sonoseg that stored it otherwise.
+    """
+    try:
+        # weights_only: a checkpoint may come from elsewhere, and unpickling runs what it finds.
+        state = torch.load(readable_file(file), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes PyTorch raise many kinds
+        if is_out_of_memory(error):
+            raise
+        raise InputError(file, "is damaged or cut short", HINT) from error
+    if isinstance(state, dict) and "pytorch-lightning_version" in state:
+        raise InputError(file, "was written by an earlier version of sonoseg", HINT)
+    own = learner.state_dict()
+    if not isinstance(state, dict) or not state.keys() >= {*own, "history"}:
+        raise InputError(file, "is damaged or cut short", HINT)
+    for name in ("model", "averaged"):
+        if _shapes(state[name]) != _shapes(own[name]):
+            raise InputError(file, "is of another network", HINT)
+    learner.load_state_dict(state)
+    history: History = state["history"]
+    return history
+
+
+def _shapes(tensors: dict[str, Any]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -1,0 +1,240 @@
+"""`sonoseg segment` on DICOM: files, folders, what is written and what is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import as_bytes, conformance_errors, find_real, make_dataset
+
+import sonoseg
+from sonoseg.cli import main
+from sonoseg.core.mask import read_mask
+from sonoseg.data.dicom_phantom import make_screen, write_dicom_phantoms
+from sonoseg.dicom.command import segment_command
+from sonoseg.dicom.read import read_dicom
+from sonoseg.dicom.recognise import has_dicom
+from sonoseg.dicom.segment import segment_frames
+from sonoseg.errors import InputError
+from sonoseg.reader.overlay import write_picture
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A still, a loop and a split screen in folders, with a CT, a text and a DICOMDIR among them."""
+    folder = tmp_path_factory.mktemp("study")
+    write_dicom_phantoms(folder / "set", 3, seed=3)
+    shutil.move(folder / "set" / "images", folder / "series")
+    shutil.rmtree(folder / "set")
+    shutil.copy(find_real("CT_small.dcm"), folder / "series" / "IM0009")
+    (folder / "notes.txt").write_text("text")
+    (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    return folder
+
+
+def test_a_study_from_folder_to_files(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words, code = segment_command([study], out=out, to=("seg", "sr", "sc"))
+    assert code == 0
+    assert "2 files were passed over" in words
+    results = json.loads((out / "results.json").read_text())
+    entries = {Path(entry["file"]).stem: entry for entry in results["dicom"]}
+    assert list(entries) == [
+        "synthetic_00_still",
+        "synthetic_01_loop",
+        "synthetic_02_split",
+    ]
+    for name, entry in entries.items():
+        file = read_dicom(entry["file"])
+        stem = out / f"series_{name}"
+        sr = pydicom.dcmread(f"{stem}_sr.dcm")
+        assert sr.StudyInstanceUID == file.dataset.StudyInstanceUID
+        kinds = [one.split("_")[-1] for one in entry["written"]]
+        assert {"seg.dcm", "sr.dcm", "sc.dcm", "mask.png"} <= set(kinds)
+        for kind in ("seg", "sr", "sc"):
+            assert conformance_errors(Path(f"{stem}_{kind}.dcm")) == []
+        seg = highdicom.seg.segread(f"{stem}_seg.dcm")
+        for frame, path in _masks(out, entry).items():
+            mask = read_mask(path).pixels
+            assert mask.shape == file.shape
+            if file.frames == 1:
+                union = seg.get_pixels_by_source_instance(
+                    [file.header.instance], ignore_spatial_locations=True
+                )
+            else:
+                union = seg.get_pixels_by_source_frame(
+                    file.header.instance, [frame], ignore_spatial_locations=True
+                )
+            np.testing.assert_array_equal(union[0].any(axis=-1), mask)
+        assert all(view["unit"] == "mm" for view in entry["views"])
+        assert entry["views"][0]["spacing"]["source"].startswith("DICOM")
+    assert "Phantom" not in (out / "results.json").read_text()
+    assert len(entries["synthetic_01_loop"]["views"]) == 12
+    split = entries["synthetic_02_split"]["views"]
+    assert [(view["region"], view["left"]) for view in split] == [(1, 24), (2, 424)]
+
+
+def _masks(out: Path, entry: dict[str, list[str]]) -> dict[int, Path]:
+    found = {}
+    for name in entry["written"]:
+        if name.endswith("_mask.png"):
+            frame = int(name.split("_frame")[1][:4]) if "_frame" in name else 1
+            found[frame] = out / name
+    return found
+
+
+def test_the_bundled_network_finds_the_phantoms_lesions_in_mm(
+    study: Path, tmp_path: Path
+) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    segment_command([still], out=tmp_path / "out")
+    (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["dicom"]
+    mask = read_mask(tmp_path / "out" / "synthetic_00_still_mask.png").pixels
+    truth = make_screen("still", 3).masks[0]
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.8
+    (lesion,) = entry["views"][0]["lesions"]
+    assert lesion["area"] == pytest.approx(mask.sum() * 0.01, rel=1e-3)
+
+
+def test_a_second_run_gives_the_same_uids_and_replaces_its_own(
+    study: Path, tmp_path: Path
+) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    uids = []
+    for _ in range(2):
+        segment_command([still], out=tmp_path, to=("seg", "sr", "sc"))
+        kinds = ("seg", "sr", "sc")
+        read = [
+            pydicom.dcmread(tmp_path / f"synthetic_00_still_{kind}.dcm")
+            for kind in kinds
+        ]
+        uids.append([str(one.SOPInstanceUID) for one in read])
+    assert uids[0] == uids[1] and len(set(uids[0])) == 3
+
+
+def test_what_another_has_written_is_not_replaced(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "synthetic_00_still_mask.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match="is there already"):
+        segment_command([study / "series" / "synthetic_00_still.dcm"], out=tmp_path)
+    assert (tmp_path / "synthetic_00_still_mask.png").read_bytes() == b"mine"
+
+
+def test_a_damaged_file_leaves_nothing_half_written(tmp_path: Path) -> None:
+    dataset = make_dataset(np.full((3, 64, 64), 90, np.uint8))
+    dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    content = as_bytes(dataset)
+    (tmp_path / "loop").write_bytes(content[:-200])
+    words, code = segment_command(
+        [tmp_path / "loop"], out=tmp_path / "out", to=("seg", "sr")
+    )
+    assert (words, code) == ("", 2)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_of_the_patient_is_printed_or_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "IM1").write_bytes(
+        as_bytes(make_dataset(np.full((64, 64), 90, np.uint8)))
+    )
+    (tmp_path / "IM2").write_bytes(
+        as_bytes(make_dataset(np.full((64, 64), 9, np.uint8)))[:-99]
+    )
+    words, code = segment_command(
+        [tmp_path / "IM1", tmp_path / "IM2"], out=tmp_path / "out"
+    )
+    assert code == 1
+    for text in (words, caplog.text, (tmp_path / "out" / "results.json").read_text()):
+        assert "Doe" not in text and "P-17" not in text
+    assert "IM2" in caplog.text
+
+
+def test_the_command_line_knows_dicom_by_content(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "1.2.840.113"
+    shutil.copy(study / "series" / "synthetic_00_still.dcm", bare)
+    assert has_dicom([bare]) and not has_dicom([study / "notes.txt"])
+    out = tmp_path / "out"
+    code = main(
+        [
+            "segment",
+            str(bare),
+            "--out",
+            str(out),
+            "--to",
+            "seg",
+            "sr",
+            "--pseudonym",
+            "k",
+        ]
+    )
+    assert code == 0 and "1.2.840.113" in capsys.readouterr().out
+    seg = out / "1.2.840.113_seg.dcm"
+    assert pydicom.dcmread(seg).PatientID != "phantom-3-0"
+    assert main(["dicom", "seg-to-mask", str(seg), str(tmp_path / "masks")]) == 0
+    mask = read_mask(tmp_path / "masks" / "1.2.840.113_seg_mask.png").pixels
+    np.testing.assert_array_equal(mask, read_mask(out / "1.2.840.113_mask.png").pixels)
+
+
+def test_the_command_line_makes_phantoms_as_dicom(tmp_path: Path) -> None:
+    folder = tmp_path / "phantoms"
+    assert main(["data", "phantom", str(folder), "--count", "2", "--dicom"]) == 0
+    assert len(list(folder.rglob("*.dcm"))) == 4
+    assert main(["data", "check", str(folder)]) == 0
+
+
+def test_info_names_regions_and_doubts(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("gdcm-US-ALOKA-16.dcm", "examples_palette.dcm")
+    assert main(["dicom", "info", *(str(find_real(name)) for name in names)]) == 0
+    said = capsys.readouterr().out
+    assert "region 304 × 392 at (336, 24), pixels of 0.3827 × 0.3827 mm" in said
+    assert "beyond the image" in said and "size of a pixel not known" in said
+
+
+def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = str(study / "series")
+    formats = ["coco", "geojson", "labelme"]
+    assert main(["segment", folder, "--out", str(out), "--to", *formats]) == 0
+    coco = json.loads((out / "lesions_coco.json").read_text())
+    names = [one["file_name"] for one in coco["images"]]
+    assert (
+        "synthetic_00_still.dcm" in names and "synthetic_01_loop_frame0001.png" in names
+    )
+    assert coco["annotations"]
+    assert (out / "synthetic_00_still_lesions.geojson").exists()
+    assert (out / "synthetic_02_split_labelme.json").exists()
+
+
+def test_options_of_dicom_are_refused_for_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "a.png"
+    write_picture(picture, np.full((64, 64), 90, np.uint8))
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["segment", str(picture), *out, "--to", "seg"]) == 2
+    assert "are for DICOM" in capsys.readouterr().err
+    assert main(["segment", str(picture), *out, "--to", "coco"]) == 0
+    assert (tmp_path / "out" / "lesions_coco.json").exists()
+
+
+def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
+    still, loop, split = sorted((study / "series").glob("*.dcm"))
+    result = sonoseg.segment(still)
+    assert result.image.source.region == (24, 24, 400, 320)
+    assert result.mask.shape == (320, 400) and result.spacing == pytest.approx(
+        (0.1, 0.1)
+    )
+    assert result.unit == "mm" and result.lesions
+    with pytest.raises(InputError, match="has 12 frames with 1 regions each"):
+        sonoseg.segment(loop)
+    with pytest.raises(InputError, match="has 1 frames with 2 regions each"):
+        sonoseg.segment(str(split))
+    frames = [one.view.frame for one in segment_frames(sonoseg.load(), loop)]
+    assert frames == list(range(1, 13))

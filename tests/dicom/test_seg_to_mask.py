@@ -1,0 +1,241 @@
+"""Segmentations become masks again: ours, and those as other programs write them; data sets of them."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import (
+    as_bytes,
+    conformance_errors,
+    find_real,
+    make_dataset,
+    region_item,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_seg import ALGORITHM, _drawn
+
+from sonoseg.core.mask import read_mask
+from sonoseg.core.measure import find_lesions
+from sonoseg.data.dicom import DicomCase, find_dicom, scan_dicom
+from sonoseg.data.dicom_phantom import KINDS, make_screen, write_dicom_phantoms
+from sonoseg.data.load import load_cases
+from sonoseg.dicom.lesions import Tracker
+from sonoseg.dicom.read import DicomFile, read_dicom
+from sonoseg.dicom.report import make_report
+from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
+from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame, write_masks
+from sonoseg.errors import InputError
+
+FRAMES = [2, 3]
+
+
+def _loop() -> DicomFile:
+    regions = [region_item((0, 0, 79, 63), (0.01, 0.01))]
+    return read_dicom(
+        as_bytes(make_dataset(np.zeros((4, 64, 80), np.uint8), regions=regions))
+    )
+
+
+def _expected(outlines: Any) -> dict[int, Any]:
+    union: dict[int, Any] = {}
+    for one in outlines:
+        union[one.frame] = one.mask | union.get(
+            one.frame, np.zeros(one.shape, np.bool_)
+        )
+    return union
+
+
+def _assert_same(found: dict[int, Any], expected: dict[int, Any]) -> None:
+    assert sorted(found) == sorted(expected)
+    for frame, mask in expected.items():
+        np.testing.assert_array_equal(found[frame], mask)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_ours_come_back_as_png_with_the_frames_names(
+    tmp_path: Path, strict: bool
+) -> None:
+    file = _loop()
+    outlines = _drawn(file, FRAMES)
+    path = tmp_path / "seg.dcm"
+    make_seg(file, outlines, ALGORITHM, Options(strict=strict)).save_as(path)
+    words = write_masks(path, tmp_path / "out", tmp_path / "IM01.dcm")
+    assert words.startswith("2 masks written")
+    for frame, mask in _expected(outlines).items():
+        written = read_mask(tmp_path / "out" / f"IM01_frame{frame:04d}_mask.png").pixels
+        np.testing.assert_array_equal(written, mask)
+
+
+def test_a_still_has_one_mask_without_a_number(
+    real: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = read_dicom(real("gdcm-US-ALOKA-16.dcm"))
+    make_seg(file, _drawn(file, [1]), ALGORITHM).save_as(tmp_path / "seg.dcm")
+    write_masks(tmp_path / "seg.dcm", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["seg_mask.png"]
+
+
+def test_segmentations_of_other_programs() -> None:
+    file = _loop()
+    outlines = _drawn(file, FRAMES)
+    seg = make_seg(file, outlines, ALGORITHM)
+    # Sources named once for the whole file, frames by their place in time.
+    by_time = copy.deepcopy(seg)
+    for group in by_time.PerFrameFunctionalGroupsSequence:
+        del group.DerivationImageSequence
+    _assert_same(union_by_frame(read_seg(as_bytes(by_time))), _expected(outlines))
+    # References to frames, no place in time.
+    by_reference = copy.deepcopy(seg)
+    for group in by_reference.PerFrameFunctionalGroupsSequence:
+        del group.FrameContentSequence[0].TemporalPositionIndex
+    _assert_same(union_by_frame(read_seg(as_bytes(by_reference))), _expected(outlines))
+
+
+@pytest.mark.parametrize("kind", ["LABELMAP", "FRACTIONAL", "BINARY"])
+def test_the_three_kinds_of_a_still_by_highdicom(kind: str) -> None:
+    dataset = make_dataset(np.zeros((40, 52), np.uint8))
+    mask = np.zeros((40, 52), np.uint8)
+    mask[10:20, 10:31] = 1
+    file = read_dicom(as_bytes(dataset))
+    mine = make_seg(file, _drawn(file, [1]), ALGORITHM)
+    description = highdicom.seg.SegmentDescription.from_dataset(mine.SegmentSequence[0])
+    seg = highdicom.seg.Segmentation(
+        source_images=[dataset],
+        pixel_array=mask * np.float32(0.9) if kind == "FRACTIONAL" else mask,
+        segmentation_type=kind,
+        segment_descriptions=[description],
+        series_instance_uid=highdicom.UID(),
+        series_number=1,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="other",
+        manufacturer_model_name="other",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    _assert_same(union_by_frame(read_seg(as_bytes(seg))), {1: mask == 1})
+
+
+def test_probabilities_are_cut_at_one_half() -> None:
+    file = read_dicom(as_bytes(make_dataset(np.zeros((32, 32), np.uint8))))
+    probability = np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32)
+    seg = make_fractional_seg(file, probability, ALGORITHM)
+    _assert_same(
+        union_by_frame(read_seg(as_bytes(seg))), {1: np.rint(probability * 255) > 127.5}
+    )
+
+
+def test_what_is_no_segmentation_is_refused() -> None:
+    with pytest.raises(InputError, match="is not a DICOM segmentation"):
+        read_seg(find_real("CT_small.dcm"))
+
+
+@functools.cache
+def _whole_seg() -> bytes:
+    file = _loop()
+    return as_bytes(make_seg(file, _drawn(file, FRAMES), ALGORITHM))
+
+
+@settings(max_examples=60, deadline=5000, suppress_health_check=list(HealthCheck))
+@given(
+    places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=5),
+    share=st.floats(0.5, 1),
+)
+def test_damaged_segmentations(places: list[tuple[float, int]], share: float) -> None:
+    content = bytearray(_whole_seg())
+    for place, value in places:
+        content[int(place * (len(content) - 1))] = value
+    with contextlib.suppress(InputError):
+        union_by_frame(read_seg(bytes(content[: int(share * len(content))])))
+
+
+def test_phantoms_are_a_data_set(tmp_path: Path) -> None:
+    write_dicom_phantoms(tmp_path / "set", 3, seed=5)
+    assert (
+        find_dicom(tmp_path / "set") == tmp_path / "set"
+        and find_dicom(tmp_path / "no") is None
+    )
+    scan = scan_dicom(tmp_path / "set")
+    assert scan.findings == []
+    by_kind = {
+        kind: [case for case in scan.cases if kind in case.name] for kind in KINDS
+    }
+    assert [len(cases) for cases in by_kind.values()] == [1, 12, 2]
+    assert len({case.name for case in scan.cases}) == 15
+    assert len({case.group for case in scan.cases}) == 3
+    for place, (kind, cases) in enumerate(by_kind.items()):
+        screen = make_screen(kind, 5 + 2 * place)
+        for case in cases:
+            assert isinstance(case, DicomCase) and case.spacing == pytest.approx(0.1)
+            left, top, width, height = screen.boxes[case.region - 1]
+            cut = slice(top, top + height), slice(left, left + width)
+            image, mask = case.read()
+            np.testing.assert_array_equal(image, screen.frames[case.frame - 1][cut])
+            np.testing.assert_array_equal(mask, screen.masks[case.frame - 1][cut])
+            assert mask.any() and case.has_truth
+    for path in (tmp_path / "set").rglob("*.dcm"):
+        assert conformance_errors(path) == []
+
+
+def test_the_lab_loads_it_as_any_other_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dicom_phantoms(tmp_path, 1)
+    (case,) = load_cases(tmp_path)
+    assert case.read()[1].any()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pydicom is not installed; pip install"):
+        load_cases(tmp_path)
+
+
+def test_an_image_or_a_mask_without_the_other_is_found(tmp_path: Path) -> None:
+    write_dicom_phantoms(tmp_path, 2)
+    (tmp_path / "images" / "synthetic_00_still.dcm").unlink()
+    (tmp_path / "masks" / "synthetic_01_loop_seg.dcm").unlink()
+    (tmp_path / "images" / "other").write_bytes(find_real("CT_small.dcm").read_bytes())
+    kinds = sorted(finding.kind for finding in scan_dicom(tmp_path).findings)
+    assert kinds == ["image without mask", "mask without image", "not read"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lesions_of_phantoms_are_measured_in_mm(tmp_path: Path, kind: str) -> None:
+    write_dicom_phantoms(tmp_path, 3, seed=9)
+    (path,) = (tmp_path / "images").glob(f"*{kind}.dcm")
+    screen = make_screen(kind, 9 + 2 * KINDS.index(kind))
+    file, tracker = read_dicom(path), Tracker()
+    outlines = []
+    for view in file.views([1]):
+        outlines += tracker.follow(view, screen.masks[0][view.region.slices])
+    report = make_report(file, outlines, ALGORITHM)
+    lengths = [
+        float(item.MeasuredValueSequence[0].NumericValue)
+        for item in _numeric_items(report)
+        if item.ConceptNameCodeSequence[0].CodeMeaning == "Long Axis"
+    ]
+    known = []
+    for left, top, width, height in screen.boxes:
+        mask = screen.masks[0][top : top + height, left : left + width]
+        known += [
+            one.longest.length * 0.1
+            for one in find_lesions(mask, mask.astype(np.float32))
+        ]
+    assert sorted(lengths) == pytest.approx(sorted(known), abs=0.1)
+
+
+def _numeric_items(dataset: pydicom.Dataset) -> list[pydicom.Dataset]:
+    found = []
+    for item in dataset.get("ContentSequence") or ():
+        if item.ValueType == "NUM":
+            found.append(item)
+        found += _numeric_items(item)
+    return found
