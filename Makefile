@@ -19,7 +19,7 @@ test: .venv/lab
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 integration: .venv/integration
-	$(BIN)/python -m pytest -q tests/integration
+	$(BIN)/python -m pytest -q --timeout=900 tests/integration
 
 coverage: .venv/lab
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=sonoseg --cov-report=term:skip-covered
@@ -62,5 +62,4 @@ VIEWER := @ohif/app@3.13.2
 	@touch $@
 
 clean:
-	rm -rf .venv demo integration .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv demo integration .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -5,28 +5,24 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import subprocess
+import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
-from dicomweb_client.api import DICOMwebClient
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-from tests.integration.viewer import ViewerServer
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers import PATIENCE, Orthanc, Study
+from viewer import ViewerServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 120.0
-"""Seconds that a server may take to start."""
-DICOMWEB_PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 BROWSER_OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -37,71 +33,21 @@ BROWSER_OPTIONS = (
 )
 
 
-def free_port() -> int:
-    """Returns a TCP port of 127.0.0.1 that nothing uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Synthetic breasts as DICOM, segmented."""
+    return Study(tmp_path_factory.mktemp("study"))
 
 
-class Orthanc:
-    """A running Orthanc.
-
-    Attributes:
-        http_port: its REST and DICOMweb port.
-        dicom_port: its port for C-STORE; its AE title is ORTHANC.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.http_port, self.dicom_port = free_port(), free_port()
-        settings = {
-            "Name": "test",
-            "StorageDirectory": str(folder / "storage"),
-            "IndexDirectory": str(folder / "storage"),
-            "HttpPort": self.http_port,
-            "HttpBindAddresses": ["127.0.0.1"],
-            "DicomPort": self.dicom_port,
-            "DicomAet": "ORTHANC",
-            "DicomCheckCalledAet": False,
-            "DicomAlwaysAllowStore": True,
-            "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
-            "Plugins": [DICOMWEB_PLUGIN],
-            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-        }
-        file = folder / "orthanc.json"
-        file.write_text(json.dumps(settings))
-        self._log = (folder / "orthanc.log").open("wb")
-        self._process = subprocess.Popen(["Orthanc", str(file)], stdout=self._log, stderr=self._log)
-        self._wait(folder / "orthanc.log")
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.http_port}"
-
-    def client(self) -> DICOMwebClient:
-        """A DICOMweb client for it."""
-        return DICOMwebClient(f"{self.url}/dicom-web")
-
-    def stop(self) -> None:
-        """Ends it."""
-        self._process.terminate()
-        self._process.wait(PATIENCE)
-        self._log.close()
-
-    def _wait(self, log: Path) -> None:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            if self._process.poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(f"{self.url}/system", timeout=5):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise RuntimeError(f"Orthanc did not start: {log.read_text(errors='replace')[-2000:]}")
+@pytest.fixture(scope="session")
+def stored(orthanc: Orthanc, study: Study) -> Study:
+    """The study, its images sent to Orthanc by C-STORE and the results by STOW-RS."""
+    address = ["127.0.0.1", str(orthanc.dicom_port)]
+    command = ["storescu", "--call", "ORTHANC", *address, *map(str, study.sources)]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+    results = [pydicom.dcmread(path) for path in sorted(study.results.glob("*.dcm"))]
+    orthanc.client().store_instances(results)
+    return study
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +61,9 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
 @pytest.fixture(scope="session")
 def viewer(orthanc: Orthanc) -> Iterator[str]:
     """The address of OHIF, which shows what Orthanc holds."""
-    server = ViewerServer(REPOSITORY / ".venv" / "ohif" / "package" / "dist", orthanc.url)
+    server = ViewerServer(
+        REPOSITORY / ".venv" / "ohif" / "package" / "dist", orthanc.url
+    )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

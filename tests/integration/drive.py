@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 T = TypeVar("T")
@@ -94,14 +96,43 @@ class Viewer:
             except WebDriverException:  # the page is being built
                 pass
             time.sleep(0.5)
-        self.browser.save_screenshot("/tmp/ohif-failed.png")
+        self.browser.save_screenshot("integration/failed.png")
         raise AssertionError(f"OHIF does not show {what}")
+
+    def drawn_text(self, begin: str) -> str:
+        """Returns the text over the image that begins so, or an empty text."""
+        texts = [
+            one.text for one in self.browser.find_elements(By.CSS_SELECTOR, "svg text")
+        ]
+        return next((text for text in texts if text.startswith(begin)), "")
+
+    def frame(self) -> int:
+        """Returns which frame is shown, from 1."""
+        found = re.search(
+            r"\((\d+)/\d+\)", self.browser.find_element(By.TAG_NAME, "body").text
+        )
+        return int(found[1]) if found else 1
+
+    def show_frame(self, frame: int) -> bool:
+        """Goes a frame towards this one; returns whether it is shown."""
+        missing = frame - self.frame()
+        if missing:
+            key = Keys.ARROW_DOWN if missing > 0 else Keys.ARROW_UP
+            ActionChains(self.browser).send_keys(key).perform()
+        return missing == 0
 
     def picture(self) -> NDArray[np.uint8]:
         """Returns the viewport as it is drawn, (H, W, 3) uint8."""
         viewport = self.browser.find_element(By.CSS_SELECTOR, "[data-cy=viewport-pane]")
-        content = viewport.screenshot_as_png
-        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        box = viewport.rect
+        screen = Image.open(io.BytesIO(self.browser.get_screenshot_as_png()))
+        corners = (
+            box["x"],
+            box["y"],
+            box["x"] + box["width"],
+            box["y"] + box["height"],
+        )
+        return np.asarray(screen.convert("RGB").crop(tuple(map(round, corners))))
 
     def colours(self) -> NDArray[np.bool_]:
         """Returns where the viewport is coloured, (H, W) bool."""

@@ -91,10 +91,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         accepted = {"Accept": self.headers.get("Accept", "*/*")}
-        request = urllib.request.Request(self.server.archive + self.path, headers=accepted)
+        request = urllib.request.Request(
+            self.server.archive + self.path, headers=accepted
+        )
         try:
             with urllib.request.urlopen(request) as reply:
-                self._answer(reply.status, reply.headers.get("Content-Type", ""), reply.read())
+                self._answer(
+                    reply.status, reply.headers.get("Content-Type", ""), reply.read()
+                )
         except urllib.error.HTTPError as error:
             self._answer(error.code, "text/plain", error.read())
 
