@@ -404,7 +404,7 @@ class Sweep:
     data: Path
     """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG; or a file of `sonoseg data pack`."""
     grid: UseAppendAction[tuple[str, ...]] = ()
-    """AXIS=VALUE,VALUE, such as batch=8,16. Repeat the option for each axis. Default: the 36 combinations of the paper."""
+    """AXIS=VALUE,VALUE, such as batch=8,16. Repeat it for each axis. Default: the 36 combinations of the paper."""
     split: str = "paper"
     """As in train. The combinations are compared on the validation images of this split."""
     also: tuple[str, ...] = ()
@@ -792,7 +792,7 @@ def _run(command: Command) -> int:
         )
     except KeyboardInterrupt:
         print(
-            "sonoseg: stopped; the same command goes on or begins again",
+            "sonoseg: stopped; to resume, run the same command again",
             file=sys.stderr,
         )
         return 130
