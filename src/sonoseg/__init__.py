@@ -5,6 +5,8 @@ Importing this package is fast: numpy, Pillow and ONNX Runtime are imported when
 
 from __future__ import annotations
 
+from importlib import import_module
+from os import PathLike, fsdecode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,8 @@ def segment(
 
     Args:
         image: a PNG, JPEG, TIFF or BMP file: its path, its bytes, or open in binary mode; or a PIL image; or an array
-            (H, W), (H, W, 3) or (H, W, 4) of whole or floating-point numbers.
+            (H, W), (H, W, 3) or (H, W, 4) of whole or floating-point numbers; or the path of a DICOM file of one frame
+            and one B-mode region, which is what is segmented.
         model: a shipped name or the path of a bundle; kept in memory for the next call.
         spacing: mm per pixel: one number, or (row, column) where pixels are not square; None leaves measurements in
             pixels.
@@ -33,7 +36,27 @@ def segment(
     Example:
         >>> sonoseg.segment("scan.png").mask
     """
+    if (
+        spacing is None
+        and isinstance(image, (str, PathLike))
+        and _is_dicom(Path(fsdecode(image)))
+    ):
+        dicom = import_module("sonoseg.dicom.segment")
+        result: SegmentationResult = dicom.segment_still(
+            load(model), Path(fsdecode(image))
+        )
+        return result
     return load(model).segment(image, spacing)
+
+
+def _is_dicom(path: Path) -> bool:
+    recognise = import_module(
+        "sonoseg.dicom.recognise"
+    )  # by name: layers below import this module
+    if not recognise.is_dicom_file(path):
+        return False
+    recognise.check_installed()
+    return True
 
 
 def load(model: Path | str = "default") -> Segmenter:

@@ -104,8 +104,8 @@ class Segment:
         )
         formats = [name for name in self.to if name not in _DICOM_OBJECTS]
         if formats and code < 2:
-            masks = _call("sonoseg.reader.annotations:written_masks", self.out)
-            write = "sonoseg.reader.annotations:write_annotations"
+            masks = _call("sonoseg.reader.annotation_files:written_masks", self.out)
+            write = "sonoseg.reader.annotation_files:write_annotations"
             text += "\n" + _call(write, masks, self.out, formats)
         return _print((text, code))
 

@@ -12,12 +12,14 @@ import pydicom
 import pytest
 from dicom_files import as_bytes, conformance_errors, find_real, make_dataset
 
+import sonoseg
 from sonoseg.cli import main
 from sonoseg.core.mask import read_mask
 from sonoseg.data.dicom_phantom import make_screen, write_dicom_phantoms
 from sonoseg.dicom.command import segment_command
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.recognise import has_dicom
+from sonoseg.dicom.segment import segment_frames
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import write_picture
 
@@ -220,3 +222,19 @@ def test_options_of_dicom_are_refused_for_pictures(
     assert "are for DICOM" in capsys.readouterr().err
     assert main(["segment", str(picture), *out, "--to", "coco"]) == 0
     assert (tmp_path / "out" / "lesions_coco.json").exists()
+
+
+def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
+    still, loop, split = sorted((study / "series").glob("*.dcm"))
+    result = sonoseg.segment(still)
+    assert result.image.source.region == (24, 24, 400, 320)
+    assert result.mask.shape == (320, 400) and result.spacing == pytest.approx(
+        (0.1, 0.1)
+    )
+    assert result.unit == "mm" and result.lesions
+    with pytest.raises(InputError, match="has 12 frames with 1 regions each"):
+        sonoseg.segment(loop)
+    with pytest.raises(InputError, match="has 1 frames with 2 regions each"):
+        sonoseg.segment(str(split))
+    frames = [one.view.frame for one in segment_frames(sonoseg.load(), loop)]
+    assert frames == list(range(1, 13))

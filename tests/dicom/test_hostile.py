@@ -16,9 +16,14 @@ from dicom_files import as_bytes, find_real, make_dataset, region_item
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import uid
+from test_seg import ALGORITHM
 
+from sonoseg.dicom.lesions import Tracker
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.recognise import is_dicom, is_dicom_file
+from sonoseg.dicom.report import make_report
+from sonoseg.dicom.seg import make_seg
+from sonoseg.dicom.source import as_bytes as written_bytes
 from sonoseg.errors import InputError
 
 PIXELS = np.arange(40 * 50, dtype=np.uint16).astype(np.uint8).reshape(40, 50)
@@ -253,3 +258,36 @@ def test_any_tag_may_be_missing(name: str) -> None:
         dataset = pydicom.dcmread(find_real(name))
         del dataset[tag]
         _either(as_bytes(dataset))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_jpeg_of_which_a_part_is_missing_is_refused(share: float) -> None:
+    content = _real("JPGLosslessP14SV1_1s_1f_8b.dcm")
+    middle = int(share * len(content))
+    _refused(content[:middle] + bytes(2000) + content[middle + 2000 :], "damaged")
+
+
+@settings(max_examples=40, deadline=5000, suppress_health_check=list(HealthCheck))
+@given(
+    places=st.lists(
+        st.tuples(st.integers(132, 2600), st.integers(0, 255)), min_size=1, max_size=8
+    )
+)
+def test_what_is_written_of_a_damaged_header_is_whole_or_an_error(
+    places: list[tuple[int, int]],
+) -> None:
+    content = bytearray(_real("US1_UNCI.dcm"))
+    for place, value in places:
+        content[place] = value
+    with contextlib.suppress(InputError):
+        file, tracker = read_dicom(bytes(content)), Tracker()
+        outlines = []
+        for view in file.views([1]):
+            mask = np.zeros(view.image.pixels.shape, np.bool_)
+            mask[3:12, 3:12] = True
+            outlines += tracker.follow(view, mask)
+        for made in (
+            make_seg(file, outlines, ALGORITHM),
+            make_report(file, outlines, ALGORITHM),
+        ):
+            assert written_bytes(file, made)[128:132] == b"DICM"

@@ -20,6 +20,7 @@ from sonoseg.dicom.source import (
     hidden_name,
     new_uid,
     reference_dataset,
+    refuses_damage,
     software,
 )
 from sonoseg.errors import InputError
@@ -41,6 +42,7 @@ def draw_capture(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.
     return picture
 
 
+@refuses_damage
 def make_capture(
     file: DicomFile,
     segmented: Sequence[Segmented],

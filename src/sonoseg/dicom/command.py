@@ -21,7 +21,7 @@ from sonoseg.dicom.recognise import files_below, is_dicom_file
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
 from sonoseg.dicom.segment import Segmented, segment_dicom
-from sonoseg.dicom.source import Algorithm
+from sonoseg.dicom.source import Algorithm, as_bytes
 from sonoseg.dicom.summary import RESULTS, Summary, report, to_text
 from sonoseg.errors import InputError
 from sonoseg.files import (
@@ -196,8 +196,9 @@ def _segment_one(
         )
         for kind, dataset in objects.items():
             path = place.with_name(f"{place.name}_{kind}.dcm")
+            content = as_bytes(file, dataset)
             with atomic_path(path) as temporary:
-                dataset.save_as(temporary, enforce_file_format=True)
+                temporary.write_bytes(content)
             written.append(path.name)
     return {
         "file": file.header.subject,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import iter_pixels
@@ -21,6 +25,14 @@ PALETTE = "PALETTE COLOR"
 _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
+_BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGExtended12Bit)
+_DAMAGE = (
+    b"Corrupt JPEG",
+    b"Bogus",
+    b"Invalid",
+    b"Unsupported marker",
+    b"contains no image",
+)
 
 
 def iter_frames(
@@ -41,7 +53,7 @@ def iter_frames(
     frames = iter_pixels(file, indices=wanted)
     try:
         for _ in wanted:
-            with dicom_errors(header.subject):
+            with dicom_errors(header.subject), _complaints(header):
                 frame = next(frames)
                 _check_frame(header, frame)
             yield frame
@@ -49,6 +61,28 @@ def iter_frames(
         with contextlib.suppress(ValueError):
             frames.close()  # type: ignore[attr-defined]  # it is a generator
         file.close()
+
+
+@contextlib.contextmanager
+def _complaints(header: Header) -> Iterator[None]:
+    """Refuses what GDCM's JPEG decoder only complains of on stderr, returning an image of which a part is missing."""
+    if header.dataset.file_meta.TransferSyntaxUID not in _BY_GDCM:
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        file.seek(0)
+        said = file.read()
+    if any(words in said for words in _DAMAGE):
+        problem = "has damaged JPEG data, parts of the image may be missing"
+        raise InputError(header.subject, problem, "copy or export it again")
 
 
 def _check_frame(header: Header, frame: Pixels) -> None:

@@ -41,6 +41,7 @@ from sonoseg.dicom.source import (
     new_uid,
     reference_dataset,
     referenced_class,
+    refuses_damage,
     restore_class,
 )
 
@@ -53,6 +54,7 @@ _NOTHING = Outline(1, 1, np.ones((1, 1), np.bool_), (0, 0), (1, 1), None)
 """Stands for a lesion while a report without one is made: highdicom does not make empty ones."""
 
 
+@refuses_damage
 def make_report(
     file: DicomFile,
     outlines: Sequence[Outline],

@@ -27,6 +27,7 @@ from sonoseg.dicom.source import (
     new_uid,
     reference_dataset,
     referenced_class,
+    refuses_damage,
     restore_class,
     software,
 )
@@ -53,6 +54,7 @@ class Options:
     pseudonym: str | None = None
 
 
+@refuses_damage
 def make_seg(
     file: DicomFile,
     outlines: Sequence[Outline],
@@ -96,6 +98,7 @@ def make_seg(
     return seg
 
 
+@refuses_damage
 def make_fractional_seg(
     file: DicomFile,
     probability: NDArray[np.float32],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sonoseg.dicom.lesions import Outline, Tracker
-from sonoseg.dicom.read import DicomFile, View
+from sonoseg.dicom.read import DicomFile, View, read_dicom
+from sonoseg.errors import InputError
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
 
@@ -30,3 +32,27 @@ def segment_dicom(segmenter: Segmenter, file: DicomFile) -> Iterator[Segmented]:
     for view in file.views():
         result = segmenter.segment(view.image)
         yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
+
+
+def segment_still(segmenter: Segmenter, source: Path | str) -> SegmentationResult:
+    """Segments a DICOM file of one frame with one B-mode region.
+
+    The result is that of the region; `result.image.source.region` says where it lies in the frame.
+
+    Raises:
+        InputError: as `read_dicom`; or the file has several frames or regions.
+    """
+    file = read_dicom(source)
+    if file.frames > 1 or len(file.layout.regions) > 1:
+        problem = (
+            f"has {file.frames} frames with {len(file.layout.regions)} regions each"
+        )
+        hint = "use segment_frames, or sonoseg segment"
+        raise InputError(file.header.subject, problem, hint)
+    (view,) = file.views()
+    return segmenter.segment(view.image)
+
+
+def segment_frames(segmenter: Segmenter, source: Path | str) -> Iterator[Segmented]:
+    """Segments a DICOM file frame by frame; see `segment_dicom` and `read_dicom`."""
+    return segment_dicom(segmenter, read_dicom(source))

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import hmac
+import io
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from pydicom.dataset import Dataset
 
 import sonoseg
-from sonoseg.dicom.header import ULTRASOUND
+from sonoseg.dicom.header import ULTRASOUND, dicom_errors
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
     from sonoseg.dicom.read import DicomFile
     from sonoseg.reader.segmenter import Segmenter
 
+P = ParamSpec("P")
+R = TypeVar("R")
 MANUFACTURER = "sonoseg"
 NOTICE = "Research use, not a medical device"
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
@@ -66,6 +71,31 @@ class Algorithm:
         """That of a loaded bundle."""
         card = segmenter.card
         return Algorithm(card.name, card.version, segmenter.sha256)
+
+
+def refuses_damage(
+    function: Callable[Concatenate[DicomFile, P], R],
+) -> Callable[Concatenate[DicomFile, P], R]:
+    """Makes a function of a DICOM file raise InputError where a header of the file holds what cannot be."""
+
+    @functools.wraps(function)
+    def wrapped(file: DicomFile, /, *arguments: P.args, **options: P.kwargs) -> R:
+        with dicom_errors(file.header.subject):
+            return function(file, *arguments, **options)
+
+    return wrapped
+
+
+def as_bytes(file: DicomFile, dataset: Dataset) -> bytes:
+    """The content of the file of an object that refers to `file`.
+
+    Raises:
+        InputError: what was taken over from the image cannot be written.
+    """
+    buffer = io.BytesIO()
+    with dicom_errors(file.header.subject):
+        dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sonoseg.core.mask import read_mask
 from sonoseg.core.measure import connected_runs
-from sonoseg.files import write_json
-from sonoseg.inputs import read_json
 
 FORMATS = ("coco", "geojson", "labelme")
 LABEL = "lesion"
-_RESULTS_LIMIT = 128 << 20
 Ring = list[tuple[int, int]]
 Mask = NDArray[np.bool_]
 _RIGHT, _DOWN, _LEFT, _UP = (1, 0), (0, 1), (-1, 0), (0, -1)
@@ -135,49 +130,6 @@ def to_labelme(image: Annotated) -> dict[str, Any]:
         "imageHeight": height,
         "imageWidth": width,
     }
-
-
-def write_annotations(
-    images: Iterable[Annotated], folder: Path, formats: Iterable[str]
-) -> str:
-    """Writes outlines for annotation programs, from images that were segmented.
-
-    Files are lesions_coco.json for all, STEM_lesions.geojson and STEM_labelme.json for each.
-
-    Args:
-        images: file names and masks.
-        folder: a folder that is there.
-        formats: any of `FORMATS`.
-
-    Returns:
-        What was written, in a line; "" if nothing was.
-    """
-    images, wanted = list(images), [name for name in FORMATS if name in set(formats)]
-    for one in images:
-        stem = Path(one.name).stem
-        if "geojson" in wanted:
-            write_json(folder / f"{stem}_lesions.geojson", to_geojson(one.mask))
-        if "labelme" in wanted:
-            write_json(folder / f"{stem}_labelme.json", to_labelme(one))
-    if "coco" in wanted:
-        write_json(folder / "lesions_coco.json", to_coco(images))
-    return f"outlines for {', '.join(wanted)} are in {folder}" if wanted else ""
-
-
-def written_masks(folder: Path) -> Iterator[Annotated]:
-    """The images of a results.json with the masks that were written for them."""
-    results = read_json(folder / "results.json", _RESULTS_LIMIT)
-    for entry in results["images"]:
-        yield Annotated(
-            Path(entry["file"]).name, read_mask(folder / entry["mask"]).pixels
-        )
-    for entry in results.get("dicom", ()):
-        masks = [name for name in entry["written"] if name.endswith("_mask.png")]
-        for name in masks:
-            picture = Path(entry["file"]).name
-            if entry["frames"] > 1:
-                picture = name.replace("_mask.png", ".png")
-            yield Annotated(picture, read_mask(folder / name).pixels)
 
 
 def run_lengths(mask: Mask) -> list[int]:
