@@ -179,7 +179,10 @@ REFUSED = [
         "evaluate default --data DATA --split nonsense",
         "nonsense: there is no such split",
     ),
-    ("evaluate default --data DATA --split paper", "paper: this split is BUSI's"),
+    (
+        "evaluate default --data DATA --split paper",
+        "paper: this split is only for BUSI",
+    ),
     ("evaluate default --data nowhere", "nowhere: there is no such folder"),
     (
         "evaluate default --data DATA --subset train",

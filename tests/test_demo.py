@@ -215,7 +215,7 @@ def test_a_data_set_that_no_demo_made_is_left_as_it_is(tmp_path: Path) -> None:
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     with pytest.raises(
         InputError,
-        match="holds a data set that no demo made; choose a new or an empty folder",
+        match="has a data set that was not made by sonoseg demo; choose a new or an empty folder",
     ):
         run_demo(tmp_path, 2, "default")
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before

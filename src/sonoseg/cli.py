@@ -26,8 +26,8 @@ from sonoseg.train import choices
 from sonoseg.train.settings import NetworkChanges, RecipeChanges, TrainSettings
 
 DESCRIPTION = (
-    "Segments and measures tumours in breast-ultrasound images. `sonoseg segment` needs no training and no PyTorch; "
-    "the other commands train, evaluate and explain networks. Research use only: not a medical device."
+    "Outline and measure tumours in breast ultrasound: images, videos and DICOM. "
+    "Train, evaluate and explain the networks. Research use only, not a medical device."
 )
 LAB = {
     "torch",
@@ -48,14 +48,14 @@ LAB = {
 
 @dataclass(frozen=True)
 class Demo:
-    """Make synthetic ultrasound images, segment them with the bundled model, score the masks, and write a report."""
+    """Make synthetic images, segment them with the bundled model, score the masks, and write an HTML report."""
 
     out: Path = Path("demo")
     """Folder for the pictures, results.json and report.html."""
     count: int = 12
     """Number of synthetic images."""
     model: str = "default"
-    """A bundle file, or default: the bundled model."""
+    """A bundle file (.onnx), or default, the bundled model."""
 
     def run(self) -> int:
         print(_call("sonoseg.demo:demo_command", self.out, self.count, self.model))
@@ -67,30 +67,32 @@ _DICOM_OBJECTS = ("seg", "sr", "sc")
 
 @dataclass(frozen=True)
 class Segment:
-    """Find, outline and measure lesions in images and videos. Needs no PyTorch."""
+    """Outline and measure the lesions in images, videos and DICOM files. Works without PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """PNG, JPEG, TIFF or BMP files, videos (MP4, AVI and others, with the extra sonoseg[video]), or folders of them; or
-    DICOM files and folders (with the extra sonoseg[dicom])."""
+    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra sonoseg[video]).
+    Or DICOM files and folders (they need the extra sonoseg[dicom])."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
-    """Folder for results.json, STEM_mask.png and STEM_overlay.png; of a video STEM_overlay.mp4 and STEM_frames.csv."""
+    """Folder for results.json and, of each image, STEM_mask.png and STEM_overlay.png.
+    Of a video: STEM_overlay.mp4 and STEM_frames.csv."""
     spacing: str | None = None
-    """Size of a pixel in mm, if you know it: one number, or height,width as in 0.1,0.08. Lengths and areas are then in
-    mm."""
+    """Size of a pixel in mm: one number, or height,width such as 0.1,0.08. Lengths are then in mm, areas in mm².
+    DICOM files contain it."""
     explain: bool = False
-    """Also draw which parts of the image the network reacted to (Grad-CAM), as STEM_heat.png."""
+    """Also write STEM_heat.png: a Grad-CAM heat map of the parts of the image that the network used."""
     to: tuple[Literal["seg", "sr", "sc", "coco", "geojson", "labelme"], ...] = ()
-    """Also write DICOM objects (of DICOM images): seg, the outlines; sr, the measurements; sc, the overlay. Or outlines
-    for annotation programs: coco, geojson (QuPath), labelme."""
+    """Other formats to write. Of DICOM images: seg (outlines), sr (measurements), sc (overlay picture).
+    Of all images, for annotation programs: coco, geojson (QuPath), labelme."""
     strict: bool = False
-    """Leave the positions out of seg, which the standard has only for images with a frame of reference. OHIF and dcmqi
-    want them."""
+    """Write seg without plane positions: DICOM defines them only for images with a frame of reference.
+    OHIF and dcmqi cannot open a seg without them."""
     fractional: bool = False
-    """Also write the probabilities of DICOM stills, as STEM_probability.dcm."""
+    """Also write the probability of each pixel, as STEM_probability.dcm. Only for DICOM files with one frame."""
     pseudonym: str | None = None
-    """A secret word: replaces the patient's data in DICOM objects, the same patient always by the same code."""
+    """A secret word of your choice. Written DICOM objects then have a code instead of the patient's name and ID.
+    The same patient and word always give the same code."""
 
     def run(self) -> int:
         from sonoseg.dicom.recognise import has_dicom
@@ -146,12 +148,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Check:
-    """Report all problems of a data set."""
+    """Check a data set and report all problems at once."""
 
     folder: Positional[Path]
-    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
+    """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG; or a file of `sonoseg data pack`."""
     split: str | None = None
-    """Also look for near-copies and patients that are in more than one part of this split."""
+    """Also report near-copies and patients that are in more than one subset of this split."""
 
     def run(self) -> int:
         return _print(
@@ -161,16 +163,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Phantom:
-    """Make synthetic breast ultrasound with known lesions."""
+    """Make synthetic breast-ultrasound images with known lesions."""
 
     folder: Positional[Path]
-    """Where to write images/, masks/ and labels.csv."""
+    """The folder to write: images/, masks/ and labels.csv. With --dicom, labels.csv is not written."""
     count: int = 12
-    """How many."""
+    """Number of images."""
     seed: int = 0
-    """Another seed makes other images."""
+    """Random seed. Another seed makes other images."""
     dicom: bool = False
-    """As DICOM: stills, loops and split screens in turns, the lesions as segmentations."""
+    """Write DICOM files: in turn a still, a loop and a split screen. The masks are DICOM segmentations."""
 
     def run(self) -> int:
         if self.dicom:
@@ -188,14 +190,14 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download a public data set and check every file. A broken download is continued."""
+    """Download a public data set and check every file. To resume a broken download, run the same command again."""
 
     name: Positional[Literal["busi"]]
     """busi: 780 images, 250 MB."""
     folder: Path = Path("BUSI")
-    """Where to put it."""
+    """The folder to write."""
     zip: Path | None = None
-    """Dataset_BUSI.zip, if you have downloaded it by hand."""
+    """Path of Dataset_BUSI.zip, if you downloaded it yourself."""
 
     def run(self) -> int:
         return _print(
@@ -205,14 +207,14 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Pack:
-    """Write a data set as one small file, which every option --data accepts."""
+    """Write a data set to one small file, a pack. Every option --data accepts it."""
 
     folder: Positional[Path]
-    """BUSI's or BUS-BRA's folder, or one with images/ and masks/."""
+    """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG."""
     size: int = 224
-    """Images are resized to SIZE × SIZE pixels, as in training; a multiple of 32."""
+    """Images are resized to SIZE × SIZE pixels, as in training. SIZE is a multiple of 32."""
     out: Path = Path("pack.safetensors")
-    """The file."""
+    """The file to write. Its name ends in .safetensors."""
 
     def run(self) -> int:
         return _print(
@@ -222,7 +224,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class Data:
-    """Check, make, fetch or pack data sets."""
+    """Check, create, download or pack data sets."""
 
     action: Check | Phantom | Fetch | Pack
 
@@ -232,14 +234,14 @@ class Data:
 
 @dataclass(frozen=True)
 class SegToMask:
-    """Turn a DICOM segmentation (SEG), of any program, into PNG masks: one for each frame that has one."""
+    """Convert a DICOM segmentation (SEG) of any program to PNG masks, one for each segmented frame."""
 
     seg: Positional[Path]
-    """The segmentation."""
+    """The SEG file."""
     out: Positional[Path]
-    """Folder for STEM_mask.png, or STEM_frame0007_mask.png of a loop."""
+    """Folder for the masks: STEM_mask.png, or STEM_frame0007_mask.png for frame 7 of a loop."""
     image: Path | None = None
-    """The image it belongs to: masks are named after it."""
+    """The segmented image. STEM is then its name; without this option, the name of the SEG file."""
 
     def run(self) -> int:
         _call("sonoseg.dicom.recognise:check_installed")
@@ -252,10 +254,10 @@ class SegToMask:
 
 @dataclass(frozen=True)
 class Info:
-    """Say what is read of DICOM files: frames, B-mode regions, the size of a pixel, doubts. No patient data."""
+    """Show what sonoseg reads from DICOM files: frames, B-mode regions, pixel size, doubts. No patient data."""
 
     files: Positional[tuple[Path, ...]]
-    """DICOM files."""
+    """One or more DICOM files."""
 
     def run(self) -> int:
         _call("sonoseg.dicom.recognise:check_installed")
@@ -264,7 +266,7 @@ class Info:
 
 @dataclass(frozen=True)
 class Dicom:
-    """Work with DICOM objects."""
+    """Inspect DICOM files, or convert DICOM segmentations to masks."""
 
     action: SegToMask | Info
 
@@ -274,10 +276,10 @@ class Dicom:
 
 @dataclass(frozen=True)
 class Models:
-    """List every network with its parameter counts."""
+    """List all networks with their parameter counts."""
 
     json: bool = False
-    """As JSON."""
+    """Print JSON instead of a table."""
 
     def run(self) -> int:
         print(_call("sonoseg.models.catalog:models_command", self.json))
@@ -286,68 +288,71 @@ class Models:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a network. The same command goes on where an interrupted one stopped. Empty options: the model's recipe."""
+    """Train a network. To resume, run the same command again. Options that are None come from the model's recipe."""
 
     model: Positional[str]
-    """A name that `sonoseg models` lists, such as model-1 or sonoseg-1."""
+    """Name of a network, such as model-1 or sonoseg-1. `sonoseg models` lists all names."""
     data: Path
-    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
+    """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG; or a file of `sonoseg data pack`."""
     split: str = "paper"
-    """paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    """paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file with the columns file,subset."""
     also: tuple[str, ...] = ()
-    """More data sets to train on: FOLDER for all of it, FOLDER@SPLIT for that split's training images."""
+    """More training data. FOLDER adds all of its images, FOLDER@SPLIT only the training images of that split."""
     out: Path | None = None
-    """The run folder; by default runs/MODEL-SPLIT."""
+    """The run folder to write. Default: runs/MODEL-SPLIT."""
     encoder_weights: str = "imagenet"
-    """imagenet, none (random), or whose encoders to start from: a run folder, a .safetensors file, or default, ours."""
+    """First weights of the encoders: imagenet, none (random), a run folder, or a .safetensors file.
+    default: those of the bundled model."""
     start_from: Path | None = None
-    """A run folder or .safetensors file of the same network, to start all of it from; or default, the one inside."""
+    """First weights of the whole network: a run folder or .safetensors file of the same network.
+    default: those of the bundled model."""
     teachers: tuple[Path, ...] = ()
-    """Run folders, or default: the pixels learn half from the masks, half from the mean of what these networks say."""
+    """Run folders, or default (the bundled model). Half of the pixel loss then compares with the masks.
+    The other half compares with the mean prediction of these networks."""
     size: int = 224
-    """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
+    """Images are resized to SIZE × SIZE pixels. SIZE is a multiple of 32."""
     seed: int = 0
-    """Decides every random choice."""
+    """Seed of all random choices."""
     encoders: tuple[str, ...] | None = None
     """One or more of resnet18, resnet50, densenet121, efficientnet_b0, tf_efficientnet_lite0 to 2."""
     attention: choices.Attention | None = None
-    """After every decoder stage."""
+    """Attention module after each decoder stage."""
     skips: bool | None = None
-    """Join the encoders' maps to the decoder at every scale."""
+    """Skip connections: join the feature maps of the encoders to the decoder at every scale."""
     widths: tuple[int, int, int, int] | None = None
-    """Channels that leave the decoder's four stages, from the deepest up."""
+    """Output channels of the four decoder stages, the deepest stage first."""
     convolution: choices.Convolution | None = None
-    """The decoder's block."""
+    """Convolutions of the decoder: separable, as in the paper, or double (two 3 × 3 convolutions)."""
     presence: choices.Presence | None = None
-    """Add a head that judges whether there is a lesion: in the image as a whole, or in each drawn part by itself."""
+    """Add a head that decides whether there is a lesion: in the whole image, or in each predicted part."""
     loss: choices.Loss | None = None
-    """What is minimised."""
+    """The loss function."""
     optimizer: choices.Optimizer | None = None
-    """sgd has a momentum of 0.9."""
+    """adam is AdamW; sgd has a momentum of 0.9."""
     learning_rate: float | None = None
-    """With one-cycle, the highest; with poly, the first."""
+    """The learning rate: with one-cycle the highest, with poly the first."""
     schedule: choices.Schedule | None = None
-    """How the learning rate changes."""
+    """How the learning rate changes during the training."""
     weight_decay: float | None = None
-    """Decoupled with adam, added to the gradient with sgd."""
+    """Weight decay: decoupled with adam, added to the gradient with sgd."""
     batch: int | None = None
-    """Images a step."""
+    """Number of images per step."""
     dropout: float | None = None
-    """Share of the bottleneck's channels that a step drops."""
+    """Fraction of the bottleneck channels that are set to zero in each step."""
     epochs: int | None = None
-    """At most."""
+    """Largest number of epochs."""
     patience: int | None = None
-    """Stop after so many epochs that were no better on validation; 0: never."""
+    """Stop after this number of epochs without improvement on validation. 0: never stop early."""
     monitor: choices.Monitor | None = None
-    """Which epoch is kept: that of the best validation loss or Dice, or the last (with --patience 0)."""
+    """Which epoch is kept: lowest validation loss, highest validation Dice, or the last (needs --patience 0)."""
     augment: choices.Augment | None = None
-    """Change the training images at random."""
+    """Random changes of the training images."""
     ema: float | None = None
-    """Decay of the running average of the weights that is kept; 0: the weights themselves."""
+    """Decay of the running average of the weights. The average is saved. 0: no average, save the weights."""
     learn: str | None = None
-    """The part of the network that learns: encoders, stages, head or presence; the rest stays as it starts."""
+    """Train only one part: encoders, stages, head or presence. The other parts keep their first weights."""
     graph: bool = False
-    """On one CUDA GPU, launch each step's forward and backward pass in one piece; for small networks and batches."""
+    """On one CUDA GPU: run each step as one CUDA graph. This speeds up small networks and small batches."""
 
     def run(self) -> int:
         recipe = RecipeChanges(
@@ -392,34 +397,37 @@ class Train:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Train with every combination of some settings and name the best; processes started alike share the work."""
+    """Train with all combinations of some settings and name the best. Several processes can share the work."""
 
     model: Positional[str]
-    """A name that `sonoseg models` lists."""
+    """Name of a network, such as model-1 or sonoseg-1. `sonoseg models` lists all names."""
     data: Path
-    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
+    """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG; or a file of `sonoseg data pack`."""
     grid: UseAppendAction[tuple[str, ...]] = ()
-    """AXIS=VALUE,VALUE, once an axis, such as learning_rate=1e-4,1e-3; without any, the paper's 36 combinations."""
+    """AXIS=VALUE,VALUE, such as batch=8,16. Repeat it for each axis. Default: the 36 combinations of the paper."""
     split: str = "paper"
-    """As in train; the combinations are compared on its validation images."""
+    """As in train. The combinations are compared on the validation images of this split."""
     also: tuple[str, ...] = ()
-    """More data sets to train on, as in train."""
+    """More training data, as in train."""
     out: Path | None = None
-    """Folder for table, picture and runs; by default runs/MODEL-SPLIT-sweep."""
+    """Folder for the table, the picture and the runs. Default: runs/MODEL-SPLIT-sweep."""
     storage: str | None = None
-    """Where the processes meet: a database's URL, or journal:FILE on a network disk; by default sqlite:///OUT/sweep.db."""
+    """Shared state of the processes: URL of a database, or journal:FILE (for a network disk).
+    Default: sqlite:///OUT/sweep.db."""
     encoder_weights: str = "imagenet"
-    """imagenet, none (random), or whose encoders to start from: a run folder, a .safetensors file, or default, ours."""
+    """First weights of the encoders: imagenet, none (random), a run folder, or a .safetensors file.
+    default: those of the bundled model."""
     start_from: Path | None = None
-    """A run folder or .safetensors file of the same network, to start all of it from; or default, the one inside."""
+    """First weights of the whole network: a run folder or .safetensors file of the same network.
+    default: those of the bundled model."""
     size: int = 224
-    """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
+    """Images are resized to SIZE × SIZE pixels. SIZE is a multiple of 32."""
     seed: int = 0
-    """Decides every random choice."""
+    """Seed of all random choices."""
     epochs: int | None = None
-    """At most."""
+    """Largest number of epochs."""
     patience: int | None = None
-    """Stop after so many epochs that were no better on validation; 0: never."""
+    """Stop after this number of epochs without improvement on validation. 0: never stop early."""
 
     def run(self) -> int:
         settings = TrainSettings(
@@ -442,14 +450,14 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Average:
-    """Average the weights of runs that started from the same weights: often better than each, and as fast as one."""
+    """Average the weights of runs that started from the same weights. The result is as fast as one network."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders; default is the bundled model."""
+    """Run folders. default is the bundled model."""
     out: Path = Path("runs/average")
     """The run folder to write."""
     half: bool = False
-    """Store the weights in 16 bits: half the size. For that, one run is enough."""
+    """Store the weights in 16 bits, which halves the file. With this option, one run is enough."""
 
     def run(self) -> int:
         print(
@@ -462,18 +470,18 @@ class Average:
 
 @dataclass(frozen=True)
 class Slim:
-    """Remove the channels of a run's EfficientNet-Lite that matter least: a smaller and faster network."""
+    """Make an EfficientNet-Lite encoder smaller and faster: remove the channels that matter least."""
 
     folder: Positional[Path]
     """A run folder, or default, the bundled model."""
     data: Path
-    """The data set that it was trained on."""
+    """The data set on which the run was trained."""
     split: str = "paper"
-    """The split that it was trained on."""
+    """The split with which the run was trained."""
     also: tuple[str, ...] = ()
-    """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
+    """More data sets on which the run was trained: FOLDER or FOLDER@SPLIT."""
     share: float = 0.003
-    """The largest share of the variance of a block's output that may be lost in it."""
+    """Fraction of the variance of its output that each block may lose. A larger value removes more channels."""
     out: Path = Path("runs/slim")
     """The run folder to write."""
 
@@ -486,16 +494,16 @@ class Slim:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Fit a run's probabilities to its data, and learn which images are unlike them; evaluate and export use both."""
+    """Fit a temperature to a run, and learn to recognise images unlike its data. evaluate and export use both."""
 
     folder: Positional[Path]
     """A run folder."""
     data: Path
-    """The data set that it was trained on: the temperature is fitted to its validation images."""
+    """The data set on which the run was trained. The temperature is fitted to its validation images."""
     split: str = "paper"
-    """The split that it was trained on."""
+    """The split with which the run was trained."""
     also: tuple[str, ...] = ()
-    """More data sets that it was trained on: FOLDER, or FOLDER@SPLIT."""
+    """More data sets on which the run was trained: FOLDER or FOLDER@SPLIT."""
 
     def run(self) -> int:
         calibrate = "sonoseg.deploy.calibrate:calibrate_command"
@@ -505,18 +513,18 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a model against reference masks: three conventions, intervals, ROC curve, one row per image."""
+    """Score a model against reference masks: means with 95 % intervals, ROC curve, one row per image."""
 
     model: Positional[str]
     """A run folder, a bundle file, default (the bundled model), all-foreground or all-background."""
     data: Path
-    """BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
+    """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG; or a file of `sonoseg data pack`."""
     split: str = "all"
-    """all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    """all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file with the columns file,subset."""
     subset: Literal["train", "validation", "test"] = "test"
-    """Which part of the split."""
+    """Which subset of the split."""
     out: Path = Path("evaluation")
-    """Folder for metrics.json, cases.csv and roc.png."""
+    """Folder for metrics.json, cases.csv (one row per image) and the curves."""
 
     def run(self) -> int:
         print(
@@ -534,14 +542,14 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Compare:
-    """Test whether models differ on the same images: paired intervals, Wilcoxon with Holm's correction, McNemar."""
+    """Test whether models differ on the same images (Wilcoxon test with Holm correction, McNemar test)."""
 
     reference: Positional[Path]
-    """A folder that `sonoseg evaluate` wrote. The other models are compared with this one."""
+    """A folder that `sonoseg evaluate` wrote. The other models are compared with this model."""
     models: Positional[tuple[Path, ...]]
-    """Folders of evaluations of the same images."""
+    """Folders of other evaluations of the same images."""
     out: Path | None = None
-    """A JSON file to write the table to."""
+    """Also write the table to this JSON file."""
 
     def run(self) -> int:
         print(
@@ -557,24 +565,24 @@ class Compare:
 
 @dataclass(frozen=True)
 class Explain:
-    """Show with Grad-CAM what a network looks at: original, ground truth, prediction, heat map."""
+    """Show with Grad-CAM which parts of an image a network uses: original, reference mask, prediction, heat map."""
 
     model: Positional[Path]
-    """A run folder, or default: the bundled model."""
+    """A run folder, or default, the bundled model."""
     images: Positional[tuple[Path, ...]] = ()
-    """PNG, JPEG, TIFF or BMP files, or folders of them. With --score, leave them out."""
+    """PNG, JPEG, TIFF or BMP files, or folders of them. Give none with --score."""
     layer: str | None = None
-    """bottleneck (the default), stage1 … stage4, or fused (all stages together). With --score the default is all."""
+    """bottleneck (the default), stage1 … stage4, or fused (mean of the stages). With --score, the default is all."""
     out: Path = Path("explained")
     """Folder for STEM_explained.png; with --score for faithfulness.json, .csv and .png."""
     score: bool = False
     """Measure how faithful the heat maps are, on the images of --data, instead of drawing pictures."""
     data: Path | None = None
-    """For --score: BUSI's or BUS-BRA's folder, one with images/ and masks/, or a pack of `sonoseg data pack`."""
+    """With --score: the data set, as for `sonoseg evaluate`."""
     split: str = "all"
-    """For --score: all, paper, paper-clean, grouped, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    """With --score: the split, as for `sonoseg evaluate`."""
     subset: Literal["train", "validation", "test"] = "test"
-    """For --score: which part of the split."""
+    """With --score: which subset of the split."""
 
     def run(self) -> int:
         text, exit_code = _call(
@@ -594,42 +602,42 @@ class Explain:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Reproduce the paper: train what is missing, compare our numbers with the printed ones, write a report."""
+    """Reproduce the paper: train its networks, compare our numbers with the printed ones, write a report."""
 
     data: Path
-    """BUSI's folder, or the folder of another data set."""
+    """The folder of BUSI, or another data set for the same experiment."""
     out: Path = Path("reproduction")
-    """Folder for report.html, report.md, tables/ and runs/. The same command continues where it was stopped."""
+    """Folder for report.html, report.md, tables/ and runs/. To resume, run the same command again."""
     models: str = "all"
-    """Such as 1-20,swin-unet,default. all: the twenty models, the five rivals and default (the bundled model)."""
+    """Which models, such as 1-20,swin-unet,default. all: the twenty models, the five rivals and the bundled model."""
     split: tuple[str, ...] = ("paper",)
-    """One or more: paper, paper-clean, grouped-0 … grouped-4, or a CSV file: file,subset."""
+    """One or more: paper, paper-clean, grouped-0 … grouped-4, or a CSV file with the columns file,subset."""
     seeds: tuple[int, ...] = (0,)
     """One training per seed. The report shows the mean over the seeds."""
     recipe: Literal["paper", "own"] = "paper"
-    """How the rivals are trained: paper, with the paper's recipe; own, with the recipe of their own authors."""
+    """How the rivals are trained: with the recipe of the paper (paper), or with that of their own authors (own)."""
     encoder_weights: str = "imagenet"
-    """imagenet, none (random), or a run folder whose encoders to start from."""
+    """First weights of the encoders: imagenet, none (random), or a run folder."""
     encoder_about: str = ""
-    """The data that these encoders were trained on, in a few words for the report, such as BUS-BRA."""
+    """If that is a run folder: what it was trained on, in a few words for the report, such as BUS-BRA."""
     size: int = 224
-    """Images are resized to SIZE × SIZE pixels; a multiple of 32."""
+    """Images are resized to SIZE × SIZE pixels. SIZE is a multiple of 32."""
     epochs: int | None = None
-    """Largest number of epochs, instead of the paper's 50."""
+    """Largest number of epochs, instead of 50 as in the paper."""
     patience: int | None = None
-    """Instead of the paper's 10."""
+    """Stop after this number of epochs without improvement on validation, instead of 10 as in the paper."""
     batch: int | None = None
-    """Images per step, instead of the paper's 16."""
+    """Number of images per step, instead of 16 as in the paper."""
     learning_rate: float | None = None
-    """Instead of the paper's 1e-4."""
+    """Learning rate, instead of 1e-4 as in the paper."""
     explain: int = 16
     """Number of test images on which the explanations are measured. 0: none."""
     pictures: tuple[str, ...] = ()
-    """Names of test images to show. By default the first benign and the first malignant one."""
+    """Names of the test images to show. Default: the first benign and the first malignant image."""
     workers: int = 0
-    """Processes that train side by side. 0: one for each GPU. Without GPUs they share the processor cores."""
+    """Number of models trained at the same time. 0: one per GPU. Without a GPU, they share the processor cores."""
     report_only: bool = False
-    """Train nothing. Write the report of the results that are in --out."""
+    """Train nothing. Write the report of the results that are already in --out."""
 
     def run(self) -> int:
         settings = _call(
@@ -661,22 +669,22 @@ class Reproduce:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained network as one file, a bundle, which `sonoseg segment` uses without PyTorch."""
+    """Write a trained network to one file, a bundle. `sonoseg segment` uses it without PyTorch."""
 
     folder: Positional[Path]
     """A run folder, or default, the bundled model."""
     out: Path = Path("model.onnx")
-    """The bundle."""
+    """The bundle file to write."""
     name: str | None = None
-    """The name on its card; by default that of the model."""
+    """Name on the model card. Default: the name of the model."""
     scores: Path | None = None
-    """A metrics.json of `sonoseg evaluate` to put on its card."""
+    """A metrics.json of `sonoseg evaluate`. Its scores are written on the model card."""
     threshold: float = 0.5
-    """A pixel is lesion where its probability is at least this."""
+    """Pixels with at least this probability are lesion."""
     min_lesion_fraction: float = 0.0
-    """Parts smaller than this share of the image are dropped."""
+    """Connected parts that are smaller than this fraction of the image are removed."""
     half: bool = False
-    """Store the weights in 16 bits: half the size. The command prints how much that changes the outputs."""
+    """Store the weights in 16 bits, which halves the file. The command prints how much the outputs change."""
 
     def run(self) -> int:
         settings = _call(
@@ -718,7 +726,7 @@ def _print(answer: str | tuple[str, int]) -> int:
 
 
 def _call(target: str, *arguments: Any, **options: Any) -> Any:
-    """Calls "module:function"; imports only what this command needs."""
+    """Imports the module of "module:function" and calls the function: each command imports only what it needs."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments, **options)
 
@@ -728,7 +736,7 @@ _SILENT = logging.NullHandler()
 
 
 def _run_quietly(command: Command) -> int:
-    """Runs it with progress and our own messages on stderr; those of other libraries are not shown.
+    """Runs a command with progress and our own messages on stderr; messages of other libraries are not shown.
 
     Their warnings are shown with `python -W`.
     """
@@ -784,7 +792,7 @@ def _run(command: Command) -> int:
         )
     except KeyboardInterrupt:
         print(
-            "sonoseg: stopped; the same command goes on or begins again",
+            "sonoseg: stopped; to resume, run the same command again",
             file=sys.stderr,
         )
         return 130

@@ -156,7 +156,7 @@ def _clear(folder: Path) -> None:
         if not is_folder(path):
             found.append(path)
     if found and not is_folder(folder / "segmented"):
-        problem = "holds a data set that no demo made"
+        problem = "has a data set that was not made by sonoseg demo"
         raise InputError(folder, problem, "choose a new or an empty folder")
     for path in found:
         try:

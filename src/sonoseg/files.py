@@ -95,7 +95,7 @@ def _status(path: Path | str) -> os.stat_result | None:
         if error.errno in _ABSENT:
             return None
         raise InputError(
-            path, f"cannot be looked at ({error.strerror})", "check the disk"
+            path, f"cannot be accessed ({error.strerror})", "check the disk"
         ) from error
     except ValueError:  # a null character, or one that no file name can have
         return None
@@ -195,7 +195,7 @@ def _remove(temporary: Path) -> None:
 
 
 def check_target(path: Path | str) -> None:
-    """Makes sure that a file written to `path` replaces no folder, device or pipe, nor a link to one.
+    """Checks that a file written to `path` would not replace a folder, a device, a pipe, or a link to one of these.
 
     Raises:
         InputError: it would.

@@ -363,7 +363,7 @@ def test_a_loaded_png_of_16_bit_colours_is_refused(tmp_path: Path) -> None:
         image.load()
         with pytest.raises(
             InputError,
-            match=r"scan\.png: Pillow has loaded it, and kept 8 of its 16 bits; give",
+            match=r"scan\.png: Pillow has loaded it, and kept only 8 of its 16 bits; give",
         ):
             read_image(image)
 
@@ -473,7 +473,7 @@ def _closed() -> io.BytesIO:
 
 
 NO_IMAGES = {
-    "None": (None, "a NoneType is no image; give a file"),
+    "None": (None, "a NoneType is not an image; give a file"),
     "number": (7, "a int is no image"),
     "list": ([[1, 2], [3, 4]], "a list is no image"),
     "text": (io.StringIO("text"), 'is open as text; open it with "rb"'),

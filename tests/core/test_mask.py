@@ -278,7 +278,7 @@ REFUSED = {
     ),
     "labels in JPEG": (
         _saved(Image.fromarray(LABELS["0, 1, 2"] * 2), "JPEG", quality=90),
-        "do not survive",
+        "which lossy compression changes",
     ),
     "alpha at odds": (
         _painted((255, 255, 255, 0), (0, 0, 0, 255)),

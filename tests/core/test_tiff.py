@@ -165,7 +165,7 @@ def test_pages_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", property(counted))
     assert not read_image(_bare_tiff(1)).pixels.all()
-    with pytest.raises(InputError, match="holds several pages; split it"):
+    with pytest.raises(InputError, match="has several pages; save each page"):
         read_image(_bare_tiff(50_000))
 
 

@@ -125,7 +125,7 @@ def test_busbra_table_with_blanks_and_capitals_is_read(small: Path) -> None:
 def test_busbra_fold_that_is_no_fold_is_refused(small: Path) -> None:
     (small / "5-fold-cv.csv").write_text("ID,kFold\nbus_0000-l,6\n")
     with pytest.raises(
-        InputError, match=r"gives no fold of 1 to 5 for bus_0000-l\.png"
+        InputError, match=r"has no fold from 1 to 5 for bus_0000-l\.png"
     ):
         split_cases(load_cases(small), "grouped")
 

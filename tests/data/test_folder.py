@@ -66,10 +66,13 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
     [
         (
             "file,label\na.png,cyst",
-            "gives a.png the unknown label cyst; use one of benign",
+            "has the unknown label cyst for a.png; use one of benign",
         ),
-        ("file,spacing\na.png,0", "gives a.png the spacing 0; give a positive number"),
-        ("file,spacing\na.png,nan", "gives a.png the spacing nan"),
+        (
+            "file,spacing\na.png,0",
+            "has the spacing 0 for a.png; give a positive number",
+        ),
+        ("file,spacing\na.png,nan", "has the spacing nan for a.png"),
         ("file,spacing\na.png,1mm", "gives a.png the spacing 1mm"),
         ("file,spacing\na.png,0_1", "gives a.png the spacing 0_1"),
         ("file,spacing\na.png,80", "gives a.png the spacing 80"),

@@ -29,7 +29,7 @@ def test_empty_data_folder_is_refused(tmp_path: Path) -> None:
 def test_unknown_layout_is_refused(tmp_path: Path, write) -> None:
     write("a.png")
     with pytest.raises(
-        InputError, match="is not a data set whose layout is known; give one with"
+        InputError, match="is not a data set of a known layout; give one with"
     ):
         load_cases(tmp_path)
 

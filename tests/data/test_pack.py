@@ -172,9 +172,12 @@ def test_the_check_finds_labels_that_do_not_fit(pack, tmp_path):
         ),
         (
             {"masks": np.zeros((9, 64, 64), np.uint8)},
-            "its images and masks have not one shape",
+            "its images and masks do not have one shape",
         ),
-        ({"images": np.zeros(5, np.uint8)}, "its images and masks have not one shape"),
+        (
+            {"images": np.zeros(5, np.uint8)},
+            "its images and masks do not have one shape",
+        ),
         ({"more": np.zeros(5, np.uint8)}, "it does not hold images and masks"),
         (
             {name: np.zeros((0, 64, 64), np.uint8) for name in ("images", "masks")},
@@ -211,25 +214,25 @@ def test_other_arrays_are_refused(pack, tmp_path, tensors, problem):
 def test_a_row_that_cannot_be_is_refused_by_name(pack, tmp_path, column, value):
     rows = about_of(pack)["cases"]
     rows[2][column] = value
-    with pytest.raises(InputError, match=f"row 3 has a {column} that cannot be"):
+    with pytest.raises(InputError, match=f"row 3 has a wrong value of {column}"):
         open_pack(changed(pack, tmp_path / "bad.safetensors", cases=rows))
 
 
 def test_rows_that_do_not_fit_are_refused(pack, tmp_path):
     rows = about_of(pack)["cases"]
     twice = [*rows[:9], rows[0] | {"name": rows[1]["name"].upper()}]
-    with pytest.raises(InputError, match="has two images of one name"):
+    with pytest.raises(InputError, match="has two images of the same name"):
         open_pack(changed(pack, tmp_path / "a.safetensors", cases=twice))
-    with pytest.raises(InputError, match="row 1 lacks a value"):
+    with pytest.raises(InputError, match="row 1 has too few or too many values"):
         open_pack(changed(pack, tmp_path / "b.safetensors", cases=[{"name": "a.png"}]))
-    with pytest.raises(InputError, match="row 1 lacks a value"):
+    with pytest.raises(InputError, match="row 1 has too few or too many values"):
         open_pack(changed(pack, tmp_path / "c.safetensors", cases=["a.png"]))
 
 
 @pytest.mark.parametrize(
     ("about", "problem"),
     [
-        ({"version": 2}, "is a pack of version 2, this program reads 1"),
+        ({"version": 2}, "is a pack of version 2, but this program reads version 1"),
         ({"source": 5}, "does not say what its images are"),
         ({"cases": {}}, "does not say what its images are"),
         ({"other": 1}, "does not say what its images are"),

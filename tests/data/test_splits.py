@@ -215,7 +215,7 @@ def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
 def test_busis_splits_do_not_fit_other_data(name: str) -> None:
     with pytest.raises(
         InputError,
-        match=f"{name}: this split is BUSI's, and these images are not; use grouped",
+        match=f"{name}: this split is only for BUSI, and these images are not from BUSI; use grouped",
     ):
         split_cases(_cases(["benign"] * 6, list("abcdef")), name)
 
@@ -300,5 +300,7 @@ def test_an_at_sign_may_be_in_the_folder_and_in_the_split(
 def test_a_source_that_may_be_read_in_two_ways_is_refused(tmp_path: Path) -> None:
     for name in ("data", "data@grouped"):
         (tmp_path / name).mkdir()
-    with pytest.raises(InputError, match="data@grouped: may be read in two ways"):
+    with pytest.raises(
+        InputError, match="data@grouped: can mean two different folders"
+    ):
         parse_source(str(tmp_path / "data@grouped"))

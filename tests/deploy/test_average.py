@@ -125,7 +125,7 @@ def test_runs_that_cannot_be_averaged_leave_nothing_behind(runs, tmp_path, capsy
     out = tmp_path / "mean"
     for wrong, problem in (
         ([runs[0]], "at least two"),
-        ([runs[0], other], "another network or size"),
+        ([runs[0], other], "another network or image size"),
     ):
         assert main(["average", *map(str, wrong), "--out", str(out)]) == 2
         assert problem in capsys.readouterr().err

@@ -318,7 +318,7 @@ def test_a_temperature_needs_lesions(
         main(["calibrate", str(run), "--data", str(blank), "--split", "grouped"]) == 2
     )
     assert (
-        "hold no lesion, or nothing else, so that no temperature fits; choose"
+        "have no lesion, or only lesion, so no temperature can be fitted; choose"
         in capsys.readouterr().err
     )
     assert (run / CALIBRATION).read_bytes() == before

@@ -317,7 +317,7 @@ def test_a_network_without_such_blocks_is_refused(phantoms, tmp_path, capsys):
     assert main(command) == 2
     told = capsys.readouterr().err
     assert (
-        "has no EfficientNet-Lite to make slimmer" in told
+        "has no EfficientNet-Lite encoder, and only these can be slimmed" in told
         and len(told.splitlines()) == 1
     )
     assert not (tmp_path / "slim").exists()

@@ -146,7 +146,7 @@ def test_counts_that_no_image_has_are_refused(tmp_path: Path, row: str) -> None:
     (tmp_path / "cases.csv").write_text(f"{table}{row}\n")
     with pytest.raises(
         InputError,
-        match=r"holds counts that no image has, first (b.png|a row without name); run",
+        match=r"has impossible counts, first (b.png|a row without name); run",
     ):
         Evaluated.read(tmp_path)
 

@@ -327,7 +327,7 @@ def test_an_answer_that_is_no_probability_map_is_named_and_nothing_is_written(
 ) -> None:
     with pytest.raises(
         InputError,
-        match=r"fake: does not give one probability a pixel .* for synthetic_00\.png",
+        match=r"fake: does not return one probability per pixel .* for synthetic_00\.png",
     ):
         evaluate(Fake(answer), phantoms, tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []

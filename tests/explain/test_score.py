@@ -220,7 +220,7 @@ def test_a_network_that_has_failed_is_told(cases: list[Case]) -> None:
     model = Dark()
     nn.init.constant_(model.head.weight, float("nan"))
     with pytest.raises(
-        InputError, match=r"stub: gives numbers that are not finite for 00\.png"
+        InputError, match=r"stub: returns numbers that are not finite for 00\.png"
     ):
         score_explanations(Stub(model), cases, progress=False)
 
@@ -362,7 +362,7 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
         (["RUN"], "there is nothing to explain; name some images, or use --score"),
         (
             ["RUN", "--score"],
-            "--score: needs images whose lesions are known; add --data",
+            "--score: needs images with reference masks; add --data",
         ),
         (
             ["RUN", "DATA/images", "--score", "--data", "DATA"],
@@ -380,7 +380,7 @@ def test_one_layer_may_be_asked_for_and_data_may_hold_no_lesion(
         ),
         (
             ["RUN", "--score", "--data", "DATA", "--split", "paper"],
-            "this split is BUSI's",
+            "this split is only for BUSI",
         ),
         (
             ["RUN", "--score", "--data", "DATA", "--out", "DATA/labels.csv"],

@@ -232,7 +232,7 @@ def test_a_network_that_does_not_end_is_stopped(
     monkeypatch.setattr(answers, "SECONDS_MORE", 0.1)
     with pytest.raises(
         InputError,
-        match=r"its network was stopped after 0\.3 s without an answer; give another",
+        match=r"its network was stopped after 0\.3 s without a result; give another",
     ):
         Bundle.read(path).run(BATCH)
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")

@@ -88,7 +88,7 @@ def test_a_results_json_of_others_is_never_replaced(
     (folder / "results.json").write_bytes(content)
     with pytest.raises(
         InputError,
-        match=r"results\.json: is there already, and not of sonoseg segment; choose",
+        match=r"results\.json: is there already, and was not written by sonoseg segment; choose",
     ):
         segment_files([folder], bundle, folder)
     assert (folder / "results.json").read_bytes() == content

@@ -394,7 +394,7 @@ def test_real_scans_are_segmented_and_drawn(
 def test_a_bundle_that_cannot_explain_is_refused_before_anything_is_written(
     scans: Path, tmp_path: Path, bundle: Path
 ) -> None:
-    with pytest.raises(InputError, match="cannot tell where it looked"):
+    with pytest.raises(InputError, match="contains no Grad-CAM"):
         segment_files([scans], bundle, tmp_path / "out", explain=True)
     assert not (tmp_path / "out").exists()
 

@@ -296,7 +296,7 @@ def test_a_pickled_segmenter_of_a_file_that_changed_is_refused(
     path.write_bytes(add_checksum(unsealed(card | {"name": "another"})))
     with pytest.raises(
         InputError,
-        match=r"model\.onnx: is another bundle than when work began; start again",
+        match=r"model\.onnx: was replaced by another bundle during the work; start again",
     ):
         pickle.loads(content)
     path.unlink()

@@ -57,7 +57,7 @@ def test_a_network_with_functions_of_its_own_is_refused(
 ) -> None:
     with pytest.raises(
         InputError,
-        match=r"model\.onnx: holds a network with functions of its own; export it again",
+        match=r"model\.onnx: has a network with ONNX functions, which are not supported; export it again",
     ):
         Bundle.read(_write(tmp_path, _with_functions(unsealed, depth)))
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sonoseg.reproduction.page import all_tables, shown
-from sonoseg.reproduction.results import read_rows
 
 import sonoseg
 from sonoseg.data.busi import busi_images
@@ -19,6 +17,8 @@ from sonoseg.data.case import Case
 from sonoseg.data.splits import SUBSETS, leaked
 from sonoseg.report.tables import markdown_table
 from sonoseg.reproduction.jobs import parse_models, plan
+from sonoseg.reproduction.model_results import read_results
+from sonoseg.reproduction.write_report import all_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -230,10 +230,10 @@ def test_the_tables_on_the_page_of_what_reproduced_are_those_of_the_report() -> 
             Case(file.name, Path(file.path), (), "unknown", file.group)
         )
     tables = all_tables(
-        read_rows(ROOT / "results/reproduction", jobs),
+        read_results(ROOT / "results/reproduction", jobs),
         {"paper": leaked(subsets, "test")},
     )
-    report = {each.title: markdown_table(*shown(each)) for each in tables}
+    report = {each.title: markdown_table(*each.shown()) for each in tables}
     blocks = re.findall(
         r"<!-- report: (.+?) -->\n\n(.+?)\n\n<!-- /report -->", text, re.DOTALL
     )

@@ -145,7 +145,10 @@ def test_workers_that_are_killed_are_no_success(words, tmp_path, monkeypatch, ca
         "2 of 2 workers did not end well, perhaps for lack of memory; try --workers 1"
         in printed
     )
-    assert "2 are not done and nobody is at them; the same command goes on" in printed
+    assert (
+        "2 are not done and no process works on them; run the same command again"
+        in printed
+    )
 
 
 def test_images_that_changed_are_not_taken_for_those_that_were_scored(
@@ -244,7 +247,7 @@ def test_a_job_that_another_process_is_at_is_left_to_it(words, tmp_path, capsys)
     ("more", "problem"),
     [
         (["--models", "model-99"], "model-99: no such model"),
-        (["--split", "paper"], "paper: this split is BUSI's"),
+        (["--split", "paper"], "paper: this split is only for BUSI"),
         (["--models", "15", "--size", "33"], "--size 33: is not a multiple of 32"),
         (["--encoder-weights", "nowhere"], "nowhere: no such weights"),
     ],

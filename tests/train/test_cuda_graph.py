@@ -44,7 +44,7 @@ def test_training_batches_of_that_shape_are_replayed_and_no_others(captures, pre
     assert len(captures) == 2  # the second of them was the call of the whole network
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of CUDA's")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_a_gpu_a_replayed_step_has_the_gradients_of_an_ordinary_one():
     config = FusionUNetConfig(
         ("tf_efficientnet_lite0",), skips=True, widths=(16, 8, 8, 8), presence="image"
@@ -72,7 +72,7 @@ def test_without_a_gpu_it_is_refused_in_one_line(phantoms, tmp_path, capsys):
         == 2
     )
     assert (
-        "--graph: needs one process with a GPU of CUDA's; leave it out"
+        "--graph: needs a CUDA GPU and a single process; leave it out"
         in capsys.readouterr().err
     )
     assert not out.exists()

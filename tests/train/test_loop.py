@@ -213,7 +213,7 @@ def test_ctrl_c_in_the_first_epoch_leaves_a_usable_run(phantoms, tmp_path):
     out = tmp_path / "stopped"
     done = stopped_at(1, signal.SIGINT, phantoms, out)
     assert done.returncode == 130
-    assert "the same command goes on" in done.stderr
+    assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (out / "last.ckpt").exists()
     load_run(out)
@@ -356,13 +356,13 @@ def test_four_real_images_are_learned_by_heart(real_data, tmp_path):
         ("--batch", "0", "--batch 0: is out of range"),
         ("--learning-rate", "nan", "is out of range"),
         ("--split", "nonsense", "there is no such split"),
-        ("--split", "paper", "this split is BUSI's"),
-        ("--encoder-weights", "nowhere", "no weights there"),
+        ("--split", "paper", "this split is only for BUSI"),
+        ("--encoder-weights", "nowhere", "there are no weights"),
         ("--also", "nowhere", "there is no such folder"),
         (
             "--learn",
             "nose",
-            "nothing of that name to teach; try encoders, stages, head, presence",
+            "this network has no such part, or the part is frozen; try encoders, stages, head, presence",
         ),
     ],
 )
@@ -456,7 +456,7 @@ def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(
     for also in (phantoms, tmp_path / "linked"):
         assert main(words(phantoms, tmp_path / "out", "--also", str(also))) == 2
         assert (
-            f"--also {also}: holds {kept} images that are not to be trained on, first"
+            f"--also {also}: contains {kept} images of the validation or test subset, first"
             in capsys.readouterr().err
         )
     copies = shutil.copytree(phantoms, tmp_path / "copies")
@@ -479,7 +479,7 @@ def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(
         ("train", "no training image has a lesion; check the masks"),
         (
             "validation",
-            "no validation image has a lesion, so that Dice chooses no epoch; choose another --split",
+            "no validation image has a lesion, so Dice cannot choose the epoch; choose another --split",
         ),
     ],
 )

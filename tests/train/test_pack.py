@@ -123,7 +123,7 @@ def test_another_size_is_refused_by_name(both, tmp_path, capsys, words, problem)
     assert main(words) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert problem in lines[-1]
-    assert "other-name.safetensors: holds images of" in lines[-1]
+    assert "other-name.safetensors: has images of" in lines[-1]
 
 
 def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, capsys):
@@ -131,7 +131,7 @@ def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, caps
     pack_folder(both["folder"], 96, pack, progress=False)
     words = ["--data", str(pack), "--split", "grouped", "--out", str(tmp_path / "out")]
     assert main(["evaluate", "all-foreground", *words]) == 2
-    problem = "holds images of 96 × 96 pixels, evaluation needs 224 × 224; give the folder phantoms, or pack it with"
+    problem = "has images of 96 × 96 pixels, but evaluation needs 224 × 224; give the folder phantoms, or pack it with"
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -153,9 +153,12 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
     for more, problem in (
         (
             ["--models", "15,default"],
-            "--models 15,default: has default, which takes images of another size",
+            "--models 15,default: includes default, which needs images of another size",
         ),
-        (["--size", "96"], "holds images of 224 × 224 pixels, training needs 96 × 96"),
+        (
+            ["--size", "96"],
+            "has images of 224 × 224 pixels, but training needs 96 × 96",
+        ),
     ):
         assert main([*words, *out, *more]) == 2
         assert problem in capsys.readouterr().err

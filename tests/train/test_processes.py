@@ -81,7 +81,7 @@ def test_processes_that_are_spread_unevenly_are_refused(
     slurm(monkeypatch, SLURM_NTASKS_PER_NODE=each, SLURM_STEP_ID="0")
     with pytest.raises(
         InputError,
-        match=r"torchrun or srun: is process 4 of 6, .* on each machine; start as many",
+        match=r"torchrun or srun: process 4 of 6, .* on each machine, is impossible; start",
     ):
         find_processes()
 

@@ -138,8 +138,7 @@ def test_a_damaged_checkpoint_is_one_line_and_the_weights_stay(
     assert main(words(phantoms, run)) == 2
     error = one_line(capsys)
     assert (
-        str(run / LAST) in error
-        and "delete it; the training then begins again" in error
+        str(run / LAST) in error and "delete it, and the training starts again" in error
     ) or "empty" in error
     assert weights(run) == weights(finished)
     (run / LAST).unlink()
@@ -168,7 +167,7 @@ def test_a_checkpoint_of_another_network_is_one_line(
     state["model"].popitem()
     torch.save(state, run / LAST)
     assert main(words(phantoms, run)) == 2
-    assert "is of another network; delete it" in one_line(capsys)
+    assert "belongs to another network; delete it" in one_line(capsys)
 
 
 def test_a_checkpoint_of_an_earlier_version_is_one_line(
@@ -176,7 +175,7 @@ def test_a_checkpoint_of_an_earlier_version_is_one_line(
 ) -> None:
     torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, run / LAST)
     assert main(words(phantoms, run)) == 2
-    hint = "was written by an earlier version of sonoseg; delete it; the training then begins again"
+    hint = "was written by an earlier version of sonoseg; delete it, and the training starts again"
     assert hint in one_line(capsys)
 
 
@@ -487,7 +486,9 @@ def test_a_config_nested_without_end_or_of_channels_that_are_not_there_is_one_li
     assert (
         main(["average", str(tmp_path), "--half", "--out", str(tmp_path / "out")]) == 2
     )
-    assert "no network can be built of it; train it again" in one_line(capsys)
+    assert "it describes no network that can be built; train it again" in one_line(
+        capsys
+    )
 
 
 def test_the_shipped_config_is_read_back_as_it_is() -> None:

@@ -377,7 +377,7 @@ def test_stopped_by_hand_a_trial_is_free_at_once_and_a_bug_is_not_hidden(
         ("batch=0", "--batch 0: is out of range"),
         ("batch=", "--grid batch=: is not a whole number"),
         ("loss=bce,l1", "--grid loss=l1: no such value; choose from bce, dice"),
-        ("batch=8,8", "holds a value twice"),
+        ("batch=8,8", "has a value twice"),
     ],
 )
 def test_a_bad_axis_or_value_is_one_line_before_anything_is_written(

@@ -223,7 +223,7 @@ def _unknown(image: Image.Image, subject: str) -> InputError:
 
 
 def _turned(pixels: Pixels, image: Image.Image) -> Pixels:
-    """`pixels` (H, W, ...) upright, by the EXIF orientation that loading has left to do."""
+    """`pixels` (H, W, ...) turned upright by the EXIF orientation, if the image still has one."""
     turn = _orientation(image)
     if turn in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)

@@ -60,7 +60,7 @@ def _other_byte(packed: str) -> str:
 
 
 def rawmode(image: Image.Image) -> str:
-    """How Pillow is about to unpack an image that it has opened; "" if it has loaded it, or made it."""
+    """The raw mode with which Pillow will unpack an opened image; "" if the image is already in memory."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return ""

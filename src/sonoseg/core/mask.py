@@ -121,7 +121,7 @@ def _with_alpha(values: Values, alpha: Values, subject: str) -> Values:
     has_hidden_colour = (values[is_hidden] > 0).any()
     has_shown_black = (values[~is_hidden] == 0).any()
     if has_hidden_colour and has_shown_black:
-        problem = "colour and transparency of the mask tell different things"
+        problem = "the colours and the transparency of the mask contradict each other"
         raise InputError(subject, problem, _HINT)
     if _are_alike(values, alpha):
         return alpha  # colours that were multiplied by alpha before
@@ -186,7 +186,7 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
     is_whole = bool((between == np.rint(between)).all()) and high == round(high)
     if is_whole and high <= LARGEST_LABEL:
         if samples.lossy:
-            problem = "labels do not survive lossy compression"
+            problem = "the mask has labels, which lossy compression changes"
             raise InputError(samples.subject, problem, "save the mask as PNG")
         is_smooth = samples.top == high and len(areas) < len(between)
         return high / 2 if is_smooth else 0
@@ -197,7 +197,7 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
         raise InputError(samples.subject, problem, hint)
     are_even = not samples.lossy and len(areas) == len(between)
     if are_even or _has_levels(values, high):
-        problem = f"the mask has areas of gray between 0 and {high:g}, which may be labels or doubt"
+        problem = f"the mask has areas of gray between 0 and {high:g}, which may be labels or uncertain pixels"
         raise InputError(samples.subject, problem, _HINT)
     gray = _share_of_gray(values, high)
     if gray > _MOST_GRAY and _raggedness(values > high / 2) > _MOST_RAGGED:

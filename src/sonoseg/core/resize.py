@@ -89,7 +89,7 @@ def _mixed(
 def _between(
     count: int, wanted: int, part: slice
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Of each wanted pixel along an axis, the pixel before it, and how far it is on the way to the next, 0..1."""
+    """For each output pixel of an axis: the input pixel before it, and the fraction (0..1) of the way to the next."""
     centres = np.arange(wanted)[part] + 0.5
     at = (centres * (count / wanted) - 0.5).clip(0, count - 1)
     before = np.minimum(at.astype(np.intp), count - 2)

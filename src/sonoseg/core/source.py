@@ -81,22 +81,24 @@ def array_of(source: Source) -> NDArray[Any] | None:
         array = np.asarray(source)
     except Exception as error:
         raise InputError(
-            "image", f"a {type(source).__name__} that is no array of pixels", _KINDS
+            "image", f"a {type(source).__name__} is not an array of pixels", _KINDS
         ) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise InputError(
             "image",
-            f"an array of shape {array.shape}",
+            f"an array of shape {array.shape} is not an image",
             "give (H, W), (H, W, 3) or (H, W, 4)",
         )
     if array.dtype.kind not in "buif":
         raise InputError(
             "image",
-            f"an array of {array.dtype}",
+            f"an array of {array.dtype} is not an image",
             "give whole or floating-point numbers",
         )
     if np.ma.is_masked(source):
-        raise InputError("image", "an array with masked pixels", "fill them")
+        raise InputError(
+            "image", "the array has masked pixels", "fill them with numbers"
+        )
     check_dimensions("image", array.shape[1], array.shape[0])
     return array
 
@@ -178,7 +180,7 @@ def _file(source: Source, subject: str) -> Iterator[IO[bytes]]:
     elif hasattr(source, "read"):
         content = _content(source, subject)
     else:
-        raise InputError(subject, f"a {type(source).__name__} is no image", _KINDS)
+        raise InputError(subject, f"a {type(source).__name__} is not an image", _KINDS)
     if not content:
         raise InputError(subject, "is empty", "copy or export it again")
     yield io.BytesIO(content)
@@ -232,7 +234,7 @@ def _as_file(image: Image.Image) -> Image.Image:
                 b"\x10\x04",
                 b"\x10\x06",
             ):  # bits and colour type
-                problem = "Pillow has loaded it, and kept 8 of its 16 bits"
+                problem = "Pillow has loaded it, and kept only 8 of its 16 bits"
                 raise InputError(name_of(image), problem, "give the file itself")
     if (
         not isinstance(image, ImageFile.ImageFile)
@@ -254,16 +256,12 @@ def _as_file(image: Image.Image) -> Image.Image:
 def _check_frames(image: Image.Image, subject: str) -> None:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if image.tag_v2.next:  # counting them would read them all
-            raise InputError(
-                subject, "holds several pages", "split it into one file a page"
-            )
+            raise InputError(subject, "has several pages", "save each page as a file")
         return
     # Of a phone's multi-picture JPEG the first is the picture, the others are helpers.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:
-        raise InputError(
-            subject, f"holds {frames} frames", "split it into one file a frame"
-        )
+        raise InputError(subject, f"has {frames} frames", "save each frame as a file")
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def refuse_unknown(file: IO[bytes], subject: object) -> None:
     if head[:4] not in TiffImagePlugin.PREFIXES:
         return
     if head[:4] == b"MM\0+":
-        raise InputError(subject, "a big-endian BigTIFF, which cannot be read", _HINT)
+        raise InputError(subject, "a big-endian BigTIFF cannot be read", _HINT)
     tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2] == 43 else head[:8])
     file.seek(tags.next)
     tags.load(file)
@@ -87,7 +87,7 @@ def prepare(image: TiffImagePlugin.TiffImageFile, subject: object) -> None:
     colour = tags.get(_PHOTOMETRIC)
     if colour is None:
         raise InputError(
-            subject, "a TIFF that does not say whether 0 is black or white", _HINT
+            subject, "the TIFF does not say whether 0 is black or white", _HINT
         )
     has_other_inks = colour == _CMYK and tags.get(_INK_SET, 1) != 1
     is_wrong = image.mode == "LAB" or has_other_inks
@@ -121,7 +121,7 @@ def _loses_low_bytes(image: TiffImagePlugin.TiffImageFile) -> bool:
 
 
 def _mixes_planes(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Whether Pillow's own decoder takes the first letter of a raw mode for that of a plane."""
+    """Whether Pillow's own decoder reads the first letter of a raw mode as the name of a plane, which is wrong."""
     tags = image.tag_v2
     is_special = _bits(tags) != 8 or tags[_PHOTOMETRIC] == _WHITE_IS_ZERO
     return _has_planes(image) and _codec(image) == "raw" and is_special
@@ -140,7 +140,7 @@ def _decode_natively(
     )
     if not codec:
         if subsampled or swapped:
-            problem = "a TIFF that Pillow has decoded wrongly"
+            problem = "Pillow has decoded this TIFF wrongly"
             raise InputError(subject, problem, "give the file itself")
         return
     tile = image.tile[0]
@@ -191,5 +191,5 @@ def _unreadable(
     colour = _COLOURS.get(tags.get(_PHOTOMETRIC) or 0, "unknown")
     samples = f"{tags.get(_SAMPLES, 1)} × {_bits(tags)}-bit {number} {colour} samples"
     planes = " in separate planes" if tags.get(_PLANAR, 1) == 2 else ""
-    problem = f"a TIFF of {samples} a pixel{planes}, which cannot be read"
+    problem = f"a TIFF of {samples} per pixel{planes} cannot be read"
     return InputError(subject, problem, _HINT)

@@ -100,8 +100,8 @@ def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
         if fold not in ("1", "2", "3", "4", "5"):
             raise InputError(
                 path,
-                f"gives no fold of 1 to 5 for {case.name}",
-                "take the published file",
+                f"has no fold from 1 to 5 for {case.name}",
+                "download the published file",
             )
         folds[case.name] = int(fold) - 1
     return folds

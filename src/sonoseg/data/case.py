@@ -67,7 +67,7 @@ class Case:
                 raise InputError(
                     path,
                     size_problem(mask.shape, image.shape),
-                    "give the mask the image's size",
+                    "save the mask with the size of its image",
                 )
             union |= mask
         return image, union

@@ -145,7 +145,7 @@ def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
         if label not in LABELS:
             raise InputError(
                 path,
-                f"gives {name} the unknown label {label}",
+                f"has the unknown label {label} for {name}",
                 f"use one of {', '.join(LABELS)}",
             )
         group = row.get("group", "")
@@ -170,5 +170,5 @@ def _spacing(path: Path, name: str, text: str) -> float | None:
         spacing = math.nan
     if not SPACINGS[0] <= spacing <= SPACINGS[1]:
         hint = "give a positive number of mm per pixel, for example 0.08"
-        raise InputError(path, f"gives {name} the spacing {text}", hint)
+        raise InputError(path, f"has the spacing {text} for {name}", hint)
     return spacing

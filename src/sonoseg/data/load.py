@@ -67,7 +67,7 @@ def scan(folder: Path | str) -> Scan:
         )
     problem = "the folder is empty"
     if entries(folder):
-        problem = "is not a data set whose layout is known"
+        problem = "is not a data set of a known layout"
     raise InputError(folder, problem, f"give {_LAYOUTS}")
 
 

@@ -119,7 +119,7 @@ class PackedCase(Case):
 
     @property
     def known(self) -> PackRow:
-        """What the pack holds of it besides its pixels."""
+        """The row of the pack for this image: everything except the pixels."""
         return self.own.rows[self.row]
 
     @property
@@ -151,7 +151,7 @@ class PackedCase(Case):
         own = self.own.size
         if size != own:
             problem = (
-                f"holds images of {own} × {own} pixels, {what} needs {size} × {size}"
+                f"has images of {own} × {own} pixels, but {what} needs {size} × {size}"
             )
             raise InputError(
                 self.own.path,
@@ -196,7 +196,7 @@ def _open(path: Path, _modified: int, _size: int) -> Pack:
             HINT,
         )
     if len({name_key(row.name) for row in rows}) < len(rows):
-        raise InputError(path, "has two images of one name", HINT)
+        raise InputError(path, "has two images of the same name", HINT)
     for pixels in tensors.values():
         pixels.flags.writeable = False
     return Pack(path, about["source"], rows, tensors["images"], tensors["masks"])
@@ -216,7 +216,7 @@ def _check_tensors(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
             raise InputError(path, f"its {name} are {pixels.dtype}, not uint8", HINT)
         if pixels.ndim != 3 or pixels.shape != shape:
             raise InputError(
-                path, "its images and masks have not one shape (N, size, size)", HINT
+                path, "its images and masks do not have one shape (N, size, size)", HINT
             )
     if not shape[0]:
         raise InputError(path, "there are no images in it", HINT)
@@ -240,7 +240,7 @@ def _read_about(path: Path, content: bytes) -> dict[str, Any]:
             path, "is not a pack: it does not say what its images are", HINT
         )
     if about["version"] != VERSION:
-        problem = f"is a pack of version {str(about['version'])[:20]}, this program reads {VERSION}"
+        problem = f"is a pack of version {str(about['version'])[:20]}, but this program reads version {VERSION}"
         raise InputError(path, problem, HINT)
     if not isinstance(about["source"], str) or not isinstance(about["cases"], list):
         raise InputError(
@@ -254,14 +254,12 @@ def _read_rows(path: Path, entries: Sequence[Any]) -> Iterator[PackRow]:
     names = {field.name for field in fields(PackRow)}
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict) or set(entry) != names:
-            raise InputError(
-                path, f"row {number} lacks a value, or has one too many", HINT
-            )
+            raise InputError(path, f"row {number} has too few or too many values", HINT)
         for name, is_right in _RULES.items():
             if not is_right(entry[name]):
                 raise InputError(
                     path,
-                    f"row {number} has a {name} that cannot be: {str(entry[name])[:40]}",
+                    f"row {number} has a wrong value of {name}: {str(entry[name])[:40]}",
                     HINT,
                 )
         yield PackRow(**entry)

@@ -67,7 +67,7 @@ def parse_source(text: str) -> tuple[Path, str]:
     Either may have an @ in it: a folder is known by being there, a split by its name or its ending .csv.
 
     Raises:
-        InputError: `text` may be read in two ways.
+        InputError: `text` can mean two different folders.
     """
     readings = [(Path(text), "")] if _is_data(text) else []
     for found in re.finditer("@", text):
@@ -78,7 +78,7 @@ def parse_source(text: str) -> tuple[Path, str]:
     if len(readings) > 1:
         raise InputError(
             text,
-            "may be read in two ways, since two such folders are there",
+            "can mean two different folders, and both exist",
             "rename one of them",
         )
     if readings:
@@ -135,7 +135,9 @@ def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
     table = busi_images()
     if not any(case.name in table for case in cases):
         raise InputError(
-            name, "this split is BUSI's, and these images are not", "use grouped or all"
+            name,
+            "this split is only for BUSI, and these images are not from BUSI",
+            "use grouped or all",
         )
     if name == "paper":
         return {file.name: file.paper for file in table.values()}
@@ -145,7 +147,9 @@ def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
 def _grouped(cases: Sequence[Case], test: int) -> dict[str, str]:
     groups = len({case.group for case in cases})
     if groups < FOLDS:
-        problem = f"needs at least {FOLDS} groups of images, here are {groups}"
+        problem = (
+            f"needs at least {FOLDS} groups of images, but there are only {groups}"
+        )
         raise InputError("grouped", problem, "use the split all")
     subsets = {test: "test", (test + 1) % FOLDS: "validation"}
     return {name: subsets.get(fold, "train") for name, fold in _folds(cases).items()}

@@ -53,8 +53,8 @@ def average_runs(runs: Sequence[Path], out: Path, half: bool = False) -> None:
     for folder in runs[1:]:
         model, config = load_run(folder)
         if (config.network, config.size) != (first_config.network, first_config.size):
-            problem = f"is another network or size than {runs[0]}"
-            raise InputError(folder, problem, "average runs of one network")
+            problem = f"has another network or image size than {runs[0]}"
+            raise InputError(folder, problem, "average runs of the same network")
         states.append(model.state_dict())
 
     record = Record((), seen_before(*runs))

@@ -133,7 +133,7 @@ def calibrate(
         case.check_size(predictor.size[0], predictor.name)
     pixels = count_pixels(predictor, validation)
     if pixels.auc() is None:
-        problem = "the validation images hold no lesion, or nothing else, so that no temperature fits"
+        problem = "the validation images have no lesion, or only lesion, so no temperature can be fitted"
         raise InputError(folder, problem, "choose another --split")
     temperature = fit_temperature(pixels)
     held_out_summaries = summarise(predictor, held_out)

@@ -217,6 +217,6 @@ def run_on_all_and_first(content: bytes, image: Tensor) -> Answers:
 
 
 def difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """The largest difference, as a share of the largest expected value where that is over 1; NaN if there is one."""
+    """The largest difference, divided by the largest expected value if that is over 1. NaN if any value is NaN."""
     scale = max(1.0, float(np.abs(expected).max()))
     return float(np.abs(found - expected).max() / scale)

@@ -89,7 +89,7 @@ def slim_run(
     Args:
         run: a run folder, or "default", the bundled model. It is not changed.
         cases: training images, whose channels' statistics are used; no mask is read.
-        share: the largest share of the variance of a block's output that may be lost in it, between 0 and 1.
+        share: fraction of the variance of its output that each block may lose, between 0 and 1.
         out: the folder to write.
 
     Returns:
@@ -104,7 +104,9 @@ def slim_run(
     model, config = load_run(run)
     if not insides(model) or not isinstance(config.network, FusionUNetConfig):
         raise InputError(
-            run, "has no EfficientNet-Lite to make slimmer", "give a run of sonoseg-1"
+            run,
+            "has no EfficientNet-Lite encoder, and only these can be slimmed",
+            "give a run of sonoseg-1",
         )
     if len(cases) < 2:
         raise InputError(
@@ -153,12 +155,12 @@ def slimmed(
 
 @dataclass
 class Moments:
-    """Sums over all places of all images, in 64 bits: in 32, sums of so many numbers would lose their last digits.
+    """Sums over all positions of all images, in float64: float32 would lose the last digits of such large sums.
 
     Attributes:
-        places: how many.
+        places: number of positions.
         total: of each channel inside a block after its filter, (E,).
-        products: of each two of them, (E, E).
+        products: of each pair of these channels, (E, E).
         leaving: of each channel of the block's output, (C,).
         leaving_squares: of their squares, (C,).
     """

@@ -65,7 +65,7 @@ class Evaluated:
             row["file"] or "a row without name" for row in rows if not _is_possible(row)
         ]
         if wrong:
-            problem = f"holds counts that no image has, first {wrong[0]}"
+            problem = f"has impossible counts, first {wrong[0]}"
             raise InputError(file, problem, "run sonoseg evaluate again")
         pixels = counts.tp + counts.fp + counts.fn + counts.tn
         return cls(
@@ -205,7 +205,7 @@ def compare(
     paired = [in_order_of(reference, other) for other in others]
     rows = included(reference.counts, convention)
     if not rows.any():
-        problem = f"holds no images that {convention} includes"
+        problem = f"has no images that count under the convention {convention}"
         raise InputError(reference.name, problem, "choose another convention")
     groups = [
         group for group, chosen in zip(reference.groups, rows, strict=True) if chosen

@@ -270,7 +270,7 @@ def _on_grid(
         is_map and probability.min() >= 0 and probability.max() <= 1
     ):  # false for NaN too
         reason = f"NaN, outside 0..1, or of shape {probability.shape}"
-        problem = f"does not give one probability a pixel ({reason}) for {case}"
+        problem = f"does not return one probability per pixel ({reason}) for {case}"
         raise InputError(model, problem, "train it again or use another model")
     return resize_probability(probability, (size[0], size[1]))
 

@@ -134,7 +134,9 @@ def find_case(image: Path) -> Case | None:
 def _require_run(model: Path | str) -> None:
     if not is_folder(find_run(model)):
         hint = "give default, or a folder that sonoseg train made"
-        raise InputError(model, "Grad-CAM needs the gradients of a run", hint)
+        raise InputError(
+            model, "is not a run, and Grad-CAM needs the gradients of a run", hint
+        )
 
 
 def explain_case(predictor: RunPredictor, case: Case, target: Path, layer: str) -> None:

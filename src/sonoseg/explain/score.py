@@ -88,7 +88,7 @@ def score_command(
         )
     if data is None:
         raise InputError(
-            "--score", "needs images whose lesions are known", "add --data DIR"
+            "--score", "needs images with reference masks", "add --data DIR"
         )
     predictor = RunPredictor(model)
     layers = [layer] if layer else list(predictor.model.explain_layers())

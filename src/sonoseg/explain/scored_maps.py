@@ -112,7 +112,7 @@ def _score(
     image = predictor.tensor([case.read_image()])
     heats = grad_cams(predictor.model, image, layers)
     if not all(np.isfinite(heat).all() for heat in heats.values()):
-        problem = f"gives numbers that are not finite for {case.name}"
+        problem = f"returns numbers that are not finite for {case.name}"
         raise InputError(predictor.name, problem, "train it again or use another model")
     random_heats = {
         level: grad_cams(copy, image, layers) for level, copy in copies.items()

@@ -57,10 +57,10 @@ def build_encoder(name: str, pretrained: bool) -> nn.Module:
         if not pretrained:
             raise
         hint = (
-            "give --encoder-weights none (random), or a run folder or .safetensors file whose encoders to start from, "
-            "or try again with a network"
+            "give --encoder-weights none (random), a run folder or a .safetensors file, "
+            "or try again with an internet connection"
         )
-        problem = "cannot be downloaded from here"
+        problem = "cannot be downloaded"
         raise InputError(f"ImageNet weights of {name}", problem, hint) from error
     if name.startswith("tf_efficientnet_lite"):
         encoder.conv_head = encoder.bn2 = nn.Identity()

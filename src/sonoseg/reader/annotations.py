@@ -232,7 +232,7 @@ def _rings(mask: Mask) -> list[Ring]:
 def _next_way(
     ways: list[tuple[int, int]], direction: tuple[int, int]
 ) -> tuple[int, int]:
-    """Of two ways at a corner where areas touch, the one that turns right: it stays with the same area."""
+    """At a corner where two areas touch: the way that turns right, because it stays on the border of the same area."""
     right = (-direction[1], direction[0])
     return right if right in ways else ways[0]
 

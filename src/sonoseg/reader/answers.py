@@ -87,7 +87,7 @@ def run_network(
 
 def _run_error(path: Path, error: Exception, limit: float | None) -> InputError:
     if limit is not None:
-        problem = f"its network was stopped after {limit:g} s without an answer"
+        problem = f"its network was stopped after {limit:g} s without a result"
         return InputError(path, problem, "give another bundle or use a faster computer")
     reason = (
         "out of memory"
@@ -109,7 +109,7 @@ def _checked(
         found = getattr(answer, "shape", type(answer).__name__)
         raise InputError(
             path,
-            f"its network does not return {name} as {shape} numbers but as {found}",
+            f"its network does not return {name} as {shape} numbers, but as {found}",
             HINT,
         )
     # NaN fails both comparisons.

@@ -248,9 +248,9 @@ class Bundle:
         return _read_again, (self.path.absolute(), self.card, self.sha256, self.threads)
 
     def check_explains(self) -> None:
-        """Raises InputError if the bundle holds no explanation."""
+        """Raises InputError if the bundle contains no Grad-CAM."""
         if not _explains(self.session):
-            problem = "cannot tell where it looked"
+            problem = "contains no Grad-CAM"
             raise InputError(self.path, problem, "export it again with this version")
 
     def run(self, batch: NDArray[np.float32], explain: bool = False) -> Answers:
@@ -274,7 +274,9 @@ def _read_same(path: Path, sha256: str, threads: int) -> Bundle:
     """The bundle with this checksum. It is cached, since a process pool sends it again with every task."""
     bundle = Bundle.read(path, threads)
     if bundle.sha256 != sha256:
-        raise InputError(path, "is another bundle than when work began", "start again")
+        raise InputError(
+            path, "was replaced by another bundle during the work", "start again"
+        )
     return bundle
 
 

@@ -127,7 +127,7 @@ def _earlier_names(folder: Path) -> set[str]:
         return names
     foreign = InputError(
         file,
-        "is there already, and not of sonoseg segment",
+        "is there already, and was not written by sonoseg segment",
         "choose another output folder",
     )
     try:

@@ -81,7 +81,7 @@ class Segmenter:
         return [self._result(image, answers, row) for row, image in enumerate(read)]
 
     def check_explains(self) -> None:
-        """Raises InputError if the bundle holds no explanation."""
+        """Raises InputError if the bundle contains no Grad-CAM."""
         self._bundle.check_explains()
 
     def explain(self, image: ImageLike) -> NDArray[np.float32]:

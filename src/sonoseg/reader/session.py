@@ -34,7 +34,7 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
     """
     # A few functions that call each other can stand for any number of operations, which fill the memory at loading.
     if _has_field(content, _FUNCTIONS):
-        problem = "holds a network with functions of its own"
+        problem = "has a network with ONNX functions, which are not supported"
         raise InputError(path, problem, "export it again with this version")
     import onnxruntime  # which takes a quarter of a second: errors above need not wait for it
 

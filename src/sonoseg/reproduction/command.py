@@ -114,7 +114,7 @@ def describe_end(
         )
     if nobody_at:
         lines.append(
-            f"{nobody_at} are not done and nobody is at them; the same command goes on"
+            f"{nobody_at} are not done and no process works on them; run the same command again"
         )
     is_bad = bool(failed or died or nobody_at)
     return "\n".join(lines), 1 if is_bad else 0

@@ -66,7 +66,9 @@ def check(
         check_settings(job, settings, material)
     models = dict.fromkeys(job.model for job in jobs)
     if BUNDLED_MODEL in models and is_pack(settings.data):
-        problem = "has default, which takes images of another size than a pack has"
+        problem = (
+            "includes default, which needs images of another size than the pack has"
+        )
         hint = "give --models 1-20, or the folder as --data"
         raise InputError(f"--models {settings.models}", problem, hint)
     for model in models:

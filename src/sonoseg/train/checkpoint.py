@@ -13,7 +13,7 @@ from sonoseg.files import atomic_path
 from sonoseg.inputs import readable_file
 from sonoseg.train.step import Learner
 
-HINT = "delete it; the training then begins again"
+HINT = "delete it, and the training starts again"
 
 History = list[dict[str, float]]
 """The log: one row per epoch."""
@@ -52,7 +52,7 @@ def restore(file: Path, learner: Learner) -> History:
         raise InputError(file, "is damaged or cut short", HINT)
     for name in ("model", "averaged"):
         if _shapes(state[name]) != _shapes(own[name]):
-            raise InputError(file, "is of another network", HINT)
+            raise InputError(file, "belongs to another network", HINT)
     learner.load_state_dict(state)
     history: History = state["history"]
     return history

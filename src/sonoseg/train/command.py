@@ -17,7 +17,7 @@ from sonoseg.train.settings import TrainSettings
 def train_command(
     settings: TrainSettings, out: Path | None = None, cuda_graph: bool = False
 ) -> str:
-    """Trains, or goes on where an interrupted training stopped.
+    """Trains a network, or resumes an interrupted training.
 
     Args:
         settings: the training.
@@ -63,5 +63,5 @@ def check_cuda_graph() -> None:
     """
     if not torch.cuda.is_available() or find_processes().count > 1:
         raise InputError(
-            "--graph", "needs one process with a GPU of CUDA's", "leave it out"
+            "--graph", "needs a CUDA GPU and a single process", "leave it out"
         )

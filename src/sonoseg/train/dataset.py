@@ -54,9 +54,7 @@ def gather(
         if both:
             subset = kept[os.path.realpath(both[0].image)]
             first = f"{both[0].name} of {split}/{subset}"
-            problem = (
-                f"holds {len(both)} images that are not to be trained on, first {first}"
-            )
+            problem = f"contains {len(both)} images of the validation or test subset, first {first}"
             raise InputError(
                 f"--also {source}",
                 problem,
@@ -148,10 +146,10 @@ def _read_once(cases: tuple[Case, ...], size: int, _: tuple[Any, ...]) -> InMemo
 
 
 def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -> None:
-    """Refuses masks that nothing can be learned from, or no epoch be chosen by.
+    """Refuses data without lesions: training needs one, and choosing an epoch by Dice needs one.
 
     Raises:
-        InputError: no training image has a lesion, or no validation image has one, by whose Dice an epoch is kept.
+        InputError: no training image has a lesion; or the epoch is chosen by Dice and no validation image has one.
     """
     if not training.masks.any():
         raise InputError(
@@ -160,7 +158,7 @@ def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -
             "check the masks, or choose another --split",
         )
     if monitor == "dice" and not validation.masks.any():
-        problem = "no validation image has a lesion, so that Dice chooses no epoch"
+        problem = "no validation image has a lesion, so Dice cannot choose the epoch"
         raise InputError(data, problem, "choose another --split, or --monitor loss")
 
 

@@ -46,7 +46,9 @@ def parse_grid(words: Sequence[str], recipe: Recipe) -> Grid:
             )
         grid[name] = [parse_value(name, text.strip()) for text in texts.split(",")]
         if len(set(grid[name])) < len(grid[name]):
-            raise InputError(f"--grid {word}", "holds a value twice", "give each once")
+            raise InputError(
+                f"--grid {word}", "has a value twice", "give each value once"
+            )
     for name, value in (
         (name, value) for name, values in grid.items() for value in values
     ):
@@ -58,7 +60,7 @@ def parse_value(axis: str, text: str) -> Value:
     """`text` as a value of the recipe's field `axis`.
 
     Raises:
-        InputError: there is no such field, or it cannot be that.
+        InputError: there is no such field, or the field cannot have this value.
     """
     kinds = get_type_hints(Recipe)
     if axis not in kinds:

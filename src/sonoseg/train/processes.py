@@ -93,11 +93,11 @@ def _on_each_machine(rank: int, count: int) -> int:
         or not 0 < each <= count
         or count % each
     ):
-        problem = f"is process {rank} of {count}, {os.environ[name] if name else count} on each machine"
+        problem = f"process {rank} of {count}, {os.environ[name] if name else count} on each machine, is impossible"
         raise InputError(
             "torchrun or srun",
             problem,
-            "start as many processes on each machine, or leave both out",
+            "start the same number of processes on each machine, or leave torchrun and srun out",
         )
     return each
 

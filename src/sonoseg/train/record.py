@@ -22,7 +22,7 @@ IMAGES = "images.csv"
 TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
 OWN, EARLIER = "own", "earlier"
 """In the column run: of this run itself, or of one that it began from or learned from."""
-HINT = "delete it; which images the run was trained on is then not known"
+HINT = "delete it; sonoseg then does not know on which images the run was trained"
 LARGEST = 4096
 """Pixels that images are resized to at most."""
 _HASH = re.compile("[0-9a-f]{32}")

@@ -140,12 +140,12 @@ def fingerprint(path: Path) -> str:
         return f"{path.name} {file_hash(readable_file(weights_file(path)))}"
     except (OSError, InputError) as error:
         raise InputError(
-            path, "no weights there", "give a run folder or a .safetensors file"
+            path, "there are no weights", "give a run folder or a .safetensors file"
         ) from error
 
 
 def lineage(*origins: Path) -> tuple[dict[str, Any], ...]:
-    """The configs of the runs `origins` and of those before them, each once; a lone file of weights has none."""
+    """The configs of the runs `origins` and of those before them, each once. A single file of weights has none."""
     known: list[dict[str, Any]] = []
     for run in map(find_run, origins):
         if is_folder(run):
@@ -235,7 +235,9 @@ def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
         if is_out_of_memory(error):
             raise
         raise InputError(
-            folder / CONFIG, "no network can be built of it", "train it again"
+            folder / CONFIG,
+            "it describes no network that can be built",
+            "train it again",
         ) from error
     tensors = load_tensors(folder)
     try:

@@ -63,7 +63,7 @@ class Search:
     Args:
         storage: a URL of SQLAlchemy's, such as sqlite:///sweep.db, or journal:FILE.
         name: of the study in it.
-        settings: all else that decides the results, as JSON; a search goes on only with the same.
+        settings: everything else that decides the results, as JSON. A search continues only with the same settings.
         grid: the axes.
 
     Raises:
@@ -183,7 +183,7 @@ class Search:
         self._end(number, TrialState.FAIL, reason=reason, again=again)
 
     def release(self, number: int) -> None:
-        """Leaves the combination of trial `number` to whoever goes on."""
+        """Gives up trial `number`, so that another process can continue it."""
         self._end(number, TrialState.FAIL)
 
     def _end(

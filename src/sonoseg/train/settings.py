@@ -57,7 +57,7 @@ class RecipeChanges:
         check_options(self.given(), ASKED_RECIPE_RULES)
 
     def given(self) -> dict[str, Any]:
-        """The fields that are not None."""
+        """The fields that were set, by name: those that are not None."""
         return {
             name: value for name, value in asdict(self).items() if value is not None
         }
@@ -82,7 +82,7 @@ class NetworkChanges:
         check_options(self.given(), NETWORK_RULES)
 
     def given(self) -> dict[str, Any]:
-        """The fields that are not None."""
+        """The fields that were set, by name: those that are not None."""
         return {
             name: value for name, value in asdict(self).items() if value is not None
         }

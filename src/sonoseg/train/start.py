@@ -56,10 +56,10 @@ def first_weights(
 
 
 def check_part(model: SegmentationNetwork, part: str) -> None:
-    """Refuses to teach a part that the network does not have, or that is frozen.
+    """Refuses a part that the network does not have, or that is frozen.
 
     Raises:
-        InputError: it is none of those that are named.
+        InputError: there is no such part that can learn.
     """
     parts = {
         name.split(".")[0]: None
@@ -69,7 +69,7 @@ def check_part(model: SegmentationNetwork, part: str) -> None:
     if part and part not in parts:
         raise InputError(
             f"--learn {part}",
-            "this network has nothing of that name to teach",
+            "this network has no such part, or the part is frozen",
             f"try {', '.join(parts)}",
         )
 
@@ -77,7 +77,7 @@ def check_part(model: SegmentationNetwork, part: str) -> None:
 def can_go_on(folder: Path) -> bool:
     """Whether an interrupted or finished training is in `folder`, with its weights.
 
-    A checkpoint whose best weights are lost is of no use: only the last epoch's are in it.
+    A checkpoint without the file of the best weights cannot be resumed: it has only the weights of the last epoch.
     """
     if not is_there(folder / LAST):
         return False

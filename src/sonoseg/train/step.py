@@ -185,7 +185,7 @@ class Learner:
         return loss.detach(), mean_dice(logits, mask)
 
     def target(self, image: Tensor, mask: Tensor) -> Tensor:
-        """What the pixels learn of these images: the masks, mixed with the teachers' answers if there are teachers."""
+        """The target of the pixel loss: the masks, or with teachers the mean of masks and teacher predictions."""
         with mixed_precision(image.device, self.bfloat16):
             return self.teachers.truth(image, mask)
 
@@ -209,7 +209,7 @@ class Learner:
         return loss, mean_dice(logits, mask)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later process needs to go on with the next step."""
+        """Everything that a later process needs to continue with the next step."""
         return {
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged is not None else {},

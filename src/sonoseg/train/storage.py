@@ -64,9 +64,7 @@ def in_reach(storage: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, OptunaError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        hint = (
-            "free some space or wait until it can be reached; the same command goes on"
-        )
+        hint = "free some space or wait until it can be reached, then run the same command again"
         raise MachineError(
             shown(storage), f"cannot be used ({reason})", hint
         ) from error

@@ -51,7 +51,7 @@ def sweep_command(
         InputError: a setting or a folder is wrong, the storage cannot be used, or every combination failed.
     """
     if find_processes().count > 1:
-        problem = "starts the processes of one training"
+        problem = "is only for a single training, not for a sweep"
         raise InputError(
             "torchrun or srun", problem, "start sonoseg sweep several times"
         )
@@ -105,7 +105,9 @@ def next_trial(search: Search) -> int | None:
             return None
         if not has_told:
             logger.info(
-                "%s; waiting for %d of other processes", progress(results), others
+                "%s; waiting for %d trainings of other processes",
+                progress(results),
+                others,
             )
         has_told = True
         time.sleep(POLL)
@@ -132,7 +134,7 @@ def try_out(
     out: Path,
     settings: TrainSettings,
 ) -> None:
-    """Trains trial `number` in its folder, where a killed one goes on, and records the result."""
+    """Trains trial `number` in its folder, or resumes it there, and records the result."""
     values = search.values(number)
     run = out / "trials" / folder_name(values)
     recipe = replace(config.recipe, **values)  # type: ignore[arg-type]

@@ -187,7 +187,7 @@ def _is_list_of(kind: type, wanted: str) -> Rule:
 
 
 def is_shallow(value: Any, levels: int = 6) -> bool:
-    """Whether lists and objects lie in each other at most so many levels deep; a config has four."""
+    """Whether lists and objects are nested at most this many levels deep. A config has four levels."""
     if levels < 0:
         return False
     if isinstance(value, dict):
