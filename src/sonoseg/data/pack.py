@@ -120,7 +120,7 @@ class PackedCase(Case):
         """Height and width before it was resized."""
         return self.known.height, self.known.width
 
-    def check_size(self, size: int, what: str) -> None:
+    def check_resizable(self, size: int, what: str) -> None:
         """Refuses another size than the pack's: an image that is resized twice differs from one resized once.
 
         Raises:

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sonoseg.deploy.run_predictor import BATCH
 from sonoseg.models.narrow import insides
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 
-BATCH = 16
-"""Images that the network sees at once."""
 DAMPING = 1e-6
 """Share of the channels' mean variance that is added to each variance. Some channels are always 0, and a covariance
 with a row of zeros has no inverse."""

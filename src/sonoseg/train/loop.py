@@ -16,7 +16,7 @@ from sonoseg.data.case import Case
 from sonoseg.errors import MachineError, is_out_of_memory
 from sonoseg.files import is_there
 from sonoseg.progress import Bar
-from sonoseg.train.checkpoint import History, restore, save_checkpoint
+from sonoseg.train.checkpoint import restore, save_checkpoint
 from sonoseg.train.configure import check_network
 from sonoseg.train.cuda_graph import replay_steps
 from sonoseg.train.curves import Curves
@@ -30,6 +30,7 @@ from sonoseg.train.dataset import (
 )
 from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
 from sonoseg.train.lock import held
+from sonoseg.train.log import History, write_log
 from sonoseg.train.processes import find_processes
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import (
@@ -40,7 +41,6 @@ from sonoseg.train.run_folder import (
     check_claim,
     save_weights,
     seen_before,
-    write_log,
 )
 from sonoseg.train.start import (
     can_go_on,

@@ -1,4 +1,4 @@
-"""When a training stops before its last epoch: nothing gets better, or the loss is no longer finite."""
+"""When a training stops before its last epoch: nothing becomes better, or the loss is no longer finite."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import math
 
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe
-from sonoseg.train.checkpoint import History
+from sonoseg.train.log import History
 from sonoseg.train.validate import MONITORS
+
+
+def is_finished(history: History, recipe: Recipe) -> bool:
+    """Whether nothing is left to train: the recipe's last epoch is done, or the training stopped early."""
+    return len(history) >= recipe.epochs or is_over(history, recipe)
 
 
 def is_over(history: History, recipe: Recipe) -> bool:
