@@ -66,7 +66,8 @@ def make_card(
 def describe_data(config: RunConfig) -> list[str]:
     """What this training and the earlier ones that it started from were done on, each data set once."""
     described: list[str] = []
-    for stage in (*config.lineage, config.to_json()):
+    trainings = [*config.lineage, config.to_json()]
+    for stage in trainings:
         line = f"{stage['data']}, split {stage['split']}, {stage['size']} pixels"
         if line not in described:
             described.append(line)

@@ -61,8 +61,10 @@ class Familiarity(nn.Module):
             known: `summary` of training images, (M, D), M > 1.
             held_out: of the others, (K, D), K > 0.
         """
-        components = min(COMPONENTS, *known.shape)
-        self = cls(known.shape[1], components)
+        # There are at most as many components as images, and as features.
+        images, features = known.shape
+        components = min(COMPONENTS, images, features)
+        self = cls(features, components)
         known = known.double()
         mean = known.mean(0)
         deviation = known.std(0).clamp(min=SMALLEST)

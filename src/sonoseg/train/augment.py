@@ -70,38 +70,21 @@ def move(
         crops: share of the images that become a crop beside their lesion.
     """
     count, device = len(image), image.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(count, device=device).uniform_(low, high)
+
     flip = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
-    zoom = torch.exp(
-        torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3))
-        * strength
-    )
-    stretch = torch.exp(
-        torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength
-    )
-    angle = (
-        torch.empty(count, device=device).uniform_(-0.2, 0.2)
-        * strength
-        * (torch.rand(count, device=device) < 0.5)
-    )
-    shear = torch.empty(count, device=device).uniform_(-0.15, 0.15) * strength
+    zoom = torch.exp(uniform(math.log(0.7), math.log(1.3)) * strength)
+    stretch = torch.exp(uniform(-0.2, 0.2) * strength)
+    turn = uniform(-0.2, 0.2) * strength
+    angle = turn * (torch.rand(count, device=device) < 0.5)
+    shear = uniform(-0.15, 0.15) * strength
     shift = torch.empty(count, 2, device=device).uniform_(-0.15, 0.15) * strength
     cos, sin = angle.cos(), angle.sin()
-    theta = torch.stack(
-        [
-            torch.stack(
-                [
-                    flip * zoom * stretch * cos,
-                    -zoom * stretch * sin + shear,
-                    shift[:, 0],
-                ],
-                1,
-            ),
-            torch.stack(
-                [flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]], 1
-            ),
-        ],
-        1,
-    )
+    across = flip * zoom * stretch * cos, -zoom * stretch * sin + shear, shift[:, 0]
+    down = flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]
+    theta = torch.stack([torch.stack(across, 1), torch.stack(down, 1)], 1)
     beside, possible = lesion_free_crop(mask)
     chosen = possible & (torch.rand(count, device=device) < crops)
     theta = torch.where(chosen[:, None, None], beside, theta)
@@ -131,17 +114,12 @@ def lesion_free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
     room = room.clamp(min=0.3)
     start = torch.where(left > right, torch.zeros_like(left), 1 - room)
     height = (room * torch.empty_like(room).uniform_(1.0, 1.8)).clamp(max=1)
-    top = (1 - height) * torch.rand_like(
-        height
-    ) ** 2  # most crops keep the skin, as images do
+    # The square keeps most crops near the top, where images show skin.
+    top = (1 - height) * torch.rand_like(height) ** 2
     zero = torch.zeros_like(room)
-    theta = torch.stack(
-        [
-            torch.stack([room, zero, 2 * start + room - 1], 1),
-            torch.stack([zero, height, 2 * top + height - 1], 1),
-        ],
-        1,
-    )
+    across = torch.stack([room, zero, 2 * start + room - 1], 1)
+    down = torch.stack([zero, height, 2 * top + height - 1], 1)
+    theta = torch.stack([across, down], 1)
     return theta, possible
 
 
@@ -155,14 +133,11 @@ def shadow(image: Tensor) -> Tensor:
     height, width = image.shape[2:]
     x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
-    centre, half_width, depth = (
-        _draw(image, 0, 1),
-        _draw(image, 0.03, 0.15),
-        _draw(image, 0, 0.7),
-    )
-    band = torch.exp(-(((x - centre) / half_width) ** 2)) * torch.sigmoid(
-        (y - depth) * 30
-    )
+    centre = _draw(image, 0, 1)
+    half_width = _draw(image, 0.03, 0.15)
+    depth = _draw(image, 0, 0.7)
+    beside = ((x - centre) / half_width) ** 2
+    band = torch.exp(-beside) * torch.sigmoid((y - depth) * 30)
     return _sometimes(image, image * (1 + _draw(image, -0.8, 0.3) * band), 0.3)
 
 
@@ -186,38 +161,31 @@ def blur(image: Tensor) -> Tensor:
 
 def gamma(image: Tensor) -> Tensor:
     """Another grey map: gamma, gain and black level."""
-    level = image.clamp(1e-4, 1) ** _draw(image, -0.6, 0.6).exp()
-    return _sometimes(
-        image,
-        (level * _draw(image, 0.7, 1.3) + _draw(image, -0.08, 0.08)).clamp(0, 1),
-        0.8,
-    )
+    exponent = _draw(image, -0.6, 0.6).exp()
+    level = image.clamp(1e-4, 1) ** exponent
+    gain = _draw(image, 0.7, 1.3)
+    black = _draw(image, -0.08, 0.08)
+    changed = (level * gain + black).clamp(0, 1)
+    return _sometimes(image, changed, 0.8)
 
 
 def marks(image: Tensor) -> Tensor:
     """Calipers' crosses and text-like dashes, one to four, burnt in by the machine or its user."""
     count, _, height, width = image.shape
     device = image.device
-    number = torch.randint(1, 5, (count, 1, 1, 1), device=device) * (
-        _draw(image, 0, 1) < 0.25
-    )
-    row, column = (
-        torch.arange(height, device=device).view(-1, 1),
-        torch.arange(width, device=device),
-    )
+    number = torch.randint(1, 5, (count, 1, 1, 1), device=device)
+    number = number * (_draw(image, 0, 1) < 0.25)
+    row = torch.arange(height, device=device).view(-1, 1)
+    column = torch.arange(width, device=device)
     for mark in range(4):
-        y, x = (
-            row - _place(image, height),
-            column - _place(image, width),
-        )  # from the mark's upper left corner
-        cross = (y == 3) & (x >= 0) & (x < 7) | (x == 3) & (y >= 0) & (y < 7)
-        dash = (
-            (torch.rand(count, 1, 1, width, device=device) < 0.6)
-            & (x >= 0)
-            & (x < 12)
-            & (y >= 0)
-            & (y < 5)
-        )
+        # From the mark's upper left corner.
+        y = row - _place(image, height)
+        x = column - _place(image, width)
+        level = (y == 3) & (x >= 0) & (x < 7)
+        upright = (x == 3) & (y >= 0) & (y < 7)
+        cross = level | upright
+        strokes = torch.rand(count, 1, 1, width, device=device) < 0.6
+        dash = strokes & (x >= 0) & (x < 12) & (y >= 0) & (y < 5)
         drawn = torch.where(_draw(image, 0, 1) < 0.6, cross, dash) & (mark < number)
         image = torch.where(drawn, _draw(image, 0.6, 1.0), image)
     return image
@@ -233,9 +201,9 @@ def cut_out(image: Tensor) -> Tensor:
     height, width = image.shape[2:]
     x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
-    inside = ((x - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)) & (
-        (y - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
-    )
+    is_across = (x - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
+    is_down = (y - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
+    inside = is_across & is_down
     return _sometimes(image, torch.where(inside, _draw(image, 0, 0.5), image), 0.15)
 
 

@@ -97,10 +97,8 @@ def train(
     # Refuse what cannot work before anything is written.
     check_subsets(config, training, validation)
     check_network(config, smallest_step(len(training), recipe.batch, processes.count))
-    images, judged = (
-        read_once(training, config.size),
-        read_once(validation, config.size),
-    )
+    images = read_once(training, config.size)
+    judged = read_once(validation, config.size)
     check_lesions(config.data, recipe.monitor, images, judged)
     origins = origins_of(config, encoder_weights, start_from)
     seen = seen_before(*origins, *teachers)

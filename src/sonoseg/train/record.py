@@ -172,23 +172,18 @@ class Record:
         old = {(seen.subset, seen.file): seen for seen in before.own}
         new = {(seen.subset, seen.file): seen for seen in self.own}
         both = [key for key in new if key in old]
+        other_images = [key for key in both if new[key].image != old[key].image]
+        other_masks = [key for key in both if new[key].mask != old[key].mask]
+        added = [key for key in new if key not in old]
+        missing = [key for key in old if key not in new]
         found = [
-            _counted(
-                [key for key in both if new[key].image != old[key].image],
-                "changed",
-                "image",
-            ),
-            _counted(
-                [key for key in both if new[key].mask != old[key].mask],
-                "changed",
-                "mask",
-            ),
-            _counted([key for key in new if key not in old], "new", "image"),
-            _counted([key for key in old if key not in new], "missing", "image"),
+            _counted(other_images, "changed", "image"),
+            _counted(other_masks, "changed", "mask"),
+            _counted(added, "new", "image"),
+            _counted(missing, "missing", "image"),
         ]
-        return (
-            ", ".join(text for text in found if text) or "another order of its images"
-        )
+        texts = [text for text in found if text]
+        return ", ".join(texts) or "another order of its images"
 
 
 def _seen(row: dict[str, str]) -> Seen:
@@ -200,15 +195,11 @@ def _seen(row: dict[str, str]) -> Seen:
     """
     seen = Seen(row["file"], row["subset"], int(row["size"]), row["image"], row["mask"])
     if seen.subset in (TRAIN, VALIDATION):
-        good = 0 < seen.size <= LARGEST and all(
-            _HASH.fullmatch(digest) for digest in (seen.image, seen.mask)
-        )
+        has_hashes = _HASH.fullmatch(seen.image) and _HASH.fullmatch(seen.mask)
+        good = 0 < seen.size <= LARGEST and bool(has_hashes)
     else:
-        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (
-            0,
-            "",
-            "",
-        )
+        is_empty = seen.size == 0 and seen.image == "" and seen.mask == ""
+        good = seen.subset == UNKNOWN and is_empty
     if not good or row["run"] not in (OWN, EARLIER):
         raise ValueError(f"{seen.file} has a value that no record has")
     return seen
@@ -217,12 +208,15 @@ def _seen(row: dict[str, str]) -> Seen:
 def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:
     if not keys:
         return ""
-    return f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
+    first_file = keys[0][1]
+    if len(keys) == 1:
+        return f"1 {word} {noun} ({first_file})"
+    return f"{len(keys)} {word} {noun}s ({first_file}, …)"
 
 
 def union(parts: Iterable[Record]) -> tuple[Seen, ...]:
     """All images of several records, each once."""
-    found: dict[Seen, None] = {}  # a set that keeps the order
+    found: dict[Seen, None] = {}  # used as a set that keeps the order
     for part in parts:
         found |= dict.fromkeys(part.earlier + part.own)
     return tuple(found)

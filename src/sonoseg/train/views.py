@@ -100,25 +100,23 @@ def free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
     left, right, any_lesion = span(mask.amax((1, 2)))
     top, bottom, _ = span(mask.amax((1, 3)))
     zero, one = torch.zeros_like(left), torch.ones_like(left)
-    strips = torch.stack(
-        [
-            torch.stack([zero, left, zero, one], 1),
-            torch.stack([right, one, zero, one], 1),
-            torch.stack([zero, one, zero, top], 1),
-            torch.stack([zero, one, bottom, one], 1),
-        ],
-        1,
-    )  # (N, 4 strips, x0 x1 y0 y1)
-    widths, heights = strips[..., 1] - strips[..., 0], strips[..., 3] - strips[..., 2]
+    beside_left = torch.stack([zero, left, zero, one], 1)
+    beside_right = torch.stack([right, one, zero, one], 1)
+    above = torch.stack([zero, one, zero, top], 1)
+    below = torch.stack([zero, one, bottom, one], 1)
+    # (N, 4 strips, x0 x1 y0 y1)
+    strips = torch.stack([beside_left, beside_right, above, below], 1)
+    widths = strips[..., 1] - strips[..., 0]
+    heights = strips[..., 3] - strips[..., 2]
     fits = (widths >= SMALLEST_CROP) & (heights >= SMALLEST_CROP)
+    # A random strip among those that fit: they have 1 to 2, the others 0 to 1.
     wish = torch.rand_like(widths) + fits
     best = wish.argmax(1)[:, None, None].expand(-1, 1, 4)
     x0, x1, y0, y1 = strips.gather(1, best)[:, 0].unbind(1)
     width = SMALLEST_CROP + torch.rand_like(x0) * (x1 - x0 - SMALLEST_CROP).clamp(min=0)
     aspect = torch.exp(torch.empty_like(x0).uniform_(-0.5, 0.5))
-    height = torch.minimum(
-        (width * aspect).clamp(min=SMALLEST_CROP), (y1 - y0).clamp(min=SMALLEST_CROP)
-    )
+    wanted = (width * aspect).clamp(min=SMALLEST_CROP)
+    height = torch.minimum(wanted, (y1 - y0).clamp(min=SMALLEST_CROP))
     start_x = x0 + torch.rand_like(x0) * (x1 - x0 - width).clamp(min=0)
     start_y = y0 + torch.rand_like(y0) * (y1 - y0 - height).clamp(min=0)
     first = torch.stack([width, zero, 2 * start_x + width - 1], 1)
@@ -153,38 +151,32 @@ def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Ten
         indexing="ij",
     )
     total = shape.sum((1, 2, 3)).clamp(min=1)
-    centre_x, centre_y = (
-        (x * shape[:, 0]).sum((1, 2)) / total,
-        (y * shape[:, 0]).sum((1, 2)) / total,
-    )
+    centre_x = (x * shape[:, 0]).sum((1, 2)) / total
+    centre_y = (y * shape[:, 0]).sum((1, 2)) / total
     place_x, place_y = uniform(image, -0.95, 0.95), uniform(image, -0.95, 0.95)
     flip = torch.where(chosen(image, 0.5), -1.0, 1.0)
     zero = torch.zeros_like(shrink)
     first = torch.stack([flip * shrink, zero, centre_x - flip * shrink * place_x], 1)
     second = torch.stack([zero, shrink, centre_y - shrink * place_y], 1)
-    grid = F.affine_grid(
-        torch.stack([first, second], 1), list(image.shape), align_corners=False
-    )
+    theta = torch.stack([first, second], 1)
+    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
     rim = F.max_pool2d(shape, 21, 1, 10)
     moved = sample(torch.cat([donor, shape, rim], 1), grid, shrink, "zeros")
     lesion, around = moved[:, 1:2], moved[:, 2:]
     ring = (around - lesion).clamp(0, 1)
     weight = ring.sum((1, 2, 3), keepdim=True).clamp(min=1)
-    here, there = (
-        (image * ring).sum((1, 2, 3), keepdim=True) / weight,
-        (moved[:, :1] * ring).sum((1, 2, 3), keepdim=True) / weight,
-    )
-    matched = (moved[:, :1] * (here + 0.02) / (there + 0.02)).clamp(0, 1)
+    tissue = moved[:, :1]
+    here = (image * ring).sum((1, 2, 3), keepdim=True) / weight
+    there = (tissue * ring).sum((1, 2, 3), keepdim=True) / weight
+    # The added 0.02 keeps the ratio small where the donor's rim is nearly black.
+    matched = (tissue * (here + 0.02) / (there + 0.02)).clamp(0, 1)
     soft = F.avg_pool2d(around, 7, 1, 3).clamp(0, 1)
     blended = soft * matched + (1 - soft) * image
     clear = (around * mask).sum((1, 2, 3)) == 0
-    good = (
-        chosen(image, chance)
-        & clear
-        & (area > 0.002)
-        & (here.flatten() > 0.08)
-        & (shrink > 0.6)
-    )
+    # Not over another lesion, not a speck, not into the black, and not enlarged too far.
+    has_room = clear & (area > 0.002)
+    is_plain = (here.flatten() > 0.08) & (shrink > 0.6)
+    good = chosen(image, chance) & has_room & is_plain
     joined = torch.maximum(mask, (lesion > 0.5).to(mask.dtype))
     return pick(good, blended, image), pick(good, joined, mask)
 
@@ -209,12 +201,11 @@ def sector(image: Tensor, mask: Tensor, chance: float = 0.2) -> tuple[Tensor, Te
         return uniform(image, low, high).view(-1, 1, 1, 1)
 
     fan = x.abs() < draw(0.3, 0.9) + draw(0.2, 1.0) * y
-    strips = (
-        (x > draw(-1, -0.75))
-        & (x < draw(0.75, 1))
-        & (y < draw(0.8, 1.0))
-        & (y > draw(-0.1, 0.12))
-    )
+    left = x > draw(-1, -0.75)
+    right = x < draw(0.75, 1)
+    lower = y < draw(0.8, 1.0)
+    upper = y > draw(-0.1, 0.12)
+    strips = left & right & lower & upper
     fan = pick(chosen(image, chance), fan, torch.ones_like(fan))
     strips = pick(chosen(image, chance), strips, torch.ones_like(strips))
     kept = (fan & strips).to(image.dtype)
