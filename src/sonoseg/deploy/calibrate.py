@@ -32,7 +32,7 @@ from sonoseg.train.lock import held
 from sonoseg.train.run_folder import SHIPPED, fingerprint
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""The range in which a temperature is looked for."""
+"""The range of temperatures that are tried."""
 
 
 def calibrate_command(
@@ -72,7 +72,7 @@ def calibrate_command(
 
 
 def _held_out_of(sources: Sequence[str]) -> list[Case]:
-    """The validation images of further data sets. Of a set without a split, all images were trained on."""
+    """The validation images of further data sets. One without a split has none: all its images were trained on."""
     cases: list[Case] = []
     for source in sources:
         folder, split = parse_source(source)

@@ -1,7 +1,7 @@
-"""Ultrasound-minded augmentation, a batch at a time on whatever device the batch is on.
+"""Augmentation for ultrasound, one batch at a time, on the device of the batch.
 
-Every function takes images (N, 1, H, W) float32 in 0..1 and draws from torch's global generator, so that a
-seeded epoch is a repeatable epoch. Each picture gets its own parameters.
+Every function takes images (N, 1, H, W) float32 in 0..1. Each image gets its own random parameters. They come from
+PyTorch's global generator, so the same seed gives the same images.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sonoseg.train import views
 
 
 def augment_light(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A new view of each image and its mask (N, 1, H, W) of 0 and 1: a little geometry, and another grey map."""
+    """Changes images and their masks (N, 1, H, W) of 0 and 1: a little geometry, and other gray levels."""
     image, mask = move(image, mask, strength=0.5, crops=0.1)
     return gamma(time_gain(image)).clamp(0, 1), mask
 
 
 def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A new view of each image and its mask (N, 1, H, W) of 0 and 1: geometry first, then what machines do."""
+    """Changes images and their masks (N, 1, H, W) of 0 and 1: geometry first, then effects of ultrasound machines."""
     image, mask = move(image, mask, strength=1, crops=0.2)
     for change in (time_gain, shadow, speckle, blur, gamma, marks, cut_out):
         image = change(image)
@@ -31,7 +31,10 @@ def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def augment_wide(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """As from hospitals that were never seen: lesions of any size at any place, then what machines do (`views`)."""
+    """Changes images and masks more widely (see `views`), then adds effects of ultrasound machines.
+
+    It is for images of hospitals that are not in the training data: lesions have any size and place.
+    """
     image, mask = views.roam(image, mask)
     image, mask = views.paste(image, mask)
     image, mask = views.sector(views.match_grays(image), mask)
@@ -61,7 +64,7 @@ def _smooth_field(image: Tensor, rows: int, columns: int) -> Tensor:
 def move(
     image: Tensor, mask: Tensor, strength: float, crops: float
 ) -> tuple[Tensor, Tensor]:
-    """Flip, scale, stretch, shear, turn and shift; now and then a crop beside the lesion, which is then a normal.
+    """Flips, scales, stretches, shears, turns and shifts. Some images become a crop without their lesion.
 
     Args:
         image: (N, 1, H, W).
@@ -99,9 +102,9 @@ def move(
 
 
 def lesion_free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """For each mask the affine map (N, 2, 3) to a crop left or right of the lesion, and whether there is room (N).
+    """For each mask the affine map (N, 2, 3) to a crop left or right of the lesion, and whether there is room (N,).
 
-    Data sets of lesions have no normal images; the tissue beside a lesion is the nearest there is to one.
+    Data sets of lesions have few normal images. The tissue beside a lesion is most similar to one.
     """
     columns = mask.amax((1, 2)) > 0.5  # (N, W)
     width, device = columns.shape[1], mask.device
@@ -124,12 +127,12 @@ def lesion_free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def time_gain(image: Tensor) -> Tensor:
-    """Another time-gain curve: brightness that drifts with depth, and a little from side to side."""
+    """Another time-gain curve: the brightness changes slowly with depth, and a little from side to side."""
     return _sometimes(image, image * (0.25 * _smooth_field(image, 4, 2)).exp(), 0.5)
 
 
 def shadow(image: Tensor) -> Tensor:
-    """A dark or bright band straight down from some depth, as behind a rib, a nipple or a cyst."""
+    """A vertical dark or bright band that begins at some depth, as behind a rib, a nipple or a cyst."""
     height, width = image.shape[2:]
     x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
@@ -150,7 +153,7 @@ def speckle(image: Tensor) -> Tensor:
 
 
 def blur(image: Tensor) -> Tensor:
-    """Coarser, as from an older machine or a smaller file."""
+    """Lower resolution, as from an older machine or a smaller file."""
     factor = float(torch.empty(()).uniform_(0.35, 0.8))
     small = F.interpolate(image, scale_factor=factor, mode="bilinear", antialias=True)
     back = F.interpolate(
@@ -160,7 +163,7 @@ def blur(image: Tensor) -> Tensor:
 
 
 def gamma(image: Tensor) -> Tensor:
-    """Another grey map: gamma, gain and black level."""
+    """Other gray levels: gamma, gain and black level."""
     exponent = _draw(image, -0.6, 0.6).exp()
     level = image.clamp(1e-4, 1) ** exponent
     gain = _draw(image, 0.7, 1.3)
@@ -170,7 +173,7 @@ def gamma(image: Tensor) -> Tensor:
 
 
 def marks(image: Tensor) -> Tensor:
-    """Calipers' crosses and text-like dashes, one to four, burnt in by the machine or its user."""
+    """One to four crosses of calipers and dashes that look like text, as a machine or its user draws into images."""
     count, _, height, width = image.shape
     device = image.device
     number = torch.randint(1, 5, (count, 1, 1, 1), device=device)
@@ -192,12 +195,12 @@ def marks(image: Tensor) -> Tensor:
 
 
 def _place(image: Tensor, length: int) -> Tensor:
-    """(N, 1, 1, 1) where along an axis of that length a mark may begin."""
+    """(N, 1, 1, 1) int64: random places along an axis of `length` pixels at which a mark begins."""
     return torch.randint(0, length - 12, (len(image), 1, 1, 1), device=image.device)
 
 
 def cut_out(image: Tensor) -> Tensor:
-    """A box of flat gray."""
+    """A rectangle of one gray level, in which nothing of the image is left."""
     height, width = image.shape[2:]
     x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)

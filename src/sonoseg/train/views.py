@@ -1,7 +1,8 @@
-"""Views of an image as other hospitals would have taken it: other depths, places, sectors, gray levels and lesions.
+"""Changes of an image towards what other hospitals record: other depths, places, sectors, gray levels and lesions.
 
-Data sets show a lesion where its examiner put it: large and in the middle. These views break that habit. As in
-`augment`, every function takes images and masks (N, 1, H, W), float32 in 0..1, and draws from torch's generator.
+In most data sets the lesion is large and in the middle, because the examiner put it there. A network must not learn
+that. As in `augment`, every function takes images and masks (N, 1, H, W), float32 in 0..1. Random numbers come from
+PyTorch's global generator.
 """
 
 from __future__ import annotations
@@ -24,28 +25,28 @@ def uniform(image: Tensor, low: float, high: float) -> Tensor:
 
 
 def chosen(image: Tensor, chance: float) -> Tensor:
-    """(N,) bool: each True with that chance."""
+    """(N,) bool; each is True with probability `chance`."""
     return torch.rand(len(image), device=image.device) < chance
 
 
 def pick(which: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
-    """`changed` for the images of the batch that `which` (N,) names, `unchanged` for the others."""
+    """`changed` for the images where `which` (N,) is True, `unchanged` for the others."""
     return torch.where(which[:, None, None, None], changed, unchanged)
 
 
 def roam(
     image: Tensor, mask: Tensor, farthest: float = 3.0, free: float = 0.2
 ) -> tuple[Tensor, Tensor]:
-    """Flips, turns, stretches and zooms; shows the lesion small, anywhere, or cut by the image's edge.
+    """Flips, turns, stretches and zooms; the lesion may be small, anywhere, or cut by the image's edge.
 
     Args:
         image: (N, 1, H, W).
         mask: (N, 1, H, W) of 0 and 1.
-        farthest: two in five views are zoomed out by 1 to `farthest`, the others by 0.75 to 1.3.
-        free: share of the views that become a crop without lesion, where there is room for one.
+        farthest: 40 % of the images are zoomed out by 1 to `farthest`, the others by 0.75 to 1.3.
+        free: share of the images that become a crop without lesion, if there is room for one.
 
     Returns:
-        Views of the same shapes. Beyond the image's edge is its mirror image (with its lesions) or black.
+        Image and mask of the same shapes. Beyond the image's edge is its mirror image (with its lesions) or black.
     """
     far = chosen(image, 0.4)
     near_zoom = torch.exp(uniform(image, -0.29, 0.26))
@@ -76,7 +77,10 @@ def roam(
 
 
 def sample(values: Tensor, grid: Tensor, zoom: Tensor, beyond: str) -> Tensor:
-    """`values` (N, C, H, W) at `grid` (N, H, W, 2), smoothed first where `zoom` (N,) leaves pixels out."""
+    """`values` (N, C, H, W) at the places `grid` (N, H, W, 2).
+
+    An image that is zoomed out, by `zoom` (N,), is made smaller first. Otherwise pixels would be left out.
+    """
     size = values.shape[2:]
     out = F.grid_sample(
         values, grid, mode="bilinear", padding_mode=beyond, align_corners=False
@@ -95,7 +99,7 @@ def sample(values: Tensor, grid: Tensor, zoom: Tensor, beyond: str) -> Tensor:
 def free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
     """An affine map (N, 2, 3) to a random crop beside, above or below all lesions, and whether there is room (N,).
 
-    Data sets of lesions have hardly any normal images. The tissue around a lesion is the nearest to one.
+    Data sets of lesions have few normal images. The tissue around a lesion is most similar to one.
     """
     left, right, any_lesion = span(mask.amax((1, 2)))
     top, bottom, _ = span(mask.amax((1, 3)))
@@ -125,7 +129,10 @@ def free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def span(line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of marks along an axis (N, 1 or more, L), where they begin and end as shares, with a margin; and if any (N,)."""
+    """Where marks along an axis (N, 1 or more, L) begin and end, each (N,) in 0..1, and whether there are any (N,).
+
+    A `MARGIN` is added on both sides.
+    """
     marks = line.flatten(1) > 0.5
     length = marks.shape[1]
     place = torch.arange(length, device=line.device).expand_as(marks)
@@ -137,7 +144,7 @@ def span(line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Tensor]:
     """Blends the lesion of another image of the batch into some images, at 0.3 to 3 % of the area, at any place.
 
-    The lesion comes with a rim of its own tissue, whose mean is set to that of the place where it goes.
+    A rim of tissue is copied together with the lesion. Its mean gray level is set to that of the new place.
     """
     count, _, height, width = image.shape
     other = torch.randperm(count, device=image.device)
@@ -182,7 +189,7 @@ def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Ten
 
 
 def match_grays(image: Tensor, chance: float = 0.3) -> Tensor:
-    """Takes some images part of the way to the gray levels of another image of the batch, as of another machine."""
+    """Moves the gray levels of some images towards those of another image of the batch, as from another machine."""
     flat = image.flatten(1)
     order = flat.argsort(1)
     wanted = flat[torch.randperm(len(flat), device=flat.device)].sort(1).values
@@ -192,7 +199,7 @@ def match_grays(image: Tensor, chance: float = 0.3) -> Tensor:
 
 
 def sector(image: Tensor, mask: Tensor, chance: float = 0.2) -> tuple[Tensor, Tensor]:
-    """Blackens what lies outside of a random sector, and strips at the sides, as of a convex probe or a screen."""
+    """Makes some images black outside of a random sector, and at their sides, as a convex probe or a screen does."""
     height, width = image.shape[2:]
     x = torch.linspace(-1, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
