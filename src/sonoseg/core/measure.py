@@ -69,12 +69,13 @@ class Lesion:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: area and diameters in mm² and mm if the spacing is known, else in pixels; places in pixels."""
+        x, y, width, height = self.box
         return {
             "area": round(self.area, 4),
             "longest_diameter": round(self.longest.length, 4),
             "perpendicular_diameter": round(self.across.length, 4),
             "mean_probability": round(self.probability, 4),
-            "box": dict(zip(("x", "y", "width", "height"), self.box, strict=True)),
+            "box": {"x": x, "y": y, "width": width, "height": height},
             "centre": _rounded(self.centre),
             "longest_diameter_ends": [
                 _rounded(self.longest.start),
@@ -136,10 +137,8 @@ def join(
         root_of_one, root_of_other = parent[one], parent[other]
         if np.array_equal(root_of_one, root_of_other):
             break
-        low, high = (
-            np.minimum(root_of_one, root_of_other),
-            np.maximum(root_of_one, root_of_other),
-        )
+        low = np.minimum(root_of_one, root_of_other)
+        high = np.maximum(root_of_one, root_of_other)
         np.minimum.at(parent, high, low)
         while not np.array_equal(parent, root := parent[parent]):
             parent = root
@@ -191,11 +190,12 @@ def find_lesions(
     ends = np.cumsum(np.bincount(runs.label))
     lesions = []
     for label in np.argsort(-areas, kind="stable"):
-        own = by_label[ends[label - 1] if label else 0 : ends[label]]
-        part = Runs(
-            in_image.row[own], in_image.start[own], in_image.stop[own], runs.label[own]
-        )
-        lesions.append(_measure(part, float(sums[label] / areas[label]), spacing))
+        first_run = ends[label - 1] if label else 0
+        own = by_label[first_run : ends[label]]
+        row, start, stop = in_image.row[own], in_image.start[own], in_image.stop[own]
+        part = Runs(row, start, stop, runs.label[own])
+        mean_probability = float(sums[label] / areas[label])
+        lesions.append(_measure(part, mean_probability, spacing))
     return tuple(lesions)
 
 
@@ -266,11 +266,11 @@ def _diameters(
     other = np.interp(u, back_u[::-1], back_v[::-1])
     widest = int(np.argmax(np.abs(one - other)))
     foot = origin + u[widest] * along
-    sides = foot + one[widest] * normal, foot + other[widest] * normal
+    one_end = foot + one[widest] * normal
+    other_end = foot + other[widest] * normal
     longest = Diameter(_point(origin / square), _point(end / square), spacing)
-    return longest, Diameter(
-        _point(sides[0] / square), _point(sides[1] / square), spacing
-    )
+    across = Diameter(_point(one_end / square), _point(other_end / square), spacing)
+    return longest, across
 
 
 def _point(xy: NDArray[np.float64]) -> Point:

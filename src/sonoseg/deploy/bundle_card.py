@@ -20,7 +20,7 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class CardSettings:
-    """What of a card the run itself does not decide.
+    """The values of a card that do not come from the run.
 
     Attributes:
         name: of the network; None takes that of the run's model.
@@ -64,9 +64,10 @@ def make_card(
 
 
 def describe_data(config: RunConfig) -> list[str]:
-    """What this training and the earlier ones that it started from were done on, each data set once."""
+    """The data of this training and of the earlier ones that it started from, each data set once."""
     described: list[str] = []
-    for stage in (*config.lineage, config.to_json()):
+    trainings = [*config.lineage, config.to_json()]
+    for stage in trainings:
         line = f"{stage['data']}, split {stage['split']}, {stage['size']} pixels"
         if line not in described:
             described.append(line)

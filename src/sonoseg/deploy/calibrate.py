@@ -6,6 +6,7 @@ apart from `calibration`, which stores and loads.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from sonoseg.train.lock import held
 from sonoseg.train.run_folder import SHIPPED, fingerprint
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""The range in which a temperature is looked for."""
+"""The range of temperatures that are tried."""
 
 
 def calibrate_command(
@@ -57,22 +58,21 @@ def calibrate_command(
         raise InputError(folder, problem, "give a folder that sonoseg train made")
     predictor = RunPredictor(folder, calibrated=False)
     known, validation = gather(data, split, tuple(also))
-    held_out = [*validation, *_held_out_of(also)]
+    held_out = list(validation) + _held_out_of(also)
     check_held_out(predictor, folder, held_out)
     with held(folder):
         report = calibrate(predictor, folder, known, validation, held_out)
     ece = report["ece"]
-    return "\n".join(
-        [
-            f"{folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;",
-            f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels",
-            f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar",
-        ]
-    )
+    lines = [
+        f"{folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;",
+        f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels",
+        f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar",
+    ]
+    return "\n".join(lines)
 
 
 def _held_out_of(sources: Sequence[str]) -> list[Case]:
-    """The validation images of further data sets. Of a set without a split, all images were trained on."""
+    """The validation images of further data sets. One without a split has none: all its images were trained on."""
     cases: list[Case] = []
     for source in sources:
         folder, split = parse_source(source)
@@ -127,7 +127,7 @@ def calibrate(
     if len(known) < 2 or not validation:
         problem = "the split leaves no training or no validation images"
         raise InputError(folder, problem, "choose another --split")
-    for case in (*known, *validation, *held_out):
+    for case in itertools.chain(known, validation, held_out):
         case.check_resizable(predictor.size[0], predictor.name)
     pixels = count_pixels(predictor, validation)
     if pixels.auc() is None:

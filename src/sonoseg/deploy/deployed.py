@@ -1,4 +1,4 @@
-"""The network as a bundle holds it: calibrated, explained, and with fewer steps than in training."""
+"""The network of a bundle: calibrated, with its explanation, and with fewer operations than in training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sonoseg.models.network import SegmentationNetwork
 
 
 class Deployed(nn.Module):
-    """The network as the reader calls it: image (N, 1, H, W) in 0..1 → the outputs of a bundle.
+    """The network that the reader runs: image (N, 1, H, W) in 0..1 → the outputs of a bundle.
 
     Mask, explanation and familiarity come from one pass of the encoders.
 
     Args:
         model: in evaluation mode; it is copied.
-        image: two images (2, 1, H, W) of the size to come.
+        image: any two images (2, 1, H, W) of the size that the bundle will take.
         calibration: of the run.
     """
 
@@ -62,10 +62,10 @@ class Deployed(nn.Module):
 
 
 def folded(model: SegmentationNetwork) -> SegmentationNetwork:
-    """A copy with fewer steps that computes the same.
+    """A copy that computes the same with fewer operations.
 
-    The decoder's batch normalisation is folded into its convolutions. PyTorch's exporter would do that too, but not
-    where the gradient shares the weights. First convolutions take gray images where that is possible.
+    The decoder's batch normalisation is folded into its convolutions. PyTorch's exporter folds it too, but not where
+    the gradient uses the same weights. The first convolutions take gray images where that is possible.
     """
     model = copy.deepcopy(model)
     for block in model.modules():
@@ -85,9 +85,10 @@ def fold_normalisation(block: nn.Sequential) -> None:
 
 
 def make_gray(encoders: Encoders) -> None:
-    """Lets first convolutions take one gray channel, in place, where all three colours are scaled alike.
+    """Changes first convolutions to one gray channel, in place, where all three colours are scaled alike.
 
-    A gray image in three equal channels meets the sum of the three colours' weights: one channel is enough.
+    With three equal channels, a convolution adds the weights of the three colours. So one channel with their sum is
+    enough.
     """
     for name, encoder in encoders.parts.items():
         norm = encoders.normalize[name]

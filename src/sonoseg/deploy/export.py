@@ -131,7 +131,9 @@ def export_bundle(
     """
     model = model.eval().to(memory_format=torch.contiguous_format)
     # Two images: with one, the exporter would take the number of images for a constant 1.
-    image = torch.rand(2, 1, *card.size, generator=torch.Generator().manual_seed(0))
+    height, width = card.size
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 1, height, width, generator=generator)
     with failures_explained(out):
         deployed = Deployed(model, image, calibration).eval()
         with torch.no_grad():

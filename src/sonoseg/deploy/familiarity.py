@@ -1,10 +1,10 @@
-"""How far an image lies from those that a network was trained on.
+"""How different an image is from those that a network was trained on.
 
-All of it but the judgement is here: fitting (`calibrate` calls it), storing (`calibration`) and the distance, which
-`export` puts into the bundle. The reader judges: `SegmentationResult.doubts` warns where the distance is over 1.
+`calibrate` fits the distance, `calibration` stores it, `export` puts it into the bundle, and the reader warns where it
+is over 1 (`SegmentationResult.doubts`).
 
-A network segments any picture, a photo or a page of text as well, and its probabilities do not show that they mean
-nothing there. Statistics of its first maps do: they depend on texture and contrast, not on whether there is a lesion.
+A network segments any picture, also a photo or a page of text. Its probabilities mean nothing there, but they look as
+usual. The statistics of its first maps do not: they depend on texture and contrast, not on whether there is a lesion.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 COMPONENTS = 32
-"""Principal components in which training images may differ from each other."""
+"""Principal components of the training images; differences along them are usual."""
 MAPS = 3
-"""The first maps of the encoders, at strides 2, 4 and 8. Deeper maps tell lesions apart, not kinds of images."""
+"""The first maps of the encoders, at strides 2, 4 and 8. Deeper maps depend on the lesion, not on the kind of image."""
 QUANTILE, MARGIN = 0.99, 1.4
 """The limit is MARGIN times the distance that this share of held-out images stays under. Chosen on validation images
 of BUSI and BUS-BRA against photos, pages of text, CT and MR, noise and blank images (docs/model-card.md)."""
 SMALLEST = 1e-6
-"""Of a deviation or a distance: a channel that never varies must not be divided by 0."""
+"""Least deviation and least distance, so that nothing is divided by 0 if a channel never varies."""
 
 
 class Familiarity(nn.Module):
@@ -31,8 +31,8 @@ class Familiarity(nn.Module):
 
     The mean and the deviation of every channel of the encoders' first `MAPS` maps are scaled to those of the training
     images and projected on their first `COMPONENTS` principal components. The distance is the root mean square of what
-    the projection leaves out, as a share of a limit. What the components hold is how training images differ from each
-    other, for example in brightness; that alone makes no image unfamiliar.
+    the projection leaves out, divided by a limit. Along the components, training images differ from each other, for
+    example in brightness. Such a difference alone makes no image unfamiliar.
 
     Args:
         features: D, twice the number of channels of the first maps.
@@ -61,8 +61,10 @@ class Familiarity(nn.Module):
             known: `summary` of training images, (M, D), M > 1.
             held_out: of the others, (K, D), K > 0.
         """
-        components = min(COMPONENTS, *known.shape)
-        self = cls(known.shape[1], components)
+        # There are at most as many components as images, and as features.
+        images, features = known.shape
+        components = min(COMPONENTS, images, features)
+        self = cls(features, components)
         known = known.double()
         mean = known.mean(0)
         deviation = known.std(0).clamp(min=SMALLEST)
@@ -78,7 +80,7 @@ class Familiarity(nn.Module):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Familiarity:
-        """That of a stored `state_dict`.
+        """The familiarity of a stored `state_dict`.
 
         Raises:
             ValueError: a number is not finite, or the limit is not above 0.
@@ -109,7 +111,7 @@ class Familiarity(nn.Module):
         """(N, D) → (N,) from 0, before it is divided by the limit."""
         features = len(self.basis)
         left_out = torch.eye(features).to(self.basis) - self.basis @ self.basis.T
-        # One matrix for everything: the runtime computes it once, when it loads the graph.
+        # One constant matrix holds all factors: the runtime computes it once, when it loads the graph.
         weight = left_out / (self.deviation[:, None] * features**0.5)
         distance: Tensor = torch.linalg.vector_norm(
             (summary - self.mean) @ weight, dim=1
@@ -122,7 +124,7 @@ class Familiarity(nn.Module):
 
 
 def _means(maps: Sequence[Tensor]) -> Tensor:
-    """Each channel's mean, of all maps one after the other: (N, D / 2)."""
-    # By pooling, since ONNX Runtime keeps its blocks of channels for that. For `mean` it would copy the whole map.
+    """The mean of each channel of all maps, one map after the other: (N, D / 2)."""
+    # ONNX Runtime stores maps in blocks of channels. Pooling works on these; for `mean` it would copy the whole map.
     pooled = [F.avg_pool2d(values, values.shape[2:]) for values in maps]
     return torch.cat(pooled, 1).flatten(1)

@@ -1,7 +1,8 @@
-"""Grad-CAM as an ONNX graph: the gradient is written out as ordinary operations.
+"""Grad-CAM as an ONNX graph: the gradient becomes ordinary operations.
 
 ONNX has no automatic differentiation, and the reader has no PyTorch. So the gradient is traced here, once, at export.
-Several of PyTorch's gradients have no ONNX form; `WrittenOut` computes those operations from ones whose gradient does.
+The gradients of some PyTorch operations do not exist in ONNX. `WrittenOut` replaces these operations by others that
+compute the same and whose gradients exist.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class GradCam(nn.Module):
 
         def target(features: Tensor) -> Tensor:
             logits = self.model.decode(features, list(maps), self.size).logits
-            # Without an `if`: a traced graph has to hold both cases, and each image may be another case.
+            # No `if` here: a trace keeps only one branch, and each image of a batch may need another one.
             predicted = (logits > 0).to(logits.dtype)
             none_predicted = 1 - predicted.amax((1, 2, 3), keepdim=True)
             counted = torch.maximum(predicted, none_predicted)
@@ -58,7 +59,7 @@ def trace_gradcam(
     features: Tensor,
     maps: Sequence[Tensor],
 ) -> fx.GraphModule:
-    """`GradCam` as a graph of ordinary operations, without a call of autograd in it, for any number of images.
+    """`GradCam` as a graph of ordinary operations without any call of autograd, for any number of images.
 
     Args:
         model: in evaluation mode, its weights without gradient.
@@ -79,7 +80,8 @@ def trace_gradcam(
 
     table = {torch.ops.aten.convolution_backward.default: _convolution_backward}
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
-    # Only the number of images is a symbol. Were the height one, too, a height of 2 would be taken for the 2 images.
+    # Only the number of images is variable. If the height were variable too, PyTorch would take a height of 2 and the
+    # number of images, 2 as well, for the same variable.
     dimensions = [
         DimDynamic.DYNAMIC,
         DimDynamic.STATIC,
@@ -96,7 +98,7 @@ def trace_gradcam(
 
 
 class WrittenOut(TorchFunctionMode):
-    """While it is entered, operations whose gradient ONNX lacks are computed from other ones; see `REPLACEMENTS`."""
+    """Inside its `with` block, operations are replaced by those of `REPLACEMENTS`, whose gradients ONNX has."""
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: Any = (), keywords: Any = None
@@ -118,9 +120,10 @@ def _convolution_backward(
     groups: int,
     _wanted: list[bool],
 ) -> tuple[Tensor, None, None]:
-    """The gradient of the input alone; Grad-CAM needs none of the weights.
+    """The gradient of a convolution with respect to its input; Grad-CAM needs no gradient of the weights.
 
-    That of a convolution is a transposed convolution, and that of a transposed one a convolution.
+    ONNX has no operation for it. But for a convolution it is a transposed convolution, and for a transposed
+    convolution it is a convolution.
     """
     convolution = torch.ops.aten.convolution.default
     if transposed:
@@ -129,7 +132,7 @@ def _convolution_backward(
             gradient, weight, None, stride, padding, dilation, False, none, groups
         )
         return result, None, None
-    # A stride can drop the last rows and columns of the image. Output padding adds them to the gradient again.
+    # A convolution with a stride may not reach the last rows and columns. Output padding adds them to the gradient.
     missing = []
     for axis, (step, pad, gap) in enumerate(
         zip(stride, padding, dilation, strict=True), 2
@@ -151,7 +154,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
 ) -> Tensor:
-    """Softmax of the dot products. PyTorch's fused operation has a gradient that ONNX lacks."""
+    """Softmax of the dot products. ONNX has no gradient of PyTorch's fused operation."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     return (scale * query @ key.transpose(-2, -1)).softmax(-1) @ value
 
@@ -180,7 +183,7 @@ def _interpolate(
 
 
 def _pool(image: Tensor, size: int) -> Tensor:
-    """Adaptive average pooling to `size` × `size`, as two matrix products too."""
+    """Adaptive average pooling to `size` × `size`, as two matrix products."""
     down = _pooling_matrix(image.shape[2], size)
     across = _pooling_matrix(image.shape[3], size)
     return torch.from_numpy(down) @ image @ torch.from_numpy(across.T)
@@ -192,7 +195,7 @@ REPLACEMENTS: dict[Any, Callable[..., Tensor]] = {
     F.scaled_dot_product_attention: _attention,
     F.adaptive_avg_pool2d: _pool,
 }
-"""Operation → the same from operations that ONNX can differentiate."""
+"""Operation → a function that computes the same, whose gradient ONNX has."""
 
 
 def _resizing_matrix(old: int, new: int) -> NDArray[np.float32]:
@@ -204,7 +207,7 @@ def _resizing_matrix(old: int, new: int) -> NDArray[np.float32]:
 
 
 def _pooling_matrix(old: int, new: int) -> NDArray[np.float32]:
-    """(new, old): each row is an average of the pixels that its share of the length touches."""
+    """(new, old): each row averages the pixels that its part of the axis touches."""
     bins = np.arange(new)[:, None]
     place = np.arange(old)
     inside = (place >= bins * old // new) & (place * new < (bins + 1) * old)

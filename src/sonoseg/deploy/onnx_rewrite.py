@@ -12,11 +12,11 @@ from sonoseg.train.run_folder import LARGE
 
 
 def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
-    """Moves what only `output` needs behind a switch, in place.
+    """Computes `output` only if an input `switch` is true; changes the graph in place.
 
-    ONNX Runtime computes a whole graph, whichever outputs are asked for. But of an If it computes one branch only. So
-    all operations that no other output needs go into a branch. Where the switch is off, the output is empty: instead of
-    (N, …) it is (0, …).
+    ONNX Runtime always computes the whole graph, even for one output. But it computes only one branch of an If. So all
+    operations that only `output` needs are moved into a branch. If the switch is false, the output is empty: its shape
+    is (0, …) instead of (N, …).
 
     Args:
         model: the graph; its first axis is the number of images.
@@ -52,14 +52,14 @@ def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
     ]  # shapes of values inside, which would now be declared outside their branch
     graph.node.extend(always)
     graph.node.append(choice)
-    # An input with an initializer of the same name is optional.
+    # In ONNX an input is optional if an initializer has the same name.
     graph.initializer.append(numpy_helper.from_array(np.array(False), switch))
     graph.input.append(helper.make_tensor_value_info(switch, TensorProto.BOOL, []))
     shape.dim[0].dim_param = f"{output}s"  # as many as the images, or none
 
 
 def _needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
-    """Those of `nodes` that the outputs depend on, in their order."""
+    """The nodes that the outputs depend on, in their order."""
     wanted = set(outputs)
     kept = []
     for node in reversed(nodes):

@@ -1,9 +1,9 @@
-"""`sonoseg slim`: a run's network with fewer channels inside its encoders' blocks, and nearly the same outputs.
+"""`sonoseg slim`: removes channels inside the blocks of a run's encoders; the outputs stay nearly the same.
 
-In each block, channels are removed one after the other, each time the one whose loss changes the block's output least
-(the optimal brain surgeon, Hassibi and Stork 1993). The weights of the channels that stay are then fitted by least
-squares, so that they make up for the others (channel pruning, He et al. 2017). Both steps need only the channels' means
-and covariances over training images: no mask and no training.
+In each block, channels are removed one by one. The next one is always the channel without which the block's output
+changes least (optimal brain surgeon, Hassibi and Stork 1993). Then the weights of the other channels are fitted by
+least squares, so that they replace the removed ones (channel pruning, He et al. 2017). Both steps need only the means
+and covariances of the channels over training images: no masks, and no training.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sonoseg.train.run_folder import (
 )
 
 MULTIPLE = 8
-"""The number of channels that stay is a multiple of this, since processors compute so many at once."""
+"""The number of channels that stay is a multiple of this: processors compute that many at once."""
 
 
 def slim_command(
@@ -116,8 +116,8 @@ def slim_run(
         start_from=f"{fingerprint(run)}, {share:g} slimmer by {len(cases)} images",
         lineage=lineage(run),
     )
-    # How many channels stay is known only at the end, so a run that is already in `out` may differ from this one in
-    # that alone. Checked first: an `out` that is taken should not cost the user the whole computation.
+    # Check `out` before the long computation. How many channels stay is known only after it, so the network of a run
+    # that is already there is not compared.
     network_there = (
         RunConfig.read(out).network if is_there(out / CONFIG) else config.network
     )
@@ -138,9 +138,9 @@ def slim_run(
 def slimmed(
     model: SegmentationNetwork, images: Tensor, share: float
 ) -> SegmentationNetwork:
-    """A slimmer copy of `model`, by what its blocks do on images (N, 1, H, W) uint8."""
+    """A slimmer copy of `model`, fitted on images (N, 1, H, W) uint8."""
     slim = copy.deepcopy(model)
-    # Of the whole network: each block is fitted to what it did before any block was slimmer.
+    # All blocks are observed before the first one changes: each is fitted to the outputs of the original network.
     seen = observe(model, images)
     blocks = zip(insides(slim), seen, strict=True)
     for inside, moments in track(blocks, "choosing", len(seen), "block"):
@@ -150,10 +150,10 @@ def slimmed(
 
 @torch.no_grad()
 def make_slim(inside: Inside, moments: Moments, share: float) -> None:
-    """Removes channels of a block, in place, and fits the weights of the others to the block's output before."""
+    """Removes channels of a block, in place, and fits the weights of the others to its former output."""
     norm = inside.projected
     assert norm.running_mean is not None and norm.running_var is not None
-    # The normalisation scales each channel of the output, so a loss counts by what it is after that.
+    # The normalisation scales each output channel. What counts is the loss after it.
     scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).double()
     weight = inside.project.weight[:, :, 0, 0].double()
     mean, covariance = moments.mean, moments.covariance
@@ -161,7 +161,8 @@ def make_slim(inside: Inside, moments: Moments, share: float) -> None:
     fitted = refit(weight, covariance, kept)
     inside.keep(kept)
     inside.project.weight.copy_(fitted[:, :, None, None])
-    # The fit is of the variations. What the removed channels added on average goes into the normalisation's mean.
+    # Covariances know nothing of means. So the mean that the removed channels added is taken from the mean that the
+    # normalisation subtracts.
     norm.running_mean.sub_(weight @ mean - fitted @ mean[kept])
 
 
@@ -169,9 +170,9 @@ def choose(weight: Tensor, covariance: Tensor, budget: float) -> Tensor:
     """Which channels stay, in their order.
 
     Args:
-        weight: by which the channels are mixed, (C, E).
+        weight: of the channels in each output, (C, E).
         covariance: of the channels, (E, E), positive definite.
-        budget: how much of the variance of the mixtures, summed over C, may be lost.
+        budget: how much of the variance of the outputs, summed over C, may be lost.
 
     Returns:
         (K,) numbers of channels, K a multiple of `MULTIPLE` if E is, and at least that.
@@ -180,7 +181,7 @@ def choose(weight: Tensor, covariance: Tensor, budget: float) -> Tensor:
     gone: list[int] = []
     lost = 0.0
     while len(gone) < len(covariance):
-        # The variance that is lost with each channel, after the others make up for it.
+        # The variance that is lost with each channel, once the others are fitted again.
         costs = weight.square().sum(0) / precision.diagonal()
         costs[gone] = torch.inf
         channel = int(costs.argmin())
@@ -198,9 +199,9 @@ def choose(weight: Tensor, covariance: Tensor, budget: float) -> Tensor:
 
 
 def remove(channel: int, weight: Tensor, precision: Tensor) -> None:
-    """Removes a channel, in place: the others' weights make up for it, and it leaves the inverse of the covariance.
+    """Removes a channel, in place, from the weights, which are fitted again, and from the inverse of the covariance.
 
-    One step of Gaussian elimination instead of an inverse of its own for each channel.
+    It is one step of Gaussian elimination. A new inverse for every removed channel would take far longer.
 
     Args:
         channel: its number.

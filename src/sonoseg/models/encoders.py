@@ -106,10 +106,11 @@ class Encoders(nn.Module):
     def __init__(self, names: tuple[str, ...], frozen: bool, pretrained: bool) -> None:
         super().__init__()
         self.frozen = frozen
-        scales = len(ENCODERS[names[0]])
-        self.channels = tuple(
-            sum(ENCODERS[name][scale] for name in names) for scale in range(scales)
-        )
+        channels = [0] * len(ENCODERS[names[0]])
+        for name in names:
+            for scale, count in enumerate(ENCODERS[name]):
+                channels[scale] += count
+        self.channels = tuple(channels)
         # "parts" is the name in every stored file of weights.
         self.parts = nn.ModuleDict()
         self.normalize = nn.ModuleDict()

@@ -1,4 +1,4 @@
-"""Segments a cine loop: every frame of a clip measured, drawn, and written as a video and a table."""
+"""Segments a cine loop: measures every frame of a clip, and writes an overlay video and a table."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def segment_clip(
     spacing: PixelSize | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Segments every frame of a clip, in the memory of a few; writes the overlay as a video, and a table.
+    """Segments every frame of a clip; writes the overlay as a video, and a table.
 
-    One thread decodes ahead, another segments ahead, this one draws and encodes.
+    Only a few frames are in memory. One thread decodes, another one segments, and this one draws and encodes.
 
     Args:
         segmenter: the network.
         path: the clip.
-        folder: where the two files go; each appears whole or not at all.
+        folder: the output folder. Each of the two files is written completely or not at all.
         spacing: mm per pixel of the frames as `Clip.frames` returns them, one number or (row, column); None measures
             in pixels.
-        progress: called with the number of frames done.
+        progress: called after each frame with the number of frames that are done.
 
     Returns:
         the entry for results.json.
 
     Raises:
-        InputError: the clip cannot be read to its end (`subject` is then `path`), or the disk fails.
+        InputError: the clip cannot be read to its end (then `subject` is `path`), or a file cannot be written.
     """
     began = perf_counter()
     overlay, table = output_names(path)
@@ -121,7 +121,7 @@ class _Tally:
         return row
 
     def summary(self) -> dict[str, Any]:
-        """Size, unit, numbers of frames, and the lesion where it is largest."""
+        """Size, unit, numbers of frames, and the largest lesion with its frame."""
         counts = {
             "frames": self.frames,
             "frames_with_lesion": self.with_lesion,
@@ -130,5 +130,5 @@ class _Tally:
         return self._common | counts | {"largest": self._largest}
 
     def rate(self, began: float) -> float:
-        """Frames a second since `began`."""
+        """Frames per second since `began`."""
         return round(self.frames / (perf_counter() - began), 2)

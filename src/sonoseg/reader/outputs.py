@@ -1,7 +1,8 @@
 """The files that `sonoseg segment` writes, and those that it must not replace.
 
-Only files of an earlier call are replaced. results.json lists them; while a call is working, a hidden file beside it
-does. Other files of such a name are left alone, for example an annotator's NAME_mask.png.
+Only files of an earlier call are replaced. They are listed in results.json, and while a call is running in a hidden
+file beside it. Other files are never replaced, even if they have such a name: NAME_mask.png may be an
+annotator's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sonoseg.reader import cine
 RESULTS, AT_WORK = "results.json", ".segmenting.json"
 PICTURES = ("mask", "overlay", "heat")
 _KEYS = ("mask", "overlay", "heat", "frames_table")
-"""Of an entry of results.json: these name files."""
+"""Keys of an entry of results.json whose values are names of files."""
 _LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
 
 
@@ -37,10 +38,10 @@ def output_names(path: Path, explain: bool) -> tuple[str, ...]:
 def plan_outputs(
     files: Sequence[Path], folder: Path, explain: bool
 ) -> tuple[list[str], list[str]]:
-    """The names of the files that will be written into `folder`, and of those there that earlier calls wrote.
+    """The names of the files that will be written into `folder`, and of those that earlier calls have written there.
 
     Raises:
-        InputError: one would replace an input, or a file that no earlier call has written.
+        InputError: a file would replace an input, or a file that no earlier call has written.
     """
     inputs = {os.path.realpath(path): path for path in files}
     earlier = _earlier_names(folder)
@@ -69,7 +70,7 @@ def plan_outputs(
 
 
 def _is_taken(target: Path) -> bool:
-    """Whether a file, or a link that leads nowhere, has this name."""
+    """Whether this is the name of a file, or of a link without a target."""
     return os.path.lexists(target) and (is_file(target) or not is_there(target))
 
 
@@ -77,9 +78,10 @@ def _is_taken(target: Path) -> bool:
 def at_work(
     folder: Path, names: Sequence[str], earlier: Sequence[str]
 ) -> Iterator[None]:
-    """Notes in `folder` what the block will write there, so that the next call may replace it if this one is killed.
+    """Lists in a hidden file in `folder` what the block will write there.
 
-    The note stays (see `end_work`), unless the block is interrupted before it has written anything new.
+    If this call is killed, the next one may replace these files. The hidden file stays until `end_work`, unless the
+    block is interrupted before it has written anything new.
     """
     files = list(names) + list(earlier)
     try:
@@ -115,7 +117,7 @@ def end_work(folder: Path) -> None:
 def earlier_files(
     folder: Path, earlier: Iterable[str], entries: Iterable[Mapping[str, Any]]
 ) -> list[str]:
-    """Of the names `earlier`, those that are still in `folder` and that no new entry of results.json names."""
+    """The names in `earlier` of files that are still in `folder` and in no new entry of results.json."""
     new = set(_names_in(entries))
     return [name for name in earlier if name not in new and is_file(folder / name)]
 

@@ -1,4 +1,4 @@
-"""Anti-aliased lines on a picture: the outline of a mask, and calipers. Drawn in place on (H, W, 3) uint8."""
+"""Anti-aliased lines: the outline of a mask, and calipers. They are drawn into a picture (H, W, 3) uint8, in place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.floa
 def draw_outline(
     picture: NDArray[np.uint8], mask: NDArray[np.bool_], stroke: float, colour: Colour
 ) -> None:
-    """Draws the border of `mask`, which covers the same scene as `picture`, as a smooth anti-aliased line."""
+    """Draws the border of `mask` (h, w) as a smooth line. The mask shows the same scene, and may have another size."""
     soft = Image.fromarray(mask.astype(np.uint8) * 255)
     soft = soft.resize(picture.shape[1::-1], Image.Resampling.BILINEAR)
     box = soft.getbbox()
@@ -52,7 +52,7 @@ def draw_caliper(
     along = way / length
     arm = min(
         3.5 * stroke, stroke + length / 10
-    )  # shorter in small lesions, to leave them visible
+    )  # short in small lesions, so that they stay visible
     places = np.arange(1.5 * arm, length - 1.4 * arm, 4 * stroke)
     dots = start + places[:, None] * along
     _stamp(picture, dots, np.hypot, 2 * stroke, 1.3 * stroke, colour)
@@ -77,7 +77,7 @@ def _stamp(
     stroke: float,
     colour: Colour,
 ) -> None:
-    """Draws one small shape, given by the distance to it from (x, y), around each of the points (K, 2)."""
+    """Draws a small shape around each of the points (K, 2). `distance` returns how far (x, y) is from the shape."""
     most = math.ceil(reach)
     steps = np.arange(-most, most + 1)
     centre_x = points[:, 0, None, None]
@@ -100,7 +100,7 @@ def _ink(
     stroke: float,
     colour: Colour,
 ) -> None:
-    """Inks pixels by their distance to a line `stroke` wide, over a dark rim that sets it off from bright tissue."""
+    """Colours pixels by their distance to a line of width `stroke`. A dark rim keeps it visible on bright tissue."""
     pixels = picture[y, x].astype(np.float32)
     rim = stroke + 2, 0.5, (0, 0, 0)
     line = stroke, 1.0, colour

@@ -1,6 +1,6 @@
 """Reads a cine loop frame by frame through PyAV (the extra `video`).
 
-FFmpeg never gets a name, only an open file: it takes names as addresses, and would ask the network for some of them.
+FFmpeg gets an open file, never a name: a name can be an address, which FFmpeg would open over the network.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_FRAMES = 200_000
 """Over two hours at 25 frames a second."""
 MAX_HOURS = 24
 FORMATS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,gif,nut,dv,mxf,ivf"
-"""Containers in FFmpeg's words; all hold their frames themselves. Playlists, which name other files, are not there."""
+"""Containers, by FFmpeg's names. All of them contain their frames. Playlists are left out: they name other files."""
 _EXPORT = "export it again as MP4 or AVI"
 _OPTIONS = {
     "format_whitelist": FORMATS,
@@ -41,7 +41,7 @@ _OPTIONS = {
 }
 _BUFFER = 1 << 18
 _TIMED = ("matroska,webm", "mxf")
-"""Containers that say at their beginning how long they last, and whose data may end anywhere without an error."""
+"""Containers whose header has the duration. If they are cut short, FFmpeg reports no error."""
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """Advanced Systems Format (WMV), section 3.2: the object that tells the file's size, 40 bytes after this."""
 _MOST_ASPECT = 16
@@ -56,7 +56,7 @@ class Frame(NamedTuple):
 
 
 def check_av(path: Path) -> None:
-    """Raises InputError, with the command that installs it, if PyAV is missing, which reads `path`."""
+    """Raises InputError if PyAV is missing, which is needed to read `path`; the hint is how to install it."""
     if importlib.util.find_spec("av") is None:
         raise InputError(
             path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'"
@@ -68,12 +68,12 @@ class Clip:
 
     Attributes:
         path: the file.
-        rate: frames a second, as the file says; a mean if they come at uneven times.
-        time_base: seconds a tick.
+        rate: frames per second according to the file; the mean if the intervals differ.
+        time_base: seconds per tick.
 
     Raises:
-        InputError: not there, not a video (a playlist is none), without pictures, over `MAX_FRAMES` or `MAX_HOURS`, or
-            frames under 16 × 16 or over 16 megapixels (found before one is decoded).
+        InputError: no such file, not a video (a playlist is none), no pictures in it, over `MAX_FRAMES` or `MAX_HOURS`,
+            or frames under 16 × 16 or over 16 megapixels (checked before a frame is decoded).
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -134,10 +134,10 @@ class Clip:
             )
 
     def frames(self) -> Iterator[Frame]:
-        """The frames in the order they are shown, gray, upright, of square pixels; may be read once.
+        """The frames in the order of display: gray, upright, with square pixels. They can be read once.
 
-        Where the file says that its pixels are not square, as DVDs do, frames are made longer on one side.
-        Times that are missing or do not rise are taken from the rate.
+        If the pixels in the file are not square, as on DVDs, the frames are made longer on one side. If a time is
+        missing or not later than the one before, it is computed from the rate.
 
         Raises:
             InputError: the file is damaged or cut short, has no frame, too many, or frames of more than one size.
@@ -174,7 +174,7 @@ class Clip:
         check_dimensions(self.path, width, height, MAX_FRAME_PIXELS)
 
     def _square_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size of a frame once its pixels are square: one side becomes longer, none shorter."""
+        """(height, width) of a frame with square pixels: one side becomes longer, none shorter."""
         one = Fraction(1)
         return round(height / min(self._aspect, one)), round(
             width * max(self._aspect, one)
@@ -202,12 +202,14 @@ class Clip:
                     )
                 if (
                     packet.stream.index != self._stream.index
-                ):  # sound: read to know where the file ends
+                ):  # sound; it is read only to know where the data ends
                     continue
                 frames: Any = [] if packet.is_corrupt else packet.decode()
             except InputError:
                 raise
-            except Exception as error:  # as above
+            except (
+                Exception
+            ) as error:  # damaged files make FFmpeg raise nearly anything
                 raise self._damaged(count) from error
             if packet.is_corrupt:
                 raise self._damaged(count)
@@ -215,7 +217,7 @@ class Clip:
             yield from frames
 
     def _is_cut_short(self, end: float) -> bool:
-        """Whether the data of all streams, which ends after `end` seconds, is shorter than the file says it is."""
+        """Whether the data ends, after `end` seconds in all streams, before the end that the file's header has."""
         kind = self._container.format.name
         if kind == "asf":
             with self.path.open("rb") as file:

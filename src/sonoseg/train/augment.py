@@ -1,7 +1,7 @@
-"""Ultrasound-minded augmentation, a batch at a time on whatever device the batch is on.
+"""Augmentation for ultrasound, one batch at a time, on the device of the batch.
 
-Every function takes images (N, 1, H, W) float32 in 0..1 and draws from torch's global generator, so that a
-seeded epoch is a repeatable epoch. Each picture gets its own parameters.
+Every function takes images (N, 1, H, W) float32 in 0..1. Each image gets its own random parameters. They come from
+PyTorch's global generator, so the same seed gives the same images.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sonoseg.train import views
 
 
 def augment_light(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A new view of each image and its mask (N, 1, H, W) of 0 and 1: a little geometry, and another grey map."""
+    """Changes images and their masks (N, 1, H, W) of 0 and 1: a little geometry, and other gray levels."""
     image, mask = move(image, mask, strength=0.5, crops=0.1)
     return gamma(time_gain(image)).clamp(0, 1), mask
 
 
 def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A new view of each image and its mask (N, 1, H, W) of 0 and 1: geometry first, then what machines do."""
+    """Changes images and their masks (N, 1, H, W) of 0 and 1: geometry first, then effects of ultrasound machines."""
     image, mask = move(image, mask, strength=1, crops=0.2)
     for change in (time_gain, shadow, speckle, blur, gamma, marks, cut_out):
         image = change(image)
@@ -31,7 +31,10 @@ def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def augment_wide(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """As from hospitals that were never seen: lesions of any size at any place, then what machines do (`views`)."""
+    """Changes images and masks more widely (see `views`), then adds effects of ultrasound machines.
+
+    It is for images of hospitals that are not in the training data: lesions have any size and place.
+    """
     image, mask = views.roam(image, mask)
     image, mask = views.paste(image, mask)
     image, mask = views.sector(views.match_grays(image), mask)
@@ -61,7 +64,7 @@ def _smooth_field(image: Tensor, rows: int, columns: int) -> Tensor:
 def move(
     image: Tensor, mask: Tensor, strength: float, crops: float
 ) -> tuple[Tensor, Tensor]:
-    """Flip, scale, stretch, shear, turn and shift; now and then a crop beside the lesion, which is then a normal.
+    """Flips, scales, stretches, shears, turns and shifts. Some images become a crop without their lesion.
 
     Args:
         image: (N, 1, H, W).
@@ -70,38 +73,21 @@ def move(
         crops: share of the images that become a crop beside their lesion.
     """
     count, device = len(image), image.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(count, device=device).uniform_(low, high)
+
     flip = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
-    zoom = torch.exp(
-        torch.empty(count, device=device).uniform_(math.log(0.7), math.log(1.3))
-        * strength
-    )
-    stretch = torch.exp(
-        torch.empty(count, device=device).uniform_(-0.2, 0.2) * strength
-    )
-    angle = (
-        torch.empty(count, device=device).uniform_(-0.2, 0.2)
-        * strength
-        * (torch.rand(count, device=device) < 0.5)
-    )
-    shear = torch.empty(count, device=device).uniform_(-0.15, 0.15) * strength
+    zoom = torch.exp(uniform(math.log(0.7), math.log(1.3)) * strength)
+    stretch = torch.exp(uniform(-0.2, 0.2) * strength)
+    turn = uniform(-0.2, 0.2) * strength
+    angle = turn * (torch.rand(count, device=device) < 0.5)
+    shear = uniform(-0.15, 0.15) * strength
     shift = torch.empty(count, 2, device=device).uniform_(-0.15, 0.15) * strength
     cos, sin = angle.cos(), angle.sin()
-    theta = torch.stack(
-        [
-            torch.stack(
-                [
-                    flip * zoom * stretch * cos,
-                    -zoom * stretch * sin + shear,
-                    shift[:, 0],
-                ],
-                1,
-            ),
-            torch.stack(
-                [flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]], 1
-            ),
-        ],
-        1,
-    )
+    across = flip * zoom * stretch * cos, -zoom * stretch * sin + shear, shift[:, 0]
+    down = flip * zoom / stretch * sin, zoom / stretch * cos, shift[:, 1]
+    theta = torch.stack([torch.stack(across, 1), torch.stack(down, 1)], 1)
     beside, possible = lesion_free_crop(mask)
     chosen = possible & (torch.rand(count, device=device) < crops)
     theta = torch.where(chosen[:, None, None], beside, theta)
@@ -116,9 +102,9 @@ def move(
 
 
 def lesion_free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """For each mask the affine map (N, 2, 3) to a crop left or right of the lesion, and whether there is room (N).
+    """For each mask the affine map (N, 2, 3) to a crop left or right of the lesion, and whether there is room (N,).
 
-    Data sets of lesions have no normal images; the tissue beside a lesion is the nearest there is to one.
+    Data sets of lesions have few normal images. The tissue beside a lesion is most similar to one.
     """
     columns = mask.amax((1, 2)) > 0.5  # (N, W)
     width, device = columns.shape[1], mask.device
@@ -131,38 +117,30 @@ def lesion_free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
     room = room.clamp(min=0.3)
     start = torch.where(left > right, torch.zeros_like(left), 1 - room)
     height = (room * torch.empty_like(room).uniform_(1.0, 1.8)).clamp(max=1)
-    top = (1 - height) * torch.rand_like(
-        height
-    ) ** 2  # most crops keep the skin, as images do
+    # The square keeps most crops near the top, where images show skin.
+    top = (1 - height) * torch.rand_like(height) ** 2
     zero = torch.zeros_like(room)
-    theta = torch.stack(
-        [
-            torch.stack([room, zero, 2 * start + room - 1], 1),
-            torch.stack([zero, height, 2 * top + height - 1], 1),
-        ],
-        1,
-    )
+    across = torch.stack([room, zero, 2 * start + room - 1], 1)
+    down = torch.stack([zero, height, 2 * top + height - 1], 1)
+    theta = torch.stack([across, down], 1)
     return theta, possible
 
 
 def time_gain(image: Tensor) -> Tensor:
-    """Another time-gain curve: brightness that drifts with depth, and a little from side to side."""
+    """Another time-gain curve: the brightness changes slowly with depth, and a little from side to side."""
     return _sometimes(image, image * (0.25 * _smooth_field(image, 4, 2)).exp(), 0.5)
 
 
 def shadow(image: Tensor) -> Tensor:
-    """A dark or bright band straight down from some depth, as behind a rib, a nipple or a cyst."""
+    """A vertical dark or bright band that begins at some depth, as behind a rib, a nipple or a cyst."""
     height, width = image.shape[2:]
     x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
-    centre, half_width, depth = (
-        _draw(image, 0, 1),
-        _draw(image, 0.03, 0.15),
-        _draw(image, 0, 0.7),
-    )
-    band = torch.exp(-(((x - centre) / half_width) ** 2)) * torch.sigmoid(
-        (y - depth) * 30
-    )
+    centre = _draw(image, 0, 1)
+    half_width = _draw(image, 0.03, 0.15)
+    depth = _draw(image, 0, 0.7)
+    beside = ((x - centre) / half_width) ** 2
+    band = torch.exp(-beside) * torch.sigmoid((y - depth) * 30)
     return _sometimes(image, image * (1 + _draw(image, -0.8, 0.3) * band), 0.3)
 
 
@@ -175,7 +153,7 @@ def speckle(image: Tensor) -> Tensor:
 
 
 def blur(image: Tensor) -> Tensor:
-    """Coarser, as from an older machine or a smaller file."""
+    """Lower resolution, as from an older machine or a smaller file."""
     factor = float(torch.empty(()).uniform_(0.35, 0.8))
     small = F.interpolate(image, scale_factor=factor, mode="bilinear", antialias=True)
     back = F.interpolate(
@@ -185,57 +163,50 @@ def blur(image: Tensor) -> Tensor:
 
 
 def gamma(image: Tensor) -> Tensor:
-    """Another grey map: gamma, gain and black level."""
-    level = image.clamp(1e-4, 1) ** _draw(image, -0.6, 0.6).exp()
-    return _sometimes(
-        image,
-        (level * _draw(image, 0.7, 1.3) + _draw(image, -0.08, 0.08)).clamp(0, 1),
-        0.8,
-    )
+    """Other gray levels: gamma, gain and black level."""
+    exponent = _draw(image, -0.6, 0.6).exp()
+    level = image.clamp(1e-4, 1) ** exponent
+    gain = _draw(image, 0.7, 1.3)
+    black = _draw(image, -0.08, 0.08)
+    changed = (level * gain + black).clamp(0, 1)
+    return _sometimes(image, changed, 0.8)
 
 
 def marks(image: Tensor) -> Tensor:
-    """Calipers' crosses and text-like dashes, one to four, burnt in by the machine or its user."""
+    """One to four crosses of calipers and dashes that look like text, as a machine or its user draws into images."""
     count, _, height, width = image.shape
     device = image.device
-    number = torch.randint(1, 5, (count, 1, 1, 1), device=device) * (
-        _draw(image, 0, 1) < 0.25
-    )
-    row, column = (
-        torch.arange(height, device=device).view(-1, 1),
-        torch.arange(width, device=device),
-    )
+    number = torch.randint(1, 5, (count, 1, 1, 1), device=device)
+    number = number * (_draw(image, 0, 1) < 0.25)
+    row = torch.arange(height, device=device).view(-1, 1)
+    column = torch.arange(width, device=device)
     for mark in range(4):
-        y, x = (
-            row - _place(image, height),
-            column - _place(image, width),
-        )  # from the mark's upper left corner
-        cross = (y == 3) & (x >= 0) & (x < 7) | (x == 3) & (y >= 0) & (y < 7)
-        dash = (
-            (torch.rand(count, 1, 1, width, device=device) < 0.6)
-            & (x >= 0)
-            & (x < 12)
-            & (y >= 0)
-            & (y < 5)
-        )
+        # From the mark's upper left corner.
+        y = row - _place(image, height)
+        x = column - _place(image, width)
+        level = (y == 3) & (x >= 0) & (x < 7)
+        upright = (x == 3) & (y >= 0) & (y < 7)
+        cross = level | upright
+        strokes = torch.rand(count, 1, 1, width, device=device) < 0.6
+        dash = strokes & (x >= 0) & (x < 12) & (y >= 0) & (y < 5)
         drawn = torch.where(_draw(image, 0, 1) < 0.6, cross, dash) & (mark < number)
         image = torch.where(drawn, _draw(image, 0.6, 1.0), image)
     return image
 
 
 def _place(image: Tensor, length: int) -> Tensor:
-    """(N, 1, 1, 1) where along an axis of that length a mark may begin."""
+    """(N, 1, 1, 1) int64: random places along an axis of `length` pixels at which a mark begins."""
     return torch.randint(0, length - 12, (len(image), 1, 1, 1), device=image.device)
 
 
 def cut_out(image: Tensor) -> Tensor:
-    """A box of flat gray."""
+    """A rectangle of one gray level, in which nothing of the image is left."""
     height, width = image.shape[2:]
     x = torch.linspace(0, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
-    inside = ((x - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)) & (
-        (y - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
-    )
+    is_across = (x - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
+    is_down = (y - _draw(image, 0, 1)).abs() < _draw(image, 0.03, 0.12)
+    inside = is_across & is_down
     return _sometimes(image, torch.where(inside, _draw(image, 0, 0.5), image), 0.15)
 
 

@@ -51,7 +51,9 @@ def configure(settings: TrainSettings) -> tuple[RunConfig, list[Case], list[Case
         encoder_file = Path(encoder_weights)
         encoder_weights = fingerprint(encoder_file)
     origin = settings.start_from or encoder_file
-    origins = [*settings.teachers] if origin is None else [origin, *settings.teachers]
+    origins = list(settings.teachers)
+    if origin is not None:
+        origins.insert(0, origin)
 
     names = [data_name(settings.data)]
     for source in settings.also:

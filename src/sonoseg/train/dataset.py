@@ -41,11 +41,10 @@ def gather(
     """
     subsets = split_cases(load_cases(data), split)
     training = subsets["train"]
-    kept = {
-        os.path.realpath(case.image): name
-        for name in (VALIDATION, "test")
-        for case in subsets[name]
-    }
+    kept = {}
+    for name in (VALIDATION, "test"):
+        for case in subsets[name]:
+            kept[os.path.realpath(case.image)] = name
     for source in also:
         folder, name = parse_source(source)
         cases = load_cases(folder)

@@ -17,19 +17,18 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
         asked: what is asked for, as JSON.
     """
     found: list[str] = []
-    for key in dict.fromkeys((*asked, *there)):
+    for key in {**asked, **there}:
         old, new = there.get(key), asked.get(key)
         if old == new:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += differences(old, new)
             continue
-        texts = _shown(old), _shown(new)
-        found.append(
-            f"{key} ({texts[0]} there, {texts[1]} asked for)"
-            if texts[0] != texts[1]
-            else key
-        )
+        there_text, asked_text = _shown(old), _shown(new)
+        if there_text == asked_text:  # they differ beyond what is shown
+            found.append(key)
+        else:
+            found.append(f"{key} ({there_text} there, {asked_text} asked for)")
     return found
 
 

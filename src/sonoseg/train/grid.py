@@ -49,10 +49,9 @@ def parse_grid(words: Sequence[str], recipe: Recipe) -> Grid:
             raise InputError(
                 f"--grid {word}", "has a value twice", "give each value once"
             )
-    for name, value in (
-        (name, value) for name, values in grid.items() for value in values
-    ):
-        check_recipe(replace(recipe, **{name: value}))  # type: ignore[arg-type]
+    for name, values in grid.items():
+        for value in values:
+            check_recipe(replace(recipe, **{name: value}))  # type: ignore[arg-type]
     return grid or PAPER
 
 
@@ -85,10 +84,8 @@ def parse_value(axis: str, text: str) -> Value:
 
 def combinations(grid: Grid) -> list[dict[str, Value]]:
     """Every choice of one value an axis, the last axis changing fastest."""
-    return [
-        dict(zip(grid, values, strict=True))
-        for values in itertools.product(*grid.values())
-    ]
+    choices = itertools.product(*grid.values())
+    return [dict(zip(grid, values, strict=True)) for values in choices]
 
 
 def folder_name(values: Mapping[str, Value]) -> str:

@@ -57,7 +57,7 @@ from sonoseg.train.stopping import is_over, not_finite
 from sonoseg.train.teachers import Teachers
 
 LOOK_EVERY = 20
-"""Steps on a GPU between two looks at the loss: to look, the processor waits until the GPU has done all its work."""
+"""On a GPU, the loss is checked every so many steps: to read it, the processor waits for the GPU."""
 
 
 def train(
@@ -70,7 +70,7 @@ def train(
     teachers: Sequence[Path] = (),
     cuda_graph: bool = False,
 ) -> History:
-    """Trains what `config` says on `training`, and keeps the epoch that is best on `validation`.
+    """Trains the network of `config` on `training`, and keeps the epoch that is best on `validation`.
 
     Goes on where an earlier, interrupted run of the same config in the same folder stopped. A finished run is
     left unchanged.
@@ -80,8 +80,8 @@ def train(
         training: cases to learn from.
         validation: cases to choose the best epoch on.
         out: the run folder.
-        encoder_weights: imagenet, none, or where to read the encoders' first weights.
-        start_from: where to read the whole network's first weights.
+        encoder_weights: imagenet, none, or a run or a file of weights that the encoders start from.
+        start_from: a run or a file of weights that the whole network starts from.
         teachers: run folders of networks that the pixels learn from besides the masks.
         cuda_graph: replay the network's steps as a CUDA graph; one GPU only.
 
@@ -97,17 +97,15 @@ def train(
     # Refuse what cannot work before anything is written.
     check_subsets(config, training, validation)
     check_network(config, smallest_step(len(training), recipe.batch, processes.count))
-    images, judged = (
-        read_once(training, config.size),
-        read_once(validation, config.size),
-    )
+    images = read_once(training, config.size)
+    judged = read_once(validation, config.size)
     check_lesions(config.data, recipe.monitor, images, judged)
     origins = origins_of(config, encoder_weights, start_from)
     seen = seen_before(*origins, *teachers)
     record = Record(record_of(training, validation, config.size).own, seen)
     check_claim(out, config, record)
 
-    # The network with its first weights; an interrupted run has its own.
+    # An interrupted run has its weights in its checkpoint, so no others are read or downloaded.
     begun = can_go_on(out)
     first = ("none", None) if begun else (encoder_weights, start_from)
     model = first_weights(config, *first)
@@ -116,11 +114,12 @@ def train(
 
     fabric = make_fabric(processes)
     make_deterministic()
-    # The first process writes; it holds the folder until the training ends.
+    # Only the first process writes. It locks the folder until the training ends, so that no other training does.
     with held(out) if processes.first else contextlib.nullcontext():
         if processes.first:
             begun = claim(out, config, record, begun)
         fabric.launch()
+        # All processes must agree on whether they go on from a checkpoint.
         begun = fabric.broadcast(begun)
         bfloat16, device = has_bfloat16(), fabric.device
         order = BatchOrder(len(images), recipe.batch, config.seed, processes)
@@ -133,7 +132,7 @@ def train(
             pairs: Pairs = images
             judged_pairs: Pairs = judged
             if is_encoded:
-                # After the restoring: the encoders of an interrupted run are in its checkpoint.
+                # Only after `restore`: the encoders of an interrupted run are in its checkpoint.
                 pairs = encode_once(learner.model, images, device, bfloat16)
                 judged_pairs = encode_once(learner.model, judged, device, bfloat16)
             elif cuda_graph:
@@ -182,7 +181,7 @@ def run_epochs(
                 break
             began = time.monotonic()
 
-            # Train: the order of the images depends on the seed and the epoch alone.
+            # Train. The order of the images depends only on the seed and the epoch, so a resumed run has the same.
             learner.start_training()
             train_scores = Scores(fabric)
             for rows in order.of_epoch(epoch):
@@ -192,13 +191,13 @@ def run_epochs(
                 if step % look_every == 0 and not loss.isfinite():
                     raise not_finite(recipe, epoch, step)
                 step += 1
-                # Reading the loss makes a GPU wait, so it is read only when the bar is drawn anew.
+                # To read the loss, the processor waits for the GPU. So it is read only when the bar is drawn again.
                 if bar.update():
                     known = history[-1]["validation_dice"] if history else math.nan
                     title = f"epoch {epoch + 1}/{recipe.epochs}"
                     bar.describe(title, loss=f"{float(loss):.3f}", dice=f"{known:.3f}")
 
-            # Validate. Every process does so on all images: dealt out, some images would count twice.
+            # Validate. Every process takes all images: if they were divided equally, some would count twice.
             learner.start_validation()
             validation_scores = validate(learner, validation)
 
@@ -209,7 +208,7 @@ def run_epochs(
             row |= {"seconds": time.monotonic() - began}
             history.append(row)
 
-            # Save. The checkpoint comes last: a crash before it repeats the epoch, which writes the same files again.
+            # Save. The checkpoint comes last. After a crash before it, the epoch is repeated and writes the same files.
             if fabric.is_global_zero:
                 if best_epoch(history, recipe.monitor) is row:
                     save_weights(out, learner.kept)
@@ -232,7 +231,10 @@ def validate(learner: Learner, images: Pairs) -> Scores:
 
 
 class Scores:
-    """Sums of loss and Dice over images. They stay on the device until the epoch ends, so that a GPU never waits."""
+    """Sums of loss and Dice over images.
+
+    They stay on the device until the epoch ends: reading them earlier would make the processor wait for the GPU.
+    """
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
@@ -269,7 +271,9 @@ def readable_failures(out: Path, learner: Learner) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         is_new = not any(is_there(out / name) for name in (BEST, LAST))
-        if learner.fabric.is_global_zero and is_new:  # the first epoch of a new run
+        if (
+            learner.fabric.is_global_zero and is_new
+        ):  # of a new run, whose first epoch has not ended
             save_weights(out, learner.kept)
         raise
     except (RuntimeError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""images.csv of a run folder: which images a network was trained and chosen on, known by their pixels."""
+"""images.csv of a run folder: the images that a network was trained and chosen on, with hashes of their pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sonoseg.report.tables import csv_text
 IMAGES = "images.csv"
 TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
 OWN, EARLIER = "own", "earlier"
-"""In the column run: of this run itself, or of one that it began from or learned from."""
+"""Values of the column run: an image of this run, or of a run that it started from or learned from."""
 HINT = "delete it; sonoseg then does not know on which images the run was trained"
 LARGEST = 4096
 """Pixels that images are resized to at most."""
@@ -29,7 +29,7 @@ _HASH = re.compile("[0-9a-f]{32}")
 
 
 def pixel_hash(pixels: NDArray[np.uint8]) -> str:
-    """32 hex digits of sha256 over the size and the pixels of (H, W) uint8; a file's name and format do not matter."""
+    """32 hex digits of sha256 of size and pixels (H, W) uint8; name and format of the file do not matter."""
     height, width = pixels.shape
     digest = hashlib.sha256(f"{height}x{width} ".encode())
     digest.update(np.ascontiguousarray(pixels).tobytes())
@@ -42,7 +42,7 @@ class Seen:
 
     Attributes:
         file: its name.
-        subset: train, validation, or unknown: then `file` names a run whose images are not recorded.
+        subset: train, validation or unknown. If unknown, `file` is the name of a run whose images are not recorded.
         size: the image was resized to size × size pixels.
         image: `pixel_hash` of the resized image.
         mask: `pixel_hash` of the resized mask.
@@ -60,8 +60,8 @@ class Record:
     """All images that a network has seen.
 
     Attributes:
-        own: those that it was trained and chosen on itself, in order.
-        earlier: those of the runs that it began from or learned from.
+        own: the training and validation images of this run, in order.
+        earlier: those of the runs that it started from or learned from.
     """
 
     own: tuple[Seen, ...]
@@ -69,7 +69,7 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """64 hex digits, of names, subsets and pixels of `own`; where a run has none of its own, of `earlier`."""
+        """64 hex digits of sha256 of names, subsets and pixels of `own`; of `earlier` if `own` is empty."""
         images = self.own or self.earlier
         lines = "\n".join(
             f"{seen.file} {seen.subset} {seen.image} {seen.mask}" for seen in images
@@ -94,7 +94,7 @@ class Record:
         return found
 
     def subset_of(self, image: NDArray[np.uint8]) -> str | None:
-        """train or validation if the network has seen this image (H, W), whatever its name; None if it has not."""
+        """train or validation if the network has seen this image (H, W) under any name; None if it has not."""
         found = set()
         for size, subsets in self._subsets.items():
             resized = resize_image(image, (size, size))
@@ -105,7 +105,10 @@ class Record:
         return None
 
     def is_held_out(self, image: NDArray[np.uint8]) -> bool:
-        """Whether the network was not trained on this image (H, W), or was chosen on it: some splits have copies."""
+        """Whether this image (H, W) is a validation image, or one that the network has not seen.
+
+        Some splits have a copy of one image in both subsets: it counts as held out.
+        """
         hashes: dict[int, str] = {}
         subsets = set()
         for seen in self.earlier + self.own:
@@ -127,7 +130,7 @@ class Record:
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
-        """What images.csv in `folder` holds; None if there is none.
+        """Reads images.csv in `folder`; None if there is none.
 
         Raises:
             InputError: it cannot be read.
@@ -147,11 +150,11 @@ class Record:
 
     @classmethod
     def read_of(cls, folder: Path, cases: str) -> Record | None:
-        """As `read`, when it is the list that the run was trained with.
+        """Reads images.csv as `read` does, and checks that it is the list that the run was trained with.
 
         Args:
             folder: the run.
-            cases: `digest` as the run's config has it.
+            cases: the `digest` in the run's config.
 
         Raises:
             InputError: it cannot be read, or was changed since.
@@ -172,23 +175,18 @@ class Record:
         old = {(seen.subset, seen.file): seen for seen in before.own}
         new = {(seen.subset, seen.file): seen for seen in self.own}
         both = [key for key in new if key in old]
+        other_images = [key for key in both if new[key].image != old[key].image]
+        other_masks = [key for key in both if new[key].mask != old[key].mask]
+        added = [key for key in new if key not in old]
+        missing = [key for key in old if key not in new]
         found = [
-            _counted(
-                [key for key in both if new[key].image != old[key].image],
-                "changed",
-                "image",
-            ),
-            _counted(
-                [key for key in both if new[key].mask != old[key].mask],
-                "changed",
-                "mask",
-            ),
-            _counted([key for key in new if key not in old], "new", "image"),
-            _counted([key for key in old if key not in new], "missing", "image"),
+            _counted(other_images, "changed", "image"),
+            _counted(other_masks, "changed", "mask"),
+            _counted(added, "new", "image"),
+            _counted(missing, "missing", "image"),
         ]
-        return (
-            ", ".join(text for text in found if text) or "another order of its images"
-        )
+        texts = [text for text in found if text]
+        return ", ".join(texts) or "another order of its images"
 
 
 def _seen(row: dict[str, str]) -> Seen:
@@ -200,15 +198,11 @@ def _seen(row: dict[str, str]) -> Seen:
     """
     seen = Seen(row["file"], row["subset"], int(row["size"]), row["image"], row["mask"])
     if seen.subset in (TRAIN, VALIDATION):
-        good = 0 < seen.size <= LARGEST and all(
-            _HASH.fullmatch(digest) for digest in (seen.image, seen.mask)
-        )
+        has_hashes = _HASH.fullmatch(seen.image) and _HASH.fullmatch(seen.mask)
+        good = 0 < seen.size <= LARGEST and bool(has_hashes)
     else:
-        good = seen.subset == UNKNOWN and (seen.size, seen.image, seen.mask) == (
-            0,
-            "",
-            "",
-        )
+        is_empty = seen.size == 0 and seen.image == "" and seen.mask == ""
+        good = seen.subset == UNKNOWN and is_empty
     if not good or row["run"] not in (OWN, EARLIER):
         raise ValueError(f"{seen.file} has a value that no record has")
     return seen
@@ -217,12 +211,15 @@ def _seen(row: dict[str, str]) -> Seen:
 def _counted(keys: Sequence[tuple[str, str]], word: str, noun: str) -> str:
     if not keys:
         return ""
-    return f"{len(keys)} {word} {noun}{'s' * (len(keys) > 1)} ({keys[0][1]}{', …' * (len(keys) > 1)})"
+    first_file = keys[0][1]
+    if len(keys) == 1:
+        return f"1 {word} {noun} ({first_file})"
+    return f"{len(keys)} {word} {noun}s ({first_file}, …)"
 
 
 def union(parts: Iterable[Record]) -> tuple[Seen, ...]:
     """All images of several records, each once."""
-    found: dict[Seen, None] = {}  # a set that keeps the order
+    found: dict[Seen, None] = {}  # used as a set that keeps the order
     for part in parts:
         found |= dict.fromkeys(part.earlier + part.own)
     return tuple(found)

@@ -1,12 +1,14 @@
-"""Who trains which combination: a search that any number of processes, on any number of machines, share.
+"""A search that any number of processes on any number of machines share: which process trains which combination.
 
-What is known of every combination lies in an Optuna study, so that its storages (SQLite, a database server, a journal
-file) and its dashboard serve. Optuna's GridSampler is not used. In a shared study it repeats combinations that another
-process is at, takes one whose process was killed for done, and SQLite hands a queued trial to two processes at once.
-Instead a process that wants a combination adds a running trial of it and then looks: of several living trials of one
-combination that of the lowest number counts, and the storage deals out numbers one at a time. A trial lives until
-it has failed without a reason; one whose process gives no sign for `GRACE` seconds is made to. A failure of
-the machine, such as a full disk, is tried again by processes that start after it.
+All results are in an Optuna study. So Optuna's storages (SQLite, a database server, a journal file) and its dashboard
+can be used. Optuna's GridSampler is not used, for three reasons. In a shared study it repeats combinations that
+another process is training. It counts a combination as done if its process was killed. And SQLite gives a queued trial
+to two processes at once.
+
+Instead, a process that wants a combination adds a running trial of it, and then reads all trials. If several trials of
+one combination are valid, the one with the lowest number counts. The storage gives each number only once. A trial is
+valid until it fails without a reason. If its process sends no sign of life for `GRACE` seconds, another process lets it
+fail. A failure of the machine, such as a full disk, is tried again by processes that start later.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from sonoseg.train.grid import Grid, Value, combinations
 from sonoseg.train.storage import open_storage, shown
 
 BEAT, GRACE = 15.0, 120.0
-"""Seconds between two signs of life, and without one until a process is taken for dead."""
+"""Seconds between two signs of life; seconds without one after which a process counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Result:
     """What is known of one combination.
 
     Attributes:
-        values: a value an axis.
+        values: one value per axis.
         state: waiting, running, complete or failed.
-        dice: at `epoch` on the validation images, mean under the convention `paper`.
+        dice: at `epoch` on the validation images (see `step.monitored_dice`).
         loss: at `epoch` on the validation images.
         epoch: the one with the lowest validation loss, from 1.
         seconds: that the training took.
@@ -110,7 +112,11 @@ class Search:
             )
 
     def claim(self) -> int | None:
-        """Begins the first combination that nobody has begun, and returns its trial's number; None: all are begun."""
+        """Starts the first combination that no process has started.
+
+        Returns:
+            the number of its trial; None if all combinations were started.
+        """
         while True:
             begun = set()
             for row, trial in self._living().items():
@@ -140,13 +146,13 @@ class Search:
             self._end(mine[0], TrialState.PRUNED)
 
     def values(self, number: int) -> Mapping[str, Value]:
-        """The combination that trial `number` is of."""
+        """The combination of trial `number`."""
         row: int = self._trials()[number].user_attrs["combination"]
         return self.combinations[row]
 
     @contextlib.contextmanager
     def alive(self, number: int) -> Iterator[None]:
-        """Tells the other processes, as long as the block lasts, that trial `number` is being worked at."""
+        """Sends the other processes signs of life of trial `number` while the block runs."""
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(
             self._id, number
         )
@@ -156,7 +162,7 @@ class Search:
             while not ended.wait(BEAT):
                 with contextlib.suppress(
                     Exception
-                ):  # a storage that is out of reach may be back at the next beat
+                ):  # a storage that cannot be reached may be back at the next beat
                     self._storage.set_trial_user_attr(trial_id, "beat", time.time())
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -170,7 +176,7 @@ class Search:
     def complete(
         self, number: int, dice: float, loss: float, epoch: int, seconds: float
     ) -> None:
-        """Records what trial `number` has come to."""
+        """Records the result of trial `number`."""
         self._end(
             number, TrialState.COMPLETE, dice, loss=loss, epoch=epoch, seconds=seconds
         )
@@ -194,13 +200,13 @@ class Search:
         )
         with contextlib.suppress(
             UpdateFinishedTrialError
-        ):  # we were taken for dead, and another is at it
+        ):  # this process counted as dead, and another one trains it
             for key, fact in facts.items():
                 self._storage.set_trial_user_attr(trial_id, key, fact)
             self._study.tell(number, value, state, skip_if_finished=True)
 
     def results(self) -> list[Result]:
-        """One a combination, in the order of the grid."""
+        """One result per combination, in the order of the grid."""
         living = self._living()
         found = []
         for row, values in enumerate(self.combinations):
@@ -213,7 +219,7 @@ class Search:
         return self._study.get_trials(deepcopy=False)
 
     def _living(self) -> dict[int, FrozenTrial]:
-        """Combination → the trial of it that counts: the first one, but for failures that were tried again."""
+        """Combination → the trial of it that counts: the first one, or a later one if the machine failed."""
         living: dict[int, FrozenTrial] = {}
         for trial in self._trials():
             if trial.state is TrialState.RUNNING and self._silent(trial):
@@ -228,7 +234,10 @@ class Search:
         return living
 
     def _silent(self, trial: FrozenTrial) -> bool:
-        """Whether it has given no sign of life for `GRACE` seconds by our own clock: those of machines differ."""
+        """Whether it has sent no sign of life for `GRACE` seconds.
+
+        The time is measured by the clock of this process, since the clocks of machines differ.
+        """
         sign, now = trial.user_attrs.get("beat"), time.monotonic()
         last, since = self._signs.get(trial.number, (None, now))
         self._signs[trial.number] = (sign, since if sign == last else now)
@@ -236,7 +245,7 @@ class Search:
 
 
 def describe_grid(grid: Grid) -> str:
-    """The axes and their values in a line."""
+    """The axes and their values in one line."""
     axes = []
     for axis, values in grid.items():
         texts = ",".join(map(str, values))
@@ -245,7 +254,7 @@ def describe_grid(grid: Grid) -> str:
 
 
 def result_of(values: Mapping[str, Value], trial: FrozenTrial) -> Result:
-    """What `trial` says of the combination `values`."""
+    """The result of the combination `values`, as its trial has it."""
     facts = trial.user_attrs
     if trial.state is TrialState.COMPLETE:
         return Result(

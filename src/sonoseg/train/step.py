@@ -65,10 +65,9 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
-        self.is_mixed, self.is_encoded = (
-            bfloat16,
-            is_encoded,
-        )  # a module has a method bfloat16
+        # A module has a method bfloat16, so this has another name.
+        self.is_mixed = bfloat16
+        self.is_encoded = is_encoded
 
     def forward(
         self, inputs: Tensor, mask: Tensor, target: Tensor
@@ -141,9 +140,9 @@ class Learner:
             weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         schedule = SCHEDULES[recipe.schedule]
-        self.schedule = (
-            schedule(self.optimizer, recipe.learning_rate, steps) if schedule else None
-        )
+        self.schedule: LRScheduler | None = None
+        if schedule is not None:
+            self.schedule = schedule(self.optimizer, recipe.learning_rate, steps)
         self.objective = fabric.setup_module(
             Objective(self.model, recipe.loss, bfloat16, is_encoded)
         )
@@ -201,10 +200,8 @@ class Learner:
     @torch.inference_mode()
     def judge_batch(self, inputs: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """The loss and the mean Dice of `kept` on a batch, shaped as for `step`."""
-        image, mask = (
-            as_input(inputs).to(memory_format=torch.channels_last),
-            masks.float(),
-        )
+        image = as_input(inputs).to(memory_format=torch.channels_last)
+        mask = masks.float()
         loss, logits = self.judge(image, mask, mask)
         return loss, monitored_dice(logits, mask)
 

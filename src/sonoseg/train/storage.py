@@ -1,4 +1,4 @@
-"""Where the processes of a search meet: a database, or a journal file on a disk that they share."""
+"""The storage that the processes of a search share: a database, or a journal file on a common disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from sonoseg.files import is_file, is_there
 def open_storage(
     storage: str, attempts: Sequence[float] = (0.1, 0.5, 1.0, 2.0)
 ) -> BaseStorage:
-    """Opens it, or makes it; as several processes may do so at once, again after each of `attempts` (seconds).
+    """Opens a storage, or makes it.
+
+    Several processes may make it at once, and then one can fail. It tries again after each of `attempts` (seconds).
 
     Raises:
         InputError: it cannot be opened.
@@ -55,10 +57,10 @@ def open_storage(
 
 @contextlib.contextmanager
 def in_reach(storage: str) -> Iterator[None]:
-    """What the storage fails at inside the block, such as a full disk, is one line.
+    """Turns a failure of the storage inside the block, such as a full disk, into an error of one line.
 
     Raises:
-        InputError: it failed.
+        MachineError: the storage failed.
     """
     try:
         yield

@@ -12,14 +12,14 @@ from torch import Tensor
 from sonoseg.train.run_folder import load_run
 
 SHARE = 0.5
-"""Of what the pixels learn, how much is the teachers' word; the rest is the mask's."""
+"""Weight of the teachers' mean answer in the target of the pixels; the rest is the mask."""
 
 
 class Teachers:
-    """Several runs' networks, which stay as they are.
+    """The networks of several runs. They do not learn.
 
     Args:
-        runs: run folders, or "default". None: nothing but the masks is learned.
+        runs: run folders, or "default", the bundled model. Without any, the target is the mask.
 
     Raises:
         InputError: one is not a run.
@@ -38,13 +38,13 @@ class Teachers:
 
     @torch.no_grad()
     def truth(self, image: Tensor, mask: Tensor) -> Tensor:
-        """What the pixels are to learn of these images.
+        """The target of the pixels for these images.
 
-        Each teacher sees the image at the size that it was trained at, and says what its pixels would, were a lesion
-        sure to be there: whether there is one is learned from the masks alone.
+        Each teacher gets the image at the size that it was trained at. Its answer is taken before its presence head:
+        whether there is a lesion at all is learned from the masks alone.
 
         Args:
-            image: (N, 1, H, W) in 0..1, as the learner sees it.
+            image: (N, 1, H, W) in 0..1, as the network in training gets it.
             mask: (N, 1, H, W) of 0 and 1.
 
         Returns:
@@ -52,11 +52,11 @@ class Teachers:
         """
         if not self.models:
             return mask
-        told = torch.zeros_like(mask)
+        answers = torch.zeros_like(mask)
         for model, size in self.models:
             logits = model.outputs(_resized(image, (size, size))).pixels
-            told += _resized(logits.float().sigmoid(), mask.shape[2:])
-        return (1 - SHARE) * mask + SHARE / len(self.models) * told
+            answers += _resized(logits.float().sigmoid(), mask.shape[2:])
+        return (1 - SHARE) * mask + SHARE / len(self.models) * answers
 
 
 def _resized(image: Tensor, size: Sequence[int]) -> Tensor:

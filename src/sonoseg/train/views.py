@@ -1,7 +1,8 @@
-"""Views of an image as other hospitals would have taken it: other depths, places, sectors, gray levels and lesions.
+"""Changes of an image towards what other hospitals record: other depths, places, sectors, gray levels and lesions.
 
-Data sets show a lesion where its examiner put it: large and in the middle. These views break that habit. As in
-`augment`, every function takes images and masks (N, 1, H, W), float32 in 0..1, and draws from torch's generator.
+In most data sets the lesion is large and in the middle, because the examiner put it there. A network must not learn
+that. As in `augment`, every function takes images and masks (N, 1, H, W), float32 in 0..1. Random numbers come from
+PyTorch's global generator.
 """
 
 from __future__ import annotations
@@ -24,28 +25,28 @@ def uniform(image: Tensor, low: float, high: float) -> Tensor:
 
 
 def chosen(image: Tensor, chance: float) -> Tensor:
-    """(N,) bool: each True with that chance."""
+    """(N,) bool; each is True with probability `chance`."""
     return torch.rand(len(image), device=image.device) < chance
 
 
 def pick(which: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
-    """`changed` for the images of the batch that `which` (N,) names, `unchanged` for the others."""
+    """`changed` for the images where `which` (N,) is True, `unchanged` for the others."""
     return torch.where(which[:, None, None, None], changed, unchanged)
 
 
 def roam(
     image: Tensor, mask: Tensor, farthest: float = 3.0, free: float = 0.2
 ) -> tuple[Tensor, Tensor]:
-    """Flips, turns, stretches and zooms; shows the lesion small, anywhere, or cut by the image's edge.
+    """Flips, turns, stretches and zooms; the lesion may be small, anywhere, or cut by the image's edge.
 
     Args:
         image: (N, 1, H, W).
         mask: (N, 1, H, W) of 0 and 1.
-        farthest: two in five views are zoomed out by 1 to `farthest`, the others by 0.75 to 1.3.
-        free: share of the views that become a crop without lesion, where there is room for one.
+        farthest: 40 % of the images are zoomed out by 1 to `farthest`, the others by 0.75 to 1.3.
+        free: share of the images that become a crop without lesion, if there is room for one.
 
     Returns:
-        Views of the same shapes. Beyond the image's edge is its mirror image (with its lesions) or black.
+        Image and mask of the same shapes. Beyond the image's edge is its mirror image (with its lesions) or black.
     """
     far = chosen(image, 0.4)
     near_zoom = torch.exp(uniform(image, -0.29, 0.26))
@@ -76,7 +77,10 @@ def roam(
 
 
 def sample(values: Tensor, grid: Tensor, zoom: Tensor, beyond: str) -> Tensor:
-    """`values` (N, C, H, W) at `grid` (N, H, W, 2), smoothed first where `zoom` (N,) leaves pixels out."""
+    """`values` (N, C, H, W) at the places `grid` (N, H, W, 2).
+
+    An image that is zoomed out, by `zoom` (N,), is made smaller first. Otherwise pixels would be left out.
+    """
     size = values.shape[2:]
     out = F.grid_sample(
         values, grid, mode="bilinear", padding_mode=beyond, align_corners=False
@@ -95,30 +99,28 @@ def sample(values: Tensor, grid: Tensor, zoom: Tensor, beyond: str) -> Tensor:
 def free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
     """An affine map (N, 2, 3) to a random crop beside, above or below all lesions, and whether there is room (N,).
 
-    Data sets of lesions have hardly any normal images. The tissue around a lesion is the nearest to one.
+    Data sets of lesions have few normal images. The tissue around a lesion is most similar to one.
     """
     left, right, any_lesion = span(mask.amax((1, 2)))
     top, bottom, _ = span(mask.amax((1, 3)))
     zero, one = torch.zeros_like(left), torch.ones_like(left)
-    strips = torch.stack(
-        [
-            torch.stack([zero, left, zero, one], 1),
-            torch.stack([right, one, zero, one], 1),
-            torch.stack([zero, one, zero, top], 1),
-            torch.stack([zero, one, bottom, one], 1),
-        ],
-        1,
-    )  # (N, 4 strips, x0 x1 y0 y1)
-    widths, heights = strips[..., 1] - strips[..., 0], strips[..., 3] - strips[..., 2]
+    beside_left = torch.stack([zero, left, zero, one], 1)
+    beside_right = torch.stack([right, one, zero, one], 1)
+    above = torch.stack([zero, one, zero, top], 1)
+    below = torch.stack([zero, one, bottom, one], 1)
+    # (N, 4 strips, x0 x1 y0 y1)
+    strips = torch.stack([beside_left, beside_right, above, below], 1)
+    widths = strips[..., 1] - strips[..., 0]
+    heights = strips[..., 3] - strips[..., 2]
     fits = (widths >= SMALLEST_CROP) & (heights >= SMALLEST_CROP)
+    # A random strip among those that fit: they have 1 to 2, the others 0 to 1.
     wish = torch.rand_like(widths) + fits
     best = wish.argmax(1)[:, None, None].expand(-1, 1, 4)
     x0, x1, y0, y1 = strips.gather(1, best)[:, 0].unbind(1)
     width = SMALLEST_CROP + torch.rand_like(x0) * (x1 - x0 - SMALLEST_CROP).clamp(min=0)
     aspect = torch.exp(torch.empty_like(x0).uniform_(-0.5, 0.5))
-    height = torch.minimum(
-        (width * aspect).clamp(min=SMALLEST_CROP), (y1 - y0).clamp(min=SMALLEST_CROP)
-    )
+    wanted = (width * aspect).clamp(min=SMALLEST_CROP)
+    height = torch.minimum(wanted, (y1 - y0).clamp(min=SMALLEST_CROP))
     start_x = x0 + torch.rand_like(x0) * (x1 - x0 - width).clamp(min=0)
     start_y = y0 + torch.rand_like(y0) * (y1 - y0 - height).clamp(min=0)
     first = torch.stack([width, zero, 2 * start_x + width - 1], 1)
@@ -127,7 +129,10 @@ def free_crop(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def span(line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of marks along an axis (N, 1 or more, L), where they begin and end as shares, with a margin; and if any (N,)."""
+    """Where marks along an axis (N, 1 or more, L) begin and end, each (N,) in 0..1, and whether there are any (N,).
+
+    A `MARGIN` is added on both sides.
+    """
     marks = line.flatten(1) > 0.5
     length = marks.shape[1]
     place = torch.arange(length, device=line.device).expand_as(marks)
@@ -139,7 +144,7 @@ def span(line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Tensor]:
     """Blends the lesion of another image of the batch into some images, at 0.3 to 3 % of the area, at any place.
 
-    The lesion comes with a rim of its own tissue, whose mean is set to that of the place where it goes.
+    A rim of tissue is copied together with the lesion. Its mean gray level is set to that of the new place.
     """
     count, _, height, width = image.shape
     other = torch.randperm(count, device=image.device)
@@ -153,44 +158,38 @@ def paste(image: Tensor, mask: Tensor, chance: float = 0.3) -> tuple[Tensor, Ten
         indexing="ij",
     )
     total = shape.sum((1, 2, 3)).clamp(min=1)
-    centre_x, centre_y = (
-        (x * shape[:, 0]).sum((1, 2)) / total,
-        (y * shape[:, 0]).sum((1, 2)) / total,
-    )
+    centre_x = (x * shape[:, 0]).sum((1, 2)) / total
+    centre_y = (y * shape[:, 0]).sum((1, 2)) / total
     place_x, place_y = uniform(image, -0.95, 0.95), uniform(image, -0.95, 0.95)
     flip = torch.where(chosen(image, 0.5), -1.0, 1.0)
     zero = torch.zeros_like(shrink)
     first = torch.stack([flip * shrink, zero, centre_x - flip * shrink * place_x], 1)
     second = torch.stack([zero, shrink, centre_y - shrink * place_y], 1)
-    grid = F.affine_grid(
-        torch.stack([first, second], 1), list(image.shape), align_corners=False
-    )
+    theta = torch.stack([first, second], 1)
+    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
     rim = F.max_pool2d(shape, 21, 1, 10)
     moved = sample(torch.cat([donor, shape, rim], 1), grid, shrink, "zeros")
     lesion, around = moved[:, 1:2], moved[:, 2:]
     ring = (around - lesion).clamp(0, 1)
     weight = ring.sum((1, 2, 3), keepdim=True).clamp(min=1)
-    here, there = (
-        (image * ring).sum((1, 2, 3), keepdim=True) / weight,
-        (moved[:, :1] * ring).sum((1, 2, 3), keepdim=True) / weight,
-    )
-    matched = (moved[:, :1] * (here + 0.02) / (there + 0.02)).clamp(0, 1)
+    tissue = moved[:, :1]
+    here = (image * ring).sum((1, 2, 3), keepdim=True) / weight
+    there = (tissue * ring).sum((1, 2, 3), keepdim=True) / weight
+    # The added 0.02 keeps the ratio small where the donor's rim is nearly black.
+    matched = (tissue * (here + 0.02) / (there + 0.02)).clamp(0, 1)
     soft = F.avg_pool2d(around, 7, 1, 3).clamp(0, 1)
     blended = soft * matched + (1 - soft) * image
     clear = (around * mask).sum((1, 2, 3)) == 0
-    good = (
-        chosen(image, chance)
-        & clear
-        & (area > 0.002)
-        & (here.flatten() > 0.08)
-        & (shrink > 0.6)
-    )
+    # Not over another lesion, not a speck, not into the black, and not enlarged too far.
+    has_room = clear & (area > 0.002)
+    is_plain = (here.flatten() > 0.08) & (shrink > 0.6)
+    good = chosen(image, chance) & has_room & is_plain
     joined = torch.maximum(mask, (lesion > 0.5).to(mask.dtype))
     return pick(good, blended, image), pick(good, joined, mask)
 
 
 def match_grays(image: Tensor, chance: float = 0.3) -> Tensor:
-    """Takes some images part of the way to the gray levels of another image of the batch, as of another machine."""
+    """Moves the gray levels of some images towards those of another image of the batch, as from another machine."""
     flat = image.flatten(1)
     order = flat.argsort(1)
     wanted = flat[torch.randperm(len(flat), device=flat.device)].sort(1).values
@@ -200,7 +199,7 @@ def match_grays(image: Tensor, chance: float = 0.3) -> Tensor:
 
 
 def sector(image: Tensor, mask: Tensor, chance: float = 0.2) -> tuple[Tensor, Tensor]:
-    """Blackens what lies outside of a random sector, and strips at the sides, as of a convex probe or a screen."""
+    """Makes some images black outside of a random sector, and at their sides, as a convex probe or a screen does."""
     height, width = image.shape[2:]
     x = torch.linspace(-1, 1, width, device=image.device).view(1, 1, 1, -1)
     y = torch.linspace(0, 1, height, device=image.device).view(1, 1, -1, 1)
@@ -209,12 +208,11 @@ def sector(image: Tensor, mask: Tensor, chance: float = 0.2) -> tuple[Tensor, Te
         return uniform(image, low, high).view(-1, 1, 1, 1)
 
     fan = x.abs() < draw(0.3, 0.9) + draw(0.2, 1.0) * y
-    strips = (
-        (x > draw(-1, -0.75))
-        & (x < draw(0.75, 1))
-        & (y < draw(0.8, 1.0))
-        & (y > draw(-0.1, 0.12))
-    )
+    left = x > draw(-1, -0.75)
+    right = x < draw(0.75, 1)
+    lower = y < draw(0.8, 1.0)
+    upper = y > draw(-0.1, 0.12)
+    strips = left & right & lower & upper
     fan = pick(chosen(image, chance), fan, torch.ones_like(fan))
     strips = pick(chosen(image, chance), strips, torch.ones_like(strips))
     kept = (fan & strips).to(image.dtype)
