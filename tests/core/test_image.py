@@ -474,13 +474,13 @@ def _closed() -> io.BytesIO:
 
 NO_IMAGES = {
     "None": (None, "a NoneType is not an image; give a file"),
-    "number": (7, "a int is no image"),
-    "list": ([[1, 2], [3, 4]], "a list is no image"),
+    "number": (7, "a int is not an image"),
+    "list": ([[1, 2], [3, 4]], "a list is not an image"),
     "text": (io.StringIO("text"), 'is open as text; open it with "rb"'),
     "empty": (b"", "is empty"),
     "no image": (b"text " * 99, "not a picture that can be read"),
     "closed": (_closed(), "cannot be read"),
-    "masked": (np.ma.masked_less(GRAY, 9), "an array with masked pixels"),
+    "masked": (np.ma.masked_less(GRAY, 9), "the array has masked pixels"),
     "animation": (
         Image.open(
             io.BytesIO(
