@@ -180,11 +180,11 @@ BAD = {
     "10001x10001": (_png_header(10_001, 10_001), r"over 50 megapixels \(10001 × 10001"),
     "two pages": (
         _save(PICTURE, "TIFF", save_all=True, append_images=[PICTURE]),
-        "several pages; split",
+        "several pages; save",
     ),
     "animated PNG": (
         _save(PICTURE, "PNG", save_all=True, append_images=[PICTURE.rotate(9)]),
-        "2 frames; split",
+        "2 frames; save",
     ),
 }
 

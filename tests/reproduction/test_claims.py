@@ -79,7 +79,7 @@ def test_a_printed_difference_outside_the_interval_is_named():
     assert row["low"] < 0 < row["high"] < row["printed"]
     assert (
         row["answer"]
-        == "cannot be told, but the printed difference is outside our interval"
+        == "undecided, but the printed difference is outside our interval"
     )
 
 
