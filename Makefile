@@ -6,7 +6,7 @@ export SONOSEG_DATA ?= $(abspath ../shared/data)
 endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test coverage bench clean
+.PHONY: demo test integration coverage bench clean
 
 demo: .venv/reader
 	$(BIN)/sonoseg demo
@@ -17,6 +17,9 @@ test: .venv/lab
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+integration: .venv/integration
+	$(BIN)/python -m pytest -q --timeout=900 tests/integration
 
 coverage: .venv/lab
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=sonoseg --cov-report=term:skip-covered
@@ -42,5 +45,21 @@ bench: .venv/lab
 	$(PIP) --editable '.[lab,dev]'
 	@touch $@ .venv/reader
 
+# What is missing of Debian's packages is installed, which needs root. The viewer comes out of its npm package.
+DEBIAN := orthanc orthanc-dicomweb dcmtk chromium chromium-driver
+VIEWER := @ohif/app@3.13.2
+
+.venv/integration: .venv/lab
+	@missing=; \
+	for package in $(DEBIAN); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	if [ -n "$$missing" ]; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$missing; \
+	fi
+	$(PIP) --editable '.[lab,dev,integration]'
+	rm -rf .venv/ohif && mkdir .venv/ohif
+	cd .venv/ohif && npm pack --silent $(VIEWER) && tar -xzf *.tgz && rm *.tgz
+	@touch $@
+
 clean:
-	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv demo integration .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -43,8 +43,10 @@ from sonoseg.reproduction.material import Material, digest_of, pixels_of
 from sonoseg.reproduction.settings import ReproductionSettings, recipe_of
 from sonoseg.reproduction.training import configured
 from sonoseg.reproduction.work import settings_of
+from sonoseg.train.log import write_log
 from sonoseg.train.losses import LOSSES
-from sonoseg.train.run_folder import save_weights, write_log
+from sonoseg.train.run_folder import save_weights
+from sonoseg.train.step import monitored_dice
 
 SIZE = 224
 ABOUT = "stand-ins trained on BUS-BRA and BrEaST for under two minutes each"
@@ -168,14 +170,6 @@ def graphed(
     return replay
 
 
-def mean_dice(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean Dice of the masks (N, 1, H, W), the convention of log.csv."""
-    drawn = logits > 0
-    overlap = (drawn * truth).sum((1, 2, 3))
-    total = drawn.sum((1, 2, 3)) + truth.sum((1, 2, 3))
-    return (2 * overlap / total.clamp(min=1)).mean()
-
-
 def train(  # noqa: C901 - one training, top to bottom
     job: Job, data: Data, encoders: Path, stop: float
 ) -> tuple[torch.nn.Module, list[dict[str, float]], bool]:
@@ -240,7 +234,7 @@ def train(  # noqa: C901 - one training, top to bottom
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
-        sums.add_(torch.stack([loss.detach(), mean_dice(logits.detach(), truth)]))
+        sums.add_(torch.stack([loss.detach(), monitored_dice(logits.detach(), truth)]))
 
     fill(training[:batch])
     run = graphed(step, model, optimizer, device)
@@ -267,7 +261,7 @@ def train(  # noqa: C901 - one training, top to bottom
                 wanted = data.masks[rows].float()
                 logits = answer(prepare(rows))
                 loss = loss_of(logits, wanted, torch.ones(len(rows), device=device))
-                found += torch.stack([loss, mean_dice(logits, wanted)]) * len(rows)
+                found += torch.stack([loss, monitored_dice(logits, wanted)]) * len(rows)
         loss_now, dice_now = (found / len(validation)).tolist()
         log.append(
             {

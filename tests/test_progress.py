@@ -68,7 +68,7 @@ def test_the_library_shows_no_progress_until_bars_are_turned_on(
 def test_a_command_prints_what_the_library_logs_as_one_line_each(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def logs(*_: object) -> None:
+    def logs(*_: object, **__: object) -> None:
         logger = logging.getLogger("sonoseg.evaluate")
         logger.debug("is not shown")
         logger.info("read %d images", 3)

@@ -55,7 +55,7 @@ class _LinePrinter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            note(visible(record.getMessage()))
+            _print_line(visible(record.getMessage()))
         except Exception:  # as the handlers of the standard library do: work does not end for a message
             self.handleError(record)
 
@@ -223,7 +223,7 @@ def close_bars() -> None:
         bar.close()
 
 
-def note(text: str) -> None:
+def _print_line(text: str) -> None:
     """Prints a line on stderr; an open bar stays below it."""
     if any(bar._bar is not None for bar in _open):
         from tqdm import tqdm

@@ -10,7 +10,8 @@ import pytest
 
 from sonoseg.cli import main
 from sonoseg.errors import InputError
-from sonoseg.evaluate.compare import Evaluated, compare, holm, mcnemar_p, signed_rank_p
+from sonoseg.evaluate.compare import Evaluated, compare
+from sonoseg.evaluate.paired_tests import holm, mcnemar_p, signed_rank_p
 
 
 def write(

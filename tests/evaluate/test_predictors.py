@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from sonoseg.core.resize import enlarge, resize_probability
 from sonoseg.errors import InputError
 from sonoseg.evaluate.predictors import load_predictor, predicted_mask
-from sonoseg.reader.bundle import CARD_KEY
+from sonoseg.reader.card import CARD_KEY
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 from sonoseg.reader.segmenter import load
 

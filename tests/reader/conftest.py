@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
-from sonoseg.reader.bundle import CARD_KEY
+from sonoseg.reader.card import CARD_KEY
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
 CARD: dict[str, Any] = {

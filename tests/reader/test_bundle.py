@@ -17,12 +17,11 @@ from onnx import TensorProto, helper
 from sonoseg.errors import InputError
 from sonoseg.reader import bundle as bundle_module
 from sonoseg.reader.bundle import (
-    CARD_KEY,
     Bundle,
-    Card,
     default_bundle_path,
     find_bundle,
 )
+from sonoseg.reader.card import CARD_KEY, Card
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
 

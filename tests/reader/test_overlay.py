@@ -15,6 +15,7 @@ from sonoseg.core.image import read_image
 from sonoseg.core.mask import read_mask
 from sonoseg.core.measure import Spacing
 from sonoseg.errors import InputError
+from sonoseg.reader.labels import label_text
 from sonoseg.reader.overlay import (
     CALIPER,
     MAX_SIDE,
@@ -24,7 +25,6 @@ from sonoseg.reader.overlay import (
     WARNING,
     draw_frame,
     draw_overlay,
-    label_text,
     write_picture,
 )
 from sonoseg.reader.result import SegmentationResult

@@ -26,6 +26,7 @@ from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import RunConfig, best_epoch, load_run
 from sonoseg.train.settings import NetworkChanges, TrainSettings
 from sonoseg.train.start import first_weights
+from sonoseg.train.stopping import is_over
 
 OPTIONS = [
     "--split",
@@ -133,8 +134,8 @@ def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(
 def test_a_training_stops_after_two_epochs_without_a_better_one(monitor, values, over):
     history = [{f"validation_{monitor}": value} for value in values]
     recipe = replace(find_experiment("model-1").recipe, monitor=monitor, patience=2)
-    assert loop.is_over(history, recipe) is over
-    assert not loop.is_over(history, replace(recipe, patience=0))
+    assert is_over(history, recipe) is over
+    assert not is_over(history, replace(recipe, patience=0))
 
 
 def test_the_best_network_is_the_running_average_ready_to_predict(run):

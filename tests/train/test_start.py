@@ -23,7 +23,7 @@ from sonoseg.cli import main
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.train import loop
 from sonoseg.train.lock import held
-from sonoseg.train.run_folder import BEST, CONFIG, LAST, SHIPPED, RunConfig
+from sonoseg.train.run_folder import BEST, CONFIG, LAST, LOG, SHIPPED, RunConfig
 
 TINY = (
     "--size",
@@ -170,10 +170,28 @@ def test_a_checkpoint_of_another_network_is_one_line(
     assert "belongs to another network; delete it" in one_line(capsys)
 
 
-def test_a_checkpoint_of_an_earlier_version_is_one_line(
-    phantoms: Path, run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def with_checkpoint_of_an_earlier_version(run: Path) -> None:
     torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, run / LAST)
+
+
+def test_a_finished_run_of_an_earlier_version_is_left_unchanged(
+    phantoms: Path, run: Path
+) -> None:
+    with_checkpoint_of_an_earlier_version(run)
+    names = (BEST, LAST, LOG, CONFIG)
+    before = [(run / name).read_bytes() for name in names]
+    assert main(words(phantoms, run)) == 0
+    assert [(run / name).read_bytes() for name in names] == before
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2])  # of log.csv; three are the whole
+def test_an_unfinished_run_of_an_earlier_version_is_refused_in_one_line(
+    phantoms: Path, run: Path, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_checkpoint_of_an_earlier_version(run)
+    written = (run / LOG).read_text().splitlines(keepends=True)
+    assert len(written) == 3
+    (run / LOG).write_text("".join(written[:lines]))
     assert main(words(phantoms, run)) == 2
     hint = "was written by an earlier version of sonoseg; delete it, and the training starts again"
     assert hint in one_line(capsys)

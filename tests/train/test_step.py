@@ -3,9 +3,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sonoseg.core.counts import count, stack
+from sonoseg.core.metrics import image_scores
 from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.train.losses import LOSSES
-from sonoseg.train.step import Objective
+from sonoseg.train.step import Objective, monitored_dice
 
 
 class Known(SegmentationNetwork):
@@ -75,3 +77,14 @@ def test_a_batch_of_normal_images_still_gives_every_weight_a_gradient(pixels, tr
     value.backward()
     assert float(value.detach()) == pytest.approx(0.3 * 0.6931, abs=1e-4)
     assert model.pixels.grad.abs().max() == 0 and model.presence.grad.abs().min() > 0
+
+
+def test_the_dice_of_a_training_equals_the_convention_paper(pixels, truth):
+    predicted = (pixels > 0).numpy()[:, 0]
+    predicted[1] = False  # nothing found on the image without a lesion
+    logits = torch.from_numpy(predicted)[:, None].float() - 0.5
+    masks = truth.numpy()[:, 0] > 0
+    pairs = zip(predicted, masks, strict=True)
+    counts = stack(count(found, mask) for found, mask in pairs)
+    expected = image_scores(counts, "paper")["dice"].mean()
+    assert float(monitored_dice(logits, truth)) == pytest.approx(expected)

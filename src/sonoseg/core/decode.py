@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from sonoseg.core import deep, jpeg, tiff
-from sonoseg.core.source import Source, array_of, caught, opened, quiet
+from sonoseg.core.libtiff import caught
+from sonoseg.core.source import Source, array_of, opened, quiet
 from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]

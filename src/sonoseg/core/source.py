@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import re
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -33,9 +30,7 @@ MIN_SIDE = 16
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 500_000_000
 """Of an open file, which is read whole."""
-_LIBTIFF = re.compile(rb"[\w.]*: .*\.$")
-"""A line of libtiff's error handler: "Fax4Decode: Bad code word at line 57 of strip 0 (x 59)."."""
-_lock = threading.RLock()
+PROCESS_LOCK = threading.RLock()
 """Warnings' filters and stderr belong to the whole process: one thread at a time changes them."""
 _EXPORT = "export it again as PNG, JPEG, TIFF or BMP"
 _KINDS = "give a file, its bytes, a numpy array or a PIL image"
@@ -267,39 +262,6 @@ def _check_frames(image: Image.Image, subject: str) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Holds back Python's warnings."""
-    with _lock, warnings.catch_warnings():
+    with PROCESS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-@contextlib.contextmanager
-def caught() -> Iterator[list[str]]:
-    """Yields a list that, when the block has ended, holds libtiff's lines; other lines go where they should.
-
-    Where stderr is closed, or no temporary file can be made, nothing is caught.
-    """
-    lines: list[str] = []
-    with contextlib.ExitStack() as opened:
-        opened.enter_context(_lock)
-        try:
-            file = opened.enter_context(tempfile.TemporaryFile())
-            stderr = os.dup(2)
-        except OSError:
-            yield lines
-            return
-        opened.callback(os.close, stderr)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(stderr, 2)
-            file.seek(0)
-            written = file.read().splitlines(keepends=True)
-            lines += [
-                line.decode("utf-8", "replace").strip(" \n.:")
-                for line in written
-                if _LIBTIFF.match(line)
-            ]
-            if others := b"".join(line for line in written if not _LIBTIFF.match(line)):
-                with contextlib.suppress(OSError):
-                    os.write(stderr, others)

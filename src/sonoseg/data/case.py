@@ -81,7 +81,7 @@ class Case:
         """Height and width of the image to which `spacing` belongs; `shape` is that of the image as it is read."""
         return shape
 
-    def check_size(self, size: int, what: str) -> None:
+    def check_resizable(self, size: int, what: str) -> None:
         """Refuses an image that cannot be resized to `size` × `size` pixels. Image files can be resized to any size.
 
         Args:

@@ -7,9 +7,8 @@ A pack is a .safetensors file: `images` and `masks`, uint8 (N, size, size), mask
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.data.case import LABELS, Case
+from sonoseg.data.case import Case
+from sonoseg.data.pack_row import HINT, PackRow, read_rows
 from sonoseg.data.scan import name_key
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, is_file
@@ -28,28 +28,6 @@ SIZES = range(32, 1025, 32)
 """Sizes that every network takes."""
 LARGEST = 4_000_000_000
 """Bytes of a pack that is still read."""
-HINT = "make it again with sonoseg data pack"
-
-
-@dataclass(frozen=True)
-class PackRow:
-    """What a pack holds of one image besides its pixels.
-
-    Attributes:
-        name, label, group, spacing: as in `Case`; the spacing is that of the image before it was resized.
-        height, width: pixels of the image before it was resized.
-        masked: whether the data set has a mask for it.
-        fold: 0 to 4 where the data set has folds of its own; otherwise None.
-    """
-
-    name: str
-    label: str
-    group: str
-    spacing: float | None
-    height: int
-    width: int
-    masked: bool
-    fold: int | None
 
 
 class Pack:
@@ -142,7 +120,7 @@ class PackedCase(Case):
         """Height and width before it was resized."""
         return self.known.height, self.known.width
 
-    def check_size(self, size: int, what: str) -> None:
+    def check_resizable(self, size: int, what: str) -> None:
         """Refuses another size than the pack's: an image that is resized twice differs from one resized once.
 
         Raises:
@@ -188,7 +166,7 @@ def _open(path: Path, _modified: int, _size: int) -> Pack:
         raise InputError(path, "is not a pack, or is damaged", HINT) from error
     _check_tensors(path, tensors)
     about = _read_about(path, content)
-    rows = list(_read_rows(path, about["cases"]))
+    rows = list(read_rows(path, about["cases"]))
     if len(rows) != len(tensors["images"]):
         raise InputError(
             path,
@@ -247,50 +225,6 @@ def _read_about(path: Path, content: bytes) -> dict[str, Any]:
             path, "is not a pack: it does not say what its images are", HINT
         )
     return about
-
-
-def _read_rows(path: Path, entries: Sequence[Any]) -> Iterator[PackRow]:
-    """What is known of each image, each value checked."""
-    names = {field.name for field in fields(PackRow)}
-    for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or set(entry) != names:
-            raise InputError(path, f"row {number} has too few or too many values", HINT)
-        for name, is_right in _RULES.items():
-            if not is_right(entry[name]):
-                raise InputError(
-                    path,
-                    f"row {number} has a wrong value of {name}: {str(entry[name])[:40]}",
-                    HINT,
-                )
-        yield PackRow(**entry)
-
-
-def _is_number(value: Any, least: int, most: int) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _is_name(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and value not in ("", ".", "..")
-        and not set(value) & {"/", "\\", "\0"}
-    )
-
-
-def _is_spacing(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and 0 < value < math.inf)
-
-
-_RULES: dict[str, Callable[[Any], bool]] = {
-    "name": _is_name,
-    "label": lambda value: isinstance(value, str) and value in LABELS,
-    "group": lambda value: isinstance(value, str) and value != "",
-    "spacing": _is_spacing,
-    "height": lambda value: _is_number(value, 1, 10**6),
-    "width": lambda value: _is_number(value, 1, 10**6),
-    "masked": lambda value: isinstance(value, bool),
-    "fold": lambda value: value is None or _is_number(value, 0, 4),
-}
 
 
 def write_pack(

@@ -9,7 +9,8 @@ import numpy as np
 from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data.busbra import official_folds
 from sonoseg.data.load import data_name, load_cases
-from sonoseg.data.pack import SIZES, SUFFIX, PackRow, is_pack, write_pack
+from sonoseg.data.pack import SIZES, SUFFIX, is_pack, write_pack
+from sonoseg.data.pack_row import PackRow
 from sonoseg.errors import InputError
 from sonoseg.files import output_file
 from sonoseg.progress import track

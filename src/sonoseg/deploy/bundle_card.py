@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sonoseg.deploy.calibration import Calibration
-from sonoseg.reader.bundle import Card
+from sonoseg.reader.card import Card
 from sonoseg.train.run_folder import RunConfig
 
 INTENDED_USE = "Research on breast ultrasound: outlining and measuring lesions in B-mode images. Not a medical device."

@@ -23,15 +23,13 @@ from sonoseg.data.load import load_cases
 from sonoseg.data.splits import parse_source, split_cases
 from sonoseg.deploy.calibration import Calibration, save_calibration
 from sonoseg.deploy.familiarity import Familiarity
-from sonoseg.deploy.run_predictor import RunPredictor
+from sonoseg.deploy.run_predictor import BATCH, RunPredictor
 from sonoseg.errors import InputError
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather
 from sonoseg.train.lock import held
 from sonoseg.train.run_folder import SHIPPED, fingerprint
 
-BATCH = 16
-"""Images that the network sees at once."""
 COLDEST, HOTTEST = 0.05, 20.0
 """The range in which a temperature is looked for."""
 
@@ -130,7 +128,7 @@ def calibrate(
         problem = "the split leaves no training or no validation images"
         raise InputError(folder, problem, "choose another --split")
     for case in (*known, *validation, *held_out):
-        case.check_size(predictor.size[0], predictor.name)
+        case.check_resizable(predictor.size[0], predictor.name)
     pixels = count_pixels(predictor, validation)
     if pixels.auc() is None:
         problem = "the validation images have no lesion, or only lesion, so no temperature can be fitted"

@@ -26,7 +26,7 @@ from sonoseg.files import atomic_path, output_file
 from sonoseg.inputs import read_json
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.answers import EXPLAIN
-from sonoseg.reader.bundle import CARD_KEY, Card
+from sonoseg.reader.card import CARD_KEY, Card
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 from sonoseg.train.run_folder import load_run
 

@@ -14,6 +14,9 @@ from sonoseg.deploy.calibration import load_calibration
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import find_run, load_run
 
+BATCH = 16
+"""Images that the network of a run sees at once."""
+
 
 class RunPredictor:
     """The best weights of a run, in float32, on the GPU if there is one. A pixel is lesion at probability ≥ 0.5.

@@ -101,8 +101,8 @@ def require_images(
         raise InputError("evaluation", "there are no images in this subset", hint)
     own_size = getattr(predictor, "size", size)
     for case in cases:
-        case.check_size(size[0], "evaluation")
-        case.check_size(own_size[0], predictor.name)
+        case.check_resizable(size[0], "evaluation")
+        case.check_resizable(own_size[0], predictor.name)
 
 
 def evaluate(

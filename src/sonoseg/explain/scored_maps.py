@@ -84,7 +84,7 @@ def score_maps(
     for layer in layers:
         check_layer(predictor.model, layer)
     for case in cases:
-        case.check_size(predictor.size[0], predictor.name)
+        case.check_resizable(predictor.size[0], predictor.name)
     truths = [resize_mask(case.read_mask(), predictor.size) for case in cases]
     if out is not None:
         output_folder(out)

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sonoseg.core.image import Image as Source
-from sonoseg.core.measure import Lesion, Point
+from sonoseg.core.measure import Point
 from sonoseg.errors import visible
 from sonoseg.files import atomic_path
+from sonoseg.reader.labels import draw_labels
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.strokes import Colour, draw_caliper, draw_outline
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in drawn pixels."""
 
 PREDICTION: Colour = (64, 208, 255)
 TRUTH: Colour = (255, 160, 40)
@@ -180,13 +178,14 @@ def _drawn(
     if truth is not None:
         draw_outline(picture, truth, layout.stroke, TRUTH)
     draw_outline(picture, result.mask, layout.stroke, PREDICTION)
-    for lesion in result.lesions[:_LABELLED]:
+    labelled = result.lesions[:_LABELLED]
+    for lesion in labelled:
         for diameter in (lesion.longest, lesion.across):
             start = np.multiply(diameter.start, layout.scale)
             end = np.multiply(diameter.end, layout.scale)
             draw_caliper(picture, start, end, layout.stroke, CALIPER)
     canvas = Image.fromarray(picture)
-    _draw_labels(canvas, result, layout)
+    draw_labels(canvas, labelled, result.unit, layout.scale, layout.text_size, CALIPER)
     return canvas
 
 
@@ -200,83 +199,6 @@ def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Writes a picture (H, W, 3) or (H, W) uint8 as PNG, not atomically."""
     # The lowest compression takes a quarter of the time for a sixth more bytes.
     Image.fromarray(picture).save(path, format="PNG", compress_level=1)
-
-
-def label_text(lesion: Lesion, unit: str) -> str:
-    """The two lengths that are written beside a lesion."""
-    digits = 0 if unit == "px" else 1
-    return (
-        f"{lesion.longest.length:.{digits}f} x {lesion.across.length:.{digits}f} {unit}"
-    )
-
-
-def _draw_labels(
-    canvas: Image.Image, result: SegmentationResult, layout: _Layout
-) -> None:
-    """Writes each lesion's two lengths beside it, where there is room."""
-    draw, font = (
-        ImageDraw.Draw(canvas, "RGBA"),
-        ImageFont.load_default(layout.text_size),
-    )
-    shown = result.lesions[:_LABELLED]
-    taken = [_drawn_box(lesion, layout) for lesion in shown]
-    for lesion in shown:
-        text = label_text(lesion, result.unit)
-        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-        pad = (bottom - top) / 2
-        size = right - left + 2 * pad, bottom - top + 2 * pad
-        box = _free_place(_drawn_box(lesion, layout), size, pad, canvas.size, taken)
-        taken.append(box)
-        draw.rounded_rectangle(box, radius=pad / 2, fill=(0, 0, 0, 150))
-        draw.text(
-            (box[0] + pad - left, box[1] + pad - top), text, font=font, fill=CALIPER
-        )
-
-
-def _drawn_box(lesion: Lesion, layout: _Layout) -> Box:
-    """The rectangle around a lesion in the drawn picture."""
-    left, top, width, height = lesion.box
-    x, y = layout.scale
-    return left * x, top * y, (left + width) * x, (top + height) * y
-
-
-def _free_place(
-    lesion: Box, size: Point, gap: float, limits: tuple[int, int], taken: list[Box]
-) -> Box:
-    """A place for a label: below the lesion, above, right or left of it, else at the picture's foot."""
-    width, height = size
-    x = min(max((lesion[0] + lesion[2] - width) / 2, gap), limits[0] - width - gap)
-    y = min(max((lesion[1] + lesion[3] - height) / 2, gap), limits[1] - height - gap)
-    places = [
-        (x, lesion[3] + gap),
-        (x, lesion[1] - gap - height),
-        (lesion[2] + gap, y),
-        (lesion[0] - gap - width, y),
-    ]
-    boxes = [(left, top, left + width, top + height) for left, top in places]
-    inside = [
-        box
-        for box in boxes
-        if min(box) >= 0 and box[2] <= limits[0] and box[3] <= limits[1]
-    ]
-    for box in inside:
-        if _is_free(box, taken):
-            return box
-    foot = x, limits[1] - height - gap, x + width, limits[1] - gap
-    return inside[0] if inside else foot
-
-
-def _is_free(box: Box, taken: list[Box]) -> bool:
-    return not any(_overlap(box, other) for other in taken)
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return (
-        one[0] < other[2]
-        and other[0] < one[2]
-        and one[1] < other[3]
-        and other[1] < one[3]
-    )
 
 
 def _with_caption(

@@ -14,7 +14,8 @@ from sonoseg.core.measure import Spacing, drop_small
 from sonoseg.core.resize import enlarge, reach, resize_image, unit_range
 from sonoseg.core.source import Source
 from sonoseg.reader.answers import Answers
-from sonoseg.reader.bundle import Bundle, Card, find_bundle
+from sonoseg.reader.bundle import Bundle, find_bundle
+from sonoseg.reader.card import Card
 from sonoseg.reader.result import SegmentationResult
 
 ImageLike = Source | Image

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.reader.bundle import Card
+from sonoseg.reader.card import Card
 from sonoseg.report.html import (
     Html,
     cards,

@@ -9,7 +9,7 @@ import numpy as np
 
 from sonoseg.core.intervals import bootstrap_interval, difference_interval
 from sonoseg.core.metrics import CONVENTIONS, included
-from sonoseg.evaluate.compare import signed_rank_p
+from sonoseg.evaluate.paired_tests import signed_rank_p
 from sonoseg.report.tables import Cell
 from sonoseg.reproduction.jobs import BUNDLED_MODEL
 from sonoseg.reproduction.model_results import ModelResults

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.intervals import bootstrap_interval
-from sonoseg.evaluate.compare import holm, signed_rank_p
+from sonoseg.evaluate.paired_tests import holm, signed_rank_p
 from sonoseg.models.catalog import RIVALS, TABLE_1, Recipe
 from sonoseg.report.tables import Cell
 from sonoseg.reproduction.model_results import PAPER_LESIONS, ModelResults, printed

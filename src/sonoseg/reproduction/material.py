@@ -51,8 +51,8 @@ class Material:
         """
         cases = load_cases(settings.data)
         for case in cases:
-            case.check_size(settings.size, "training")
-            case.check_size(GRID[0], "evaluation")
+            case.check_resizable(settings.size, "training")
+            case.check_resizable(GRID[0], "evaluation")
         splits = dict.fromkeys(settings.splits) | dict.fromkeys(more_splits)
         subsets = {split: split_cases(cases, split) for split in splits}
         for split, parts in subsets.items():

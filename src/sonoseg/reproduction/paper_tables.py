@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.core.metrics import METRICS
 from sonoseg.data.splits import SUBSETS
-from sonoseg.evaluate.compare import holm, signed_rank_p
+from sonoseg.evaluate.paired_tests import holm, signed_rank_p
 from sonoseg.models.catalog import find_experiment
 from sonoseg.report.tables import Cell
 from sonoseg.reproduction.model_results import (

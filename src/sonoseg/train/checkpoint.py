@@ -11,12 +11,11 @@ import torch
 from sonoseg.errors import InputError, is_out_of_memory
 from sonoseg.files import atomic_path
 from sonoseg.inputs import readable_file
+from sonoseg.train.log import History, read_log
 from sonoseg.train.step import Learner
+from sonoseg.train.stopping import is_finished
 
 HINT = "delete it, and the training starts again"
-
-History = list[dict[str, float]]
-"""The log: one row per epoch."""
 
 
 def save_checkpoint(file: Path, learner: Learner, history: History) -> None:
@@ -35,8 +34,11 @@ def save_checkpoint(file: Path, learner: Learner, history: History) -> None:
 def restore(file: Path, learner: Learner) -> History:
     """Brings `learner` to where `save_checkpoint` left it; returns the log up to there.
 
+    A checkpoint of an earlier version of sonoseg cannot be restored. If its run is finished, nothing is left to
+    train, so the log alone is returned.
+
     Raises:
-        InputError: the file is damaged, of another network, or of a version of sonoseg that stored it otherwise.
+        InputError: the file is damaged, of another network, or of an unfinished run of an earlier version.
     """
     try:
         # weights_only: a checkpoint may come from elsewhere, and unpickling runs what it finds.
@@ -46,6 +48,9 @@ def restore(file: Path, learner: Learner) -> History:
             raise
         raise InputError(file, "is damaged or cut short", HINT) from error
     if isinstance(state, dict) and "pytorch-lightning_version" in state:
+        written = read_log(file.parent)
+        if is_finished(written, learner.recipe):
+            return written
         raise InputError(file, "was written by an earlier version of sonoseg", HINT)
     own = learner.state_dict()
     if not isinstance(state, dict) or not state.keys() >= {*own, "history"}:

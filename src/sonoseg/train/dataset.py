@@ -127,7 +127,7 @@ class InMemory(Pairs):
             torch.empty(shape, dtype=torch.uint8), torch.empty(shape, dtype=torch.uint8)
         )
         for row, case in enumerate(track(cases, title, len(cases), "image")):
-            case.check_size(size, "training")
+            case.check_resizable(size, "training")
             image, mask = case.read()
             self.inputs[row, 0] = torch.from_numpy(resize_image(image, (size, size)))
             self.masks[row, 0] = torch.from_numpy(

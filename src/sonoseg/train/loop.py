@@ -13,11 +13,10 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from sonoseg.data.case import Case
-from sonoseg.errors import InputError, MachineError, is_out_of_memory
+from sonoseg.errors import MachineError, is_out_of_memory
 from sonoseg.files import is_there
-from sonoseg.models.catalog import Recipe
 from sonoseg.progress import Bar
-from sonoseg.train.checkpoint import History, restore, save_checkpoint
+from sonoseg.train.checkpoint import restore, save_checkpoint
 from sonoseg.train.configure import check_network
 from sonoseg.train.cuda_graph import replay_steps
 from sonoseg.train.curves import Curves
@@ -31,6 +30,7 @@ from sonoseg.train.dataset import (
 )
 from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
 from sonoseg.train.lock import held
+from sonoseg.train.log import History, write_log
 from sonoseg.train.processes import find_processes
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import (
@@ -41,7 +41,6 @@ from sonoseg.train.run_folder import (
     check_claim,
     save_weights,
     seen_before,
-    write_log,
 )
 from sonoseg.train.start import (
     can_go_on,
@@ -54,8 +53,8 @@ from sonoseg.train.start import (
     smallest_step,
 )
 from sonoseg.train.step import Learner
+from sonoseg.train.stopping import is_over, not_finite
 from sonoseg.train.teachers import Teachers
-from sonoseg.train.validate import MONITORS
 
 LOOK_EVERY = 20
 """Steps on a GPU between two looks at the loss: to look, the processor waits until the GPU has done all its work."""
@@ -256,31 +255,6 @@ class Scores:
         total = self.fabric.all_reduce(value.clone(), reduce_op="sum")
         assert isinstance(total, Tensor)
         return total
-
-
-def is_over(history: History, recipe: Recipe) -> bool:
-    """Whether a training stops early: `patience` epochs in a row brought nothing better, or no finite number."""
-    if not recipe.patience:
-        return False
-    sign = 1 if MONITORS[recipe.monitor] == "max" else -1
-    best, waited = -math.inf, 0
-    for row in history:
-        value = sign * row[f"validation_{recipe.monitor}"]
-        if not math.isfinite(value):
-            return True
-        waited = 0 if value > best else waited + 1
-        best = max(best, value)
-        if waited >= recipe.patience:
-            return True
-    return False
-
-
-def not_finite(recipe: Recipe, epoch: int, step: int) -> InputError:
-    """The error of a training that has diverged; `epoch` and `step` count from 0."""
-    problem = f"the loss is no longer finite (epoch {epoch + 1}, step {step + 1})"
-    return InputError(
-        f"--learning-rate {recipe.learning_rate:g}", problem, "try a smaller one"
-    )
 
 
 @contextlib.contextmanager

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from sonoseg.errors import InputError, is_out_of_memory
-from sonoseg.files import atomic_path, is_folder, is_there, write_text
+from sonoseg.files import atomic_path, is_folder, is_there
 from sonoseg.inputs import read_json, readable_file
 from sonoseg.models.catalog import Recipe, find_experiment
 from sonoseg.models.encoders import load_tensors
 from sonoseg.models.network import NetworkConfig, SegmentationNetwork
 from sonoseg.reader.bundle import WEIGHTS
-from sonoseg.report.tables import csv_number, csv_text
 from sonoseg.train.differences import differences
 from sonoseg.train.record import UNKNOWN, Record, Seen, union
 from sonoseg.train.validate import (
@@ -247,15 +246,6 @@ def load_run(run: Path | str) -> tuple[SegmentationNetwork, RunConfig]:
             folder, "its weights do not fit its config", "train it again"
         ) from error
     return model.eval().to(memory_format=torch.channels_last), config
-
-
-def write_log(folder: Path, history: list[dict[str, float]]) -> None:
-    """Writes log.csv, a row an epoch."""
-    header = list(history[0])
-    rows = []
-    for row in history:
-        rows.append([csv_number(row[name]) for name in header])
-    write_text(folder / LOG, csv_text(header, rows))
 
 
 def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -> None:

@@ -182,7 +182,7 @@ class Learner:
             self.schedule.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        return loss.detach(), mean_dice(logits, mask)
+        return loss.detach(), monitored_dice(logits, mask)
 
     def target(self, image: Tensor, mask: Tensor) -> Tensor:
         """The target of the pixel loss: the masks, or with teachers the mean of masks and teacher predictions."""
@@ -206,7 +206,7 @@ class Learner:
             masks.float(),
         )
         loss, logits = self.judge(image, mask, mask)
-        return loss, mean_dice(logits, mask)
+        return loss, monitored_dice(logits, mask)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later process needs to continue with the next step."""
@@ -240,8 +240,11 @@ def as_input(values: Tensor) -> Tensor:
     return values.float() / 255 if values.dtype == torch.uint8 else values
 
 
-def mean_dice(logits: Tensor, mask: Tensor) -> Tensor:
-    """The mean Dice of a batch (convention `paper`), a number on the device.
+def monitored_dice(logits: Tensor, mask: Tensor) -> Tensor:
+    """The mean Dice of a batch, by which a training is watched and its best epoch chosen; a number on the device.
+
+    It is no reported score. Those come from `core.metrics`, at another size and after the masks are resized. For one
+    batch it equals the convention `paper` there (tested); it is computed here so that a GPU need not wait.
 
     Args:
         logits: (N, 1, H, W); a pixel is predicted as lesion above 0.

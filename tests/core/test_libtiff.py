@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sonoseg.core.source import caught
+from sonoseg.core.libtiff import caught
 
 
 def test_only_the_lines_of_libtiff_are_caught(
