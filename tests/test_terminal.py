@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sonoseg.data.phantom import make_phantom
+from sonoseg.data.phantom import make_phantom, write_phantoms
 from sonoseg.terminal import Screen
 
 COMMAND = [sys.executable, "-m", "sonoseg"]
@@ -26,9 +26,13 @@ def _run(
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8:strict"])
-def test_signs_that_the_output_cannot_hold_become_plain_ones(encoding: str) -> None:
-    done = _run("models", encoding=encoding)
-    assert (done.returncode, done.stderr) == (0, b"")
+def test_signs_that_the_output_cannot_hold_become_plain_ones(
+    encoding: str, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "demo")
+    done = _run("demo", "--count", "1", "--out", out, encoding=encoding)
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == 1  # where to look
     rule = done.stdout.splitlines()[1]
     assert rule.startswith("─────".encode() if "utf" in encoding else b"-----")
 
@@ -39,8 +43,19 @@ def test_help_is_written_in_ascii() -> None:
     assert b"SIZE x SIZE pixels" in done.stdout
 
 
-@pytest.mark.parametrize("words", [["models"], ["--help"]])
-def test_a_full_disk_behind_the_output_is_one_line(words: list[str]) -> None:
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A command that prints a few lines and takes little time."""
+    folder = tmp_path_factory.mktemp("data")
+    write_phantoms(folder, 2, size=(128, 160))
+    return ["data", "check", str(folder)]
+
+
+@pytest.mark.parametrize("is_help", [False, True])
+def test_a_full_disk_behind_the_output_is_one_line(
+    check: list[str], is_help: bool
+) -> None:
+    words = ["--help"] if is_help else check
     with Path("/dev/full").open("w") as full:
         done = _run(*words, stdout=full)
         assert _run(*words, stderr=full).returncode == 0
@@ -68,23 +83,21 @@ def test_results_are_written_though_nothing_can_be_printed(tmp_path: Path) -> No
     }
 
 
-def test_a_reader_that_has_gone_is_told_by_the_exit_code_alone() -> None:
+def test_a_reader_that_has_gone_is_told_by_the_exit_code_alone(
+    check: list[str],
+) -> None:
     read, write = os.pipe()
     os.close(read)
-    done = _run("models", stdout=write)
+    done = _run(*check, stdout=write)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_do_no_harm(closed: str, tmp_path: Path) -> None:
-    code = f'"$0" -m sonoseg models {closed}'
-    assert (
-        subprocess.run(
-            ["sh", "-c", code, sys.executable], capture_output=True
-        ).returncode
-        == 0
-    )
+def test_closed_streams_do_no_harm(closed: str, check: list[str]) -> None:
+    code = f'"$0" -m sonoseg "$@" {closed}'
+    words = ["sh", "-c", code, sys.executable, *check]
+    assert subprocess.run(words, capture_output=True).returncode == 0
 
 
 class _Terminal(io.StringIO):

@@ -5,6 +5,7 @@ import json
 import onnx
 import pytest
 import torch
+from filelock import FileLock
 
 from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
@@ -40,9 +41,25 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bundles(run, tmp_path_factory):
-    """The run as whole.onnx, with a name, a threshold and scores, and in 16 bits as half.onnx."""
-    folder = tmp_path_factory.mktemp("bundles")
+def bundles(run, tmp_path_factory, worker_id):
+    """The run as whole.onnx, with a name, a threshold and scores, and in 16 bits as half.onnx.
+
+    The processes of a test run share them: the first one exports.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    folder = folder / "bundles"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            making = folder.with_name("bundles in the making")
+            making.mkdir()
+            export_both(run, making)
+            making.rename(folder)
+    return folder
+
+
+def export_both(run, folder):
     scores = folder / "metrics.json"
     scores.write_text(json.dumps({"images": 3}))
     traced = []
@@ -59,16 +76,5 @@ def bundles(run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sonoseg.deploy.export.trace", trace_once)
         for name, options in {"whole": whole, "half": ["--half"]}.items():
-            assert (
-                main(
-                    [
-                        "export",
-                        str(run),
-                        "--out",
-                        str(folder / f"{name}.onnx"),
-                        *options,
-                    ]
-                )
-                == 0
-            )
-    return folder
+            out = str(folder / f"{name}.onnx")
+            assert main(["export", str(run), "--out", out, *options]) == 0
