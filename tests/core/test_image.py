@@ -180,11 +180,11 @@ BAD = {
     "10001x10001": (_png_header(10_001, 10_001), r"over 50 megapixels \(10001 × 10001"),
     "two pages": (
         _save(PICTURE, "TIFF", save_all=True, append_images=[PICTURE]),
-        "several pages; split",
+        "several pages; save",
     ),
     "animated PNG": (
         _save(PICTURE, "PNG", save_all=True, append_images=[PICTURE.rotate(9)]),
-        "2 frames; split",
+        "2 frames; save",
     ),
 }
 
@@ -474,13 +474,13 @@ def _closed() -> io.BytesIO:
 
 NO_IMAGES = {
     "None": (None, "a NoneType is not an image; give a file"),
-    "number": (7, "a int is no image"),
-    "list": ([[1, 2], [3, 4]], "a list is no image"),
+    "number": (7, "a int is not an image"),
+    "list": ([[1, 2], [3, 4]], "a list is not an image"),
     "text": (io.StringIO("text"), 'is open as text; open it with "rb"'),
     "empty": (b"", "is empty"),
     "no image": (b"text " * 99, "not a picture that can be read"),
     "closed": (_closed(), "cannot be read"),
-    "masked": (np.ma.masked_less(GRAY, 9), "an array with masked pixels"),
+    "masked": (np.ma.masked_less(GRAY, 9), "the array has masked pixels"),
     "animation": (
         Image.open(
             io.BytesIO(

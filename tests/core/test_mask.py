@@ -282,7 +282,7 @@ REFUSED = {
     ),
     "alpha at odds": (
         _painted((255, 255, 255, 0), (0, 0, 0, 255)),
-        "colour and transparency",
+        "colours and the transparency",
     ),
     "below 0": (Image.fromarray(DISTANCE.astype(np.float32)), "values below 0"),
     "NaN": (

@@ -206,7 +206,7 @@ def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
         assert _sizes(enough, f"grouped-{fold}") == [3, 1, 1]
     with pytest.raises(
         InputError,
-        match="needs at least 5 groups of images, here are 4; use the split all",
+        match="needs at least 5 groups of images, but there are only 4; use the split all",
     ):
         split_cases(_cases(["unknown"] * 8, list("aabbccdd")), "grouped")
 

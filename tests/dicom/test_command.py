@@ -41,7 +41,7 @@ def test_a_study_from_folder_to_files(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words, code = segment_command([study], out=out, to=("seg", "sr", "sc"))
     assert code == 0
-    assert "2 files were passed over" in words
+    assert "2 files were skipped" in words
     results = json.loads((out / "results.json").read_text())
     entries = {Path(entry["file"]).stem: entry for entry in results["dicom"]}
     assert list(entries) == [

@@ -317,7 +317,7 @@ def test_a_secondary_capture_is_read_if_it_is_ultrasound() -> None:
     tags = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}
     assert _layout(**tags).frames == 1
     with pytest.raises(
-        InputError, match=r"no ultrasound image .Secondary Capture.*modality CT"
+        InputError, match=r"not an ultrasound image .Secondary Capture.*modality CT"
     ):
         _layout(Modality="CT", **tags)
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from sonoseg import cli
 from sonoseg.cli import main
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.reader.bundle import default_bundle_path
 from sonoseg.reader.video_writer import video_writer
@@ -30,6 +31,7 @@ PAGES = [
     "docs/how-to.md",
     "docs/reference.md",
     "docs/explanation.md",
+    "docs/dicom.md",
 ]
 OTHERS = ["make demo", "make test", "pip install .", "pip install '.[lab]'"]
 QUICK = {"--epochs": "1", "--size": "64", "--batch": "4", "--encoder-weights": "none"}
@@ -67,7 +69,9 @@ def lines(page: str) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with what the pages name: scan.png, clip.mp4, scans/, my-images/ and a small BUSI/, all synthetic.
+    """A folder with what the pages name, all synthetic.
+
+    It has scan.png, clip.mp4, scans/, my-images/, a small BUSI/, scan.dcm, and study/, three DICOM files with masks.
 
     It is emptied afterwards: the runs of a page take hundreds of megabytes.
     """
@@ -86,6 +90,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     with video_writer(Path("clip.mp4"), Fraction(10), Fraction(1, 10)) as clip:
         for tick, path in enumerate(sorted(Path("scans").glob("*.png"))):
             clip.write(np.asarray(Image.open(path).convert("RGB")), tick)
+    write_dicom_phantoms("study", 3)
+    shutil.copy("study/images/synthetic_00_still.dcm", "scan.dcm")
     small_busi()
     yield tmp_path
     monkeypatch.undo()
@@ -188,7 +194,12 @@ def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:
         for line in lines(page)
         if not line.startswith("sonoseg ")
     ]
-    assert others == [*OTHERS, "make demo", "pip install '.[video]'"]
+    assert others == [
+        *OTHERS,
+        "make demo",
+        "pip install '.[video]'",
+        "pip install '.[dicom]'",
+    ]
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:

@@ -107,6 +107,37 @@ def test_code_that_a_page_names_is_there(page: Path) -> None:
         assert is_importable(name), name
 
 
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+OWN_PATH = re.compile(r"`([\w./-]+(?:\.py|/))`")
+"""A file or folder of the project, or of src/sonoseg/."""
+
+
+def test_every_path_in_contributing_is_there() -> None:
+    paths = OWN_PATH.findall(CONTRIBUTING.read_text(encoding="utf-8"))
+    assert len(paths) > 60
+    for path in paths:
+        if PLACEHOLDER in path:
+            continue
+        places = (
+            ROOT / path,
+            ROOT / "src/sonoseg" / path,
+            ROOT / "src/sonoseg/models" / path,
+        )
+        assert any(place.exists() for place in places), path
+
+
+def test_the_walks_in_contributing_are_complete() -> None:
+    """As many files as the text says; benchmarks/walk.py counts them."""
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    walks = text[text.index("<!-- walks -->") : text.index("<!-- /walks -->")]
+    _, training, reader = walks.split("\n## ")
+    for walk in (training, reader):
+        files = re.findall(r"^\d+\. `([\w/]+\.py)`", walk, re.MULTILINE)
+        count = re.search(r"(\d+) modules", walk)
+        assert count is not None
+        assert len(files) == len(set(files)) == int(count[1])
+
+
 def is_importable(name: str) -> bool:
     """Whether `name` is a module of the project, or an attribute of one."""
     try:

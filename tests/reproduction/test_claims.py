@@ -78,8 +78,7 @@ def test_a_printed_difference_outside_the_interval_is_named():
     row = answers(Made("model-1", mixed), Made("model-7", LOW))[CBAM]
     assert row["low"] < 0 < row["high"] < row["printed"]
     assert (
-        row["answer"]
-        == "cannot be told, but the printed difference is outside our interval"
+        row["answer"] == "undecided, but the printed difference is outside our interval"
     )
 
 

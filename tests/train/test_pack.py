@@ -112,7 +112,7 @@ def test_its_calibration_is_that_of_the_folder(both):
     [
         (
             ["train", "model-15", *TRAIN, "--size", "64"],
-            "224 × 224 pixels, training needs 64 × 64; give the folder",
+            "224 × 224 pixels, but training needs 64 × 64; give the folder",
         ),
         (["evaluate", "default", "--split", "grouped"], "224 × 224 pixels, "),
     ],

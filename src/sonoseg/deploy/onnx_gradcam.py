@@ -147,7 +147,7 @@ def _convolution_backward(
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear layer. The gradient of PyTorch's own would fix the number of images in the exported graph."""
+    """A linear layer. PyTorch's gradient of it would fix the number of images in the exported graph."""
     return x @ weight.T if bias is None else x @ weight.T + bias
 
 

@@ -245,12 +245,10 @@ def _check_kind(header: Header) -> None:
         )
     if not kind:
         raise InputError(
-            header.subject, "does not say what it is (no SOP Class UID)", _AGAIN
+            header.subject, "has no SOP Class UID, so its kind is unknown", _AGAIN
         )
     name = "Label Map Segmentation Storage" if kind == LABEL_MAP else uid.UID(kind).name
-    problem = (
-        f"is no ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
-    )
+    problem = f"is not an ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
     raise NotUltrasound(header.subject, problem, "give ultrasound images")
 
 
@@ -261,7 +259,7 @@ def _check_storage(header: Header) -> None:
         raise InputError(header.subject, problem, "export it as RGB or MONOCHROME2")
     syntax = header.dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:
-        raise InputError(header.subject, "does not say how it is stored", _AGAIN)
+        raise InputError(header.subject, "has no transfer syntax", _AGAIN)
     if "MPEG" in syntax.name or "HEVC" in syntax.name:
         problem = f"is a video ({syntax.name}), which is not read from DICOM"
         raise InputError(

@@ -45,7 +45,7 @@ class Options:
     """How objects are written.
 
     Attributes:
-        strict: leave out the positions that the standard foresees only for images with a frame of reference. OHIF
+        strict: write no plane positions. The standard defines them only for images with a frame of reference. OHIF
             and dcmqi do not open a segmentation without them.
         pseudonym: a key to replace the patient's data with; see `reference_dataset`.
     """

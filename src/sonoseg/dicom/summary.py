@@ -59,7 +59,7 @@ def to_text(summary: Summary, folder: Path) -> str:
         lines += [f"{name}: do not trust this: {doubt}" for doubt in entry["doubts"]]
     if summary.passed_over:
         lines.append(
-            f"{summary.passed_over} files were passed over: they are no ultrasound"
+            f"{summary.passed_over} files were skipped: they are not ultrasound"
         )
     if summary.files:
         lines.append(f"masks, overlays and {RESULTS} are in {folder}")

@@ -28,7 +28,7 @@ HEADER = (
     "answer",
 )
 NOT_RUN = "not run"
-UNCLEAR = "cannot be told"
+UNCLEAR = "undecided"
 TOO_FAR = "the printed difference is outside our interval"
 FEWEST_EPOCHS = Recipe().epochs // 2
 """A training that was cut off before this epoch decides no claim."""

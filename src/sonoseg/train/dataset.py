@@ -145,7 +145,7 @@ def _read_once(cases: tuple[Case, ...], size: int, _: tuple[Any, ...]) -> InMemo
 
 
 def check_lesions(data: str, monitor: str, training: Pairs, validation: Pairs) -> None:
-    """Refuses data without lesions: training needs one, and choosing an epoch by Dice needs one.
+    """Refuses data without lesions: training needs some, and so does the choice of an epoch by Dice.
 
     Raises:
         InputError: no training image has a lesion; or the epoch is chosen by Dice and no validation image has one.

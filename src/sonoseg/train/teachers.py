@@ -38,10 +38,10 @@ class Teachers:
 
     @torch.no_grad()
     def truth(self, image: Tensor, mask: Tensor) -> Tensor:
-        """The target of the pixels for these images.
+        """The target of the pixel loss for a batch.
 
-        Each teacher gets the image at the size that it was trained at. Its answer is taken before its presence head:
-        whether there is a lesion at all is learned from the masks alone.
+        Each teacher gets the image at its own training size. Its pixel logits are used without its presence head:
+        whether there is a lesion is learned from the masks alone.
 
         Args:
             image: (N, 1, H, W) in 0..1, as the network in training gets it.
