@@ -19,7 +19,6 @@ from sonoseg.data.dicom_phantom import make_screen, write_dicom_phantoms
 from sonoseg.dicom.command import segment_command
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.recognise import has_dicom
-from sonoseg.dicom.segment import segment_frames
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import write_picture
 
@@ -228,7 +227,7 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
     still, loop, split = sorted((study / "series").glob("*.dcm"))
     result = sonoseg.segment(still)
     assert result.image.source.region == (24, 24, 400, 320)
-    assert result.mask.shape == (320, 400) and result.spacing == pytest.approx(
+    assert result.mask.shape == (368, 448) and result.spacing == pytest.approx(
         (0.1, 0.1)
     )
     assert result.unit == "mm" and result.lesions
@@ -236,5 +235,55 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
         sonoseg.segment(loop)
     with pytest.raises(InputError, match="has 1 frames with 2 regions each"):
         sonoseg.segment(str(split))
-    frames = [one.view.frame for one in segment_frames(sonoseg.load(), loop)]
-    assert frames == list(range(1, 13))
+    segmenter = sonoseg.load()
+    results = list(segmenter.segment_frames(loop))
+    assert [one.image.source.frame for one in results] == list(range(1, 13))
+    assert {one.mask.shape for one in results} == {(368, 448)}
+    left, right = segmenter.segment_frames(split)
+    assert left.mask[:, :424].any() and not left.mask[:, 424:].any()
+    assert right.mask[:, 424:].any() and not right.mask[:, :424].any()
+
+
+def test_results_have_the_size_of_the_whole_frame(study: Path) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    result = sonoseg.load().segment(still, explain=True)
+    (view,) = read_dicom(still).views()
+    part = sonoseg.load().segment(view.image, explain=True)
+    inside = view.region.slices
+    outside = np.ones(view.shape, bool)
+    outside[inside] = False
+    assert result.heat is not None and part.heat is not None
+    maps = [
+        (result.mask, part.mask),
+        (result.probability, part.probability),
+        (result.heat, part.heat),
+    ]
+    for whole, own in maps:
+        assert whole.shape == view.shape and not whole[outside].any()
+        np.testing.assert_array_equal(whole[inside], own)
+    overlay = result.overlay()
+    assert overlay.shape == (*view.shape, 3) and not overlay[outside].any()
+    assert not result.image.pixels[outside].any()
+    lesion, own_lesion = result.lesions[0], part.lesions[0]
+    assert lesion.area == own_lesion.area
+    assert lesion.longest.length == own_lesion.longest.length
+    moved = np.subtract(lesion.longest.start, own_lesion.longest.start)
+    np.testing.assert_allclose(moved, 24)
+    assert result.to_dict()["region"] == [24, 24, 400, 320]
+
+
+def test_python_takes_bytes_files_and_data_sets(study: Path) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    expected = sonoseg.segment(still)
+    with still.open("rb") as file:
+        sources = [still.read_bytes(), file, pydicom.dcmread(still)]
+        for source in sources:
+            found = sonoseg.segment(source)
+            np.testing.assert_array_equal(found.mask, expected.mask)
+            assert found.spacing == expected.spacing
+    mine = sonoseg.segment(still, spacing=(0.2, 0.1))
+    assert mine.spacing == (0.2, 0.1)
+    assert mine.to_dict()["spacing"]["source"].startswith("given by the user, in place")
+    assert any("the user says otherwise" in doubt for doubt in mine.doubts)
+    with pytest.raises(InputError, match="damaged"):
+        sonoseg.segment(pydicom.Dataset())

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pydicom
@@ -60,6 +60,10 @@ _META_START = HEAD
 _LONG_TYPES = (b"OB", b"OW", b"SQ", b"UN", b"UT")
 
 
+DicomSource = Path | str | bytes | bytearray | memoryview | IO[bytes] | Dataset
+"""A path, the content of a file, an open file, or a pydicom data set."""
+
+
 class NotUltrasound(InputError):
     """A DICOM file of another kind: in a folder it is passed over."""
 
@@ -107,7 +111,7 @@ def dicom_errors(subject: str) -> Iterator[None]:
         raise InputError(subject, "is damaged DICOM or cut short", _AGAIN) from error
 
 
-def read_header(source: Path | str | bytes) -> Header:
+def read_header(source: DicomSource) -> Header:
     """Reads the header of an ultrasound file; see `sonoseg.dicom.read.read_dicom` for what is refused."""
     header = open_dicom(source)
     with dicom_errors(header.subject):
@@ -119,14 +123,14 @@ def read_header(source: Path | str | bytes) -> Header:
     return Header(header.dataset, header.subject, header.stream, frames)
 
 
-def open_dicom(source: Path | str | bytes) -> Header:
+def open_dicom(source: DicomSource) -> Header:
     """Reads the elements before the pixel data of any DICOM file.
 
     Raises:
         InputError: no such file, not DICOM, damaged, or compressed to over `MAX_BYTES` when inflated.
     """
-    stream = source if isinstance(source, bytes) else readable_file(source)
-    subject = "image" if isinstance(source, bytes) else str(source)
+    subject = str(source) if isinstance(source, (Path, str)) else "image"
+    stream = _stream_of(source)
     with opened_stream(stream) as file:
         head = file.read(HEAD)
     if not is_dicom(head):
@@ -137,6 +141,27 @@ def open_dicom(source: Path | str | bytes) -> Header:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
         _swap_palettes(dataset)
     return Header(dataset, subject, stream)
+
+
+def _stream_of(source: DicomSource) -> Path | bytes:
+    """The path of a source, or its content."""
+    if isinstance(source, (Path, str)):
+        return readable_file(source)
+    if isinstance(source, Dataset):
+        buffer = io.BytesIO()
+        with dicom_errors("image"):
+            source.save_as(buffer, enforce_file_format=True)
+        return buffer.getvalue()
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    with dicom_errors("image"):
+        if source.seekable():
+            source.seek(0)
+        content = source.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        problem = f"is over {MAX_BYTES // 10**6} MB"
+        raise InputError("image", problem, "give the path of the file")
+    return content
 
 
 def opened_stream(stream: Path | bytes) -> Any:

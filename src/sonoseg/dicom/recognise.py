@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from sonoseg.errors import InputError
@@ -69,6 +70,29 @@ def is_dicom_file(path: Path) -> bool:
             return is_dicom(file.read(HEAD))
     except (OSError, InputError):
         return False
+
+
+def is_dicom_source(source: Any) -> bool:
+    """Whether a source is DICOM: a path, bytes, an open file that can go back, or a pydicom data set. Never raises."""
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            return is_dicom_file(Path(os.fsdecode(source)))
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return is_dicom(bytes(source[:HEAD]))
+        if hasattr(source, "read") and hasattr(source, "seekable"):
+            return source.seekable() and is_dicom(_head(source))
+    except (OSError, ValueError, TypeError):  # closed, or open as text
+        return False
+    return type(source).__module__.startswith("pydicom.")
+
+
+def _head(file: Any) -> bytes:
+    """The first bytes of an open file, which stays where it is."""
+    place = file.tell()
+    file.seek(0)
+    head: bytes = file.read(HEAD)
+    file.seek(place)
+    return head if isinstance(head, bytes) else b""
 
 
 def has_dicom(paths: Iterable[Path]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,8 @@ class SegFile:
         wanted = [i for i, place in enumerate(self.places) if frame in (None, place[1])]
         with dicom_errors(header.subject):
             file = opened_stream(header.stream)
-        with file:
-            decoded = iter_pixels(file, indices=wanted)
+        # pydicom goes back to where the file stood when its generator ends: it must end first.
+        with file, closing(iter_pixels(file, indices=wanted)) as decoded:  # type: ignore[type-var]
             for index in wanted:
                 instance, place, segment = self.places[index]
                 with dicom_errors(header.subject):
