@@ -45,7 +45,7 @@ class PackRow:
     name: str
     label: str
     group: str
-    spacing: float | None
+    spacing: float | Spacing | None
     height: int
     width: int
     masked: bool
@@ -280,7 +280,14 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_spacing(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and 0 < value < math.inf)
+    """None, a number, or a list of two numbers: of rows and of columns."""
+    if isinstance(value, list):
+        return len(value) == 2 and all(map(_is_length, value))
+    return value is None or _is_length(value)
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
 
 
 _RULES: dict[str, Callable[[Any], bool]] = {

@@ -41,6 +41,8 @@ SECONDARY_CAPTURE = {
 }
 """Read if their modality is US."""
 ENHANCED_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
+WRITER = "sonoseg"
+"""Manufacturer of the objects that sonoseg writes."""
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
 PHOTOMETRIC = (
@@ -256,6 +258,11 @@ def _check_kind(header: Header) -> None:
     dataset = header.dataset
     kind = str(dataset.get("SOPClassUID", "") or "")
     modality = str(dataset.get("Modality", "") or "")
+    if kind in SECONDARY_CAPTURE and dataset.get("Manufacturer") == WRITER:
+        problem = "is an overlay that sonoseg has written, not an image"
+        raise NotUltrasound(
+            header.subject, problem, "give the ultrasound image that it belongs to"
+        )
     if kind in ULTRASOUND or (kind in SECONDARY_CAPTURE and modality == "US"):
         return
     if kind == ENHANCED_VOLUME:

@@ -6,13 +6,12 @@ import contextlib
 import importlib.util
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from sonoseg.errors import InputError
-from sonoseg.files import is_file, is_folder
+from sonoseg.files import is_file
 
 HEAD = 132
 """Bytes that `is_dicom` needs."""
@@ -95,28 +94,7 @@ def _head(file: Any) -> bytes:
     return head if isinstance(head, bytes) else b""
 
 
-def has_dicom(paths: Iterable[Path]) -> bool:
-    """Whether any of the files, or any file in or below the folders, is DICOM.
-
-    A folder with pictures or videos, and no DICOM beside them, is not searched any deeper.
-    """
-    for path in paths:
-        if not is_folder(path):
-            if is_dicom_file(path):
-                return True
-            continue
-        direct = list(_direct(path))
-        if any(is_dicom_file(one) for one in direct):
-            return True
-        has_pictures = any(
-            one.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES for one in direct
-        )
-        if not has_pictures and any(is_dicom_file(one) for one in files_below(path)):
-            return True
-    return False
-
-
-def _direct(folder: Path) -> Iterator[Path]:
+def direct_files(folder: Path) -> Iterator[Path]:
     """What is in a folder, hidden files left out; nothing if it cannot be listed."""
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):

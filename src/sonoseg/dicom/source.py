@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from pydicom.dataset import Dataset
 
 import sonoseg
-from sonoseg.dicom.header import ULTRASOUND, dicom_errors
+from sonoseg.dicom.header import ULTRASOUND, WRITER, dicom_errors
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-MANUFACTURER = "sonoseg"
+MANUFACTURER = WRITER
 NOTICE = "Research use, not a medical device"
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _STUDY = (
