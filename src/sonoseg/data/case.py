@@ -74,6 +74,13 @@ class Case:
         return image, union
 
     @property
+    def pixel_size(self) -> Spacing | None:
+        """mm between neighbouring (rows, columns) of the image; None where it is not known."""
+        if self.spacing is None or isinstance(self.spacing, tuple):
+            return self.spacing
+        return self.spacing, self.spacing
+
+    @property
     def has_truth(self) -> bool:
         """Whether it is known what is lesion: there is a mask, or the image is labelled normal."""
         return bool(self.masks) or self.label == "normal"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.measure import Spacing
 from sonoseg.data.case import LABELS, Case
 from sonoseg.data.scan import name_key
 from sonoseg.errors import InputError
@@ -264,6 +265,8 @@ def _read_rows(path: Path, entries: Sequence[Any]) -> Iterator[PackRow]:
                     f"row {number} has a {name} that cannot be: {str(entry[name])[:40]}",
                     HINT,
                 )
+        if isinstance(entry["spacing"], list):
+            entry["spacing"] = tuple(entry["spacing"])
         yield PackRow(**entry)
 
 

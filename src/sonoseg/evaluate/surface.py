@@ -78,10 +78,10 @@ def border_distances(
 
 def pixel_size(case: Case, own: tuple[int, ...], grid: tuple[int, ...]) -> Pixel | None:
     """Returns height and width of a pixel in mm after an image of shape `own` was scaled to `grid`; None if unknown."""
-    spacing = pixel_spacing(case.spacing)
-    if spacing is None:
+    size = case.pixel_size
+    if size is None:
         return None
-    row, column = spacing
+    row, column = size
     return row * own[0] / grid[0], column * own[1] / grid[1]
 
 
