@@ -9,7 +9,7 @@ import highdicom
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.dicom.header import dicom_errors
+from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.seg import Options
 from sonoseg.dicom.segment import Segmented

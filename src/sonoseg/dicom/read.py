@@ -13,9 +13,12 @@ from pydicom.dataset import Dataset
 
 from sonoseg.core.image import Image, ImageSource
 from sonoseg.core.measure import Spacing
-from sonoseg.dicom.header import DicomSource, Header, dicom_errors, read_header
+from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.damage import number as number_in
+from sonoseg.dicom.header import Header, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
 from sonoseg.dicom.regions import Layout, Region, are_equal, find_layout
+from sonoseg.dicom.stream import DicomSource
 from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
@@ -77,8 +80,9 @@ class DicomFile:
     @property
     def frame_time(self) -> float | None:
         """Milliseconds from frame to frame; None if the file does not say."""
-        value = self.dataset.get("FrameTime")
-        return float(value) if value else None
+        with dicom_errors(self.header.subject):
+            value = number_in(self.dataset, "FrameTime", missing=0)
+        return value if value > 0 else None
 
     def views(self, frames: Iterable[int] | None = None) -> Iterator[View]:
         """Decodes the frames one by one and yields their regions; only one frame is in memory.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sonoseg.core.image import pixel_spacing
-from sonoseg.dicom.header import DicomSource
 from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.read import DicomFile, View, read_dicom
+from sonoseg.dicom.stream import DicomSource
 from sonoseg.dicom.whole_frame import WholeFrameResult, in_whole_frame
 from sonoseg.errors import InputError
 from sonoseg.reader.result import SegmentationResult

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from pydicom.dataset import Dataset
 
 import sonoseg
-from sonoseg.dicom.header import ULTRASOUND, WRITER, dicom_errors
+from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.header import ULTRASOUND, WRITER
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
