@@ -321,6 +321,20 @@ def test_changed_values(
     _either(content)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"BitsStored": 7, "HighBit": 6}, {"Rows": 700}, {"BitsAllocated": 32}],
+    ids=str,
+)
+def test_lossless_jpeg_unlike_its_header_does_not_reach_gdcm(
+    changes: dict[str, int],
+) -> None:
+    dataset = pydicom.dcmread(find_real("JPGLosslessP14SV1_1s_1f_8b.dcm"))
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    _refused(as_bytes(dataset), "samples of 8 bits, unlike its header")
+
+
 def test_a_mistake_of_our_own_is_not_called_damage() -> None:
     def mistaken(value: Any) -> None:
         value.no_such_name()

@@ -21,6 +21,7 @@ from pydicom.pixels.utils import iter_pixels
 
 from sonoseg.dicom.damage import dicom_errors, integer, items, number, third
 from sonoseg.dicom.header import Header
+from sonoseg.dicom.lossless_jpeg import BY_GDCM, check_frames
 from sonoseg.dicom.stream import opened_stream
 from sonoseg.errors import InputError
 
@@ -29,7 +30,14 @@ PALETTE = "PALETTE COLOR"
 _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
-_BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGExtended12Bit)
+_DECODERS = {
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+}
+"""pydicom would ask GDCM first, which ends the process where header and JPEG data differ."""
 _DAMAGE = (
     b"Corrupt JPEG",
     b"Bogus",
@@ -54,9 +62,10 @@ def iter_frames(
     wanted = list(range(header.frames) if indices is None else indices)
     with dicom_errors(header.subject):
         file = opened_stream(header.stream)
-    frames = iter_pixels(file, indices=wanted)
+    plugin = _DECODERS.get(header.dataset.file_meta.TransferSyntaxUID, "")
+    frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin)
     try:
-        for _ in wanted:
+        for _ in check_frames(header, wanted):
             with dicom_errors(header.subject), _complaints(header):
                 frame = next(frames)
                 _check_frame(header, frame)
@@ -70,7 +79,7 @@ def iter_frames(
 @contextlib.contextmanager
 def _complaints(header: Header) -> Iterator[None]:
     """Refuses what GDCM's JPEG decoder only complains of on stderr, returning an image of which a part is missing."""
-    if header.dataset.file_meta.TransferSyntaxUID not in _BY_GDCM:
+    if header.dataset.file_meta.TransferSyntaxUID not in BY_GDCM:
         yield
         return
     with tempfile.TemporaryFile() as file:
