@@ -6,11 +6,14 @@ Importing this package is fast: numpy, Pillow and ONNX Runtime are imported when
 from __future__ import annotations
 
 from importlib import import_module
-from os import PathLike, fsdecode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sonoseg.reader.file_kinds import FileKind, add_kind
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sonoseg.reader.result import SegmentationResult
     from sonoseg.reader.segmenter import ImageLike, PixelSize, Segmenter
 
@@ -24,8 +27,8 @@ def segment(
 
     Args:
         image: a PNG, JPEG, TIFF or BMP file: its path, its bytes, or open in binary mode; or a PIL image; or an array
-            (H, W), (H, W, 3) or (H, W, 4) of whole or floating-point numbers; or the path of a DICOM file of one frame
-            and one B-mode region, which is what is segmented.
+            (H, W), (H, W, 3) or (H, W, 4) of whole or floating-point numbers; or a DICOM file in the same forms, or a
+            pydicom data set, of one frame with one B-mode region. For loops see `Segmenter.segment_frames`.
         model: a shipped name or the path of a bundle; kept in memory for the next call.
         spacing: mm per pixel: one number, or (row, column) where pixels are not square; None leaves measurements in
             pixels.
@@ -36,27 +39,7 @@ def segment(
     Example:
         >>> sonoseg.segment("scan.png").mask
     """
-    if (
-        spacing is None
-        and isinstance(image, (str, PathLike))
-        and _is_dicom(Path(fsdecode(image)))
-    ):
-        dicom = import_module("sonoseg.dicom.segment")
-        result: SegmentationResult = dicom.segment_still(
-            load(model), Path(fsdecode(image))
-        )
-        return result
     return load(model).segment(image, spacing)
-
-
-def _is_dicom(path: Path) -> bool:
-    recognise = import_module(
-        "sonoseg.dicom.recognise"
-    )  # by name: layers below import this module
-    if not recognise.is_dicom_file(path):
-        return False
-    recognise.check_installed()
-    return True
 
 
 def load(model: Path | str = "default") -> Segmenter:
@@ -76,3 +59,27 @@ def __getattr__(name: str) -> Any:
 
         return version("sonoseg")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _is_dicom(source: Any) -> bool:
+    recognise = import_module("sonoseg.dicom.recognise")
+    return bool(recognise.is_dicom_source(source))
+
+
+def _segment_still(*arguments: Any) -> SegmentationResult:
+    result: SegmentationResult = _dicom().segment_still(*arguments)
+    return result
+
+
+def _segment_frames(*arguments: Any) -> Iterator[SegmentationResult]:
+    results: Iterator[SegmentationResult] = _dicom().segment_frames(*arguments)
+    return results
+
+
+def _dicom() -> Any:
+    """What segments DICOM files; imported by name, because packages below it import this one."""
+    import_module("sonoseg.dicom.recognise").check_installed()
+    return import_module("sonoseg.dicom.segment")
+
+
+add_kind(FileKind(_is_dicom, _segment_still, _segment_frames))

@@ -62,16 +62,13 @@ class Demo:
         return 0
 
 
-_DICOM_OBJECTS = ("seg", "sr", "sc")
-
-
 @dataclass(frozen=True)
 class Segment:
     """Outline and measure the lesions in images, videos and DICOM files. Works without PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra sonoseg[video]).
-    Or DICOM files and folders (they need the extra sonoseg[dicom])."""
+    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra sonoseg[video]);
+    DICOM (it needs the extra sonoseg[dicom])."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
@@ -79,7 +76,7 @@ class Segment:
     Of a video: STEM_overlay.mp4 and STEM_frames.csv."""
     spacing: str | None = None
     """Size of a pixel in mm: one number, or height,width such as 0.1,0.08. Lengths are then in mm, areas in mm².
-    DICOM files contain it."""
+    DICOM files contain a size of their own; this one replaces it."""
     explain: bool = False
     """Also write STEM_heat.png: a Grad-CAM heat map of the parts of the image that the network used."""
     to: tuple[Literal["seg", "sr", "sc", "coco", "geojson", "labelme"], ...] = ()
@@ -95,55 +92,20 @@ class Segment:
     The same patient and word always give the same code."""
 
     def run(self) -> int:
-        from sonoseg.dicom.recognise import has_dicom
-
-        text, code = (
-            self._segment_dicom()
-            if has_dicom(self.images)
-            else self._segment_pictures()
-        )
-        formats = [name for name in self.to if name not in _DICOM_OBJECTS]
-        if formats and code < 2:
-            masks = _call("sonoseg.reader.annotation_files:written_masks", self.out)
-            write = "sonoseg.reader.annotation_files:write_annotations"
-            text += "\n" + _call(write, masks, self.out, formats)
-        return _print((text, code))
-
-    def _segment_pictures(self) -> tuple[str, int]:
-        is_for_dicom = self.strict or self.fractional or self.pseudonym is not None
-        if is_for_dicom or any(name in _DICOM_OBJECTS for name in self.to):
-            problem = "--to seg, sr and sc, --strict, --fractional and --pseudonym are for DICOM"
-            raise InputError(
-                "images", f"no DICOM among them; {problem}", "leave these options out"
+        return _print(
+            _call(
+                "sonoseg.segment_command:segment_command",
+                self.images,
+                model=self.model,
+                out=self.out,
+                spacing=self.spacing,
+                explain=self.explain,
+                to=self.to,
+                strict=self.strict,
+                fractional=self.fractional,
+                pseudonym=self.pseudonym,
             )
-        answer: tuple[str, int] = _call(
-            "sonoseg.reader.segment_files:segment_command",
-            self.images,
-            model=self.model,
-            out=self.out,
-            spacing=self.spacing,
-            explain=self.explain,
         )
-        return answer
-
-    def _segment_dicom(self) -> tuple[str, int]:
-        if self.spacing is not None or self.explain:
-            problem = (
-                "--spacing and --explain are not for DICOM, which has its own spacing"
-            )
-            raise InputError("images", problem, "leave these options out")
-        _call("sonoseg.dicom.recognise:check_installed")
-        answer: tuple[str, int] = _call(
-            "sonoseg.dicom.command:segment_command",
-            self.images,
-            model=self.model,
-            out=self.out,
-            to=[name for name in self.to if name in _DICOM_OBJECTS],
-            strict=self.strict,
-            fractional=self.fractional,
-            pseudonym=self.pseudonym,
-        )
-        return answer
 
 
 @dataclass(frozen=True)

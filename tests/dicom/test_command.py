@@ -11,17 +11,17 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import as_bytes, conformance_errors, find_real, make_dataset
+from PIL import Image
 
 import sonoseg
 from sonoseg.cli import main
 from sonoseg.core.mask import read_mask
 from sonoseg.data.dicom_phantom import make_screen, write_dicom_phantoms
-from sonoseg.dicom.command import segment_command
+from sonoseg.dicom.find import has_dicom
 from sonoseg.dicom.read import read_dicom
-from sonoseg.dicom.recognise import has_dicom
-from sonoseg.dicom.segment import segment_frames
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import write_picture
+from sonoseg.segment_command import segment_command
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_damaged_file_leaves_nothing_half_written(tmp_path: Path) -> None:
         [tmp_path / "loop"], out=tmp_path / "out", to=("seg", "sr")
     )
     assert (words, code) == ("", 2)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_of_the_patient_is_printed_or_logged(
@@ -212,6 +212,152 @@ def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     assert (out / "synthetic_02_split_labelme.json").exists()
 
 
+@pytest.fixture
+def mixed(study: Path, tmp_path: Path) -> Path:
+    """A folder with a DICOM still, a DICOM file that is cut short, a picture, a text and a CT."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    still = study / "series" / "synthetic_00_still.dcm"
+    shutil.copy(still, folder / "IM0001")
+    (folder / "IM0002").write_bytes(still.read_bytes()[:-500])
+    write_picture(folder / "a.png", make_screen("still", 5).frames[0])
+    shutil.copy(find_real("CT_small.dcm"), folder / "IM0009")
+    (folder / "notes.txt").write_text("text")
+    return folder
+
+
+def test_pictures_and_dicom_of_one_folder_share_one_results_file(
+    mixed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    words, code = segment_command([mixed], out=out, to=("seg", "coco", "geojson"))
+    assert code == 1 and "2 files were passed over" in words
+    assert "IM0002" in caplog.text
+    results = json.loads((out / "results.json").read_text())
+    (picture,), (still,) = results["images"], results["dicom"]
+    assert picture["geojson"] == "a_lesions.geojson" and picture["unit"] == "px"
+    assert "IM0001_lesions.geojson" in still["written"]
+    assert [Path(one["file"]).name for one in results["failed"]] == ["IM0002"]
+    listed = {picture[kind] for kind in ("mask", "overlay", "geojson")}
+    listed |= {*still["written"], still["overlay"], results["coco"], "results.json"}
+    assert {path.name for path in out.iterdir()} == listed
+    coco = json.loads((out / results["coco"]).read_text())
+    assert [one["file_name"] for one in coco["images"]] == ["a.png", "IM0001"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "IM0001_mask.png",
+        "IM0001_seg.dcm",
+        "IM0001_heat.png",
+        "lesions_coco.json",
+        "a_lesions.geojson",
+        "IM0001_labelme.json",
+    ],
+)
+def test_no_file_of_others_is_replaced(mixed: Path, tmp_path: Path, name: str) -> None:
+    options = {
+        "to": ("seg", "coco", "geojson", "labelme"),
+        "explain": True,
+        "out": tmp_path / "out",
+    }
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"mine")
+    with pytest.raises(InputError, match="is there already, and no results"):
+        segment_command([mixed], **options)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    (tmp_path / "out" / name).unlink()
+    for _ in range(2):
+        assert segment_command([mixed], **options)[1] == 1
+    assert (tmp_path / "out" / name).read_bytes() != b"mine"
+    # A call that writes less keeps the older files, and still knows that they are its own.
+    segment_command([mixed / "IM0001"], out=tmp_path / "out")
+    earlier = json.loads((tmp_path / "out" / "results.json").read_text())
+    is_new = name == "IM0001_mask.png"
+    assert (name in earlier["earlier_files"]) != is_new
+
+
+def test_a_file_that_is_also_given_by_its_folder_is_segmented_once(
+    mixed: Path, tmp_path: Path
+) -> None:
+    (mixed / "IM0002").unlink()
+    segment_command([mixed / "IM0001", mixed], out=tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(results["dicom"]) == len(results["images"]) == 1
+
+
+def test_results_that_would_overwrite_each_other_are_refused(
+    mixed: Path, tmp_path: Path
+) -> None:
+    shutil.copy(mixed / "a.png", mixed / "im0001.png")
+    with pytest.raises(InputError, match="would overwrite that of"):
+        segment_command([mixed], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_our_own_objects_in_a_folder_are_not_segmented(
+    study: Path, tmp_path: Path
+) -> None:
+    still = tmp_path / "IM1.dcm"
+    shutil.copy(study / "series" / "synthetic_00_still.dcm", still)
+    for _ in range(2):
+        segment_command([tmp_path], out=tmp_path, to=("seg", "sr", "sc"))
+        results = json.loads((tmp_path / "results.json").read_text())
+        assert [entry["file"] for entry in results["dicom"]] == [str(still)]
+        assert results["failed"] == [] and results["images"] == []
+
+
+def test_the_heat_map_has_the_size_of_the_whole_frame(
+    study: Path, tmp_path: Path
+) -> None:
+    split = study / "series" / "synthetic_02_split.dcm"
+    segment_command([split], out=tmp_path / "out", explain=True)
+    heat = np.array(Image.open(tmp_path / "out" / "synthetic_02_split_heat.png"))
+    overlay = np.array(Image.open(tmp_path / "out" / "synthetic_02_split_overlay.png"))
+    file = read_dicom(split)
+    assert heat.shape == overlay.shape == (*file.shape, 3)
+    outside = np.ones(file.shape, bool)
+    for region in file.layout.regions:
+        outside[region.slices] = False
+        assert np.ptp(heat[region.slices].astype(int), axis=2).any()
+    assert not heat[outside].any()
+
+
+def test_a_spacing_of_the_user_replaces_that_of_the_file(
+    study: Path, tmp_path: Path
+) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    areas = []
+    for spacing in (None, "0.2", "0.1"):
+        out = tmp_path / f"out-{spacing}"
+        segment_command([still], out=out, spacing=spacing, to=("sr",))
+        (entry,) = json.loads((out / "results.json").read_text())["dicom"]
+        (view,) = entry["views"]
+        areas.append(view["lesions"][0]["area"])
+        source = view["spacing"]["source"]
+        said = "the file says that its pixels are 0.1 x 0.1 mm, the user says otherwise"
+        assert (said in entry["doubts"]) == (spacing == "0.2")
+        assert ("in place of the file's own" in source) == (spacing is not None)
+    assert areas[1] == pytest.approx(4 * areas[0], rel=1e-3)
+    assert areas[2] == pytest.approx(areas[0], rel=1e-3)
+
+
+def test_a_loop_becomes_a_video_of_the_whole_frame(study: Path, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    loop = study / "series" / "synthetic_01_loop.dcm"
+    segment_command([loop], out=tmp_path / "out")
+    (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["dicom"]
+    file = read_dicom(loop)
+    with av.open(str(tmp_path / "out" / entry["video"])) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        rate = video.streams.video[0].average_rate
+    assert len(frames) == 12 and frames[0].shape == (*file.shape, 3)
+    assert file.frame_time is not None
+    assert float(rate) == pytest.approx(1000 / file.frame_time, rel=1e-3)
+    assert frames[0][:16].max() < 40  # nothing of what is outside the region
+
+
 def test_options_of_dicom_are_refused_for_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,7 +374,7 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
     still, loop, split = sorted((study / "series").glob("*.dcm"))
     result = sonoseg.segment(still)
     assert result.image.source.region == (24, 24, 400, 320)
-    assert result.mask.shape == (320, 400) and result.spacing == pytest.approx(
+    assert result.mask.shape == (368, 448) and result.spacing == pytest.approx(
         (0.1, 0.1)
     )
     assert result.unit == "mm" and result.lesions
@@ -236,5 +382,55 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
         sonoseg.segment(loop)
     with pytest.raises(InputError, match="has 1 frames with 2 regions each"):
         sonoseg.segment(str(split))
-    frames = [one.view.frame for one in segment_frames(sonoseg.load(), loop)]
-    assert frames == list(range(1, 13))
+    segmenter = sonoseg.load()
+    results = list(segmenter.segment_frames(loop))
+    assert [one.image.source.frame for one in results] == list(range(1, 13))
+    assert {one.mask.shape for one in results} == {(368, 448)}
+    left, right = segmenter.segment_frames(split)
+    assert left.mask[:, :424].any() and not left.mask[:, 424:].any()
+    assert right.mask[:, 424:].any() and not right.mask[:, :424].any()
+
+
+def test_results_have_the_size_of_the_whole_frame(study: Path) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    result = sonoseg.load().segment(still, explain=True)
+    (view,) = read_dicom(still).views()
+    part = sonoseg.load().segment(view.image, explain=True)
+    inside = view.region.slices
+    outside = np.ones(view.shape, bool)
+    outside[inside] = False
+    assert result.heat is not None and part.heat is not None
+    maps = [
+        (result.mask, part.mask),
+        (result.probability, part.probability),
+        (result.heat, part.heat),
+    ]
+    for whole, own in maps:
+        assert whole.shape == view.shape and not whole[outside].any()
+        np.testing.assert_array_equal(whole[inside], own)
+    overlay = result.overlay()
+    assert overlay.shape == (*view.shape, 3) and not overlay[outside].any()
+    assert not result.image.pixels[outside].any()
+    lesion, own_lesion = result.lesions[0], part.lesions[0]
+    assert lesion.area == own_lesion.area
+    assert lesion.longest.length == own_lesion.longest.length
+    moved = np.subtract(lesion.longest.start, own_lesion.longest.start)
+    np.testing.assert_allclose(moved, 24)
+    assert result.to_dict()["region"] == [24, 24, 400, 320]
+
+
+def test_python_takes_bytes_files_and_data_sets(study: Path) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    expected = sonoseg.segment(still)
+    with still.open("rb") as file:
+        sources = [still.read_bytes(), file, pydicom.dcmread(still)]
+        for source in sources:
+            found = sonoseg.segment(source)
+            np.testing.assert_array_equal(found.mask, expected.mask)
+            assert found.spacing == expected.spacing
+    mine = sonoseg.segment(still, spacing=(0.2, 0.1))
+    assert mine.spacing == (0.2, 0.1)
+    assert mine.to_dict()["spacing"]["source"].startswith("given by the user, in place")
+    assert any("the user says otherwise" in doubt for doubt in mine.doubts)
+    with pytest.raises(InputError, match="damaged"):
+        sonoseg.segment(pydicom.Dataset())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import struct
+import types
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from hypothesis import strategies as st
 from pydicom import uid
 from test_seg import ALGORITHM
 
+from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.header import PHOTOMETRIC
 from sonoseg.dicom.lesions import Tracker
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.recognise import is_dicom, is_dicom_file
@@ -193,7 +197,7 @@ def test_videos_and_unknown_forms_are_refused_by_name(syntax: str, words: str) -
 
 
 def test_a_deflated_bomb_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sonoseg.dicom.header.MAX_BYTES", 10_000_000)
+    monkeypatch.setattr("sonoseg.dicom.stream.MAX_BYTES", 10_000_000)
     dataset = make_dataset(PIXELS)
     dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
     content = as_bytes(dataset)
@@ -265,6 +269,84 @@ def test_a_jpeg_of_which_a_part_is_missing_is_refused(share: float) -> None:
     content = _real("JPGLosslessP14SV1_1s_1f_8b.dcm")
     middle = int(share * len(content))
     _refused(content[:middle] + bytes(2000) + content[middle + 2000 :], "damaged")
+
+
+EXTREMES = (0, 1, 2, 7, 15, 16, 17, 255, 4096, 32767, 32768, 65535)
+SHORT = st.sampled_from(EXTREMES) | st.integers(0, 65535)
+CORNER = st.sampled_from(
+    (0, 1, 15, 16, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1)
+) | st.integers(0, 2000)
+COLOURS = st.sampled_from((*PHOTOMETRIC, "ARGB", "CMYK", "", "RGB\\RGB"))
+FRAMES = st.sampled_from(("0", "1", "2", "119", "-1", "2147483648", "", "1.5", "2\\3"))
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "Rows": SHORT,
+        "Columns": SHORT,
+        "NumberOfFrames": FRAMES,
+        "BitsAllocated": st.sampled_from((0, 1, 7, 8, 12, 16, 32, 64, 65535)),
+        "BitsStored": st.sampled_from((0, 1, 7, 8, 12, 16, 32, 64, 65535)),
+        "SamplesPerPixel": st.sampled_from((0, 1, 2, 3, 4, 65535)),
+        "PixelRepresentation": st.sampled_from((0, 1, 2)),
+        "PlanarConfiguration": st.sampled_from((0, 1, 2)),
+        "PhotometricInterpretation": COLOURS,
+    },
+)
+
+
+@pytest.mark.parametrize("name", FUZZED)
+@settings(max_examples=25, deadline=5000, suppress_health_check=list(HealthCheck))
+@given(
+    changes=CHANGES,
+    corners=st.lists(CORNER, min_size=4, max_size=4),
+    delta=st.sampled_from((0.01, 0.0, -0.01, float("nan"), float("inf"), 1e300)),
+)
+def test_changed_values(
+    name: str, changes: dict[str, Any], corners: list[int], delta: float
+) -> None:
+    dataset = pydicom.dcmread(find_real(name))
+    item = region_item((0, 0, 0, 0), (delta, 0.01))
+    names = ("MinX0", "MinY0", "MaxX1", "MaxY1")
+    for corner, value in zip(names, corners, strict=True):
+        setattr(item, f"RegionLocation{corner}", value)
+    dataset.SequenceOfUltrasoundRegions = [item]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for keyword, value in changes.items():
+            setattr(dataset, keyword, value)
+        try:
+            content = as_bytes(dataset)
+        except ValueError:  # pydicom does not write 1.5 frames
+            return
+    _either(content)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"BitsStored": 7, "HighBit": 6}, {"Rows": 700}, {"BitsAllocated": 32}],
+    ids=str,
+)
+def test_lossless_jpeg_unlike_its_header_does_not_reach_gdcm(
+    changes: dict[str, int],
+) -> None:
+    dataset = pydicom.dcmread(find_real("JPGLosslessP14SV1_1s_1f_8b.dcm"))
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    _refused(as_bytes(dataset), "samples of 8 bits, unlike its header")
+
+
+def test_a_mistake_of_our_own_is_not_called_damage() -> None:
+    def mistaken(value: Any) -> None:
+        value.no_such_name()
+
+    # As if the function were one of sonoseg.
+    ours = types.FunctionType(mistaken.__code__, {"__name__": "sonoseg.dicom.x"})
+    with pytest.raises(AttributeError, match="no_such_name"), dicom_errors("a"):
+        ours(1)
+    with pytest.raises(InputError, match="is damaged"), dicom_errors("a"):
+        len(pydicom.Dataset().Rows)
+    with pytest.raises(NameError), dicom_errors("a"):
+        raise NameError("x")
 
 
 @settings(max_examples=40, deadline=5000, suppress_health_check=list(HealthCheck))

@@ -29,12 +29,14 @@ from sonoseg.core.measure import find_lesions
 from sonoseg.data.dicom import DicomCase, find_dicom, scan_dicom
 from sonoseg.data.dicom_phantom import KINDS, make_screen, write_dicom_phantoms
 from sonoseg.data.load import load_cases
+from sonoseg.data.packing import pack_folder
 from sonoseg.dicom.lesions import Tracker
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
 from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame, write_masks
 from sonoseg.errors import InputError
+from sonoseg.evaluate.surface import measure_surface, pixel_size
 
 FRAMES = [2, 3]
 
@@ -176,7 +178,8 @@ def test_phantoms_are_a_data_set(tmp_path: Path) -> None:
     for place, (kind, cases) in enumerate(by_kind.items()):
         screen = make_screen(kind, 5 + 2 * place)
         for case in cases:
-            assert isinstance(case, DicomCase) and case.spacing == pytest.approx(0.1)
+            assert isinstance(case, DicomCase)
+            assert case.spacing == pytest.approx((0.1, 0.1))
             left, top, width, height = screen.boxes[case.region - 1]
             cut = slice(top, top + height), slice(left, left + width)
             image, mask = case.read()
@@ -185,6 +188,32 @@ def test_phantoms_are_a_data_set(tmp_path: Path) -> None:
             assert mask.any() and case.has_truth
     for path in (tmp_path / "set").rglob("*.dcm"):
         assert conformance_errors(path) == []
+
+
+def test_pixels_that_are_not_square_keep_both_sizes(tmp_path: Path) -> None:
+    regions = [region_item((0, 0, 79, 63), (0.02, 0.01))]
+    image = make_dataset(np.zeros((64, 80), np.uint8), regions=regions)
+    (tmp_path / "set").mkdir()
+    path = tmp_path / "set" / "IM1"
+    path.write_bytes(as_bytes(image))
+    file = read_dicom(path)
+    seg = make_seg(file, _drawn(file, [1]), ALGORITHM)
+    seg.save_as(tmp_path / "set" / "seg.dcm")
+    (case,) = load_cases(tmp_path / "set")
+    pack_folder(tmp_path / "set", 64, tmp_path / "a.safetensors")
+    (packed,) = load_cases(tmp_path / "a.safetensors")
+    for one in (case, packed):
+        assert one.spacing == one.pixel_size == pytest.approx((0.2, 0.1))
+    truth = np.zeros((64, 80), np.bool_)
+    truth[20:40, 20:60] = True
+    surface = measure_surface(
+        np.roll(truth, 3, axis=0), truth, pixel_size(case, (64, 80), (64, 80))
+    )
+    assert surface.hd95_mm == pytest.approx(0.6)
+    aside = measure_surface(
+        np.roll(truth, 3, axis=1), truth, pixel_size(packed, (64, 80), (64, 80))
+    )
+    assert aside.hd95_mm == pytest.approx(0.3)
 
 
 def test_the_lab_loads_it_as_any_other_data_set(

@@ -120,6 +120,8 @@ def test_the_summary_leaves_out_what_is_undefined() -> None:
 def test_a_pixel_of_the_grid_is_as_large_as_what_it_stands_for() -> None:
     case = Case("a.png", Path("a.png"), (), "benign", "a", spacing=0.1)
     assert pixel_size(case, (448, 672), (224, 224)) == pytest.approx((0.2, 0.3))
+    flat = Case("a.png", Path("a.png"), (), "benign", "a", spacing=(0.05, 0.1))
+    assert pixel_size(flat, (448, 672), (224, 224)) == pytest.approx((0.1, 0.3))
     assert (
         pixel_size(
             Case("a.png", Path("a.png"), (), "benign", "a"), (448, 672), (224, 224)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonoseg.errors import InputError
-from sonoseg.reader.outputs import AT_WORK, at_work, plan_outputs
+from sonoseg.reader.outputs import AT_WORK, at_work, output_names, plan_outputs
 from sonoseg.reader.segment_files import segment_files
 
 
@@ -61,13 +61,13 @@ def test_how_many_files_are_in_the_way_is_told(folder: Path, bundle: Path) -> No
 
 def test_a_heat_map_in_the_way_matters_only_where_one_is_drawn(folder: Path) -> None:
     (folder / "a_heat.png").touch()
-    images = [folder / "a.png"]
-    assert plan_outputs(images, folder, explain=False) == (
+    image = folder / "a.png"
+    assert plan_outputs([(image, output_names(image, False))], folder) == (
         ["a_mask.png", "a_overlay.png"],
         [],
     )
     with pytest.raises(InputError, match=r"a_heat\.png: is there already"):
-        plan_outputs(images, folder, explain=True)
+        plan_outputs([(image, output_names(image, True))], folder)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,10 @@ from sonoseg.errors import InputError
 from sonoseg.reader import segment_files as module
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle
-from sonoseg.reader.segment_files import segment_command, segment_files
+from sonoseg.reader.jobs import PictureJob
+from sonoseg.reader.segment_files import segment_files
 from sonoseg.reader.segmenter import Segmenter, load
+from sonoseg.segment_command import segment_command
 
 Scan = NDArray[np.uint8]
 
@@ -479,16 +481,16 @@ def test_a_second_call_that_is_stopped_leaves_no_list_of_other_pictures(
 ) -> None:
     out = tmp_path / "out"
     segment_files([scans], "default", out)
-    write, written = module._write_image, []
+    write, written = PictureJob.write, []
 
-    def stop_at_the_second(result: Any, image: Path, folder: Path) -> dict[str, Any]:
+    def stop_at_the_second(job: PictureJob, *arguments: Any) -> dict[str, Any]:
         if written:
             raise KeyboardInterrupt
-        written.append(image)
-        return write(result, image, folder)
+        written.append(job.path)
+        return write(job, *arguments)
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(module, "_write_image", stop_at_the_second)
+        stopping.setattr(PictureJob, "write", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             segment_files([scans], "default", out, spacing=0.1)
     assert not (out / "results.json").exists()

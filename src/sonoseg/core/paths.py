@@ -75,7 +75,7 @@ def _folder_images(folder: Path, clips: bool) -> list[Path]:
         ) from error
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES if clips else IMAGE_SUFFIXES
     images = [
-        path for path in entries if _is_input(path, suffixes) and not is_folder(path)
+        path for path in entries if is_input(path, suffixes) and not is_folder(path)
     ]
     if not images:
         problem = f"no PNG, JPEG, TIFF or BMP image{' and no video' if clips else ''} in this folder"
@@ -83,7 +83,8 @@ def _folder_images(folder: Path, clips: bool) -> list[Path]:
     return images
 
 
-def _is_input(path: Path, suffixes: frozenset[str]) -> bool:
+def is_input(path: Path, suffixes: frozenset[str]) -> bool:
+    """Whether a file in a folder has the name of an image, not hidden, and not that of a mask or an overlay."""
     hidden = path.name.startswith(".")
     return (
         not hidden

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import read_mask
+from sonoseg.core.measure import Spacing
 from sonoseg.errors import InputError
 
 _logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Case:
         masks: paths of its lesion masks; none for a normal image whose data set has no mask for it.
         label: one of `LABELS`.
         group: patient, or group of near-copies; the images of a group never part in a split.
-        spacing: mm per pixel, the same in both directions; None where it is not known.
+        spacing: mm per pixel, one number, or (row, column) where pixels are not square; None where it is not known.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Case:
     masks: tuple[Path, ...]
     label: str
     group: str
-    spacing: float | None = None
+    spacing: float | Spacing | None = None
 
     def read_image(self) -> NDArray[np.uint8]:
         """The image, (H, W) uint8 gray. Doubts about its pixels are logged as warnings.
@@ -71,6 +72,13 @@ class Case:
                 )
             union |= mask
         return image, union
+
+    @property
+    def pixel_size(self) -> Spacing | None:
+        """mm between neighbouring (rows, columns) of the image; None where it is not known."""
+        if self.spacing is None or isinstance(self.spacing, tuple):
+            return self.spacing
+        return self.spacing, self.spacing
 
     @property
     def has_truth(self) -> bool:

@@ -129,12 +129,10 @@ def _cases(
             name = scan.relative(path).replace("/", "_")
             name += f"_frame{frame:04d}" if file.frames > 1 else ""
             name += f"_region{number}" if len(regions) > 1 else ""
-            spacing = region.spacing
-            square = (
-                spacing[0] if spacing is not None and spacing[0] == spacing[1] else None
-            )
             group = _patient(file, path)
-            yield DicomCase(name, path, masks, "unknown", group, square, frame, number)
+            yield DicomCase(
+                name, path, masks, "unknown", group, region.spacing, frame, number
+            )
 
 
 def _patient(file: DicomFile, path: Path) -> str:

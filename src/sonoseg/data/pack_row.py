@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sonoseg.core.measure import Spacing
 from sonoseg.data.case import LABELS
 from sonoseg.errors import InputError
 
@@ -28,7 +29,7 @@ class PackRow:
     name: str
     label: str
     group: str
-    spacing: float | None
+    spacing: float | Spacing | None
     height: int
     width: int
     masked: bool
@@ -48,6 +49,8 @@ def read_rows(path: Path, entries: Sequence[Any]) -> Iterator[PackRow]:
                     f"row {number} has a wrong value of {name}: {str(entry[name])[:40]}",
                     HINT,
                 )
+        if isinstance(entry["spacing"], list):
+            entry["spacing"] = tuple(entry["spacing"])
         yield PackRow(**entry)
 
 
@@ -64,7 +67,14 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_spacing(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and 0 < value < math.inf)
+    """None, a number, or a list of two numbers: of rows and of columns."""
+    if isinstance(value, list):
+        return len(value) == 2 and all(map(_is_length, value))
+    return value is None or _is_length(value)
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
 
 
 _RULES: dict[str, Callable[[Any], bool]] = {

@@ -9,7 +9,7 @@ import highdicom
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.dicom.header import dicom_errors
+from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.seg import Options
 from sonoseg.dicom.segment import Segmented
@@ -24,10 +24,13 @@ from sonoseg.dicom.source import (
     software,
 )
 from sonoseg.errors import InputError
-from sonoseg.reader.overlay import draw_frame
+from sonoseg.reader.overlay import PREDICTION, draw_frame
+from sonoseg.reader.strokes import draw_outline
 
 SERIES_NUMBER = 9103
 _SIDES = ("L", "R")
+_MOST_OPAQUE = 0.7
+_STROKE = 1.5  # pixels
 
 
 def draw_capture(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.uint8]:
@@ -39,6 +42,26 @@ def draw_capture(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.
     picture = np.zeros((*file.shape, 3), np.uint8)
     for one in segmented:
         picture[one.view.region.slices] = draw_frame(one.result)
+    return picture
+
+
+def draw_heat(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.uint8]:
+    """Where the network looked in the regions of one frame: (H, W, 3) uint8 RGB, black outside the regions.
+
+    The image shines through where the heat is 0; where it is 1, there is yellow. Outlines are drawn over it.
+    """
+    picture = np.zeros((*file.shape, 3), np.uint8)
+    for one in segmented:
+        heat = one.result.heat
+        assert heat is not None
+        gray = one.result.image.pixels[..., None].astype(np.float32)
+        # From black over red to yellow, as glowing iron.
+        glow = np.stack([2 * heat, 2 * heat - 1, np.zeros_like(heat)], axis=-1)
+        colours = np.clip(glow, 0, 1) * 255
+        opacity = _MOST_OPAQUE * heat[..., None]
+        mixed = (gray * (1 - opacity) + colours * opacity).round().astype(np.uint8)
+        draw_outline(mixed, one.result.mask, _STROKE, PREDICTION)
+        picture[one.view.region.slices] = mixed
     return picture
 
 

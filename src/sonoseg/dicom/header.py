@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from sonoseg.core.source import MAX_BYTES, check_dimensions, quiet
-from sonoseg.dicom.recognise import (
-    HEAD,
-    PREAMBLE,
-    element_order,
-    has_explicit_types,
-    is_dicom,
+from sonoseg.core.source import check_dimensions
+from sonoseg.dicom.damage import dicom_errors, integer
+from sonoseg.dicom.recognise import HEAD, is_dicom
+from sonoseg.dicom.stream import (
+    DicomSource,
+    opened_stream,
+    plain_stream,
+    stream_of,
+    stream_size,
 )
 from sonoseg.errors import InputError
-from sonoseg.inputs import readable_file
 
 ULTRASOUND = {
     "1.2.840.10008.5.1.4.1.1.6.1": "Ultrasound Image",
@@ -41,12 +36,13 @@ SECONDARY_CAPTURE = {
 }
 """Read if their modality is US."""
 ENHANCED_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
+WRITER = "sonoseg"
+"""Manufacturer of the objects that sonoseg writes."""
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
+ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 PHOTOMETRIC = (
-    "MONOCHROME1",
-    "MONOCHROME2",
-    "PALETTE COLOR",
+    *ONE_SAMPLE,
     "RGB",
     "YBR_FULL",
     "YBR_FULL_422",
@@ -56,8 +52,6 @@ PHOTOMETRIC = (
 MOST_FRAMES = 100_000
 _BYTES_A_FRAGMENT = 8
 _AGAIN = "copy or export it again"
-_META_START = HEAD
-_LONG_TYPES = (b"OB", b"OW", b"SQ", b"UN", b"UT")
 
 
 class NotUltrasound(InputError):
@@ -83,7 +77,7 @@ class Header:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a frame."""
-        return int(self.dataset.Rows), int(self.dataset.Columns)
+        return integer(self.dataset, "Rows"), integer(self.dataset, "Columns")
 
     @property
     def instance(self) -> str:
@@ -91,23 +85,7 @@ class Header:
         return str(self.dataset.get("SOPInstanceUID", "") or "")
 
 
-@contextlib.contextmanager
-def dicom_errors(subject: str) -> Iterator[None]:
-    """Turns whatever pydicom and its decoders raise into an InputError, and holds back their warnings."""
-    try:
-        with quiet():
-            yield
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise InputError(
-            subject, "not enough memory to read it", "split the loop"
-        ) from error
-    except Exception as error:  # damaged files make pydicom raise nearly anything
-        raise InputError(subject, "is damaged DICOM or cut short", _AGAIN) from error
-
-
-def read_header(source: Path | str | bytes) -> Header:
+def read_header(source: DicomSource) -> Header:
     """Reads the header of an ultrasound file; see `sonoseg.dicom.read.read_dicom` for what is refused."""
     header = open_dicom(source)
     with dicom_errors(header.subject):
@@ -119,77 +97,24 @@ def read_header(source: Path | str | bytes) -> Header:
     return Header(header.dataset, header.subject, header.stream, frames)
 
 
-def open_dicom(source: Path | str | bytes) -> Header:
+def open_dicom(source: DicomSource) -> Header:
     """Reads the elements before the pixel data of any DICOM file.
 
     Raises:
         InputError: no such file, not DICOM, damaged, or compressed to over `MAX_BYTES` when inflated.
     """
-    stream = source if isinstance(source, bytes) else readable_file(source)
-    subject = "image" if isinstance(source, bytes) else str(source)
+    subject = str(source) if isinstance(source, (Path, str)) else "image"
+    stream = stream_of(source)
     with opened_stream(stream) as file:
         head = file.read(HEAD)
     if not is_dicom(head):
         raise InputError(subject, "is not a DICOM file", "give a DICOM file")
     with dicom_errors(subject):
-        stream = _plain_stream(stream, head, subject)
+        stream = plain_stream(stream, head, subject)
         with opened_stream(stream) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
         _swap_palettes(dataset)
     return Header(dataset, subject, stream)
-
-
-def opened_stream(stream: Path | bytes) -> Any:
-    """A header's stream as a binary file, to be closed by the caller."""
-    return io.BytesIO(stream) if isinstance(stream, bytes) else stream.open("rb")
-
-
-def stream_size(stream: Path | bytes) -> int:
-    """Bytes of a header's stream."""
-    return len(stream) if isinstance(stream, bytes) else stream.stat().st_size
-
-
-def _plain_stream(stream: Path | bytes, head: bytes, subject: str) -> Path | bytes:
-    """The stream itself, or its content with a preamble, or inflated, if need be."""
-    has_preamble = head[PREAMBLE:HEAD] == b"DICM"
-    if not has_preamble:
-        content = _content(stream, subject)
-        if content[:2] == b"\x02\x00":
-            return bytes(PREAMBLE) + b"DICM" + content
-        return _meta(_guessed_syntax(head)) + content
-    syntax, start = _read_meta(stream)
-    if syntax != uid.DeflatedExplicitVRLittleEndian:
-        return stream
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(_content(stream, subject)[start:], MAX_BYTES)
-    if inflater.unconsumed_tail:
-        problem = f"is over {MAX_BYTES // 10**6} MB when it is inflated"
-        raise InputError(subject, problem, "export it without compression")
-    return _meta(uid.ExplicitVRLittleEndian) + inflated
-
-
-def _content(stream: Path | bytes, subject: str) -> bytes:
-    if stream_size(stream) > MAX_BYTES:
-        raise InputError(
-            subject, f"is over {MAX_BYTES // 10**6} MB", "export it with a preamble"
-        )
-    return stream if isinstance(stream, bytes) else stream.read_bytes()
-
-
-def _guessed_syntax(head: bytes) -> str:
-    if not has_explicit_types(head):
-        return str(uid.ImplicitVRLittleEndian)
-    is_little = element_order(head) == "<"
-    return str(uid.ExplicitVRLittleEndian if is_little else uid.ExplicitVRBigEndian)
-
-
-def _meta(syntax: str) -> bytes:
-    """A preamble and file meta information that says nothing but the transfer syntax."""
-    value = syntax.encode()
-    value += b"\0" * (len(value) % 2)
-    element = struct.pack("<HH2sH", 2, 0x10, b"UI", len(value)) + value
-    length = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(element))
-    return bytes(PREAMBLE) + b"DICM" + length + element
 
 
 def _swap_palettes(dataset: Dataset) -> None:
@@ -203,34 +128,15 @@ def _swap_palettes(dataset: Dataset) -> None:
             setattr(dataset, name, np.frombuffer(table, np.uint16).byteswap().tobytes())
 
 
-def _read_meta(stream: Path | bytes) -> tuple[str, int]:
-    """The transfer syntax of a file with a preamble ("" if it has none), and where its data set begins."""
-    with opened_stream(stream) as file:
-        file.seek(_META_START)
-        content = file.read(1 << 16)
-    syntax, place = "", 0
-    while place + 8 <= len(content):
-        group, element, kind, length = struct.unpack_from("<HH2sH", content, place)
-        if group != 2:
-            break
-        place += 8
-        if kind in _LONG_TYPES:
-            (length,) = struct.unpack_from("<I", content, place)
-            place += 4
-        if element == 0x10:
-            syntax = (
-                content[place : place + length]
-                .rstrip(b"\0 ")
-                .decode("ascii", "replace")
-            )
-        place += length
-    return syntax, _META_START + place
-
-
 def _check_kind(header: Header) -> None:
     dataset = header.dataset
     kind = str(dataset.get("SOPClassUID", "") or "")
     modality = str(dataset.get("Modality", "") or "")
+    if kind in SECONDARY_CAPTURE and dataset.get("Manufacturer") == WRITER:
+        problem = "is an overlay that sonoseg has written, not an image"
+        raise NotUltrasound(
+            header.subject, problem, "give the ultrasound image that it belongs to"
+        )
     if kind in ULTRASOUND or (kind in SECONDARY_CAPTURE and modality == "US"):
         return
     if kind == ENHANCED_VOLUME:
@@ -257,8 +163,9 @@ def _check_storage(header: Header) -> None:
     if colours not in PHOTOMETRIC:
         problem = f"has pixels of the kind {colours[:20]}, which are not read"
         raise InputError(header.subject, problem, "export it as RGB or MONOCHROME2")
+    _check_samples(header, colours)
     syntax = header.dataset.file_meta.get("TransferSyntaxUID")
-    if not syntax:
+    if not isinstance(syntax, uid.UID) or not syntax:
         raise InputError(header.subject, "has no transfer syntax", _AGAIN)
     if "MPEG" in syntax.name or "HEVC" in syntax.name:
         problem = f"is a video ({syntax.name}), which is not read from DICOM"
@@ -270,8 +177,27 @@ def _check_storage(header: Header) -> None:
         raise InputError(header.subject, problem, "export it uncompressed")
 
 
+def _check_samples(header: Header, colours: str) -> None:
+    """Refuses samples that cannot be, before a decoder in C sees them: GDCM ends the process for some."""
+    dataset = header.dataset
+    allocated = integer(dataset, "BitsAllocated")
+    stored = integer(dataset, "BitsStored")
+    samples = integer(dataset, "SamplesPerPixel")
+    is_gray = colours in ONE_SAMPLE
+    is_possible = (
+        allocated in (8, 16, 32)
+        and 1 <= stored <= allocated
+        and samples == (1 if is_gray else 3)
+        and integer(dataset, "PixelRepresentation", missing=0) in (0, 1)
+        and integer(dataset, "PlanarConfiguration", missing=0) in (0, 1)
+    )
+    if not is_possible:
+        problem = f"has {samples} samples a pixel with {stored} of {allocated} bits as {colours}"
+        raise InputError(header.subject, f"{problem}, which cannot be", _AGAIN)
+
+
 def _count_frames(header: Header) -> int:
-    frames = int(header.dataset.get("NumberOfFrames", 1) or 1)
+    frames = integer(header.dataset, "NumberOfFrames", missing=1) or 1
     if not 1 <= frames <= MOST_FRAMES:
         problem = f"says that it has {frames} frames"
         raise InputError(header.subject, problem, _AGAIN)
@@ -286,10 +212,10 @@ def _check_length(header: Header, frames: int) -> None:
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         needed = frames * _BYTES_A_FRAGMENT
     else:
-        samples = rows * columns * int(dataset.SamplesPerPixel) * frames
+        samples = rows * columns * integer(dataset, "SamplesPerPixel") * frames
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
             samples = samples * 2 // 3
-        needed = samples * int(dataset.BitsAllocated) // 8
+        needed = samples * integer(dataset, "BitsAllocated") // 8
     if needed > size:
         problem = f"is cut short: {frames} frames of {columns} × {rows} pixels do not fit in it"
         raise InputError(header.subject, problem, _AGAIN)

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import iter_pixels
 
-from sonoseg.dicom.header import Header, dicom_errors, opened_stream
+from sonoseg.dicom.damage import dicom_errors, integer, items, number, third
+from sonoseg.dicom.header import Header
+from sonoseg.dicom.lossless_jpeg import BY_GDCM, check_frames
+from sonoseg.dicom.stream import opened_stream
 from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]
@@ -25,7 +30,14 @@ PALETTE = "PALETTE COLOR"
 _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
-_BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGExtended12Bit)
+_DECODERS = {
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+}
+"""pydicom would ask GDCM first, which ends the process where header and JPEG data differ."""
 _DAMAGE = (
     b"Corrupt JPEG",
     b"Bogus",
@@ -50,9 +62,10 @@ def iter_frames(
     wanted = list(range(header.frames) if indices is None else indices)
     with dicom_errors(header.subject):
         file = opened_stream(header.stream)
-    frames = iter_pixels(file, indices=wanted)
+    plugin = _DECODERS.get(header.dataset.file_meta.TransferSyntaxUID, "")
+    frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin)
     try:
-        for _ in wanted:
+        for _ in check_frames(header, wanted):
             with dicom_errors(header.subject), _complaints(header):
                 frame = next(frames)
                 _check_frame(header, frame)
@@ -66,7 +79,7 @@ def iter_frames(
 @contextlib.contextmanager
 def _complaints(header: Header) -> Iterator[None]:
     """Refuses what GDCM's JPEG decoder only complains of on stderr, returning an image of which a part is missing."""
-    if header.dataset.file_meta.TransferSyntaxUID not in _BY_GDCM:
+    if header.dataset.file_meta.TransferSyntaxUID not in BY_GDCM:
         yield
         return
     with tempfile.TemporaryFile() as file:
@@ -101,7 +114,7 @@ def as_colour(pixels: Pixels, dataset: Dataset) -> Pixels:
     colours = apply_color_lut(pixels, dataset)[..., :3]
     if colours.dtype == np.uint8:
         return colours
-    has_small_values = int(dataset.RedPaletteColorLookupTableDescriptor[2]) == 8
+    has_small_values = third(dataset, "RedPaletteColorLookupTableDescriptor") == 8
     return (colours if has_small_values else colours >> 8).astype(np.uint8)
 
 
@@ -134,7 +147,7 @@ def coloured_share(colours: Pixels) -> float:
 def _as_bytes(colours: Pixels, dataset: Dataset) -> Pixels:
     if colours.dtype == np.uint8:
         return colours
-    return (colours >> max(int(dataset.BitsStored) - 8, 0)).astype(np.uint8)
+    return (colours >> max(integer(dataset, "BitsStored") - 8, 0)).astype(np.uint8)
 
 
 def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
@@ -145,10 +158,10 @@ def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
         return _by_table(pixels, dataset)
     if dataset.get("ModalityLUTSequence"):
         values = apply_modality_lut(pixels, dataset).astype(np.float64)
-        low, high = 0.0, _largest(dataset.ModalityLUTSequence[0])
+        low, high = 0.0, _largest(items(dataset, "ModalityLUTSequence")[0])
     else:
-        slope = float(dataset.get("RescaleSlope", 1) or 1)
-        intercept = float(dataset.get("RescaleIntercept", 0) or 0)
+        slope = number(dataset, "RescaleSlope", missing=1) or 1
+        intercept = number(dataset, "RescaleIntercept", missing=0)
         if (slope, intercept, window, high) == (
             1,
             0,
@@ -167,22 +180,27 @@ def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
 
 def _largest(table: Dataset) -> float:
     """The largest value that a lookup table can hold."""
-    return 2.0 ** int(table.LUTDescriptor[2]) - 1
+    return 2.0 ** third(table, "LUTDescriptor") - 1
 
 
 def _stored_range(dataset: Dataset) -> tuple[float, float]:
-    bits = int(dataset.BitsStored)
-    if int(dataset.get("PixelRepresentation", 0)) == 1:
+    bits = integer(dataset, "BitsStored")
+    if integer(dataset, "PixelRepresentation", missing=0) == 1:
         return -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
     return 0.0, 2.0**bits - 1
 
 
 def _window(dataset: Dataset) -> tuple[float, float] | None:
     """Centre and width of the first window; None if there is none that can be used."""
-    centre, width = dataset.get("WindowCenter"), dataset.get("WindowWidth")
-    if centre is None or width is None:
-        return None
-    centre, width = float(np.ravel(centre)[0]), float(np.ravel(width)[0])
+    pair = []
+    for name in ("WindowCenter", "WindowWidth"):
+        value = dataset.get(name)
+        if isinstance(value, MultiValue):
+            value = value[0] if len(value) else None
+        if not isinstance(value, (Real, str)) or value == "":
+            return None
+        pair.append(float(value))
+    centre, width = pair
     usable = np.isfinite([centre, width]).all() and width >= 1
     return (centre, width) if usable else None
 
@@ -204,7 +222,7 @@ def _windowed(
 
 def _by_table(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
     values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset)
-    return _scaled(values / _largest(dataset.VOILUTSequence[0]))
+    return _scaled(values / _largest(items(dataset, "VOILUTSequence")[0]))
 
 
 def _scaled(share: Pixels) -> NDArray[np.uint8]:

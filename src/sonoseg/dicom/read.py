@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from sonoseg.core.image import Image, ImageSource
-from sonoseg.dicom.header import Header, dicom_errors, read_header
+from sonoseg.core.measure import Spacing
+from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.damage import number as number_in
+from sonoseg.dicom.header import Header, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
-from sonoseg.dicom.regions import Layout, Region, find_layout
+from sonoseg.dicom.regions import Layout, Region, are_equal, find_layout
+from sonoseg.dicom.stream import DicomSource
 from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
@@ -40,8 +44,8 @@ class View:
     shape: tuple[int, int]
 
     def whole(self, part: NDArray[Any]) -> NDArray[Any]:
-        """A map (h, w) of the region as a map (H, W) of the whole frame, 0 outside."""
-        full = np.zeros(self.shape, part.dtype)
+        """A map (h, w) or (h, w, 3) of the region as one of the whole frame, 0 outside."""
+        full = np.zeros((*self.shape, *part.shape[2:]), part.dtype)
         full[self.region.slices] = part
         return full
 
@@ -76,8 +80,9 @@ class DicomFile:
     @property
     def frame_time(self) -> float | None:
         """Milliseconds from frame to frame; None if the file does not say."""
-        value = self.dataset.get("FrameTime")
-        return float(value) if value else None
+        with dicom_errors(self.header.subject):
+            value = number_in(self.dataset, "FrameTime", missing=0)
+        return value if value > 0 else None
 
     def views(self, frames: Iterable[int] | None = None) -> Iterator[View]:
         """Decodes the frames one by one and yields their regions; only one frame is in memory.
@@ -93,6 +98,24 @@ class DicomFile:
         for number, pixels in zip(numbers, decoded, strict=True):
             for place, region in enumerate(self.layout.regions, start=1):
                 yield self._view(pixels, number, place, region)
+
+    def with_spacing(self, spacing: Spacing) -> DicomFile:
+        """The file with a size of a pixel that the user knows, for all regions; a doubt says where it differs."""
+        regions = []
+        doubts = list(self.layout.doubts)
+        source = "given by the user"
+        for region in self.layout.regions:
+            mine = replace(region, spacing=spacing)
+            regions.append(mine)
+            if region.spacing is None:
+                continue
+            source = "given by the user, in place of the file's own"
+            if not are_equal(mine, region):
+                row, column = region.spacing
+                doubt = f"the file says that its pixels are {row:.4g} x {column:.4g} mm"
+                doubts.append(f"{doubt}, the user says otherwise")
+        unique = tuple(dict.fromkeys(doubts))
+        return replace(self, layout=Layout(tuple(regions), unique, source))
 
     def picture(self, frame: int = 1) -> NDArray[np.uint8]:
         """A whole frame as it is shown: (H, W, 3) uint8 RGB."""
@@ -123,11 +146,11 @@ class DicomFile:
         return View(image, frame, number, region, self.shape)
 
 
-def read_dicom(source: Path | str | bytes) -> DicomFile:
+def read_dicom(source: DicomSource) -> DicomFile:
     """Reads the header of an ultrasound DICOM file; pixels are decoded by `DicomFile.views`.
 
     Args:
-        source: a path, or the content of a file.
+        source: a path, the content of a file, a file open in binary mode, or a pydicom data set with its pixels.
 
     Raises:
         InputError: not DICOM, not ultrasound (3D volumes and segmentations are refused by name), video, damaged, a

@@ -6,12 +6,12 @@ import contextlib
 import importlib.util
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from sonoseg.errors import InputError
-from sonoseg.files import is_file, is_folder
+from sonoseg.files import is_file
 
 HEAD = 132
 """Bytes that `is_dicom` needs."""
@@ -71,28 +71,30 @@ def is_dicom_file(path: Path) -> bool:
         return False
 
 
-def has_dicom(paths: Iterable[Path]) -> bool:
-    """Whether any of the files, or any file in or below the folders, is DICOM.
-
-    A folder with pictures or videos, and no DICOM beside them, is not searched any deeper.
-    """
-    for path in paths:
-        if not is_folder(path):
-            if is_dicom_file(path):
-                return True
-            continue
-        direct = list(_direct(path))
-        if any(is_dicom_file(one) for one in direct):
-            return True
-        has_pictures = any(
-            one.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES for one in direct
-        )
-        if not has_pictures and any(is_dicom_file(one) for one in files_below(path)):
-            return True
-    return False
+def is_dicom_source(source: Any) -> bool:
+    """Whether a source is DICOM: a path, bytes, an open file that can go back, or a pydicom data set. Never raises."""
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            return is_dicom_file(Path(os.fsdecode(source)))
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return is_dicom(bytes(source[:HEAD]))
+        if hasattr(source, "read") and hasattr(source, "seekable"):
+            return source.seekable() and is_dicom(_head(source))
+    except (OSError, ValueError, TypeError):  # closed, or open as text
+        return False
+    return type(source).__module__.startswith("pydicom.")
 
 
-def _direct(folder: Path) -> Iterator[Path]:
+def _head(file: Any) -> bytes:
+    """The first bytes of an open file, which stays where it is."""
+    place = file.tell()
+    file.seek(0)
+    head: bytes = file.read(HEAD)
+    file.seek(place)
+    return head if isinstance(head, bytes) else b""
+
+
+def direct_files(folder: Path) -> Iterator[Path]:
     """What is in a folder, hidden files left out; nothing if it cannot be listed."""
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from sonoseg.core.image import SPACINGS
 from sonoseg.core.measure import Spacing
 from sonoseg.core.source import MIN_SIDE
+from sonoseg.dicom.damage import integer, items, number
 
 _TWO_DIMENSIONS, _TISSUE, _COLOUR_FLOW, _CENTIMETRES = 1, 1, 2, 3
 _MM_PER_CM = 10.0
@@ -84,16 +85,16 @@ def find_layout(dataset: Dataset) -> Layout:
     region beyond the frame shows that the frame was cropped or scaled afterwards: the scale is void, and the whole
     frame is taken.
     """
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     frame = Region(0, 0, columns, rows)
-    items = list(dataset.get("SequenceOfUltrasoundRegions") or ())
-    boxes = [_box(item) for item in items]
+    found = items(dataset, "SequenceOfUltrasoundRegions")
+    boxes = [_box(item) for item in found]
     if any(box is not None and _is_beyond(box, rows, columns) for box in boxes):
         words = "its regions lie beyond the image, so the size of a pixel is not known"
         return Layout((frame,), (words,))
     tissue: list[Region] = []
     flow: list[Region] = []
-    for item, box in zip(items, boxes, strict=True):
+    for item, box in zip(found, boxes, strict=True):
         if box is None or item.get("RegionSpatialFormat") != _TWO_DIMENSIONS:
             continue
         region = _clamped(box, rows, columns, _region_spacing(item))
@@ -159,10 +160,10 @@ def _with_spacing(region: Region, spacing: Spacing) -> Region:
 def _box(item: Dataset) -> tuple[int, int, int, int] | None:
     """First and last column and row of a region as (left, top, right, bottom); None if one is missing."""
     names = ("MinX0", "MinY0", "MaxX1", "MaxY1")
-    values = [item.get(f"RegionLocation{name}") for name in names]
-    if any(value is None for value in values):
+    keywords = [f"RegionLocation{name}" for name in names]
+    if any(item.get(keyword) is None for keyword in keywords):
         return None
-    left, top, right, bottom = map(int, values)
+    left, top, right, bottom = [integer(item, keyword) for keyword in keywords]
     return (left, top, right, bottom) if left <= right and top <= bottom else None
 
 
@@ -186,19 +187,18 @@ def _region_spacing(item: Dataset) -> Spacing | None:
     units = item.get("PhysicalUnitsYDirection"), item.get("PhysicalUnitsXDirection")
     if units != (_CENTIMETRES, _CENTIMETRES):
         return None
-    return _spacing(item.get("PhysicalDeltaY"), item.get("PhysicalDeltaX"), _MM_PER_CM)
+    row = number(item, "PhysicalDeltaY", missing=0)
+    return _spacing(row, number(item, "PhysicalDeltaX", missing=0), _MM_PER_CM)
 
 
 def _pixel_spacing(dataset: Dataset) -> Spacing | None:
     pair = dataset.get("PixelSpacing")
-    if not pair or len(pair) != 2:
+    if not isinstance(pair, MultiValue) or len(pair) != 2:
         return None
-    return _spacing(pair[0], pair[1], 1.0)
+    return _spacing(float(pair[0]), float(pair[1]), 1.0)
 
 
-def _spacing(row: Any, column: Any, scale: float) -> Spacing | None:
-    if row is None or column is None:
-        return None
-    down, across = abs(float(row)) * scale, abs(float(column)) * scale
+def _spacing(row: float, column: float, scale: float) -> Spacing | None:
+    down, across = abs(row) * scale, abs(column) * scale
     are_lengths = all(SPACINGS[0] <= one <= SPACINGS[1] for one in (down, across))
     return (down, across) if are_lengths else None

@@ -28,7 +28,7 @@ from pydicom.dataset import Dataset
 
 from sonoseg.core.measure import Diameter
 from sonoseg.dicom import codes
-from sonoseg.dicom.header import dicom_errors
+from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.seg import Options, segment_uid

@@ -16,7 +16,7 @@ from pydicom.sequence import Sequence as Items
 
 from sonoseg.core.measure import Spacing
 from sonoseg.dicom import codes
-from sonoseg.dicom.header import dicom_errors
+from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.source import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.pixels.utils import iter_pixels
 
 from sonoseg.core.source import check_dimensions
+from sonoseg.dicom.damage import dicom_errors, integer, items
 from sonoseg.dicom.header import (
     LABEL_MAP,
     MOST_FRAMES,
     SEGMENTATIONS,
     Header,
-    dicom_errors,
     open_dicom,
-    opened_stream,
-    stream_size,
 )
+from sonoseg.dicom.stream import opened_stream, stream_size
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder
 from sonoseg.reader.overlay import write_picture
@@ -72,8 +73,8 @@ class SegFile:
         wanted = [i for i, place in enumerate(self.places) if frame in (None, place[1])]
         with dicom_errors(header.subject):
             file = opened_stream(header.stream)
-        with file:
-            decoded = iter_pixels(file, indices=wanted)
+        # pydicom goes back to where the file stood when its generator ends: it must end first.
+        with file, closing(iter_pixels(file, indices=wanted)) as decoded:  # type: ignore[type-var]
             for index in wanted:
                 instance, place, segment = self.places[index]
                 with dicom_errors(header.subject):
@@ -88,7 +89,7 @@ class SegFile:
             for label in np.unique(pixels[pixels > 0]):
                 yield int(label), pixels == label
         elif kind == "FRACTIONAL":
-            yield segment, pixels > int(dataset.MaximumFractionalValue) / 2
+            yield segment, pixels > integer(dataset, "MaximumFractionalValue") / 2
         else:
             yield segment, pixels > 0
 
@@ -105,8 +106,10 @@ def read_seg(source: Path | str | bytes) -> SegFile:
         if str(dataset.get("SOPClassUID")) not in SEGMENTATIONS:
             problem = "is not a DICOM segmentation (SEG)"
             raise InputError(header.subject, problem, "give a SEG file")
-        frames = int(dataset.NumberOfFrames)
-        check_dimensions(header.subject, int(dataset.Columns), int(dataset.Rows))
+        frames = integer(dataset, "NumberOfFrames")
+        check_dimensions(
+            header.subject, integer(dataset, "Columns"), integer(dataset, "Rows")
+        )
         _check_frames(header, frames)
         return SegFile(header, tuple(_places(dataset, frames)))
 
@@ -166,7 +169,10 @@ def union_by_frame(
 def _check_frames(header: Header, frames: int) -> None:
     dataset = header.dataset
     bits = (
-        int(dataset.Rows) * int(dataset.Columns) * frames * int(dataset.BitsAllocated)
+        integer(dataset, "Rows")
+        * integer(dataset, "Columns")
+        * frames
+        * integer(dataset, "BitsAllocated")
     )
     is_native = not dataset.file_meta.TransferSyntaxUID.is_encapsulated
     fits = bits // 8 <= stream_size(header.stream) if is_native else True
@@ -176,8 +182,8 @@ def _check_frames(header: Header, frames: int) -> None:
 
 
 def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = (items(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    groups = items(dataset, "PerFrameFunctionalGroupsSequence")
     only = _only_instance(dataset)
     for number in range(frames):
         group = groups[number] if number < len(groups) else Dataset()
@@ -188,31 +194,32 @@ def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:
 
 def _segment_number(group: Dataset, shared: Dataset) -> int:
     for place in (group, shared):
-        found = place.get("SegmentIdentificationSequence")
+        found = items(place, "SegmentIdentificationSequence")
         if found:
-            return int(found[0].ReferencedSegmentNumber)
+            return integer(found[0], "ReferencedSegmentNumber")
     return 1
 
 
 def _source_image(group: Dataset) -> Dataset | None:
-    derivation = group.get("DerivationImageSequence")
-    images = derivation[0].get("SourceImageSequence") if derivation else None
+    derivation = items(group, "DerivationImageSequence")
+    images = items(derivation[0], "SourceImageSequence") if derivation else None
     return images[0] if images else None
 
 
 def _frame_number(image: Dataset, group: Dataset) -> int:
     """By the reference to the source, else by the place in time; 1 for stills, which need neither."""
     reference = image.get("ReferencedFrameNumber")
+    if isinstance(reference, MultiValue) and len(reference):
+        return int(reference[0])
     if reference:
-        return int(np.ravel(reference)[0])
-    content = group.get("FrameContentSequence")
-    index = content[0].get("TemporalPositionIndex") if content else None
-    return int(index) if index else 1
+        return integer(image, "ReferencedFrameNumber")
+    content = items(group, "FrameContentSequence")
+    return integer(content[0], "TemporalPositionIndex", missing=1) if content else 1
 
 
 def _only_instance(dataset: Dataset) -> str:
     """The image, if the whole file refers to a single one; otherwise ""."""
     found: list[Dataset] = []
-    for series in dataset.get("ReferencedSeriesSequence") or ():
-        found += list(series.get("ReferencedInstanceSequence") or ())
+    for series in items(dataset, "ReferencedSeriesSequence"):
+        found += items(series, "ReferencedInstanceSequence")
     return str(found[0].ReferencedSOPInstanceUID) if len(found) == 1 else ""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from sonoseg.core.image import pixel_spacing
 from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.read import DicomFile, View, read_dicom
+from sonoseg.dicom.stream import DicomSource
+from sonoseg.dicom.whole_frame import WholeFrameResult, in_whole_frame
 from sonoseg.errors import InputError
 from sonoseg.reader.result import SegmentationResult
-from sonoseg.reader.segmenter import Segmenter
+from sonoseg.reader.segmenter import PixelSize, Segmenter
 
 
 @dataclass(frozen=True)
@@ -22,27 +24,62 @@ class Segmented:
     outlines: tuple[Outline, ...]
 
 
-def segment_dicom(segmenter: Segmenter, file: DicomFile) -> Iterator[Segmented]:
+def segment_dicom(
+    segmenter: Segmenter, file: DicomFile, explain: bool = False
+) -> Iterator[Segmented]:
     """Segments a file view by view; lesions of a loop keep their number from frame to frame.
+
+    Args:
+        segmenter: the network.
+        file: the file.
+        explain: ask where the network looked, for the results' `heat`.
 
     Raises:
         InputError: the pixel data is damaged or cut short.
     """
     tracker = Tracker()
     for view in file.views():
-        result = segmenter.segment(view.image)
+        result = segmenter.segment(view.image, explain=explain)
         yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
 
 
-def segment_still(segmenter: Segmenter, source: Path | str) -> SegmentationResult:
-    """Segments a DICOM file of one frame with one B-mode region.
+def segment_frames(
+    segmenter: Segmenter,
+    source: DicomSource,
+    spacing: PixelSize | None = None,
+    explain: bool = False,
+) -> Iterator[WholeFrameResult]:
+    """Segments every B-mode region of every frame of a DICOM file, one at a time.
 
-    The result is that of the region; `result.image.source.region` says where it lies in the frame.
+    Args:
+        segmenter: the network.
+        source: a path, the content of a file, an open file, or a pydicom data set.
+        spacing: mm per pixel, one number or (row, column), in place of the file's own.
+        explain: ask where the network looked, for the results' `heat`.
+
+    Yields:
+        the results, whose maps have the size of the whole frame.
 
     Raises:
-        InputError: as `read_dicom`; or the file has several frames or regions.
+        InputError: as `read_dicom`; or the spacing cannot be used.
     """
-    file = read_dicom(source)
+    file = _read(source, spacing)
+    for view in file.views():
+        yield in_whole_frame(view, segmenter.segment(view.image, explain=explain))
+
+
+def segment_still(
+    segmenter: Segmenter,
+    source: DicomSource,
+    spacing: PixelSize | None = None,
+    explain: bool = False,
+) -> WholeFrameResult:
+    """Segments a DICOM file of one frame with one B-mode region; see `segment_frames`.
+
+    Raises:
+        InputError: as `segment_frames`; or the file has several frames or regions.
+    """
+    file = _read(source, spacing)
     if file.frames > 1 or len(file.layout.regions) > 1:
         problem = (
             f"has {file.frames} frames with {len(file.layout.regions)} regions each"
@@ -50,9 +87,10 @@ def segment_still(segmenter: Segmenter, source: Path | str) -> SegmentationResul
         hint = "use segment_frames, or sonoseg segment"
         raise InputError(file.header.subject, problem, hint)
     (view,) = file.views()
-    return segmenter.segment(view.image)
+    return in_whole_frame(view, segmenter.segment(view.image, explain=explain))
 
 
-def segment_frames(segmenter: Segmenter, source: Path | str) -> Iterator[Segmented]:
-    """Segments a DICOM file frame by frame; see `segment_dicom` and `read_dicom`."""
-    return segment_dicom(segmenter, read_dicom(source))
+def _read(source: DicomSource, spacing: PixelSize | None) -> DicomFile:
+    known = pixel_spacing(spacing)
+    file = read_dicom(source)
+    return file if known is None else file.with_spacing(known)

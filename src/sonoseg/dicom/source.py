@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from pydicom.dataset import Dataset
 
 import sonoseg
-from sonoseg.dicom.header import ULTRASOUND, dicom_errors
+from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.header import ULTRASOUND, WRITER
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-MANUFACTURER = "sonoseg"
+MANUFACTURER = WRITER
 NOTICE = "Research use, not a medical device"
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _STUDY = (

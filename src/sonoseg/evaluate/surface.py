@@ -78,9 +78,11 @@ def border_distances(
 
 def pixel_size(case: Case, own: tuple[int, ...], grid: tuple[int, ...]) -> Pixel | None:
     """Returns height and width of a pixel in mm after an image of shape `own` was scaled to `grid`; None if unknown."""
-    if case.spacing is None:
+    size = case.pixel_size
+    if size is None:
         return None
-    return case.spacing * own[0] / grid[0], case.spacing * own[1] / grid[1]
+    row, column = size
+    return row * own[0] / grid[0], column * own[1] / grid[1]
 
 
 def surface_summary(

@@ -2,61 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from sonoseg.core.mask import read_mask
 from sonoseg.files import write_json
-from sonoseg.inputs import read_json
-from sonoseg.reader.annotations import (
-    FORMATS,
-    Annotated,
-    to_coco,
-    to_geojson,
-    to_labelme,
-)
+from sonoseg.reader.annotations import Annotated, to_coco, to_geojson, to_labelme
 
-_RESULTS_LIMIT = 128 << 20
+COCO = "lesions_coco.json"
+"""One file for all images."""
+_ENDINGS = {"geojson": "_lesions.geojson", "labelme": "_labelme.json"}
+
+
+def annotation_names(stem: str, formats: Iterable[str]) -> dict[str, str]:
+    """The names of the files of one image, by their format; those of all images are not among them."""
+    wanted = set(formats)
+    return {
+        kind: f"{stem}{ending}" for kind, ending in _ENDINGS.items() if kind in wanted
+    }
 
 
 def write_annotations(
-    images: Iterable[Annotated], folder: Path, formats: Iterable[str]
-) -> str:
-    """Writes outlines for annotation programs, from images that were segmented.
-
-    Files are lesions_coco.json for all, STEM_lesions.geojson and STEM_labelme.json for each.
+    image: Annotated, stem: str, folder: Path, formats: Iterable[str]
+) -> dict[str, str]:
+    """Writes the outlines of one image, and returns `annotation_names`.
 
     Args:
-        images: file names and masks.
+        image: file name and mask.
+        stem: what the files' names begin with.
         folder: a folder that is there.
-        formats: any of `FORMATS`.
-
-    Returns:
-        What was written, in a line; "" if nothing was.
+        formats: any of `sonoseg.reader.annotations.FORMATS`.
     """
-    images, wanted = list(images), [name for name in FORMATS if name in set(formats)]
-    for one in images:
-        stem = Path(one.name).stem
-        if "geojson" in wanted:
-            write_json(folder / f"{stem}_lesions.geojson", to_geojson(one.mask))
-        if "labelme" in wanted:
-            write_json(folder / f"{stem}_labelme.json", to_labelme(one))
-    if "coco" in wanted:
-        write_json(folder / "lesions_coco.json", to_coco(images))
-    return f"outlines for {', '.join(wanted)} are in {folder}" if wanted else ""
+    names = annotation_names(stem, formats)
+    if "geojson" in names:
+        write_json(folder / names["geojson"], to_geojson(image.mask))
+    if "labelme" in names:
+        write_json(folder / names["labelme"], to_labelme(image))
+    return names
 
 
-def written_masks(folder: Path) -> Iterator[Annotated]:
+def write_coco(report: Mapping[str, Any], folder: Path) -> None:
+    """Writes `COCO` for all images of a results.json, whose masks are read one at a time."""
+    write_json(folder / COCO, to_coco(_written_masks(report, folder)))
+
+
+def _written_masks(report: Mapping[str, Any], folder: Path) -> Iterator[Annotated]:
     """The images of a results.json with the masks that were written for them."""
-    results = read_json(folder / "results.json", _RESULTS_LIMIT)
-    for entry in results["images"]:
-        yield Annotated(
-            Path(entry["file"]).name, read_mask(folder / entry["mask"]).pixels
-        )
-    for entry in results.get("dicom", ()):
+    for entry in report["images"]:
+        mask = read_mask(folder / entry["mask"]).pixels
+        yield Annotated(Path(entry["file"]).name, mask)
+    for entry in report["dicom"]:
         masks = [name for name in entry["written"] if name.endswith("_mask.png")]
         for name in masks:
-            picture = Path(entry["file"]).name
-            if entry["frames"] > 1:
-                picture = name.replace("_mask.png", ".png")
+            picture = frame_name(entry["file"], name, entry["frames"])
             yield Annotated(picture, read_mask(folder / name).pixels)
+
+
+def frame_name(file: str, mask: str, frames: int) -> str:
+    """What annotation programs call a frame of a DICOM file: the file itself, or of a loop a picture of the frame."""
+    return mask.replace("_mask.png", ".png") if frames > 1 else Path(file).name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def trace(mask: Mask) -> list[Polygon]:
     return [Polygon(ring, tuple(holes.get(i, ()))) for i, ring in enumerate(outer)]
 
 
-def to_coco(images: Sequence[Annotated]) -> dict[str, Any]:
+def to_coco(images: Iterable[Annotated]) -> dict[str, Any]:
     """A COCO data set of object detection: one annotation for each lesion of each image.
 
     Lesions without holes are polygons; those with holes are uncompressed run lengths, which COCO has for such cases.

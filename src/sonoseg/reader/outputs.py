@@ -20,9 +20,11 @@ from sonoseg.inputs import read_json
 from sonoseg.reader import cine
 
 RESULTS, AT_WORK = "results.json", ".segmenting.json"
+GROUPS = ("images", "clips", "dicom")
+"""The lists of results.json that have an entry for each file."""
 PICTURES = ("mask", "overlay", "heat")
-_KEYS = ("mask", "overlay", "heat", "frames_table")
-"""Keys of an entry of results.json whose values are names of files."""
+_KEYS = ("mask", "overlay", "heat", "frames_table", "geojson", "labelme", "video")
+"""Keys of an entry of results.json whose values are names of files. So are those in `written` of a DICOM file."""
 _LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
 
 
@@ -36,28 +38,42 @@ def output_names(path: Path, explain: bool) -> tuple[str, ...]:
 
 
 def plan_outputs(
-    files: Sequence[Path], folder: Path, explain: bool
+    planned: Sequence[tuple[Path, Sequence[str]]],
+    folder: Path,
+    common: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
     """The names of the files that will be written into `folder`, and of those that earlier calls have written there.
 
+    Args:
+        planned: each input with the names of its results.
+        folder: where they will be written.
+        common: names of files that are written for all inputs together, besides results.json.
+
     Raises:
-        InputError: a file would replace an input, or a file that no earlier call has written.
+        InputError: a file would replace an input, a file that no earlier call has written, or the result of another
+            input.
     """
-    inputs = {os.path.realpath(path): path for path in files}
+    inputs = {os.path.realpath(path): path for path, _ in planned}
     earlier = _earlier_names(folder)
-    names, taken = [], []
-    for path in files:
-        for name in output_names(path, explain):
-            target = folder / name
-            own = inputs.get(os.path.realpath(target))
+    names, taken = list(common), []
+    owners: dict[str, Path] = {}
+    for path, own_names in planned:
+        for name in own_names:
+            own = inputs.get(os.path.realpath(folder / name))
             if own is not None:
                 problem = (
                     f"is an input, and would be overwritten by the result of {path}"
                 )
                 raise InputError(own, problem, "choose another output folder")
+            # Upper and lower case are one name on many disks.
+            if owners.setdefault(name.casefold(), path) is not path:
+                other = owners[name.casefold()]
+                problem = f"its result {name} would overwrite that of {other}"
+                raise InputError(path, problem, "segment them into two folders")
             names.append(name)
-            if name not in earlier and _is_taken(target):
-                taken.append(target)
+    for name in names:
+        if name not in earlier and _is_taken(folder / name):
+            taken.append(folder / name)
     if taken:
         more = f", and {len(taken) - 1} more such" if len(taken) > 1 else ""
         problem = (
@@ -139,23 +155,23 @@ def _earlier_names(folder: Path) -> set[str]:
     lists = _lists_of(report)
     if lists is None:
         raise foreign
-    images, clips, earlier = lists
-    names.update(_names_in(images))
-    names.update(_names_in(clips))
-    names.update(name for name in earlier if isinstance(name, str))
+    for group in GROUPS:
+        names.update(_names_in(lists[group]))
+    listed = [*lists["earlier_files"], report.get("coco")]
+    names.update(name for name in listed if isinstance(name, str))
     return names
 
 
-def _lists_of(report: Any) -> tuple[list[Any], list[Any], list[Any]] | None:
-    """Images, clips and earlier files of a results.json; None if it is not one of `sonoseg segment`."""
+def _lists_of(report: Any) -> dict[str, list[Any]] | None:
+    """The lists of a results.json; None if it is not one of `sonoseg segment`."""
     if not isinstance(report, dict) or not isinstance(report.get("sonoseg"), str):
         return None
     found = {key: report.get(key) for key in ("images", "clips", "failed")}
-    found["earlier_files"] = report.get("earlier_files", [])
+    # These two are newer.
+    for key in ("dicom", "earlier_files"):
+        found[key] = report.get(key, [])
     lists = {key: value for key, value in found.items() if isinstance(value, list)}
-    if len(lists) < len(found):
-        return None
-    return lists["images"], lists["clips"], lists["earlier_files"]
+    return lists if len(lists) == len(found) else None
 
 
 def _names_in(entries: Iterable[Any]) -> list[str]:
@@ -163,6 +179,8 @@ def _names_in(entries: Iterable[Any]) -> list[str]:
     for entry in entries:
         if isinstance(entry, Mapping):
             values = [entry.get(key) for key in _KEYS]
+            more = entry.get("written")
+            values += more if isinstance(more, list) else []
             names += [value for value in values if isinstance(value, str)]
     return names
 

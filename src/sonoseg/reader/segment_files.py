@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sonoseg
-from sonoseg.core.image import parse_spacing, pixel_spacing
-from sonoseg.core.paths import is_clip, list_images
-from sonoseg.errors import InputError, visible
-from sonoseg.files import atomic_path, is_there, output_folder, write_json
-from sonoseg.progress import ProgressLine
+from sonoseg.core.image import pixel_spacing
+from sonoseg.core.paths import list_images
+from sonoseg.errors import InputError
+from sonoseg.files import atomic_files, is_there, output_folder, write_json
 from sonoseg.reader.ahead import ahead
-from sonoseg.reader.cine import segment_clip
+from sonoseg.reader.annotation_files import COCO, write_coco
+from sonoseg.reader.jobs import Job, make_jobs
 from sonoseg.reader.outputs import (
-    PICTURES,
     RESULTS,
     at_work,
     earlier_files,
     end_work,
-    output_names,
     plan_outputs,
     retire_results,
 )
-from sonoseg.reader.overlay import NOTICE, draw_heat, save_picture
-from sonoseg.reader.result import SegmentationResult
+from sonoseg.reader.overlay import NOTICE
 from sonoseg.reader.segmenter import PixelSize, Segmenter, load
-from sonoseg.reader.video import check_av
 
-_logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, int], None]
 
 
@@ -47,17 +41,24 @@ class Summary:
         clips: one entry for each video that was.
         failed: the errors of the others; `subject` names the file.
         results: the path of results.json, None when nothing could be segmented.
+        dicom: one entry for each DICOM file that was.
     """
 
-    images: list[dict[str, Any]]
-    clips: list[dict[str, Any]]
-    failed: list[InputError]
-    results: Path | None
+    images: list[dict[str, Any]] = field(default_factory=list)
+    clips: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[InputError] = field(default_factory=list)
+    results: Path | None = None
+    dicom: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """All entries of results.json."""
+        return [*self.images, *self.clips, *self.dicom]
 
     @property
     def exit_code(self) -> int:
         """0: all done; 1: some files failed; 2: all failed, and nothing was written."""
-        if not (self.images or self.clips):
+        if not self.entries:
             return 2
         return 1 if self.failed else 0
 
@@ -69,6 +70,7 @@ def segment_files(
     spacing: PixelSize | None = None,
     progress: Progress | None = None,
     explain: bool = False,
+    formats: Sequence[str] = (),
 ) -> Summary:
     """Segments image files, videos and those in folders, one after the other, in the memory of three.
 
@@ -86,16 +88,32 @@ def segment_files(
         spacing: mm per pixel of all images, one number or (row, column); None measures in pixels.
         progress: called with the number of files finished, of all, and of frames of the video at hand.
         explain: draw where the network looked on each image (not on videos).
+        formats: of outlines for annotation programs, see `sonoseg.reader.annotations.FORMATS`: for each image
+            STEM_lesions.geojson and STEM_labelme.json, for all images lesions_coco.json (not for videos).
 
     Raises:
         InputError: before anything is written: a path, the model, the spacing or `out` cannot be used, a result
             would replace an input or another's file, the model cannot explain, or there are videos and no PyAV.
     """
     pixel_spacing(spacing)
-    files, folder = list_images(paths, clips=True), Path(out)
-    names, earlier = plan_outputs(files, folder, explain)
-    for path in filter(is_clip, files):
-        check_av(path)
+    jobs = make_jobs(list_images(paths, clips=True), spacing, explain, formats)
+    return segment_jobs(jobs, model, out, progress, explain, formats)
+
+
+def segment_jobs(
+    jobs: Sequence[Job],
+    model: Path | str,
+    out: Path | str,
+    progress: Progress | None = None,
+    explain: bool = False,
+    formats: Sequence[str] = (),
+    failed: Sequence[InputError] = (),
+) -> Summary:
+    """`segment_files` for files of any kind, for which the jobs are made; `failed` are those that were not read."""
+    folder = Path(out)
+    common = [COCO] if "coco" in formats else []
+    planned = [(job.path, job.names) for job in jobs]
+    names, earlier = plan_outputs(planned, folder, common)
     segmenter = load(model)
     if explain:
         segmenter.check_explains()
@@ -103,9 +121,9 @@ def segment_files(
     output_folder(folder)
     with at_work(folder, names, earlier):
         summary = _segment_all(
-            segmenter, files, folder, spacing, progress or (lambda *_: None), explain
+            segmenter, jobs, folder, progress or (lambda *_: None), failed
         )
-    if not (summary.images or summary.clips):
+    if not summary.entries:
         end_work(folder)
         with contextlib.suppress(
             OSError
@@ -113,11 +131,16 @@ def segment_files(
             for path in new_folders:
                 path.rmdir()
         return summary
-    before = earlier_files(folder, earlier, [*summary.images, *summary.clips])
+    report = _report(segmenter, summary)
+    if common:
+        report["coco"] = COCO
+    before = earlier_files(folder, earlier, summary.entries)
+    report["earlier_files"] = [name for name in before if name not in common]
     try:
-        write_json(
-            folder / RESULTS, {**_report(segmenter, summary), "earlier_files": before}
-        )
+        with atomic_files():
+            if common:
+                write_coco(report, folder)
+            write_json(folder / RESULTS, report)
     except InputError as error:
         summary.failed.append(error)
         return summary
@@ -127,56 +150,39 @@ def segment_files(
 
 def _segment_all(
     segmenter: Segmenter,
-    files: list[Path],
+    jobs: Sequence[Job],
     folder: Path,
-    spacing: PixelSize | None,
     progress: Progress,
-    explain: bool,
+    failed: Sequence[InputError],
 ) -> Summary:
-    summary = Summary([], [], [], None)
+    summary = Summary(failed=list(failed))
+    groups = {"images": summary.images, "clips": summary.clips, "dicom": summary.dicom}
 
-    def outcome(path: Path) -> tuple[Path, SegmentationResult | InputError | None]:
-        return path, None if is_clip(path) else _try_segment(
-            segmenter, path, spacing, explain
-        )
+    def outcome(job: Job) -> tuple[Job, Any]:
+        return job, job.read(segmenter)
 
-    with closing(ahead(map(outcome, files))) as outcomes:
-        for count, (path, result) in enumerate(outcomes):
-            show = partial(progress, count, len(files))
+    with closing(ahead(map(outcome, jobs))) as outcomes:
+        for count, (job, read) in enumerate(outcomes):
+            show = partial(progress, count, len(jobs))
             try:
-                if isinstance(result, InputError):
-                    raise result
-                if not (summary.images or summary.clips):
+                if isinstance(read, InputError):
+                    raise read
+                if not summary.entries:
                     retire_results(folder)
-                if result is None:
-                    summary.clips.append(
-                        segment_clip(segmenter, path, folder, spacing, show)
-                    )
-                else:
-                    summary.images.append(_write_image(result, path, folder))
+                entry = job.write(segmenter, read, folder, show)
+                groups[job.group].append(entry)
             except InputError as error:
-                summary.failed.append(_failure_of(path, error))
+                summary.failed.append(_failure_of(job.path, error))
             except MemoryError:
                 summary.failed.append(
                     InputError(
-                        path, "not enough memory to draw it", "make the picture smaller"
+                        job.path,
+                        "not enough memory to draw it",
+                        "make the picture smaller",
                     )
                 )
-            progress(count + 1, len(files), 0)
+            progress(count + 1, len(jobs), 0)
     return summary
-
-
-def _try_segment(
-    segmenter: Segmenter, path: Path, spacing: PixelSize | None, explain: bool
-) -> SegmentationResult | InputError:
-    try:
-        return segmenter.segment(path, spacing, explain)
-    except InputError as error:
-        return error
-    except MemoryError:
-        return InputError(
-            path, "not enough memory to segment it", "make the picture smaller"
-        )
 
 
 def _failure_of(path: Path, error: InputError) -> InputError:
@@ -186,98 +192,6 @@ def _failure_of(path: Path, error: InputError) -> InputError:
     return InputError(
         path, f"has no result ({Path(error.subject).name}: {error.problem})", error.hint
     )
-
-
-def segment_command(
-    paths: Iterable[Path | str],
-    model: Path | str = "default",
-    out: Path | str = "segmented",
-    spacing: str | None = None,
-    explain: bool = False,
-) -> tuple[str, int]:
-    """`sonoseg segment`: `segment_files` with its progress on stderr; what failed is logged.
-
-    Args: as of `segment_files`, but `spacing` as a text, see `parse_spacing`.
-
-    Returns:
-        a text with one line for each image and clip, and the exit code of `Summary`.
-
-    Raises:
-        InputError: as `segment_files`.
-    """
-    with ProgressLine() as line:
-        progress = partial(_show_count, line)
-        pair = None if spacing is None else parse_spacing(spacing)
-        summary = segment_files(paths, model, out, pair, progress, explain)
-    for error in summary.failed:
-        _logger.warning("sonoseg: %s", error)
-    return _text(summary), summary.exit_code
-
-
-def _text(summary: Summary) -> str:
-    lines = []
-    for entry in summary.images:
-        name = visible(entry["file"])
-        lines.append(f"{name}: {_describe(entry)}")
-        for doubt in entry["doubts"]:
-            lines.append(f"{name}: do not trust this: {doubt}")
-    for entry in summary.clips:
-        lines.append(f"{visible(entry['file'])}: {_describe_clip(entry)}")
-    if summary.results is not None:
-        lines.append(
-            f"masks, overlays and {summary.results.name} are in {summary.results.parent}"
-        )
-    return "\n".join(lines)
-
-
-def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
-    line.show(
-        f"{done}/{total} files" + (f", frame {frames} of the next" if frames else ""),
-        last=done == total,
-    )
-
-
-def _describe(entry: dict[str, Any]) -> str:
-    if not entry["lesions"]:
-        return "no lesion found"
-    count, largest = len(entry["lesions"]), entry["lesions"][0]
-    lengths = f"{largest['longest_diameter']:.1f} x {largest['perpendicular_diameter']:.1f} {entry['unit']}"
-    return (
-        f"1 lesion, {lengths}"
-        if count == 1
-        else f"{count} lesions, the largest {lengths}"
-    )
-
-
-def _describe_clip(entry: dict[str, Any]) -> str:
-    rates = f"{entry['frames']} frames of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
-    if doubtful := entry["frames_in_doubt"]:
-        rates += f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
-    if (largest := entry["largest"]) is None:
-        return f"{rates}; no lesion found"
-    found = _describe({"lesions": [largest], "unit": entry["unit"]})
-    return f"{rates}; a lesion in {entry['frames_with_lesion']}, the largest in frame {largest['frame']}: {found}"
-
-
-def _write_image(
-    result: SegmentationResult, image: Path, folder: Path
-) -> dict[str, Any]:
-    """Writes the pictures, all of them or none; returns the entry for results.json."""
-    heat = result.heat
-    pictures = {"mask": result.mask.astype("uint8") * 255, "overlay": result.overlay()}
-    if heat is not None:
-        pictures["heat"] = draw_heat(result, heat)
-    names = dict(zip(PICTURES, output_names(image, heat is not None), strict=False))
-    # They are renamed in the opposite order: the longest name, which the disk may refuse, first.
-    in_order = sorted(pictures, key=lambda kind: len(names[kind]))
-    with contextlib.ExitStack() as stack:
-        places = {
-            kind: stack.enter_context(atomic_path(folder / names[kind]))
-            for kind in in_order
-        }
-        for kind, place in places.items():
-            save_picture(place, pictures[kind])
-    return {"file": str(image), **names, **result.to_dict()}
 
 
 def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
@@ -292,6 +206,7 @@ def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
         },
         "images": summary.images,
         "clips": summary.clips,
+        "dicom": summary.dicom,
         "failed": [
             {"file": error.subject, "problem": error.problem, "hint": error.hint}
             for error in summary.failed

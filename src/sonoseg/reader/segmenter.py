@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from sonoseg.core.source import Source
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle, find_bundle
 from sonoseg.reader.card import Card
+from sonoseg.reader.file_kinds import kind_of
 from sonoseg.reader.result import SegmentationResult
 
 ImageLike = Source | Image
@@ -57,7 +58,8 @@ class Segmenter:
 
         Args:
             image: a file, its bytes, an open file, an array, a PIL image or an `Image`; see
-                `sonoseg.core.image.read_image`.
+                `sonoseg.core.image.read_image`. Also a DICOM file or a pydicom data set, of one frame with one
+                B-mode region: the result then has the size of the whole frame.
             spacing: mm per pixel: one number, or (row, column), which are the distances between neighbouring rows
                 and between neighbouring columns. None leaves measurements in pixels, or in mm if an `Image` has a
                 spacing.
@@ -66,7 +68,37 @@ class Segmenter:
         Raises:
             InputError: the image or the spacing cannot be used, or the bundle cannot explain.
         """
+        kind = kind_of(image)
+        if kind is not None:
+            return kind.segment_still(self, image, spacing, explain)
         return self.segment_batch([image], spacing, explain)[0]
+
+    def segment_frames(
+        self, source: ImageLike, spacing: PixelSize | None = None, explain: bool = False
+    ) -> Iterator[SegmentationResult]:
+        """Segments a DICOM file, one result for each B-mode region of each frame; a picture has one result.
+
+        Args:
+            source: a DICOM file, still or loop, in any form that `segment` takes; or a picture.
+            spacing: mm per pixel as in `segment`; replaces that of the file.
+            explain: as in `segment`.
+
+        Yields:
+            the results frame by frame, regions from left to right, whose maps have the size of the whole frame.
+            `result.image.source` names frame and region.
+
+        Raises:
+            InputError: as `segment`; raised when the frame at fault is reached.
+
+        Example:
+            >>> for result in segmenter.segment_frames("loop.dcm"):
+            ...     result.lesions
+        """
+        kind = kind_of(source)
+        if kind is None:
+            yield self.segment(source, spacing, explain)
+        else:
+            yield from kind.segment_frames(self, source, spacing, explain)
 
     def segment_batch(
         self,

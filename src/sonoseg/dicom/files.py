@@ -1,0 +1,299 @@
+"""Segments a DICOM file of ultrasound and writes what was asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from sonoseg.core.measure import Spacing
+from sonoseg.dicom.capture import draw_capture, draw_heat, make_capture
+from sonoseg.dicom.find import DicomPath
+from sonoseg.dicom.header import NotUltrasound
+from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.read import DicomFile, read_dicom
+from sonoseg.dicom.report import make_report
+from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
+from sonoseg.dicom.segment import Segmented, segment_dicom
+from sonoseg.dicom.source import Algorithm, as_bytes
+from sonoseg.errors import InputError
+from sonoseg.files import atomic_files, atomic_path
+from sonoseg.reader.ahead import ahead
+from sonoseg.reader.annotation_files import (
+    annotation_names,
+    frame_name,
+    write_annotations,
+)
+from sonoseg.reader.annotations import Annotated
+from sonoseg.reader.jobs import Job, ShowFrames
+from sonoseg.reader.overlay import write_picture
+from sonoseg.reader.segmenter import Segmenter
+from sonoseg.reader.video_writer import VideoWriter, video_writer
+
+OBJECTS = ("seg", "sr", "sc")
+_USUAL_RATE = 25
+"""Frames a second of a loop that does not say its own."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is written of DICOM files.
+
+    Attributes:
+        spacing: mm per pixel (row, column), in place of the file's own; None takes that of the file.
+        explain: also draw where the network looked.
+        to: any of `OBJECTS` and of `sonoseg.reader.annotations.FORMATS`.
+        strict, pseudonym: see `sonoseg.dicom.seg.Options`.
+        fractional: write probabilities of stills as well.
+    """
+
+    spacing: Spacing | None = None
+    explain: bool = False
+    to: tuple[str, ...] = ()
+    strict: bool = False
+    fractional: bool = False
+    pseudonym: str | None = None
+
+    @property
+    def options(self) -> Options:
+        """Those of the DICOM objects."""
+        return Options(self.strict, self.pseudonym)
+
+
+@dataclass
+class _Found:
+    """What is kept of a file that was segmented: never its frames, but those of the largest lesion."""
+
+    outlines: list[Outline] = field(default_factory=list)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    best: list[Segmented] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+def make_dicom_jobs(
+    paths: Sequence[DicomPath], settings: Settings
+) -> tuple[list[Job], list[InputError], int]:
+    """Reads the headers of DICOM files.
+
+    Returns:
+        the jobs, the errors of files that cannot be read, and how many files of other modalities were passed over.
+    """
+    jobs: list[Job] = []
+    failed: list[InputError] = []
+    passed_over = 0
+    for one in paths:
+        try:
+            file = read_dicom(one.path)
+        except NotUltrasound as error:
+            if one.is_named:
+                failed.append(error)
+            else:
+                passed_over += 1
+        except InputError as error:
+            failed.append(error)
+        else:
+            if settings.spacing is not None:
+                file = file.with_spacing(settings.spacing)
+            jobs.append(DicomJob(file, one.path, one.stem, settings))
+    return jobs, failed, passed_over
+
+
+@dataclass(frozen=True)
+class DicomJob:
+    """A DICOM file, segmented frame by frame.
+
+    Writes STEM_mask.png (of a loop one for each frame with a lesion, STEM_frame0007_mask.png), STEM_overlay.png and
+    STEM_heat.png (of a loop for the frame with the largest lesion), all of the size of the whole frame; of a loop
+    STEM_overlay.mp4, if PyAV is there; and what the settings ask for: STEM_seg.dcm, STEM_sr.dcm, STEM_sc.dcm,
+    STEM_probability.dcm, and outlines beside each mask.
+    """
+
+    file: DicomFile
+    path: Path
+    stem: str
+    settings: Settings
+    group = "dicom"
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The names of all files that it may write."""
+        names = [f"{self.stem}_overlay.png"]
+        if self.settings.explain:
+            names.append(f"{self.stem}_heat.png")
+        if self._has_video:
+            names.append(f"{self.stem}_overlay.mp4")
+        for kind in OBJECTS:
+            if kind in self.settings.to:
+                names.append(f"{self.stem}_{kind}.dcm")
+        if self.settings.fractional and self.file.frames == 1:
+            names.append(f"{self.stem}_probability.dcm")
+        for frame in range(1, self.file.frames + 1):
+            stem = self._frame_stem(frame)
+            names.append(f"{stem}_mask.png")
+            names += annotation_names(stem, self.settings.to).values()
+        return names
+
+    @property
+    def _has_video(self) -> bool:
+        return self.file.frames > 1 and importlib.util.find_spec("av") is not None
+
+    def _frame_stem(self, frame: int) -> str:
+        return f"{self.stem}_frame{frame:04d}" if self.file.frames > 1 else self.stem
+
+    def read(self, segmenter: Segmenter) -> None:
+        """Nothing: frames are read one by one, while they are written."""
+
+    def write(
+        self, segmenter: Segmenter, read: None, folder: Path, show: ShowFrames
+    ) -> dict[str, Any]:
+        """Segments the frames and writes all results."""
+        file, found = self.file, _Found()
+        entry: dict[str, Any] = {
+            "file": str(self.path),
+            "instance": file.header.instance,
+            "frames": file.frames,
+        }
+        written: list[str] = []
+        with atomic_files():
+            with ExitStack() as stack:
+                # Frames are decoded and segmented in a second thread, while this one writes.
+                segmented = segment_dicom(segmenter, file, self.settings.explain)
+                results = stack.enter_context(closing(ahead(segmented)))
+                video = None
+                if self._has_video:
+                    entry["video"] = f"{self.stem}_overlay.mp4"
+                    place = folder / entry["video"]
+                    video = stack.enter_context(_loop_writer(file, place))
+                for frame in _by_frame(results, len(file.layout.regions)):
+                    _add_frame(found, frame)
+                    number = frame[0].view.frame
+                    if video is not None:
+                        video.write(draw_capture(file, frame), number - 1)
+                    if file.frames == 1 or _largest(frame) > 0:
+                        written += self._write_mask(frame, folder)
+                    if file.frames > 1:
+                        show(number)
+            entry |= self._write_pictures(found.best, folder)
+            written += self._write_objects(found, Algorithm.of(segmenter), folder)
+        return entry | {
+            "written": written,
+            "doubts": found.doubts,
+            "views": found.views,
+        }
+
+    def _write_mask(self, frame: Sequence[Segmented], folder: Path) -> list[str]:
+        """Writes the mask of a frame, and its outlines; returns the names."""
+        stem = self._frame_stem(frame[0].view.frame)
+        whole = _joined(self.file.shape, frame, "mask", np.bool_)
+        name = f"{stem}_mask.png"
+        write_picture(folder / name, whole.astype(np.uint8) * 255)
+        picture = frame_name(str(self.path), name, self.file.frames)
+        annotated = Annotated(picture, whole)
+        names = write_annotations(annotated, stem, folder, self.settings.to)
+        return [name, *names.values()]
+
+    def _write_pictures(
+        self, frame: Sequence[Segmented], folder: Path
+    ) -> dict[str, str]:
+        """Writes overlay and heat map of a frame; returns the names by their kind."""
+        names = {"overlay": f"{self.stem}_overlay.png"}
+        write_picture(folder / names["overlay"], draw_capture(self.file, frame))
+        if self.settings.explain:
+            names["heat"] = f"{self.stem}_heat.png"
+            write_picture(folder / names["heat"], draw_heat(self.file, frame))
+        return names
+
+    def _write_objects(
+        self, found: _Found, algorithm: Algorithm, folder: Path
+    ) -> list[str]:
+        """Writes the DICOM objects; returns their names."""
+        names = []
+        for kind, dataset in self._objects(found, algorithm).items():
+            name = f"{self.stem}_{kind}.dcm"
+            content = as_bytes(self.file, dataset)
+            with atomic_path(folder / name) as temporary:
+                temporary.write_bytes(content)
+            names.append(name)
+        return names
+
+    def _objects(self, found: _Found, algorithm: Algorithm) -> dict[str, Dataset]:
+        """The DICOM objects that were asked for; a segmentation only where there is a lesion."""
+        file, wanted, options = self.file, self.settings.to, self.settings.options
+        objects: dict[str, Dataset] = {}
+        if "seg" in wanted and found.outlines:
+            objects["seg"] = make_seg(file, found.outlines, algorithm, options)
+        if "sr" in wanted:
+            objects["sr"] = make_report(file, found.outlines, algorithm, options)
+        if "sc" in wanted:
+            objects["sc"] = make_capture(file, found.best, algorithm, options)
+        if self.settings.fractional and file.frames == 1:
+            probability = _joined(file.shape, found.best, "probability", np.float32)
+            objects["probability"] = make_fractional_seg(
+                file, probability, algorithm, options
+            )
+        return objects
+
+
+def _by_frame(results: Iterator[Segmented], regions: int) -> Iterator[list[Segmented]]:
+    """The results of the regions of each frame together."""
+    frame: list[Segmented] = []
+    for one in results:
+        frame.append(one)
+        if len(frame) == regions:
+            yield frame
+            frame = []
+
+
+def _joined(
+    shape: tuple[int, int], frame: Sequence[Segmented], name: str, dtype: Any
+) -> NDArray[Any]:
+    """A map of the regions, such as "mask", in the whole frame (H, W)."""
+    whole = np.zeros(shape, dtype)
+    for one in frame:
+        whole[one.view.region.slices] = getattr(one.result, name)
+    return whole
+
+
+@contextmanager
+def _loop_writer(file: DicomFile, path: Path) -> Iterator[VideoWriter]:
+    """A video that runs at the rate of the loop."""
+    time = file.frame_time
+    rate = Fraction(_USUAL_RATE)
+    if time is not None:
+        rate = (1000 / Fraction(time)).limit_denominator(1000)
+    with (
+        atomic_path(path) as temporary,
+        video_writer(temporary, rate, 1 / rate) as video,
+    ):
+        yield video
+
+
+def _add_frame(found: _Found, frame: Sequence[Segmented]) -> None:
+    for one in frame:
+        found.outlines += one.outlines
+        for doubt in one.result.doubts:
+            if doubt not in found.doubts:
+                found.doubts.append(doubt)
+        entry = {"frame": one.view.frame, "region": one.view.number}
+        entry |= {"left": one.view.region.left, "top": one.view.region.top}
+        found.views.append(entry | one.result.to_dict())
+    if not found.best or _largest(frame) > _largest(found.best):
+        found.best = list(frame)
+
+
+def _largest(frame: Sequence[Segmented]) -> float:
+    """The area of the largest lesion of a frame, 0 if there is none."""
+    largest = 0.0
+    for one in frame:
+        for outline in one.outlines:
+            largest = max(largest, outline.area)
+    return largest

@@ -1,0 +1,110 @@
+"""Sorts files and folders into DICOM and pictures. Needs no pydicom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_input
+from sonoseg.dicom.recognise import direct_files, files_below, is_dicom_file
+from sonoseg.files import is_folder
+
+_ENDINGS = (".dcm", ".dicom", ".ima")
+
+
+@dataclass(frozen=True)
+class DicomPath:
+    """A DICOM file.
+
+    Attributes:
+        path: the file.
+        stem: what the names of its results begin with.
+        is_named: whether the user named it; in a folder other modalities are passed over.
+    """
+
+    path: Path
+    stem: str
+    is_named: bool
+
+
+@dataclass
+class Found:
+    """Files and folders, sorted.
+
+    Attributes:
+        dicom: each DICOM file once.
+        pictures: pictures, videos, and folders in which there is no DICOM.
+        passed_over: how many files in folders with DICOM are neither.
+    """
+
+    dicom: list[DicomPath] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+    passed_over: int = 0
+
+
+def find_files(paths: Iterable[Path | str]) -> Found:
+    """Sorts files by their content, and looks through folders.
+
+    Of a folder its own pictures and videos are taken, and DICOM files at any depth. A folder with pictures or videos
+    and no DICOM beside them is not searched any deeper. DICOMDIR and hidden files are left out.
+    """
+    found = Found()
+    seen: set[str] = set()
+    for path in map(Path, paths):
+        if is_folder(path):
+            _search(path, found, seen)
+        elif is_dicom_file(path):
+            _add(found, seen, path, Path(path.name), is_named=True)
+        else:
+            found.pictures.append(path)
+    return found
+
+
+def has_dicom(paths: Iterable[Path | str]) -> bool:
+    """Whether any of the files, or any file in the folders, is DICOM; see `find_files`."""
+    return bool(find_files(paths).dicom)
+
+
+def _search(folder: Path, found: Found, seen: set[str]) -> None:
+    direct = list(direct_files(folder))
+    suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES
+    pictures = []
+    has_own = False
+    for path in direct:
+        if is_dicom_file(path):
+            has_own = True
+        elif is_input(path, suffixes):
+            pictures.append(path)
+    if pictures and not has_own:
+        found.pictures.append(folder)
+        return
+    others = 0
+    has_any = False
+    for path in files_below(folder):
+        if is_dicom_file(path):
+            has_any = True
+            _add(found, seen, path, path.relative_to(folder), is_named=False)
+        elif path not in pictures:
+            others += 1
+    if has_any:
+        found.pictures += pictures
+        found.passed_over += others
+    else:
+        found.pictures.append(folder)
+
+
+def _add(found: Found, seen: set[str], path: Path, name: Path, is_named: bool) -> None:
+    # Links to folders are followed, not links to files, as in `list_images`.
+    place = str(Path(os.path.realpath(path.parent)) / path.name)
+    if place not in seen:
+        seen.add(place)
+        found.dicom.append(DicomPath(path, _stem(name), is_named))
+
+
+def _stem(path: Path) -> str:
+    """The path in one word, without a DICOM ending; other dots belong to the name, as in UIDs."""
+    is_ending = path.suffix.lower() in _ENDINGS
+    bare = path.with_suffix("") if is_ending else path
+    return "_".join(bare.parts)

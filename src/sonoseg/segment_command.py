@@ -1,0 +1,158 @@
+"""`sonoseg segment`: pictures, videos and DICOM files in one call, with one results.json."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sonoseg.core.image import parse_spacing
+from sonoseg.core.paths import list_images
+from sonoseg.dicom.find import find_files
+from sonoseg.dicom.recognise import check_installed
+from sonoseg.errors import InputError, visible
+from sonoseg.progress import ProgressLine
+from sonoseg.reader.jobs import Job, make_jobs
+from sonoseg.reader.segment_files import Summary, segment_jobs
+
+DICOM_OBJECTS = ("seg", "sr", "sc")
+_logger = logging.getLogger(__name__)
+
+
+def segment_command(
+    paths: Iterable[Path | str],
+    model: Path | str = "default",
+    out: Path | str = "segmented",
+    spacing: str | None = None,
+    explain: bool = False,
+    to: Sequence[str] = (),
+    strict: bool = False,
+    fractional: bool = False,
+    pseudonym: str | None = None,
+) -> tuple[str, int]:
+    """Segments files of any kind, with the progress on stderr; what failed is logged.
+
+    Args:
+        paths: pictures, videos, DICOM files, and folders of them (see `sonoseg.dicom.find.find_files`).
+        model: a shipped name or a bundle file.
+        out: a folder, made if need be; for the files in it see `segment_files` and `sonoseg.dicom.files.DicomJob`.
+        spacing: mm per pixel as a text, see `parse_spacing`; replaces that of DICOM files.
+        explain: also draw where the network looked.
+        to: any of `DICOM_OBJECTS`, which only DICOM files get, and of `sonoseg.reader.annotations.FORMATS`.
+        strict, pseudonym: see `sonoseg.dicom.seg.Options`.
+        fractional: write probabilities of DICOM stills as well.
+
+    Returns:
+        a text with one line for each file, and the exit code of `Summary`.
+
+    Raises:
+        InputError: as `segment_files`; options of DICOM for other files; or what reads DICOM is not installed.
+    """
+    found = find_files(paths)
+    objects = [name for name in to if name in DICOM_OBJECTS]
+    formats = [name for name in to if name not in DICOM_OBJECTS]
+    is_for_dicom = bool(objects) or strict or fractional or pseudonym is not None
+    if is_for_dicom and not found.dicom:
+        problem = (
+            "--to seg, sr and sc, --strict, --fractional and --pseudonym are for DICOM"
+        )
+        raise InputError(
+            "images", f"no DICOM among them; {problem}", "leave these options out"
+        )
+    size = None if spacing is None else parse_spacing(spacing)
+    jobs: list[Job] = []
+    if found.pictures or not found.dicom:
+        pictures = list_images(found.pictures, clips=True)
+        jobs += make_jobs(pictures, size, explain, formats)
+    failed: list[InputError] = []
+    passed_over = found.passed_over
+    if found.dicom:
+        check_installed()
+        files = import_module("sonoseg.dicom.files")  # needs pydicom
+        settings = files.Settings(
+            size, explain, tuple(to), strict, fractional, pseudonym
+        )
+        dicom_jobs, failed, others = files.make_dicom_jobs(found.dicom, settings)
+        jobs += dicom_jobs
+        passed_over += others
+    if not jobs and not failed:
+        raise InputError("images", "no ultrasound among them", "give ultrasound images")
+    with ProgressLine() as line:
+        show = partial(_show_count, line)
+        summary = segment_jobs(jobs, model, out, show, explain, formats, failed)
+    for error in summary.failed:
+        _logger.warning("sonoseg: %s", error)
+    return _text(summary, passed_over, formats), summary.exit_code
+
+
+def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
+    line.show(
+        f"{done}/{total} files" + (f", frame {frames} of the next" if frames else ""),
+        last=done == total,
+    )
+
+
+def _text(summary: Summary, passed_over: int, formats: Sequence[str]) -> str:
+    lines = []
+    for entry in summary.images:
+        lines += _with_doubts(entry, _describe(entry))
+    for entry in summary.clips:
+        lines.append(f"{visible(entry['file'])}: {_describe_clip(entry)}")
+    for entry in summary.dicom:
+        lines += _with_doubts(entry, _describe_dicom(entry))
+    if summary.results is None:
+        return "\n".join(lines)
+    if passed_over:
+        lines.append(f"{passed_over} files were skipped: they are not ultrasound")
+    folder = summary.results.parent
+    lines.append(f"masks, overlays and {summary.results.name} are in {folder}")
+    if formats:
+        lines.append(f"outlines for {', '.join(formats)} are in {folder}")
+    return "\n".join(lines)
+
+
+def _with_doubts(entry: dict[str, Any], words: str) -> list[str]:
+    name = visible(entry["file"])
+    doubts = [f"{name}: do not trust this: {doubt}" for doubt in entry["doubts"]]
+    return [f"{name}: {words}", *doubts]
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    if not entry["lesions"]:
+        return "no lesion found"
+    count, largest = len(entry["lesions"]), entry["lesions"][0]
+    lengths = f"{largest['longest_diameter']:.1f} x {largest['perpendicular_diameter']:.1f} {entry['unit']}"
+    return (
+        f"1 lesion, {lengths}"
+        if count == 1
+        else f"{count} lesions, the largest {lengths}"
+    )
+
+
+def _describe_clip(entry: dict[str, Any]) -> str:
+    rates = f"{entry['frames']} frames of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
+    if doubtful := entry["frames_in_doubt"]:
+        rates += f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
+    if (largest := entry["largest"]) is None:
+        return f"{rates}; no lesion found"
+    found = _describe({"lesions": [largest], "unit": entry["unit"]})
+    return f"{rates}; a lesion in {entry['frames_with_lesion']}, the largest in frame {largest['frame']}: {found}"
+
+
+def _describe_dicom(entry: dict[str, Any]) -> str:
+    """The largest lesion of a DICOM file, in a line."""
+    found = []
+    for view in entry["views"]:
+        found += [(lesion["area"], lesion, view) for lesion in view["lesions"]]
+    if not found:
+        return "no lesion found"
+    _, lesion, view = max(found, key=lambda one: float(one[0]))
+    long, short = lesion["longest_diameter"], lesion["perpendicular_diameter"]
+    frame = (
+        f" in frame {view['frame']} of {entry['frames']}" if entry["frames"] > 1 else ""
+    )
+    count = "1 outline" if len(found) == 1 else f"{len(found)} outlines"
+    return f"{count}, the largest{frame} {long:.1f} x {short:.1f} {view['unit']}"
