@@ -24,6 +24,7 @@ from sonoseg.serve.answer import (
     read_upload,
     segment_upload,
 )
+from sonoseg.serve.edits import check_box
 from sonoseg.serve.schemas import Problem, SegmentAnswer
 from sonoseg.serve.service import Here, Service
 
@@ -142,16 +143,8 @@ def _grown_in_box(result: SegmentationResult, text: str) -> NDArray[np.bool_]:
     if numbers is None:
         raise InputError("box", "is not x,y,width,height", "send four whole numbers")
     left, top, width, height = map(int, numbers.groups())
-    check_box(left, top, width, height, result.mask)
+    check_box(left, top, width, height, result.mask.shape)
     return grow.grow_in(result.image.pixels, result.probability, (left, top, width, height))
-
-
-def check_box(left: int, top: int, width: int, height: int, mask: NDArray[np.bool_]) -> None:
-    """Raises InputError if a box is smaller than 4 × 4 pixels or reaches out of the mask (H, W)."""
-    is_inside = left + width <= mask.shape[1] and top + height <= mask.shape[0]
-    if not is_inside or min(left, top) < 0 or min(width, height) < 4:
-        problem = "is smaller than 4 × 4 pixels or reaches out of the image"
-        raise InputError("box", problem, "draw it inside the image")
 
 
 def _points(name: str, text: str) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,13 +13,14 @@ from starlette.responses import Response
 
 import sonoseg
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve import api
+from sonoseg.serve import api, assets, page_api
 from sonoseg.serve.guard import Guard
 from sonoseg.serve.limits import BodyLimit, Limits
 from sonoseg.serve.metrics import Measured, Metrics
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused, error_answer, plain_error
 from sonoseg.serve.service import Service
+from sonoseg.serve.session import Session
 
 _ABOUT = "Outlines and measures lesions in breast ultrasound. Research use, not a medical device."
 
@@ -28,6 +30,7 @@ def build_app(
     host: str = "127.0.0.1",
     token: str | None = None,
     limits: Limits | None = None,
+    folder: Path | None = None,
 ) -> FastAPI:
     """The application that a server runs.
 
@@ -36,9 +39,17 @@ def build_app(
         host: the address on which the server listens; see `Guard`.
         token: that clients must know; None on loopback only.
         limits: on each request.
+        folder: with the images that the page annotates; None serves programs only.
+
+    Raises:
+        InputError: the folder cannot be read or written to.
     """
     limits = limits or Limits()
     pool, metrics = Pool(limits), Metrics()
+    session = None
+    if folder is not None:
+        session = Session(folder, segmenter, pool, limits)
+        session.finish_writing()
     app = FastAPI(
         title="sonoseg",
         description=_ABOUT,
@@ -47,8 +58,10 @@ def build_app(
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.service = Service(segmenter, limits, pool, metrics, token)
+    app.state.service = Service(segmenter, limits, pool, metrics, token, session)
     app.include_router(api.router)
+    app.include_router(page_api.router)
+    app.include_router(assets.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     # The one that is added last sees a request first.
@@ -63,6 +76,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     service: Service = app.state.service
     service.pool.close()
+    if service.session is not None:
+        service.session.close()
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

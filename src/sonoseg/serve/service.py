@@ -11,6 +11,7 @@ from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.metrics import Metrics
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.session import Session
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Service:
         pool: where images are decoded and segmented.
         metrics: counts of requests.
         token: that clients must know; None if they need none.
+        session: the folder that is annotated; None if there is none.
     """
 
     segmenter: Segmenter
@@ -30,6 +32,7 @@ class Service:
     pool: Pool
     metrics: Metrics
     token: str | None
+    session: Session | None
 
 
 def service_of(request: Request) -> Service:
