@@ -1,0 +1,154 @@
+// @ts-check
+// The right side: doubts, measurements, labels, note, layers and sliders.
+
+import { getPicture, sendJson } from "./api.js";
+import { coloured } from "./heat.js";
+import { loadList, move, report } from "./pictures.js";
+import { send, settled, takeDescription } from "./saver.js";
+import { byId, element, onChange, state, update } from "./state.js";
+import { enlarge, maskAt } from "./threshold.js";
+
+const LAYERS = { outline: "Outline (O)", fill: "Mask (F)", calipers: "Calipers (C)", heat: "Heat (H)" };
+/** @type {{id: string, large: Float32Array}|null} */ let enlarged = null;
+/** @type {number|undefined} */ let noteTimer;
+
+/** Keeps what the reader wrote. @param {Partial<import("./state.js").Finding>} changes */
+export async function write(changes) {
+  const picture = state.picture;
+  if (!picture) return;
+  update({ finding: { ...state.finding, ...changes }, saved: "saving …" });
+  try {
+    takeDescription(await sendJson(`images/${picture.id}/finding`, state.finding, "PUT"));
+    update({ saved: "saved", message: "" });
+  } catch (error) {
+    update({ saved: "not saved", message: /** @type {Error} */ (error).message });
+  }
+}
+
+/** Accepts the image and opens the next one that is left. */
+export async function accept() {
+  const picture = state.picture;
+  if (!picture) return;
+  try {
+    clearTimeout(noteTimer);
+    await settled();
+    if (byId("note").value !== state.finding.note) await write({ note: byId("note").value });
+    takeDescription(await sendJson(`images/${picture.id}/accept`, { after: state.revision }));
+    await loadList();
+    update({ saved: "accepted", message: "" });
+    await move(1);
+  } catch (error) {
+    report(/** @type {Error} */ (error));
+  }
+}
+
+/** @param {keyof typeof LAYERS} name */
+export function toggle(name) {
+  update({ layers: { ...state.layers, [name]: !state.layers[name] } });
+  if (name === "heat" && state.layers.heat && !state.heat) void loadHeat().catch(report);
+}
+
+/** Hides all that lies over the image, or shows the outline again. */
+export function hide() {
+  const isShown = Object.values(state.layers).some(Boolean);
+  update({ layers: { outline: !isShown, fill: false, heat: false, calipers: !isShown } });
+}
+
+async function loadHeat() {
+  const picture = state.picture;
+  if (!picture) return;
+  const heat = await getPicture(`images/${picture.id}/heat.png`);
+  if (picture === state.picture) update({ heat: coloured(heat) });
+}
+
+/** Shows the mask of a threshold, without keeping it. @param {number} threshold */
+export function preview(threshold) {
+  const picture = state.picture;
+  if (!picture || state.busy) return;
+  const { id, map, mapSize, width, height, smallest } = picture;
+  if (enlarged?.id !== id) enlarged = { id, large: enlarge(map, mapSize, width, height) };
+  const mask = maskAt(enlarged.large, width, height, threshold, smallest * width * height);
+  update({ threshold, preview: mask });
+}
+
+function showLesions() {
+  const rows = state.lesions.map((lesion, place) => {
+    const row = element("tr"), digits = state.unit === "mm" ? 1 : 0;
+    const lengths = [lesion.longest_diameter, lesion.perpendicular_diameter].map((length) => length.toFixed(digits));
+    const area = `${lesion.area.toFixed(digits)} ${state.unit}${state.unit === "mm" ? "²" : ""}`;
+    row.append(element("th", String(place + 1)), element("td", `${lengths.join(" × ")} ${state.unit}`), element("td", area),
+      element("td", lesion.mean_probability.toFixed(2)));
+    return row;
+  });
+  const head = element("tr");
+  head.append(...["", "diameters", "area", "prob."].map((text) => element("th", text)));
+  const none = element("tr");
+  none.append(element("td", "no lesion"));
+  byId("lesions").replaceChildren(...(rows.length ? [head, ...rows] : [none]));
+}
+
+function showLabels() {
+  const buttons = state.labels.map((label, place) => {
+    const button = element("button", label);
+    button.append(" ", element("kbd", String(place + 1)));
+    button.setAttribute("role", "radio");
+    button.setAttribute("aria-checked", String(state.finding.label === label));
+    button.addEventListener("click", () => void write({ label }));
+    return button;
+  });
+  byId("labels").replaceChildren(...buttons);
+  const options = state.categories.map((category) => {
+    const option = element("option", category || "–");
+    option.value = category;
+    return option;
+  });
+  byId("birads").replaceChildren(...options);
+  byId("birads").value = state.finding.birads;
+}
+
+function showLayers() {
+  const buttons = Object.entries(LAYERS).map(([name, text]) => {
+    const layer = /** @type {keyof typeof LAYERS} */ (name), button = element("button", text);
+    button.setAttribute("aria-pressed", String(state.layers[layer]));
+    button.addEventListener("click", () => toggle(layer));
+    return button;
+  });
+  byId("layers").replaceChildren(...buttons);
+}
+
+function showSliders() {
+  for (const name of /** @type {const} */ (["threshold", "opacity", "brightness", "contrast"])) {
+    byId(name).value = String(state[name]);
+    byId(`${name}-value`).textContent = state[name].toFixed(2);
+  }
+}
+
+for (const name of ["opacity", "brightness", "contrast"]) {
+  byId(name).addEventListener("input", () => update({ [name]: Number(byId(name).value) }));
+}
+byId("threshold").addEventListener("input", () => preview(Number(byId("threshold").value)));
+byId("threshold").addEventListener("change", () => send({ tool: "threshold", threshold: state.threshold }));
+byId("birads").addEventListener("change", () => void write({ birads: byId("birads").value }));
+byId("spacing").addEventListener("change", () => void write({ spacing: byId("spacing").value.trim() }));
+byId("note").addEventListener("input", () => {
+  clearTimeout(noteTimer);
+  noteTimer = setTimeout(() => void write({ note: byId("note").value }), 500);
+});
+byId("accept").addEventListener("click", () => void accept());
+onChange((changed) => {
+  const has = (/** @type {string[]} */ ...names) => names.some((name) => changed.has(name));
+  if (has("lesions", "unit")) showLesions();
+  if (has("labels", "finding")) showLabels();
+  if (has("layers")) showLayers();
+  if (has("threshold", "opacity", "brightness", "contrast")) showSliders();
+  if (has("picture")) {
+    byId("note").value = state.finding.note;
+    byId("spacing").value = state.finding.spacing;
+    byId("doubts").replaceChildren(...(state.picture?.doubts ?? []).map((text) => element("li", `Do not trust this: ${text}`)));
+    byId("model").textContent = state.picture ? `Network: ${state.picture.model}` : "";
+    byId("caption").textContent = state.picture ? `${state.picture.name} · ${state.picture.width} × ${state.picture.height}` : "";
+    if (state.layers.heat) void loadHeat().catch(report);
+  }
+});
+showLayers();
+showSliders();
