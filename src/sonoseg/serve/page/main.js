@@ -58,7 +58,8 @@ byId("reader").addEventListener("change", async () => {
   await settled();
   const reader = byId("reader").value.trim() || "reader";
   localStorage.setItem(READER, reader);
-  update({ reader });
+  // What one reader sees must not be changed in the name of another.
+  update({ reader, picture: null, mask: new Uint8Array(0), lesions: [], preview: null });
   byId("reader").value = reader;
   await loadList().then(showFirst).catch(report);
 });

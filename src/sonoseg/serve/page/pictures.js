@@ -22,6 +22,16 @@ export async function loadList() {
 export async function open(id) {
   const number = ++opening;
   await settled();
+  update({ busy: true });
+  try {
+    await load(id, number);
+  } finally {
+    if (number === opening) update({ busy: false });
+  }
+}
+
+/** @param {string} id @param {number} number of the call of `open`; if there is a later one, nothing is shown */
+async function load(id, number) {
   const path = `images/${id}`;
   const [shown, pixels, map] = await Promise.all(
     [getJson(path), getPicture(`${path}/pixels.png`), getFloats(`${path}/map`)]);
