@@ -156,3 +156,27 @@ def test_without_a_folder_the_page_says_so(client):
 def test_base64_of_the_mask_is_plain(page):
     shown = page.get(f"/api/images/{identifier(page)}").json()
     assert len(base64.b64decode(shown["mask"])) == (shown["width"] * shown["height"] + 7) // 8
+
+
+def test_an_unexpected_error_tells_no_name(segmenter, folder, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError("/secret/Anna.png")
+
+    monkeypatch.setattr("sonoseg.serve.session.Session.entries", fail)
+    app = build_app(segmenter, folder=folder)
+    with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
+        answer = client.get("/api/images")
+    assert answer.status_code == 500
+    assert set(answer.json()) == {"subject", "problem", "hint"}
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("OSError" in message for message in messages)
+    assert "Anna" not in answer.text + " ".join(messages)
+
+
+def test_huge_images_of_the_folder_are_refused_before_they_are_decoded(page, folder):
+    Image.new("1", (6000, 6000)).save(folder / "huge.png")
+    image = identifier(page, "huge")
+    for address in ("", "/thumbnail.png", "/pixels.png"):
+        answer = page.get(f"/api/images/{image}{address}")
+        assert answer.status_code == 422
+        assert "megapixels" in answer.json()["problem"]

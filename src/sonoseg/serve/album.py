@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -59,10 +60,10 @@ class Album:
         output_folder(self.folder)
         self._segmenter, self._pool, self._limits = segmenter, pool, limits
         self._lock = threading.Lock()
-        self._adding = threading.Lock()
+        self._adding, self._drawing = threading.Lock(), threading.Lock()
         self._paths: dict[str, Path] = {}
         self._results: OrderedDict[_Version, Future[SegmentationResult]] = OrderedDict()
-        self._thumbnails: dict[str, bytes] = {}
+        self._thumbnails: dict[_Version, bytes] = {}
 
     def refresh(self) -> dict[str, Path]:
         """Looks for new and removed files; returns all images by identifier, in the order of their names.
@@ -100,12 +101,11 @@ class Album:
         version = _version(identifier, self.path(identifier))
         future = self._future(version)
         try:
-            return future.result(self._limits.work_seconds)
-        except TimeoutError:
-            raise Refused(503, "server", "the work took too long", "try again later") from None
+            return self._pool.wait(future)
         except BaseException:
-            with self._lock:
-                self._results.pop(version, None)
+            if future.done():  # a failure is not kept: the file may be repaired
+                with self._lock:
+                    self._results.pop(version, None)
             raise
 
     def look_ahead(self, identifier: str, count: int = 2) -> None:
@@ -113,25 +113,27 @@ class Album:
         order = list(self._paths)
         place = order.index(identifier) + 1 if identifier in order else 0
         for following in order[place : place + count]:
-            if self._pool.count < self._limits.threads:
+            if self._pool.count >= self._limits.threads:
+                return
+            # Nobody waits for it: if it cannot be done now, it is done when it is asked for.
+            with contextlib.suppress(Refused):
                 self._future(_version(following, self.path(following)))
 
     def heat(self, identifier: str) -> bytes:
         """Where the network looked, as a PNG file of the image's size."""
         image = self.result(identifier).image
         work = partial(self._segmenter.explain, image)
-        heat = self._pool.submit(work).result(self._limits.work_seconds)
+        heat = self._pool.wait(self._pool.submit(work))
         return png(np.rint(heat * 255).astype(np.uint8))
 
     def thumbnail(self, identifier: str) -> bytes:
         """A small PNG file of an image."""
-        path = self.path(identifier)
-        known = self._thumbnails.get(identifier)
-        if known is None:
-            picture = Picture.fromarray(read_image(path).pixels)
-            picture.thumbnail((THUMBNAIL, THUMBNAIL))
-            known = png(np.asarray(picture))
-            self._thumbnails[identifier] = known
+        version = _version(identifier, self.path(identifier))
+        with self._drawing:  # one at a time: a page asks for many at once
+            known = self._thumbnails.get(version)
+            if known is None:
+                known = self._draw_thumbnail(self.path(identifier))
+                self._thumbnails[version] = known
         return known
 
     def add(self, name: str, content: bytes) -> str:
@@ -165,6 +167,12 @@ class Album:
         self.refresh()
         return identifier_of(path)
 
+    def _draw_thumbnail(self, path: Path) -> bytes:
+        self._check_size(path)
+        picture = Picture.fromarray(read_image(path).pixels)
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        return png(np.asarray(picture))
+
     def _future(self, version: _Version) -> Future[SegmentationResult]:
         with self._lock:
             future = self._results.get(version)
@@ -178,9 +186,12 @@ class Album:
         return future
 
     def _segment(self, path: Path) -> SegmentationResult:
+        self._check_size(path)
+        return self._segmenter.segment(path)
+
+    def _check_size(self, path: Path) -> None:
         with opened(path) as (header, subject):
             check_dimensions(subject, header.width, header.height, self._limits.pixels)
-        return self._segmenter.segment(path)
 
 
 def identifier_of(path: Path) -> str:

@@ -97,7 +97,7 @@ def model(here: Here) -> dict[str, Any]:
 
 
 @router.get("/healthz", summary="Whether the server works")
-def health() -> dict[str, str]:
+async def health() -> dict[str, str]:
     """Answers as long as the server takes requests."""
     return {"status": "ok"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from sonoseg.serve.refusal import Refused, error_answer, plain_error
 from sonoseg.serve.service import Service
 from sonoseg.serve.session import Session
 
+_logger = logging.getLogger(__name__)
 _ABOUT = "Outlines and measures lesions in breast ultrasound. Research use, not a medical device."
 
 
@@ -64,6 +67,7 @@ def build_app(
     app.include_router(assets.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(Exception, _on_bug)
     # The one that is added last sees a request first.
     app.add_middleware(BodyLimit, limits=limits)
     app.add_middleware(Guard, host=host, token=token)
@@ -88,9 +92,17 @@ async def _on_http_error(_: Request, error: Exception) -> Response:
 
 
 async def _on_invalid_request(_: Request, error: Exception) -> Response:
-    """Names the first field that is wrong; never repeats what was sent."""
+    """Names the first field that is wrong; does not repeat its value."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = str(first["loc"][-1])
     hint = "see /docs"
     return error_answer(Refused(422, field[:40], str(first["msg"]), hint))
+
+
+async def _on_bug(_: Request, error: Exception) -> Response:
+    """Logs where an unexpected error happened, without its words: they may hold the name of a file."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}, line {last.lineno}"
+    _logger.error("sonoseg: a request failed with %s (%s)", type(error).__name__, place)
+    return error_answer(Refused(500, "server", "has failed", "look into its log, and report it"))

@@ -65,7 +65,7 @@ def _run(app: object, listener: socket.socket, limits: Limits) -> None:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         access_log=False,  # addresses are not logged: they may hold names
-        log_level="error",
+        log_level="critical",  # our own handler logs errors, without names
         limit_concurrency=limits.connections,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=_STOP_SECONDS,

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sonoseg.errors import InputError
 from sonoseg.serve.limits import Limits
@@ -48,11 +48,6 @@ class Pool:
         future.add_done_callback(self._leave)
         return future
 
-    def submit_if_idle(self, work: Callable[[], Any]) -> None:
-        """Puts work in line that nobody waits for, if there is little else to do."""
-        if self._count < self._limits.threads:
-            self.submit(work)
-
     async def run(self, work: Callable[[], T]) -> T:
         """Does the work and returns its result.
 
@@ -63,18 +58,32 @@ class Pool:
         try:
             return await asyncio.wait_for(future, self._limits.work_seconds)
         except TimeoutError:
-            problem = f"the work took over {self._limits.work_seconds:g} s"
-            hint = "try again later or send a smaller image"
-            raise Refused(503, "server", problem, hint, {"Retry-After": "10"}) from None
+            raise self._too_slow() from None
         except InputError as error:
             raise refused_input(error) from error
         except MemoryError as error:
             hint = "send a smaller image"
             raise Refused(503, "server", "has not enough memory for it", hint) from error
 
+    def wait(self, future: Future[T]) -> T:
+        """The result of work, for a caller that is no coroutine.
+
+        Raises:
+            Refused: status 503, it takes too long.
+        """
+        try:
+            return future.result(self._limits.work_seconds)
+        except TimeoutError:
+            raise self._too_slow() from None
+
     def close(self) -> None:
         """Ends the threads; what waits is not done any more."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _too_slow(self) -> Refused:
+        problem = f"the work took over {self._limits.work_seconds:g} s"
+        hint = "try again later or send a smaller image"
+        return Refused(503, "server", problem, hint, {"Retry-After": "10"})
 
     def _leave(self, _: object = None) -> None:
         with self._lock:

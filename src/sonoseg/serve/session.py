@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -27,6 +28,7 @@ from sonoseg.serve.patch import Mask, Patch, difference, squeeze
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused
 
+_logger = logging.getLogger(__name__)
 FOLDER = "annotations"
 """Beside the images: the journal, and a folder with a data set for each reader."""
 _KEPT = 8
@@ -184,11 +186,15 @@ class Session:
         """
         identifiers = {name_of(path): key for key, path in self.album.refresh().items()}
         for name, reader in self._journal.unwritten():
-            if name in identifiers:
-                identifier = identifiers[name]
+            if name not in identifiers:
+                continue
+            identifier = identifiers[name]
+            try:
                 result = self.album.result(identifier)
                 mask = self._history(name, reader, result).mask
                 self._write(self.album.path(identifier), reader, result, mask)
+            except InputError as error:
+                _logger.warning("sonoseg: an accepted image was not written: %s", error.fault)
 
     def close(self) -> None:
         """Closes the journal."""

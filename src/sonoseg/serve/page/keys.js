@@ -1,9 +1,9 @@
 // @ts-check
 // The keyboard, the toolbar that shows the same commands, and the list of keys.
 
-import { accept, hide, preview, toggle, write } from "./panel.js";
+import { accept, hide, preview, toggle } from "./panel.js";
 import { move, report } from "./pictures.js";
-import { send } from "./saver.js";
+import { send, write } from "./saver.js";
 import { byId, element, onChange, state, update } from "./state.js";
 import { cancel, moveCross, useAtCross } from "./tools.js";
 import { actualSize, fit, zoom } from "./view.js";
@@ -76,7 +76,7 @@ function onKey(event) {
     const step = event.shiftKey ? 10 : 1;
     moveCross(arrow[0] * step, arrow[1] * step);
   } else if (/^[1-4]$/.test(event.key)) {
-    void write({ label: state.labels[Number(event.key) - 1] });
+    write({ label: state.labels[Number(event.key) - 1] });
   } else {
     const command = COMMANDS.find(({ keys }) => keys.includes(event.key));
     if (!command) return;

@@ -4,35 +4,19 @@
 import { getPicture, sendJson } from "./api.js";
 import { coloured } from "./heat.js";
 import { loadList, move, report } from "./pictures.js";
-import { send, settled, takeDescription } from "./saver.js";
+import { send, settled, takeDescription, write } from "./saver.js";
 import { byId, element, onChange, state, update } from "./state.js";
 import { enlarge, maskAt } from "./threshold.js";
 
 const LAYERS = { outline: "Outline (O)", fill: "Mask (F)", calipers: "Calipers (C)", heat: "Heat (H)" };
 /** @type {{id: string, large: Float32Array}|null} */ let enlarged = null;
-/** @type {number|undefined} */ let noteTimer;
-
-/** Keeps what the reader wrote. @param {Partial<import("./state.js").Finding>} changes */
-export async function write(changes) {
-  const picture = state.picture;
-  if (!picture) return;
-  update({ finding: { ...state.finding, ...changes }, saved: "saving …" });
-  try {
-    takeDescription(await sendJson(`images/${picture.id}/finding`, state.finding, "PUT"));
-    update({ saved: "saved", message: "" });
-  } catch (error) {
-    update({ saved: "not saved", message: /** @type {Error} */ (error).message });
-  }
-}
 
 /** Accepts the image and opens the next one that is left. */
 export async function accept() {
   const picture = state.picture;
   if (!picture) return;
   try {
-    clearTimeout(noteTimer);
     await settled();
-    if (byId("note").value !== state.finding.note) await write({ note: byId("note").value });
     takeDescription(await sendJson(`images/${picture.id}/accept`, { after: state.revision }));
     await loadList();
     update({ saved: "accepted", message: "" });
@@ -93,7 +77,7 @@ function showLabels() {
     button.append(" ", element("kbd", String(place + 1)));
     button.setAttribute("role", "radio");
     button.setAttribute("aria-checked", String(state.finding.label === label));
-    button.addEventListener("click", () => void write({ label }));
+    button.addEventListener("click", () => write({ label }));
     return button;
   });
   byId("labels").replaceChildren(...buttons);
@@ -104,6 +88,14 @@ function showLabels() {
   });
   byId("birads").replaceChildren(...options);
   byId("birads").value = state.finding.birads;
+}
+
+/** Shows note and spacing, but does not replace what is being typed. */
+function showTexts() {
+  for (const name of /** @type {const} */ (["note", "spacing"])) {
+    const field = byId(name);
+    if (field !== document.activeElement) field.value = state.finding[name];
+  }
 }
 
 function showLayers() {
@@ -128,22 +120,18 @@ for (const name of ["opacity", "brightness", "contrast"]) {
 }
 byId("threshold").addEventListener("input", () => preview(Number(byId("threshold").value)));
 byId("threshold").addEventListener("change", () => send({ tool: "threshold", threshold: state.threshold }));
-byId("birads").addEventListener("change", () => void write({ birads: byId("birads").value }));
-byId("spacing").addEventListener("change", () => void write({ spacing: byId("spacing").value.trim() }));
-byId("note").addEventListener("input", () => {
-  clearTimeout(noteTimer);
-  noteTimer = setTimeout(() => void write({ note: byId("note").value }), 500);
-});
+byId("birads").addEventListener("change", () => write({ birads: byId("birads").value }));
+byId("spacing").addEventListener("change", () => write({ spacing: byId("spacing").value.trim() }));
+byId("note").addEventListener("input", () => write({ note: byId("note").value }, 500));
 byId("accept").addEventListener("click", () => void accept());
 onChange((changed) => {
   const has = (/** @type {string[]} */ ...names) => names.some((name) => changed.has(name));
   if (has("lesions", "unit")) showLesions();
   if (has("labels", "finding")) showLabels();
   if (has("layers")) showLayers();
+  if (has("finding", "picture")) showTexts();
   if (has("threshold", "opacity", "brightness", "contrast")) showSliders();
   if (has("picture")) {
-    byId("note").value = state.finding.note;
-    byId("spacing").value = state.finding.spacing;
     byId("doubts").replaceChildren(...(state.picture?.doubts ?? []).map((text) => element("li", `Do not trust this: ${text}`)));
     byId("model").textContent = state.picture ? `Network: ${state.picture.model}` : "";
     byId("caption").textContent = state.picture ? `${state.picture.name} · ${state.picture.width} × ${state.picture.height}` : "";

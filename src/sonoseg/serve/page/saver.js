@@ -1,13 +1,16 @@
 // @ts-check
-// Sends edits to the server one after the other. What was not answered is sent again until it is.
+// Sends edits and findings to the server one after the other. What was not answered is sent again until it is.
 
 import { Refusal, getJson, sendJson } from "./api.js";
 import { put, unpack } from "./mask.js";
 import { state, update } from "./state.js";
 
-/** @type {{id: string, body: any, isLocal: boolean}[]} */
+/** @typedef {{id: string, path: "edits"|"finding", body: any, isLocal: boolean}} Item */
+
+/** @type {Item[]} */
 const waiting = [];
 let isSending = false;
+/** @type {number|undefined} */ let noteTimer;
 
 /**
  * Puts an edit in line.
@@ -17,20 +20,40 @@ let isSending = false;
 export function send(edit, isLocal = false) {
   if (!state.picture) return;
   const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("");
-  waiting.push({ id: state.picture.id, body: { key, ...edit }, isLocal });
+  waiting.push({ id: state.picture.id, path: "edits", body: { key, ...edit }, isLocal });
   // What the server works out must be seen before the next stroke is drawn on it.
-  update({ saved: "saving …", busy: state.busy || !isLocal });
+  update({ saved: "saving …", message: "", busy: state.busy || !isLocal });
   void work();
 }
 
-/** @returns {boolean} whether something is not on the server's disk yet */
-export function isWaiting() {
-  return waiting.length > 0;
+/**
+ * Keeps what the reader wrote.
+ * @param {Partial<import("./state.js").Finding>} changes
+ * @param {number} [delay] milliseconds to wait for more, as while a note is typed
+ */
+export function write(changes, delay = 0) {
+  if (!state.picture) return;
+  update({ finding: { ...state.finding, ...changes }, saved: "saving …", message: "" });
+  clearTimeout(noteTimer);
+  noteTimer = undefined;
+  if (delay) noteTimer = setTimeout(sendFinding, delay);
+  else sendFinding();
 }
 
-/** @returns {Promise<void>} when all edits are on the server's disk */
+function sendFinding() {
+  noteTimer = undefined;
+  if (!state.picture) return;
+  waiting.push({ id: state.picture.id, path: "finding", body: state.finding, isLocal: true });
+  void work();
+}
+
+/** @returns {Promise<void>} when all is on the server's disk */
 export async function settled() {
-  while (waiting.length) await pause(20);
+  if (noteTimer !== undefined) {
+    clearTimeout(noteTimer);
+    sendFinding();
+  }
+  while (waiting.length || isSending) await pause(10);
 }
 
 async function work() {
@@ -39,7 +62,7 @@ async function work() {
   while (waiting.length) {
     const edit = waiting[0];
     try {
-      const answer = await sendJson(`images/${edit.id}/edits`, { after: state.revision, ...edit.body });
+      const answer = await post(edit);
       waiting.shift();
       take(edit, answer);
     } catch (error) {
@@ -50,7 +73,7 @@ async function work() {
       }
       // What follows was drawn on a mask that the server does not have.
       waiting.length = 0;
-      await reload(edit.id);
+      await reload(edit.id).catch(() => {});
       update({ message: error.message });
     }
   }
@@ -58,12 +81,18 @@ async function work() {
   update({ saved: "saved", busy: false });
 }
 
-/** @param {{id: string, isLocal: boolean}} edit @param {any} answer */
+/** @param {Item} item @returns {Promise<any>} */
+function post({ id, path, body }) {
+  if (path === "finding") return sendJson(`images/${id}/finding`, body, "PUT");
+  return sendJson(`images/${id}/edits`, { after: state.revision, ...body });
+}
+
+/** @param {Item} edit @param {any} answer */
 function take(edit, answer) {
   if (!state.picture || state.picture.id !== edit.id) return;
   if (!edit.isLocal) put(state.mask, state.picture.width, answer.patch);
   takeDescription(answer);
-  update({ mask: state.mask, preview: null });
+  if (edit.path === "edits") update({ mask: state.mask, preview: null });
 }
 
 /** @param {any} answer what changes with each edit */
@@ -79,7 +108,7 @@ export function takeDescription(answer) {
 async function reload(id) {
   const shown = await getJson(`images/${id}`);
   if (!state.picture || state.picture.id !== id) return;
-  update({ mask: unpack(shown.mask, shown.width * shown.height), preview: null });
+  update({ mask: unpack(shown.mask, shown.width * shown.height), preview: null, finding: shown.finding });
   takeDescription(shown);
 }
 
@@ -89,5 +118,5 @@ function pause(milliseconds) {
 }
 
 addEventListener("beforeunload", (event) => {
-  if (waiting.length) event.preventDefault();
+  if (waiting.length || noteTimer !== undefined) event.preventDefault();
 });
