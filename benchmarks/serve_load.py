@@ -1,19 +1,22 @@
-"""How many images a second does `sonoseg serve` answer, beside `segment_batch` in one process?
+"""How many images a second does `sonoseg serve` answer, beside `segment_batch` in one process and a plain handler?
 
     python benchmarks/serve_load.py --clients 50 --requests 2000
 
-Both read the same PNG files from memory, in turns. Clients run on the same cores as the server.
+All read the same PNG files from memory, in turns. Clients run on the same cores as the servers. The plain handler
+(plain_handler.py) neither measures nor drops small parts, so its masks are not compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import http.client
 import io
 import json
 import queue
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,7 @@ from sonoseg.data.phantom import make_phantom
 
 SIZES = ((384, 480), (480, 640), (600, 800))
 BATCH = 8
+SERVE = ["-m", "sonoseg", "serve"]
 BOUNDARY = "sonoseg-load"
 
 
@@ -48,11 +52,15 @@ def main() -> None:
     count = options.requests // options.rounds
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        server, port = start(Path(folder))
+        server, port = start([*SERVE, folder, "--port", "0", "--no-browser"])
+        plain, plain_port = start(
+            [str(Path(__file__).parent / "plain_handler.py"), str(free_port())]
+        )
         for turn in range(options.rounds):
             work = [place % len(images) for place in range(count)]
             in_process = batch_rate(segmenter, [images[place] for place in work])
             seconds, times, wrong = load(port, images, masks, work, options.clients)
+            plain_seconds, plain_times, _ = load(plain_port, images, masks, work, options.clients)
             rows.append(
                 {
                     "turn": turn + 1,
@@ -63,10 +71,13 @@ def main() -> None:
                     "p95, s": round(float(np.percentile(times, 95)), 3),
                     "lost or wrong": wrong,
                     "peak memory, MB": peak_memory(server.pid),
+                    "plain, images/s": round(count / plain_seconds, 2),
+                    "plain p95, s": round(float(np.percentile(plain_times, 95)), 3),
                 }
             )
-        server.terminate()
-        server.wait(30)
+        for process in (server, plain):
+            process.terminate()
+            process.wait(30)
     report("serve_load", {"clients": options.clients, "requests": options.requests}, rows)
 
 
@@ -78,14 +89,32 @@ def png(seed: int) -> bytes:
     return file.getvalue()
 
 
-def start(folder: Path) -> tuple[subprocess.Popen[str], int]:
-    """A server, and its port."""
-    words = ["-m", "sonoseg", "serve", str(folder), "--port", "0", "--no-browser"]
+def start(words: list[str]) -> tuple[subprocess.Popen[str], int]:
+    """A server that writes its address to stderr, and its port."""
     server = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
-    found = re.search(r":(\d+)/", server.stderr.readline())
-    assert found
-    return server, int(found[1])
+    for line in server.stderr:  # ONNX Runtime may warn first
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
+            wait_for(int(found[1]))
+            return server, int(found[1])
+    raise RuntimeError(f"{words} did not start")
+
+
+def free_port() -> int:
+    """A TCP port that nothing uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int) -> None:
+    """Waits until a server takes connections."""
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(port)
 
 
 def batch_rate(segmenter: Any, contents: list[bytes]) -> float:

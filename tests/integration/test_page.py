@@ -42,6 +42,7 @@ class Page:
     def __init__(self, driver: Any, address: str) -> None:
         self.driver = driver
         driver.get("about:blank")
+        driver.get_log("browser")  # what earlier tests have left
         driver.get(address)
         self.wait(lambda: driver.execute_script("return document.body.dataset.ready"))
 
@@ -312,6 +313,8 @@ def test_nothing_is_wider_than_the_screen(
 
 
 def test_the_documentation_works_without_the_net(browser: Any, server: Server) -> None:
+    browser.get("about:blank")
+    browser.get_log("browser")  # what earlier tests have left
     browser.get(f"{server.address}/docs")
     WebDriverWait(browser, 30).until(lambda _: browser.find_elements(By.CSS_SELECTOR, "section"))
     text = browser.find_element(By.TAG_NAME, "body").text

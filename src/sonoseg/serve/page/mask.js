@@ -78,37 +78,62 @@ export function union(one, other) {
 }
 
 /**
- * The border of a mask along the edges of its pixels, as straight lines in image pixels.
+ * The border of a mask along the edges of its pixels, as closed polygons in image pixels. One polygon is drawn many
+ * times faster than its sides one by one.
  * @param {Uint8Array} mask @param {number} width @param {number} height
  * @returns {Path2D}
  */
 export function outline(mask, width, height) {
-  const path = new Path2D();
-  /** @param {number} x @param {number} y */
-  const at = (x, y) => (x >= 0 && y >= 0 && x < width && y < height ? mask[y * width + x] : 0);
-  for (let y = 0; y <= height; y++) {
-    let start = -1;
-    for (let x = 0; x <= width; x++) {
-      const isBorder = at(x, y - 1) !== at(x, y);
-      if (isBorder && start < 0) start = x;
-      if (!isBorder && start >= 0) {
-        path.moveTo(start, y);
-        path.lineTo(x, y);
-        start = -1;
-      }
+  const path = new Path2D(), stride = width + 1, steps = [1, stride, -1, -stride];
+  const leaving = edges(mask, width, height);
+  for (const start of leaving.keys()) {
+    let corner = start, previous = -1;
+    for (let ways = leaving.get(corner); ways; ways = leaving.get(corner)) {
+      const way = nextWay(ways, previous);
+      if (ways === 1 << way) leaving.delete(corner);
+      else leaving.set(corner, ways & ~(1 << way));
+      const x = corner % stride, y = Math.trunc(corner / stride);
+      if (previous < 0) path.moveTo(x, y);
+      else if (way !== previous) path.lineTo(x, y);
+      corner += steps[way];
+      previous = way;
     }
-  }
-  for (let x = 0; x <= width; x++) {
-    let start = -1;
-    for (let y = 0; y <= height; y++) {
-      const isBorder = at(x - 1, y) !== at(x, y);
-      if (isBorder && start < 0) start = y;
-      if (!isBorder && start >= 0) {
-        path.moveTo(x, start);
-        path.lineTo(x, y);
-        start = -1;
-      }
-    }
+    path.closePath();
   }
   return path;
+}
+
+/**
+ * Where two pixels touch at a corner, the walk turns left and so goes on around the other pixel.
+ * @param {number} ways one bit for each direction: right, down, left, up @param {number} previous direction, or -1
+ * @returns {number}
+ */
+function nextWay(ways, previous) {
+  const left = (previous + 3) % 4;
+  if (previous >= 0 && ways & (1 << left)) return left;
+  return 31 - Math.clz32(ways & -ways);
+}
+
+/**
+ * The directions in which edges leave each corner of pixels; the lesion lies on their right hand.
+ * @param {Uint8Array} mask @param {number} width @param {number} height
+ * @returns {Map<number, number>}
+ */
+function edges(mask, width, height) {
+  /** @type {Map<number, number>} */ const leaving = new Map();
+  /** @param {number} x @param {number} y @param {number} way */
+  const add = (x, y, way) => {
+    const corner = y * (width + 1) + x;
+    leaving.set(corner, (leaving.get(corner) ?? 0) | (1 << way));
+  };
+  const last = mask.lastIndexOf(1);
+  for (let place = mask.indexOf(1); place >= 0 && place <= last; place++) {
+    if (!mask[place]) continue;
+    const x = place % width, y = Math.trunc(place / width);
+    if (y === 0 || !mask[place - width]) add(x, y, 0);
+    if (x === width - 1 || !mask[place + 1]) add(x + 1, y, 1);
+    if (y === height - 1 || !mask[place + width]) add(x + 1, y + 1, 2);
+    if (x === 0 || !mask[place - 1]) add(x, y + 1, 3);
+  }
+  return leaving;
 }

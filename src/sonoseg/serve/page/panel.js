@@ -59,7 +59,7 @@ function showLesions() {
   const rows = state.lesions.map((lesion, place) => {
     const row = element("tr"), digits = state.unit === "mm" ? 1 : 0;
     const lengths = [lesion.longest_diameter, lesion.perpendicular_diameter].map((length) => length.toFixed(digits));
-    const area = `${lesion.area.toFixed(digits)} ${state.unit}${state.unit === "mm" ? "²" : ""}`;
+    const area = `${lesion.area.toFixed(lesion.area < 100 ? digits : 0)} ${state.unit}${state.unit === "mm" ? "²" : ""}`;
     row.append(element("th", String(place + 1)), element("td", `${lengths.join(" × ")} ${state.unit}`), element("td", area),
       element("td", lesion.mean_probability.toFixed(2)));
     return row;

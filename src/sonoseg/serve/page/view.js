@@ -13,6 +13,8 @@ const CROSS = "#ffffff";
 /** @type {Uint8Array|null} */ let drawnMask = null;
 const fill = document.createElement("canvas");
 let isPlanned = false;
+/** Whether the image itself must be drawn again, which takes longer than what lies over it. */
+let isImageOld = true;
 
 /** @returns {Uint8Array} the mask that is shown */
 export function shownMask() {
@@ -25,7 +27,8 @@ export function redraw() {
   isPlanned = true;
   requestAnimationFrame(() => {
     isPlanned = false;
-    drawImage();
+    if (isImageOld) drawImage();
+    isImageOld = false;
     drawOverlay();
   });
 }
@@ -94,6 +97,7 @@ function resize() {
     canvas.width = Math.max(1, Math.round(canvas.clientWidth * ratio));
     canvas.height = Math.max(1, Math.round(canvas.clientHeight * ratio));
   }
+  isImageOld = true;
   fit();
   redraw();
 }
@@ -110,7 +114,8 @@ function cleared(canvas) {
 
 function drawImage() {
   const context = cleared(imageCanvas);
-  imageCanvas.style.filter = `brightness(${state.brightness}) contrast(${state.contrast})`;
+  const isPlain = state.brightness === 1 && state.contrast === 1;
+  imageCanvas.style.filter = isPlain ? "none" : `brightness(${state.brightness}) contrast(${state.contrast})`;
   if (!state.picture) return;
   context.imageSmoothingEnabled = state.transform.scale < 6;
   context.imageSmoothingQuality = "high";
@@ -147,16 +152,16 @@ function prepareMask(width, height) {
   fill.height = height;
   const context = /** @type {CanvasRenderingContext2D} */ (fill.getContext("2d"));
   const pixels = context.createImageData(width, height);
-  for (let i = 0; i < mask.length; i++) {
-    if (mask[i]) pixels.data.set([...MASK, 255], 4 * i);
-  }
+  const whole = new Uint32Array(pixels.data.buffer);
+  const [ink] = new Uint32Array(new Uint8Array([...MASK, 255]).buffer);
+  for (let i = 0; i < mask.length; i++) if (mask[i]) whole[i] = ink;
   context.putImageData(pixels, 0, 0);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {Path2D} path @param {number} width in screen pixels @param {string} colour */
 function stroke(context, path, width, colour) {
   context.lineWidth = (width * (devicePixelRatio || 1)) / state.transform.scale;
-  context.lineCap = "square";
+  context.lineJoin = "round";
   context.strokeStyle = colour;
   context.stroke(path);
 }
@@ -203,5 +208,6 @@ new ResizeObserver(resize).observe(overlay);
 onChange((changed) => {
   if (changed.has("mask") || changed.has("preview") || changed.has("picture")) drawnMask = null;
   if (changed.has("picture")) fit();
+  if (["picture", "transform", "brightness", "contrast"].some((name) => changed.has(name))) isImageOld = true;
   redraw();
 });
