@@ -312,6 +312,48 @@ def test_nothing_is_wider_than_the_screen(
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def touch(page: Page, kind: str, *points: tuple[float, float]) -> None:
+    """Puts fingers down at pixels of the image, moves or lifts them."""
+    middle = page.driver.execute_script(
+        "const r = document.getElementById('overlay').getBoundingClientRect();"
+        "return [r.left + r.width / 2, r.top + r.height / 2]"
+    )
+    fingers = []
+    for number, point in enumerate(points):
+        x, y = page.place(*point)
+        fingers.append({"x": middle[0] + x, "y": middle[1] + y, "id": number})
+    page.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+
+def test_fingers_draw_and_zoom(browser: Any, server: Server) -> None:
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption").startswith("one"))
+    shape = make_phantom(SEEDS["one"])[1].shape
+    own = page.mask(shape)
+    page.keys("0", "b")
+    touch(page, "touchStart", (40, 40))
+    touch(page, "touchMove", (80, 60))
+    touch(page, "touchEnd")
+    page.saved()
+    drawn = page.mask(shape)
+    assert drawn[40, 40]
+    assert drawn[60, 80]
+    page.keys("0")
+    scale = float(page.find("#overlay").get_dom_attribute("data-scale"))
+    touch(page, "touchStart", (200, 200))
+    touch(page, "touchStart", (200, 200), (220, 200))
+    touch(page, "touchMove", (150, 200), (220, 200))
+    touch(page, "touchMove", (150, 200), (300, 200))
+    touch(page, "touchEnd")
+    time.sleep(0.3)
+    assert float(page.find("#overlay").get_dom_attribute("data-scale")) > 2 * scale
+    np.testing.assert_array_equal(page.mask(shape), drawn)
+    assert (own & ~drawn).sum() == 0
+    page.keys("z")
+    page.saved()
+    np.testing.assert_array_equal(page.mask(shape), own)
+
+
 def test_the_documentation_works_without_the_net(browser: Any, server: Server) -> None:
     browser.get("about:blank")
     browser.get_log("browser")  # what earlier tests have left

@@ -12,6 +12,7 @@ from sonoseg.core.resize import enlarge
 from sonoseg.serve.app import build_app
 from sonoseg.serve.guard import COOKIE
 from sonoseg.serve.patch import from_text, to_text
+from sonoseg.serve.session import Session
 
 ADDRESS = "http://127.0.0.1:8417"
 TOKEN = "correct-horse-battery"
@@ -162,7 +163,7 @@ def test_an_unexpected_error_tells_no_name(segmenter, folder, monkeypatch, caplo
     def fail(*_):
         raise OSError("/secret/Anna.png")
 
-    monkeypatch.setattr("sonoseg.serve.session.Session.entries", fail)
+    monkeypatch.setattr(Session, "entries", fail)
     app = build_app(segmenter, folder=folder)
     with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
         answer = client.get("/api/images")

@@ -13,6 +13,7 @@ const pointers = new Map();
 /** @type {Point|null} */ let last = null;
 /** @type {Point|null} */ let corner = null;
 /** @type {import("./mask.js").Box|null} */ let changed = null;
+/** @type {Uint8Array|null} the mask as it was when the brush was put down */ let before = null;
 let isPanning = false;
 
 /** @param {Point} point @returns {boolean} whether it lies in the image */
@@ -48,6 +49,13 @@ function endStroke() {
     send({ tool: state.tool, ...changed, bits }, true);
   }
   changed = null;
+}
+
+/** Takes back what was drawn since the brush was put down: it was the first finger of two. */
+function dropStroke() {
+  if (changed && before?.length === state.mask.length) state.mask.set(before);
+  changed = null;
+  maskChanged();
 }
 
 /** @param {Point} from @param {Point} to @returns {import("./mask.js").Box} whole pixels inside the image */
@@ -111,7 +119,7 @@ overlay.addEventListener("pointerdown", (event) => {
   pointers.set(event.pointerId, place);
   isPanning = pointers.size > 1 || event.button !== 0 || state.tool === "pan";
   if (isPanning) {
-    endStroke();
+    dropStroke();
     cancel();
     last = null;
     return;
@@ -120,6 +128,7 @@ overlay.addEventListener("pointerdown", (event) => {
   update({ message: "" });
   if (state.tool === "brush" || state.tool === "eraser") {
     last = point;
+    before = state.mask.slice();
     draw(point, point);
   } else if (state.tool === "box") {
     corner = point;
@@ -128,12 +137,12 @@ overlay.addEventListener("pointerdown", (event) => {
 });
 
 overlay.addEventListener("pointermove", (event) => {
-  const place = onCanvas(event), before = pointers.get(event.pointerId);
+  const place = onCanvas(event), old = pointers.get(event.pointerId);
   if (state.picture && event.pointerType === "mouse") {
     update({ cursor: pixelAt(toImage(place)) });
   }
-  if (!before) return;
-  if (isPanning) moveView(event.pointerId, before, place);
+  if (!old) return;
+  if (isPanning) moveView(event.pointerId, old, place);
   else if (last) {
     const point = toImage(place);
     draw(last, point);
@@ -142,15 +151,15 @@ overlay.addEventListener("pointermove", (event) => {
   pointers.set(event.pointerId, place);
 });
 
-/** One finger, or the mouse, pans; two zoom too. @param {number} moved @param {Point} before @param {Point} place */
-function moveView(moved, before, place) {
+/** One finger, or the mouse, pans; two zoom too. @param {number} moved @param {Point} from @param {Point} place */
+function moveView(moved, from, place) {
   const other = [...pointers].find(([id]) => id !== moved)?.[1];
   if (!other) {
-    pan(place.x - before.x, place.y - before.y);
+    pan(place.x - from.x, place.y - from.y);
     return;
   }
-  pan((place.x - before.x) / 2, (place.y - before.y) / 2);
-  const old = Math.hypot(before.x - other.x, before.y - other.y);
+  pan((place.x - from.x) / 2, (place.y - from.y) / 2);
+  const old = Math.hypot(from.x - other.x, from.y - other.y);
   const now = Math.hypot(place.x - other.x, place.y - other.y);
   const centre = { x: (place.x + other.x) / 2, y: (place.y + other.y) / 2 };
   if (old > 5 && now > 5) zoom(now / old, centre);

@@ -6,6 +6,7 @@ import { byId, onChange, state, update } from "./state.js";
 
 const MASK = [86, 180, 233];
 const CALIPER = "#f0e442";
+const TOOLBAR = 66;
 const CROSS = "#ffffff";
 /** @type {HTMLCanvasElement} */ const imageCanvas = byId("image");
 /** @type {HTMLCanvasElement} */ export const overlay = byId("overlay");
@@ -39,11 +40,12 @@ export function maskChanged() {
   redraw();
 }
 
-/** Shows the whole image, as large as there is room. */
+/** Shows the whole image, as large as there is room above the toolbar. */
 export function fit() {
   const picture = state.picture;
   if (!picture) return;
-  const { width, height } = stageSize();
+  const { width, height: whole } = stageSize();
+  const height = Math.max(whole / 2, whole - TOOLBAR * (devicePixelRatio || 1));
   const scale = Math.min(width / picture.width, height / picture.height) * 0.97;
   const x = (width - picture.width * scale) / 2, y = (height - picture.height * scale) / 2;
   update({ transform: { x, y, scale } });
