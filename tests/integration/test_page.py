@@ -141,6 +141,7 @@ def test_from_opening_a_folder_to_the_mask_on_the_disk(
     open_image(page, "one")
     own = sonoseg.segment(scans / "one.png").mask
     np.testing.assert_array_equal(page.mask(own.shape), own)
+    height, width = own.shape
     y, x = np.argwhere(truth).mean(0)
 
     page.keys("d")
@@ -172,6 +173,20 @@ def test_from_opening_a_folder_to_the_mask_on_the_disk(
     painted = page.mask(own.shape)
     assert painted[20, 20]
     assert painted[40, 60]
+
+    inside, outside = (x, y), (20, height - 20)
+    page.keys("u")
+    page.drag(inside, outside)
+    page.saved()
+    pushed = page.mask(own.shape)
+    assert pushed[outside[1], outside[0]]
+    assert not (painted & ~pushed).any()
+    page.drag((width - 10, 10), inside)
+    page.saved()
+    assert not page.mask(own.shape)[int(y), int(x)]
+    page.keys("z", "z")
+    page.saved()
+    np.testing.assert_array_equal(page.mask(own.shape), painted)
 
     page.keys("2")
     page.wait(

@@ -26,6 +26,7 @@ const COMMANDS = [
   { keys: ["r"], text: "Find a lesion in a box", run: choose("box"), tool: "box", sign: "▭" },
   { keys: ["b"], text: "Brush", run: choose("brush"), tool: "brush", sign: "●" },
   { keys: ["e"], text: "Eraser", run: choose("eraser"), tool: "eraser", sign: "◌" },
+  { keys: ["u"], text: "Push the outline out from inside, or in from outside", run: choose("push"), tool: "push", sign: "◑" },
   { keys: ["d"], text: "Delete a lesion", run: choose("delete"), tool: "delete", sign: "✕" },
   { keys: ["v"], text: "Move the view", run: choose("pan"), tool: "pan", sign: "✥" },
   { keys: ["z"], text: "Undo", run: () => send({ tool: "undo" }), sign: "↶" },
@@ -80,7 +81,7 @@ function onKey(event) {
   } else {
     const command = COMMANDS.find(({ keys }) => keys.includes(event.key));
     if (!command) return;
-    if (!state.busy || !command.sign || command.tool) command.run();
+    command.run();
   }
   event.preventDefault();
 }

@@ -36,7 +36,7 @@
  * @property {string[]} doubts
  * @property {string} model
  *
- * @typedef {"pan"|"grow"|"box"|"brush"|"eraser"|"delete"} Tool
+ * @typedef {"pan"|"grow"|"box"|"brush"|"eraser"|"push"|"delete"} Tool
  */
 
 export const state = {

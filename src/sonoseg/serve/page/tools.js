@@ -14,6 +14,7 @@ const pointers = new Map();
 /** @type {Point|null} */ let corner = null;
 /** @type {import("./mask.js").Box|null} */ let changed = null;
 /** @type {Uint8Array|null} the mask as it was when the brush was put down */ let before = null;
+/** @type {0|1} what the stroke paints: lesion or not */ let ink = 1;
 let isPanning = false;
 
 /** @param {Point} point @returns {boolean} whether it lies in the image */
@@ -32,12 +33,25 @@ function click(point) {
   if (isInside(point)) send({ tool: state.tool, ...pixelAt(point) });
 }
 
+/** @returns {boolean} whether the tool draws strokes */
+function isStroke() {
+  return state.tool === "brush" || state.tool === "eraser" || state.tool === "push";
+}
+
+/** Decides what a stroke paints: one that pushes paints what it begins on. @param {Point} point image pixels */
+function beginStroke(point) {
+  const { x, y } = pixelAt(point), width = state.picture?.width ?? 0;
+  const isLesion = isInside(point) && state.mask[y * width + x] === 1;
+  ink = state.tool === "brush" || (state.tool === "push" && isLesion) ? 1 : 0;
+  before = state.mask.slice();
+  draw(point, point);
+}
+
 /** @param {Point} from @param {Point} to image pixels */
 function draw(from, to) {
   const picture = state.picture;
   if (!picture) return;
-  const value = state.tool === "brush" ? 1 : 0;
-  const box = drawLine(state.mask, picture.width, picture.height, from, to, state.brush, value);
+  const box = drawLine(state.mask, picture.width, picture.height, from, to, state.brush, ink);
   changed = union(changed, box);
   maskChanged();
 }
@@ -46,7 +60,7 @@ function draw(from, to) {
 function endStroke() {
   if (state.picture && changed && changed.width > 0 && changed.height > 0) {
     const bits = pack(state.mask, state.picture.width, changed);
-    send({ tool: state.tool, ...changed, bits }, true);
+    send({ tool: ink ? "brush" : "eraser", ...changed, bits }, true);
   }
   changed = null;
 }
@@ -81,8 +95,8 @@ export function useAtCross() {
   if (!state.picture || !cursor || state.busy) return;
   const point = { x: cursor.x + 0.5, y: cursor.y + 0.5 };
   if (state.tool === "grow" || state.tool === "delete") click(point);
-  else if (state.tool === "brush" || state.tool === "eraser") {
-    draw(point, point);
+  else if (isStroke()) {
+    beginStroke(point);
     endStroke();
   } else if (state.tool === "box" && corner) endBox();
   else if (state.tool === "box") {
@@ -126,10 +140,9 @@ overlay.addEventListener("pointerdown", (event) => {
   }
   if (state.busy) return;
   update({ message: "" });
-  if (state.tool === "brush" || state.tool === "eraser") {
+  if (isStroke()) {
     last = point;
-    before = state.mask.slice();
-    draw(point, point);
+    beginStroke(point);
   } else if (state.tool === "box") {
     corner = point;
     update({ box: boxOf(point, point) });

@@ -193,7 +193,7 @@ function drawBox(context, { x, y, width, height }) {
 /** The brush as a circle, other tools as a cross. @param {CanvasRenderingContext2D} context @param {{x: number, y: number}} cursor */
 function drawCross(context, cursor) {
   const x = cursor.x + 0.5, y = cursor.y + 0.5, path = new Path2D();
-  if (state.tool === "brush" || state.tool === "eraser") {
+  if (["brush", "eraser", "push"].includes(state.tool)) {
     path.arc(x, y, state.brush, 0, 2 * Math.PI);
   } else {
     const arm = 9 / state.transform.scale;
