@@ -61,9 +61,13 @@ def test_edit_label_accept(page, folder):
     answer = page.post(f"/api/images/{image}/edits", json={**body, "bits": bits}).json()
     assert answer["undo"] == 1
     assert answer["patch"]["width"] == 5
-    words = {"label": "benign", "birads": "2", "note": "", "spacing": "0.1"}
+    chosen = {"margin": "angular", "shape": "oval"}
+    words = {"label": "benign", "birads": "2", "spacing": "0.1", "descriptors": chosen}
+    wrong = {**words, "descriptors": {"shape": "<b>"}}
+    assert page.put(f"/api/images/{image}/finding", json=wrong).status_code == 422
     described = page.put(f"/api/images/{image}/finding", json=words).json()
     assert described["unit"] == "mm"
+    assert page.get(f"/api/images/{image}").json()["finding"]["descriptors"] == chosen
     accepted = page.post(f"/api/images/{image}/accept", json={"after": answer["revision"]}).json()
     assert accepted["state"] == "accepted"
     mask = np.asarray(Image.open(folder / "annotations" / "reader" / "masks" / "one.png"))

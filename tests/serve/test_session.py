@@ -152,7 +152,8 @@ def test_what_is_accepted_is_a_data_set(session, folder):
         image = find(session, stem)
         if label == "normal":
             do(session, image, "clear")
-        finding = Finding(label, "4A", "=cmd(), <b>", "0.1" if stem == "one" else "")
+        shape = "shape: oval; margin: angular"
+        finding = Finding(label, "4A", "=cmd(), <b>", "0.1" if stem == "one" else "", shape)
         session.write_finding(image, "anna", finding)
         session.accept(image, "anna", session.view(image, "anna").revision)
         assert state(session, stem) == "accepted"
@@ -169,6 +170,8 @@ def test_what_is_accepted_is_a_data_set(session, folder):
     assert rows["two.png"]["label"] == "unknown"
     notes = (own / "annotations.csv").read_text()
     assert "'=cmd()" in notes
+    assert notes.startswith("file,label,birads,shape,orientation,margin,")
+    assert "4A,oval,,angular," in notes
     assert "4A" in notes
     assert "uncertain" in notes
 

@@ -19,10 +19,9 @@ from sonoseg.core.image import Image, parse_spacing
 from sonoseg.files import atomic_files, atomic_path, output_folder, write_text
 from sonoseg.inputs import guard_cell
 from sonoseg.serve.journal import Accepted
+from sonoseg.serve.lexicon import DESCRIPTORS, split_descriptors
 from sonoseg.serve.patch import Mask
 
-LABELS = ("benign", "malignant", "normal", "uncertain")
-BIRADS = ("", "0", "1", "2", "3", "4A", "4B", "4C", "5", "6")
 _IN_TABLE = {"uncertain": "unknown"}
 """What labels.csv calls a label."""
 
@@ -84,11 +83,14 @@ def _labels(accepted: Iterable[Accepted]) -> str:
 
 
 def _annotations(accepted: Iterable[Accepted], reader: str) -> str:
-    rows = [["file", "label", "birads", "note", "reader", "accepted"]]
+    rows = [["file", "label", "birads", *DESCRIPTORS, "note", "reader", "accepted"]]
     for one in sorted(accepted, key=lambda each: each.file):
         finding = one.finding
         when = datetime.fromtimestamp(one.time, UTC).isoformat(timespec="seconds")
-        rows.append([one.file, finding.label, finding.birads, finding.note, reader, when])
+        chosen = split_descriptors(finding.descriptors)
+        row = [one.file, finding.label, finding.birads]
+        row += [chosen.get(name, "") for name in DESCRIPTORS]
+        rows.append([*row, finding.note, reader, when])
     return _table(rows)
 
 

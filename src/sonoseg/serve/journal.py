@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,18 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS findings (
     image TEXT NOT NULL, reader TEXT NOT NULL,
     label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
+    descriptors TEXT NOT NULL,
     PRIMARY KEY (image, reader)
 );
 CREATE TABLE IF NOT EXISTS accepted (
     image TEXT NOT NULL, reader TEXT NOT NULL,
     label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
+    descriptors TEXT NOT NULL,
     number INTEGER NOT NULL, file TEXT NOT NULL, written INTEGER NOT NULL, time REAL NOT NULL,
     PRIMARY KEY (image, reader)
 );
 """
+_WORDS = "label, birads, note, spacing, descriptors"
 _EVENT = "key, kind, tool, x, y, width, height, before, after, number"
 
 
@@ -64,12 +67,14 @@ class Finding:
         birads: category, such as 4A, or "".
         note: free text.
         spacing: mm per pixel as the reader typed it, or "".
+        descriptors: see `lexicon.join_descriptors`.
     """
 
     label: str = ""
     birads: str = ""
     note: str = ""
     spacing: str = ""
+    descriptors: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,25 +153,24 @@ class Journal:
 
     def findings(self, reader: str) -> dict[str, Finding]:
         """What a reader wrote about each image."""
-        query = "SELECT image, label, birads, note, spacing FROM findings WHERE reader = ?"
         findings = {}
-        for image, label, birads, note, spacing in self._run(query, reader):
-            findings[image] = Finding(label, birads, note, spacing)
+        for row in self._run(f"SELECT image, {_WORDS} FROM findings WHERE reader = ?", reader):
+            image, label, birads, note, spacing, descriptors = row
+            findings[image] = Finding(label, birads, note, spacing, descriptors)
         return findings
 
     def save_finding(self, image: str, reader: str, finding: Finding) -> None:
         """Replaces what a reader wrote about an image."""
-        words = (finding.label, finding.birads, finding.note, finding.spacing)
-        query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)"
-        self._run(query, image, reader, *words)
+        query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._run(query, image, reader, *astuple(finding))
 
     def accepted(self, reader: str) -> dict[str, Accepted]:
         """What a reader accepted, for each image."""
-        columns = "image, label, birads, note, spacing, number, file, written, time"
+        columns = f"image, number, file, written, time, {_WORDS}"
         accepted = {}
         for row in self._run(f"SELECT {columns} FROM accepted WHERE reader = ?", reader):
-            image, label, birads, note, spacing, number, file, written, when = row
-            finding = Finding(label, birads, note, spacing)
+            image, number, file, written, when, label, birads, note, spacing, descriptors = row
+            finding = Finding(label, birads, note, spacing, descriptors)
             accepted[image] = Accepted(finding, number, file, bool(written), when)
         return accepted
 
@@ -175,11 +179,9 @@ class Journal:
         if accepted is None:
             self._run("DELETE FROM accepted WHERE image = ? AND reader = ?", image, reader)
             return
-        finding = accepted.finding
-        words = (finding.label, finding.birads, finding.note, finding.spacing)
         state = (accepted.number, accepted.file, int(accepted.is_written), accepted.time)
-        query = "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        self._run(query, image, reader, *words, *state)
+        query = "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._run(query, image, reader, *astuple(accepted.finding), *state)
 
     def unwritten(self) -> list[tuple[str, str]]:
         """Image and reader of what was accepted, but is not in the data set on the disk."""

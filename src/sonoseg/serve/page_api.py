@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sonoseg.errors import InputError
 from sonoseg.serve.album import name_of
 from sonoseg.serve.answer import describe_model, png
-from sonoseg.serve.collect import BIRADS, LABELS
 from sonoseg.serve.edits import Edit
 from sonoseg.serve.guard import COOKIE, cookie_of, is_same
 from sonoseg.serve.journal import Finding
+from sonoseg.serve.lexicon import BIRADS, DESCRIPTORS, LABELS, join_descriptors, split_descriptors
 from sonoseg.serve.patch import Patch, to_text, unsqueeze
 from sonoseg.serve.refusal import Refused, refused_input
 from sonoseg.serve.service import Here
@@ -75,6 +75,7 @@ class FindingBody(BaseModel):
     birads: str = Field("", max_length=4)
     note: str = Field("", max_length=4000)
     spacing: str = Field("", max_length=40)
+    descriptors: dict[str, str] = Field(default_factory=dict, max_length=10)
 
 
 class AcceptBody(BaseModel):
@@ -93,7 +94,8 @@ class LoginBody(BaseModel):
 @router.get("/images")
 def images(session: Open, reader: Reader) -> dict[str, Any]:
     """The list."""
-    return {"images": session.entries(reader), "labels": LABELS, "birads": BIRADS}
+    words = {"labels": LABELS, "birads": BIRADS, "descriptors": DESCRIPTORS}
+    return {"images": session.entries(reader), **words}
 
 
 @router.post("/images")
@@ -126,7 +128,7 @@ def show(here: Here, session: Open, reader: Reader, identifier: _Identifier) -> 
         "smallest": card.min_lesion_fraction,
         "map": list(result.network_map.shape),
         "doubts": list(result.doubts),
-        "finding": asdict(view.finding),
+        "finding": _written(view.finding),
         "mask": to_text(view.mask),
         **_described(view),
     }
@@ -181,7 +183,9 @@ def write_finding(
 ) -> JSONResponse:
     """Keeps label, category, note and spacing; measurements follow the spacing."""
     try:
-        session.write_finding(identifier, reader, Finding(**body.model_dump()))
+        words = (body.label, body.birads, body.note, body.spacing)
+        finding = Finding(*words, join_descriptors(body.descriptors))
+        session.write_finding(identifier, reader, finding)
         return JSONResponse(_described(session.view(identifier, reader)))
     except InputError as error:
         raise refused_input(error, error.subject) from error
@@ -235,6 +239,10 @@ def _described(view: View) -> dict[str, Any]:
         "unit": "mm" if has_spacing else "px",
         "lesions": [lesion.to_dict() for lesion in view.lesions],
     }
+
+
+def _written(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "descriptors": split_descriptors(finding.descriptors)}
 
 
 def _patch(patch: Patch) -> dict[str, Any]:

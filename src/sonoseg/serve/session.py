@@ -23,6 +23,7 @@ from sonoseg.serve.album import Album, name_of
 from sonoseg.serve.edits import Edit, edited
 from sonoseg.serve.history import History, empty_history
 from sonoseg.serve.journal import Accepted, Event, Finding, Journal
+from sonoseg.serve.lexicon import BIRADS, LABELS
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import Mask, Patch, difference, squeeze
 from sonoseg.serve.pool import Pool
@@ -266,10 +267,10 @@ def _check_seen(after: int, history: History) -> None:
 
 
 def _check_words(finding: Finding) -> None:
-    if finding.label not in ("", *collect.LABELS):
-        hint = f"choose one of {', '.join(collect.LABELS)}"
+    if finding.label not in ("", *LABELS):
+        hint = f"choose one of {', '.join(LABELS)}"
         raise InputError("label", "is not known", hint)
-    if finding.birads not in collect.BIRADS:
+    if finding.birads not in BIRADS:
         raise InputError("BI-RADS", "is not a category", "choose 0 to 6")
     if finding.spacing:
         parse_spacing(finding.spacing)

@@ -81,13 +81,29 @@ function showLabels() {
     return button;
   });
   byId("labels").replaceChildren(...buttons);
-  const options = state.categories.map((category) => {
-    const option = element("option", category || "–");
-    option.value = category;
+  choices(byId("birads"), state.categories, state.finding.birads);
+}
+
+/** @param {HTMLSelectElement} select @param {string[]} words @param {string} chosen */
+function choices(select, words, chosen) {
+  const options = words.map((word) => {
+    const option = element("option", word || "–");
+    option.value = word;
     return option;
   });
-  byId("birads").replaceChildren(...options);
-  byId("birads").value = state.finding.birads;
+  select.replaceChildren(...options);
+  select.value = chosen;
+}
+
+function showDescriptors() {
+  const rows = Object.entries(state.descriptors).map(([name, words]) => {
+    const row = element("label", `${name} `, "row"), select = element("select");
+    choices(select, ["", ...words], state.finding.descriptors[name] ?? "");
+    select.addEventListener("change", () => write({ descriptors: { ...state.finding.descriptors, [name]: select.value } }));
+    row.append(select);
+    return row;
+  });
+  byId("descriptors").replaceChildren(...rows);
 }
 
 /** Shows note and spacing, but does not replace what is being typed. */
@@ -128,6 +144,7 @@ onChange((changed) => {
   const has = (/** @type {string[]} */ ...names) => names.some((name) => changed.has(name));
   if (has("lesions", "unit")) showLesions();
   if (has("labels", "finding")) showLabels();
+  if (has("descriptors", "picture")) showDescriptors();
   if (has("layers")) showLayers();
   if (has("finding", "picture")) showTexts();
   if (has("threshold", "opacity", "brightness", "contrast")) showSliders();

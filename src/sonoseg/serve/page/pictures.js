@@ -14,8 +14,8 @@ let opening = 0;
 
 /** Asks for the list again. */
 export async function loadList() {
-  const { images, labels, birads } = await getJson("images");
-  update({ entries: images, labels, categories: birads });
+  const { images, labels, birads, descriptors } = await getJson("images");
+  update({ entries: images, labels, categories: birads, descriptors });
 }
 
 /** Opens an image once all edits of the last one are saved. @param {string} id */

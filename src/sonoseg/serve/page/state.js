@@ -22,6 +22,7 @@
  * @property {string} birads
  * @property {string} note
  * @property {string} spacing
+ * @property {Record<string, string>} descriptors
  *
  * @typedef {object} Picture the image that is open
  * @property {string} id
@@ -44,6 +45,7 @@ export const state = {
   /** @type {Entry[]} */ entries: [],
   /** @type {string[]} */ labels: [],
   /** @type {string[]} */ categories: [],
+  /** @type {Record<string, string[]>} */ descriptors: {},
   filter: "all",
   /** @type {Picture|null} */ picture: null,
   /** @type {Uint8Array} one byte per pixel, 1 is lesion */ mask: new Uint8Array(0),
@@ -53,7 +55,7 @@ export const state = {
   redo: 0,
   unit: "px",
   /** @type {Lesion[]} */ lesions: [],
-  /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "" },
+  /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "", descriptors: {} },
   /** @type {Tool} */ tool: "grow",
   brush: 12,
   threshold: 0.5,
