@@ -90,7 +90,8 @@ def _annotations(accepted: Iterable[Accepted], reader: str) -> str:
         chosen = split_descriptors(finding.descriptors)
         row = [one.file, finding.label, finding.birads]
         row += [chosen.get(name, "") for name in DESCRIPTORS]
-        rows.append([*row, finding.note, reader, when])
+        row += [finding.note, reader, when]
+        rows.append(row)
     return _table(rows)
 
 

@@ -122,7 +122,8 @@ class Journal:
             place = event.patch or Patch(0, 0, 0, 0, b"", b"")
             box = (place.x, place.y, place.width, place.height)
             head = (image, reader, event.key, event.kind, event.tool)
-            rows.append((*head, *box, place.before, place.after, time.time()))
+            content = (place.before, place.after, time.time())
+            rows.append(head + box + content)
         names = "image, reader, key, kind, tool, x, y, width, height, before, after, time"
         marks = ", ".join("?" * 12)
         with self._lock:

@@ -32,7 +32,7 @@ def join_descriptors(chosen: Mapping[str, str]) -> str:
         InputError: an unknown descriptor or word.
     """
     for name, word in chosen.items():
-        if word not in ("", *DESCRIPTORS.get(name, ())):
+        if word and word not in DESCRIPTORS.get(name, ()):
             raise InputError("descriptors", "hold an unknown word", "choose one of the list")
     return "; ".join(f"{name}: {chosen[name]}" for name in DESCRIPTORS if chosen.get(name))
 

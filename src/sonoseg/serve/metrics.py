@@ -73,7 +73,9 @@ class Metrics:
         name, label = "sonoseg_request_seconds", f'route="{route}"'
         counts = self._buckets[route]
         lines = []
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=True):
+        bounds = [str(bound) for bound in BUCKETS]
+        bounds.append("+Inf")
+        for bound, count in zip(bounds, counts, strict=True):
             lines.append(f'{name}_bucket{{{label},le="{bound}"}} {count}')
         lines.append(f"{name}_sum{{{label}}} {self._sums[route]:.6f}")
         lines.append(f"{name}_count{{{label}}} {counts[-1]}")

@@ -267,7 +267,7 @@ def _check_seen(after: int, history: History) -> None:
 
 
 def _check_words(finding: Finding) -> None:
-    if finding.label not in ("", *LABELS):
+    if finding.label and finding.label not in LABELS:
         hint = f"choose one of {', '.join(LABELS)}"
         raise InputError("label", "is not known", hint)
     if finding.birads not in BIRADS:
