@@ -172,6 +172,12 @@ REFUSED = [
         "spacing: '0.1,0.2,0.3' is not a pixel size",
     ),
     ("segment scan.png --model nowhere.onnx", "nowhere.onnx: no such model"),
+    (
+        "serve DATA --host 0.0.0.0",
+        "--host 0.0.0.0: other machines could reach the server",
+    ),
+    ("serve DATA --model nowhere.onnx", "nowhere.onnx: no such model"),
+    ("serve DATA --token-file nowhere", "nowhere: no such file"),
     ("explain nowhere DATA/images", "nowhere: "),
     ("explain default nowhere.png", "nowhere.png: no such file"),
     ("evaluate nonsense --data DATA", "nonsense: "),

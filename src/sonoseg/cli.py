@@ -44,6 +44,7 @@ LAB = {
     "scipy",
     "tqdm",
 }
+SERVE = {"fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "multipart"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,36 @@ class Segment:
                 pseudonym=self.pseudonym,
             )
         )
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Show a page in the browser to look at outlines, correct and label them; and answer programs over HTTP."""
+
+    folder: Positional[Path] = Path("sonoseg-images")
+    """The folder with the images. What is drawn goes into its folder annotations/."""
+    port: int = 8417
+    """Where the page is found on this machine; 0 chooses a free port."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Any other than this machine's own demands --token-file."""
+    token_file: Path | None = None
+    """A file with a token of at least 16 letters and digits, which clients must know."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the bundled model."""
+    browser: bool = True
+    """Open the page in a browser."""
+
+    def run(self) -> int:
+        answer = _call(
+            "sonoseg.serve.command:serve_command",
+            self.folder,
+            model=self.model,
+            host=self.host,
+            port=self.port,
+            token_file=self.token_file,
+            open_browser=self.browser,
+        )
+        return _print(answer)
 
 
 @dataclass(frozen=True)
@@ -663,6 +694,7 @@ class Export:
 Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a second to import
     Demo,
     Segment,
+    Serve,
     Explain,
     Evaluate,
     Compare,
@@ -739,10 +771,12 @@ def _run(command: Command) -> int:
     except InputError as error:
         print(f"sonoseg: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in LAB:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in LAB | SERVE:
             raise
+        extra = "serve" if missing in SERVE else "lab"
         print(
-            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[lab]'",
+            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[{extra}]'",
             file=sys.stderr,
         )
     except (MemoryError, RuntimeError) as error:

@@ -1,0 +1,120 @@
+"""What a reader can do to a mask, each as a function from the mask before to the mask after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sonoseg.core.resize import enlarge
+from sonoseg.errors import InputError
+from sonoseg.reader.card import Card
+from sonoseg.reader.result import SegmentationResult
+from sonoseg.serve import grow
+from sonoseg.serve.answer import mask_at
+from sonoseg.serve.patch import Mask, from_text
+
+TOOLS = (
+    "brush",
+    "eraser",
+    "grow",
+    "box",
+    "delete",
+    "threshold",
+    "clear",
+    "reset",
+    "undo",
+    "redo",
+)
+_SMALLEST_BOX = 4
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a reader does to a mask.
+
+    Attributes:
+        key: made by the client, different for each edit.
+        after: number of the event that the client saw last.
+        tool: one of `TOOLS`.
+        x, y, width, height: the rectangle that was drawn, or the point that was clicked.
+        bits: of brush and eraser: the new pixels of the rectangle, see `patch.to_text`.
+        threshold: of threshold.
+    """
+
+    key: str
+    after: int
+    tool: str
+    x: int = 0
+    y: int = 0
+    width: int = 0
+    height: int = 0
+    bits: str = ""
+    threshold: float = 0.5
+
+
+def edited(
+    mask: Mask, start: Mask, result: SegmentationResult, card: Card, edit: Edit
+) -> Mask:
+    """The mask after an edit.
+
+    Args:
+        mask: (H, W) bool, as it is; not changed.
+        start: (H, W) bool, the network's own.
+        result: what the network says of the image.
+        card: of the network.
+        edit: any but undo and redo, which the history does.
+
+    Raises:
+        InputError: the edit does not fit the image.
+    """
+    if edit.tool == "clear":
+        return np.zeros(mask.shape, bool)
+    if edit.tool == "reset":
+        return start
+    if edit.tool == "threshold":
+        return mask_at(result, edit.threshold, card)
+    _check_place(edit, mask)
+    after = mask.copy()
+    if edit.tool == "delete":
+        after &= ~grow.part_at(mask, edit.y, edit.x)
+    elif edit.tool in ("brush", "eraser"):
+        rows = slice(edit.y, edit.y + edit.height)
+        columns = slice(edit.x, edit.x + edit.width)
+        after[rows, columns] = from_text(edit.bits, edit.height, edit.width)
+    else:
+        after |= _grown(result, edit)
+    return after
+
+
+def check_box(
+    left: int, top: int, width: int, height: int, shape: tuple[int, ...]
+) -> None:
+    """Raises InputError if a box is too small to hold a lesion or reaches out of an image of `shape` (H, W)."""
+    is_inside = (
+        left >= 0 and top >= 0 and left + width <= shape[1] and top + height <= shape[0]
+    )
+    if not is_inside or min(width, height) < _SMALLEST_BOX:
+        problem = "is smaller than 4 × 4 pixels or reaches out of the image"
+        raise InputError("box", problem, "draw it inside the image")
+
+
+def _grown(result: SegmentationResult, edit: Edit) -> Mask:
+    pixels = result.image.pixels
+    # Not kept: a map of the image's size would stay in memory for each image that was edited.
+    probability = enlarge(result.network_map, pixels.shape)
+    if edit.tool == "grow":
+        return grow.grow_at(pixels, probability, edit.x, edit.y)
+    return grow.grow_in(pixels, probability, (edit.x, edit.y, edit.width, edit.height))
+
+
+def _check_place(edit: Edit, mask: Mask) -> None:
+    """Raises InputError if the rectangle, or the point, is not inside the mask (H, W)."""
+    if edit.tool == "box":
+        check_box(edit.x, edit.y, edit.width, edit.height, mask.shape)
+        return
+    has_extent = edit.tool in ("brush", "eraser")
+    width, height = (edit.width, edit.height) if has_extent else (1, 1)
+    is_inside = edit.x + width <= mask.shape[1] and edit.y + height <= mask.shape[0]
+    if min(edit.x, edit.y) < 0 or min(width, height) < 1 or not is_inside:
+        raise InputError(edit.tool, "reaches out of the image", "draw inside of it")

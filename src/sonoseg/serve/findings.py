@@ -1,0 +1,43 @@
+"""Whether what a reader says of an image makes sense."""
+
+from __future__ import annotations
+
+from sonoseg.core.image import parse_spacing
+from sonoseg.errors import InputError
+from sonoseg.serve.journal import Finding
+from sonoseg.serve.lexicon import BIRADS, LABELS
+from sonoseg.serve.patch import Mask
+
+
+def check_words(finding: Finding) -> None:
+    """Refuses what the lexicon does not have.
+
+    Raises:
+        InputError: an unknown label or category, or a spacing that is no pixel size.
+    """
+    if finding.label and finding.label not in LABELS:
+        hint = f"choose one of {', '.join(LABELS)}"
+        raise InputError("label", "is not known", hint)
+    if finding.birads not in BIRADS:
+        raise InputError("BI-RADS", "is not a category", "choose 0 to 6")
+    if finding.spacing:
+        parse_spacing(finding.spacing)
+
+
+def check_label(label: str, mask: Mask) -> None:
+    """Refuses a label that the mask contradicts.
+
+    Raises:
+        InputError: it is missing, or does not fit the mask.
+    """
+    if not label:
+        hint = "choose benign, malignant, normal or uncertain"
+        raise InputError("label", "is missing", hint)
+    if label == "normal" and mask.any():
+        raise InputError(
+            "label", "is normal, but a lesion is drawn", "clear the mask first"
+        )
+    if label in ("benign", "malignant") and not mask.any():
+        raise InputError(
+            "label", f"is {label}, but no lesion is drawn", "draw the lesion first"
+        )

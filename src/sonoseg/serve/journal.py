@@ -1,0 +1,248 @@
+"""What readers drew and wrote, in one SQLite file: each stroke is on the disk before it is answered."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from sonoseg.errors import InputError, MachineError
+from sonoseg.serve.patch import Patch
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    image TEXT NOT NULL, reader TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
+    tool TEXT NOT NULL, x INTEGER, y INTEGER, width INTEGER, height INTEGER,
+    before BLOB, after BLOB, time REAL NOT NULL,
+    UNIQUE (image, reader, key)
+);
+CREATE TABLE IF NOT EXISTS findings (
+    image TEXT NOT NULL, reader TEXT NOT NULL,
+    label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
+    descriptors TEXT NOT NULL,
+    PRIMARY KEY (image, reader)
+);
+CREATE TABLE IF NOT EXISTS accepted (
+    image TEXT NOT NULL, reader TEXT NOT NULL,
+    label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
+    descriptors TEXT NOT NULL,
+    number INTEGER NOT NULL, file TEXT NOT NULL, written INTEGER NOT NULL, time REAL NOT NULL,
+    PRIMARY KEY (image, reader)
+);
+"""
+_WORDS = "label, birads, note, spacing, descriptors"
+_EVENT = "key, kind, tool, x, y, width, height, before, after, number"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the journal.
+
+    Attributes:
+        key: made by the client, so that an event that is sent twice is kept once.
+        kind: start (the mask to begin with), patch, undo or redo.
+        tool: what the reader used, such as brush.
+        patch: of a start and of a patch; None for the others.
+        number: its place in the journal; 0 before it is appended.
+    """
+
+    key: str
+    kind: str
+    tool: str
+    patch: Patch | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a reader wrote about an image.
+
+    Attributes:
+        label: benign, malignant, normal, uncertain, or "" if not chosen yet.
+        birads: category, such as 4A, or "".
+        note: free text.
+        spacing: mm per pixel as the reader typed it, or "".
+        descriptors: see `lexicon.join_descriptors`.
+    """
+
+    label: str = ""
+    birads: str = ""
+    note: str = ""
+    spacing: str = ""
+    descriptors: str = ""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a reader accepted.
+
+    Attributes:
+        finding: as it was then.
+        number: of the last event of the mask; 0 for the network's own mask.
+        file: name of the image in the data set.
+        is_written: whether it is in the data set on the disk.
+        time: in seconds since 1970.
+    """
+
+    finding: Finding
+    number: int
+    file: str
+    is_written: bool
+    time: float
+
+
+class Journal:
+    """The file; may be used from several threads.
+
+    Raises:
+        InputError: it is no journal, or the disk fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        try:
+            self._database = sqlite3.connect(
+                path, check_same_thread=False, isolation_level=None
+            )
+            # Readers need not wait for writers, and each commit is on the disk when it returns.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def append(self, image: str, reader: str, events: Iterable[Event]) -> None:
+        """Adds events to the history of one image and reader, all of them or none."""
+        rows = []
+        for event in events:
+            place = event.patch or Patch(0, 0, 0, 0, b"", b"")
+            box = (place.x, place.y, place.width, place.height)
+            head = (image, reader, event.key, event.kind, event.tool)
+            content = (place.before, place.after, time.time())
+            rows.append(head + box + content)
+        names = (
+            "image, reader, key, kind, tool, x, y, width, height, before, after, time"
+        )
+        marks = ", ".join("?" * 12)
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    f"INSERT INTO events ({names}) VALUES ({marks})", rows
+                )
+                self._database.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise self._failure(error) from error
+
+    def events(self, image: str, reader: str, after: int = 0) -> list[Event]:
+        """The events of one image and reader whose number is above `after`, in order."""
+        condition = "image = ? AND reader = ? AND number > ? ORDER BY number"
+        rows = self._run(
+            f"SELECT {_EVENT} FROM events WHERE {condition}", image, reader, after
+        )
+        return [_event(row) for row in rows]
+
+    def has(self, image: str, reader: str, key: str) -> bool:
+        """Whether an event with this key is there."""
+        condition = "image = ? AND reader = ? AND key = ?"
+        return bool(
+            self._run(f"SELECT 1 FROM events WHERE {condition}", image, reader, key)
+        )
+
+    def last_numbers(self, reader: str) -> dict[str, int]:
+        """The number of the last event of each image that a reader has changed."""
+        query = "SELECT image, MAX(number) FROM events WHERE reader = ? GROUP BY image"
+        return {image: int(number) for image, number in self._run(query, reader)}
+
+    def findings(self, reader: str) -> dict[str, Finding]:
+        """What a reader wrote about each image."""
+        findings = {}
+        for row in self._run(
+            f"SELECT image, {_WORDS} FROM findings WHERE reader = ?", reader
+        ):
+            image, label, birads, note, spacing, descriptors = row
+            findings[image] = Finding(label, birads, note, spacing, descriptors)
+        return findings
+
+    def save_finding(self, image: str, reader: str, finding: Finding) -> None:
+        """Replaces what a reader wrote about an image."""
+        query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._run(query, image, reader, *astuple(finding))
+
+    def accepted(self, reader: str) -> dict[str, Accepted]:
+        """What a reader accepted, for each image."""
+        columns = f"image, number, file, written, time, {_WORDS}"
+        accepted = {}
+        for row in self._run(
+            f"SELECT {columns} FROM accepted WHERE reader = ?", reader
+        ):
+            (
+                image,
+                number,
+                file,
+                written,
+                when,
+                label,
+                birads,
+                note,
+                spacing,
+                descriptors,
+            ) = row
+            finding = Finding(label, birads, note, spacing, descriptors)
+            accepted[image] = Accepted(finding, number, file, bool(written), when)
+        return accepted
+
+    def save_accepted(self, image: str, reader: str, accepted: Accepted | None) -> None:
+        """Replaces what a reader accepted of an image; None: nothing is accepted."""
+        if accepted is None:
+            self._run(
+                "DELETE FROM accepted WHERE image = ? AND reader = ?", image, reader
+            )
+            return
+        state = (
+            accepted.number,
+            accepted.file,
+            int(accepted.is_written),
+            accepted.time,
+        )
+        query = (
+            "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        self._run(query, image, reader, *astuple(accepted.finding), *state)
+
+    def unwritten(self) -> list[tuple[str, str]]:
+        """Image and reader of what was accepted, but is not in the data set on the disk."""
+        rows = self._run("SELECT image, reader FROM accepted WHERE written = 0")
+        return [(image, reader) for image, reader in rows]
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._database.close()
+
+    def _run(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            try:
+                return self._database.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> InputError:
+        hint = "check the disk, or move the file away to begin anew"
+        return MachineError(self._path.name, f"cannot be used ({error})", hint)
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    key, kind, tool, x, y, width, height, before, after, number = row
+    patch = None
+    if kind in ("start", "patch"):
+        patch = Patch(x, y, width, height, before, after)
+    return Event(key, kind, tool, patch, number)

@@ -1,0 +1,124 @@
+// @ts-check
+// The keyboard, the toolbar that shows the same commands, and the list of keys.
+
+import { accept, hide, preview, toggle } from "./panel.js";
+import { move, report } from "./pictures.js";
+import { send, write } from "./saver.js";
+import { byId, element, onChange, state, update } from "./state.js";
+import { cancel, moveCross, useAtCross } from "./tools.js";
+import { actualSize, fit, zoom } from "./view.js";
+
+/** @typedef {{keys: string[], text: string, run: () => void, tool?: import("./state.js").Tool, sign?: string}} Command */
+
+/** @param {import("./state.js").Tool} tool */
+const choose = (tool) => () => update({ tool, box: null });
+/** @param {number} factor */
+const resizeBrush = (factor) => () => update({ brush: Math.min(200, Math.max(1, state.brush * factor)) });
+/** @param {number} step */
+const moveThreshold = (step) => () => {
+  preview(Math.min(0.98, Math.max(0.02, Math.round(100 * (state.threshold + step)) / 100)));
+  send({ tool: "threshold", threshold: state.threshold });
+};
+
+/** @type {Command[]} */
+const COMMANDS = [
+  { keys: ["g"], text: "Grow a lesion at a point", run: choose("grow"), tool: "grow", sign: "✚" },
+  { keys: ["r"], text: "Find a lesion in a box", run: choose("box"), tool: "box", sign: "▭" },
+  { keys: ["b"], text: "Brush", run: choose("brush"), tool: "brush", sign: "●" },
+  { keys: ["e"], text: "Eraser", run: choose("eraser"), tool: "eraser", sign: "◌" },
+  { keys: ["u"], text: "Push the outline out from inside, or in from outside", run: choose("push"), tool: "push", sign: "◑" },
+  { keys: ["d"], text: "Delete a lesion", run: choose("delete"), tool: "delete", sign: "✕" },
+  { keys: ["v"], text: "Move the view", run: choose("pan"), tool: "pan", sign: "✥" },
+  { keys: ["z"], text: "Undo", run: () => send({ tool: "undo" }), sign: "↶" },
+  { keys: ["y"], text: "Redo", run: () => send({ tool: "redo" }), sign: "↷" },
+  { keys: ["q"], text: "Back to the network's own mask", run: () => send({ tool: "reset" }), sign: "⟲" },
+  { keys: ["Delete"], text: "Delete all lesions", run: () => send({ tool: "clear" }), sign: "∅" },
+  { keys: ["n", "PageDown"], text: "Next image", run: () => void move(1).catch(report) },
+  { keys: ["p", "PageUp"], text: "Previous image", run: () => void move(-1).catch(report) },
+  { keys: ["Enter"], text: "Accept, and open the next image", run: () => void accept() },
+  { keys: ["1", "2", "3", "4"], text: "Label benign, malignant, normal, uncertain", run: () => {} },
+  { keys: [" "], text: "Use the tool at the cross", run: useAtCross },
+  { keys: ["ArrowLeft"], text: "Move the cross; with Shift ten pixels", run: () => {} },
+  { keys: [","], text: "Smaller brush", run: resizeBrush(1 / 1.2) },
+  { keys: ["."], text: "Larger brush", run: resizeBrush(1.2) },
+  { keys: ["t"], text: "Lower threshold", run: moveThreshold(-0.05) },
+  { keys: ["T"], text: "Higher threshold", run: moveThreshold(0.05) },
+  { keys: ["o"], text: "Outline", run: () => toggle("outline") },
+  { keys: ["f"], text: "Filled mask", run: () => toggle("fill") },
+  { keys: ["c"], text: "Calipers", run: () => toggle("calipers") },
+  { keys: ["h"], text: "Heat: where the network looked", run: () => toggle("heat") },
+  { keys: ["x"], text: "Hide all, or show again", run: hide },
+  { keys: ["+", "="], text: "Zoom in", run: () => zoom(1.25) },
+  { keys: ["-"], text: "Zoom out", run: () => zoom(0.8) },
+  { keys: ["0"], text: "Whole image", run: fit },
+  { keys: ["9"], text: "Actual size", run: actualSize },
+  { keys: ["Escape"], text: "Leave a box that was begun", run: () => void cancel() },
+  { keys: ["?"], text: "This list", run: () => byId("help").showModal() },
+];
+/** @type {Record<string, [number, number]>} */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+/** @type {Record<string, string>} */
+const NAMES = { " ": "Space", ArrowLeft: "← → ↑ ↓" };
+
+/** @param {KeyboardEvent} event */
+function onKey(event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey) {
+    onControl(event);
+    return;
+  }
+  if (event.altKey || target.matches("input:not([type=range]), textarea, select")) return;
+  const arrow = ARROWS[event.key];
+  // Buttons and sliders keep the keys that they know themselves.
+  const isControl = target.matches("button, input, label, a");
+  if (isControl && (event.key === " " || event.key === "Enter" || arrow)) return;
+  if (arrow) {
+    const step = event.shiftKey ? 10 : 1;
+    moveCross(arrow[0] * step, arrow[1] * step);
+  } else if (/^[1-4]$/.test(event.key)) {
+    write({ label: state.labels[Number(event.key) - 1] });
+  } else {
+    const command = COMMANDS.find(({ keys }) => keys.includes(event.key));
+    if (!command) return;
+    command.run();
+  }
+  event.preventDefault();
+}
+
+/** @param {KeyboardEvent} event */
+function onControl(event) {
+  const key = event.key.toLowerCase();
+  if (key === "z") send({ tool: event.shiftKey ? "redo" : "undo" });
+  else if (key === "y") send({ tool: "redo" });
+  else return;
+  event.preventDefault();
+}
+
+function showTools() {
+  for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (byId("tools").querySelectorAll("button"))) {
+    const { tool, command } = button.dataset;
+    if (tool) button.setAttribute("aria-pressed", String(tool === state.tool));
+    if (command === "z") button.disabled = state.undo === 0;
+    if (command === "y") button.disabled = state.redo === 0;
+  }
+}
+
+for (const command of COMMANDS) {
+  const shown = command.keys.map((key) => NAMES[key] ?? key).join(" ");
+  byId("keys").append(element("dt", shown), element("dd", command.text));
+  if (!command.sign) continue;
+  const button = element("button", command.sign);
+  button.title = `${command.text} (${shown})`;
+  button.setAttribute("aria-label", command.text);
+  button.dataset.command = command.keys[0];
+  if (command.tool) button.dataset.tool = command.tool;
+  button.addEventListener("click", command.run);
+  byId("tools").append(button);
+}
+byId("help-button").addEventListener("click", () => byId("help").showModal());
+addEventListener("keydown", onKey);
+onChange((changed) => {
+  if (["tool", "undo", "redo"].some((name) => changed.has(name))) showTools();
+});
+showTools();

@@ -1,0 +1,73 @@
+// @ts-check
+// Starts the page: who reads, the token if there is one, the list, the first image.
+
+import "./keys.js";
+import { Refusal, sendJson } from "./api.js";
+import { loadList, open, report } from "./pictures.js";
+import { settled } from "./saver.js";
+import { byId, onChange, state, update } from "./state.js";
+
+const READER = "sonoseg-reader";
+
+/** Logs in with the token behind # in the address, which the server never sees and no log holds. */
+async function logInFromAddress() {
+  const found = /^#token=(.+)$/.exec(location.hash);
+  if (!found) return;
+  history.replaceState(null, "", location.pathname);
+  await sendJson("login", { token: decodeURIComponent(found[1]) });
+}
+
+/** @returns {Promise<void>} when the server has taken a token */
+function askForToken() {
+  return new Promise((resolve) => {
+    byId("login").showModal();
+    byId("login").addEventListener("cancel", (/** @type {Event} */ event) => event.preventDefault());
+    byId("login-form").addEventListener("submit", (/** @type {Event} */ event) => {
+      event.preventDefault();
+      sendJson("login", { token: byId("token").value }).then(() => {
+        byId("login").close();
+        resolve();
+      }, (error) => { byId("login-problem").textContent = error.message; });
+    });
+  });
+}
+
+async function showFirst() {
+  const wanted = location.hash.slice(1);
+  const entry = state.entries.find(({ id }) => id === wanted)
+    ?? state.entries.find((one) => one.state !== "accepted") ?? state.entries[0];
+  if (entry) await open(entry.id);
+  else update({ message: "There are no images yet: drop some here, or choose Add images." });
+}
+
+async function start() {
+  update({ reader: localStorage.getItem(READER) || "reader" });
+  byId("reader").value = state.reader;
+  try {
+    await logInFromAddress();
+    await loadList();
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.status !== 401) throw error;
+    await askForToken();
+    await loadList();
+  }
+  await showFirst();
+}
+
+byId("reader").addEventListener("change", async () => {
+  await settled();
+  const reader = byId("reader").value.trim() || "reader";
+  localStorage.setItem(READER, reader);
+  // What one reader sees must not be changed in the name of another.
+  update({ reader, picture: null, mask: new Uint8Array(0), lesions: [], preview: null });
+  byId("reader").value = reader;
+  await loadList().then(showFirst).catch(report);
+});
+onChange((changed) => {
+  if (changed.has("message")) {
+    byId("message").textContent = state.message;
+    byId("message").hidden = !state.message;
+  }
+  if (changed.has("saved")) byId("saved").textContent = state.saved;
+});
+start().catch(report).finally(() => { document.body.dataset.ready = "yes"; });

@@ -1,0 +1,159 @@
+// @ts-check
+// The right side: doubts, measurements, labels, note, layers and sliders.
+
+import { getPicture, sendJson } from "./api.js";
+import { coloured } from "./heat.js";
+import { loadList, move, report } from "./pictures.js";
+import { send, settled, takeDescription, write } from "./saver.js";
+import { byId, element, onChange, state, update } from "./state.js";
+import { enlarge, maskAt } from "./threshold.js";
+
+const LAYERS = { outline: "Outline (O)", fill: "Mask (F)", calipers: "Calipers (C)", heat: "Heat (H)" };
+/** @type {{id: string, large: Float32Array}|null} */ let enlarged = null;
+
+/** Accepts the image and opens the next one that is left. */
+export async function accept() {
+  const picture = state.picture;
+  if (!picture) return;
+  try {
+    await settled();
+    takeDescription(await sendJson(`images/${picture.id}/accept`, { after: state.revision }));
+    await loadList();
+    update({ saved: "accepted", message: "" });
+    await move(1);
+  } catch (error) {
+    report(/** @type {Error} */ (error));
+  }
+}
+
+/** @param {keyof typeof LAYERS} name */
+export function toggle(name) {
+  update({ layers: { ...state.layers, [name]: !state.layers[name] } });
+  if (name === "heat" && state.layers.heat && !state.heat) void loadHeat().catch(report);
+}
+
+/** Hides all that lies over the image, or shows the outline again. */
+export function hide() {
+  const isShown = Object.values(state.layers).some(Boolean);
+  update({ layers: { outline: !isShown, fill: false, heat: false, calipers: !isShown } });
+}
+
+async function loadHeat() {
+  const picture = state.picture;
+  if (!picture) return;
+  const heat = await getPicture(`images/${picture.id}/heat.png`);
+  if (picture === state.picture) update({ heat: coloured(heat) });
+}
+
+/** Shows the mask of a threshold, without keeping it. @param {number} threshold */
+export function preview(threshold) {
+  const picture = state.picture;
+  if (!picture || state.busy) return;
+  const { id, map, mapSize, width, height, smallest } = picture;
+  if (enlarged?.id !== id) enlarged = { id, large: enlarge(map, mapSize, width, height) };
+  const mask = maskAt(enlarged.large, width, height, threshold, smallest * width * height);
+  update({ threshold, preview: mask });
+}
+
+function showLesions() {
+  const rows = state.lesions.map((lesion, place) => {
+    const row = element("tr"), digits = state.unit === "mm" ? 1 : 0;
+    const lengths = [lesion.longest_diameter, lesion.perpendicular_diameter].map((length) => length.toFixed(digits));
+    const area = `${lesion.area.toFixed(lesion.area < 100 ? digits : 0)} ${state.unit}${state.unit === "mm" ? "²" : ""}`;
+    row.append(element("th", String(place + 1)), element("td", `${lengths.join(" × ")} ${state.unit}`), element("td", area),
+      element("td", lesion.mean_probability.toFixed(2)));
+    return row;
+  });
+  const head = element("tr");
+  head.append(...["", "diameters", "area", "prob."].map((text) => element("th", text)));
+  const none = element("tr");
+  none.append(element("td", "no lesion"));
+  byId("lesions").replaceChildren(...(rows.length ? [head, ...rows] : [none]));
+}
+
+function showLabels() {
+  const buttons = state.labels.map((label, place) => {
+    const button = element("button", label);
+    button.append(" ", element("kbd", String(place + 1)));
+    button.setAttribute("role", "radio");
+    button.setAttribute("aria-checked", String(state.finding.label === label));
+    button.addEventListener("click", () => write({ label }));
+    return button;
+  });
+  byId("labels").replaceChildren(...buttons);
+  choices(byId("birads"), state.categories, state.finding.birads);
+}
+
+/** @param {HTMLSelectElement} select @param {string[]} words @param {string} chosen */
+function choices(select, words, chosen) {
+  const options = words.map((word) => {
+    const option = element("option", word || "–");
+    option.value = word;
+    return option;
+  });
+  select.replaceChildren(...options);
+  select.value = chosen;
+}
+
+function showDescriptors() {
+  const rows = Object.entries(state.descriptors).map(([name, words]) => {
+    const row = element("label", `${name} `, "row"), select = element("select");
+    choices(select, ["", ...words], state.finding.descriptors[name] ?? "");
+    select.addEventListener("change", () => write({ descriptors: { ...state.finding.descriptors, [name]: select.value } }));
+    row.append(select);
+    return row;
+  });
+  byId("descriptors").replaceChildren(...rows);
+}
+
+/** Shows note and spacing, but does not replace what is being typed. */
+function showTexts() {
+  for (const name of /** @type {const} */ (["note", "spacing"])) {
+    const field = byId(name);
+    if (field !== document.activeElement) field.value = state.finding[name];
+  }
+}
+
+function showLayers() {
+  const buttons = Object.entries(LAYERS).map(([name, text]) => {
+    const layer = /** @type {keyof typeof LAYERS} */ (name), button = element("button", text);
+    button.setAttribute("aria-pressed", String(state.layers[layer]));
+    button.addEventListener("click", () => toggle(layer));
+    return button;
+  });
+  byId("layers").replaceChildren(...buttons);
+}
+
+function showSliders() {
+  for (const name of /** @type {const} */ (["threshold", "opacity", "brightness", "contrast"])) {
+    byId(name).value = String(state[name]);
+    byId(`${name}-value`).textContent = state[name].toFixed(2);
+  }
+}
+
+for (const name of ["opacity", "brightness", "contrast"]) {
+  byId(name).addEventListener("input", () => update({ [name]: Number(byId(name).value) }));
+}
+byId("threshold").addEventListener("input", () => preview(Number(byId("threshold").value)));
+byId("threshold").addEventListener("change", () => send({ tool: "threshold", threshold: state.threshold }));
+byId("birads").addEventListener("change", () => write({ birads: byId("birads").value }));
+byId("spacing").addEventListener("change", () => write({ spacing: byId("spacing").value.trim() }));
+byId("note").addEventListener("input", () => write({ note: byId("note").value }, 500));
+byId("accept").addEventListener("click", () => void accept());
+onChange((changed) => {
+  const has = (/** @type {string[]} */ ...names) => names.some((name) => changed.has(name));
+  if (has("lesions", "unit")) showLesions();
+  if (has("labels", "finding")) showLabels();
+  if (has("descriptors", "picture")) showDescriptors();
+  if (has("layers")) showLayers();
+  if (has("finding", "picture")) showTexts();
+  if (has("threshold", "opacity", "brightness", "contrast")) showSliders();
+  if (has("picture")) {
+    byId("doubts").replaceChildren(...(state.picture?.doubts ?? []).map((text) => element("li", `Do not trust this: ${text}`)));
+    byId("model").textContent = state.picture ? `Network: ${state.picture.model}` : "";
+    byId("caption").textContent = state.picture ? `${state.picture.name} · ${state.picture.width} × ${state.picture.height}` : "";
+    if (state.layers.heat) void loadHeat().catch(report);
+  }
+});
+showLayers();
+showSliders();

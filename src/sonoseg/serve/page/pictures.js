@@ -1,0 +1,139 @@
+// @ts-check
+// The list of images, and opening one.
+
+import { getFloats, getJson, getPicture, sendFile } from "./api.js";
+import { unpack } from "./mask.js";
+import { settled, takeDescription } from "./saver.js";
+import { byId, element, onChange, state, update } from "./state.js";
+
+const SIGNS = { open: "○", edited: "◐", accepted: "✓", changed: "!" };
+const WORDS = { open: "not looked at", edited: "in work", accepted: "accepted", changed: "changed after it was accepted" };
+const FILTERS = { all: "all", left: "left to do", accepted: "accepted" };
+/** @type {HTMLUListElement} */ const list = byId("list");
+let opening = 0;
+
+/** Asks for the list again. */
+export async function loadList() {
+  const { images, labels, birads, descriptors } = await getJson("images");
+  update({ entries: images, labels, categories: birads, descriptors });
+}
+
+/** Opens an image once all edits of the last one are saved. @param {string} id */
+export async function open(id) {
+  const number = ++opening;
+  await settled();
+  update({ busy: true });
+  try {
+    await load(id, number);
+  } finally {
+    if (number === opening) update({ busy: false });
+  }
+}
+
+/** @param {string} id @param {number} number of the call of `open`; if there is a later one, nothing is shown */
+async function load(id, number) {
+  const path = `images/${id}`;
+  const [shown, pixels, map] = await Promise.all(
+    [getJson(path), getPicture(`${path}/pixels.png`), getFloats(`${path}/map`)]);
+  if (number !== opening) return;
+  const { name, width, height, doubts, smallest, threshold, finding } = shown;
+  const model = `${shown.model.name} ${shown.model.version}`;
+  const picture = { id, name, width, height, pixels, map, mapSize: shown.map, smallest, ownThreshold: threshold, doubts, model };
+  const mask = unpack(shown.mask, width * height);
+  update({ picture, mask, preview: null, finding, threshold, heat: null, cursor: null, box: null, message: "" });
+  takeDescription(shown);
+  location.hash = id;
+}
+
+/** @returns {import("./state.js").Entry[]} those that the filter shows */
+export function visibleEntries() {
+  if (state.filter === "all") return state.entries;
+  const wanted = state.filter === "accepted";
+  return state.entries.filter((entry) => (entry.state === "accepted") === wanted || entry.id === state.picture?.id);
+}
+
+/** Opens the image this many places further. @param {number} step */
+export async function move(step) {
+  const entries = visibleEntries();
+  const place = entries.findIndex((entry) => entry.id === state.picture?.id);
+  const next = entries[Math.min(entries.length - 1, Math.max(0, place + step))];
+  if (next && next.id !== state.picture?.id) await open(next.id);
+}
+
+/** Sends files to the server and opens the first of them. @param {Iterable<File>} files */
+export async function add(files) {
+  let first = "";
+  for (const file of files) {
+    try {
+      const { id } = await sendFile(file);
+      first ||= id;
+    } catch (error) {
+      update({ message: `${file.name}: ${/** @type {Error} */ (error).message}` });
+    }
+  }
+  const message = state.message;
+  await loadList();
+  if (first) await open(first);
+  update({ message });
+}
+
+function show() {
+  const entries = visibleEntries(), done = state.entries.filter((entry) => entry.state === "accepted");
+  byId("progress").textContent = `${done.length} of ${state.entries.length} accepted`;
+  const known = new Map([...list.children].map((item) => [/** @type {HTMLElement} */ (item).dataset.id, item]));
+  const items = entries.map((entry) => filled(/** @type {HTMLLIElement} */ (known.get(entry.id) ?? made(entry)), entry));
+  // Moved only when it has to be: a thumbnail that is put in again would flicker.
+  const isSame = items.length === list.children.length && items.every((item, place) => item === list.children[place]);
+  if (!isSame) list.replaceChildren(...items);
+}
+
+/** @param {import("./state.js").Entry} entry */
+function made(entry) {
+  const item = element("li"), button = element("button"), picture = element("img");
+  item.dataset.id = entry.id;
+  picture.src = `/api/images/${entry.id}/thumbnail.png`;
+  picture.alt = "";
+  picture.loading = "lazy";
+  button.append(picture, element("span", "", "sign"), element("span", entry.name, "name"), element("span", "", "label"));
+  button.addEventListener("click", () => void open(entry.id).catch(report));
+  item.append(button);
+  return item;
+}
+
+/** @param {HTMLLIElement} item @param {import("./state.js").Entry} entry */
+function filled(item, entry) {
+  const button = /** @type {HTMLButtonElement} */ (item.firstChild);
+  const sign = /** @type {HTMLElement} */ (button.querySelector(".sign"));
+  const label = /** @type {HTMLElement} */ (button.querySelector(".label"));
+  const isOpen = entry.id === state.picture?.id;
+  if (isOpen && button.getAttribute("aria-current") !== "true") item.scrollIntoView({ block: "nearest", inline: "nearest" });
+  button.setAttribute("aria-current", String(isOpen));
+  button.title = `${entry.name}: ${WORDS[entry.state]}`;
+  item.className = entry.state;
+  sign.textContent = SIGNS[entry.state];
+  sign.setAttribute("aria-label", WORDS[entry.state]);
+  label.textContent = entry.label;
+  return item;
+}
+
+/** @param {Error} error */
+export function report(error) {
+  update({ message: error.message });
+}
+
+for (const [value, text] of Object.entries(FILTERS)) {
+  const option = element("option", text);
+  option.value = value;
+  byId("filter").append(option);
+}
+byId("filter").addEventListener("change", () => update({ filter: byId("filter").value }));
+byId("add").addEventListener("click", () => byId("open").click());
+byId("open").addEventListener("change", () => void add(byId("open").files).catch(report));
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (event.dataTransfer?.files.length) void add(event.dataTransfer.files).catch(report);
+});
+onChange((changed) => {
+  if (["entries", "picture", "filter"].some((name) => changed.has(name))) show();
+});

@@ -1,0 +1,108 @@
+// @ts-check
+// The state of the page, in one place. Everything that is shown follows from it.
+
+/**
+ * @typedef {object} Entry one image in the list
+ * @property {string} id
+ * @property {string} name
+ * @property {"open"|"edited"|"accepted"|"changed"} state
+ * @property {string} label
+ *
+ * @typedef {object} Lesion lengths in the unit of the picture, places in pixels
+ * @property {number} area
+ * @property {number} longest_diameter
+ * @property {number} perpendicular_diameter
+ * @property {number} mean_probability
+ * @property {[number, number]} centre
+ * @property {[number, number][]} longest_diameter_ends
+ * @property {[number, number][]} perpendicular_diameter_ends
+ *
+ * @typedef {object} Finding what the reader wrote
+ * @property {string} label
+ * @property {string} birads
+ * @property {string} note
+ * @property {string} spacing
+ * @property {Record<string, string>} descriptors
+ *
+ * @typedef {object} Picture the image that is open
+ * @property {string} id
+ * @property {string} name
+ * @property {number} width
+ * @property {number} height
+ * @property {ImageBitmap} pixels
+ * @property {Float32Array} map the network's own map, row by row
+ * @property {[number, number]} mapSize rows and columns of the map
+ * @property {number} smallest share of the image below which a part is dropped
+ * @property {number} ownThreshold
+ * @property {string[]} doubts
+ * @property {string} model
+ *
+ * @typedef {"pan"|"grow"|"box"|"brush"|"eraser"|"push"|"delete"} Tool
+ */
+
+export const state = {
+  reader: "reader",
+  /** @type {Entry[]} */ entries: [],
+  /** @type {string[]} */ labels: [],
+  /** @type {string[]} */ categories: [],
+  /** @type {Record<string, string[]>} */ descriptors: {},
+  filter: "all",
+  /** @type {Picture|null} */ picture: null,
+  /** @type {Uint8Array} one byte per pixel, 1 is lesion */ mask: new Uint8Array(0),
+  /** @type {Uint8Array|null} shown instead of the mask while the threshold moves */ preview: null,
+  revision: 0,
+  undo: 0,
+  redo: 0,
+  unit: "px",
+  /** @type {Lesion[]} */ lesions: [],
+  /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "", descriptors: {} },
+  /** @type {Tool} */ tool: "grow",
+  brush: 12,
+  threshold: 0.5,
+  opacity: 0.35,
+  brightness: 1,
+  contrast: 1,
+  layers: { outline: true, fill: false, heat: false, calipers: true },
+  /** @type {ImageBitmap|HTMLCanvasElement|null} */ heat: null,
+  /** place of the image's corner on the canvas, and canvas pixels per image pixel */
+  transform: { x: 0, y: 0, scale: 1 },
+  /** @type {{x: number, y: number}|null} the cross, in image pixels */ cursor: null,
+  /** @type {{x: number, y: number, width: number, height: number}|null} */ box: null,
+  busy: false,
+  message: "",
+  saved: "",
+};
+
+/** @type {((changed: Set<string>) => void)[]} */
+const listeners = [];
+
+/** @param {(changed: Set<string>) => void} listener called after each change with the names of what changed */
+export function onChange(listener) {
+  listeners.push(listener);
+}
+
+/** @param {Partial<typeof state>} changes */
+export function update(changes) {
+  Object.assign(state, changes);
+  const changed = new Set(Object.keys(changes));
+  for (const listener of listeners) listener(changed);
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {string} [text] shown as text, whatever it contains
+ * @param {string} [className]
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function element(tag, text = "", className = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+/** @param {string} id @returns {any} the element of the page with this id */
+export function byId(id) {
+  return document.getElementById(id);
+}

@@ -1,0 +1,45 @@
+"""What all requests share: the network, the line of work, the limits, the metrics and the session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from sonoseg.reader.segmenter import Segmenter
+from sonoseg.serve.limits import Limits
+from sonoseg.serve.metrics import Metrics
+from sonoseg.serve.pool import Pool
+from sonoseg.serve.session import Session
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts of a running server.
+
+    Attributes:
+        segmenter: the network.
+        limits: on each request.
+        pool: where images are decoded and segmented.
+        metrics: counts of requests.
+        token: that clients must know; None if they need none.
+        session: the folder that is annotated; None if there is none.
+    """
+
+    segmenter: Segmenter
+    limits: Limits
+    pool: Pool
+    metrics: Metrics
+    token: str | None
+    session: Session | None
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service
+
+
+Here = Annotated[Service, Depends(service_of)]
+"""A parameter of a request's function: the service."""

@@ -1,0 +1,65 @@
+"""A server without a socket, with the bundled network, and phantoms to send to it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+
+import sonoseg
+from sonoseg.data.phantom import make_phantom
+from sonoseg.reader.segmenter import Segmenter
+from sonoseg.serve.app import build_app
+
+ADDRESS = "http://127.0.0.1:8417"
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The content of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def segmenter() -> Segmenter:
+    return sonoseg.load()
+
+
+@pytest.fixture(scope="session")
+def phantom() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels and true mask of one with a lesion."""
+    return make_phantom(3)
+
+
+@pytest.fixture(scope="session")
+def phantom_png(phantom: tuple[NDArray[np.uint8], NDArray[np.bool_]]) -> bytes:
+    return encode_png(phantom[0])
+
+
+@pytest.fixture(scope="session")
+def to_png() -> Callable[[NDArray[np.uint8]], bytes]:
+    return encode_png
+
+
+@pytest.fixture
+def client(segmenter: Segmenter) -> Iterator[TestClient]:
+    """A client of a server without a folder."""
+    with TestClient(build_app(segmenter), base_url=ADDRESS) as client:
+        yield client
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three phantoms, the third without lesion."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name, seed, lesion in (("one", 3, True), ("two", 4, True), ("zero", 5, False)):
+        (folder / f"{name}.png").write_bytes(encode_png(make_phantom(seed, lesion)[0]))
+    return folder

@@ -1,0 +1,224 @@
+"""The addresses of the page: everything that it shows and keeps, over HTTP."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from sonoseg.core.resize import enlarge
+from sonoseg.serve.app import build_app
+from sonoseg.serve.guard import COOKIE
+from sonoseg.serve.patch import from_text, to_text
+from sonoseg.serve.session import Session
+
+ADDRESS = "http://127.0.0.1:8417"
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture
+def page(segmenter, folder):
+    with TestClient(build_app(segmenter, folder=folder), base_url=ADDRESS) as client:
+        yield client
+
+
+def identifier(page, stem="one"):
+    entries = page.get("/api/images").json()["images"]
+    return next(entry["id"] for entry in entries if entry["name"].startswith(stem))
+
+
+def test_the_list_has_all_images(page):
+    answer = page.get("/api/images").json()
+    assert [entry["name"] for entry in answer["images"]] == [
+        "one.png",
+        "two.png",
+        "zero.png",
+    ]
+    assert {entry["state"] for entry in answer["images"]} == {"open"}
+    assert answer["labels"] == ["benign", "malignant", "normal", "uncertain"]
+
+
+def test_an_image_comes_with_pixels_map_mask_and_measurements(page, segmenter, phantom):
+    image = identifier(page)
+    shown = page.get(f"/api/images/{image}").json()
+    result = segmenter.segment(phantom[0])
+    shape = shown["height"], shown["width"]
+    np.testing.assert_array_equal(from_text(shown["mask"], *shape), result.mask)
+    assert shown["lesions"] == [lesion.to_dict() for lesion in result.lesions]
+    pixels = page.get(f"/api/images/{image}/pixels.png").content
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(pixels))), phantom[0]
+    )
+    content = page.get(f"/api/images/{image}/map").content
+    network_map = np.frombuffer(content, "<f4").reshape(shown["map"])
+    np.testing.assert_array_equal(enlarge(network_map, shape), result.probability)
+    thumbnail = Image.open(
+        io.BytesIO(page.get(f"/api/images/{image}/thumbnail.png").content)
+    )
+    assert max(thumbnail.size) == 96
+    heat = Image.open(io.BytesIO(page.get(f"/api/images/{image}/heat.png").content))
+    assert heat.size == shape[::-1]
+
+
+def test_edit_label_accept(page, folder):
+    image = identifier(page)
+    bits = to_text(np.ones((4, 5), bool))
+    body = {
+        "key": "k" * 10,
+        "after": 0,
+        "tool": "brush",
+        "x": 3,
+        "y": 2,
+        "width": 5,
+        "height": 4,
+    }
+    answer = page.post(f"/api/images/{image}/edits", json={**body, "bits": bits}).json()
+    assert answer["undo"] == 1
+    assert answer["patch"]["width"] == 5
+    chosen = {"margin": "angular", "shape": "oval"}
+    words = {"label": "benign", "birads": "2", "spacing": "0.1", "descriptors": chosen}
+    wrong = {**words, "descriptors": {"shape": "<b>"}}
+    assert page.put(f"/api/images/{image}/finding", json=wrong).status_code == 422
+    described = page.put(f"/api/images/{image}/finding", json=words).json()
+    assert described["unit"] == "mm"
+    assert page.get(f"/api/images/{image}").json()["finding"]["descriptors"] == chosen
+    accepted = page.post(
+        f"/api/images/{image}/accept", json={"after": answer["revision"]}
+    ).json()
+    assert accepted["state"] == "accepted"
+    mask = np.asarray(
+        Image.open(folder / "annotations" / "reader" / "masks" / "one.png")
+    )
+    assert mask[2:6, 3:8].all()
+    stale = page.post(f"/api/images/{image}/accept", json={"after": 0})
+    assert stale.status_code == 409
+
+
+def test_refusals_do_not_tell_where_the_folder_is(page, folder):
+    (folder / "broken.png").write_bytes(b"no image")
+    image = identifier(page, "broken")
+    for address in ("", "/pixels.png", "/map", "/thumbnail.png", "/heat.png"):
+        answer = page.get(f"/api/images/{image}{address}")
+        assert answer.status_code == 422
+        assert str(folder.parent) not in answer.text
+    missing = page.post(f"/api/images/{identifier(page)}/accept", json={"after": 0})
+    assert missing.status_code == 422
+    assert missing.json()["subject"] == "label"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "../../etc/passwd",
+        "..%2f..%2fetc%2fpasswd",
+        "one.png",
+        "0" * 16,
+        "%00" * 16,
+        "A" * 16,
+    ],
+)
+def test_only_known_identifiers_are_served(page, address):
+    answer = page.get(f"/api/images/{address}/pixels.png")
+    assert answer.status_code in (404, 422)
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize("reader", ["", " ", "x" * 41, "a\nb\x1b", "\u202e"])
+def test_names_of_readers_are_checked(page, reader):
+    answer = page.get("/api/images", params={"reader": reader})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tool": "../x"},
+        {"after": "0"},
+        {"extra": 1},
+        {"x": 1.5},
+        {"threshold": 1},
+        {"key": ""},
+    ],
+)
+def test_malformed_edits_are_refused(page, change):
+    body = {"key": "k" * 10, "after": 0, "tool": "clear", **change}
+    answer = page.post(f"/api/images/{identifier(page)}/edits", json=body)
+    assert answer.status_code == 422
+    assert set(answer.json()) == {"subject", "problem", "hint"}
+
+
+def test_markup_in_names_notes_and_readers_is_only_text(page, folder, phantom_png):
+    name = "<img src=x onerror=alert(1)>.png"
+    (folder / name).write_bytes(phantom_png)
+    image = identifier(page, "<img")
+    answer = page.get(f"/api/images/{image}", params={"reader": "<script>"})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["name"] == name
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for address in ("/", "/docs"):
+        assert b"<img src=x" not in page.get(address).content
+
+
+def test_upload_adds_an_image(page, folder, phantom_png):
+    files = {"image": ("../new <b>.png", phantom_png)}
+    image = page.post("/api/images", files=files).json()["id"]
+    assert page.get(f"/api/images/{image}").json()["name"] == "new_b.png"
+    assert (folder / "new_b.png").read_bytes() == phantom_png
+    bad = page.post("/api/images", files={"image": ("x.png", b"nothing")})
+    assert bad.status_code == 422
+
+
+def test_login_gives_a_cookie_that_scripts_cannot_read(segmenter, folder):
+    app = build_app(segmenter, token=TOKEN, folder=folder)
+    with TestClient(app, base_url=ADDRESS) as client:
+        assert client.get("/").status_code == 200
+        assert client.get("/api/images").status_code == 401
+        assert client.post("/api/login", json={"token": "wrong"}).status_code == 401
+        answer = client.post("/api/login", json={"token": TOKEN})
+        assert answer.status_code == 200
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert TOKEN not in cookie
+        assert COOKIE in client.cookies
+        assert client.get("/api/images").status_code == 200
+
+
+def test_without_a_folder_the_page_says_so(client):
+    answer = client.get("/api/images")
+    assert answer.status_code == 404
+    assert "sonoseg serve FOLDER" in answer.json()["hint"]
+
+
+def test_base64_of_the_mask_is_plain(page):
+    shown = page.get(f"/api/images/{identifier(page)}").json()
+    assert (
+        len(base64.b64decode(shown["mask"]))
+        == (shown["width"] * shown["height"] + 7) // 8
+    )
+
+
+def test_an_unexpected_error_tells_no_name(segmenter, folder, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError("/secret/Anna.png")
+
+    monkeypatch.setattr(Session, "entries", fail)
+    app = build_app(segmenter, folder=folder)
+    with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
+        answer = client.get("/api/images")
+    assert answer.status_code == 500
+    assert set(answer.json()) == {"subject", "problem", "hint"}
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("OSError" in message for message in messages)
+    assert "Anna" not in answer.text + " ".join(messages)
+
+
+def test_huge_images_of_the_folder_are_refused_before_they_are_decoded(page, folder):
+    Image.new("1", (6000, 6000)).save(folder / "huge.png")
+    image = identifier(page, "huge")
+    for address in ("", "/thumbnail.png", "/pixels.png"):
+        answer = page.get(f"/api/images/{image}{address}")
+        assert answer.status_code == 422
+        assert "megapixels" in answer.json()["problem"]
