@@ -15,9 +15,12 @@ import pytest
 from dicom_files import as_bytes, make_dataset, region_item
 from numpy.typing import NDArray
 from PIL import Image
+from PIL import Image as PillowImage
 from pydicom import uid
+from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
 
+from sonoseg.data.dicom_phantom import make_screen
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.errors import InputError
 
@@ -350,3 +353,25 @@ def test_a_loop_is_never_in_memory_at_once(tmp_path: Path) -> None:
     )
     count, megabytes = map(int, done.stdout.split())
     assert count == frames and megabytes < 300
+
+
+def test_a_loop_in_jpeg_2000_is_read_frame_by_frame() -> None:
+    frames = make_screen("loop", 3).frames[:5]
+    dataset = make_dataset(frames)
+    encoded = []
+    for frame in frames:
+        buffer = io.BytesIO()
+        picture = PillowImage.fromarray(frame)
+        picture.save(buffer, "JPEG2000", no_jp2=True, irreversible=False)
+        encoded.append(buffer.getvalue())
+    dataset.PixelData = encapsulate(encoded)
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    file = read_dicom(as_bytes(dataset))
+    assert file.frames == 5
+    views = list(file.views())
+    assert [view.frame for view in views] == [1, 2, 3, 4, 5]
+    for view, frame in zip(views, frames, strict=True):
+        np.testing.assert_array_equal(view.image.pixels, frame)
+    (last,) = file.views([5])
+    np.testing.assert_array_equal(last.image.pixels, frames[4])

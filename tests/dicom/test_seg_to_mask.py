@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +129,75 @@ def test_the_three_kinds_of_a_still_by_highdicom(kind: str) -> None:
         device_serial_number="1",
     )
     _assert_same(union_by_frame(read_seg(as_bytes(seg))), {1: mask == 1})
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+@pytest.mark.parametrize("frames", [1, 4])
+def test_segmentations_of_dcmqi(tmp_path: Path, kind: str, frames: int) -> None:
+    shape = (frames, 64, 80)
+    pixels = np.zeros(shape if frames > 1 else shape[1:], np.uint8)
+    (tmp_path / "image.dcm").write_bytes(as_bytes(make_dataset(pixels)))
+    labels = np.zeros(shape, np.uint8)
+    labels[-1, 10:30, 20:50] = 1
+    if frames > 1:
+        labels[1, 12:31, 21:50] = 1
+    _write_nrrd(tmp_path / "labels.nrrd", labels)
+    category = {"CodeValue": "49755003", "CodingSchemeDesignator": "SCT"}
+    category["CodeMeaning"] = "Morphologically Abnormal Structure"
+    mass = {"CodeValue": "4147007", "CodingSchemeDesignator": "SCT"}
+    mass["CodeMeaning"] = "Mass"
+    segment = {
+        "labelID": 1,
+        "SegmentDescription": "lesion",
+        "SegmentAlgorithmType": "MANUAL",
+        "SegmentedPropertyCategoryCodeSequence": category,
+        "SegmentedPropertyTypeCodeSequence": mass,
+    }
+    words = {
+        "ContentCreatorName": "Reader",
+        "SeriesDescription": "Segmentation",
+        "SeriesNumber": "300",
+        "InstanceNumber": "1",
+        "segmentAttributes": [[segment]],
+    }
+    (tmp_path / "words.json").write_text(json.dumps(words))
+    tool = Path(sys.executable).parent / "itkimage2segimage"
+    options = {
+        "inputImageList": "labels.nrrd",
+        "inputDICOMList": "image.dcm",
+        "inputMetadata": "words.json",
+        "outputDICOM": "seg.dcm",
+        "segmentationType": kind,
+        "referencesGeometryCheck": "0",
+    }
+    command = [str(tool)]
+    for name, value in options.items():
+        command += [f"--{name}", value]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    found = union_by_frame(read_seg(tmp_path / "seg.dcm"))
+    expected = {}
+    for number, mask in enumerate(labels == 1, start=1):
+        if mask.any():
+            expected[number] = mask
+    with_lesion = {frame: mask for frame, mask in found.items() if mask.any()}
+    _assert_same(with_lesion, expected)
+
+
+def _write_nrrd(path: Path, volume: Any) -> None:
+    """A volume (frames, rows, columns) of bytes, its frames one slice apart."""
+    sizes = " ".join(str(size) for size in reversed(volume.shape))
+    lines = [
+        "NRRD0004",
+        "type: uint8",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {sizes}",
+        "space directions: (0.1,0,0) (0,0.1,0) (0,0,1)",
+        "kinds: domain domain domain",
+        "encoding: raw",
+        "space origin: (0,0,0)",
+    ]
+    path.write_bytes("\n".join(lines).encode() + b"\n\n" + volume.tobytes())
 
 
 def test_probabilities_are_cut_at_one_half() -> None:

@@ -34,8 +34,8 @@ _DECODERS = {
     uid.JPEGBaseline8Bit: "pillow",
     uid.JPEGLSLossless: "pyjpegls",
     uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pylibjpeg",
-    uid.JPEG2000: "pylibjpeg",
+    uid.JPEG2000Lossless: "pillow",
+    uid.JPEG2000: "pillow",
 }
 """pydicom would ask GDCM first, which ends the process where header and JPEG data differ."""
 _DAMAGE = (

@@ -15,7 +15,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.utils import iter_pixels
 
 from sonoseg.core.source import check_dimensions
-from sonoseg.dicom.damage import dicom_errors, integer, items
+from sonoseg.dicom.damage import dicom_errors, integer, items, number
 from sonoseg.dicom.header import (
     LABEL_MAP,
     MOST_FRAMES,
@@ -185,11 +185,12 @@ def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:
     shared = (items(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
     groups = items(dataset, "PerFrameFunctionalGroupsSequence")
     only = _only_instance(dataset)
-    for number in range(frames):
-        group = groups[number] if number < len(groups) else Dataset()
+    for index in range(frames):
+        group = groups[index] if index < len(groups) else Dataset()
         image = _source_image(group) or _source_image(shared) or Dataset()
         instance = str(image.get("ReferencedSOPInstanceUID") or only)
-        yield instance, _frame_number(image, group), _segment_number(group, shared)
+        frame = _frame_number(image, group) or _frame_by_position(group, shared)
+        yield instance, frame, _segment_number(group, shared)
 
 
 def _segment_number(group: Dataset, shared: Dataset) -> int:
@@ -207,14 +208,29 @@ def _source_image(group: Dataset) -> Dataset | None:
 
 
 def _frame_number(image: Dataset, group: Dataset) -> int:
-    """By the reference to the source, else by the place in time; 1 for stills, which need neither."""
+    """By the reference to the source, else by the place in time; 0 if there is neither, as of stills."""
     reference = image.get("ReferencedFrameNumber")
     if isinstance(reference, MultiValue) and len(reference):
         return int(reference[0])
     if reference:
         return integer(image, "ReferencedFrameNumber")
     content = items(group, "FrameContentSequence")
-    return integer(content[0], "TemporalPositionIndex", missing=1) if content else 1
+    return integer(content[0], "TemporalPositionIndex", missing=0) if content else 0
+
+
+def _frame_by_position(group: Dataset, shared: Dataset) -> int:
+    """By the place in space: programs that read a loop as a volume put frame i at i - 1 slices; otherwise 1."""
+    positions = items(group, "PlanePositionSequence")
+    measures = items(shared, "PixelMeasuresSequence")
+    if not positions or not measures:
+        return 1
+    place = positions[0].get("ImagePositionPatient")
+    step = number(measures[0], "SpacingBetweenSlices", missing=0)
+    step = step or number(measures[0], "SliceThickness", missing=0)
+    if not isinstance(place, MultiValue) or len(place) != 3 or step <= 0:
+        return 1
+    frame = round(float(place[2]) / step) + 1
+    return frame if 1 <= frame <= MOST_FRAMES else 1
 
 
 def _only_instance(dataset: Dataset) -> str:

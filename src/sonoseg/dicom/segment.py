@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from sonoseg.core.image import pixel_spacing
@@ -11,6 +12,7 @@ from sonoseg.dicom.read import DicomFile, View, read_dicom
 from sonoseg.dicom.stream import DicomSource
 from sonoseg.dicom.whole_frame import WholeFrameResult, in_whole_frame
 from sonoseg.errors import InputError
+from sonoseg.reader.ahead import ahead
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import PixelSize, Segmenter
 
@@ -38,9 +40,11 @@ def segment_dicom(
         InputError: the pixel data is damaged or cut short.
     """
     tracker = Tracker()
-    for view in file.views():
-        result = segmenter.segment(view.image, explain=explain)
-        yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
+    # The next frame is decoded while this one is segmented.
+    with closing(ahead(file.views())) as views:
+        for view in views:
+            result = segmenter.segment(view.image, explain=explain)
+            yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
 
 
 def segment_frames(
