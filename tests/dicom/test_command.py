@@ -231,7 +231,7 @@ def test_pictures_and_dicom_of_one_folder_share_one_results_file(
 ) -> None:
     out = tmp_path / "out"
     words, code = segment_command([mixed], out=out, to=("seg", "coco", "geojson"))
-    assert code == 1 and "2 files were passed over" in words
+    assert code == 1 and "2 files were skipped" in words
     assert "IM0002" in caplog.text
     results = json.loads((out / "results.json").read_text())
     (picture,), (still,) = results["images"], results["dicom"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ ImageLike = Source | Image
 """See `sonoseg.core.image.read_image`."""
 PixelSize = float | Spacing
 """mm per pixel: one number for square pixels, or (row, column)."""
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II", b"MM")
+"""How PNG, JPEG, BMP and TIFF files begin."""
 
 
 class Segmenter:
@@ -68,7 +71,7 @@ class Segmenter:
         Raises:
             InputError: the image or the spacing cannot be used, or the bundle cannot explain.
         """
-        kind = kind_of(image)
+        kind = None if _is_picture(image) else kind_of(image)
         if kind is not None:
             return kind.segment_still(self, image, spacing, explain)
         return self.segment_batch([image], spacing, explain)[0]
@@ -186,3 +189,22 @@ def load(model: Path | str = "default") -> Segmenter:
 def _load(path: Path, _modified: int, _size: int) -> Segmenter:
     """A file that has changed has another key, and is read anew."""
     return Segmenter(Bundle.read(path))
+
+
+def _is_picture(image: ImageLike) -> bool:
+    """Whether an image certainly is of no other kind, so that most images are opened once only.
+
+    A DICOM file may begin like a TIFF file (PS3.10 section 7.1), but has its mark after 128 bytes.
+    """
+    if isinstance(image, (Image, np.ndarray)):
+        return True
+    head = b""
+    if isinstance(image, bytes):
+        head = image[:132]
+    elif isinstance(image, (str, os.PathLike)) and os.path.isfile(image):  # noqa: PTH113 - never raises
+        try:
+            with Path(os.fsdecode(image)).open("rb") as file:
+                head = file.read(132)
+        except OSError:
+            return True  # the picture's reader says why
+    return head.startswith(_PICTURES) and head[128:] != b"DICM"
