@@ -255,6 +255,16 @@ def test_every_command_refuses_what_is_not_there(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("words", [["segment", ""], ["segment", "a.png", "--out", ""]])
+def test_an_empty_path_is_not_taken_for_this_folder(
+    tmp_path, monkeypatch, capsys, words
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert "is empty" in complaint(capsys)
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_command_is_left_out_above():
     takes_no_input = {"models"}
     tried = {words.split()[0] for words, _ in REFUSED}

@@ -749,6 +749,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         141 if the program that read the output has ended.
     """
     with screens() as (out, err):
+        words = sys.argv[1:] if arguments is None else arguments
+        if "" in words:  # an unset variable of the shell; as a path it is this folder
+            print(
+                "sonoseg: an argument: is empty; give a value or leave it out",
+                file=sys.stderr,
+            )
+            return finish(2, out)
         try:
             command: Command = tyro.cli(
                 Command,

@@ -591,13 +591,18 @@ def test_a_spacing_is_read_from_text(text: str, expected: tuple[float, float]) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "0.1,0.2,0.3", "0,1", "-1", "nan", "0.1mm", "20"]
+    "text", ["", "x", "0.1,0.2,0.3", "0,1", "-1", "nan", "0.1mm", "20", "0.1,", ",0.1"]
 )
 def test_text_that_is_no_spacing_is_refused(text: str) -> None:
     with pytest.raises(
         InputError, match=r"^spacing: .* is not a pixel size; give mm per pixel"
     ):
         parse_spacing(text)
+
+
+def test_a_decimal_comma_is_not_taken_for_two_numbers() -> None:
+    with pytest.raises(InputError, match=r"differ more than 4 times; .* decimal point"):
+        parse_spacing("1,5")
 
 
 def test_a_part_of_a_file_names_its_frame_and_region() -> None:

@@ -17,7 +17,9 @@ from sonoseg.errors import InputError
 
 SPACINGS = (0.001, 10.0)
 """mm per pixel: what is smaller or larger was given in another unit."""
-_HINT = "give mm per pixel, for example 0.08"
+MOST_STRETCHED = 4
+"""Times that the larger side of a pixel may be the smaller one: beyond, a decimal comma was meant, as in 1,5."""
+_HINT = "give mm per pixel with a decimal point, for example 0.08"
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,18 @@ def parse_spacing(text: str) -> Spacing:
     Raises:
         InputError: as `pixel_spacing`.
     """
-    words = text.replace(",", " ").split()
+    words = text.split(",") if "," in text else text.split()
     try:
         numbers = [float(word) for word in words]
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2):
         raise InputError("spacing", f"{text[:40]!r} is not a pixel size", _HINT)
-    return _length(numbers[0]), _length(numbers[-1])
+    row, column = _length(numbers[0]), _length(numbers[-1])
+    if max(row, column) > MOST_STRETCHED * min(row, column):  # "1,5" for 1.5
+        problem = f"{text[:40]!r} says that rows and columns differ more than {MOST_STRETCHED} times"
+        raise InputError("spacing", problem, _HINT)
+    return row, column
 
 
 def _length(value: Any) -> float:
