@@ -140,6 +140,34 @@ class Serve:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Segment new ultrasound images of an Orthanc server. Outlines (SEG) and measurements (SR) go into their study."""
+
+    url: Positional[str]
+    """Address of Orthanc, such as http://127.0.0.1:8042, or https://USER:PASSWORD@HOST/orthanc."""
+    state: Path = Path("sonoseg-watch.json")
+    """The file that keeps how far it is. The next start goes on there."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the bundled model."""
+    strict: bool = False
+    """Write seg without plane positions; see `sonoseg segment`."""
+    once: bool = False
+    """End when there are no more new images, instead of waiting for them."""
+
+    def run(self) -> int:
+        _call("sonoseg.dicom.recognise:check_installed")
+        answer = _call(
+            "sonoseg.watch.command:watch_command",
+            self.url,
+            state=self.state,
+            model=self.model,
+            strict=self.strict,
+            once=self.once,
+        )
+        return _print(answer)
+
+
+@dataclass(frozen=True)
 class Check:
     """Check a data set and report all problems at once."""
 
@@ -695,6 +723,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Demo,
     Segment,
     Serve,
+    Watch,
     Explain,
     Evaluate,
     Compare,
