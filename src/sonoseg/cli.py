@@ -140,6 +140,22 @@ class Serve:
 
 
 @dataclass(frozen=True)
+class CompareReaders:
+    """Show how far the readers of a folder agree, with each other and with the network: Dice and Cohen's kappa."""
+
+    folder: Positional[Path]
+    """The folder that `sonoseg serve` showed."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the bundled model."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> int:
+        compare = "sonoseg.serve.compare_readers:compare_readers_command"
+        return _print(_call(compare, self.folder, self.model, self.json))
+
+
+@dataclass(frozen=True)
 class Watch:
     """Segment new ultrasound images of an Orthanc server. Outlines (SEG) and measurements (SR) go into their study."""
 
@@ -723,6 +739,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Demo,
     Segment,
     Serve,
+    CompareReaders,
     Watch,
     Explain,
     Evaluate,
