@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from test_read import TABLE
 
 from sonoseg.dicom.lesions import Outline, Tracker
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
-from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
+from sonoseg.dicom.seg import make_fractional_seg, make_seg
 from sonoseg.dicom.source import Algorithm
 from sonoseg.errors import InputError
 

@@ -15,7 +15,7 @@ import pytest
 from archive import Archive, fails
 
 from sonoseg.cli import main
-from sonoseg.dicom.seg import Options
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.segment import segment_still
 from sonoseg.errors import InputError, MachineError
 from sonoseg.watch.address import parse_address

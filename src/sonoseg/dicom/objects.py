@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.report import make_report
-from sonoseg.dicom.seg import Options, make_seg
+from sonoseg.dicom.seg import make_seg
 from sonoseg.dicom.segment import segment_dicom
 from sonoseg.dicom.source import Algorithm, as_bytes
 from sonoseg.reader.segmenter import Segmenter

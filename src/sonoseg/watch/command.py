@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sonoseg.dicom.seg import Options
+from sonoseg.dicom.options import Options
 from sonoseg.reader.segmenter import load
 from sonoseg.watch.address import parse_address
 from sonoseg.watch.orthanc import Orthanc
@@ -24,7 +24,7 @@ def watch_command(
         url: of Orthanc; see `parse_address`.
         state: the file that says how far it is.
         model: a shipped name or a bundle file.
-        strict: see `sonoseg.dicom.seg.Options`.
+        strict: see `sonoseg.dicom.options.Options`.
         once: end when there are no more new images.
 
     Returns:

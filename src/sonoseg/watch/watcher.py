@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from sonoseg.dicom.header import SECONDARY_CAPTURE, ULTRASOUND, NotUltrasound
 from sonoseg.dicom.objects import segment_to_objects
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import read_dicom
-from sonoseg.dicom.seg import Options
 from sonoseg.errors import InputError, MachineError, visible
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.watch.orthanc import Orthanc, Refusal, ServerFailure, Unreachable
