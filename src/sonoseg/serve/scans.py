@@ -75,10 +75,10 @@ def read_scan(path: Path, limits: Limits) -> Image:
     file, view = _first_view(path, limits)
     hidden = []
     if file.frames > 1:
-        hidden.append(f"a loop of {file.frames} frames: only the first one is here")
+        hidden.append(f"only the first of {file.frames} frames is shown")
     if len(file.layout.regions) > 1:
         count = len(file.layout.regions)
-        hidden.append(f"{count} images side by side: only the first one is here")
+        hidden.append(f"only the first of {count} images side by side is shown")
     return replace(view.image, doubts=(*view.image.doubts, *hidden))
 
 

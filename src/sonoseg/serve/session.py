@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sonoseg.core.image import parse_spacing
-from sonoseg.core.measure import Lesion, find_lesions
+from sonoseg.core.measure import Lesion, Spacing, find_lesions
 from sonoseg.core.resize import bounds, enlarge
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError
@@ -118,8 +118,7 @@ class Session:
         lesions = _measured(mask, result, finding)
         state = _state(finding, accepted, revision)
         if finding == Finding() and result.spacing is not None:
-            row, column = result.spacing  # of a DICOM file
-            finding = Finding(spacing=f"{row},{column}" if row != column else f"{row}")
+            finding = Finding(spacing=_spacing_text(result.spacing))  # of a DICOM file
         return View(mask, revision, undo, redo, lesions, finding, state)
 
     def edit(self, identifier: str, reader: str, edit: Edit) -> Patch:
@@ -278,6 +277,11 @@ def _measured(
     rows, columns = box = bounds(mask)
     probability = enlarge(result.network_map, mask.shape, box)
     return find_lesions(mask[box], probability, (columns.start, rows.start), spacing)
+
+
+def _spacing_text(spacing: Spacing) -> str:
+    row, column = (f"{length:.6g}" for length in spacing)
+    return row if row == column else f"{row},{column}"
 
 
 def _state(finding: Finding, accepted: Accepted | None, number: int) -> str:
