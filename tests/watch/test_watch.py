@@ -67,6 +67,21 @@ def test_each_image_gets_seg_and_sr_in_its_study(archive, scans, watcher_of, seg
     np.testing.assert_array_equal(seg.pixel_array.reshape(-1, *mask.shape).any(0), mask)
 
 
+def test_the_objects_are_those_of_the_command(archive, scans, watcher_of, tmp_path):
+    for number, scan in enumerate(scans[:3]):
+        archive.add(scan)
+        (tmp_path / f"{number}.dcm").write_bytes(scan)
+    watcher_of(archive).run(once=True)
+    files = [str(tmp_path / f"{number}.dcm") for number in range(3)]
+    out = tmp_path / "out"
+    assert main(["segment", *files, "--to", "seg", "sr", "--out", str(out)]) == 0
+    for kind in ("seg", "sr"):
+        written = [pydicom.dcmread(path) for path in out.glob(f"*_{kind}.dcm")]
+        uids = {one.SOPInstanceUID for one in written}
+        assert len(uids) == 3
+        assert uids == {one.SOPInstanceUID for one in archive.datasets(kind.upper())}
+
+
 def test_it_goes_on_where_it_stopped(archive, scans, watcher_of):
     archive.add(scans[0])
     watcher_of(archive).run(once=True)
