@@ -79,6 +79,7 @@ def test_readers_agree_as_scikit_learn_says(readers, capsys):
     assert found["kappa_label"] == pytest.approx(cohen_kappa_score(*labels))
 
 
+@pytest.mark.filterwarnings("ignore:A single label", "ignore:.*only one label")
 def test_the_network_is_compared_on_all_images_of_a_reader(readers, capsys, segmenter):
     folder, anna, _ = readers
     found = run(folder, capsys)
