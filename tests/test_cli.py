@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -177,6 +178,8 @@ REFUSED = [
         "--host 0.0.0.0: other machines could reach the server",
     ),
     ("serve DATA --model nowhere.onnx", "nowhere.onnx: no such model"),
+    ("compare-readers DATA", "DATA: nothing that readers have accepted"),
+    ("watch 127.0.0.1:8042", "URL: does not begin with http:// or https://"),
     ("serve DATA --token-file nowhere", "nowhere: no such file"),
     ("explain nowhere DATA/images", "nowhere: "),
     ("explain default nowhere.png", "nowhere.png: no such file"),
@@ -265,12 +268,17 @@ def test_an_empty_path_is_not_taken_for_this_folder(
     assert not list(tmp_path.iterdir())
 
 
+def word_of(command):
+    """The word of a command's class: compare-readers of CompareReaders."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower()
+
+
 def test_no_command_is_left_out_above():
     takes_no_input = {"models"}
     tried = {words.split()[0] for words, _ in REFUSED}
     tried |= {words.split()[1] for words, _ in REFUSED if words.startswith("data ")}
     parts = [*get_args(cli.Command), *get_args(get_type_hints(cli.Data)["action"])]
-    assert tried == {part.__name__.lower() for part in parts} - takes_no_input
+    assert tried == {word_of(part) for part in parts} - takes_no_input
 
 
 def test_training_refuses_an_image_without_mask(tmp_path, capsys):
@@ -348,7 +356,7 @@ def test_help_imports_nothing_heavy_and_lists_the_commands():
     listed = [
         line.split("•")[1].split()[0] for line in text.splitlines() if "•" in line
     ]
-    assert listed == [part.__name__.lower() for part in get_args(cli.Command)]
+    assert listed == [word_of(part) for part in get_args(cli.Command)]
 
 
 def test_a_wrong_word_gets_help_and_exit_code_2(capsys):

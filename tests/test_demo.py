@@ -175,6 +175,17 @@ def test_the_printed_table_says_synthetic_and_where_to_look(
     assert lines[8].startswith("A false lesion on ")
     assert lines[9] == "Research use, not a medical device."
     assert f"open {out / 'report.html'};" in caplog.text
+    assert caplog.messages[-1].endswith(f": sonoseg serve {out / 'images'}")
+
+
+def test_without_the_extra_it_is_said_how_to_install_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sonoseg.demo.importlib.util.find_spec", lambda name: None)
+    with caplog.at_level(logging.INFO, "sonoseg"):
+        demo_command(tmp_path / "a b", 1)
+    words = f"sonoseg serve '{tmp_path / 'a b' / 'images'}'"
+    assert f"pip install 'sonoseg[serve]', then {words}" in caplog.messages[-1]
 
 
 def test_repeating_the_demo_replaces_the_earlier_one_and_gives_the_same(

@@ -140,6 +140,50 @@ class Serve:
 
 
 @dataclass(frozen=True)
+class CompareReaders:
+    """Show how far the readers of a folder agree, with each other and with the network: Dice and Cohen's kappa."""
+
+    folder: Positional[Path]
+    """The folder that `sonoseg serve` showed."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the bundled model."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> int:
+        compare = "sonoseg.serve.compare_readers:compare_readers_command"
+        return _print(_call(compare, self.folder, self.model, self.json))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Segment new ultrasound images of an Orthanc server. Outlines (SEG) and measurements (SR) go into their study."""
+
+    url: Positional[str]
+    """Address of Orthanc, such as http://127.0.0.1:8042, or https://USER:PASSWORD@HOST/orthanc."""
+    state: Path = Path("sonoseg-watch.json")
+    """The file that keeps how far it is. The next start goes on there."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the bundled model."""
+    strict: bool = False
+    """Write seg without plane positions; see `sonoseg segment`."""
+    once: bool = False
+    """End when there are no more new images, instead of waiting for them."""
+
+    def run(self) -> int:
+        _call("sonoseg.dicom.recognise:check_installed")
+        answer = _call(
+            "sonoseg.watch.command:watch_command",
+            self.url,
+            state=self.state,
+            model=self.model,
+            strict=self.strict,
+            once=self.once,
+        )
+        return _print(answer)
+
+
+@dataclass(frozen=True)
 class Check:
     """Check a data set and report all problems at once."""
 
@@ -695,6 +739,8 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Demo,
     Segment,
     Serve,
+    CompareReaders,
+    Watch,
     Explain,
     Evaluate,
     Compare,

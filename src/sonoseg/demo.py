@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
+import shlex
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -78,7 +80,16 @@ def demo_command(out: Path, count: int = 12, model: str = "default") -> str:
     _logger.info(
         "open %s; masks and overlays are in %s", out / "report.html", out / "segmented"
     )
+    _logger.info("open the page to correct the outlines: %s", _page_command(out))
     return "\n".join(lines)
+
+
+def _page_command(out: Path) -> str:
+    """The command that opens the page on the synthetic images, and what to install before, if need be."""
+    command = f"sonoseg serve {shlex.quote(str(out / 'images'))}"
+    needed = ("fastapi", "uvicorn", "python_multipart")
+    is_installed = all(importlib.util.find_spec(name) for name in needed)
+    return command if is_installed else f"pip install 'sonoseg[serve]', then {command}"
 
 
 def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def segment_command(
         spacing: mm per pixel as a text, see `parse_spacing`; replaces that of DICOM files.
         explain: also draw where the network looked.
         to: any of `DICOM_OBJECTS`, which only DICOM files get, and of `sonoseg.reader.annotations.FORMATS`.
-        strict, pseudonym: see `sonoseg.dicom.seg.Options`.
+        strict, pseudonym: see `sonoseg.dicom.options.Options`.
         fractional: write probabilities of DICOM stills as well.
 
     Returns:

@@ -27,9 +27,10 @@ from test_seg import ALGORITHM, _drawn
 from sonoseg.core.measure import find_lesions
 from sonoseg.dicom.capture import make_capture
 from sonoseg.dicom.lesions import Outline, Tracker
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import BIDIRECTIONAL, NO_SCALE, make_report
-from sonoseg.dicom.seg import Options, make_seg
+from sonoseg.dicom.seg import make_seg
 from sonoseg.dicom.segment import Segmented
 from sonoseg.errors import InputError
 from sonoseg.reader.result import SegmentationResult

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import highdicom
 import numpy as np
+import pydicom
 import pytest
 from dicom_files import as_bytes, conformance_errors, make_dataset, region_item
 from numpy.typing import NDArray
 from test_read import TABLE
 
 from sonoseg.dicom.lesions import Outline, Tracker
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
-from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
+from sonoseg.dicom.seg import make_fractional_seg, make_seg
 from sonoseg.dicom.source import Algorithm
 from sonoseg.errors import InputError
 
@@ -171,10 +173,11 @@ def test_uids_are_the_same_again_and_others_for_others() -> None:
         uid(Algorithm("sonoseg-1", "1.0", "cd" * 32)),
         uid(count=1),
         uid(strict=True),
+        uid(is_corrected=True),
         uid(pseudonym="a"),
         uid(pseudonym="b"),
     }
-    assert len(others) == 6 and all(
+    assert len(others) == 7 and all(
         one.startswith("2.25.") and len(one) <= 64 for one in others
     )
 
@@ -224,3 +227,13 @@ def test_an_image_without_uids_gets_none() -> None:
     file = read_dicom(as_bytes(dataset))
     with pytest.raises(InputError, match="has no StudyInstanceUID"):
         make_seg(file, _drawn(file, [1]), ALGORITHM)
+
+
+def test_corrected_outlines_are_semiautomatic_and_valid(tmp_path: Path) -> None:
+    file = _file()
+    path = tmp_path / "seg.dcm"
+    options = Options(is_corrected=True)
+    make_seg(file, _drawn(file, [1]), ALGORITHM, options).save_as(path)
+    kinds = {one.SegmentAlgorithmType for one in pydicom.dcmread(path).SegmentSequence}
+    assert kinds == {"SEMIAUTOMATIC"}
+    assert conformance_errors(path) == []

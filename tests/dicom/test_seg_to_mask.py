@@ -34,9 +34,10 @@ from sonoseg.data.dicom_phantom import KINDS, make_screen, write_dicom_phantoms
 from sonoseg.data.load import load_cases
 from sonoseg.data.packing import pack_folder
 from sonoseg.dicom.lesions import Tracker
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import make_report
-from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
+from sonoseg.dicom.seg import make_fractional_seg, make_seg
 from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame, write_masks
 from sonoseg.errors import InputError
 from sonoseg.evaluate.surface import measure_surface, pixel_size

@@ -53,13 +53,9 @@ class Orthanc:
             "Plugins": [DICOMWEB_PLUGIN],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         }
-        file = folder / "orthanc.json"
-        file.write_text(json.dumps(settings))
-        self._log = (folder / "orthanc.log").open("wb")
-        self._process = subprocess.Popen(
-            ["Orthanc", str(file)], stdout=self._log, stderr=self._log
-        )
-        self._wait(folder / "orthanc.log")
+        self._folder = folder
+        (folder / "orthanc.json").write_text(json.dumps(settings))
+        self.start()
 
     @property
     def url(self) -> str:
@@ -69,6 +65,13 @@ class Orthanc:
     def client(self) -> DICOMwebClient:
         """A DICOMweb client for it."""
         return DICOMwebClient(f"{self.url}/dicom-web")
+
+    def start(self) -> None:
+        """Starts it, again after `stop`; it has the same address and storage."""
+        self._log = (self._folder / "orthanc.log").open("ab")
+        command = ["Orthanc", str(self._folder / "orthanc.json")]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._wait(self._folder / "orthanc.log")
 
     def stop(self) -> None:
         """Ends it."""

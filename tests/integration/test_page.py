@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,7 +20,9 @@ from tests.serve.server import Server
 import sonoseg
 from sonoseg.core.measure import drop_small
 from sonoseg.data.check import check_folder
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.phantom import make_phantom
+from sonoseg.dicom.read import read_dicom
 
 SEEDS = {"one": 3, "two": 4, "three": 6}
 CANVAS = """
@@ -414,3 +417,31 @@ def test_the_documentation_works_without_the_net(browser: Any, server: Server) -
     assert [
         entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"
     ] == []
+
+
+def test_a_dicom_file_is_corrected_and_becomes_seg_and_sr(
+    browser: Any, tmp_path: Path
+) -> None:
+    write_dicom_phantoms(tmp_path, 1)
+    (path,) = (tmp_path / "images").iterdir()
+    server = Server(tmp_path / "images")
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption").startswith(path.stem))
+    view = next(iter(read_dicom(path).views([1])))
+    own = page.mask(view.image.pixels.shape)
+    page.keys("0", "b")
+    page.drag((40, 40), (80, 60))
+    page.saved()
+    drawn = page.mask(view.image.pixels.shape)
+    assert (drawn & ~own).any()
+    page.keys("1", Keys.ENTER)
+    written = tmp_path / "images" / "annotations" / "reader"
+    report = written / "dicom" / f"{path.stem}_sr.dcm"
+    page.wait(report.exists)
+    server.kill()
+    np.testing.assert_array_equal(disk_mask(tmp_path / "images", path.stem), drawn)
+    seg = pydicom.dcmread(written / "dicom" / f"{path.stem}_seg.dcm")
+    in_seg = seg.pixel_array.reshape(-1, *view.shape).any(0)
+    np.testing.assert_array_equal(in_seg, view.whole(drawn))
+    assert seg.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
+    assert pydicom.dcmread(report).Modality == "SR"

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.serve.server import Server
 
 from sonoseg import cli
 from sonoseg.cli import main
@@ -32,6 +34,7 @@ PAGES = [
     "docs/reference.md",
     "docs/explanation.md",
     "docs/dicom.md",
+    "docs/serve.md",
 ]
 OTHERS = ["make demo", "make test", "pip install .", "pip install '.[lab]'"]
 QUICK = {"--epochs": "1", "--size": "64", "--batch": "4", "--encoder-weights": "none"}
@@ -145,6 +148,14 @@ def shortened(line: str) -> list[str]:
     return words
 
 
+def check_serve(words: list[str]) -> None:
+    """Starts the server, which would not end by itself, asks whether it works, and stops it."""
+    server = Server(Path(words[0]), options=words[1:])
+    with urllib.request.urlopen(f"{server.address}/healthz", timeout=30) as reply:
+        assert reply.status == 200
+    assert server.stop()[0] == 0
+
+
 def skip_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """`sonoseg export` reads its options, and writes a copy of the bundled model as new.onnx instead of its own."""
     call = cli._call
@@ -173,6 +184,9 @@ def test_the_commands_of_a_page_work_in_order(
             if not line.startswith("sonoseg "):
                 continue
             words = shortened(line)
+            if words[1] == "serve":
+                check_serve(words[2:])
+                continue
             assert main(words[1:]) == 0, line
             if words[1] == "export" and page != EXPORTED_ON:
                 Path("new.onnx").rename(words[words.index("--out") + 1])
@@ -199,6 +213,7 @@ def test_the_pages_have_no_other_commands_than_those_that_are_checked() -> None:
         "make demo",
         "pip install '.[video]'",
         "pip install '.[dicom]'",
+        "pip install '.[serve]'",
     ]
 
 

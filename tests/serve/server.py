@@ -6,17 +6,20 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
 class Server:
-    """`sonoseg serve FOLDER` on a free port.
+    """`sonoseg serve FOLDER` on a free port, with more options if need be.
 
     Attributes:
         address: of the page, without the slash at its end.
     """
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, port: int = 0, options: Sequence[str] = ()
+    ) -> None:
         command = [
             sys.executable,
             "-m",
@@ -26,7 +29,7 @@ class Server:
             "--no-browser",
         ]
         self._process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            [*command, "--port", str(port), *options],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

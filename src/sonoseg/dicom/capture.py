@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
-from sonoseg.dicom.seg import Options
 from sonoseg.dicom.segment import Segmented
 from sonoseg.dicom.source import (
     MANUFACTURER,
@@ -78,7 +78,7 @@ def make_capture(
         file: the image that was segmented.
         segmented: the regions of one frame; of a loop for example of the frame with the largest lesion.
         algorithm: what segmented them.
-        options: see `sonoseg.dicom.seg.Options`.
+        options: see `sonoseg.dicom.options.Options`.
 
     Raises:
         InputError: the image has no UIDs to refer to; or patient data are to be replaced and the file does not say

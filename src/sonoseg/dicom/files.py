@@ -20,9 +20,10 @@ from sonoseg.dicom.capture import draw_capture, draw_heat, make_capture
 from sonoseg.dicom.find import DicomPath
 from sonoseg.dicom.header import NotUltrasound
 from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import make_report
-from sonoseg.dicom.seg import Options, make_fractional_seg, make_seg
+from sonoseg.dicom.seg import make_fractional_seg, make_seg
 from sonoseg.dicom.segment import Segmented, segment_dicom
 from sonoseg.dicom.source import Algorithm, as_bytes
 from sonoseg.errors import InputError
@@ -52,7 +53,7 @@ class Settings:
         spacing: mm per pixel (row, column), in place of the file's own; None takes that of the file.
         explain: also draw where the network looked.
         to: any of `OBJECTS` and of `sonoseg.reader.annotations.FORMATS`.
-        strict, pseudonym: see `sonoseg.dicom.seg.Options`.
+        strict, pseudonym: see `sonoseg.dicom.options.Options`.
         fractional: write probabilities of stills as well.
     """
 

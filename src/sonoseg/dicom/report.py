@@ -30,8 +30,9 @@ from sonoseg.core.measure import Diameter
 from sonoseg.dicom import codes
 from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
-from sonoseg.dicom.seg import Options, segment_uid
+from sonoseg.dicom.seg import segment_uid
 from sonoseg.dicom.source import (
     MANUFACTURER,
     NOTICE,
@@ -70,7 +71,7 @@ def make_report(
         file: the image that was segmented.
         outlines: any number, also none.
         algorithm: what outlined them.
-        options: see `sonoseg.dicom.seg.Options`.
+        options: see `sonoseg.dicom.options.Options`.
 
     Raises:
         InputError: the image has no UIDs to refer to.

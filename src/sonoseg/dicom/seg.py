@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import highdicom
 import numpy as np
-from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescription
+from highdicom.seg import Segmentation, SegmentDescription
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
@@ -18,6 +17,7 @@ from sonoseg.core.measure import Spacing
 from sonoseg.dicom import codes
 from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.source import (
     MANUFACTURER,
@@ -38,20 +38,6 @@ _LEVELS = 255
 _TEMPORAL_INDEX = 0x00209128
 _FRAME_CONTENT = 0x00209111
 _ORIENTATION = ["1", "0", "0", "0", "1", "0"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How objects are written.
-
-    Attributes:
-        strict: write no plane positions. The standard defines them only for images with a frame of reference. OHIF
-            and dcmqi do not open a segmentation without them.
-        pseudonym: a key to replace the patient's data with; see `reference_dataset`.
-    """
-
-    strict: bool = False
-    pseudonym: str | None = None
 
 
 @refuses_damage
@@ -143,9 +129,17 @@ def _still(
 ) -> Segmentation:
     reference = reference_dataset(file, options.pseudonym)
     descriptions = [
-        _description(file, number, algorithm, kind) for number in range(1, segments + 1)
+        _description(file, number, algorithm, kind, options)
+        for number in range(1, segments + 1)
     ]
-    series = (algorithm.sha256, kind, options.strict, hidden_name(reference))
+    series: tuple[object, ...] = (
+        algorithm.sha256,
+        kind,
+        options.strict,
+        hidden_name(reference),
+    )
+    if options.is_corrected:
+        series += ("corrected",)
     made_of = (*series, content)
     with dicom_errors(file.header.subject):
         seg = Segmentation(
@@ -185,7 +179,7 @@ def _finish(seg: Segmentation, reference: Dataset) -> None:
 
 
 def _description(
-    file: DicomFile, number: int, algorithm: Algorithm, kind: str
+    file: DicomFile, number: int, algorithm: Algorithm, kind: str, options: Options
 ) -> SegmentDescription:
     label = f"lesion {number}" if kind == "BINARY" else "lesion probability"
     identification = highdicom.AlgorithmIdentificationSequence(
@@ -200,7 +194,7 @@ def _description(
         segment_label=label,
         segmented_property_category=codes.ABNORMAL_STRUCTURE,
         segmented_property_type=codes.MASS,
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=options.algorithm_type,
         algorithm_identification=identification,
         tracking_uid=segment_uid(file, algorithm, number),
         tracking_id=label,

@@ -15,18 +15,21 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image as Picture
 
-from sonoseg.core.image import read_image
+from sonoseg.core.image import Image, read_image
 from sonoseg.core.paths import list_images
 from sonoseg.core.source import check_dimensions, opened
 from sonoseg.data.scan import images_in
-from sonoseg.errors import visible
+from sonoseg.dicom.recognise import is_dicom, is_dicom_file
+from sonoseg.errors import InputError, visible
 from sonoseg.files import atomic_path, is_folder, output_folder
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.answer import png, read_upload
+from sonoseg.serve.dicom_answer import read_dicom_upload
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused
+from sonoseg.serve.scans import Scans, read_scan, stem_of
 
 THUMBNAIL = 96
 """Pixels of its longer side."""
@@ -63,7 +66,10 @@ class Album:
         self, folder: Path, segmenter: Segmenter, pool: Pool, limits: Limits
     ) -> None:
         inner = folder / "images"
-        has_own = is_folder(folder) and bool(images_in(folder))
+        self._scans = Scans()
+        has_own = is_folder(folder) and bool(
+            images_in(folder) or self._scans.find(folder)
+        )
         self.folder = inner if is_folder(inner) and not has_own else folder
         output_folder(self.folder)
         self._segmenter, self._pool, self._limits = segmenter, pool, limits
@@ -80,10 +86,20 @@ class Album:
             InputError: two images share a stem, so that their masks would have one name.
         """
         files = list_images([self.folder]) if images_in(self.folder) else []
+        scans = self._scans.find(self.folder)
+        _check_stems([*files, *scans])
+        files = sorted([*files, *scans], key=lambda path: path.name)
         paths = {identifier_of(path): path for path in files}
         with self._lock:
             self._paths = paths
         return paths
+
+    @property
+    def notice(self) -> str:
+        """What the page should say of the folder, "" if nothing."""
+        count = self._scans.passed_over
+        hint = "to see them: pip install 'sonoseg[dicom]'"
+        return f"{count} DICOM files are passed over; {hint}" if count else ""
 
     def path(self, identifier: str) -> Path:
         """The file of an image.
@@ -156,9 +172,13 @@ class Album:
         Raises:
             InputError: it is no image, or the folder cannot be written to.
         """
-        read_upload(content, self._limits)
-        with opened(content) as (header, _):
-            suffix = _SUFFIXES.get(header.format or "", ".png")
+        if is_dicom(content):
+            read_dicom_upload(content, self._limits)
+            suffix = ".dcm"
+        else:
+            read_upload(content, self._limits)
+            with opened(content) as (header, _):
+                suffix = _SUFFIXES.get(header.format or "", ".png")
         words = re.sub(
             r"[^A-Za-z0-9_-]+", "_", re.split(r"[\\/]", name)[-1].rpartition(".")[0]
         )
@@ -170,7 +190,7 @@ class Album:
             return self._write_free(stem or "image", suffix, content)
 
     def _write_free(self, stem: str, suffix: str, content: bytes) -> str:
-        taken = {path.stem.casefold() for path in self.refresh().values()}
+        taken = {stem_of(path).casefold() for path in self.refresh().values()}
         number, free = 1, stem
         while free.casefold() in taken:
             number += 1
@@ -182,8 +202,7 @@ class Album:
         return identifier_of(path)
 
     def _draw_thumbnail(self, path: Path) -> bytes:
-        self._check_size(path)
-        picture = Picture.fromarray(read_image(path).pixels)
+        picture = Picture.fromarray(self._read(path).pixels)
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         return png(np.asarray(picture))
 
@@ -200,12 +219,24 @@ class Album:
         return future
 
     def _segment(self, path: Path) -> SegmentationResult:
-        self._check_size(path)
-        return self._segmenter.segment(path)
+        return self._segmenter.segment(self._read(path))
 
-    def _check_size(self, path: Path) -> None:
+    def _read(self, path: Path) -> Image:
+        if is_dicom_file(path):
+            return read_scan(path, self._limits)
         with opened(path) as (header, subject):
             check_dimensions(subject, header.width, header.height, self._limits.pixels)
+        return read_image(path)
+
+
+def _check_stems(paths: list[Path]) -> None:
+    """Raises InputError if the masks of two images would have one name."""
+    stems: dict[str, Path] = {}
+    for path in paths:
+        other = stems.setdefault(stem_of(path).casefold(), path)
+        if other is not path:
+            problem = f"has the same name as {other.name}"
+            raise InputError(path, problem, "rename one of them")
 
 
 def identifier_of(path: Path) -> str:

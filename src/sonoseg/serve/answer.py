@@ -70,7 +70,7 @@ def segment_upload(
     explain: bool,
     threshold: float | None,
 ) -> dict[str, Any]:
-    """The answer of POST /api/segment.
+    """The answer of POST /api/segment about a picture.
 
     Raises:
         InputError: see `read_upload`; or the network cannot explain.

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from numpy.typing import NDArray
 
 from sonoseg.core.mask import read_mask
+from sonoseg.dicom.recognise import is_dicom
 from sonoseg.errors import InputError
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.serve import grow
@@ -24,6 +25,7 @@ from sonoseg.serve.answer import (
     read_upload,
     segment_upload,
 )
+from sonoseg.serve.dicom_answer import segment_dicom_upload
 from sonoseg.serve.edits import check_box
 from sonoseg.serve.schemas import Problem, SegmentAnswer
 from sonoseg.serve.service import Here, Service
@@ -37,7 +39,9 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "The work took too long"},
 }
 _ANSWERS = {200: {"model": SegmentAnswer}, **_REFUSALS}
-ImageFile = Annotated[UploadFile, File(description="a PNG, JPEG, TIFF or BMP file")]
+ImageFile = Annotated[
+    UploadFile, File(description="a PNG, JPEG, TIFF, BMP or DICOM file")
+]
 Spacing = Annotated[
     str | None,
     Form(description="mm per pixel: one number, or row,column", max_length=40),
@@ -59,18 +63,19 @@ async def segment(
         bool, Form(description="also return where the network looked")
     ] = False,
     threshold: Threshold = None,
+    frame: Annotated[
+        int, Form(ge=1, description="number of the frame of a DICOM loop, from 1")
+    ] = 1,
 ) -> JSONResponse:
-    """Segments one image. The mask is that of `sonoseg segment`, pixel by pixel."""
+    """Segments one image. The mask is that of `sonoseg segment`, pixel by pixel.
+
+    Of DICOM the mask is that of the whole frame, and the answer holds SEG and SR.
+    """
     content = await image.read()
-    work = partial(
-        segment_upload,
-        here.segmenter,
-        here.limits,
-        content,
-        spacing,
-        explain,
-        threshold,
-    )
+    settings = (here.segmenter, here.limits, content, spacing, explain, threshold)
+    work = partial(segment_upload, *settings)
+    if is_dicom(content):
+        work = partial(segment_dicom_upload, *settings, frame)
     answer = await here.pool.run(work)
     here.metrics.add_image(len(answer["lesions"]))
     return JSONResponse(answer)

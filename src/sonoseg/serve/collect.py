@@ -16,11 +16,13 @@ from PIL import Image as Picture
 
 from sonoseg.core.decode import orientation
 from sonoseg.core.image import Image, parse_spacing
+from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.files import atomic_files, atomic_path, output_folder, write_text
 from sonoseg.inputs import guard_cell
 from sonoseg.serve.journal import Accepted
 from sonoseg.serve.lexicon import DESCRIPTORS, split_descriptors
 from sonoseg.serve.patch import Mask
+from sonoseg.serve.scans import stem_of
 
 _IN_TABLE = {"uncertain": "unknown"}
 """What labels.csv calls a label."""
@@ -35,8 +37,12 @@ def folder_name(reader: str) -> str:
 
 
 def collected_name(path: Path) -> str:
-    """The name of an image in the data set. One that EXIF turns is written upright, as PNG."""
-    return path.name if orientation(path) == 1 else f"{path.stem}.png"
+    """The name of an image in the data set. One that EXIF turns is written upright, as PNG; so is DICOM."""
+    return path.name if _is_copied(path) else f"{stem_of(path)}.png"
+
+
+def _is_copied(path: Path) -> bool:
+    return not is_dicom_file(path) and orientation(path) == 1
 
 
 def write_accepted(
@@ -51,7 +57,7 @@ def write_accepted(
 
     Args:
         folder: of the reader, made if need be.
-        path: the image's file; copied as it is unless EXIF turns it.
+        path: the image's file; copied as it is unless EXIF turns it, or it is DICOM.
         image: as it was read from there.
         mask: (H, W) bool.
         accepted: all that the reader has accepted, this image included.
@@ -64,11 +70,11 @@ def write_accepted(
     name = collected_name(path)
     with atomic_files():
         with atomic_path(images / name) as temporary:
-            if orientation(path) == 1:
+            if _is_copied(path):
                 shutil.copyfile(path, temporary)
             else:
                 Picture.fromarray(image.pixels).save(temporary, "PNG")
-        with atomic_path(masks / f"{path.stem}.png") as temporary:
+        with atomic_path(masks / f"{stem_of(path)}.png") as temporary:
             Picture.fromarray(mask.astype(np.uint8) * 255).save(temporary, "PNG")
         write_text(folder / "labels.csv", _labels(accepted))
         write_text(folder / "annotations.csv", _annotations(accepted, reader))

@@ -114,7 +114,8 @@ class LoginBody(BaseModel):
 def images(session: Open, reader: Reader) -> dict[str, Any]:
     """The list."""
     words = {"labels": LABELS, "birads": BIRADS, "descriptors": DESCRIPTORS}
-    return {"images": session.entries(reader), **words}
+    entries = session.entries(reader)
+    return {"images": entries, "notice": session.album.notice, **words}
 
 
 @router.post("/images")

@@ -82,3 +82,16 @@ class SegmentAnswer(BaseModel):
         default=None,
         description="PNG in base64: where the network looked; only with explain",
     )
+    frame: int | None = Field(
+        default=None, description="which frame was segmented, from 1; only of DICOM"
+    )
+    frames: int | None = Field(
+        default=None, description="how many the file has; only of DICOM"
+    )
+    seg: str | None = Field(
+        default=None,
+        description="DICOM segmentation in base64; only of DICOM with a lesion",
+    )
+    sr: str | None = Field(
+        default=None, description="DICOM report of the measurements in base64"
+    )

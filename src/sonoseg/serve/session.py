@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from sonoseg.core.image import parse_spacing
-from sonoseg.core.measure import Lesion, find_lesions
+from sonoseg.core.measure import Lesion, Spacing, find_lesions
 from sonoseg.core.resize import bounds, enlarge
+from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError
-from sonoseg.files import output_folder
+from sonoseg.files import atomic_files, output_folder
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve import collect
@@ -28,6 +29,7 @@ from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import Mask, Patch, difference, squeeze
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused
+from sonoseg.serve.scans import write_objects
 
 _logger = logging.getLogger(__name__)
 FOLDER = "annotations"
@@ -77,7 +79,7 @@ class Session:
         self.album = Album(folder, segmenter, pool, limits)
         self.folder = output_folder(folder / FOLDER)
         self.album.refresh()
-        self._card = segmenter.card
+        self._card, self._segmenter, self._limits = segmenter.card, segmenter, limits
         self._journal = Journal(self.folder / "session.db")
         self._lock = threading.RLock()
         self._histories: OrderedDict[tuple[str, str], History] = OrderedDict()
@@ -115,6 +117,8 @@ class Session:
             accepted = self._journal.accepted(reader).get(name)
         lesions = _measured(mask, result, finding)
         state = _state(finding, accepted, revision)
+        if finding == Finding() and result.spacing is not None:
+            finding = Finding(spacing=_spacing_text(result.spacing))  # of a DICOM file
         return View(mask, revision, undo, redo, lesions, finding, state)
 
     def edit(self, identifier: str, reader: str, edit: Edit) -> Patch:
@@ -237,7 +241,12 @@ class Session:
             if one.is_written or other == name:
                 written.append(one)
         folder = self.folder / collect.folder_name(reader)
-        collect.write_accepted(folder, path, result.image, mask, written, reader)
+        with atomic_files():
+            collect.write_accepted(folder, path, result.image, mask, written, reader)
+            if is_dicom_file(path):
+                is_own = np.array_equal(mask, result.mask)
+                settings = (self._segmenter, not is_own, self._limits)
+                write_objects(folder / "dicom", path, mask, *settings)
         self._journal.save_accepted(
             name, reader, replace(accepted[name], is_written=True)
         )
@@ -268,6 +277,11 @@ def _measured(
     rows, columns = box = bounds(mask)
     probability = enlarge(result.network_map, mask.shape, box)
     return find_lesions(mask[box], probability, (columns.start, rows.start), spacing)
+
+
+def _spacing_text(spacing: Spacing) -> str:
+    row, column = (f"{length:.6g}" for length in spacing)
+    return row if row == column else f"{row},{column}"
 
 
 def _state(finding: Finding, accepted: Accepted | None, number: int) -> str:

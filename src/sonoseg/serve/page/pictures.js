@@ -14,8 +14,10 @@ let opening = 0;
 
 /** Asks for the list again. */
 export async function loadList() {
-  const { images, labels, birads, descriptors } = await getJson("images");
+  const { images, notice, labels, birads, descriptors } = await getJson("images");
   update({ entries: images, labels, categories: birads, descriptors });
+  byId("passed-over").textContent = notice;
+  byId("passed-over").hidden = !notice;
 }
 
 /** Opens an image once all edits of the last one are saved. @param {string} id */

@@ -1,0 +1,196 @@
+"""`sonoseg compare-readers`: how far the readers of one folder agree, with each other and with the network."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonoseg.core.counts import Counts, count, stack
+from sonoseg.core.image import read_image
+from sonoseg.core.kappa import kappa, kappa_of_table
+from sonoseg.core.metrics import image_scores
+from sonoseg.data.scan import read_table
+from sonoseg.errors import InputError
+from sonoseg.files import is_file, is_folder
+from sonoseg.reader.segmenter import Segmenter, load
+from sonoseg.report.tables import text_table
+
+Mask = NDArray[np.bool_]
+NETWORK = "network"
+_TABLE = "annotations.csv"
+_HEADER = ("first", "second", "images", "Dice", "κ pixels", "κ lesion", "κ label")
+_LEGEND = (
+    "images: accepted by both. Dice: mean over the images on which one of the two sees a lesion.",
+    "κ: Cohen's kappa of all pixels, of whether there is a lesion, and of the labels; – where it is 0/0.",
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What one reader accepted.
+
+    Attributes:
+        name: of the reader.
+        folder: with images/ and masks/.
+        labels: label of each image by the name of its file.
+    """
+
+    name: str
+    folder: Path
+    labels: dict[str, str]
+
+    def mask(self, file: str) -> Mask:
+        """The mask (H, W) of an image."""
+        path = self.folder / "masks" / f"{Path(file).stem}.png"
+        return read_image(path).pixels > 127
+
+    def image(self, file: str) -> Path:
+        """The file of an image."""
+        return self.folder / "images" / file
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two judges agree.
+
+    Attributes:
+        first, second: their names; the second may be the network.
+        images: which both have judged.
+        dice: mean over the images on which at least one sees a lesion; None if there is none.
+        kappa_pixels: of lesion or not, over the pixels of all images.
+        kappa_lesion: of whether an image shows a lesion.
+        kappa_label: of the labels; None with the network, which has no label.
+    """
+
+    first: str
+    second: str
+    images: int
+    dice: float | None
+    kappa_pixels: float | None
+    kappa_lesion: float | None
+    kappa_label: float | None
+
+
+@dataclass
+class _Pair:
+    """What is collected of two judges, image by image."""
+
+    counts: list[Counts] = field(default_factory=list)
+    labels: list[tuple[str, str]] = field(default_factory=list)
+
+
+def compare_readers_command(folder: Path, model: str, as_json: bool) -> str:
+    """A table of the agreement of all pairs of readers, and of each reader with the network.
+
+    Args:
+        folder: that was served, or its folder annotations/.
+        model: a shipped name or a bundle file.
+        as_json: return JSON instead of a table.
+
+    Raises:
+        InputError: nothing was accepted in the folder, or a file cannot be read.
+    """
+    agreements = compare_readers(find_readers(folder), load(model))
+    if as_json:
+        return json.dumps([asdict(one) for one in agreements], indent=2)
+    rows = []
+    for one in agreements:
+        kappas = (one.kappa_pixels, one.kappa_lesion, one.kappa_label)
+        rows.append((one.first, one.second, one.images, one.dice, *kappas))
+    return "\n".join([text_table(_HEADER, rows), "", *_LEGEND])
+
+
+def find_readers(folder: Path) -> list[Reader]:
+    """The readers who accepted something, in the order of their names.
+
+    Raises:
+        InputError: there is none, or a table cannot be read.
+    """
+    readers = []
+    for place in (folder, folder / "annotations", folder / "images" / "annotations"):
+        if not is_folder(place):
+            continue
+        for own in sorted(place.iterdir()):
+            if is_file(own / _TABLE):
+                readers.append(_reader(own))
+    readers = [reader for reader in readers if reader.labels]
+    if not readers:
+        hint = "give the folder that sonoseg serve showed"
+        raise InputError(folder, "nothing that readers have accepted is there", hint)
+    return sorted(readers, key=lambda reader: reader.name)
+
+
+def compare_readers(readers: list[Reader], segmenter: Segmenter) -> list[Agreement]:
+    """The agreement of all pairs of readers, then of each reader with the network.
+
+    Masks are read image by image, and each image is segmented once.
+
+    Raises:
+        InputError: a file cannot be read, or two readers have masks of different sizes of one image.
+    """
+    names = [reader.name for reader in readers]
+    pairs = [*itertools.combinations(names, 2), *((name, NETWORK) for name in names)]
+    collected: dict[tuple[str, str], _Pair] = {pair: _Pair() for pair in pairs}
+    files = {file for reader in readers for file in reader.labels}
+    for file in sorted(files):
+        own = [reader for reader in readers if file in reader.labels]
+        masks = {reader.name: reader.mask(file) for reader in own}
+        labels = {reader.name: reader.labels[file] for reader in own}
+        masks[NETWORK] = segmenter.segment(own[0].image(file)).mask
+        labels[NETWORK] = ""
+        for first, second in pairs:
+            if first in masks and second in masks:
+                pair = collected[first, second]
+                pair.counts.append(_count(file, masks[second], masks[first]))
+                pair.labels.append((labels[first], labels[second]))
+    return [
+        _agreement(first, second, collected[first, second]) for first, second in pairs
+    ]
+
+
+def _reader(folder: Path) -> Reader:
+    rows = read_table(folder / _TABLE, ("file", "label", "reader"))
+    labels = {row["file"]: row["label"] for row in rows}
+    for file in labels:
+        if Path(file).name != file:
+            raise InputError(folder / _TABLE, "names a file elsewhere", "correct it")
+    name = rows[0]["reader"] if rows else folder.name
+    # Only the network has its name.
+    return Reader(f"{name} (reader)" if name == NETWORK else name, folder, labels)
+
+
+def _count(file: str, mask: Mask, reference: Mask) -> Counts:
+    if mask.shape != reference.shape:
+        hint = "remove what was accepted of the older image"
+        raise InputError(file, "has masks of different sizes", hint)
+    return count(mask, reference)
+
+
+def _agreement(first: str, second: str, pair: _Pair) -> Agreement:
+    if not pair.counts:
+        return Agreement(first, second, 0, None, None, None, None)
+    counts = stack(pair.counts)
+    is_seen = (counts.tp + counts.fp + counts.fn) > 0
+    dice = None
+    if is_seen.any():
+        dice = float(image_scores(counts[is_seen], "all")["dice"].mean())
+    both, only_second = counts.tp.sum(), counts.fp.sum()
+    only_first, neither = counts.fn.sum(), counts.tn.sum()
+    pixels = kappa_of_table([[both, only_first], [only_second, neither]])
+    sees = [_words(counts.tp + counts.fn), _words(counts.tp + counts.fp)]
+    label = None
+    if second != NETWORK:
+        columns: list[Any] = list(zip(*pair.labels, strict=True))
+        label = kappa(columns[0], columns[1])
+    images = len(pair.counts)
+    return Agreement(first, second, images, dice, pixels, kappa(*sees), label)
+
+
+def _words(areas: NDArray[np.int64]) -> list[str]:
+    return ["lesion" if area else "none" for area in areas]

@@ -1,0 +1,200 @@
+"""The loop of `sonoseg watch`: asks for changes, segments new images, stores the results, notes how far it is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sonoseg.dicom.header import SECONDARY_CAPTURE, ULTRASOUND, NotUltrasound
+from sonoseg.dicom.objects import segment_to_objects
+from sonoseg.dicom.options import Options
+from sonoseg.dicom.read import read_dicom
+from sonoseg.errors import InputError, MachineError, visible
+from sonoseg.reader.segmenter import Segmenter
+from sonoseg.watch.orthanc import Orthanc, Refusal, ServerFailure, Unreachable
+from sonoseg.watch.position import Position
+
+_logger = logging.getLogger(__name__)
+_KINDS = ULTRASOUND.keys() | SECONDARY_CAPTURE.keys()
+_POLL_SECONDS = 2.0
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+_TRIES = 3
+"""How often an instance is asked for at which the server fails."""
+
+
+@dataclass
+class Counts:
+    """What happened to the instances.
+
+    Attributes:
+        segmented: whose results are stored.
+        failed: that could not be read, or whose results were refused.
+        others: that are no ultrasound images.
+    """
+
+    segmented: int = 0
+    failed: int = 0
+    others: int = 0
+
+
+class Watcher:
+    """Segments the new images of a server.
+
+    A change is noted only after its results are stored. When the program is killed between the two, the image is
+    segmented again. The results have the same UIDs then, so that nothing is stored twice.
+
+    Args:
+        archive: the server.
+        segmenter: the network.
+        position: where to begin.
+        options: of the objects that are written.
+        sleep: waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        archive: Orthanc,
+        segmenter: Segmenter,
+        position: Position,
+        options: Options,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.counts = Counts()
+        self._archive, self._segmenter = archive, segmenter
+        self._position, self._options = position, options
+        self._sleep = sleep
+        self._wait = 0.0
+        self._is_checked = False
+        self._failures: dict[str, int] = {}
+
+    def run(self, once: bool = False) -> None:
+        """Handles changes until the process is stopped.
+
+        Args:
+            once: return when there are no more changes, and do not wait for a server that cannot be reached.
+
+        Raises:
+            InputError: the server refuses the calls, or the state cannot be written; with `once` also: the server
+                cannot be reached.
+        """
+        while True:
+            try:
+                has_more = self.step()
+            except Unreachable as error:
+                if once and not self._may_recover(error):
+                    hint = "start it, and run the same command again"
+                    raise MachineError(self._url, f"{error}", hint) from error
+                self._wait_for_server(error)
+                continue
+            except Refusal as error:
+                raise self._refused(error) from error
+            if self._wait:
+                _logger.warning("sonoseg: %s: it works again", self._url)
+                self._wait = 0.0
+            if not has_more:
+                if once:
+                    return
+                self._sleep(_POLL_SECONDS)
+
+    def step(self) -> bool:
+        """Handles the next changes; returns whether there were any.
+
+        Raises:
+            Unreachable: the server does not work now. The position is behind the last change that was handled.
+            Refusal: the server refuses to list its changes.
+        """
+        if not self._is_checked:
+            self._check_position()
+        changes = self._archive.changes(self._position.number)
+        for change in changes:
+            if change.instance:
+                self._handle(change.instance)
+                self._position.move(change.number)
+        if changes:
+            self._position.move(changes[-1].number)
+        return bool(changes)
+
+    @property
+    def _url(self) -> str:
+        return self._archive.address.url
+
+    def _check_position(self) -> None:
+        """Begins anew where the server has fewer changes than were handled: its storage was replaced."""
+        if self._archive.last_change() < self._position.number:
+            words = "it has fewer changes than before; all of its images are looked at"
+            _logger.warning("sonoseg: %s: %s", self._url, words)
+            self._position.move(0)
+        self._is_checked = True
+
+    def _handle(self, instance: str) -> None:
+        """Segments one instance and stores the results. What cannot be read is logged in one line."""
+        try:
+            if self._archive.kind(instance) not in _KINDS:
+                self.counts.others += 1
+                return
+            lesions = self._segment(instance)
+        except NotUltrasound:
+            self.counts.others += 1
+        except MachineError:
+            raise
+        except InputError as error:
+            self._pass_over(instance, f"{error.problem}; {error.hint}")
+        except Refusal as error:
+            if error.status in (401, 403):
+                raise
+            self._pass_over(instance, f"{error}; see the server's log")
+        except ServerFailure as error:
+            tries = self._failures.get(instance, 0) + 1
+            self._failures[instance] = tries
+            if tries < _TRIES:
+                raise
+            self._pass_over(instance, f"{error}; see the server's log")
+        else:
+            self.counts.segmented += 1
+            noun = "lesion" if lesions == 1 else "lesions"
+            _logger.info("sonoseg: %s: %d %s, results stored", instance, lesions, noun)
+        self._failures.pop(instance, None)
+
+    def _segment(self, instance: str) -> int:
+        """Stores SEG and SR of an instance; returns how many lesions it has."""
+        with TemporaryDirectory(prefix="sonoseg-watch-") as folder:
+            path = Path(folder) / "image.dcm"
+            self._archive.download(instance, path)
+            file = read_dicom(path)
+            objects = segment_to_objects(self._segmenter, file, self._options)
+        for content in objects.files:
+            self._store(content)
+        return objects.lesions
+
+    def _store(self, content: bytes) -> None:
+        try:
+            self._archive.store(content)
+        except ServerFailure as error:  # such as a full disk: it is waited for
+            raise Unreachable(str(error)) from error
+
+    def _pass_over(self, instance: str, reason: str) -> None:
+        self.counts.failed += 1
+        _logger.warning("sonoseg: instance %s: %s", instance, visible(reason))
+
+    def _may_recover(self, error: Unreachable) -> bool:
+        """Whether to ask again although nobody waits: the server works, and fails at one call."""
+        return isinstance(error, ServerFailure) and self._wait < _TRIES - 1
+
+    def _wait_for_server(self, error: Unreachable) -> None:
+        """Waits, each time twice as long as before."""
+        if not self._wait:
+            _logger.warning("sonoseg: %s: %s; waiting for it", self._url, error)
+        self._wait = min(max(_FIRST_WAIT, 2 * self._wait), _LONGEST_WAIT)
+        self._is_checked = False
+        self._sleep(self._wait)
+
+    def _refused(self, error: Refusal) -> InputError:
+        if error.status in (401, 403):
+            hint = "give http://USER:PASSWORD@HOST, or change the rights of the user"
+            return InputError(self._url, "does not let sonoseg in", hint)
+        hint = "give the address of Orthanc's REST interface"
+        return InputError(self._url, str(error), hint)

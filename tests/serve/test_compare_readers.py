@@ -1,0 +1,139 @@
+"""`sonoseg compare-readers`: its numbers are those of scikit-learn; readers and network on the same images."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import cohen_kappa_score, f1_score
+
+from sonoseg.cli import main
+from sonoseg.core.kappa import kappa, kappa_of_table
+from sonoseg.data.phantom import make_phantom
+
+IMAGES = ("one.png", "two.png", "three.png", "four.png")
+
+
+def write(folder, reader, accepted):
+    """Writes what sonoseg serve leaves of a reader: (mask, label) by file."""
+    own = folder / "annotations" / reader.lower()
+    rows = ["file,label,birads,note,reader,accepted"]
+    for part in ("images", "masks"):
+        (own / part).mkdir(parents=True)
+    for file, (mask, label) in accepted.items():
+        image, _ = make_phantom(IMAGES.index(file))
+        Image.fromarray(image).save(own / "images" / file)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(own / "masks" / file)
+        rows.append(f"{file},{label},,,{reader},2026-01-01")
+    (own / "annotations.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture
+def readers(tmp_path):
+    """Anna and Ben, who share three images, and their masks and labels."""
+    masks = [make_phantom(seed)[1] for seed in range(4)]
+    none = np.zeros_like(masks[2])
+    anna = {
+        "one.png": (masks[0], "benign"),
+        "two.png": (masks[1], "malignant"),
+        "three.png": (masks[2], "benign"),
+        "four.png": (masks[3], "uncertain"),
+    }
+    ben = {
+        "one.png": (np.roll(masks[0], 9, axis=0), "benign"),
+        "two.png": (np.roll(masks[1], 5, axis=1), "benign"),
+        "three.png": (none, "normal"),
+    }
+    write(tmp_path, "Anna", anna)
+    write(tmp_path, "Ben", ben)
+    return tmp_path, anna, ben
+
+
+def run(folder, capsys):
+    assert main(["compare-readers", str(folder), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def wanted(one, other):
+    """Dice and the two kappas of masks of both, by scikit-learn."""
+    dice = []
+    for first, second in zip(one, other, strict=True):
+        if first.any() or second.any():
+            dice.append(f1_score(first.ravel(), second.ravel(), zero_division=0))
+    first = np.concatenate([mask.ravel() for mask in one])
+    second = np.concatenate([mask.ravel() for mask in other])
+    seen = [[bool(mask.any()) for mask in masks] for masks in (one, other)]
+    kappas = cohen_kappa_score(first, second), cohen_kappa_score(*seen)
+    return [np.mean(dice), *kappas]
+
+
+def test_readers_agree_as_scikit_learn_says(readers, capsys):
+    folder, anna, ben = readers
+    found = run(folder, capsys)[0]
+    assert (found["first"], found["second"], found["images"]) == ("Anna", "Ben", 3)
+    one, other = ([each[name][0] for name in IMAGES[:3]] for each in (anna, ben))
+    shown = [found[name] for name in ("dice", "kappa_pixels", "kappa_lesion")]
+    assert 0.1 < shown[0] < 0.9
+    np.testing.assert_allclose(shown, wanted(one, other), atol=1e-9)
+    labels = [[each[name][1] for name in IMAGES[:3]] for each in (anna, ben)]
+    assert found["kappa_label"] == pytest.approx(cohen_kappa_score(*labels))
+
+
+@pytest.mark.filterwarnings("ignore:A single label", "ignore:.*only one label")
+def test_the_network_is_compared_on_all_images_of_a_reader(readers, capsys, segmenter):
+    folder, anna, _ = readers
+    found = run(folder, capsys)
+    pairs = [(one["first"], one["second"], one["images"]) for one in found]
+    assert pairs == [("Anna", "Ben", 3), ("Anna", "network", 4), ("Ben", "network", 3)]
+    network = []
+    for seed in range(4):
+        network.append(segmenter.segment(make_phantom(seed)[0]).mask)
+    dice, pixels, _ = wanted([anna[name][0] for name in IMAGES], network)
+    assert found[1]["dice"] == pytest.approx(dice)
+    assert found[1]["kappa_pixels"] == pytest.approx(pixels)
+    assert found[1]["kappa_label"] is None
+
+
+def test_the_table_has_a_row_for_each_pair(readers, capsys):
+    folder, _, _ = readers
+    assert main(["compare-readers", str(folder / "annotations")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["first", "second", "images"]
+    assert [line.split()[:3] for line in lines[2:5]] == [
+        ["Anna", "Ben", "3"],
+        ["Anna", "network", "4"],
+        ["Ben", "network", "3"],
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kappa_is_that_of_scikit_learn(seed):
+    random = np.random.default_rng(seed)
+    one = [str(each) for each in random.integers(0, 4, 50)]
+    other = [
+        each if random.random() < 0.6 else str(random.integers(0, 5)) for each in one
+    ]
+    assert kappa(one, other) == pytest.approx(cohen_kappa_score(one, other))
+
+
+def test_kappa_of_nothing_and_of_one_word_is_none():
+    assert kappa([], []) is None
+    assert kappa(["a", "a"], ["a", "a"]) is None
+    assert kappa(["a", "b"], ["a", "b"]) == 1
+    assert kappa_of_table([[0, 3], [3, 0]]) == -1
+
+
+def test_a_folder_without_readers_is_one_line(tmp_path, capsys):
+    assert main(["compare-readers", str(tmp_path)]) == 2
+    assert main(["compare-readers", str(tmp_path / "nothing")]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2
+    assert all("accepted" in line for line in lines)
+
+
+def test_masks_of_different_sizes_are_one_line(readers, capsys):
+    folder, _, _ = readers
+    mask = folder / "annotations" / "ben" / "masks" / "one.png"
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(mask)
+    assert main(["compare-readers", str(folder)]) == 2
+    assert "one.png" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""POST /api/segment of DICOM: the whole frame, the file's own spacing, SEG and SR; and what is refused."""
+
+import base64
+import io
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.dicom.segment import segment_frames
+from sonoseg.serve.limits import Limits
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """The contents of a still, a loop and a split screen."""
+    folder = tmp_path_factory.mktemp("dicom")
+    write_dicom_phantoms(folder, 3)
+    contents = {}
+    for path in (folder / "images").iterdir():
+        contents[path.stem.rpartition("_")[2]] = path.read_bytes()
+    return contents
+
+
+def send(client, content, **fields):
+    files = {"image": ("scan.dcm", content)}
+    return client.post("/api/segment", files=files, data=fields)
+
+
+def mask_in(answer):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"])))) > 0
+
+
+def dataset_in(text):
+    return pydicom.dcmread(io.BytesIO(base64.b64decode(text)))
+
+
+@pytest.mark.parametrize(("kind", "frame"), [("still", 1), ("loop", 7), ("split", 1)])
+def test_the_answer_is_about_the_whole_frame(client, scans, segmenter, kind, frame):
+    answer = send(client, scans[kind], frame=frame).json()
+    parts = [
+        part
+        for part in segment_frames(segmenter, scans[kind])
+        if part.view.frame == frame
+    ]
+    wanted = np.any([part.mask for part in parts], axis=0)
+    assert wanted.any()
+    mask = mask_in(answer)
+    np.testing.assert_array_equal(mask, wanted)
+    assert (answer["height"], answer["width"]) == wanted.shape
+    areas = []
+    for part in parts:
+        areas += [lesion.to_dict()["area"] for lesion in part.lesions]
+    shown = [lesion["area"] for lesion in answer["lesions"]]
+    assert shown == sorted(areas, reverse=True)
+    assert answer["unit"] == "mm"
+    assert answer["spacing"]["mm_per_pixel"] == list(parts[0].image.spacing)
+    assert (answer["frame"], answer["frames"]) == (frame, 12 if kind == "loop" else 1)
+    seg, report = dataset_in(answer["seg"]), dataset_in(answer["sr"])
+    assert (seg.Modality, report.Modality) == ("SEG", "SR")
+    image = pydicom.dcmread(io.BytesIO(scans[kind]))
+    assert seg.StudyInstanceUID == report.StudyInstanceUID == image.StudyInstanceUID
+    drawn = seg.pixel_array.reshape(-1, *mask.shape).any(0)
+    np.testing.assert_array_equal(drawn, mask)
+
+
+def test_options_work_as_for_pictures(client, scans):
+    own = send(client, scans["still"]).json()
+    assert "heat" not in own
+    low = send(client, scans["still"], threshold=0.05, spacing="0.2", explain="true")
+    answer = low.json()
+    assert mask_in(answer).sum() > mask_in(own).sum()
+    assert answer["spacing"]["mm_per_pixel"] == [0.2, 0.2]
+    heat = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["heat"]))))
+    assert heat.shape == mask_in(own).shape
+    assert heat.max() > 100
+
+
+def test_a_frame_that_is_not_there_is_refused(client, scans):
+    answer = send(client, scans["loop"], frame=13)
+    assert answer.status_code == 422
+    assert "frame 13" in answer.json()["problem"]
+    assert send(client, scans["loop"], frame=0).status_code == 422
+
+
+def test_without_uids_there_are_no_objects_and_a_doubt(client, scans):
+    dataset = pydicom.dcmread(io.BytesIO(scans["still"]))
+    dataset.StudyInstanceUID = ""
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    answer = send(client, buffer.getvalue()).json()
+    assert answer["seg"] is None
+    assert answer["sr"] is None
+    assert any("StudyInstanceUID" in doubt for doubt in answer["doubts"])
+    assert answer["lesions"]
+
+
+def test_what_is_no_image_is_refused(client, scans):
+    seg = base64.b64decode(send(client, scans["still"]).json()["seg"])
+    for content in (seg, scans["still"][:3000], b"\0" * 128 + b"DICM"):
+        answer = send(client, content)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["hint"]
+
+
+def test_deflated_files_and_large_frames_are_refused(client, scans):
+    dataset = pydicom.dcmread(io.BytesIO(scans["still"]))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    answer = send(client, buffer.getvalue())
+    assert answer.status_code == 422
+    assert "deflated" in answer.json()["problem"]
+    dataset = pydicom.dcmread(io.BytesIO(scans["still"]))
+    side = int(Limits().pixels ** 0.5) + 1
+    dataset.Rows = dataset.Columns = side
+    dataset.PixelData = bytes(side * side + side * side % 2)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    answer = send(client, buffer.getvalue())
+    assert answer.status_code == 422
+    assert "megapixels" in answer.json()["problem"]
+
+
+def test_without_the_extra_it_is_said_how_to_install_it(client, scans, monkeypatch):
+    monkeypatch.setattr(
+        "sonoseg.dicom.recognise.importlib.util.find_spec", lambda name: None
+    )
+    answer = send(client, scans["still"])
+    assert answer.status_code == 422
+    assert "sonoseg[dicom]" in answer.json()["hint"]

@@ -1,0 +1,185 @@
+"""DICOM in a folder that is served: what is shown, what is accepted, and what is said when the extra is missing."""
+
+import shutil
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+from tests.serve.conftest import ADDRESS
+
+from sonoseg.data.check import check_folder
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.data.load import load_cases
+from sonoseg.dicom.read import read_dicom
+from sonoseg.serve.app import build_app
+from sonoseg.serve.edits import Edit
+from sonoseg.serve.journal import Finding
+from sonoseg.serve.limits import Limits
+from sonoseg.serve.patch import to_text
+from sonoseg.serve.pool import Pool
+from sonoseg.serve.session import Session
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Phantoms with the segmentations beside the images, which are no images."""
+    folder = tmp_path_factory.mktemp("written")
+    write_dicom_phantoms(folder, 3)
+    scans = folder / "scans"
+    scans.mkdir()
+    for path in (folder / "images").iterdir():
+        kind = path.stem.rpartition("_")[2]
+        shutil.copy(path, scans / {"still": "1.2.840.7"}.get(kind, f"{kind}.dcm"))
+    for path in (folder / "masks").iterdir():
+        shutil.copy(path, scans / f"seg-{path.name}")
+    return scans
+
+
+@pytest.fixture
+def scans(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "scans")
+
+
+@pytest.fixture
+def session(scans, segmenter):
+    limits = Limits()
+    return Session(scans, segmenter, Pool(limits), limits)
+
+
+def find(session, stem):
+    entries = session.entries("anna")
+    return next(one["id"] for one in entries if one["name"].startswith(stem))
+
+
+def view_of(scans, name):
+    return next(iter(read_dicom(scans / name).views([1])))
+
+
+def test_images_are_listed_and_segmentations_are_not(session):
+    names = [one["name"] for one in session.entries("anna")]
+    assert names == ["1.2.840.7", "loop.dcm", "split.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "doubt"),
+    [
+        ("1.2.840.7", ""),
+        ("loop.dcm", "first of 12 frames"),
+        ("split.dcm", "first of 2 images"),
+    ],
+)
+def test_the_first_region_of_the_first_frame_is_shown(
+    session, scans, segmenter, name, doubt
+):
+    shown = session.view(find(session, name), "anna")
+    view = view_of(scans, name)
+    wanted = segmenter.segment(view.image)
+    np.testing.assert_array_equal(shown.mask, wanted.mask)
+    assert shown.lesions[0].spacing == view.image.spacing
+    assert shown.finding.spacing == f"{view.image.spacing[0]:.6g}"
+    assert shown.state == "open"
+    doubts = session.album.result(find(session, name)).doubts
+    assert any(doubt in one for one in doubts) if doubt else doubts == ()
+    assert session.album.thumbnail(find(session, name))[:4] == b"\x89PNG"
+
+
+def accept(session, identifier, mask_is_changed, label="benign"):
+    spacing = session.view(identifier, "anna").finding.spacing
+    after = 0
+    if mask_is_changed:
+        bits = to_text(np.ones((8, 8), bool))
+        edit = Edit("key-00000001", 0, "brush", 4, 4, 8, 8, bits)
+        session.edit(identifier, "anna", edit)
+        after = session.view(identifier, "anna").revision
+    session.write_finding(identifier, "anna", Finding(label, spacing=spacing))
+    session.accept(identifier, "anna", after)
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_accepted_scans_have_seg_and_sr_beside_the_data_set(session, scans, is_changed):
+    identifier = find(session, "1.2.840.7")
+    accept(session, identifier, is_changed)
+    mask = session.view(identifier, "anna").mask
+    own = scans / "annotations" / "anna"
+    written = np.asarray(Image.open(own / "masks" / "1.2.840.7.png")) > 0
+    np.testing.assert_array_equal(written, mask)
+    pixels = np.asarray(Image.open(own / "images" / "1.2.840.7.png"))
+    view = view_of(scans, "1.2.840.7")
+    np.testing.assert_array_equal(pixels, view.image.pixels)
+    seg = pydicom.dcmread(own / "dicom" / "1.2.840.7_seg.dcm")
+    drawn = seg.pixel_array.reshape(-1, *view.shape).any(0)
+    np.testing.assert_array_equal(drawn, view.whole(mask))
+    kind = "SEMIAUTOMATIC" if is_changed else "AUTOMATIC"
+    assert {one.SegmentAlgorithmType for one in seg.SegmentSequence} == {kind}
+    report = pydicom.dcmread(own / "dicom" / "1.2.840.7_sr.dcm")
+    image = pydicom.dcmread(scans / "1.2.840.7", stop_before_pixels=True)
+    assert report.StudyInstanceUID == seg.StudyInstanceUID == image.StudyInstanceUID
+    assert f",{view.image.spacing[0]:.6g}" in (own / "labels.csv").read_text()
+    assert check_folder(own).findings == ()
+    (case,) = load_cases(own)
+    np.testing.assert_array_equal(case.read()[1], mask)
+
+
+def test_a_scan_that_is_normal_after_all_has_no_seg(session, scans):
+    identifier = find(session, "1.2.840.7")
+    accept(session, identifier, False)
+    session.edit(identifier, "anna", Edit("key-00000002", 0, "clear"))
+    revision = session.view(identifier, "anna").revision
+    session.write_finding(identifier, "anna", Finding("normal"))
+    session.accept(identifier, "anna", revision)
+    own = scans / "annotations" / "anna" / "dicom"
+    assert [path.name for path in own.iterdir()] == ["1.2.840.7_sr.dcm"]
+
+
+def test_without_uids_the_data_set_is_written_and_no_objects(session, scans, caplog):
+    dataset = pydicom.dcmread(scans / "1.2.840.7")
+    dataset.StudyInstanceUID = ""
+    dataset.save_as(scans / "1.2.840.7")
+    accept(session, find(session, "1.2.840.7"), False)
+    own = scans / "annotations" / "anna"
+    assert (own / "masks" / "1.2.840.7.png").exists()
+    assert not (own / "dicom").exists()
+    assert "StudyInstanceUID" in caplog.text
+
+
+def test_the_page_takes_scans_and_refuses_other_dicom(scans, segmenter, tmp_path):
+    app = build_app(segmenter, folder=tmp_path / "new")
+    with TestClient(app, base_url=ADDRESS) as client:
+        still = (scans / "1.2.840.7").read_bytes()
+        answer = client.post("/api/images", files={"image": ("a.dcm", still)})
+        assert answer.status_code == 200
+        seg = next(scans.glob("seg-*")).read_bytes()
+        refused = client.post("/api/images", files={"image": ("b.dcm", seg)})
+        assert refused.status_code == 422
+        assert "segmentation" in refused.json()["problem"]
+        listed = client.get("/api/images").json()
+        assert [one["name"] for one in listed["images"]] == ["a.dcm"]
+        assert listed["notice"] == ""
+        pixels = client.get(f"/api/images/{answer.json()['id']}/pixels.png")
+        assert pixels.status_code == 200
+
+
+def test_without_the_extra_the_page_says_what_is_passed_over(
+    scans, segmenter, monkeypatch
+):
+    monkeypatch.setattr(
+        "sonoseg.dicom.recognise.importlib.util.find_spec", lambda name: None
+    )
+    with TestClient(build_app(segmenter, folder=scans), base_url=ADDRESS) as client:
+        listed = client.get("/api/images").json()
+    assert listed["images"] == []
+    assert "DICOM files are passed over" in listed["notice"]
+    assert "sonoseg[dicom]" in listed["notice"]
+
+
+def test_a_damaged_scan_is_listed_and_opening_it_says_why(scans, segmenter):
+    content = (scans / "1.2.840.7").read_bytes()
+    (scans / "1.2.840.7").write_bytes(content[:4000])
+    with TestClient(build_app(segmenter, folder=scans), base_url=ADDRESS) as client:
+        entries = client.get("/api/images").json()["images"]
+        answer = client.get(f"/api/images/{entries[0]['id']}")
+    assert entries[0]["name"] == "1.2.840.7"
+    assert answer.status_code == 422
+    assert "cut short" in answer.json()["problem"]

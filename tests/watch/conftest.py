@@ -1,0 +1,37 @@
+"""A small archive, and ultrasound for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from archive import Archive
+
+import sonoseg
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.reader.segmenter import Segmenter
+
+
+@pytest.fixture(scope="session")
+def segmenter() -> Segmenter:
+    return sonoseg.load()
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """The contents of a still, a loop, a split screen and another still."""
+    folder = tmp_path_factory.mktemp("scans")
+    write_dicom_phantoms(folder, 4)
+    return [path.read_bytes() for path in sorted((folder / "images").iterdir())]
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    server = Archive()
+    yield server
+    server.stop()
