@@ -117,7 +117,8 @@ def _text(summary: Summary, passed_over: int, formats: Sequence[str]) -> str:
 def _with_doubts(entry: dict[str, Any], words: str) -> list[str]:
     name = visible(entry["file"])
     doubts = [f"{name}: do not trust this: {doubt}" for doubt in entry["doubts"]]
-    return [f"{name}: {words}", *doubts]
+    notes = [f"{name}: {note}" for note in entry.get("notes", [])]
+    return [f"{name}: {words}", *doubts, *notes]
 
 
 def _describe(entry: dict[str, Any]) -> str:

@@ -23,6 +23,10 @@ from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
+_WHOLE = 0.95
+"""Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""
+_FRAME_TIMES = 1.0, 10_000.0
+"""Milliseconds from frame to frame that can be: 1000 to 0.1 frames a second."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,17 @@ class DicomFile:
 
     @property
     def frame_time(self) -> float | None:
-        """Milliseconds from frame to frame; None if the file does not say."""
+        """Milliseconds from frame to frame, 1 to 10,000; None if the file does not say, or says what cannot be."""
         with dicom_errors(self.header.subject):
             value = number_in(self.dataset, "FrameTime", missing=0)
-        return value if value > 0 else None
+        return value if _FRAME_TIMES[0] <= value <= _FRAME_TIMES[1] else None
+
+    @property
+    def is_whole_frame(self) -> bool:
+        """Whether the B-mode regions cover (almost) the whole frame, so that they may hold names burnt into it."""
+        height, width = self.shape
+        covered = sum(one.width * one.height for one in self.layout.regions)
+        return covered > _WHOLE * height * width
 
     def views(self, frames: Iterable[int] | None = None) -> Iterator[View]:
         """Decodes the frames one by one and yields their regions; only one frame is in memory.
