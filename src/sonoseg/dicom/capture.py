@@ -86,9 +86,7 @@ def make_capture(
     """
     options = options or Options()
     if options.pseudonym is not None and file.is_whole_frame:
-        problem = (
-            "does not say where the B-mode image lies, so the picture may show a name"
-        )
+        problem = "does not set the B-mode image apart, so the picture may show a name"
         raise InputError(file.header.subject, problem, "leave sc out")
     reference = reference_dataset(file, options.pseudonym)
     picture = draw_capture(file, segmented)

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from sonoseg.core.measure import Spacing
 from sonoseg.dicom.capture import draw_capture, draw_heat, make_capture
 from sonoseg.dicom.find import DicomPath
-from sonoseg.dicom.frames import by_frame, joined, largest_area, loop_writer
+from sonoseg.dicom.frames import NONE, by_frame, joined, largest_lesion, loop_writer
 from sonoseg.dicom.header import NotUltrasound
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile, read_dicom
@@ -39,8 +39,8 @@ from sonoseg.reader.segmenter import Segmenter
 
 OBJECTS = ("seg", "sr", "sc")
 NO_PICTURES = (
-    "no overlay is written with --pseudonym: the file does not say where the B-mode"
-    " image lies, so the picture may show a name"
+    "no overlay is written with --pseudonym: the file does not set the B-mode"
+    " image apart, so the picture may show a name"
 )
 
 
@@ -187,7 +187,7 @@ class DicomJob:
                     number = frame[0].view.frame
                     if video is not None:
                         video.write(draw_capture(file, frame), number - 1)
-                    if file.frames == 1 or largest_area(frame) > 0:
+                    if file.frames == 1 or largest_lesion(frame) > NONE:
                         written += self._write_mask(frame, folder)
                     if file.frames > 1:
                         show(number)
@@ -263,5 +263,5 @@ def _add_frame(found: _Found, frame: Sequence[Segmented]) -> None:
         entry = {"frame": one.view.frame, "region": one.view.number}
         entry |= {"left": one.view.region.left, "top": one.view.region.top}
         found.views.append(entry | one.result.to_dict())
-    if not found.best or largest_area(frame) > largest_area(found.best):
+    if not found.best or largest_lesion(frame) > largest_lesion(found.best):
         found.best = list(frame)

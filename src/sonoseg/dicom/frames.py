@@ -18,6 +18,7 @@ from sonoseg.reader.video_writer import VideoWriter, video_writer
 
 _USUAL_RATE = 25
 """Frames a second of a loop that does not say its own."""
+NONE = (False, 0.0)
 
 
 def by_frame(results: Iterator[Segmented], regions: int) -> Iterator[list[Segmented]]:
@@ -54,10 +55,13 @@ def loop_writer(file: DicomFile, path: Path) -> Iterator[VideoWriter]:
         yield video
 
 
-def largest_area(frame: Sequence[Segmented]) -> float:
-    """The area of the largest lesion of a frame, 0 if there is none."""
-    largest = 0.0
+def largest_lesion(frame: Sequence[Segmented]) -> tuple[bool, float]:
+    """The largest lesion of a frame: whether it is measured in mm, and its area; `NONE` if there is none.
+
+    Lesions in mm come before those in pixels, because their areas cannot be compared.
+    """
+    largest = NONE
     for one in frame:
         for outline in one.outlines:
-            largest = max(largest, outline.area)
+            largest = max(largest, (outline.spacing is not None, outline.area))
     return largest
