@@ -17,7 +17,15 @@ from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.damage import number as number_in
 from sonoseg.dicom.header import Header, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
-from sonoseg.dicom.regions import Layout, Region, are_equal, find_layout
+from sonoseg.dicom.regions import (
+    CONTRADICTED,
+    FLOW,
+    MIXED,
+    Layout,
+    Region,
+    are_equal,
+    find_layout,
+)
 from sonoseg.dicom.stream import DicomSource
 from sonoseg.errors import visible
 
@@ -113,7 +121,8 @@ class DicomFile:
     def with_spacing(self, spacing: Spacing) -> DicomFile:
         """The file with a size of a pixel that the user knows, for all regions; a doubt says where it differs."""
         regions = []
-        doubts = list(self.layout.doubts)
+        about_size = (MIXED, CONTRADICTED)
+        doubts = [one for one in self.layout.doubts if one not in about_size]
         source = "given by the user"
         for region in self.layout.regions:
             mine = replace(region, spacing=spacing)
@@ -146,8 +155,8 @@ class DicomFile:
             part = as_colour(pixels[region.slices], self.dataset)
             gray = as_gray(part, self.dataset)
             doubts = self.layout.doubts
-            if not doubts and coloured_share(part) > _MOST_COLOURED:
-                doubts = ("it has colours, perhaps of colour Doppler",)
+            if FLOW not in doubts and coloured_share(part) > _MOST_COLOURED:
+                doubts += ("it has colours, perhaps of colour Doppler",)
         source = ImageSource(
             self.header.subject,
             frame if self.frames > 1 else None,
