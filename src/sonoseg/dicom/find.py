@@ -52,8 +52,8 @@ def find_files(paths: Iterable[Path | str]) -> Found:
     """Sorts files by their content, and looks through folders.
 
     Of a folder its own pictures and videos are taken, and DICOM files at any depth. A folder with pictures or videos
-    and no DICOM beside them is not searched any deeper. DICOMDIR and hidden files are left out. Pictures and DICOM files
-    in subfolders that are left out are listed.
+    and no DICOM beside them is not searched any deeper. DICOMDIR and hidden files are left out. What is
+    left out in subfolders, pictures or DICOM, is listed.
     """
     found = Found()
     seen: set[str] = set()

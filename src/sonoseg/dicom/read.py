@@ -19,7 +19,6 @@ from sonoseg.dicom.header import Header, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
 from sonoseg.dicom.regions import (
     CONTRADICTED,
-    FLOW,
     MIXED,
     Layout,
     Region,
@@ -31,6 +30,8 @@ from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
+_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED))
+"""Doubts that a size of a pixel given by the user removes."""
 _WHOLE = 0.95
 """Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""
 _FRAME_TIMES = 1.0, 10_000.0
@@ -121,8 +122,7 @@ class DicomFile:
     def with_spacing(self, spacing: Spacing) -> DicomFile:
         """The file with a size of a pixel that the user knows, for all regions; a doubt says where it differs."""
         regions = []
-        about_size = (MIXED, CONTRADICTED)
-        doubts = [one for one in self.layout.doubts if one not in about_size]
+        doubts = [one for one in self.layout.doubts if one not in _ABOUT_SIZE]
         source = "given by the user"
         for region in self.layout.regions:
             mine = replace(region, spacing=spacing)
@@ -155,7 +155,8 @@ class DicomFile:
             part = as_colour(pixels[region.slices], self.dataset)
             gray = as_gray(part, self.dataset)
             doubts = self.layout.doubts
-            if FLOW not in doubts and coloured_share(part) > _MOST_COLOURED:
+            only_sizes = _ABOUT_SIZE.issuperset(doubts)
+            if only_sizes and coloured_share(part) > _MOST_COLOURED:
                 doubts += ("it has colours, perhaps of colour Doppler",)
         source = ImageSource(
             self.header.subject,

@@ -18,7 +18,6 @@ _SAME = 1e-4
 """Relative difference up to which two sizes of a pixel are the same."""
 _SIMILAR = 0.01
 """Relative difference from which on Pixel Spacing contradicts a region."""
-FLOW = "a colour Doppler region lies over it"
 MIXED = "the size of a pixel is known for some of its regions only"
 CONTRADICTED = "Pixel Spacing and its regions say different sizes of a pixel"
 
@@ -129,7 +128,7 @@ def _chosen(
     regions.sort(key=lambda region: (region.left, region.top))
     doubts: tuple[str, ...] = ()
     if any(_overlap_others(region, flow) for region in regions):
-        doubts += (FLOW,)
+        doubts += ("a colour Doppler region lies over it",)
     if len({region.spacing is None for region in regions}) > 1:
         doubts += (MIXED,)
     if are_contradicted:
