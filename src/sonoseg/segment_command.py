@@ -60,9 +60,10 @@ def segment_command(
         problem = (
             "--to seg, sr and sc, --strict, --fractional and --pseudonym are for DICOM"
         )
-        raise InputError(
-            "images", f"no DICOM among them; {problem}", "leave these options out"
-        )
+        hint = "leave these options out"
+        if found.dicom_below:
+            hint += ", or name the subfolders that hold DICOM"
+        raise InputError("images", f"no DICOM among them; {problem}", hint)
     size = None if spacing is None else parse_spacing(spacing)
     jobs: list[Job] = []
     if found.pictures or not found.dicom:

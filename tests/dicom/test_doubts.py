@@ -93,6 +93,8 @@ def test_what_is_left_out_in_subfolders_is_said(nested: Path) -> None:
     assert "2 pictures in subfolders were skipped: name their folders" in words
     words, _ = segment_command([nested / "b"], out=nested / "o2")
     assert "1 DICOM file in subfolders was skipped: name their folders" in words
+    with pytest.raises(InputError, match="or name the subfolders that hold DICOM"):
+        segment_command([nested / "b"], out=nested / "o3", to=("sr",))
 
 
 def test_what_is_named_as_well_is_not_left_out(nested: Path) -> None:
