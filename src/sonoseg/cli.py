@@ -284,7 +284,7 @@ class SegToMask:
         _call("sonoseg.dicom.recognise:check_installed")
         return _print(
             _call(
-                "sonoseg.dicom.seg_to_mask:write_masks", self.seg, self.out, self.image
+                "sonoseg.dicom.mask_files:write_masks", self.seg, self.out, self.image
             )
         )
 

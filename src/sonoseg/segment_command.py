@@ -6,12 +6,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from sonoseg.core.image import parse_spacing
 from sonoseg.core.paths import list_images
-from sonoseg.dicom.find import find_files
+from sonoseg.dicom.find import Found, find_files
 from sonoseg.dicom.recognise import check_installed
 from sonoseg.errors import InputError, visible
 from sonoseg.progress import ProgressLine
@@ -59,16 +60,16 @@ def segment_command(
         problem = (
             "--to seg, sr and sc, --strict, --fractional and --pseudonym are for DICOM"
         )
-        raise InputError(
-            "images", f"no DICOM among them; {problem}", "leave these options out"
-        )
+        hint = "leave these options out"
+        if found.dicom_below:
+            hint += ", or name the subfolders that hold DICOM"
+        raise InputError("images", f"no DICOM among them; {problem}", hint)
     size = None if spacing is None else parse_spacing(spacing)
     jobs: list[Job] = []
     if found.pictures or not found.dicom:
         pictures = list_images(found.pictures, clips=True)
         jobs += make_jobs(pictures, size, explain, formats)
     failed: list[InputError] = []
-    passed_over = found.passed_over
     if found.dicom:
         check_installed()
         files = import_module("sonoseg.dicom.files")  # needs pydicom
@@ -77,7 +78,7 @@ def segment_command(
         )
         dicom_jobs, failed, others = files.make_dicom_jobs(found.dicom, settings)
         jobs += dicom_jobs
-        passed_over += others
+        found.passed_over += others
     if not jobs and not failed:
         raise InputError("images", "no ultrasound among them", "give ultrasound images")
     with ProgressLine() as line:
@@ -85,7 +86,7 @@ def segment_command(
         summary = segment_jobs(jobs, model, out, show, explain, formats, failed)
     for error in summary.failed:
         _logger.warning("sonoseg: %s", error)
-    return _text(summary, passed_over, formats), summary.exit_code
+    return _text(summary, found, formats), summary.exit_code
 
 
 def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
@@ -95,7 +96,7 @@ def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
     )
 
 
-def _text(summary: Summary, passed_over: int, formats: Sequence[str]) -> str:
+def _text(summary: Summary, found: Found, formats: Sequence[str]) -> str:
     lines = []
     for entry in summary.images:
         lines += _with_doubts(entry, _describe(entry))
@@ -105,8 +106,7 @@ def _text(summary: Summary, passed_over: int, formats: Sequence[str]) -> str:
         lines += _with_doubts(entry, _describe_dicom(entry))
     if summary.results is None:
         return "\n".join(lines)
-    if passed_over:
-        lines.append(f"{passed_over} files were skipped: they are not ultrasound")
+    lines += _left_out(found)
     folder = summary.results.parent
     lines.append(f"masks, overlays and {summary.results.name} are in {folder}")
     if formats:
@@ -114,10 +114,29 @@ def _text(summary: Summary, passed_over: int, formats: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def _left_out(found: Found) -> list[str]:
+    """What was not segmented of the folders, and why."""
+    lines = []
+    if found.passed_over:
+        words = "files were skipped: they are not ultrasound"
+        lines.append(f"{found.passed_over} {words}")
+    for kind, below in (
+        ("picture", found.pictures_below),
+        ("DICOM file", found.dicom_below),
+    ):
+        if below:
+            words = f"1 {kind}" if len(below) == 1 else f"{len(below)} {kind}s"
+            verb = "was" if len(below) == 1 else "were"
+            hint = "name their folders as well"
+            lines.append(f"{words} in subfolders {verb} skipped: {hint}")
+    return lines
+
+
 def _with_doubts(entry: dict[str, Any], words: str) -> list[str]:
     name = visible(entry["file"])
     doubts = [f"{name}: do not trust this: {doubt}" for doubt in entry["doubts"]]
-    return [f"{name}: {words}", *doubts]
+    notes = [f"{name}: {note}" for note in entry.get("notes", [])]
+    return [f"{name}: {words}", *doubts, *notes]
 
 
 def _describe(entry: dict[str, Any]) -> str:
@@ -143,13 +162,14 @@ def _describe_clip(entry: dict[str, Any]) -> str:
 
 
 def _describe_dicom(entry: dict[str, Any]) -> str:
-    """The largest lesion of a DICOM file, in a line."""
+    """The largest lesion of a DICOM file, in a line; one in mm rather than one in pixels, whatever their areas."""
     found = []
     for view in entry["views"]:
-        found += [(lesion["area"], lesion, view) for lesion in view["lesions"]]
+        is_mm = view["unit"] == "mm"
+        found += [((is_mm, one["area"]), one, view) for one in view["lesions"]]
     if not found:
         return "no lesion found"
-    _, lesion, view = max(found, key=lambda one: float(one[0]))
+    _, lesion, view = max(found, key=itemgetter(0))
     long, short = lesion["longest_diameter"], lesion["perpendicular_diameter"]
     frame = (
         f" in frame {view['frame']} of {entry['frames']}" if entry["frames"] > 1 else ""

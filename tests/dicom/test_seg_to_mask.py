@@ -34,11 +34,12 @@ from sonoseg.data.dicom_phantom import KINDS, make_screen, write_dicom_phantoms
 from sonoseg.data.load import load_cases
 from sonoseg.data.packing import pack_folder
 from sonoseg.dicom.lesions import Tracker
+from sonoseg.dicom.mask_files import write_masks
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import make_fractional_seg, make_seg
-from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame, write_masks
+from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame
 from sonoseg.errors import InputError
 from sonoseg.evaluate.surface import measure_surface, pixel_size
 
@@ -75,6 +76,8 @@ def test_ours_come_back_as_png_with_the_frames_names(
     outlines = _drawn(file, FRAMES)
     path = tmp_path / "seg.dcm"
     make_seg(file, outlines, ALGORITHM, Options(strict=strict)).save_as(path)
+    assert isinstance(file.header.stream, bytes)
+    (tmp_path / "IM01.dcm").write_bytes(file.header.stream)
     words = write_masks(path, tmp_path / "out", tmp_path / "IM01.dcm")
     assert words.startswith("2 masks written")
     for frame, mask in _expected(outlines).items():

@@ -85,12 +85,9 @@ def make_capture(
             where the B-mode image lies, so that names in the picture might be copied.
     """
     options = options or Options()
-    is_whole = any(one.view.region.slices == _all(file.shape) for one in segmented)
-    if options.pseudonym is not None and is_whole:
-        problem = (
-            "does not say where the B-mode image lies, so the picture may show a name"
-        )
-        raise InputError(file.header.subject, problem, "write seg and sr only")
+    if options.pseudonym is not None and file.is_whole_frame:
+        problem = "does not set the B-mode image apart, so the picture may show a name"
+        raise InputError(file.header.subject, problem, "leave sc out")
     reference = reference_dataset(file, options.pseudonym)
     picture = draw_capture(file, segmented)
     checksum = hashlib.sha256(picture.tobytes()).hexdigest()
@@ -120,12 +117,8 @@ def make_capture(
         capture.Laterality = ""  # required, may be empty
     capture.SeriesDescription = "sonoseg overlay"
     capture.SoftwareVersions = software()
-    capture.BurnedInAnnotation = "YES" if is_whole else "NO"
+    capture.BurnedInAnnotation = "YES" if file.is_whole_frame else "NO"
     if hidden_name(reference):
         capture.PatientIdentityRemoved = "YES"
         capture.DeidentificationMethod = "patient replaced by a keyed code"
     return capture
-
-
-def _all(shape: tuple[int, int]) -> tuple[slice, slice]:
-    return slice(0, shape[0]), slice(0, shape[1])

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from sonoseg.core.measure import Spacing
 from sonoseg.dicom.capture import draw_capture, draw_heat, make_capture
 from sonoseg.dicom.find import DicomPath
+from sonoseg.dicom.frames import NONE, by_frame, joined, largest_lesion, loop_writer
 from sonoseg.dicom.header import NotUltrasound
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.options import Options
@@ -38,11 +37,12 @@ from sonoseg.reader.annotations import Annotated
 from sonoseg.reader.jobs import Job, ShowFrames
 from sonoseg.reader.overlay import write_picture
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.reader.video_writer import VideoWriter, video_writer
 
 OBJECTS = ("seg", "sr", "sc")
-_USUAL_RATE = 25
-"""Frames a second of a loop that does not say its own."""
+NO_PICTURES = (
+    "no overlay is written with --pseudonym: the file does not set the B-mode"
+    " image apart, so the picture may show a name"
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ class DicomJob:
     Writes STEM_mask.png (of a loop one for each frame with a lesion, STEM_frame0007_mask.png), STEM_overlay.png and
     STEM_heat.png (of a loop for the frame with the largest lesion), all of the size of the whole frame; of a loop
     STEM_overlay.mp4, if PyAV is there; and what the settings ask for: STEM_seg.dcm, STEM_sr.dcm, STEM_sc.dcm,
-    STEM_probability.dcm, and outlines beside each mask.
+    STEM_probability.dcm, and outlines beside each mask. If patient data are to be replaced and the file does not say
+    where the B-mode image lies, no overlay, heat map or video is written: a name could be in them.
     """
 
     file: DicomFile
@@ -127,8 +128,10 @@ class DicomJob:
     @cached_property
     def names(self) -> Sequence[str]:
         """The names of all files that it may write."""
-        names = [f"{self.stem}_overlay.png"]
-        if self.settings.explain:
+        names = []
+        if self._has_pictures:
+            names.append(f"{self.stem}_overlay.png")
+        if self._has_pictures and self.settings.explain:
             names.append(f"{self.stem}_heat.png")
         if self._has_video:
             names.append(f"{self.stem}_overlay.mp4")
@@ -144,8 +147,14 @@ class DicomJob:
         return names
 
     @property
+    def _has_pictures(self) -> bool:
+        """Whether pictures of the frame are written: not if they may show a name that is to be replaced."""
+        return self.settings.pseudonym is None or not self.file.is_whole_frame
+
+    @property
     def _has_video(self) -> bool:
-        return self.file.frames > 1 and importlib.util.find_spec("av") is not None
+        is_loop = self._has_pictures and self.file.frames > 1
+        return is_loop and importlib.util.find_spec("av") is not None
 
     def _frame_stem(self, frame: int) -> str:
         return f"{self.stem}_frame{frame:04d}" if self.file.frames > 1 else self.stem
@@ -173,28 +182,30 @@ class DicomJob:
                 if self._has_video:
                     entry["video"] = f"{self.stem}_overlay.mp4"
                     place = folder / entry["video"]
-                    video = stack.enter_context(_loop_writer(file, place))
-                for frame in _by_frame(results, len(file.layout.regions)):
+                    video = stack.enter_context(loop_writer(file, place))
+                for frame in by_frame(results, len(file.layout.regions)):
                     _add_frame(found, frame)
                     number = frame[0].view.frame
                     if video is not None:
                         video.write(draw_capture(file, frame), number - 1)
-                    if file.frames == 1 or _largest(frame) > 0:
+                    if file.frames == 1 or largest_lesion(frame) > NONE:
                         written += self._write_mask(frame, folder)
                     if file.frames > 1:
                         show(number)
-            entry |= self._write_pictures(found.best, folder)
+            if self._has_pictures:
+                entry |= self._write_pictures(found.best, folder)
             written += self._write_objects(found, Algorithm.of(segmenter), folder)
         return entry | {
             "written": written,
             "doubts": found.doubts,
+            "notes": [] if self._has_pictures else [NO_PICTURES],
             "views": found.views,
         }
 
     def _write_mask(self, frame: Sequence[Segmented], folder: Path) -> list[str]:
         """Writes the mask of a frame, and its outlines; returns the names."""
         stem = self._frame_stem(frame[0].view.frame)
-        whole = _joined(self.file.shape, frame, "mask", np.bool_)
+        whole = joined(self.file.shape, frame, "mask", np.bool_)
         name = f"{stem}_mask.png"
         write_picture(folder / name, whole.astype(np.uint8) * 255)
         picture = frame_name(str(self.path), name, self.file.frames)
@@ -237,45 +248,11 @@ class DicomJob:
         if "sc" in wanted:
             objects["sc"] = make_capture(file, found.best, algorithm, options)
         if self.settings.fractional and file.frames == 1:
-            probability = _joined(file.shape, found.best, "probability", np.float32)
+            probability = joined(file.shape, found.best, "probability", np.float32)
             objects["probability"] = make_fractional_seg(
                 file, probability, algorithm, options
             )
         return objects
-
-
-def _by_frame(results: Iterator[Segmented], regions: int) -> Iterator[list[Segmented]]:
-    """The results of the regions of each frame together."""
-    frame: list[Segmented] = []
-    for one in results:
-        frame.append(one)
-        if len(frame) == regions:
-            yield frame
-            frame = []
-
-
-def _joined(
-    shape: tuple[int, int], frame: Sequence[Segmented], name: str, dtype: Any
-) -> NDArray[Any]:
-    """A map of the regions, such as "mask", in the whole frame (H, W)."""
-    whole = np.zeros(shape, dtype)
-    for one in frame:
-        whole[one.view.region.slices] = getattr(one.result, name)
-    return whole
-
-
-@contextmanager
-def _loop_writer(file: DicomFile, path: Path) -> Iterator[VideoWriter]:
-    """A video that runs at the rate of the loop."""
-    time = file.frame_time
-    rate = Fraction(_USUAL_RATE)
-    if time is not None:
-        rate = (1000 / Fraction(time)).limit_denominator(1000)
-    with (
-        atomic_path(path) as temporary,
-        video_writer(temporary, rate, 1 / rate) as video,
-    ):
-        yield video
 
 
 def _add_frame(found: _Found, frame: Sequence[Segmented]) -> None:
@@ -287,14 +264,5 @@ def _add_frame(found: _Found, frame: Sequence[Segmented]) -> None:
         entry = {"frame": one.view.frame, "region": one.view.number}
         entry |= {"left": one.view.region.left, "top": one.view.region.top}
         found.views.append(entry | one.result.to_dict())
-    if not found.best or _largest(frame) > _largest(found.best):
+    if not found.best or largest_lesion(frame) > largest_lesion(found.best):
         found.best = list(frame)
-
-
-def _largest(frame: Sequence[Segmented]) -> float:
-    """The area of the largest lesion of a frame, 0 if there is none."""
-    largest = 0.0
-    for one in frame:
-        for outline in one.outlines:
-            largest = max(largest, outline.area)
-    return largest

@@ -37,18 +37,23 @@ class Found:
         dicom: each DICOM file once.
         pictures: pictures, videos, and folders in which there is no DICOM.
         passed_over: how many files in folders with DICOM are neither.
+        pictures_below: pictures and videos in subfolders of folders with DICOM, which are left out.
+        dicom_below: DICOM files in subfolders of folders with pictures, which are left out.
     """
 
     dicom: list[DicomPath] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
     passed_over: int = 0
+    pictures_below: list[Path] = field(default_factory=list)
+    dicom_below: list[Path] = field(default_factory=list)
 
 
 def find_files(paths: Iterable[Path | str]) -> Found:
     """Sorts files by their content, and looks through folders.
 
     Of a folder its own pictures and videos are taken, and DICOM files at any depth. A folder with pictures or videos
-    and no DICOM beside them is not searched any deeper. DICOMDIR and hidden files are left out.
+    and no DICOM beside them is not searched any deeper. DICOMDIR and hidden files are left out. What is
+    left out in subfolders, pictures or DICOM, is listed.
     """
     found = Found()
     seen: set[str] = set()
@@ -59,6 +64,13 @@ def find_files(paths: Iterable[Path | str]) -> Found:
             _add(found, seen, path, Path(path.name), is_named=True)
         else:
             found.pictures.append(path)
+    taken = {os.path.realpath(path) for path in found.pictures}
+    found.pictures_below = [
+        path
+        for path in found.pictures_below
+        if taken.isdisjoint((os.path.realpath(path), os.path.realpath(path.parent)))
+    ]
+    found.dicom_below = [path for path in found.dicom_below if _place(path) not in seen]
     return found
 
 
@@ -79,25 +91,44 @@ def _search(folder: Path, found: Found, seen: set[str]) -> None:
             pictures.append(path)
     if pictures and not has_own:
         found.pictures.append(folder)
+        found.dicom_below += _dicom_below(folder, suffixes)
         return
     others = 0
     has_any = False
+    below = []
     for path in files_below(folder):
         if is_dicom_file(path):
             has_any = True
             _add(found, seen, path, path.relative_to(folder), is_named=False)
+        elif path.parent != folder and is_input(path, suffixes):
+            below.append(path)
         elif path not in pictures:
             others += 1
     if has_any:
         found.pictures += pictures
         found.passed_over += others
+        found.pictures_below += below
     else:
         found.pictures.append(folder)
 
 
-def _add(found: Found, seen: set[str], path: Path, name: Path, is_named: bool) -> None:
+def _dicom_below(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """DICOM files in the subfolders of a folder of pictures; files with the names of pictures are not opened."""
+    below = []
+    for path in files_below(folder):
+        is_other = path.parent != folder and path.suffix.lower() not in suffixes
+        if is_other and is_dicom_file(path):
+            below.append(path)
+    return below
+
+
+def _place(path: Path) -> str:
     # Links to folders are followed, not links to files, as in `list_images`.
-    place = str(Path(os.path.realpath(path.parent)) / path.name)
+    return str(Path(os.path.realpath(path.parent)) / path.name)
+
+
+def _add(found: Found, seen: set[str], path: Path, name: Path, is_named: bool) -> None:
+    place = _place(path)
     if place not in seen:
         seen.add(place)
         found.dicom.append(DicomPath(path, _stem(name), is_named))

@@ -17,12 +17,25 @@ from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.damage import number as number_in
 from sonoseg.dicom.header import Header, read_header
 from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
-from sonoseg.dicom.regions import Layout, Region, are_equal, find_layout
+from sonoseg.dicom.regions import (
+    CONTRADICTED,
+    MIXED,
+    Layout,
+    Region,
+    are_equal,
+    find_layout,
+)
 from sonoseg.dicom.stream import DicomSource
 from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
+_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED))
+"""Doubts that a size of a pixel given by the user removes."""
+_WHOLE = 0.95
+"""Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""
+_FRAME_TIMES = 1.0, 10_000.0
+"""Milliseconds from frame to frame that can be: 1000 to 0.1 frames a second."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +92,17 @@ class DicomFile:
 
     @property
     def frame_time(self) -> float | None:
-        """Milliseconds from frame to frame; None if the file does not say."""
+        """Milliseconds from frame to frame, 1 to 10,000; None if the file does not say, or says what cannot be."""
         with dicom_errors(self.header.subject):
             value = number_in(self.dataset, "FrameTime", missing=0)
-        return value if value > 0 else None
+        return value if _FRAME_TIMES[0] <= value <= _FRAME_TIMES[1] else None
+
+    @property
+    def is_whole_frame(self) -> bool:
+        """Whether the B-mode regions cover (almost) the whole frame, so that they may hold names burnt into it."""
+        height, width = self.shape
+        covered = sum(one.width * one.height for one in self.layout.regions)
+        return covered > _WHOLE * height * width
 
     def views(self, frames: Iterable[int] | None = None) -> Iterator[View]:
         """Decodes the frames one by one and yields their regions; only one frame is in memory.
@@ -102,7 +122,7 @@ class DicomFile:
     def with_spacing(self, spacing: Spacing) -> DicomFile:
         """The file with a size of a pixel that the user knows, for all regions; a doubt says where it differs."""
         regions = []
-        doubts = list(self.layout.doubts)
+        doubts = [one for one in self.layout.doubts if one not in _ABOUT_SIZE]
         source = "given by the user"
         for region in self.layout.regions:
             mine = replace(region, spacing=spacing)
@@ -135,8 +155,9 @@ class DicomFile:
             part = as_colour(pixels[region.slices], self.dataset)
             gray = as_gray(part, self.dataset)
             doubts = self.layout.doubts
-            if not doubts and coloured_share(part) > _MOST_COLOURED:
-                doubts = ("it has colours, perhaps of colour Doppler",)
+            only_sizes = _ABOUT_SIZE.issuperset(doubts)
+            if only_sizes and coloured_share(part) > _MOST_COLOURED:
+                doubts += ("it has colours, perhaps of colour Doppler",)
         source = ImageSource(
             self.header.subject,
             frame if self.frames > 1 else None,

@@ -16,6 +16,10 @@ _TWO_DIMENSIONS, _TISSUE, _COLOUR_FLOW, _CENTIMETRES = 1, 1, 2, 3
 _MM_PER_CM = 10.0
 _SAME = 1e-4
 """Relative difference up to which two sizes of a pixel are the same."""
+_SIMILAR = 0.01
+"""Relative difference from which on Pixel Spacing contradicts a region."""
+MIXED = "the size of a pixel is known for some of its regions only"
+CONTRADICTED = "Pixel Spacing and its regions say different sizes of a pixel"
 
 
 @dataclass(frozen=True)
@@ -112,17 +116,23 @@ def _chosen(
     tissue: list[Region], flow: list[Region], frame: Region, spacing: Spacing | None
 ) -> Layout:
     regions = _without_inner(tissue)
+    are_contradicted = False
     if any(_overlap_others(region, regions) for region in regions):
         words = "its regions overlap with different sizes of a pixel, so the size is not known"
         return Layout((frame,), (words,))
     if not regions:
         regions = [Region(0, 0, frame.width, frame.height, spacing)]
     elif spacing is not None:
+        are_contradicted = any(_contradicts(spacing, one) for one in regions)
         regions = [_with_spacing(region, spacing) for region in regions]
     regions.sort(key=lambda region: (region.left, region.top))
     doubts: tuple[str, ...] = ()
     if any(_overlap_others(region, flow) for region in regions):
-        doubts = ("a colour Doppler region lies over it",)
+        doubts += ("a colour Doppler region lies over it",)
+    if len({region.spacing is None for region in regions}) > 1:
+        doubts += (MIXED,)
+    if are_contradicted:
+        doubts += (CONTRADICTED,)
     is_known = any(region.spacing is not None for region in tissue)
     if spacing is not None and not is_known:
         return Layout(tuple(regions), doubts, "DICOM, Pixel Spacing")
@@ -144,12 +154,17 @@ def _overlap_others(region: Region, regions: list[Region]) -> bool:
     return any(region.overlaps(one) for one in others)
 
 
-def are_equal(one: Region, other: Region) -> bool:
-    """Whether two regions have the same size of a pixel."""
+def _contradicts(spacing: Spacing, region: Region) -> bool:
+    mine = Region(region.left, region.top, region.width, region.height, spacing)
+    return region.spacing is not None and not are_equal(mine, region, _SIMILAR)
+
+
+def are_equal(one: Region, other: Region, tolerance: float = _SAME) -> bool:
+    """Whether two regions have the same size of a pixel, but for a relative difference."""
     if one.spacing is None or other.spacing is None:
         return one.spacing is other.spacing
     ratios = one.spacing[0] / other.spacing[0], one.spacing[1] / other.spacing[1]
-    return max(abs(ratio - 1) for ratio in ratios) <= _SAME
+    return max(abs(ratio - 1) for ratio in ratios) <= tolerance
 
 
 def _with_spacing(region: Region, spacing: Spacing) -> Region:

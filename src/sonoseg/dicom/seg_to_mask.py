@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -25,8 +26,6 @@ from sonoseg.dicom.header import (
 )
 from sonoseg.dicom.stream import opened_stream, stream_size
 from sonoseg.errors import InputError
-from sonoseg.files import output_folder
-from sonoseg.reader.overlay import write_picture
 
 Mask = NDArray[np.bool_]
 
@@ -98,7 +97,7 @@ def read_seg(source: Path | str | bytes) -> SegFile:
     """Reads the header of a segmentation: ours, or that of 3D Slicer, OHIF and other programs.
 
     Raises:
-        InputError: not DICOM, not a segmentation, damaged, or more frames than fit in the file.
+        InputError: not DICOM, not a segmentation, damaged, or pixel data of another length than its size says.
     """
     header = open_dicom(source)
     with dicom_errors(header.subject):
@@ -112,40 +111,6 @@ def read_seg(source: Path | str | bytes) -> SegFile:
         )
         _check_frames(header, frames)
         return SegFile(header, tuple(_places(dataset, frames)))
-
-
-def write_masks(
-    source: Path | str, out: Path | str, image: Path | str | None = None
-) -> str:
-    """Writes the masks of a segmentation as PNG files (0 and 255), one for each frame that has one.
-
-    Files are named STEM_mask.png, or STEM_frame0007_mask.png for frame 7 of a loop; STEM is the image's file name
-    without its ending. Segments of a frame are joined.
-
-    Args:
-        source: the segmentation.
-        out: a folder, made if need be.
-        image: the image file, for its name; None takes the name of the segmentation.
-
-    Returns:
-        What was done, in a line.
-
-    Raises:
-        InputError: as `read_seg`; it belongs to several images; or `out` cannot be written to.
-    """
-    seg = read_seg(source)
-    instances = {instance for instance, _, _ in seg.places}
-    if len(instances) > 1:
-        problem = f"belongs to {len(instances)} images"
-        raise InputError(source, problem, "use a segmentation of one image")
-    stem = Path(image if image is not None else source).stem
-    union = union_by_frame(seg)
-    folder = output_folder(out)
-    has_several = len(union) > 1 or any(frame > 1 for frame in union)
-    for frame, mask in sorted(union.items()):
-        place = f"_frame{frame:04d}" if has_several else ""
-        write_picture(folder / f"{stem}{place}_mask.png", mask.astype(np.uint8) * 255)
-    return f"{len(union)} masks written to {folder}"
 
 
 def union_by_frame(
@@ -179,6 +144,20 @@ def _check_frames(header: Header, frames: int) -> None:
     if not 1 <= frames <= MOST_FRAMES or not fits:
         problem = f"says that it has {frames} frames, which do not fit in it"
         raise InputError(header.subject, problem, "copy or export it again")
+    if is_native and _pixel_bytes(header) not in (-(-bits // 8), -(-bits // 16) * 2):
+        size = f"{frames} frames of {dataset.Columns} × {dataset.Rows} pixels"
+        problem = f"has pixel data that are longer or shorter than {size}"
+        raise InputError(header.subject, problem, "copy or export it again")
+
+
+def _pixel_bytes(header: Header) -> int:
+    """Bytes of the pixel data as the file says, which are not read; 0 if there are none."""
+    with opened_stream(header.stream) as file:
+        found = pydicom.dcmread(file, specific_tags=["PixelData"], defer_size=1024)
+        if "PixelData" not in found:
+            return 0
+        element: Any = found.get_item("PixelData", keep_deferred=True)
+        return int(element.length)
 
 
 def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:
@@ -235,7 +214,13 @@ def _frame_by_position(group: Dataset, shared: Dataset) -> int:
 
 def _only_instance(dataset: Dataset) -> str:
     """The image, if the whole file refers to a single one; otherwise ""."""
+    found = referenced_instances(dataset)
+    return found[0] if len(found) == 1 else ""
+
+
+def referenced_instances(dataset: Dataset) -> list[str]:
+    """SOP Instance UIDs of the images that a file names once for all frames."""
     found: list[Dataset] = []
     for series in items(dataset, "ReferencedSeriesSequence"):
         found += items(series, "ReferencedInstanceSequence")
-    return str(found[0].ReferencedSOPInstanceUID) if len(found) == 1 else ""
+    return [str(one.ReferencedSOPInstanceUID) for one in found]

@@ -55,6 +55,7 @@ _KEPT = (
 _NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
+_UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")
 _SEX = re.compile("[MFO]")
 SINGLE_FRAME, MULTI_FRAME = list(ULTRASOUND)[:2]
 
@@ -109,7 +110,7 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
             because they refer to the image.
 
     Raises:
-        InputError: the image has no UIDs to refer to, or the key is empty.
+        InputError: the image has no valid UIDs to refer to, or the key is empty.
     """
     if pseudonym is not None and not pseudonym:
         raise InputError("--pseudonym", "the key is empty", "give a secret word")
@@ -117,6 +118,9 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
     for name in _NEEDED:
         if not source.get(name):
             problem = f"has no {name}, so nothing can be written that refers to it"
+            raise InputError(file.header.subject, problem, "export it again")
+        if not _UID.fullmatch(str(source.get(name))):
+            problem = f"has a {name} that is no UID, so nothing can be written with it"
             raise InputError(file.header.subject, problem, "export it again")
     kept = Dataset()
     for name in (*_PATIENT, *_STUDY):

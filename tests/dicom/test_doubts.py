@@ -1,0 +1,134 @@
+"""What is said of DICOM files that contradict themselves, and of files that are left out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dicom_files import as_bytes, make_dataset, region_item
+
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.dicom.frames import NONE, largest_lesion
+from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.read import read_dicom
+from sonoseg.dicom.regions import CONTRADICTED, MIXED
+from sonoseg.dicom.source import reference_dataset
+from sonoseg.errors import InputError
+from sonoseg.reader.overlay import write_picture
+from sonoseg.segment_command import _describe_dicom, segment_command
+
+BOX = (0, 0, 39, 63)
+OTHER = (48, 0, 95, 63)
+
+
+def _doubts(regions: Any, **tags: Any) -> tuple[str, ...]:
+    pixels = np.full((64, 96), 90, np.uint8)
+    file = read_dicom(as_bytes(make_dataset(pixels, regions=regions, **tags)))
+    mine = set(file.with_spacing((0.1, 0.1)).layout.doubts)
+    assert mine.isdisjoint((MIXED, CONTRADICTED))
+    return file.layout.doubts
+
+
+def test_regions_of_two_units_are_doubted() -> None:
+    known, unknown = region_item(BOX, (0.01, 0.01)), region_item(OTHER, (0.01, 0.01))
+    assert _doubts([known, unknown]) == ()
+    unknown.PhysicalUnitsXDirection = 0
+    assert _doubts([known, unknown]) == (MIXED,)
+    assert _doubts([known, unknown], PixelSpacing=[0.1, 0.1]) == ()
+
+
+@pytest.mark.parametrize(("size", "is_doubted"), [(0.1005, False), (0.102, True)])
+def test_pixel_spacing_that_contradicts_the_region(
+    size: float, is_doubted: bool
+) -> None:
+    doubts = _doubts([region_item(BOX, (0.01, 0.01))], PixelSpacing=[0.1, size])
+    assert doubts == ((CONTRADICTED,) if is_doubted else ())
+
+
+def _lesion(area: float) -> dict[str, float]:
+    return {"area": area, "longest_diameter": area, "perpendicular_diameter": 1}
+
+
+def test_mm_are_not_compared_with_pixels() -> None:
+    views = [
+        {"frame": 1, "unit": "px", "lesions": [_lesion(900)]},
+        {"frame": 1, "unit": "mm", "lesions": [_lesion(4), _lesion(9)]},
+    ]
+    words = "3 outlines, the largest 9.0 x 1.0 mm"
+    assert _describe_dicom({"views": views, "frames": 1}) == words
+
+    class One:
+        def __init__(self, size: int, spacing: Any) -> None:
+            part = np.ones((size, size), np.bool_)
+            self.outlines = (Outline(1, 1, part, (0, 0), (64, 64), spacing),)
+
+    pixels, known = One(30, None), One(3, (0.1, 0.1))
+    frames: list[Any] = [pixels, known]
+    assert largest_lesion(frames)[0] and largest_lesion([]) == NONE
+    assert largest_lesion(frames[1:]) > largest_lesion(frames[:1]) > NONE
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """A folder with DICOM and pictures two folders down, and one the other way round."""
+    write_dicom_phantoms(tmp_path / "set", 1, seed=3)
+    (still,) = (tmp_path / "set" / "images").iterdir()
+    for name in ("a/deep/x", "b/deep/x"):
+        (tmp_path / name).mkdir(parents=True)
+    picture = np.full((64, 64), 90, np.uint8)
+    for name in ("a/deep/p.png", "a/deep/x/q.png", "b/r.png"):
+        write_picture(tmp_path / name, picture)
+    shutil.copy(still, tmp_path / "a" / "IM1")
+    shutil.copy(still, tmp_path / "b" / "deep" / "x" / "IM2")
+    return tmp_path
+
+
+def test_what_is_left_out_in_subfolders_is_said(nested: Path) -> None:
+    words, code = segment_command([nested / "a"], out=nested / "o1")
+    assert code == 0 and "not ultrasound" not in words
+    assert "2 pictures in subfolders were skipped: name their folders" in words
+    words, _ = segment_command([nested / "b"], out=nested / "o2")
+    assert "1 DICOM file in subfolders was skipped: name their folders" in words
+    with pytest.raises(InputError, match="or name the subfolders that hold DICOM"):
+        segment_command([nested / "b"], out=nested / "o3", to=("sr",))
+
+
+def test_what_is_named_as_well_is_not_left_out(nested: Path) -> None:
+    folders = [nested / "a", nested / "a" / "deep", nested / "a" / "deep" / "x"]
+    folders += [nested / "b", nested / "b" / "deep"]
+    words, code = segment_command(folders, out=nested / "out")
+    assert code == 0 and "skipped" not in words
+    results = json.loads((nested / "out" / "results.json").read_text())
+    assert len(results["images"]) == 3 and len(results["dicom"]) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
+)
+@pytest.mark.parametrize("value", ["not.a.uid.abc", "1", "1." + "2" * 63, "1..2"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_an_identifier_that_is_none_cannot_be_referred_to(
+    name: str, value: str
+) -> None:
+    pixels = np.full((64, 96), 90, np.uint8)
+    content = as_bytes(make_dataset(pixels, **{name: value}))
+    with pytest.raises(InputError, match=f"has a {name} that is no UID"):
+        reference_dataset(read_dicom(content))
+
+
+@pytest.mark.parametrize("kind", ["sr", "sc"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_objects_of_a_study_without_a_uid_are_refused(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = np.full((64, 96), 90, np.uint8)
+    dataset = make_dataset(pixels, StudyInstanceUID="not.a.uid.abc")
+    (tmp_path / "a.dcm").write_bytes(as_bytes(dataset))
+    code = segment_command([tmp_path / "a.dcm"], out=tmp_path / "out", to=(kind,))[1]
+    assert code == 2 and "has a StudyInstanceUID that is no UID" in caplog.text
+    assert segment_command([tmp_path / "a.dcm"], out=tmp_path / "out")[1] == 0
