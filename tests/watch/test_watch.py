@@ -115,6 +115,32 @@ def test_killed_between_storing_and_noting_nothing_is_twice(archive, scans, tmp_
     assert json.loads(state.read_text())["last_change"] == len(archive.changes)
 
 
+def test_an_image_is_not_left_on_the_disk_by_a_kill(archive, scans, tmp_path):
+    archive.add(scans[0])
+    state = tmp_path / "state.json"
+    command = [sys.executable, "-m", "sonoseg", "watch", archive.url, "--once"]
+    command += ["--state", str(state)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    seen = []
+
+    def fault(handler, method, path):
+        if not path.endswith("/file"):
+            return False
+        handler.answer(200, scans[0][:70_000], len(scans[0]))
+        while not seen:
+            seen.extend(tmp_path.iterdir())
+        process.kill()
+        return True
+
+    archive.fault = fault
+    process.communicate(timeout=60)
+    (left,) = seen
+    assert left.stat().st_mode & 0o777 == 0o600
+    archive.fault = lambda *_: False
+    assert main(command[3:]) == 0
+    assert list(tmp_path.iterdir()) == [state]
+
+
 def test_bad_files_are_one_line_and_passed_over(archive, scans, watcher_of, caplog):
     archive.add(scans[0])
     (bad,) = archive.files

@@ -110,6 +110,7 @@ class Orthanc:
         """
         with self._open(f"/instances/{instance}/file") as reply:
             try:
+                path.touch(0o600)  # it holds the data of a patient
                 file = path.open("wb")
             except OSError as error:
                 raise write_error(path, error) from error

@@ -6,8 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sonoseg.dicom.header import SECONDARY_CAPTURE, ULTRASOUND, NotUltrasound
 from sonoseg.dicom.objects import segment_to_objects
@@ -15,6 +13,7 @@ from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import read_dicom
 from sonoseg.errors import InputError, MachineError, visible
 from sonoseg.reader.segmenter import Segmenter
+from sonoseg.temporary import forget, temporary_name
 from sonoseg.watch.orthanc import Orthanc, Refusal, ServerFailure, Unreachable
 from sonoseg.watch.position import Position
 
@@ -161,11 +160,15 @@ class Watcher:
 
     def _segment(self, instance: str) -> int:
         """Stores SEG and SR of an instance; returns how many lesions it has."""
-        with TemporaryDirectory(prefix="sonoseg-watch-") as folder:
-            path = Path(folder) / "image.dcm"
+        # Beside the state: what a killed process leaves there is removed by the next one.
+        path = self._position.path.parent / temporary_name(".dcm")
+        try:
             self._archive.download(instance, path)
             file = read_dicom(path)
             objects = segment_to_objects(self._segmenter, file, self._options)
+        finally:
+            path.unlink(missing_ok=True)
+            forget(path)
         for content in objects.files:
             self._store(content)
         return objects.lesions
