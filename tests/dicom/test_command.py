@@ -373,7 +373,7 @@ def test_options_of_dicom_are_refused_for_pictures(
 def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
     still, loop, split = sorted((study / "series").glob("*.dcm"))
     result = sonoseg.segment(still)
-    assert result.image.source.region == (24, 24, 400, 320)
+    assert result.record.source.region == (24, 24, 400, 320)
     assert result.mask.shape == (368, 448) and result.spacing == pytest.approx(
         (0.1, 0.1)
     )
@@ -384,7 +384,7 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
         sonoseg.segment(str(split))
     segmenter = sonoseg.load()
     results = list(segmenter.segment_frames(loop))
-    assert [one.image.source.frame for one in results] == list(range(1, 13))
+    assert [one.record.source.frame for one in results] == list(range(1, 13))
     assert {one.mask.shape for one in results} == {(368, 448)}
     left, right = segmenter.segment_frames(split)
     assert left.mask[:, :424].any() and not left.mask[:, 424:].any()
@@ -410,7 +410,7 @@ def test_results_have_the_size_of_the_whole_frame(study: Path) -> None:
         np.testing.assert_array_equal(whole[inside], own)
     overlay = result.overlay()
     assert overlay.shape == (*view.shape, 3) and not overlay[outside].any()
-    assert not result.image.pixels[outside].any()
+    assert not result.image[outside].any()
     lesion, own_lesion = result.lesions[0], part.lesions[0]
     assert lesion.area == own_lesion.area
     assert lesion.longest.length == own_lesion.longest.length

@@ -105,7 +105,7 @@ def test_a_frame_keeps_its_size_and_has_outline_and_notice(
     result = _square(shape)
     picture = draw_frame(result)
     assert picture.shape == (*shape, 3)
-    foot = draw_frame(_result(result.image.pixels, np.zeros(shape, bool)))
+    foot = draw_frame(_result(result.image, np.zeros(shape, bool)))
     if min(shape) >= 60:
         assert (foot != 90).any()
         assert (foot[: shape[0] // 2] == 90).all()
@@ -129,7 +129,7 @@ def test_a_result_in_doubt_says_so_in_its_pictures(shape: tuple[int, int]) -> No
 
 def test_the_unit_changes_the_label() -> None:
     result = _square((400, 640))
-    in_mm = _result(result.image.pixels, result.mask, spacing=(0.1, 0.1))
+    in_mm = _result(result.image, result.mask, spacing=(0.1, 0.1))
     assert (draw_overlay(result)[:400] != draw_overlay(in_mm)[:400]).any()
 
 
@@ -153,7 +153,7 @@ def test_pixels_that_are_not_square_are_drawn_square_and_labelled_in_mm() -> Non
 
 def test_a_long_model_name_is_not_cut_off() -> None:
     result = _square((400, 640))
-    picture = draw_overlay(_result(result.image.pixels, result.mask, name="m" * 40))
+    picture = draw_overlay(_result(result.image, result.mask, name="m" * 40))
     assert (picture[400:, -3:] == picture[-1, -1]).all()
 
 

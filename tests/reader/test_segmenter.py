@@ -41,12 +41,12 @@ def test_dark_ellipses_are_found_where_they_are(
 ) -> None:
     result = segmenter.segment(scan)
     assert (
-        result.image.pixels.shape
+        result.image.shape
         == result.mask.shape
         == result.probability.shape
         == scan.shape
     )
-    assert (result.image.pixels.dtype, result.mask.dtype, result.probability.dtype) == (
+    assert (result.image.dtype, result.mask.dtype, result.probability.dtype) == (
         np.uint8,
         np.bool_,
         np.float32,
@@ -112,7 +112,7 @@ def test_a_batch_gives_what_single_images_give(
         map(segmenter.segment, images), segmenter.segment_batch(images), strict=True
     ):
         np.testing.assert_allclose(one.probability, many.probability, atol=1e-5)
-        np.testing.assert_array_equal(one.image.pixels, many.image.pixels)
+        np.testing.assert_array_equal(one.image, many.image)
         assert one.mask.shape == many.mask.shape
     assert segmenter.segment_batch([]) == []
 
@@ -208,7 +208,7 @@ def test_every_source_of_an_image_gives_its_mask(
         read_image(path),
     ):
         result = segmenter.segment(source)
-        np.testing.assert_array_equal(result.image.pixels, scan)
+        np.testing.assert_array_equal(result.image, scan)
         np.testing.assert_array_equal(result.mask, expected.mask)
         np.testing.assert_array_equal(
             segmenter.segment_batch([source])[0].mask, expected.mask

@@ -56,7 +56,7 @@ def test_the_answer_is_about_the_whole_frame(client, scans, segmenter, kind, fra
     shown = [lesion["area"] for lesion in answer["lesions"]]
     assert shown == sorted(areas, reverse=True)
     assert answer["unit"] == "mm"
-    assert answer["spacing"]["mm_per_pixel"] == list(parts[0].image.spacing)
+    assert answer["spacing"]["mm_per_pixel"] == list(parts[0].record.spacing)
     assert (answer["frame"], answer["frames"]) == (frame, 12 if kind == "loop" else 1)
     seg, report = dataset_in(answer["seg"]), dataset_in(answer["sr"])
     assert (seg.Modality, report.Modality) == ("SEG", "SR")

@@ -54,7 +54,7 @@ def draw_heat(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.uin
     for one in segmented:
         heat = one.result.heat
         assert heat is not None
-        gray = one.result.image.pixels[..., None].astype(np.float32)
+        gray = one.result.image[..., None].astype(np.float32)
         # From black over red to yellow, as glowing iron.
         glow = np.stack([2 * heat, 2 * heat - 1, np.zeros_like(heat)], axis=-1)
         colours = np.clip(glow, 0, 1) * 255

@@ -48,7 +48,7 @@ class WholeFrameResult(SegmentationResult):
         rows, columns = box = bounds(self.mask)
         corner = columns.start, rows.start
         return find_lesions(
-            self.mask[box], self.probability[box], corner, self.image.spacing
+            self.mask[box], self.probability[box], corner, self.record.spacing
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class WholeFrameResult(SegmentationResult):
 def in_whole_frame(view: View, part: SegmentationResult) -> WholeFrameResult:
     """The result of a region as one of the whole frame."""
     return WholeFrameResult(
-        replace(part.image, pixels=view.whole(part.image.pixels)),
+        replace(part.record, pixels=view.whole(part.image)),
         part.network_map,
         view.whole(part.mask),
         part.model,

@@ -77,7 +77,7 @@ def draw_overlay(
     Returns:
         (H', W', 3) uint8 RGB.
     """
-    layout = _layout(result.image)
+    layout = _layout(result.record)
     canvas = _drawn(result, truth, layout)
     return np.array(_with_caption(canvas, result, truth is not None, layout.text_size))
 
@@ -94,8 +94,8 @@ def draw_heat(
     Returns:
         (H', W', 3) uint8 RGB, of the size of `draw_overlay`.
     """
-    layout = _layout(result.image)
-    source = Image.fromarray(result.image.pixels)
+    layout = _layout(result.record)
+    source = Image.fromarray(result.image)
     gray = np.asarray(source.resize(layout.size, Image.Resampling.BICUBIC), np.float32)
     warm = np.asarray(
         Image.fromarray(heat).resize(layout.size, Image.Resampling.BILINEAR)
@@ -141,8 +141,8 @@ def _colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
     """Draws a result as a frame of a video: (H, W, 3) uint8 RGB of the image's own size, the notice at its foot."""
-    height, width = result.image.pixels.shape
-    canvas = _drawn(result, None, _layout(result.image, frame=True))
+    height, width = result.image.shape
+    canvas = _drawn(result, None, _layout(result.record, frame=True))
     notice = _line(NOTICE, _WHITE, width)
     canvas.paste(notice, (0, height - notice.height), notice)
     if result.doubts:
@@ -171,9 +171,7 @@ def _drawn(
     result: SegmentationResult, truth: NDArray[np.bool_] | None, layout: _Layout
 ) -> Image.Image:
     """The image at the layout's size with outlines, calipers and their lengths."""
-    gray = Image.fromarray(result.image.pixels).resize(
-        layout.size, Image.Resampling.BICUBIC
-    )
+    gray = Image.fromarray(result.image).resize(layout.size, Image.Resampling.BICUBIC)
     picture = np.array(gray.convert("RGB"))
     if truth is not None:
         draw_outline(picture, truth, layout.stroke, TRUTH)

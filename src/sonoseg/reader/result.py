@@ -19,7 +19,7 @@ class SegmentationResult:
     """One segmented image of H × W pixels.
 
     Attributes:
-        image: as it was read, with its spacing.
+        record: the image as it was read, with its spacing, source and doubts.
         network_map: (h, w) float32 in 0..1, the same as `probability` at the size of the network's input.
         mask: (H, W) bool, the lesions.
         model: name of the network.
@@ -29,7 +29,7 @@ class SegmentationResult:
             explanation was asked for.
     """
 
-    image: Image
+    record: Image
     network_map: NDArray[np.float32]
     mask: NDArray[np.bool_]
     model: str
@@ -37,14 +37,19 @@ class SegmentationResult:
     heat_map: NDArray[np.float32] | None = None
 
     @property
+    def image(self) -> NDArray[np.uint8]:
+        """The gray values of the image, (H, W) uint8."""
+        return self.record.pixels
+
+    @property
     def spacing(self) -> Spacing | None:
         """mm between the centres of neighbouring (rows, columns); None if it is not known."""
-        return self.image.spacing
+        return self.record.spacing
 
     @property
     def unit(self) -> str:
         """Of lengths: "mm" if the spacing is known, otherwise "px"; areas are in mm², or numbers of pixels."""
-        return "px" if self.image.spacing is None else "mm"
+        return "px" if self.record.spacing is None else "mm"
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
@@ -65,12 +70,12 @@ class SegmentationResult:
         rows, columns = box = bounds(self.mask)
         probability = enlarge(self.network_map, self.mask.shape, box)
         corner = columns.start, rows.start
-        return find_lesions(self.mask[box], probability, corner, self.image.spacing)
+        return find_lesions(self.mask[box], probability, corner, self.record.spacing)
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why this result should not be trusted, in words; empty if nothing speaks against it."""
-        doubts = self.image.doubts
+        doubts = self.record.doubts
         if self.unfamiliarity is None or self.unfamiliarity <= 1:
             return doubts
         times = f"{self.unfamiliarity:.1f} times the limit"
@@ -83,7 +88,7 @@ class SegmentationResult:
         if self.spacing is not None:
             spacing = {
                 "mm_per_pixel": list(self.spacing),
-                "source": self.image.spacing_source,
+                "source": self.record.spacing_source,
             }
         return {
             "width": width,

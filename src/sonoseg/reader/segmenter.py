@@ -88,7 +88,7 @@ class Segmenter:
 
         Yields:
             the results frame by frame, regions from left to right, whose maps have the size of the whole frame.
-            `result.image.source` names frame and region.
+            `result.record.source` names frame and region.
 
         Raises:
             InputError: as `segment`; raised when the frame at fault is reached.

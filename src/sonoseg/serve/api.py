@@ -166,9 +166,7 @@ def _grown_in_box(result: SegmentationResult, text: str) -> NDArray[np.bool_]:
         raise InputError("box", "is not x,y,width,height", "send four whole numbers")
     left, top, width, height = map(int, numbers.groups())
     check_box(left, top, width, height, result.mask.shape)
-    return grow.grow_in(
-        result.image.pixels, result.probability, (left, top, width, height)
-    )
+    return grow.grow_in(result.image, result.probability, (left, top, width, height))
 
 
 def _points(name: str, text: str) -> list[tuple[int, int]]:

@@ -100,7 +100,7 @@ def check_box(
 
 
 def _grown(result: SegmentationResult, edit: Edit) -> Mask:
-    pixels = result.image.pixels
+    pixels = result.image
     # Not kept: a map of the image's size would stay in memory for each image that was edited.
     probability = enlarge(result.network_map, pixels.shape)
     if edit.tool == "grow":

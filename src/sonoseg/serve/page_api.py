@@ -160,7 +160,7 @@ def show(
 @router.get("/images/{identifier}/pixels.png")
 def pixels(session: Open, identifier: _Identifier) -> Response:
     """The gray image, upright."""
-    return _png(png(_result(session, identifier).image.pixels))
+    return _png(png(_result(session, identifier).image))
 
 
 @router.get("/images/{identifier}/thumbnail.png")

@@ -242,7 +242,7 @@ class Session:
                 written.append(one)
         folder = self.folder / collect.folder_name(reader)
         with atomic_files():
-            collect.write_accepted(folder, path, result.image, mask, written, reader)
+            collect.write_accepted(folder, path, result.record, mask, written, reader)
             if is_dicom_file(path):
                 is_own = np.array_equal(mask, result.mask)
                 settings = (self._segmenter, not is_own, self._limits)
