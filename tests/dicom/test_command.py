@@ -17,7 +17,7 @@ import sonoseg
 from sonoseg.cli import main
 from sonoseg.core.mask import read_mask
 from sonoseg.data.dicom_phantom import make_screen, write_dicom_phantoms
-from sonoseg.dicom.find import has_dicom
+from sonoseg.dicom.find import find_files
 from sonoseg.dicom.read import read_dicom
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import write_picture
@@ -159,7 +159,7 @@ def test_the_command_line_knows_dicom_by_content(
 ) -> None:
     bare = tmp_path / "1.2.840.113"
     shutil.copy(study / "series" / "synthetic_00_still.dcm", bare)
-    assert has_dicom([bare]) and not has_dicom([study / "notes.txt"])
+    assert find_files([bare]).dicom and not find_files([study / "notes.txt"]).dicom
     out = tmp_path / "out"
     code = main(
         [

@@ -74,11 +74,6 @@ def find_files(paths: Iterable[Path | str]) -> Found:
     return found
 
 
-def has_dicom(paths: Iterable[Path | str]) -> bool:
-    """Whether any of the files, or any file in the folders, is DICOM; see `find_files`."""
-    return bool(find_files(paths).dicom)
-
-
 def _search(folder: Path, found: Found, seen: set[str]) -> None:
     direct = list(direct_files(folder))
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES

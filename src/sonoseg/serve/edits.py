@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from sonoseg.serve import grow
 from sonoseg.serve.answer import mask_at
 from sonoseg.serve.patch import Mask, from_text
 
-TOOLS = (
+Tool = Literal[
     "brush",
     "eraser",
     "grow",
@@ -25,7 +26,7 @@ TOOLS = (
     "reset",
     "undo",
     "redo",
-)
+]
 _SMALLEST_BOX = 4
 
 
@@ -36,7 +37,7 @@ class Edit:
     Attributes:
         key: made by the client, different for each edit.
         after: number of the event that the client saw last.
-        tool: one of `TOOLS`.
+        tool: see `Tool`.
         x, y, width, height: the rectangle that was drawn, or the point that was clicked.
         bits: of brush and eraser: the new pixels of the rectangle, see `patch.to_text`.
         threshold: of threshold.
@@ -44,7 +45,7 @@ class Edit:
 
     key: str
     after: int
-    tool: str
+    tool: Tool
     x: int = 0
     y: int = 0
     width: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sonoseg.errors import InputError
 from sonoseg.serve.album import name_of
 from sonoseg.serve.answer import describe_model, png
-from sonoseg.serve.edits import Edit
+from sonoseg.serve.edits import Edit, Tool
 from sonoseg.serve.guard import COOKIE, cookie_of, is_same
 from sonoseg.serve.journal import Finding
 from sonoseg.serve.lexicon import (
@@ -66,18 +66,7 @@ class EditBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     key: str = Field(min_length=8, max_length=64)
     after: int
-    tool: Literal[
-        "brush",
-        "eraser",
-        "grow",
-        "box",
-        "delete",
-        "threshold",
-        "clear",
-        "reset",
-        "undo",
-        "redo",
-    ]
+    tool: Tool
     x: int = 0
     y: int = 0
     width: int = 0
