@@ -17,7 +17,6 @@ from sonoseg.reader.ahead import ahead
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import PixelSize, Segmenter
 
-
 _TOGETHER = 2
 """Views in one run of the network: two take a fifth less processor time than one after the other."""
 
