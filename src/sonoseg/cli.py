@@ -157,10 +157,14 @@ class CompareReaders:
 
 @dataclass(frozen=True)
 class Watch:
-    """Segment new ultrasound images of an Orthanc server. Outlines (SEG) and measurements (SR) go into their study."""
+    """Segment new ultrasound images of a server. Outlines (SEG) and measurements (SR) go into their study."""
 
-    url: Positional[str]
+    url: Positional[str | None] = None
     """Address of Orthanc, such as http://127.0.0.1:8042, or https://USER:PASSWORD@HOST/orthanc."""
+    dicomweb: str | None = None
+    """Address of any server with DICOMweb instead, such as http://127.0.0.1:8042/dicom-web."""
+    days: int | None = None
+    """With --dicomweb: look only at studies of the last so many days. Without it, at all."""
     state: Path = Path("sonoseg-watch.json")
     """The file that keeps how far it is. The next start goes on there."""
     model: str = "default"
@@ -175,6 +179,8 @@ class Watch:
         answer = _call(
             "sonoseg.watch.command:watch_command",
             self.url,
+            self.dicomweb,
+            days=self.days,
             state=self.state,
             model=self.model,
             strict=self.strict,

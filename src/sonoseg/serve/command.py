@@ -15,6 +15,7 @@ import uvicorn
 from sonoseg.errors import InputError, MachineError
 from sonoseg.reader.segmenter import load
 from sonoseg.serve.app import build_app
+from sonoseg.serve.connection import connection_class
 from sonoseg.serve.guard import is_loopback, read_token
 from sonoseg.serve.limits import Limits
 
@@ -68,9 +69,11 @@ def serve_command(
     return f"{folder}: all that was drawn is in {folder / 'annotations'}"
 
 
-def _run(app: object, listener: socket.socket, limits: Limits) -> None:
+def server_of(app: object, limits: Limits) -> uvicorn.Server:
+    """A server for an ASGI application, which does not run yet."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=connection_class(limits),
         access_log=False,  # addresses are not logged: they may hold names
         log_level="critical",  # our own handler logs errors, without names
         limit_concurrency=limits.connections,
@@ -80,8 +83,12 @@ def _run(app: object, listener: socket.socket, limits: Limits) -> None:
         proxy_headers=False,
         ws="none",
     )
+    return uvicorn.Server(config)
+
+
+def _run(app: object, listener: socket.socket, limits: Limits) -> None:
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server_of(app, limits).run(sockets=[listener])
     except (
         KeyboardInterrupt
     ):  # raised again by uvicorn after it has closed all connections
