@@ -33,9 +33,9 @@ def session(folder, segmenter):
 
 
 def find(session, stem):
-    return next(
-        one["id"] for one in session.entries("anna") if one["name"].startswith(stem)
-    )
+    entries = session.entries("anna")
+    found = next(one["id"] for one in entries if one["name"].startswith(stem))
+    return session.album.shot(found)
 
 
 def state(session, stem, reader="anna"):
@@ -180,10 +180,13 @@ def test_what_is_accepted_is_a_data_set(session, folder):
     )
     with (own / "labels.csv").open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
+    lesion = session.view(find(session, "one"), "anna").lesions[0]
     assert rows["one.png"] == {
         "file": "one.png",
         "label": "malignant",
+        "group": "",
         "spacing": "0.1",
+        "diameters": f"{lesion.longest.length:.4g} x {lesion.across.length:.4g} mm",
     }
     assert rows["two.png"]["label"] == "unknown"
     notes = (own / "annotations.csv").read_text()
