@@ -19,6 +19,7 @@ from sonoseg.serve.journal import Finding
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import to_text
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.scenes import Shot
 from sonoseg.serve.session import Session
 
 
@@ -48,10 +49,10 @@ def session(scans, segmenter):
     return Session(scans, segmenter, Pool(limits), limits)
 
 
-def find(session, stem, frame=1):
-    entries = session.entries("anna")
-    found = next(one["id"] for one in entries if one["name"].startswith(stem))
-    return session.album.shot(f"{found}-{frame}" if frame > 1 else found)
+def find(session, name, frame=1, region=1):
+    scenes = session.album.refresh().values()
+    (scene,) = (one for one in scenes if one.path.name == name and one.region == region)
+    return Shot(scene, frame)
 
 
 def views_of(scans, name, frame=1):
@@ -64,8 +65,9 @@ def view_of(scans, name):
 
 def test_images_are_listed_and_segmentations_are_not(session):
     names = [one["name"] for one in session.entries("anna")]
-    split = [f"split.dcm (image {number} of 2)" for number in (1, 2)]
-    assert names == ["1.2.840.7", "loop.dcm", *split]
+    assert names == ["1.2.840.7", "loop.dcm", "split.dcm", "split.dcm"]
+    places = [one["place"] for one in session.entries("anna")]
+    assert places == ["", "", "image 1 of 2", "image 2 of 2"]
     assert [one["frames"] for one in session.entries("anna")] == [1, 12, 1, 1]
 
 
@@ -75,16 +77,17 @@ def test_images_are_listed_and_segmentations_are_not(session):
         ("1.2.840.7", 1, 1),
         ("loop.dcm", 1, 1),
         ("loop.dcm", 7, 1),
-        ("split.dcm (image 1", 1, 1),
-        ("split.dcm (image 2", 1, 2),
+        ("split.dcm", 1, 1),
+        ("split.dcm", 1, 2),
     ],
 )
 def test_each_frame_and_each_region_is_shown(
     session, scans, segmenter, name, frame, region
 ):
-    shot = find(session, name, frame)
+    shot = find(session, name, frame, region)
+    assert session.album.shot(shot.identifier) == shot
     shown = session.view(shot, "anna")
-    view = views_of(scans, name.split(" ")[0], frame)[region - 1]
+    view = views_of(scans, name, frame)[region - 1]
     np.testing.assert_array_equal(shown.mask, segmenter.segment(view.image).mask)
     np.testing.assert_array_equal(session.album.image(shot).pixels, view.image.pixels)
     assert shown.lesions[0].spacing == view.image.spacing

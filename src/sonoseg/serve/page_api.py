@@ -97,6 +97,7 @@ def show(
         "id": shot.identifier,
         "scene": scene.identifier,
         "name": scene.name,
+        "place": scene.place,
         "frame": shot.frame,
         "frames": scene.frames,
         "frameTime": scene.frame_time,

@@ -44,9 +44,13 @@ class Scene:
 
     @property
     def name(self) -> str:
-        """Its name for people."""
-        place = f" (image {self.region} of {self.regions})" if self.regions > 1 else ""
-        return f"{name_of(self.path)}{place}"
+        """That of the file, as text that can be shown."""
+        return name_of(self.path)
+
+    @property
+    def place(self) -> str:
+        """Which image of a split screen it is, in words; "" for others."""
+        return f"image {self.region} of {self.regions}" if self.regions > 1 else ""
 
     @property
     def identifier(self) -> str:

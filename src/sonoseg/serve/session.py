@@ -95,6 +95,7 @@ class Session:
             entry = {
                 "id": identifier,
                 "name": scene.name,
+                "place": scene.place,
                 "state": joined_state([one.state for one in own]),
                 "label": next((one.label for one in own if one.label), ""),
                 "frames": scene.frames,
