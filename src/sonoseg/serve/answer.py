@@ -111,9 +111,14 @@ def describe(
 
 
 def describe_model(segmenter: Segmenter) -> dict[str, Any]:
-    """Name, version and checksum of the network."""
+    """Name, version and checksum of the network, and its operating point."""
     card = segmenter.card
-    return {"name": card.name, "version": card.version, "sha256": segmenter.sha256}
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": segmenter.sha256,
+        "sensitivity": segmenter.sensitivity,
+    }
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

@@ -30,6 +30,7 @@ def serve_command(
     port: int,
     token_file: Path | None,
     open_browser: bool,
+    sensitivity: str | None = None,
 ) -> str:
     """Serves the page and the service until the process is stopped.
 
@@ -40,6 +41,7 @@ def serve_command(
         port: 0 chooses a free one.
         token_file: a file with the token that clients must know; None demands none.
         open_browser: show the page in the user's browser.
+        sensitivity: an operating point of the model, see `sonoseg.reader.segmenter.Segmenter.at`.
 
     Returns:
         a line to print at the end.
@@ -53,7 +55,7 @@ def serve_command(
         raise InputError(f"--host {host}", problem, hint)
     token = None if token_file is None else read_token(token_file)
     limits = Limits()
-    app = build_app(load(model), host, token, limits, folder)
+    app = build_app(load(model, sensitivity), host, token, limits, folder)
     listener = _listen(host, port)
     address = _address(host, listener.getsockname()[1])
     _logger.warning("sonoseg: %s is at %s; stop it with Ctrl+C", folder, address)
