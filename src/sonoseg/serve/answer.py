@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 import sonoseg
+from sonoseg.core.contour import lesion_contours
 from sonoseg.core.image import Image, parse_spacing, read_image
 from sonoseg.core.measure import drop_small
 from sonoseg.core.resize import enlarge, reach
@@ -20,7 +21,6 @@ from sonoseg.reader.card import Card
 from sonoseg.reader.overlay import NOTICE
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve.contour import lesion_contours
 from sonoseg.serve.limits import Limits
 
 if TYPE_CHECKING:
