@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from sonoseg.data.case import Case, size_problem
 from sonoseg.data.scan import Scan
-from sonoseg.dicom.recognise import check_installed, files_below, is_dicom_file
+from sonoseg.dicom.recognise import (
+    check_installed,
+    files_below,
+    is_dicom_file,
+    is_directory_file,
+)
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -176,4 +181,6 @@ def _instance(path: Path) -> str:
 
 def _dicom_paths(folder: Path) -> Iterator[Path]:
     """The DICOM files in a folder and below, in the order of their paths."""
-    return filter(is_dicom_file, files_below(folder))
+    for path in files_below(folder):
+        if is_dicom_file(path) and not is_directory_file(path):
+            yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,10 +54,20 @@ PHOTOMETRIC = (
 MOST_FRAMES = 100_000
 _BYTES_A_FRAGMENT = 8
 _AGAIN = "copy or export it again"
+_MODALITY = re.compile("[A-Z0-9]{1,16}")
 
 
 class NotUltrasound(InputError):
-    """A DICOM file of another kind: in a folder it is passed over."""
+    """A DICOM file of another kind: in a folder it is skipped.
+
+    Attributes:
+        modality: such as CT; "other" if the file does not say.
+    """
+
+    def __init__(self, header: Header, problem: str, hint: str) -> None:
+        super().__init__(header.subject, problem, hint)
+        said = str(header.dataset.get("Modality") or "")
+        self.modality = said if _MODALITY.fullmatch(said) else "other"
 
 
 @dataclass(frozen=True)
@@ -136,19 +147,17 @@ def _check_kind(header: Header) -> None:
     if kind in SECONDARY_CAPTURE and dataset.get("Manufacturer") == WRITER:
         problem = "is an overlay that sonoseg has written, not an image"
         raise NotUltrasound(
-            header.subject, problem, "give the ultrasound image that it belongs to"
+            header, problem, "give the ultrasound image that it belongs to"
         )
     if kind in ULTRASOUND or (kind in SECONDARY_CAPTURE and modality == "US"):
         return
     if kind == ENHANCED_VOLUME:
         problem = "is an Enhanced US Volume, a 3D image, which is not read"
-        raise NotUltrasound(
-            header.subject, problem, "export its slices as ultrasound images"
-        )
+        raise NotUltrasound(header, problem, "export its slices as ultrasound images")
     if kind in SEGMENTATIONS:
         problem = "is a segmentation (SEG), not an image"
         raise NotUltrasound(
-            header.subject, problem, "give the ultrasound image that it belongs to"
+            header, problem, "give the ultrasound image that it belongs to"
         )
     if not kind:
         raise InputError(
@@ -156,7 +165,7 @@ def _check_kind(header: Header) -> None:
         )
     name = "Label Map Segmentation Storage" if kind == LABEL_MAP else uid.UID(kind).name
     problem = f"is not an ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
-    raise NotUltrasound(header.subject, problem, "give ultrasound images")
+    raise NotUltrasound(header, problem, "give ultrasound images")
 
 
 def _check_storage(header: Header) -> None:
