@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -79,12 +80,14 @@ class Header:
         subject: what messages call the file: its path, or "image".
         stream: the file's path, or its content in memory with a preamble, from which pixels are decoded.
         frames: how many there are, at least 1.
+        pixel_bytes: length of the pixel data as the file says; 0 if there are none, over 2³¹ if it is left open.
     """
 
     dataset: Dataset
     subject: str
     stream: Path | bytes
     frames: int = 1
+    pixel_bytes: int = 0
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -106,7 +109,7 @@ def read_header(source: DicomSource) -> Header:
         frames = _count_frames(header)
         check_dimensions(header.subject, header.shape[1], header.shape[0])
         _check_length(header, frames)
-    return Header(header.dataset, header.subject, header.stream, frames)
+    return replace(header, frames=frames)
 
 
 def open_dicom(source: DicomSource) -> Header:
@@ -125,8 +128,20 @@ def open_dicom(source: DicomSource) -> Header:
         stream = plain_stream(stream, head, subject)
         with opened_stream(stream) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
+            pixel_bytes = _pixel_bytes(file.read(12), dataset)
         _swap_palettes(dataset)
-    return Header(dataset, subject, stream)
+    return Header(dataset, subject, stream, pixel_bytes=pixel_bytes)
+
+
+def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
+    """The length of the pixel data, by the first 12 bytes of their element; 0 if they are of another one."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+    place = 4 if syntax == uid.ImplicitVRLittleEndian else 8
+    if len(head) < 12 or struct.unpack_from(f"{order}HH", head) != (0x7FE0, 0x10):
+        return 0
+    (length,) = struct.unpack_from(f"{order}I", head, place)
+    return int(length)
 
 
 def _swap_palettes(dataset: Dataset) -> None:
@@ -226,6 +241,7 @@ def _check_length(header: Header, frames: int) -> None:
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
             samples = samples * 2 // 3
         needed = samples * integer(dataset, "BitsAllocated") // 8
+        size = header.pixel_bytes if header.pixel_bytes < size else 0
     if needed > size:
         problem = f"is cut short: {frames} frames of {columns} × {rows} pixels do not fit in it"
         raise InputError(header.subject, problem, _AGAIN)
