@@ -197,9 +197,7 @@ def test_a_clip_without_pyav_is_told_before_work_starts(
 ) -> None:
     (scans / "loop.mp4").write_bytes(b"never read")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(
-        InputError, match=r"loop\.mp4: .*pip install 'sonoseg\[video\]'"
-    ):
+    with pytest.raises(InputError, match=r"loop\.mp4: .*pip install '\.\[video\]'"):
         segment_files([scans], bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
