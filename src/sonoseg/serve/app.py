@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 import sonoseg
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve import api, assets, page_api
+from sonoseg.serve import api, assets, monai_label, monai_sessions, page_api
 from sonoseg.serve.guard import Guard
 from sonoseg.serve.limits import BodyLimit, Limits
 from sonoseg.serve.metrics import Measured, Metrics
@@ -64,6 +64,8 @@ def build_app(
     app.state.service = Service(segmenter, limits, pool, metrics, token, session)
     app.include_router(api.router)
     app.include_router(page_api.router)
+    app.include_router(monai_label.router)
+    app.include_router(monai_sessions.router)
     app.include_router(assets.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
