@@ -21,7 +21,7 @@ from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.phantom import make_phantom
 from sonoseg.dicom.segment import segment_still
 from sonoseg.serve.app import build_app
-from sonoseg.serve.uploads import Uploads
+from sonoseg.serve.kept_files import Uploads
 
 ADDRESS = "http://127.0.0.1:8417"
 SLICER = b"----------lImIt_of_THE_fIle_eW_$"

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Request, UploadFile
 
+from sonoseg.serve.kept_files import Upload, Uploads
 from sonoseg.serve.monai_images import picture_of
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.service import Here
-from sonoseg.serve.uploads import Upload, Uploads
 
 router = APIRouter(tags=["MONAI Label"])
 
