@@ -68,8 +68,8 @@ class Segment:
     """Outline and measure the lesions in images, videos and DICOM files. Works without PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra sonoseg[video]);
-    DICOM (it needs the extra sonoseg[dicom])."""
+    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra video);
+    DICOM (it needs the extra dicom)."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
@@ -835,7 +835,7 @@ def _run(command: Command) -> int:
             raise
         extra = "serve" if missing in SERVE else "lab"
         print(
-            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[{extra}]'",
+            f"sonoseg: this command needs {error.name}; pip install '.[{extra}]' in the source folder",
             file=sys.stderr,
         )
     except (MemoryError, RuntimeError) as error:

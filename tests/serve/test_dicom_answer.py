@@ -195,4 +195,4 @@ def test_without_the_extra_it_is_said_how_to_install_it(client, scans, monkeypat
     )
     answer = send(client, scans["still"])
     assert answer.status_code == 422
-    assert "sonoseg[dicom]" in answer.json()["hint"]
+    assert ".[dicom]" in answer.json()["hint"]

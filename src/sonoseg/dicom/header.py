@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ class Header:
     stream: Path | bytes
     frames: int = 1
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a frame."""
         return integer(self.dataset, "Rows"), integer(self.dataset, "Columns")

@@ -117,11 +117,11 @@ def check_installed() -> None:
     Raises:
         InputError: it is not.
     """
-    for name in ("pydicom", "highdicom"):
-        if importlib.util.find_spec(name) is None:
-            raise InputError(
-                "DICOM", f"{name} is not installed", "pip install 'sonoseg[dicom]'"
-            )
+    if importlib.util.find_spec("pydicom") is None:
+        problem = "pydicom is not installed"
+        raise InputError(
+            "DICOM", problem, "pip install '.[dicom]' in the source folder"
+        )
 
 
 def _is_element(head: bytes, order: str) -> bool:

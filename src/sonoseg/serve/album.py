@@ -98,7 +98,7 @@ class Album:
     def notice(self) -> str:
         """What the page should say of the folder, "" if nothing."""
         count = self._scans.passed_over
-        hint = "to see them: pip install 'sonoseg[dicom]'"
+        hint = "to see them: pip install '.[dicom]' in the source folder"
         return f"{count} DICOM files are passed over; {hint}" if count else ""
 
     def path(self, identifier: str) -> Path:

@@ -87,7 +87,7 @@ def write_objects(
     path: Path,
     mask: Mask,
     segmenter: Segmenter,
-    is_corrected: bool,
+    corrected_by: str | None,
     limits: Limits,
 ) -> None:
     """Writes STEM_seg.dcm, where there is a lesion, and STEM_sr.dcm of an accepted DICOM image.
@@ -99,7 +99,7 @@ def write_objects(
         path: of the image.
         mask: (h, w) bool, of the region that `read_scan` returns.
         segmenter: the network.
-        is_corrected: whether a reader changed the network's mask.
+        corrected_by: the reader who changed the network's mask; None if it is the network's.
         limits: on the image.
 
     Raises:
@@ -112,7 +112,7 @@ def write_objects(
     file, view = _first_view(path, limits)
     outlines = Tracker().follow(view, mask)
     try:
-        options = Options(is_corrected=is_corrected)
+        options = Options(corrected_by=corrected_by)
         objects = make_objects(file, outlines, segmenter, options)
     except MachineError:
         raise

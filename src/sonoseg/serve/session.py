@@ -245,7 +245,8 @@ class Session:
             collect.write_accepted(folder, path, result.record, mask, written, reader)
             if is_dicom_file(path):
                 is_own = np.array_equal(mask, result.mask)
-                settings = (self._segmenter, not is_own, self._limits)
+                corrected_by = None if is_own else reader
+                settings = (self._segmenter, corrected_by, self._limits)
                 write_objects(folder / "dicom", path, mask, *settings)
         self._journal.save_accepted(
             name, reader, replace(accepted[name], is_written=True)
