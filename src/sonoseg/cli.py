@@ -44,6 +44,7 @@ LAB = {
     "scipy",
     "tqdm",
 }
+Sensitivity = Literal["high", "balanced", "specific"]
 SERVE = {"fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "multipart"}
 
 
@@ -91,6 +92,8 @@ class Segment:
     pseudonym: str | None = None
     """A secret word of your choice. Written DICOM objects then have a code instead of the patient's name and ID.
     The same patient and word always give the same code."""
+    sensitivity: Sensitivity | None = None
+    """Operating point: high misses few lesions, specific has few false lesions. Default: as the network was trained."""
 
     def run(self) -> int:
         return _print(
@@ -105,6 +108,7 @@ class Segment:
                 strict=self.strict,
                 fractional=self.fractional,
                 pseudonym=self.pseudonym,
+                sensitivity=self.sensitivity,
             )
         )
 
@@ -127,6 +131,8 @@ class Serve:
     """A bundle file (.onnx), or default, the bundled model."""
     browser: bool = True
     """Open the page in a browser."""
+    sensitivity: Sensitivity | None = None
+    """Operating point, as in segment."""
 
     def run(self) -> int:
         answer = _call(
@@ -138,6 +144,7 @@ class Serve:
             token_file=self.token_file,
             dicomweb=self.dicomweb,
             open_browser=self.browser,
+            sensitivity=self.sensitivity,
         )
         return _print(answer)
 
@@ -610,6 +617,52 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Cross:
+    """Leave one data set out: train on the others, read the one left out, for each of them. To resume, run it again."""
+
+    data: Positional[tuple[Path, ...]]
+    """Two or more data sets, such as the folders of BUSI, BUS-BRA and BrEaST."""
+    models: tuple[str, ...] = ()
+    """Networks to train, such as sonoseg-1 model-1. `sonoseg models` lists all names."""
+    runs: tuple[Path, ...] = ()
+    """Run folders of earlier trainings. Each one reads the data sets that it was not trained on."""
+    out: Path = Path("cross")
+    """Folder for cross.csv, the runs and their evaluations."""
+    encoder_weights: str = "imagenet"
+    """As in train."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels. SIZE is a multiple of 32."""
+    seed: int = 0
+    """Seed of all random choices."""
+    epochs: int | None = None
+    """Largest number of epochs."""
+    augment: choices.Augment | None = None
+    """Random changes of the training images."""
+    presence: choices.Presence | None = None
+    """As in train."""
+
+    def run(self) -> int:
+        training = TrainSettings(
+            model="",
+            data=Path(),
+            encoder_weights=self.encoder_weights,
+            size=self.size,
+            seed=self.seed,
+            recipe=RecipeChanges(epochs=self.epochs, augment=self.augment),
+            network=NetworkChanges(presence=self.presence),
+        )
+        settings = _call(
+            "sonoseg.evaluate.cross:CrossSettings",
+            data=self.data,
+            out=self.out,
+            models=self.models,
+            runs=self.runs,
+            training=training,
+        )
+        return _print(_call("sonoseg.evaluate.cross:cross_command", settings))
+
+
+@dataclass(frozen=True)
 class Explain:
     """Show with Grad-CAM which parts of an image a network uses: original, reference mask, prediction, heat map."""
 
@@ -753,6 +806,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Explain,
     Evaluate,
     Compare,
+    Cross,
     Train,
     Sweep,
     Average,

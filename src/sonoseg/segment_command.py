@@ -33,6 +33,7 @@ def segment_command(
     strict: bool = False,
     fractional: bool = False,
     pseudonym: str | None = None,
+    sensitivity: str | None = None,
 ) -> tuple[str, int]:
     """Segments files of any kind, with the progress on stderr; what failed is logged.
 
@@ -45,6 +46,7 @@ def segment_command(
         to: any of `DICOM_OBJECTS`, which only DICOM files get, and of `sonoseg.reader.annotations.FORMATS`.
         strict, pseudonym: see `sonoseg.dicom.options.Options`.
         fractional: write probabilities of DICOM stills as well.
+        sensitivity: an operating point of the model, see `sonoseg.reader.segmenter.Segmenter.at`.
 
     Returns:
         a text with one line for each file, and the exit code of `Summary`.
@@ -83,7 +85,9 @@ def segment_command(
         raise InputError("images", "no ultrasound among them", "give ultrasound images")
     with ProgressLine() as line:
         show = partial(_show_count, line)
-        summary = segment_jobs(jobs, model, out, show, explain, formats, failed)
+        summary = segment_jobs(
+            jobs, model, out, show, explain, formats, failed, sensitivity
+        )
     for error in summary.failed:
         _logger.warning("sonoseg: %s", error)
     return _text(summary, found, formats), summary.exit_code

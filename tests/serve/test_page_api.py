@@ -46,7 +46,8 @@ def test_an_image_comes_with_pixels_map_mask_and_measurements(page, segmenter, p
     result = segmenter.segment(phantom[0])
     shape = shown["height"], shown["width"]
     np.testing.assert_array_equal(from_text(shown["mask"], *shape), result.mask)
-    assert shown["lesions"] == [lesion.to_dict() for lesion in result.lesions]
+    wanted = [{**lesion.to_dict(), "by_hand": False} for lesion in result.lesions]
+    assert shown["lesions"] == wanted
     pixels = page.get(f"/api/images/{image}/pixels.png").content
     np.testing.assert_array_equal(
         np.asarray(Image.open(io.BytesIO(pixels))), phantom[0]

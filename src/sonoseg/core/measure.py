@@ -207,14 +207,14 @@ def _measure(part: Runs, probability: float, spacing: Spacing | None) -> Lesion:
     middle = (start + stop) / 2
     centre_x = float((middle * lengths).sum() / pixels)
     centre_y = float(((row + 0.5) * lengths).sum() / pixels)
-    longest, across = _diameters(_hull(part), spacing)
+    longest, across = _diameters(convex_hull(part), spacing)
     box = (x, y, int(stop.max()) - x, int(row.max()) + 1 - y)
     return Lesion(
         pixels, box, (centre_x, centre_y), longest, across, probability, spacing
     )
 
 
-def _hull(part: Runs) -> NDArray[np.float64]:
+def convex_hull(part: Runs) -> NDArray[np.float64]:
     """The convex hull (V, 2) of the corners of all pixels of the runs, vertices (x, y) in order around it."""
     row, start, stop, _ = part
     top = int(row.min())

@@ -129,13 +129,13 @@ def _cases(
             name = scan.relative(path).replace("/", "_")
             name += f"_frame{frame:04d}" if file.frames > 1 else ""
             name += f"_region{number}" if len(regions) > 1 else ""
-            group = _patient(file, path)
+            group = patient_of(file, path)
             yield DicomCase(
                 name, path, masks, "unknown", group, region.spacing, frame, number
             )
 
 
-def _patient(file: DicomFile, path: Path) -> str:
+def patient_of(file: DicomFile, path: Path) -> str:
     """A code for the patient: splits and results are passed on, and must not hold an ID."""
     who = str(file.dataset.get("PatientID") or "")
     if not who:

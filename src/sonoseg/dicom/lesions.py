@@ -29,6 +29,7 @@ class Outline:
         corner: (x, y) of that rectangle in the whole frame.
         shape: (H, W) of the whole frame.
         spacing: mm between neighbouring (rows, columns); None if it is not known.
+        drawn: the two axes that a person put down, the long one first; None measures the outline.
     """
 
     frame: int
@@ -37,6 +38,7 @@ class Outline:
     corner: tuple[int, int]
     shape: tuple[int, int]
     spacing: Spacing | None
+    drawn: tuple[Diameter, Diameter] | None = None
 
     @property
     def mask(self) -> Mask:
@@ -54,8 +56,10 @@ class Outline:
     def axes(self) -> tuple[Diameter, Diameter]:
         """The longest diameter, and the longest line at right angles to it; ends in pixels of the frame.
 
-        Lengths and right angles are those in mm, if the spacing is known.
+        Lengths and right angles are those in mm, if the spacing is known. Those that a person drew come first.
         """
+        if self.drawn is not None:
+            return self.drawn
         probability = self.part.astype(np.float32)
         (lesion,) = find_lesions(self.part, probability, self.corner, self.spacing)
         return lesion.longest, lesion.across

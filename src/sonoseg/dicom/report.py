@@ -72,13 +72,20 @@ def make_report(
 
 
 def largest_outlines(outlines: Sequence[Outline]) -> list[Outline]:
-    """For each lesion the outline of the frame on which it is largest, in the order of the lesions' numbers."""
+    """For each lesion the outline of the frame on which it is largest, in the order of the lesions' numbers.
+
+    Frames on which a person measured it come before others.
+    """
     largest: dict[int, Outline] = {}
     for outline in outlines:
         known = largest.get(outline.segment)
-        if known is None or outline.area > known.area:
+        if known is None or _weight(outline) > _weight(known):
             largest[outline.segment] = outline
     return [largest[segment] for segment in sorted(largest)]
+
+
+def _weight(outline: Outline) -> tuple[bool, float]:
+    return outline.drawn is not None, outline.area
 
 
 def _summary(outline: Outline) -> str:

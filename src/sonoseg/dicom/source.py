@@ -64,7 +64,10 @@ class Algorithm:
     def of(segmenter: Segmenter) -> Algorithm:
         """That of a loaded bundle."""
         card = segmenter.card
-        return Algorithm(card.name, card.version, segmenter.sha256)
+        version = card.version
+        if segmenter.sensitivity is not None:
+            version += f", sensitivity {segmenter.sensitivity}"
+        return Algorithm(card.name, version, segmenter.sha256)
 
 
 def refuses_damage(

@@ -108,13 +108,20 @@ def segment_jobs(
     explain: bool = False,
     formats: Sequence[str] = (),
     failed: Sequence[InputError] = (),
+    sensitivity: str | None = None,
 ) -> Summary:
-    """`segment_files` for files of any kind, for which the jobs are made; `failed` are those that were not read."""
+    """`segment_files` for files of any kind, for which the jobs are made.
+
+    Args:
+        jobs, model, out, progress, explain, formats: as in `segment_files`.
+        failed: the files that could not be read.
+        sensitivity: an operating point, see `sonoseg.reader.segmenter.Segmenter.at`.
+    """
     folder = Path(out)
     common = [COCO] if "coco" in formats else []
     planned = [(job.path, job.names) for job in jobs]
     names, earlier = plan_outputs(planned, folder, common)
-    segmenter = load(model)
+    segmenter = load(model, sensitivity)
     if explain:
         segmenter.check_explains()
     new_folders = [path for path in (folder, *folder.parents) if not is_there(path)]
@@ -203,6 +210,7 @@ def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
             "name": card.name,
             "version": card.version,
             "sha256": segmenter.sha256,
+            "sensitivity": segmenter.sensitivity,
         },
         "images": summary.images,
         "clips": summary.clips,

@@ -121,6 +121,12 @@ class Clip:
         """Closes the file."""
         self._opened.close()
 
+    @property
+    def expected_frames(self) -> int:
+        """How many frames there are, as the file says, or by its duration; 0 if it says neither."""
+        seconds = (self._container.duration or 0) / 1e6
+        return int(self._stream.frames or round(seconds * float(self.rate)))
+
     def _check_count(self, frames: int) -> None:
         if frames > MAX_FRAMES:
             raise InputError(

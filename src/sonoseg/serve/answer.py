@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 import sonoseg
+from sonoseg.core.contour import lesion_contours
 from sonoseg.core.image import Image, parse_spacing, read_image
 from sonoseg.core.measure import drop_small
 from sonoseg.core.resize import enlarge, reach
@@ -20,7 +21,6 @@ from sonoseg.reader.card import Card
 from sonoseg.reader.overlay import NOTICE
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve.contour import lesion_contours
 from sonoseg.serve.limits import Limits
 
 if TYPE_CHECKING:
@@ -111,9 +111,14 @@ def describe(
 
 
 def describe_model(segmenter: Segmenter) -> dict[str, Any]:
-    """Name, version and checksum of the network."""
+    """Name, version and checksum of the network, and its operating point."""
     card = segmenter.card
-    return {"name": card.name, "version": card.version, "sha256": segmenter.sha256}
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": segmenter.sha256,
+        "sensitivity": segmenter.sensitivity,
+    }
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

@@ -33,6 +33,7 @@ def serve_command(
     token_file: Path | None,
     dicomweb: str | None,
     open_browser: bool,
+    sensitivity: str | None = None,
 ) -> str:
     """Serves the page and the service until the process is stopped.
 
@@ -44,6 +45,7 @@ def serve_command(
         token_file: a file with the token that clients must know; None demands none.
         dicomweb: URL of a server whose studies are annotated; None annotates what lies in the folder.
         open_browser: show the page in the user's browser.
+        sensitivity: an operating point of the model, see `sonoseg.reader.segmenter.Segmenter.at`.
 
     Returns:
         a line to print at the end.
@@ -61,20 +63,21 @@ def serve_command(
     if dicomweb is not None:
         check_installed()
         archive = parse_address(dicomweb)
-    app = build_app(load(model), host, token, limits, folder, archive)
+    app = build_app(load(model, sensitivity), host, token, limits, folder, archive)
     listener = _listen(host, port)
     address = _address(host, listener.getsockname()[1])
     _logger.warning("sonoseg: %s is at %s; stop it with Ctrl+C", folder, address)
     if archive is not None:
         words = "sonoseg: the studies of %s are at %sstudies"
         _logger.warning(words, archive.url, address)
-        address += "studies"
     if not is_loopback(host):
         _logger.warning(
             "sonoseg: put a proxy with TLS in front: the token travels in plain text"
         )
     if open_browser:
-        page = address if token is None else f"{address}#token={quote(token)}"
+        page = address if archive is None else f"{address}studies"
+        if token is not None:  # the page of images asks for it
+            page = f"{address}#token={quote(token)}"
         # The server must answer before the browser asks.
         threading.Timer(0.5, webbrowser.open, [page]).start()
     _run(app, listener, limits)

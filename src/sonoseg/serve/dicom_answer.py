@@ -193,7 +193,8 @@ def _objects(
     from sonoseg.dicom.objects import make_objects
     from sonoseg.dicom.options import Options
 
-    options = Options(is_corrected=drawn.is_corrected)
+    # Nobody says who sits at the client.
+    options = Options(corrected_by="" if drawn.is_corrected else None)
     try:
         objects = make_objects(file, drawn.outlines, segmenter, options)
     except InputError as error:

@@ -9,13 +9,13 @@ from typing import Any
 
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError
-from sonoseg.serve.album import name_of
 from sonoseg.serve.edits import Edit
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.monai_images import picture_of, read_label
-from sonoseg.serve.patch import to_text
+from sonoseg.serve.patch import Mask, to_text
 from sonoseg.serve.refusal import Refused
-from sonoseg.serve.scans import stem_of
+from sonoseg.serve.scans import open_scan
+from sonoseg.serve.scenes import Scene, Shot, name_of, stem_of
 from sonoseg.serve.session import Session
 
 
@@ -34,29 +34,33 @@ class Folder:
     names: dict[str, str] = field(default_factory=dict)
     _series: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def find(self, image: str) -> tuple[str, Path]:
-        """Identifier and file of an image.
+    def find(self, image: str) -> list[Scene]:
+        """What the page shows of one file: one scene, or the images of a split screen.
 
         Args:
-            image: its name with or without ending, the name under which it was sent, or a Series Instance UID.
+            image: the file's name with or without ending, the name under which it was sent, or a Series Instance UID.
 
         Raises:
             Refused: status 404, there is no such image, or the series has several.
         """
-        images = self.session.album.refresh()
-        known = self.names.get(image)
-        if known in images:
-            return known, images[known]
-        for identifier, path in images.items():
-            if image in (name_of(path), stem_of(path)):
-                return identifier, path
-        found = [key for key, path in images.items() if self._series_of(path) == image]
+        files: dict[Path, list[Scene]] = {}
+        for scene in self.session.album.refresh().values():
+            files.setdefault(scene.path, []).append(scene)
+        for path, scenes in files.items():
+            names = (self.names.get(image), name_of(path), stem_of(path))
+            if scenes[0].identifier == names[0] or image in names[1:]:
+                return scenes
+        found = [path for path in files if self._series_of(path) == image]
         if len(found) == 1:
-            return found[0], images[found[0]]
+            return files[found[0]]
         problem = "is not in the folder"
         if found:
             problem = f"is a series of {len(found)} images, which is no volume"
         raise Refused(404, "image", problem, "name one image; see /datastore/")
+
+    def path(self, image: str) -> Path:
+        """The file of an image; see `find`."""
+        return self.find(image)[0].path
 
     def add(self, image: str, content: bytes) -> str:
         """Puts a picture into the folder; returns the name under which the client finds it again.
@@ -67,40 +71,38 @@ class Folder:
         picture = picture_of(content, self.limits)
         stem = stem_of(Path(image.removesuffix(".gz").removesuffix(".nii")))
         # `Album.add` drops what follows the last dot.
-        identifier = self.session.album.add(f"{stem}.x", picture)
-        self.names[image] = identifier
+        self.names[image] = self.session.album.add(f"{stem}.x", picture)
         return image
 
     def save_label(self, image: str, reader: str, content: bytes) -> str:
-        """Makes a label the mask of a reader, as if the reader had drawn it on the page; returns the image's name.
+        """Makes a label the mask of a reader, as if the reader had drawn it on the page; returns the file's name.
 
         Raises:
             Refused: there is no such image, or the mask was changed meanwhile.
-            InputError: the label cannot be read, or does not fit.
+            InputError: the label cannot be read, or does not fit; or the image is a loop.
         """
-        identifier, path = self.find(image)
-        result = self.session.album.result(identifier)
-        source = result.record.source
-        shape, region = result.mask.shape, None
-        if is_dicom_file(path) and not isinstance(source, str) and source.region:
-            region, shape = source.region, _frame_of(path)
-        mask = read_label(content, shape, self.limits)
-        if region is not None:  # the label is one of the whole frame
-            left, top, width, height = region
-            mask = mask[top : top + height, left : left + width]
-        height, width = mask.shape
-        view = self.session.view(identifier, reader)
-        key = f"label-{secrets.token_hex(8)}"
-        place = {"width": width, "height": height, "bits": to_text(mask)}
-        edit = Edit(key, view.revision, "brush", **place)
-        self.session.edit(identifier, reader, edit)
-        return name_of(path)
+        scenes = self.find(image)
+        if scenes[0].frames > 1:
+            hint = "draw on its frames on the page"
+            raise InputError("label", "the image is a loop", hint)
+        shots = [Shot(scene) for scene in scenes]
+        masks = [self.session.album.result(shot).mask for shot in shots]
+        if is_dicom_file(scenes[0].path):  # the label is one of the whole frame
+            file = open_scan(scenes[0].path, self.limits)
+            whole = read_label(content, file.shape, self.limits)
+            regions = [file.layout.regions[scene.region - 1] for scene in scenes]
+            drawn = [whole[region.slices] for region in regions]
+        else:
+            drawn = [read_label(content, masks[0].shape, self.limits)]
+        for shot, mask in zip(shots, drawn, strict=True):
+            self._draw(shot, reader, mask)
+        return scenes[0].name
 
     def next_image(self, reader: str) -> str | None:
         """Name of the first image that the reader has not accepted; None if there is none."""
         for entry in self.session.entries(reader):
             if entry["state"] != "accepted":
-                return entry["name"]
+                return str(entry["name"])
         return None
 
     def status(self, reader: str) -> dict[str, Any]:
@@ -112,10 +114,18 @@ class Folder:
     def listed(self) -> dict[str, Any]:
         """All images as MONAI Label lists them."""
         objects = {}
-        for path in self.session.album.refresh().values():
-            image = {"ext": path.suffix, "info": {"name": name_of(path)}}
-            objects[stem_of(path)] = {"image": image, "labels": {}}
+        for scene in self.session.album.refresh().values():
+            image = {"ext": scene.path.suffix, "info": {"name": scene.name}}
+            objects[stem_of(scene.path)] = {"image": image, "labels": {}}
         return {"name": "sonoseg", "description": "", "objects": objects}
+
+    def _draw(self, shot: Shot, reader: str, mask: Mask) -> None:
+        height, width = mask.shape
+        view = self.session.view(shot, reader)
+        key = f"label-{secrets.token_hex(8)}"
+        place = {"width": width, "height": height, "bits": to_text(mask)}
+        edit = Edit(key, view.revision, "brush", **place)
+        self.session.edit(shot, reader, edit)
 
     def _series_of(self, path: Path) -> str:
         """The Series Instance UID of a DICOM file, "" of others."""
@@ -137,10 +147,3 @@ def _read_series(path: Path) -> str:
         return str(read_dicom(path).dataset.get("SeriesInstanceUID", ""))
     except InputError:
         return ""
-
-
-def _frame_of(path: Path) -> tuple[int, int]:
-    """(H, W) of the whole frame."""
-    from sonoseg.dicom.read import read_dicom
-
-    return read_dicom(path).shape

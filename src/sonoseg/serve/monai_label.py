@@ -114,7 +114,7 @@ async def infer(
         content = upload.content
     else:
         content = await here.pool.run(
-            lambda: folder_of(request, here).find(image)[1].read_bytes()
+            lambda: folder_of(request, here).path(image).read_bytes()
         )
 
     def work() -> Response:
@@ -157,7 +157,7 @@ def add_image(
 @router.get("/datastore/image", summary="The file of an image")
 def download(images: Images, image: ImageName) -> Response:
     """As it lies in the folder."""
-    _, path = images.find(image)
+    path = images.path(image)
     return _file(path.read_bytes(), path.name, _BINARY)
 
 
