@@ -106,10 +106,13 @@ class Folder:
         return None
 
     def status(self, reader: str) -> dict[str, Any]:
-        """How many images there are, and how many the reader has accepted."""
-        entries = self.session.entries(reader)
-        accepted = [one for one in entries if one["state"] == "accepted"]
-        return {"total": len(entries), "completed": len(accepted), "label_tags": {}}
+        """How many files there are, and how many the reader has accepted; of a split screen each part must be."""
+        is_done: dict[str, bool] = {}
+        for entry in self.session.entries(reader):
+            name, is_accepted = entry["name"], entry["state"] == "accepted"
+            is_done[name] = is_done.get(name, True) and is_accepted
+        done = sum(is_done.values())
+        return {"total": len(is_done), "completed": done, "label_tags": {}}
 
     def listed(self) -> dict[str, Any]:
         """All images as MONAI Label lists them."""

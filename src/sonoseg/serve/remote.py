@@ -103,8 +103,8 @@ class Remote:
     def _images(self, study: str) -> dict[str, Place]:
         """The images of a study by the names of their files."""
         images: dict[str, Place] = {}
-        series = self._server.search(f"/studies/{study}/series", {"Modality": "US"})
-        for entry in series:
+        query = {"Modality": "US", "includefield": _STUDY_DATE}
+        for entry in self._server.search(f"/studies/{study}/series", query):
             day = str(first_value(entry, _STUDY_DATE) or "")
             day = day if _DAY.fullmatch(day) else "undated"
             number = str(first_value(entry, _SERIES_NUMBER) or "0")[:6]

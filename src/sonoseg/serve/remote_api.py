@@ -44,7 +44,8 @@ def studies(
 
 @router.post("/api/studies/{study}")
 def fetch(
-    archive: Remote, study: Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
+    archive: Remote,
+    study: Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)],
 ) -> dict[str, int]:
     """Fetches the ultrasound of a study into the folder."""
     try:
