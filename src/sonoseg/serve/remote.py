@@ -157,7 +157,7 @@ def _described(entry: Entry) -> dict[str, Any]:
         "study": study_in(entry),
         "date": _text(first_value(entry, _STUDY_DATE)),
         "patient": _text(first_value(entry, _PATIENT)),
-        "name": _text(spelled),
+        "name": _text(spelled).replace("^", " ").strip(),
         "description": _text(first_value(entry, _DESCRIPTION)),
         "objects": _text(first_value(entry, _IMAGES)),
     }

@@ -24,7 +24,7 @@ async function ask(address, options = {}) {
 
 /** @param {string} text */
 function say(text) {
-  byId("message").textContent = text;
+  byId("said").textContent = text;
 }
 
 /** @param {Study} study */
