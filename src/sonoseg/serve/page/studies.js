@@ -69,7 +69,7 @@ async function search() {
   say(words.join(", "));
 }
 
-byId("search").addEventListener("submit", (event) => {
+byId("search").addEventListener("submit", (/** @type {Event} */ event) => {
   event.preventDefault();
   search().catch((error) => say(error.message));
 });
