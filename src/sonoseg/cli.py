@@ -125,6 +125,8 @@ class Serve:
     """The address to listen on. Any other than this machine's own demands --token-file."""
     token_file: Path | None = None
     """A file with a token of at least 16 letters and digits, which clients must know."""
+    dicomweb: str | None = None
+    """Address of a server with DICOMweb: its studies are listed, fetched into the folder, and get SEG and SR."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     browser: bool = True
@@ -140,6 +142,7 @@ class Serve:
             host=self.host,
             port=self.port,
             token_file=self.token_file,
+            dicomweb=self.dicomweb,
             open_browser=self.browser,
             sensitivity=self.sensitivity,
         )

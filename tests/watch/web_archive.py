@@ -121,6 +121,8 @@ class WebHandler(Handler):
             "series": ("StudyInstanceUID", "SeriesInstanceUID", "Modality"),
             "instances": ("SOPInstanceUID", "SOPClassUID"),
         }[words[-1]]
+        asked = query.get("includefield", "")
+        tags += tuple(name for name, tag in _TAGS.items() if tag == asked)
         entries: dict[str, dict[str, Any]] = {}
         counts: dict[str, int] = {}
         for dataset in self.server.headers():

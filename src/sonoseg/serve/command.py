@@ -12,12 +12,14 @@ from urllib.parse import quote
 import python_multipart  # noqa: F401  # FastAPI needs it, and without it names no missing module
 import uvicorn
 
+from sonoseg.dicom.recognise import check_installed
 from sonoseg.errors import InputError, MachineError
 from sonoseg.reader.segmenter import load
 from sonoseg.serve.app import build_app
 from sonoseg.serve.connection import connection_class
 from sonoseg.serve.guard import is_loopback, read_token
 from sonoseg.serve.limits import Limits
+from sonoseg.watch.address import parse_address
 
 _logger = logging.getLogger(__name__)
 _STOP_SECONDS = 5
@@ -29,6 +31,7 @@ def serve_command(
     host: str,
     port: int,
     token_file: Path | None,
+    dicomweb: str | None,
     open_browser: bool,
     sensitivity: str | None = None,
 ) -> str:
@@ -40,6 +43,7 @@ def serve_command(
         host: the address to listen on. Any but loopback demands a token.
         port: 0 chooses a free one.
         token_file: a file with the token that clients must know; None demands none.
+        dicomweb: URL of a server whose studies are annotated; None annotates what lies in the folder.
         open_browser: show the page in the user's browser.
         sensitivity: an operating point of the model, see `sonoseg.reader.segmenter.Segmenter.at`.
 
@@ -55,16 +59,25 @@ def serve_command(
         raise InputError(f"--host {host}", problem, hint)
     token = None if token_file is None else read_token(token_file)
     limits = Limits()
-    app = build_app(load(model, sensitivity), host, token, limits, folder)
+    archive = None
+    if dicomweb is not None:
+        check_installed()
+        archive = parse_address(dicomweb)
+    app = build_app(load(model, sensitivity), host, token, limits, folder, archive)
     listener = _listen(host, port)
     address = _address(host, listener.getsockname()[1])
     _logger.warning("sonoseg: %s is at %s; stop it with Ctrl+C", folder, address)
+    if archive is not None:
+        words = "sonoseg: the studies of %s are at %sstudies"
+        _logger.warning(words, archive.url, address)
     if not is_loopback(host):
         _logger.warning(
             "sonoseg: put a proxy with TLS in front: the token travels in plain text"
         )
     if open_browser:
-        page = address if token is None else f"{address}#token={quote(token)}"
+        page = address if archive is None else f"{address}studies"
+        if token is not None:  # the page of images asks for it
+            page = f"{address}#token={quote(token)}"
         # The server must answer before the browser asks.
         threading.Timer(0.5, webbrowser.open, [page]).start()
     _run(app, listener, limits)

@@ -35,7 +35,9 @@ class Refused(HTTPException):
         self.hint = hint
 
 
-FIELDS = frozenset(("add", "box", "frame", "mask", "remove", "spacing"))
+FIELDS = frozenset(
+    ("add", "box", "frame", "label", "mask", "output", "remove", "spacing")
+)
 """What a client sends beside the image."""
 
 

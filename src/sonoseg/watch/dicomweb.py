@@ -19,7 +19,7 @@ _PAGE = 100
 _JSON = {"Accept": "application/dicom+json"}
 _FILE = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 """As it is stored: the server need not decompress it."""
-_UID = re.compile("[0-9.]{1,64}")
+_UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _FAILED, _REASON = "00081198", "00081197"
 _DUPLICATE = 0x0111
