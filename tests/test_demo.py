@@ -206,10 +206,6 @@ def test_repeating_the_demo_replaces_the_earlier_one_and_gives_the_same(
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
-@pytest.mark.parametrize(
-    "foreign",
-    ["thesis.txt", "images/patient.png", "segmented/notes/a.png", "results.csv"],
-)
 def test_what_was_drawn_on_the_page_stays(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     run_demo(out, 2, "default")
@@ -230,6 +226,10 @@ def test_what_was_drawn_on_the_page_stays(tmp_path: Path) -> None:
     assert len(load_cases(out)) == 1
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    ["thesis.txt", "images/patient.png", "segmented/notes/a.png", "results.csv"],
+)
 def test_a_folder_with_other_files_is_left_as_it_is(
     tmp_path: Path, foreign: str
 ) -> None:

@@ -546,6 +546,36 @@ def test_lesions_are_cut_joined_hidden_and_deleted(
     page.waits_for_mask(own)
 
 
+def test_a_cut_and_calipers_with_the_keyboard(browser: Any, server: Server) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    own = page.mask(make_phantom(SEEDS["one"])[1].shape)
+    height, width = own.shape
+    x = int(np.argwhere(own).mean(0)[1])
+    page.keys("k", *[Keys.ARROW_LEFT] * (width // 2 - x))
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(
+        *[Keys.ARROW_UP] * (height // 20 + 1)
+    ).key_up(Keys.SHIFT).perform()
+    page.keys(" ")
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(
+        *[Keys.ARROW_DOWN] * (height // 10 + 1)
+    ).key_up(Keys.SHIFT).perform()
+    page.keys(" ")
+    page.saved()
+    page.wait(lambda: rows(page) == 2)
+    page.keys("z")
+    page.saved()
+    page.wait(lambda: rows(page) == 1)
+    page.waits_for_mask(own)
+    before = page.text("#lesions tr:nth-child(2) td")
+    page.keys("m", " ", Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_UP, " ")
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".by-hand"))
+    page.saved()
+    assert page.text(".by-hand") != before
+    page.keys("M")
+    page.wait(lambda: page.text("#lesions tr:nth-child(2) td") == before)
+
+
 def rows(page: Page) -> int:
     """How many lesions the table has."""
     found = page.driver.find_elements(By.CSS_SELECTOR, "#lesions tr")

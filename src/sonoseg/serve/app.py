@@ -77,8 +77,10 @@ def build_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
     service: Service = app.state.service
+    if service.session is not None:
+        service.session.album.begin()
+    yield
     service.pool.close()
     if service.session is not None:
         service.session.close()
