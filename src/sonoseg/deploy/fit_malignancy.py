@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonoseg.describe.malignancy import (
+    FARTHEST,
     MalignancyHead,
     Rules,
     Vector,
@@ -29,6 +30,8 @@ ROUNDS, BATCH, RATE, DECAY, SMOOTHING = 25, 64, 2e-3, 0.1, 0.05
 ACCURATE, MOST_WITHHELD = 0.9, 0.3
 """The band is the narrowest that makes this share of the answers right, but withholds no more than that share."""
 SENSITIVE = 0.95
+SMALLEST = 1e-4
+"""Least deviation of a feature, so that nothing is divided by 0."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Lesions:
     """N outlined lesions. One lesion may have several rows, such as for two outlines; they belong to one group.
 
     Attributes:
-        vectors: (N, D), see `describe_vector`.
+        vectors: (N, D), see `pool_maps`.
         malignant: (N,) bool.
         groups: N names of patients, or of groups of near-copies.
         is_own: (N,) bool, the outline is the network's own, as in use. Calibration and rules look at these rows only.
@@ -104,13 +107,10 @@ def fit_malignancy(lesions: Lesions, seed: int = 0) -> Fitted:
     names, member = np.unique(lesions.groups, return_inverse=True)
     chances = np.full(len(names), 1 / len(names))
     draws = random.multinomial(len(names), chances, HEADS)[:, member]
-    mean = np.nanmean(lesions.vectors, 0).astype(np.float32)
-    deviation = np.nanstd(lesions.vectors, 0).astype(np.float32)
-    head = MalignancyHead(
-        np.nan_to_num(mean),
-        np.maximum(np.nan_to_num(deviation, nan=1.0), 1e-4),
-        *_train(lesions, mean, np.maximum(deviation, 1e-4), draws, seed),
-    )
+    mean = lesions.vectors.mean(0)
+    deviation = np.maximum(lesions.vectors.std(0), SMALLEST)
+    weights = _train(lesions, mean, deviation, draws, seed)
+    head = MalignancyHead(mean, deviation, *weights)
     every = head.logits(lesions.vectors)
     is_out = draws.T == 0
     counts = is_out.sum(1)
@@ -130,8 +130,8 @@ def _train(
 ) -> tuple[Vector, Vector, Vector, Vector]:
     """The weights of all heads, trained side by side: hidden, its bias, out, its bias."""
     generator = torch.Generator().manual_seed(seed)
-    scaled = np.nan_to_num((lesions.vectors - mean) / deviation).clip(-5, 5)
-    features = torch.from_numpy(scaled.astype(np.float32))
+    scaled = ((lesions.vectors - mean) / deviation).clip(-FARTHEST, FARTHEST)
+    features = torch.from_numpy(scaled)
     targets = torch.from_numpy(lesions.malignant.astype(np.float32))
     targets = targets * (1 - SMOOTHING) + SMOOTHING / 2
     chances = torch.from_numpy(draws.astype(np.float32))

@@ -1,7 +1,8 @@
 """How probable it is that an outlined lesion is malignant: a number with its interval, or "cannot say".
 
-The head is a small ensemble on features of one lesion. `sonoseg.deploy.fit_malignancy` fits it; this module applies it,
-without PyTorch. docs/malignancy.md says what the number means. It is no diagnosis.
+The head is a small ensemble on the network's own maps, averaged over one lesion, its rim and the tissue behind it.
+`sonoseg.deploy.fit_malignancy` fits it; this module applies it, without PyTorch. docs/malignancy.md says what the
+number means. It is no diagnosis.
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sonoseg.core.measure import Spacing
-from sonoseg.describe.features import measure_features
-
 Vector = NDArray[np.float32]
 
 CELLS = 4
@@ -25,7 +23,7 @@ RIM = 0.047
 """Width of the rim on either side of the outline, as a share of the image's side."""
 Z = 1.96
 """Standard deviations on either side of the mean in a 95 % interval."""
-_FARTHEST = 5.0
+FARTHEST = 5.0
 """Features are limited to so many standard deviations from their mean."""
 
 
@@ -118,28 +116,6 @@ def pool_maps(
     return np.concatenate(pooled)
 
 
-def describe_vector(
-    maps: Sequence[NDArray[np.float32]],
-    image: NDArray[np.uint8],
-    mask: NDArray[np.bool_],
-    spacing: Spacing | None = None,
-) -> Vector:
-    """All features of one lesion: those of `pool_maps`, then the measured ones.
-
-    Args:
-        maps: see `pool_maps`.
-        image: (H, W) uint8 gray.
-        mask: (H, W), one lesion.
-        spacing: mm between neighbouring (rows, columns).
-
-    Returns:
-        (D,) float32; NaN for a measured feature that could not be measured.
-    """
-    measured = measure_features(image, mask, spacing).to_dict()
-    numbers = np.array(list(measured.values()), np.float32)
-    return np.concatenate([pool_maps(maps, mask), numbers])
-
-
 @dataclass(frozen=True)
 class Rules:
     """Numbers that were chosen on validation patients.
@@ -180,9 +156,9 @@ class MalignancyHead:
     rules: Rules = Rules()
 
     def logits(self, vectors: Vector) -> NDArray[np.float32]:
-        """(N, D) → (N, K), not calibrated. Features that are NaN count as their mean."""
-        scaled = np.nan_to_num((vectors - self.mean) / self.deviation)
-        scaled = np.clip(scaled, -_FARTHEST, _FARTHEST)
+        """(N, D) → (N, K), not calibrated."""
+        scaled = (vectors - self.mean) / self.deviation
+        scaled = np.clip(scaled, -FARTHEST, FARTHEST)
         hidden = np.maximum(scaled @ self.hidden + self.hidden_bias[:, None], 0)
         logits: NDArray[np.float32] = (hidden @ self.out[:, :, None])[..., 0].T
         return logits + self.out_bias
@@ -200,7 +176,7 @@ class MalignancyHead:
         """The answer for one lesion.
 
         Args:
-            vector: (D,), see `describe_vector`.
+            vector: (D,), see `pool_maps`.
             outline: mean probability of the lesion's pixels, 0 to 1.
             unfamiliarity: of the image; over 1 it is unlike the training images.
         """

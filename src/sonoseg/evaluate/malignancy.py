@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ def malignancy_summary(judged: Judged, rules: Rules) -> dict[str, Any]:
 def expected_error(
     probability: NDArray[np.float64], malignant: NDArray[np.bool_]
 ) -> float | None:
-    """The expected calibration error over images, 0..1, in 15 equal steps (Guo et al. 2017, eq. 3); None without any."""
+    """The expected calibration error over images, 0..1, in 15 steps (Guo et al. 2017, eq. 3); None without any."""
     if not len(probability):
         return None
     step = np.minimum((probability * GROUPS).astype(int), GROUPS - 1)
@@ -106,7 +107,7 @@ def size_names(size: NDArray[np.float64]) -> NDArray[np.str_]:
     """(N,) names such as "0.02 to 0.05", for shares of the image."""
     edges = (0.0, *SIZES, 1.0)
     names = [
-        f"{low:g} to {high:g}" for low, high in zip(edges[:-1], edges[1:], strict=True)
+        f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)
     ]
     return np.array(names)[np.searchsorted(SIZES, size, side="right")]
 
