@@ -55,9 +55,11 @@ TYPESCRIPT := typescript@5.9.3
 	  rm -rf $@ && mkdir $@ && cd $@ && npm pack --silent $(TYPESCRIPT) && tar -xzf *.tgz && rm *.tgz; \
 	fi
 
-# What is missing of Debian's packages is installed, which needs root. The viewer comes out of its npm package.
+# What is missing of Debian's packages is installed, which needs root. The viewer and its writer come out of their npm packages.
 DEBIAN := orthanc orthanc-dicomweb dcmtk chromium chromium-driver
 VIEWER := @ohif/app@3.13.2
+# The library with which OHIF writes segmentations.
+WRITER := dcmjs@0.51.1
 
 .venv/integration: .venv/lab
 	@missing=; \
@@ -69,6 +71,8 @@ VIEWER := @ohif/app@3.13.2
 	$(PIP) --editable '.[lab,dev,integration]'
 	rm -rf .venv/ohif && mkdir .venv/ohif
 	cd .venv/ohif && npm pack --silent $(VIEWER) && tar -xzf *.tgz && rm *.tgz
+	rm -rf .venv/dcmjs && mkdir .venv/dcmjs
+	cd .venv/dcmjs && npm pack --silent $(WRITER) && tar -xzf *.tgz && rm *.tgz
 	@touch $@
 
 clean:

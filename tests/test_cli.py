@@ -338,7 +338,7 @@ def test_without_the_lab_its_commands_say_what_to_install(tmp_path):
         text=True,
     )
     assert ended.returncode == 2
-    assert "pip install 'sonoseg[lab]'" in ended.stderr
+    assert "pip install '.[lab]'" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
 
 

@@ -190,7 +190,10 @@ def test_without_the_extra_it_is_said_how_to_install_it(
     with caplog.at_level(logging.INFO, "sonoseg"):
         demo_command(tmp_path / "a b", 1)
     words = f"sonoseg serve '{tmp_path / 'a b'}'"
-    assert f"pip install 'sonoseg[serve]', then {words}" in caplog.messages[-1]
+    assert (
+        f"pip install '.[serve]' in the source folder, then {words}"
+        in caplog.messages[-1]
+    )
 
 
 def test_repeating_the_demo_replaces_the_earlier_one_and_gives_the_same(

@@ -44,6 +44,7 @@ LAB = {
     "scipy",
     "tqdm",
 }
+Sensitivity = Literal["high", "balanced", "specific"]
 SERVE = {"fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "multipart"}
 
 
@@ -68,8 +69,8 @@ class Segment:
     """Outline and measure the lesions in images, videos and DICOM files. Works without PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra sonoseg[video]);
-    DICOM (it needs the extra sonoseg[dicom])."""
+    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra video);
+    DICOM (it needs the extra dicom)."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
@@ -91,6 +92,8 @@ class Segment:
     pseudonym: str | None = None
     """A secret word of your choice. Written DICOM objects then have a code instead of the patient's name and ID.
     The same patient and word always give the same code."""
+    sensitivity: Sensitivity | None = None
+    """Operating point: high misses few lesions, specific has few false lesions. Default: as the network was trained."""
 
     def run(self) -> int:
         return _print(
@@ -105,6 +108,7 @@ class Segment:
                 strict=self.strict,
                 fractional=self.fractional,
                 pseudonym=self.pseudonym,
+                sensitivity=self.sensitivity,
             )
         )
 
@@ -121,10 +125,14 @@ class Serve:
     """The address to listen on. Any other than this machine's own demands --token-file."""
     token_file: Path | None = None
     """A file with a token of at least 16 letters and digits, which clients must know."""
+    dicomweb: str | None = None
+    """Address of a server with DICOMweb: its studies are listed, fetched into the folder, and get SEG and SR."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     browser: bool = True
     """Open the page in a browser."""
+    sensitivity: Sensitivity | None = None
+    """Operating point, as in segment."""
 
     def run(self) -> int:
         answer = _call(
@@ -134,7 +142,9 @@ class Serve:
             host=self.host,
             port=self.port,
             token_file=self.token_file,
+            dicomweb=self.dicomweb,
             open_browser=self.browser,
+            sensitivity=self.sensitivity,
         )
         return _print(answer)
 
@@ -157,10 +167,14 @@ class CompareReaders:
 
 @dataclass(frozen=True)
 class Watch:
-    """Segment new ultrasound images of an Orthanc server. Outlines (SEG) and measurements (SR) go into their study."""
+    """Segment new ultrasound images of a server. Outlines (SEG) and measurements (SR) go into their study."""
 
-    url: Positional[str]
+    url: Positional[str | None] = None
     """Address of Orthanc, such as http://127.0.0.1:8042, or https://USER:PASSWORD@HOST/orthanc."""
+    dicomweb: str | None = None
+    """Address of any server with DICOMweb instead, such as http://127.0.0.1:8042/dicom-web."""
+    days: int | None = None
+    """With --dicomweb: look only at studies of the last so many days. Without it, at all."""
     state: Path = Path("sonoseg-watch.json")
     """The file that keeps how far it is. The next start goes on there."""
     model: str = "default"
@@ -175,6 +189,8 @@ class Watch:
         answer = _call(
             "sonoseg.watch.command:watch_command",
             self.url,
+            self.dicomweb,
+            days=self.days,
             state=self.state,
             model=self.model,
             strict=self.strict,
@@ -531,7 +547,7 @@ class Slim:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Fit a temperature to a run, and learn to recognise images unlike its data. evaluate and export use both."""
+    """Fit a temperature to a run, learn to recognise images unlike its data, and choose its operating points."""
 
     folder: Positional[Path]
     """A run folder."""
@@ -541,10 +557,13 @@ class Calibrate:
     """The split with which the run was trained."""
     also: tuple[str, ...] = ()
     """More data sets on which the run was trained: FOLDER or FOLDER@SPLIT."""
+    abroad: tuple[Path, ...] = ()
+    """Data sets of other hospitals, which were not trained on. They help to choose the operating points."""
 
     def run(self) -> int:
         calibrate = "sonoseg.deploy.calibrate:calibrate_command"
-        print(_call(calibrate, self.folder, self.data, self.split, self.also))
+        data = (self.data, self.split, self.also, self.abroad)
+        print(_call(calibrate, self.folder, *data))
         return 0
 
 
@@ -598,6 +617,52 @@ class Compare:
             )
         )
         return 0
+
+
+@dataclass(frozen=True)
+class Cross:
+    """Leave one data set out: train on the others, read the one left out, for each of them. To resume, run it again."""
+
+    data: Positional[tuple[Path, ...]]
+    """Two or more data sets, such as the folders of BUSI, BUS-BRA and BrEaST."""
+    models: tuple[str, ...] = ()
+    """Networks to train, such as sonoseg-1 model-1. `sonoseg models` lists all names."""
+    runs: tuple[Path, ...] = ()
+    """Run folders of earlier trainings. Each one reads the data sets that it was not trained on."""
+    out: Path = Path("cross")
+    """Folder for cross.csv, the runs and their evaluations."""
+    encoder_weights: str = "imagenet"
+    """As in train."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels. SIZE is a multiple of 32."""
+    seed: int = 0
+    """Seed of all random choices."""
+    epochs: int | None = None
+    """Largest number of epochs."""
+    augment: choices.Augment | None = None
+    """Random changes of the training images."""
+    presence: choices.Presence | None = None
+    """As in train."""
+
+    def run(self) -> int:
+        training = TrainSettings(
+            model="",
+            data=Path(),
+            encoder_weights=self.encoder_weights,
+            size=self.size,
+            seed=self.seed,
+            recipe=RecipeChanges(epochs=self.epochs, augment=self.augment),
+            network=NetworkChanges(presence=self.presence),
+        )
+        settings = _call(
+            "sonoseg.evaluate.cross:CrossSettings",
+            data=self.data,
+            out=self.out,
+            models=self.models,
+            runs=self.runs,
+            training=training,
+        )
+        return _print(_call("sonoseg.evaluate.cross:cross_command", settings))
 
 
 @dataclass(frozen=True)
@@ -744,6 +809,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Explain,
     Evaluate,
     Compare,
+    Cross,
     Train,
     Sweep,
     Average,
@@ -829,7 +895,7 @@ def _run(command: Command) -> int:
             raise
         extra = "serve" if missing in SERVE else "lab"
         print(
-            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[{extra}]'",
+            f"sonoseg: this command needs {error.name}; pip install '.[{extra}]' in the source folder",
             file=sys.stderr,
         )
     except (MemoryError, RuntimeError) as error:

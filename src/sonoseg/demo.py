@@ -91,7 +91,11 @@ def _page_command(out: Path) -> str:
     command = f"sonoseg serve {shlex.quote(str(out))}"
     needed = ("fastapi", "uvicorn", "python_multipart")
     is_installed = all(importlib.util.find_spec(name) for name in needed)
-    return command if is_installed else f"pip install 'sonoseg[serve]', then {command}"
+    return (
+        command
+        if is_installed
+        else f"pip install '.[serve]' in the source folder, then {command}"
+    )
 
 
 def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:

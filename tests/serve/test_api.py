@@ -40,6 +40,7 @@ def test_answer_has_lesions_spacing_model_and_heat(
         "name": segmenter.card.name,
         "version": segmenter.card.version,
         "sha256": segmenter.sha256,
+        "sensitivity": None,
     }
     assert answer["spacing"]["mm_per_pixel"] == [0.1, 0.2]
     assert answer["unit"] == "mm"

@@ -2,8 +2,6 @@
 
 import csv
 import multiprocessing
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import tyro
 from PIL import Image
 from sqlalchemy.exc import OperationalError
+from tests import forked
 
 from sonoseg.cli import Command, Train, main
 from sonoseg.errors import InputError, MachineError
@@ -87,13 +86,15 @@ def tried(monkeypatch, problem=lambda recipe: None):
 
 
 def test_two_processes_share_a_search_and_train_every_combination_once(
-    phantoms, tmp_path, capfd
+    phantoms, tmp_path, tmp_path_factory, capsys
 ):
+    """Here the networks are trained; the other tests have a stub in training's place."""
     line = words(phantoms, tmp_path, axes=("--grid", "batch=4,8"))
-    started = [
-        subprocess.Popen([sys.executable, "-m", "sonoseg.cli", *line]) for _ in range(2)
-    ]
-    assert [process.wait(timeout=240) for process in started] == [0, 0]
+    prints = tmp_path_factory.mktemp("prints")
+    other = forked.start(line, prints)
+    assert main(line) == 0
+    beside = forked.end(other, prints)
+    assert beside.returncode == 0
     done = rows(tmp_path)
     assert [(row["batch"], row["state"]) for row in done] == [
         ("4", "complete"),
@@ -109,9 +110,10 @@ def test_two_processes_share_a_search_and_train_every_combination_once(
         "batch=4",
         "batch=8",
     }
-    printed = capfd.readouterr()
-    assert printed.err.count("; now ") == 2
-    assert printed.out.count("sonoseg train sonoseg-1") == 2
+    printed = capsys.readouterr()
+    assert (printed.err + beside.stderr).count("; now ") == 2
+    for out in (printed.out, beside.stdout):
+        assert out.count("sonoseg train sonoseg-1") == 1
 
 
 def test_the_best_epoch_table_picture_and_the_winners_command(
@@ -152,35 +154,32 @@ def test_the_best_epoch_table_picture_and_the_winners_command(
     Image.open(tmp_path / "sweep.png").verify()
 
 
-DIES = """
-import sys, time
-from sonoseg.cli import main
-from sonoseg.train import sweep
-
-def train(config, training, validation, out, **_):
+def stuck_in_the_third(config, training, validation, out, **_):
+    """In place of training: the third one does not end."""
     out.mkdir(parents=True)
     (out / "begun").touch()
     if len(list(out.parent.iterdir())) == 3:
         time.sleep(600)
-    return [{"epoch": 1.0, "validation_loss": 0.5, "validation_dice": 0.5, "seconds": 1.0}]
-
-sweep.train = train
-main(sys.argv[1:])
-"""
+    losses = {"validation_loss": 0.5, "validation_dice": 0.5}
+    return [{"epoch": 1.0, "seconds": 1.0, **losses}]
 
 
 @pytest.mark.parametrize("storage", ["sqlite:///{}/shared.db", "journal:{}/shared.log"])
 def test_a_killed_process_loses_one_trial_which_whoever_goes_on_does_again(
-    phantoms, tmp_path, monkeypatch, storage
+    phantoms, tmp_path, tmp_path_factory, monkeypatch, storage
 ):
     line = words(phantoms, tmp_path, "--storage", storage.format(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", DIES, *line])
+    process = forked.start(
+        line,
+        tmp_path_factory.mktemp("prints"),
+        lambda: setattr(sweep, "train", stuck_in_the_third),
+    )
     third = tmp_path / "trials" / "learning_rate=0.001_batch=4_dropout=0.1" / "begun"
     while not third.exists():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.05)
     process.kill()
-    process.wait()
+    process.join()
     assert [row["state"] for row in rows(tmp_path)] == [
         "complete",
         "complete",

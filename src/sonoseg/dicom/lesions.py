@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.measure import Diameter, Spacing, connected_runs, find_lesions
+from sonoseg.core.resize import bounds
 
 if TYPE_CHECKING:
     from sonoseg.dicom.read import View
@@ -130,14 +131,17 @@ class Tracker:
 
 def _parts(mask: Mask) -> Iterator[tuple[Mask, tuple[int, int]]]:
     """The 8-connected parts of a mask, largest first, each with its top left corner (x, y)."""
-    runs = connected_runs(mask)
+    rows, columns = box = bounds(mask)
+    part = mask[box]
+    runs = connected_runs(part)
     if not len(runs.row):
         return
-    labels = np.zeros(mask.shape, np.int64)
-    labels[mask] = np.repeat(runs.label + 1, runs.stop - runs.start)
+    labels = np.zeros(part.shape, np.int64)
+    labels[part] = np.repeat(runs.label + 1, runs.stop - runs.start)
     areas = np.bincount(runs.label, runs.stop - runs.start)
     for label in np.argsort(-areas, kind="stable"):
         own = runs.label == label
         top, bottom = int(runs.row[own].min()), int(runs.row[own].max()) + 1
         left, right = int(runs.start[own].min()), int(runs.stop[own].max())
-        yield labels[top:bottom, left:right] == label + 1, (left, top)
+        corner = int(columns.start) + left, int(rows.start) + top
+        yield labels[top:bottom, left:right] == label + 1, corner

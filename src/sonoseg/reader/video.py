@@ -59,7 +59,9 @@ def check_av(path: Path) -> None:
     """Raises InputError if PyAV is missing, which is needed to read `path`; the hint is how to install it."""
     if importlib.util.find_spec("av") is None:
         raise InputError(
-            path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'"
+            path,
+            "a video needs PyAV to be read",
+            "pip install '.[video]' in the source folder",
         )
 
 

@@ -101,7 +101,7 @@ class Collection:
 
     def _write_objects(self, path: Path, reader: str, parts: Iterator[Part]) -> None:
         folder = self._of(reader) / "dicom"
-        write_objects(folder, path, parts, self._segmenter, self._limits)
+        write_objects(folder, path, parts, reader, self._segmenter, self._limits)
 
     def _parts(
         self, path: Path, reader: str, new: Part | None = None

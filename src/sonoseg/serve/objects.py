@@ -51,6 +51,7 @@ def write_objects(
     folder: Path,
     path: Path,
     parts: Iterable[Part],
+    reader: str,
     segmenter: Segmenter,
     limits: Limits,
 ) -> None:
@@ -62,6 +63,7 @@ def write_objects(
         folder: made if need be.
         path: of the image.
         parts: in the order of their frames.
+        reader: who accepted them; named in the report where an outline was corrected.
         segmenter: the network.
         limits: on the image.
 
@@ -85,7 +87,7 @@ def write_objects(
             (folder / f"{stem}_{ending}.dcm").unlink(missing_ok=True)
         return
     try:
-        options = Options(is_corrected=is_corrected)
+        options = Options(corrected_by=reader if is_corrected else None)
         objects = make_objects(file, outlines, segmenter, options)
     except MachineError:
         raise

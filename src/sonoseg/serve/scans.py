@@ -35,7 +35,8 @@ class Scans:
         """What was passed over because an extra is not installed, in words; "" if nothing."""
         words = []
         for what, count in self._passed_over.items():
-            hint = f"to see them: pip install 'sonoseg[{_HINTS[what]}]'"
+            extra = _HINTS[what]
+            hint = f"to see them: pip install '.[{extra}]' in the source folder"
             if count:
                 words.append(f"{count} {what} are passed over; {hint}")
         return ". ".join(words)

@@ -1,4 +1,4 @@
 """`sonoseg watch`: segments the new ultrasound images of an Orthanc server, from outside, over its REST interface.
 
-Needs the extra `sonoseg[dicom]`. Never imports PyTorch.
+Needs the extra `dicom`. Never imports PyTorch.
 """

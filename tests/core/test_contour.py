@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sonoseg.core.contour import lesion_contours
 from sonoseg.core.measure import find_lesions
-from sonoseg.serve.contour import lesion_contours
 
 
 def filled(rings, shape):

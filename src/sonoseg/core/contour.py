@@ -30,12 +30,12 @@ def lesion_contours(mask: NDArray[np.bool_]) -> list[list[Ring]]:
             rows - top, starts - left, stops - left, strict=True
         ):
             part[row, start:stop] = True
-        contours.append(_rings(part, left, top))
+        contours.append(rings_of(part, left, top))
     return contours
 
 
-def _rings(part: NDArray[np.bool_], left: int, top: int) -> list[Ring]:
-    """The rings of a part (h, w) whose top left pixel is (left, top) in the image."""
+def rings_of(part: NDArray[np.bool_], left: int = 0, top: int = 0) -> list[Ring]:
+    """The rings of a part (h, w) whose top left pixel is (left, top) in the image; see `lesion_contours`."""
     stride = part.shape[1] + 1
     leaving = _edges(part, stride)
     moves = (1, stride, -1, -stride)
