@@ -166,7 +166,8 @@ def _spacing(path: Path, name: str, text: str) -> float | Spacing | None:
     if not text:
         return None
     try:
-        row, column = parse_spacing("nan" if "_" in text else text)
+        # A comma would be that of a decimal number.
+        row, column = parse_spacing("nan" if "_" in text or "," in text else text)
     except InputError:
         hint = "give a positive number of mm per pixel, for example 0.08"
         raise InputError(path, f"has the spacing {text} for {name}", hint) from None
