@@ -7,9 +7,11 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from sonoseg.core.measure import find_lesions
 from sonoseg.reader.segment_files import segment_files
+from sonoseg.serve.app import build_app
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused
@@ -120,7 +122,8 @@ def test_a_mask_that_does_not_fit_is_named(client, phantom_png, to_png):
         assert answer.json()["subject"] == "mask"
 
 
-def test_model_health_metrics_and_openapi(client, phantom_png, segmenter):
+def test_model_health_metrics_and_openapi(phantom_png, segmenter):
+    client = TestClient(build_app(segmenter), base_url="http://127.0.0.1:8417")
     send(client, phantom_png)
     assert client.get("/healthz").json() == {"status": "ok"}
     model = client.get("/api/model").json()
