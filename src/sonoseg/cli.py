@@ -547,7 +547,7 @@ class Slim:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Fit a temperature to a run, and learn to recognise images unlike its data. evaluate and export use both."""
+    """Fit a temperature to a run, learn to recognise images unlike its data, and choose its operating points."""
 
     folder: Positional[Path]
     """A run folder."""
@@ -557,10 +557,13 @@ class Calibrate:
     """The split with which the run was trained."""
     also: tuple[str, ...] = ()
     """More data sets on which the run was trained: FOLDER or FOLDER@SPLIT."""
+    abroad: tuple[Path, ...] = ()
+    """Data sets of other hospitals, which were not trained on. They help to choose the operating points."""
 
     def run(self) -> int:
         calibrate = "sonoseg.deploy.calibrate:calibrate_command"
-        print(_call(calibrate, self.folder, self.data, self.split, self.also))
+        data = (self.data, self.split, self.also, self.abroad)
+        print(_call(calibrate, self.folder, *data))
         return 0
 
 

@@ -169,7 +169,7 @@ def test_the_page_takes_scans_and_refuses_other_dicom(scans, segmenter, tmp_path
         listed = client.get("/api/images").json()
         assert [one["name"] for one in listed["images"]] == ["a.dcm"]
         assert listed["notice"] == ""
-        pixels = client.get(f"/api/images/{answer.json()['id']}/pixels.png")
+        pixels = client.get(f"/api/images/{answer.json()['id']}/pixels.bmp")
         assert pixels.status_code == 200
 
 

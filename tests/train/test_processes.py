@@ -15,6 +15,7 @@ import pytest
 from tests import forked
 from torch import nn
 
+from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
 from sonoseg.train import loop
@@ -31,13 +32,15 @@ NAMES = ("TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "GROUP_RANK", "MASTER_ADDR
 NAMES += ("WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 
-def make_comparable() -> None:
-    """Without this, one process and several would not compute alike; it is never undone.
+def make_comparable(patch: pytest.MonkeyPatch) -> None:
+    """Without this, one process and several would not compute alike.
 
     Batch statistics are of a process's own images where there is no GPU to share them, and bfloat16 rounds.
     """
-    nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)  # type: ignore[method-assign]
-    loop.has_bfloat16 = lambda: False  # type: ignore[attr-defined]
+    patch.setattr(
+        nn.BatchNorm2d, "train", lambda self, _=True: nn.Module.train(self, False)
+    )
+    patch.setattr(loop, "has_bfloat16", lambda: False)
 
 
 def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,30 +153,35 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     return [json.loads((folder / f"told-{rank}").read_text()) for rank in range(2)]
 
 
-def train(
-    folder: Path, out: str, batch: int, told: list[dict[str, str]]
-) -> list[forked.Ended]:
-    """Trains on the phantoms in `folder` with a process for each of `told`, its variables, and `batch` images a step.
+def words(folder: Path, out: str, batch: int) -> list[str]:
+    """Trains on the phantoms in `folder`, with `batch` images a step in each process."""
+    line = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
+    line += f" --encoders tf_efficientnet_lite0 --widths 16 16 8 8 --batch {batch} --epochs 2"
+    line += (
+        " --encoder-weights none --presence none --loss bce --dropout 0 --augment none"
+    )
+    return line.split()
+
+
+def train_in_two(folder: Path, told: list[dict[str, str]]) -> list[forked.Ended]:
+    """Trains in a process for each of `told`, its variables.
 
     The processes are copies of this one: torchrun's own would import PyTorch again.
     """
-    words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
-    words += " --encoder-weights none --encoders resnet18 --presence none --loss bce --dropout 0 --augment none"
-    words += f" --batch {batch} --epochs 2"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
 
     def prepare(variables: dict[str, str]) -> None:
         os.environ.update(variables, MASTER_PORT=port)
-        make_comparable()
+        make_comparable(pytest.MonkeyPatch())
 
     started = []
     for rank, variables in enumerate(told):
         prints = folder / f"prints-{rank}"
         prints.mkdir(exist_ok=True)
         begin = functools.partial(prepare, variables)
-        started.append((forked.start(words.split(), prints, begin), prints))
+        started.append((forked.start(words(folder, "two", 2), prints, begin), prints))
     return [forked.end(*each) for each in started]
 
 
@@ -186,18 +194,19 @@ def log_of(folder: Path) -> list[dict[str, float]]:
 
 
 def test_two_processes_train_as_one_with_twice_the_batch_and_go_on_where_they_stopped(
-    tmp_path: Path, told: list[dict[str, str]]
+    tmp_path: Path, told: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_phantoms(tmp_path / "phantoms", 20, size=(128, 128))
-    (one,) = train(tmp_path, "one", 4, [{}])
-    two = train(tmp_path, "two", 2, told)
-    assert [ended.returncode for ended in (one, *two)] == [0, 0, 0], two
+    make_comparable(monkeypatch)
+    assert main(words(tmp_path, "one", 4)) == 0
+    two = train_in_two(tmp_path, told)
+    assert [ended.returncode for ended in two] == [0, 0], two
     logs = [log_of(tmp_path / name) for name in ("one", "two")]
     assert [row["epoch"] for row in logs[1]] == [1, 2]
     for first, second in zip(*logs, strict=True):
         for name in first.keys() - {"seconds"}:
             assert second[name] == pytest.approx(first[name], rel=2e-4, abs=2e-5), name
     assert ["2 epochs" in ended.stdout for ended in two] == [True, False]
-    again = train(tmp_path, "two", 2, told)
+    again = train_in_two(tmp_path, told)
     assert [ended.returncode for ended in again] == [0, 0], again
     assert log_of(tmp_path / "two") == logs[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -82,15 +83,15 @@ class _Found:
 
 def make_dicom_jobs(
     paths: Sequence[DicomPath], settings: Settings
-) -> tuple[list[Job], list[InputError], int]:
+) -> tuple[list[Job], list[InputError], Counter[str]]:
     """Reads the headers of DICOM files.
 
     Returns:
-        the jobs, the errors of files that cannot be read, and how many files of other modalities were passed over.
+        the jobs, the errors of files that cannot be read, and how many files of other modalities were skipped.
     """
     jobs: list[Job] = []
     failed: list[InputError] = []
-    passed_over = 0
+    skipped: Counter[str] = Counter()
     for one in paths:
         try:
             file = read_dicom(one.path)
@@ -98,14 +99,14 @@ def make_dicom_jobs(
             if one.is_named:
                 failed.append(error)
             else:
-                passed_over += 1
+                skipped[error.modality] += 1
         except InputError as error:
             failed.append(error)
         else:
             if settings.spacing is not None:
                 file = file.with_spacing(settings.spacing)
             jobs.append(DicomJob(file, one.path, one.stem, settings))
-    return jobs, failed, passed_over
+    return jobs, failed, skipped
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
 from sonoseg.dicom.regions import (
     CONTRADICTED,
     MIXED,
+    OBLONG,
     Layout,
     Region,
     are_equal,
@@ -30,7 +31,7 @@ from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
-_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED))
+_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED, OBLONG))
 """Doubts that a size of a pixel given by the user removes."""
 _WHOLE = 0.95
 """Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""

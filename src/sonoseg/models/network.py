@@ -107,6 +107,9 @@ class NetworkConfig(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    def __hash__(self) -> int:
+        """Of all fields."""
+
     @property
     def encoders(self) -> tuple[str, ...]:
         """timm's names of the encoders that can start from ImageNet weights; empty if there are none."""

@@ -72,6 +72,7 @@ class Album:
         self._projector = Projector(segmenter, pool, limits)
         self._lock = threading.Lock()
         self._adding, self._reading = threading.Lock(), threading.Lock()
+        self._drawing = threading.Lock()
         self._scenes: dict[str, Scene] = {}
         self._results: OrderedDict[_Version, Future[SegmentationResult]] = OrderedDict()
         self._thumbnails: dict[_Version, bytes] = {}
@@ -134,8 +135,9 @@ class Album:
         """An image as it is read. It need not be segmented for that."""
         with self._lock:
             future = self._results.get(_version(shot))
-        if future is not None:
+        if future is not None and future.done():
             return self.result(shot).record
+        # It is read twice, but shown while the network is still at work.
         with self._reading:  # one at a time: a page asks for many at once
             return self._read(shot)
 
@@ -156,6 +158,13 @@ class Album:
                 self._future(_version(one), one)
         self._projector.show(shot.scene, _version(shot).modified)
 
+    def begin(self) -> None:
+        """Begins to segment the first image, so that the network is awake when somebody opens it."""
+        with contextlib.suppress(InputError, Refused):
+            for scene in list(self.refresh().values())[:1]:
+                shot = Shot(scene)
+                self._future(_version(shot), shot)
+
     def loop(self, scene: Scene) -> Projector:
         """What is known of the frames of a loop; from now on they are segmented one after the other."""
         self._projector.show(scene, _version(Shot(scene)).modified)
@@ -172,7 +181,7 @@ class Album:
         """A small PNG file of an image; of a loop its middle frame."""
         shot = Shot(scene, 1 if scene.is_video else (scene.frames + 1) // 2)
         version = _version(shot)
-        with self._reading:
+        with self._drawing:  # apart from images, which people wait for
             known = self._thumbnails.get(version)
             if known is None:
                 picture = Picture.fromarray(self._read(shot).pixels)

@@ -105,6 +105,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     if service.archive is not None:
         service.archive.outbox.start()
+    if service.session is not None:
+        service.session.album.begin()
     yield
     if service.archive is not None:
         service.archive.outbox.stop()

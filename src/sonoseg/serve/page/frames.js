@@ -21,7 +21,7 @@ export function pixelsOf(id) {
 /** @param {string} id @returns {Promise<ImageBitmap>} */
 async function load(id) {
   try {
-    const picture = await getPicture(`images/${id}/pixels.png`);
+    const picture = await getPicture(`images/${id}/pixels.bmp`);
     sizes.set(id, picture.width * picture.height);
     makeRoom();
     return picture;

@@ -120,7 +120,8 @@ function draw() {
   const step = width / picture.frames, most = Math.max(0.01, ...state.shares);
   const mark = 4 * ratio, room = height - mark;
   for (let place = 0; place < picture.frames; place++) {
-    const x = Math.floor(place * step), wide = Math.max(1, Math.ceil(step - (step > 4 ? 1 : 0)));
+    const x = Math.round(place * step), end = Math.round((place + 1) * step);
+    const wide = Math.max(1, end - x - (step > 4 * ratio ? ratio : 0));
     const share = state.shares[place], touched = state.frameStates[place + 1];
     context.fillStyle = share === undefined ? UNKNOWN : SEEN;
     const tall = share === undefined ? ratio : share && Math.max(3 * ratio, (share / most) * room);

@@ -67,6 +67,7 @@ function made(entry) {
   picture.src = `/api/images/${entry.id}/thumbnail.png`;
   picture.alt = "";
   picture.loading = "lazy";
+  picture.fetchPriority = "low";  // the image that is opened comes first
   button.append(picture, element("span", "", "sign"), element("span", entry.name, "name"), element("span", "", "label"));
   button.addEventListener("click", () => void open(firstImage(entry)).catch(report));
   item.append(button);
