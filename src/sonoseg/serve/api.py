@@ -105,7 +105,9 @@ async def refine(
             return segment_dicom_upload(*settings, frame, corrections)
         return segment_upload(*settings, corrections)
 
-    return JSONResponse(await here.pool.run(work))
+    answer = await here.pool.run(work)
+    here.metrics.add_image(len(answer["lesions"]))
+    return JSONResponse(answer)
 
 
 @router.get("/api/model", summary="The card of the network")
