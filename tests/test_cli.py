@@ -198,6 +198,10 @@ REFUSED = [
         "there are no images in this subset",
     ),
     ("compare nowhere elsewhere", "nowhere"),
+    (
+        "cross DATA --models sonoseg-1",
+        "sonoseg cross: at least two data sets of different names are needed",
+    ),
     ("train model-99 --data DATA", "model-99: no such model"),
     ("train model-1 --data nowhere", "nowhere: there is no such folder"),
     ("sweep model-99 --data DATA", "model-99: no such model"),
