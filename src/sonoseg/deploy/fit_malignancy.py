@@ -157,12 +157,11 @@ def _train(
         (loss * heads).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    hidden, hidden_bias, out, out_bias = (each.detach() for each in weights)
     return (
-        hidden.numpy(),
-        hidden_bias[:, 0].numpy(),
-        out[..., 0].numpy(),
-        out_bias[:, 0, 0].numpy(),
+        hidden.detach().numpy(),
+        hidden_bias.detach()[:, 0].numpy(),
+        out.detach()[..., 0].numpy(),
+        out_bias.detach()[:, 0, 0].numpy(),
     )
 
 

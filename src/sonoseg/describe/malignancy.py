@@ -68,7 +68,7 @@ def regions(mask: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
     """
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
     small = picture.resize((side, side), Image.Resampling.BOX)
-    lesion = np.asarray(small, np.float32) / 255
+    lesion: NDArray[np.float32] = np.asarray(small, np.float32) / np.float32(255)
     width = max(1, round(RIM * side))
     rim = _grown(lesion, width) - (1 - _grown(1 - lesion, width))
     behind = np.zeros_like(lesion)
@@ -134,6 +134,38 @@ class Rules:
     sensitive: float = 0.5
     band: float = 0.0
     least_outline: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """The rules that a file holds.
+
+        Raises:
+            ValueError: a number is missing, no number, not finite, or out of its range.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, dict) or not set(names) <= values.keys():
+            raise ValueError("its malignancy rules are not complete")
+        numbers = {name: values[name] for name in names}
+        for name, number in numbers.items():
+            low, high = _RANGES[name]
+            is_number = isinstance(number, (int, float)) and not isinstance(
+                number, bool
+            )
+            if not is_number or not low <= number <= high:  # false for NaN too
+                raise ValueError(
+                    f"its malignancy rule {name} is not from {low} to {high}"
+                )
+        return cls(**numbers)
+
+
+_RANGES = {
+    "slope": (0.01, 100),
+    "offset": (-100, 100),
+    "balanced": (0, 1),
+    "sensitive": (0, 1),
+    "band": (0, 100),
+    "least_outline": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -233,7 +265,8 @@ class MalignancyHead:
 
 def sigmoid(values: NDArray[Any]) -> NDArray[Any]:
     """1 / (1 + e^-x), without overflow."""
-    return np.exp(-np.logaddexp(0, -values))
+    found: NDArray[Any] = np.exp(-np.logaddexp(0, -values))
+    return found
 
 
 def logit(probability: float) -> float:
