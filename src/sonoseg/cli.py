@@ -578,6 +578,32 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Descriptors:
+    """Fit the words that describe a lesion (shape, margin, …), and measure their agreement with a radiologist's."""
+
+    data: Path
+    """Folder of BrEaST: images/, masks/, and clinical.csv with the words of radiologists."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the bundled model. Its outlines are described, and the reference masks."""
+    folds: int = 10
+    """Number of parts of the cross-validation; a patient is in one part only."""
+    out: Path = Path("descriptors")
+    """Folder for descriptors.json (what was fitted), metrics.json and cases.csv (one row per outline)."""
+
+    def run(self) -> int:
+        print(
+            _call(
+                "sonoseg.evaluate.descriptors:descriptors_command",
+                self.data,
+                model=self.model,
+                folds=self.folds,
+                out=self.out,
+            )
+        )
+        return 0
+
+
+@dataclass(frozen=True)
 class Compare:
     """Test whether models differ on the same images (Wilcoxon test with Holm correction, McNemar test)."""
 
@@ -744,6 +770,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Explain,
     Evaluate,
     Compare,
+    Descriptors,
     Train,
     Sweep,
     Average,

@@ -29,6 +29,7 @@ from pydicom.dataset import Dataset
 from sonoseg.core.measure import Diameter
 from sonoseg.dicom import codes
 from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.evaluations import add_evaluations, describe_outlines
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
@@ -62,7 +63,7 @@ def make_report(
     algorithm: Algorithm,
     options: Options | None = None,
 ) -> ComprehensiveSR:
-    """A report with long axis, short axis (mm) and area (mm²) of each lesion.
+    """A report with long axis, short axis (mm) and area (mm²) of each lesion, and its descriptors.
 
     Of a lesion of a loop the frame counts on which it is largest. Lesions whose scale is not known are named without
     measurements, and a comment says why.
@@ -79,7 +80,9 @@ def make_report(
     options = options or Options()
     reference = reference_dataset(file, options.pseudonym)
     shown = largest_outlines(outlines)
+    described = describe_outlines(file, shown)
     made_of = (algorithm.sha256, hidden_name(reference), *map(_summary, shown))
+    made_of += tuple(map(str, described))
     with dicom_errors(file.header.subject):
         content = _content(file, shown, algorithm)
         report = ComprehensiveSR(
@@ -95,6 +98,7 @@ def make_report(
             is_complete=True,
             is_verified=False,
         )
+    add_evaluations(report, described)
     restore_class(report, referenced_class(file))
     report.SeriesDescription = "sonoseg measurements"
     report.SoftwareVersions = algorithm.version

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from sonoseg.core.image import parse_spacing
-from sonoseg.core.measure import Lesion, Spacing, find_lesions
-from sonoseg.core.resize import bounds, enlarge
+from sonoseg.core.measure import Lesion, Spacing
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, output_folder
-from sonoseg.reader.result import SegmentationResult
+from sonoseg.reader.result import SegmentationResult, measure_lesions
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve import collect
 from sonoseg.serve.album import Album, name_of
@@ -274,9 +273,7 @@ def _measured(
 ) -> tuple[Lesion, ...]:
     """The lesions of a mask, with the spacing that the reader typed."""
     spacing = parse_spacing(finding.spacing) if finding.spacing else result.spacing
-    rows, columns = box = bounds(mask)
-    probability = enlarge(result.network_map, mask.shape, box)
-    return find_lesions(mask[box], probability, (columns.start, rows.start), spacing)
+    return measure_lesions(mask, result.network_map, result.image, spacing)
 
 
 def _spacing_text(spacing: Spacing) -> str:

@@ -16,6 +16,7 @@
  * @property {[number, number]} centre
  * @property {[number, number][]} longest_diameter_ends
  * @property {[number, number][]} perpendicular_diameter_ends
+ * @property {Record<string, {word: string|null, probabilities: Record<string, number>}>} descriptors
  *
  * @typedef {object} Finding what the reader wrote
  * @property {string} label
