@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.measure import Diameter, Spacing, connected_runs, find_lesions
+from sonoseg.describe.malignancy import Malignancy
 
 if TYPE_CHECKING:
     from sonoseg.dicom.read import View
@@ -28,6 +29,7 @@ class Outline:
         corner: (x, y) of that rectangle in the whole frame.
         shape: (H, W) of the whole frame.
         spacing: mm between neighbouring (rows, columns); None if it is not known.
+        malignancy: how probable it is that the lesion is malignant; None if the network does not say.
     """
 
     frame: int
@@ -36,6 +38,7 @@ class Outline:
     corner: tuple[int, int]
     shape: tuple[int, int]
     spacing: Spacing | None
+    malignancy: Malignancy | None = None
 
     @property
     def mask(self) -> Mask:

@@ -82,7 +82,8 @@ def make_report(
     shown = largest_outlines(outlines)
     described = describe_outlines(file, shown)
     made_of = (algorithm.sha256, hidden_name(reference), *map(_summary, shown))
-    made_of += tuple(map(str, described))
+    malignancies = [outline.malignancy for outline in shown]
+    made_of += (*map(str, described), *map(str, malignancies))
     with dicom_errors(file.header.subject):
         content = _content(file, shown, algorithm)
         report = ComprehensiveSR(
@@ -98,7 +99,7 @@ def make_report(
             is_complete=True,
             is_verified=False,
         )
-    add_evaluations(report, described)
+    add_evaluations(report, described, malignancies)
     restore_class(report, referenced_class(file))
     report.SeriesDescription = "sonoseg measurements"
     report.SoftwareVersions = algorithm.version
