@@ -33,7 +33,8 @@ from sonoseg.deploy.fit_malignancy import Lesions, fit_malignancy
 from sonoseg.deploy.malignancy_data import Look, largest_lesion, looker
 from sonoseg.describe.features import measure_features
 from sonoseg.describe.gray import Gray
-from sonoseg.describe.malignancy import MalignancyHead, pool_maps, sigmoid
+from sonoseg.describe.malignancy import pool_maps
+from sonoseg.describe.malignancy_head import MalignancyHead, sigmoid
 from sonoseg.describe.rim import Rim
 from sonoseg.describe.shape import Shape
 from sonoseg.evaluate.malignancy import Judged, malignancy_summary

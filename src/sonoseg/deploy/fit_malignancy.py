@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sonoseg.describe.malignancy import (
+from sonoseg.describe.malignancy import Vector
+from sonoseg.describe.malignancy_head import (
     FARTHEST,
     MalignancyHead,
     Rules,
-    Vector,
     logit,
     sigmoid,
 )

@@ -17,7 +17,7 @@ from sonoseg.data.splits import parse_source
 from sonoseg.deploy.fit_malignancy import Fitted, Lesions, fit_malignancy
 from sonoseg.deploy.malignancy_data import looker, read_lesions
 from sonoseg.deploy.run_predictor import RunPredictor
-from sonoseg.describe.malignancy import MalignancyHead, Rules
+from sonoseg.describe.malignancy_head import MalignancyHead, Rules
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, is_there, write_json
 from sonoseg.inputs import read_json

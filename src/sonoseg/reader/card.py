@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
@@ -35,6 +35,7 @@ class Card:
         limits: where it must not be relied on, one limit per entry.
         licence: of the weights.
         created: ISO date.
+        malignancy: how the malignancy head was fitted, and its rules; empty if there is none.
     """
 
     format: int
@@ -50,6 +51,7 @@ class Card:
     limits: list[str]
     licence: str
     created: str
+    malignancy: dict[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,7 +81,11 @@ class Card:
         for key, (is_valid, wanted) in _CARD_RULES.items():
             if key not in values or not is_valid(values[key]):
                 raise ValueError(f"its card's {key} is not {wanted}")
-        return cls(**{key: values[key] for key in _CARD_RULES})
+        malignancy = values.get("malignancy", {})  # older cards have none
+        if not isinstance(malignancy, dict):
+            raise ValueError("its card's malignancy is not an object")
+        known = {key: values[key] for key in _CARD_RULES}
+        return cls(**known, malignancy=malignancy)
 
 
 def _is_number(value: object) -> bool:
