@@ -568,6 +568,27 @@ class Calibrate:
 
 
 @dataclass(frozen=True)
+class Malignancy:
+    """Fit a head to a run that says how probable a lesion is malignant. export puts it into the bundle."""
+
+    folder: Positional[Path]
+    """A run folder, trained and calibrated."""
+    data: Path
+    """A data set with the labels benign and malignant, such as BUSI. The training images of the split are used."""
+    split: str = "paper-clean"
+    """A split of this data set. Keep its other images for tests."""
+    also: tuple[str, ...] = ()
+    """More data sets to learn from: FOLDER or FOLDER@SPLIT."""
+    seed: int = 0
+    """Seed of the random numbers."""
+
+    def run(self) -> int:
+        fit = "sonoseg.deploy.malignancy:malignancy_command"
+        text = _call(fit, self.folder, self.data, self.split, self.also, self.seed)
+        return _print(text)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Score a model against reference masks: means with 95 % intervals, ROC curve, one row per image."""
 
@@ -842,6 +863,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Average,
     Slim,
     Calibrate,
+    Malignancy,
     Reproduce,
     Export,
     Models,

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sonoseg.core.measure import Lesion, connected_runs
 from sonoseg.describe.descriptors import Descriptors, find_descriptors
 from sonoseg.describe.features import Features, measure_features
+from sonoseg.describe.malignancy import Malignancy
+from sonoseg.describe.malignancy_head import Judge
 from sonoseg.describe.questions import fitted
 
 
@@ -25,11 +27,13 @@ class DescribedLesion(Lesion):
         image: (H, W) uint8, gray.
         mask: (H, W) bool, all lesions of the image.
         origin: where the top left pixel of image and mask lies in the coordinates of the lesion, (x, y).
+        judge: of the image; None if the network has no malignancy head.
     """
 
     image: NDArray[np.uint8] = field(repr=False, compare=False)
     mask: NDArray[np.bool_] = field(repr=False, compare=False)
     origin: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
+    judge: Judge | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def part(self) -> NDArray[np.bool_]:
@@ -56,11 +60,23 @@ class DescribedLesion(Lesion):
             return Descriptors()
         return find_descriptors(self.features.to_dict())
 
+    @cached_property
+    def malignancy(self) -> Malignancy | None:
+        """How probable it is that the lesion is malignant, or why this cannot be said; None without a head.
+
+        It is no diagnosis: see docs/malignancy.md.
+        """
+        if self.judge is None:
+            return None
+        return self.judge(self.part, self.probability)
+
     def to_dict(self, described: bool = True) -> dict[str, Any]:
-        """For JSON: as `Lesion.to_dict`, and the descriptors unless they are not wanted."""
+        """For JSON: as `Lesion.to_dict`, with descriptors and malignancy unless they are not wanted."""
         measured = super().to_dict()
         if described:
             measured["descriptors"] = self.descriptors.to_dict()
+            if self.malignancy is not None:
+                measured["malignancy"] = self.malignancy.to_dict()
         return measured
 
 
@@ -69,6 +85,7 @@ def describe_lesions(
     image: NDArray[np.uint8],
     mask: NDArray[np.bool_],
     origin: tuple[int, int] = (0, 0),
+    judge: Judge | None = None,
 ) -> tuple[DescribedLesion, ...]:
     """The measured lesions of a mask (H, W) with what is needed to describe them.
 
@@ -77,10 +94,13 @@ def describe_lesions(
         image: (H, W) uint8, gray.
         mask: (H, W) bool.
         origin: where their top left pixel lies in the coordinates of the lesions, (x, y).
+        judge: of the image, if the network has a malignancy head.
     """
     described = []
     for lesion in lesions:
-        known = DescribedLesion(**vars(lesion), image=image, mask=mask, origin=origin)
+        known = DescribedLesion(
+            **vars(lesion), image=image, mask=mask, origin=origin, judge=judge
+        )
         described.append(known)
     return tuple(described)
 

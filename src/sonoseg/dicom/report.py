@@ -57,9 +57,11 @@ def make_report(
     shown = largest_outlines(outlines)
     series = () if options.corrected_by is None else (options.person,)
     described = describe_outlines(file, shown)
-    content = (*map(_summary, shown), *map(str, described))
+    malignancies = [outline.malignancy for outline in shown]
+    content = [_summary(outline) for outline in shown]
+    content += [str(words) for words in [*described, *malignancies]]
     report = new_object.new_object(
-        file, new_object.SR, algorithm, options, series, content
+        file, new_object.SR, algorithm, options, series, tuple(content)
     )
     report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
     report.PreliminaryFlag = "FINAL"
@@ -70,7 +72,7 @@ def make_report(
         codes.MEASUREMENT_REPORT, _report_items(file, shown, algorithm, options), "1500"
     )
     report.update(tree)
-    add_evaluations(report, described)
+    add_evaluations(report, described, malignancies)
     return report
 
 

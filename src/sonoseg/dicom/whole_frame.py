@@ -53,7 +53,9 @@ class WholeFrameResult(SegmentationResult):
         )
         # What is beyond the region is black here, but is no shadow.
         origin = self.view.region.left, self.view.region.top
-        return describe_lesions(found, self.part.image, self.part.mask, origin)
+        return describe_lesions(
+            found, self.part.image, self.part.mask, origin, self.part.judge
+        )
 
     def to_dict(self, described: bool = True) -> dict[str, Any]:
         """As that of any result, with the frame and the region as [left, top, width, height]."""

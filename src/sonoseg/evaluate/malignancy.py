@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.auc import auc, auc_interval
 from sonoseg.core.reliability import GROUPS
-from sonoseg.describe.malignancy import Rules
+from sonoseg.describe.malignancy_head import Rules
 
 SIZES = (0.02, 0.05, 0.1)
 """Shares of the image that divide small from larger lesions."""

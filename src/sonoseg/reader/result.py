@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from sonoseg.core.image import Image
 from sonoseg.core.measure import Spacing, find_lesions
 from sonoseg.core.resize import bounds, enlarge
 from sonoseg.describe.lesion import DescribedLesion, describe_lesions
+from sonoseg.describe.malignancy_head import Judge
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class SegmentationResult:
             the network does not know, such as a photo, a page of text or a CT. None if the network cannot tell.
         heat_map: (h, w) float32 in 0..1, the same as `heat` at the size of the network's input; None if no
             explanation was asked for.
+        judge: judges the malignancy of the lesions; None if the network has no head for it.
     """
 
     record: Image
@@ -36,6 +38,7 @@ class SegmentationResult:
     model: str
     unfamiliarity: float | None = None
     heat_map: NDArray[np.float32] | None = None
+    judge: Judge | None = field(default=None, repr=False)
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -69,7 +72,7 @@ class SegmentationResult:
     def lesions(self) -> tuple[DescribedLesion, ...]:
         """The connected parts of the mask, largest first; measured when they are first asked for."""
         return measure_lesions(
-            self.mask, self.network_map, self.image, self.record.spacing
+            self.mask, self.network_map, self.image, self.record.spacing, self.judge
         )
 
     @property
@@ -85,7 +88,7 @@ class SegmentationResult:
         """For JSON: size, unit, spacing [row, column] and its source, doubts, lesions (see `DescribedLesion.to_dict`).
 
         Args:
-            described: whether the lesions have their descriptors, which take a few milliseconds each.
+            described: whether the lesions have their descriptors and malignancy, which take a few milliseconds each.
         """
         height, width = self.mask.shape
         spacing = None
@@ -118,6 +121,7 @@ def measure_lesions(
     network_map: NDArray[np.float32],
     image: NDArray[np.uint8],
     spacing: Spacing | None,
+    judge: Judge | None = None,
 ) -> tuple[DescribedLesion, ...]:
     """Measures the connected parts of a mask, the largest first.
 
@@ -126,9 +130,10 @@ def measure_lesions(
         network_map: (h, w) float32 in 0..1, see `SegmentationResult`.
         image: (H, W) uint8, gray.
         spacing: mm between neighbouring (rows, columns); None measures in pixels.
+        judge: of the image, if the network has a malignancy head.
     """
     rows, columns = box = bounds(mask)
     probability = enlarge(network_map, mask.shape, box)
     corner = columns.start, rows.start
     found = find_lesions(mask[box], probability, corner, spacing)
-    return describe_lesions(found, image, mask)
+    return describe_lesions(found, image, mask, judge=judge)
