@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import filecmp
+import itertools
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from sonoseg.cli import main
 from sonoseg.cluster import Workers, _local_cluster, connected
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import MachineError
-from sonoseg.jobs import run_jobs
+from sonoseg.jobs import JOBS_A_WORKER, outcomes, run_jobs
 
 SWEEP = "--split grouped --encoder-weights none --size 32 --grid epochs=1,2"
 
@@ -106,6 +107,21 @@ def test_jobs_are_shared_and_survive_their_workers(
     assert counted.pop("once") >= 2 and counted.pop("always") >= 2
     good = {job.name: 1 for job in listed}
     assert counted == good | {"fails": 3, "wrong": 1}
+
+
+def test_few_jobs_are_taken_from_a_long_list(cluster: Any, tmp_path: Path) -> None:
+    """So the memory does not grow with the number of jobs."""
+    taken = 0
+
+    def endless() -> Iterator[Noted]:
+        nonlocal taken
+        for taken in itertools.count(1):
+            yield Noted(tmp_path, f"job-{taken}")
+
+    ended = outcomes(endless(), Workers(cluster=cluster.scheduler_address))
+    for count, _ in enumerate(itertools.islice(ended, 20), start=1):
+        assert taken - count < 2 * JOBS_A_WORKER
+    ended.close()
 
 
 def test_a_sweep_whose_workers_die_and_whose_client_dies_ends_as_one_process_would(

@@ -238,3 +238,4 @@ def test_no_images_or_several_folders_are_one_line(
         out = str(tmp_path / f"out-{len(problem)}")
         assert main(["segment", *map(str, paths), "--workers", "1", "--out", out]) == 2
         assert problem in capsys.readouterr().err
+    assert not (tmp_path / f"out-{len('no images in it')}" / "files.txt").exists()

@@ -106,12 +106,13 @@ def begin(settings: ArchiveSettings, name: str, shard: int) -> dict[str, Any]:
                 problem = f"holds results of another {key} ({manifest.get(key)})"
                 raise InputError(out, problem, "choose another --out")
         return manifest
-    for folder in (PARTS, MASKS):
-        output_folder(out / folder)
     _logger.info("listing the files of %s", settings.archive)
     count = write_list(settings.archive, out, out / FILES)
     if not count:
+        (out / FILES).unlink()
         raise InputError(settings.archive, "no images in it", "give another folder")
+    for folder in (PARTS, MASKS):
+        output_folder(out / folder)
     about = {"sonoseg": sonoseg.__version__, "began": now()}
     manifest = asked | about | {"files": count, "shard": shard}
     write_json(out / MANIFEST, manifest)
