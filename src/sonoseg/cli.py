@@ -39,12 +39,12 @@ LAB = {
     "matplotlib",
     "onnx",
     "onnxscript",
-    "optuna",
     "safetensors",
     "scipy",
     "tqdm",
 }
 Sensitivity = Literal["high", "balanced", "specific"]
+CLUSTER = {"distributed", "dask", "pyarrow"}
 SERVE = {"fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "multipart"}
 
 
@@ -94,8 +94,33 @@ class Segment:
     The same patient and word always give the same code."""
     sensitivity: Sensitivity | None = None
     """Operating point: high misses few lesions, specific has few false lesions. Default: as the network was trained."""
+    workers: int = 0
+    """For an archive, a folder with any number of images at any depth: number of processes. It needs sonoseg[cluster].
+    Writes results.parquet, and the masks in zip files."""
+    cluster: str = ""
+    """For an archive: the address of a Dask scheduler, such as tcp://host:8786, or its scheduler file."""
 
     def run(self) -> int:
+        if self.workers or self.cluster:
+            return _print(
+                _call(
+                    "sonoseg.archive.command:archive_command",
+                    self.images,
+                    model=self.model,
+                    out=self.out,
+                    spacing=self.spacing,
+                    workers=self.workers,
+                    cluster=self.cluster,
+                    others={
+                        "--explain": self.explain,
+                        "--to": self.to,
+                        "--strict": self.strict,
+                        "--fractional": self.fractional,
+                        "--pseudonym": self.pseudonym,
+                        "--sensitivity": self.sensitivity,
+                    },
+                )
+            )
         return _print(
             _call(
                 "sonoseg.segment_command:segment_command",
@@ -450,7 +475,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Train with all combinations of some settings and name the best. Several processes can share the work."""
+    """Train with all combinations of some settings and name the best. Several machines can share the work."""
 
     model: Positional[str]
     """Name of a network, such as model-1 or sonoseg-1. `sonoseg models` lists all names."""
@@ -464,9 +489,10 @@ class Sweep:
     """More training data, as in train."""
     out: Path | None = None
     """Folder for the table, the picture and the runs. Default: runs/MODEL-SPLIT-sweep."""
-    storage: str | None = None
-    """Shared state of the processes: URL of a database, or journal:FILE (for a network disk).
-    Default: sqlite:///OUT/sweep.db."""
+    workers: int = 0
+    """Number of trainings at the same time on this machine. 0: one per GPU, or one. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Train on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     encoder_weights: str = "imagenet"
     """First weights of the encoders: imagenet, none (random), a run folder, or a .safetensors file.
     default: those of the bundled model."""
@@ -496,7 +522,12 @@ class Sweep:
         )
         command = "sonoseg.train.sweep:sweep_command"
         answer = _call(
-            command, settings, axes=self.grid, out=self.out, storage=self.storage
+            command,
+            settings,
+            axes=self.grid,
+            out=self.out,
+            workers=self.workers,
+            cluster=self.cluster,
         )
         return _print(answer)
 
@@ -784,7 +815,10 @@ class Reproduce:
     pictures: tuple[str, ...] = ()
     """Names of the test images to show. Default: the first benign and the first malignant image."""
     workers: int = 0
-    """Number of models trained at the same time. 0: one per GPU. Without a GPU, they share the processor cores."""
+    """Number of models trained at the same time on this machine. 0: one per GPU, or one. Without a GPU, they share the
+    processor cores. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Work on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     report_only: bool = False
     """Train nothing. Write the report of the results that are already in --out."""
 
@@ -807,6 +841,7 @@ class Reproduce:
             explain=self.explain,
             pictures=self.pictures,
             workers=self.workers,
+            cluster=self.cluster,
             report_only=self.report_only,
         )
         text, exit_code = _call(
@@ -940,9 +975,10 @@ def _run(command: Command) -> int:
         print(f"sonoseg: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in LAB | SERVE:
+        extras = {"lab": LAB, "serve": SERVE, "cluster": CLUSTER}
+        extra = next((name for name in extras if missing in extras[name]), None)
+        if extra is None:
             raise
-        extra = "serve" if missing in SERVE else "lab"
         print(
             f"sonoseg: this command needs {error.name}; pip install '.[{extra}]' in the source folder",
             file=sys.stderr,
