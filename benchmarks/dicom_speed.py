@@ -115,8 +115,7 @@ def loops(place: Path, frames: int, rounds: int) -> list[dict[str, Any]]:
 
 def into_new_folder(place: Path, file: Path, **options: Any) -> None:
     """Segments a file into a folder that is not there yet, as both sides of a row do."""
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        segment_command([file], out=Path(folder) / "out", **options)
+    segment_command([file], out=tempfile.mkdtemp(dir=place), **options)
 
 
 def memory(place: Path, frames: int) -> dict[str, Any]:

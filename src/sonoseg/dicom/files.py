@@ -24,8 +24,8 @@ from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import make_fractional_seg, make_seg
-from sonoseg.dicom.segment import Segmented, segment_dicom
-from sonoseg.dicom.source import Algorithm, as_bytes
+from sonoseg.dicom.segment import TOGETHER, Segmented, segment_dicom
+from sonoseg.dicom.source import Algorithm, write_object
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, atomic_path
 from sonoseg.reader.ahead import ahead
@@ -178,7 +178,7 @@ class DicomJob:
             with ExitStack() as stack:
                 # Frames are decoded and segmented in a second thread, while this one writes.
                 segmented = segment_dicom(segmenter, file, self.settings.explain)
-                results = stack.enter_context(closing(ahead(segmented)))
+                results = stack.enter_context(closing(ahead(segmented, TOGETHER)))
                 video = None
                 if self._has_video:
                     entry["video"] = f"{self.stem}_overlay.mp4"
@@ -232,9 +232,8 @@ class DicomJob:
         names = []
         for kind, dataset in self._objects(found, algorithm).items():
             name = f"{self.stem}_{kind}.dcm"
-            content = as_bytes(self.file, dataset)
             with atomic_path(folder / name) as temporary:
-                temporary.write_bytes(content)
+                write_object(self.file, dataset, temporary)
             names.append(name)
         return names
 

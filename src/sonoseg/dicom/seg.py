@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -246,15 +247,16 @@ def _frame_group(file: DicomFile, segment: int, frame: int) -> Dataset:
 
 def _packed(masks: Iterable[NDArray[np.bool_]]) -> bytes:
     """Masks as bits, one after the other without gaps, the first in the lowest bit (PS3.5 8.1.1)."""
-    data = bytearray()
+    data = io.BytesIO()  # of a long loop they are too many to hold twice
     rest = np.zeros(0, np.bool_)
     for mask in masks:
         bits = np.concatenate([rest, mask.ravel()])
         full = len(bits) // 8 * 8
-        data += np.packbits(bits[:full], bitorder="little").tobytes()
+        data.write(np.packbits(bits[:full], bitorder="little").tobytes())
         rest = bits[full:]
-    data += np.packbits(rest, bitorder="little").tobytes()
-    return bytes(data) + b"\0" * (len(data) % 2)
+    data.write(np.packbits(rest, bitorder="little").tobytes())
+    data.write(b"\0" * (data.tell() % 2))
+    return data.getvalue()
 
 
 def _common_spacing(file: DicomFile) -> Spacing:

@@ -10,7 +10,8 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from pydicom.dataset import Dataset
 
@@ -90,9 +91,18 @@ def as_bytes(file: DicomFile, dataset: Dataset) -> bytes:
         InputError: what was taken over from the image cannot be written.
     """
     buffer = io.BytesIO()
-    with dicom_errors(file.header.subject):
-        dataset.save_as(buffer, enforce_file_format=True)
+    write_object(file, dataset, buffer)
     return buffer.getvalue()
+
+
+def write_object(file: DicomFile, dataset: Dataset, target: Path | IO[bytes]) -> None:
+    """Writes the file of an object that refers to `file`, not atomically.
+
+    Raises:
+        InputError: as `as_bytes`.
+    """
+    with dicom_errors(file.header.subject):
+        dataset.save_as(target, enforce_file_format=True)
 
 
 def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
