@@ -10,7 +10,8 @@ Run once, with the published checksums, the list of near-copies by Pawłowska et
   random_state=42, then 78 of the rest for validation in the same way;
 - `paper-clean`: of `paper`, training images in a group with a validation or test image are left out, and
   validation images in a group with a test image;
-- folds of `grouped`: five, stratified by class, groups never apart.
+- folds of `grouped`: five, stratified by class, groups never apart;
+- `labelled`: 1 for the images that Pawłowska et al. keep: one of each set of copies, and none to which they object.
 """
 
 from __future__ import annotations
@@ -87,6 +88,16 @@ def paper_clean(subsets: list[str], group_of: list[str]) -> list[str]:
     ]
 
 
+def labelled(paths: list[str], curation: Path) -> list[int]:
+    """1 for each image whose label can be learned, 0 for the others."""
+    kept = set()
+    with curation.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if not row["objection"] and row["kept_by_dedup"] == "1":
+                kept.add(f"{row['class']}/{row['file']}")
+    return [int(path in kept) for path in paths]
+
+
 def main() -> None:
     curation, sums, images = map(Path, sys.argv[1:])
     digests = {
@@ -97,17 +108,13 @@ def main() -> None:
     group_of = groups(paths, curation, images)
     subsets = paper(paths)
     folds = stratified_folds([path.split("/")[0] for path in paths], group_of)
-    facts = dict(
-        zip(
-            paths,
-            zip(group_of, subsets, paper_clean(subsets, group_of), folds, strict=True),
-            strict=True,
-        )
-    )
-    lines = ["path,sha256,group,paper,paper_clean,fold"]
+    clean, kept = paper_clean(subsets, group_of), labelled(paths, curation)
+    columns = zip(group_of, subsets, clean, folds, kept, strict=True)
+    facts = dict(zip(paths, columns, strict=True))
+    lines = ["path,sha256,group,paper,paper_clean,fold,labelled"]
     for path in sorted(digests):
         lines.append(
-            ",".join(map(str, (path, digests[path], *facts.get(path, ("",) * 4))))
+            ",".join(map(str, (path, digests[path], *facts.get(path, ("",) * 5))))
         )
     write_text(TABLE, "\n".join(lines) + "\n")
 

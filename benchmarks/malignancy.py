@@ -33,7 +33,8 @@ from sonoseg.deploy.fit_malignancy import Lesions, fit_malignancy
 from sonoseg.deploy.malignancy_data import Look, largest_lesion, looker
 from sonoseg.describe.features import measure_features
 from sonoseg.describe.gray import Gray
-from sonoseg.describe.malignancy import MalignancyHead, pool_maps, sigmoid
+from sonoseg.describe.malignancy import pool_maps
+from sonoseg.describe.malignancy_head import MalignancyHead, sigmoid
 from sonoseg.describe.rim import Rim
 from sonoseg.describe.shape import Shape
 from sonoseg.evaluate.malignancy import Judged, malignancy_summary
@@ -73,7 +74,6 @@ def build(network: str) -> tuple[Callable[[NDArray[np.uint8]], Look], str]:
 
 def known(data: Path) -> Iterator[tuple[str, Case, dict[str, Any]]]:
     """Every image that is used, with its source and what its tables say. Copies and objections of BUSI are left out."""
-    curation = _rows(data / "busi_curation.csv", "file")
     birads = {row["ID"]: row["BIRADS"] for row in _list(data / "busbra/bus_data.csv")}
     clinical = _rows(data / "breast/clinical.csv", "Image_filename")
     published = busi_images()
@@ -83,8 +83,7 @@ def known(data: Path) -> Iterator[tuple[str, Case, dict[str, Any]]]:
         for case in cases:
             about = {"birads": "", "fold": folds.get(case.name, -1), "subset": ""}
             if source == "busi":
-                row = curation[case.name]
-                if row["objection"] or row["kept_by_dedup"] != "1":
+                if not published[case.name].is_labelled:
                     continue
                 about["subset"] = published[case.name].paper_clean
             elif source == "busbra":

@@ -39,12 +39,12 @@ LAB = {
     "matplotlib",
     "onnx",
     "onnxscript",
-    "optuna",
     "safetensors",
     "scipy",
     "tqdm",
 }
 Sensitivity = Literal["high", "balanced", "specific"]
+CLUSTER = {"distributed", "dask", "pyarrow"}
 SERVE = {"fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "multipart"}
 
 
@@ -94,8 +94,33 @@ class Segment:
     The same patient and word always give the same code."""
     sensitivity: Sensitivity | None = None
     """Operating point: high misses few lesions, specific has few false lesions. Default: as the network was trained."""
+    workers: int = 0
+    """For an archive, a folder with any number of images at any depth: number of processes. It needs sonoseg[cluster].
+    Writes results.parquet, and the masks in zip files."""
+    cluster: str = ""
+    """For an archive: the address of a Dask scheduler, such as tcp://host:8786, or its scheduler file."""
 
     def run(self) -> int:
+        if self.workers or self.cluster:
+            return _print(
+                _call(
+                    "sonoseg.archive.command:archive_command",
+                    self.images,
+                    model=self.model,
+                    out=self.out,
+                    spacing=self.spacing,
+                    workers=self.workers,
+                    cluster=self.cluster,
+                    others={
+                        "--explain": self.explain,
+                        "--to": self.to,
+                        "--strict": self.strict,
+                        "--fractional": self.fractional,
+                        "--pseudonym": self.pseudonym,
+                        "--sensitivity": self.sensitivity,
+                    },
+                )
+            )
         return _print(
             _call(
                 "sonoseg.segment_command:segment_command",
@@ -450,7 +475,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Train with all combinations of some settings and name the best. Several processes can share the work."""
+    """Train with all combinations of some settings and name the best. Several machines can share the work."""
 
     model: Positional[str]
     """Name of a network, such as model-1 or sonoseg-1. `sonoseg models` lists all names."""
@@ -464,9 +489,10 @@ class Sweep:
     """More training data, as in train."""
     out: Path | None = None
     """Folder for the table, the picture and the runs. Default: runs/MODEL-SPLIT-sweep."""
-    storage: str | None = None
-    """Shared state of the processes: URL of a database, or journal:FILE (for a network disk).
-    Default: sqlite:///OUT/sweep.db."""
+    workers: int = 0
+    """Number of trainings at the same time on this machine. 0: one per GPU, or one. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Train on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     encoder_weights: str = "imagenet"
     """First weights of the encoders: imagenet, none (random), a run folder, or a .safetensors file.
     default: those of the bundled model."""
@@ -496,7 +522,12 @@ class Sweep:
         )
         command = "sonoseg.train.sweep:sweep_command"
         answer = _call(
-            command, settings, axes=self.grid, out=self.out, storage=self.storage
+            command,
+            settings,
+            axes=self.grid,
+            out=self.out,
+            workers=self.workers,
+            cluster=self.cluster,
         )
         return _print(answer)
 
@@ -568,6 +599,27 @@ class Calibrate:
 
 
 @dataclass(frozen=True)
+class Malignancy:
+    """Fit a head to a run that says how probable a lesion is malignant. export puts it into the bundle."""
+
+    folder: Positional[Path]
+    """A run folder, trained and calibrated."""
+    data: Path
+    """A data set with the labels benign and malignant, such as BUSI. The training images of the split are used."""
+    split: str = "paper-clean"
+    """A split of this data set. Keep its other images for tests."""
+    also: tuple[str, ...] = ()
+    """More data sets to learn from: FOLDER or FOLDER@SPLIT."""
+    seed: int = 0
+    """Seed of the random numbers."""
+
+    def run(self) -> int:
+        fit = "sonoseg.deploy.malignancy:malignancy_command"
+        text = _call(fit, self.folder, self.data, self.split, self.also, self.seed)
+        return _print(text)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Score a model against reference masks: means with 95 % intervals, ROC curve, one row per image."""
 
@@ -590,6 +642,32 @@ class Evaluate:
                 data=self.data,
                 split=self.split,
                 subset=self.subset,
+                out=self.out,
+            )
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Fit the words that describe a lesion (shape, margin, …), and measure their agreement with a radiologist's."""
+
+    data: Path
+    """Folder of BrEaST: images/, masks/, and clinical.csv with the words of radiologists."""
+    model: str = "default"
+    """A bundle file (.onnx), or default, the bundled model. Its outlines are described, and the reference masks."""
+    folds: int = 10
+    """Number of parts of the cross-validation; a patient is in one part only."""
+    out: Path = Path("descriptors")
+    """Folder for descriptors.json (what was fitted), metrics.json and cases.csv (one row per outline)."""
+
+    def run(self) -> int:
+        print(
+            _call(
+                "sonoseg.evaluate.descriptors:descriptors_command",
+                self.data,
+                model=self.model,
+                folds=self.folds,
                 out=self.out,
             )
         )
@@ -737,7 +815,10 @@ class Reproduce:
     pictures: tuple[str, ...] = ()
     """Names of the test images to show. Default: the first benign and the first malignant image."""
     workers: int = 0
-    """Number of models trained at the same time. 0: one per GPU. Without a GPU, they share the processor cores."""
+    """Number of models trained at the same time on this machine. 0: one per GPU, or one. Without a GPU, they share the
+    processor cores. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Work on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     report_only: bool = False
     """Train nothing. Write the report of the results that are already in --out."""
 
@@ -760,6 +841,7 @@ class Reproduce:
             explain=self.explain,
             pictures=self.pictures,
             workers=self.workers,
+            cluster=self.cluster,
             report_only=self.report_only,
         )
         text, exit_code = _call(
@@ -810,11 +892,13 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Evaluate,
     Compare,
     Cross,
+    Descriptors,
     Train,
     Sweep,
     Average,
     Slim,
     Calibrate,
+    Malignancy,
     Reproduce,
     Export,
     Models,
@@ -891,9 +975,10 @@ def _run(command: Command) -> int:
         print(f"sonoseg: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in LAB | SERVE:
+        extras = {"lab": LAB, "serve": SERVE, "cluster": CLUSTER}
+        extra = next((name for name in extras if missing in extras[name]), None)
+        if extra is None:
             raise
-        extra = "serve" if missing in SERVE else "lab"
         print(
             f"sonoseg: this command needs {error.name}; pip install '.[{extra}]' in the source folder",
             file=sys.stderr,

@@ -19,10 +19,10 @@ def test_a_circle():
     shape = shape_of(ellipse(50, 50))
     assert shape.axis_ratio > 0.98 and shape.circularity > 0.97
     assert shape.ellipse_overlap > 0.97 and shape.height_to_width == pytest.approx(
-        1, abs=0.02
+        1, abs=0.03
     )
     assert shape.turning < 0.1 and shape.lobes < 0.02
-    assert shape.sharpest == pytest.approx(math.pi / 10, abs=0.12)
+    assert shape.sharpest == pytest.approx(math.pi / 10, abs=0.25)
 
 
 @pytest.mark.parametrize("tilt", [0, 20, 70, 90])

@@ -16,6 +16,7 @@ from dicom_files import as_bytes, conformance_errors, make_dataset, region_item
 from numpy.typing import NDArray
 from test_read import TABLE
 
+import sonoseg
 from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
@@ -59,6 +60,13 @@ def _read_back(path: Path, file: DicomFile, frames: list[int]) -> NDArray[np.uin
     if file.frames == 1:
         return seg.get_pixels_by_source_instance([file.header.instance], **options)
     return seg.get_pixels_by_source_frame(file.header.instance, frames, **options)
+
+
+def test_the_version_names_the_operating_point() -> None:
+    version = sonoseg.load().card.version
+    assert Algorithm.of(sonoseg.load()).version == version
+    high = Algorithm.of(sonoseg.load(sensitivity="high"))
+    assert high.version == f"{version}, sensitivity high"
 
 
 @pytest.mark.parametrize("name", TABLE)

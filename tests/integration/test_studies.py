@@ -95,6 +95,8 @@ def test_studies_are_opened_and_results_come_back(
     assert not rows(browser)[0].find_elements(By.TAG_NAME, "script")
     browser.save_screenshot(str(screenshots / "studies.png"))
     open_study(browser, server, 0)
+    assert browser.find_element(By.ID, "studies").is_displayed()
+    browser.save_screenshot(str(screenshots / "study.png"))
     accept(browser)
     wanted = Counter({"US": 2, "SEG": 1, "SR": 1})
     wait_for(lambda: stored(archive) == wanted, "results in the archive")

@@ -48,7 +48,7 @@ def test_every_frame_is_measured_as_alone(
     entry = segment_clip(segmenter, path, out, spacing=0.1)
     rows = _rows(out / "loop_frames.csv")
     assert tuple(rows[0]) == COLUMNS
-    alone = [segmenter.segment(frame, 0.1).to_dict() for frame in loop]
+    alone = [segmenter.segment(frame, 0.1).to_dict(False) for frame in loop]
     for number, (row, result) in enumerate(zip(rows, alone, strict=True)):
         assert (int(row["frame"]), float(row["seconds"]), row["unit"]) == (
             number + 1,

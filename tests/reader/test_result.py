@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sonoseg.reader.segmenter import load
+from sonoseg.serve.lexicon import DESCRIPTORS
 
 
 def test_lengths_are_in_pixels_without_a_spacing_and_in_mm_with_one(
@@ -46,4 +47,8 @@ def test_a_result_is_plain_json(bundle: Path, scan: NDArray[np.uint8]) -> None:
         "centre",
         "longest_diameter_ends",
         "perpendicular_diameter_ends",
+        "descriptors",
     }
+    assert set(entry["lesions"][0]["descriptors"]) == set(DESCRIPTORS)
+    (lesion, _) = result.to_dict(described=False)["lesions"]
+    assert "descriptors" not in lesion

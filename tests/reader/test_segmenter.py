@@ -24,6 +24,7 @@ from sonoseg.core.image import Image as ImageRecord
 from sonoseg.core.image import read_image
 from sonoseg.core.measure import find_lesions
 from sonoseg.data.phantom import make_phantom
+from sonoseg.describe.lesion import describe_lesions
 from sonoseg.errors import InputError
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle
@@ -72,7 +73,8 @@ def test_mask_and_lesions_follow_from_the_probability_and_the_card(
         result.mask, result.probability >= segmenter.card.threshold
     )
     assert sum(lesion.area for lesion in result.lesions) == result.mask.sum()
-    assert result.lesions == find_lesions(result.mask, result.probability)
+    found = find_lesions(result.mask, result.probability)
+    assert result.lesions == describe_lesions(found, scan, result.mask)
     small = segmenter.probability([scan])
     assert small.shape == (1, *segmenter.card.size)
     picture = Image.fromarray(small[0]).resize(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.evaluate.breast_set import write_breast
 from tests.serve.server import Server
 
 from sonoseg import cli
@@ -35,6 +36,7 @@ PAGES = [
     "docs/explanation.md",
     "docs/dicom.md",
     "docs/serve.md",
+    "docs/descriptors.md",
 ]
 OTHERS = ["make demo", "make test", "pip install .", "pip install '.[lab]'"]
 QUICK = {"--epochs": "1", "--size": "64", "--batch": "4", "--encoder-weights": "none"}
@@ -74,7 +76,8 @@ def lines(page: str) -> list[str]:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with what the pages name, all synthetic.
 
-    It has scan.png, clip.mp4, scans/, my-images/, a small BUSI/, scan.dcm, and study/, three DICOM files with masks.
+    It has scan.png, clip.mp4, scans/, my-images/, small BUSI/ and BREAST/, scan.dcm, and study/, three DICOM files
+    with masks.
 
     It is emptied afterwards: the runs of a page take hundreds of megabytes.
     """
@@ -96,6 +99,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     write_dicom_phantoms("study", 3)
     shutil.copy("study/images/synthetic_00_still.dcm", "scan.dcm")
     small_busi()
+    write_breast(Path("BREAST"), 8)
     yield tmp_path
     monkeypatch.undo()
     shutil.rmtree(tmp_path)
@@ -124,6 +128,8 @@ def shortened(line: str) -> list[str]:
     words = shlex.split(line)
     if "BUSI" in words and "--split" in words:
         words[words.index("--split") + 1] = "busi.csv"
+    if words[1] == "descriptors":
+        words += ["--folds", "2"]
     if words[1] == "sweep":
         grid = [place for place, word in enumerate(words) if word == "--grid"]
         words = [

@@ -143,6 +143,15 @@ def test_places_outside_of_the_ultrasound_image_are_refused(client, scans, field
     assert answer.json()["subject"] == field
 
 
+def test_a_loop_without_a_frame_is_its_first_and_says_so(client, scans):
+    named = send(client, scans["loop"], frame=1).json()
+    plain = send(client, scans["loop"]).json()
+    assert (plain["frame"], plain["frames"]) == (1, 12)
+    np.testing.assert_array_equal(mask_in(plain), mask_in(named))
+    (doubt,) = set(plain["doubts"]) - set(named["doubts"])
+    assert "first of 12 frames" in doubt
+
+
 def test_a_frame_that_is_not_there_is_refused(client, scans):
     answer = send(client, scans["loop"], frame=13)
     assert answer.status_code == 422

@@ -76,7 +76,9 @@ def first_study(client):
 
 
 def accept(client, reader="ann"):
-    (image,) = client.get("/api/images", params={"reader": reader}).json()["images"]
+    listed = client.get("/api/images", params={"reader": reader}).json()
+    assert listed["studies"]  # the page shows the way back to them
+    (image,) = listed["images"]
     address, who = f"/api/images/{image['id']}", {"reader": reader}
     revision = client.get(address, params=who).json()["revision"]
     finding = {"label": "benign", "birads": "", "note": "", "spacing": ""}

@@ -41,6 +41,8 @@ class BusiFile:
         paper: subset in the split `paper`; "" for a mask.
         paper_clean: subset in the split `paper-clean`; "" for a mask or an image that is left out.
         fold: 0 to 4 in the split `grouped`; None for a mask.
+        is_labelled: whether its label can be learned: no near-copy that is kept instead, no armpit, no needle, and no
+            copy with another label (Pawłowska et al. 2023). False for a mask.
     """
 
     path: str
@@ -49,6 +51,7 @@ class BusiFile:
     paper: str
     paper_clean: str
     fold: int | None
+    is_labelled: bool
 
     @property
     def name(self) -> str:
@@ -69,6 +72,7 @@ def busi_files() -> tuple[BusiFile, ...]:
             row["paper"],
             row["paper_clean"],
             int(row["fold"]) if row["fold"] else None,
+            row["labelled"] == "1",
         )
         for row in rows
     )
@@ -133,3 +137,14 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
         for path in masks[stem]:
             scan.add("mask without image", path, "there is no image for it")
     return images
+
+
+def is_labelled(case: Case) -> bool:
+    """Whether the label of a case, benign or malignant, can be learned and tested.
+
+    See `BusiFile.is_labelled`. Images of other data sets are taken at their word.
+    """
+    known = busi_images().get(case.name)
+    return case.label in ("benign", "malignant") and (
+        known is None or known.is_labelled
+    )

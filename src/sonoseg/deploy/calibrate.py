@@ -33,9 +33,9 @@ from sonoseg.deploy.operating_points import (
 from sonoseg.deploy.run_predictor import BATCH, RunPredictor
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files
+from sonoseg.lock import held
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather
-from sonoseg.train.lock import held
 from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, fingerprint
 
 COLDEST, HOTTEST = 0.05, 20.0

@@ -13,7 +13,7 @@ from sonoseg.deploy.calibration import Calibration
 from sonoseg.deploy.onnx_gradcam import trace_gradcam
 from sonoseg.models.encoders import Encoders, Normalize
 from sonoseg.models.network import SegmentationNetwork
-from sonoseg.reader.answers import PRESENCE_SHIFT
+from sonoseg.reader.answers import MAPS, PRESENCE_SHIFT
 
 
 class Deployed(nn.Module):
@@ -25,6 +25,7 @@ class Deployed(nn.Module):
         model: in evaluation mode; it is copied.
         image: any two images (2, 1, H, W) of the size that the bundle will take.
         calibration: of the run.
+        with_maps: return the maps that a malignancy head needs.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Deployed(nn.Module):
         model: SegmentationNetwork,
         image: Tensor,
         calibration: Calibration | None = None,
+        with_maps: bool = False,
     ) -> None:
         super().__init__()
         self.model = model = folded(model).requires_grad_(False)
@@ -41,6 +43,7 @@ class Deployed(nn.Module):
         self.familiarity = calibration.familiarity if calibration else None
         found = model.decode(features, maps, image.shape[2:])
         self.has_presence = found.presence is not None
+        self.with_maps = with_maps
 
     def inputs(self, image: Tensor) -> dict[str, Tensor]:
         """The inputs by their names in the bundle: the images, and a presence shift of 0 if there is such a head."""
@@ -58,7 +61,8 @@ class Deployed(nn.Module):
 
         Returns:
             `probability` (N, 1, H, W) in 0..1; `heat` of Grad-CAM (N, 1, H, W) in 0..1; and, if the run is calibrated,
-            `unfamiliarity` (N,) from 0, where over 1 means unlike the training images.
+            `unfamiliarity` (N,) from 0, where over 1 means unlike the training images; and `maps8` and
+            `maps16` (N, C, h, w), the encoder's maps at strides 8 and 16, if they were asked for.
         """
         features, maps = self.model.encode(image)
         output = self.model.decode(features, maps, image.shape[2:])
@@ -71,6 +75,8 @@ class Deployed(nn.Module):
         }
         if self.familiarity is not None:
             found["unfamiliarity"] = self.familiarity(maps)
+        if self.with_maps:
+            found |= dict(zip(MAPS, maps[2:4], strict=True))
         return found
 
     def forward(

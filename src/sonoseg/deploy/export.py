@@ -19,8 +19,10 @@ from torch import Tensor
 from sonoseg.deploy.bundle_card import CardSettings, make_card
 from sonoseg.deploy.calibration import Calibration, load_calibration
 from sonoseg.deploy.deployed import Deployed
+from sonoseg.deploy.malignancy import load_head
 from sonoseg.deploy.onnx_rewrite import make_optional, on_demand, store_half
 from sonoseg.deploy.torch_version import failures_explained, hint
+from sonoseg.describe.malignancy_head import HEAD_KEY, MalignancyHead
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_file
 from sonoseg.inputs import read_json
@@ -79,14 +81,18 @@ def export_command(
             "try 0.5 and 0",
         )
     model, config = load_run(folder)
-    calibration = load_calibration(folder)
+    calibration, stored = load_calibration(folder), load_head(folder)
     if scores is not None:
         settings = replace(settings, scores=_read_scores(scores))
     try:
         card = make_card(config, calibration, settings)
+        if stored is not None:
+            card = replace(card, malignancy=stored.report)
     except ValueError as error:
         raise InputError(out, str(error), "give another --name or --scores") from error
-    agreement = export_bundle(model, card, out, half, calibration)
+    agreement = export_bundle(
+        model, card, out, half, calibration, stored.head if stored else None
+    )
 
     lines = [f"{out}: {card.name}, {out.stat().st_size / 1e6:.1f} MB"]
     if calibration is None:
@@ -115,6 +121,7 @@ def export_bundle(
     out: Path,
     half: bool = False,
     calibration: Calibration | None = None,
+    head: MalignancyHead | None = None,
 ) -> Agreement:
     """Writes `model` as a bundle.
 
@@ -124,6 +131,7 @@ def export_bundle(
         out: the file.
         half: store the weights in 16 bits; the graph computes in 32.
         calibration: of the run, if it has one.
+        head: of the run for malignancy, if it has one.
 
     Raises:
         InputError: the file cannot be written, an output differs from PyTorch's by more than its tolerance, or the
@@ -135,7 +143,7 @@ def export_bundle(
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(2, 1, height, width, generator=generator)
     with failures_explained(out):
-        deployed = Deployed(model, image, calibration).eval()
+        deployed = Deployed(model, image, calibration, head is not None).eval()
         with torch.no_grad():
             expected = deployed.outputs(image)
         graph = trace(deployed, image, list(expected))
@@ -153,7 +161,10 @@ def export_bundle(
         store_half(graph)
     on_demand(graph, "heat", EXPLAIN)
     checksum = CHECKSUM_MARK + "0" * 64  # `add_checksum` fills it in
-    helper.set_model_props(graph, {CARD_KEY: card.to_json(), CHECKSUM_KEY: checksum})
+    properties = {CARD_KEY: card.to_json(), CHECKSUM_KEY: checksum}
+    if head is not None:
+        properties[HEAD_KEY] = head.to_text()
+    helper.set_model_props(graph, properties)
     content = add_checksum(graph.SerializeToString())
     final = run_on_all_and_first(content, image)
     rounding = [difference(final[name], unrounded[name]) for name in unrounded]

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sonoseg.describe.malignancy import (
+from sonoseg.describe.malignancy import Vector
+from sonoseg.describe.malignancy_head import (
     FARTHEST,
     MalignancyHead,
     Rules,
-    Vector,
     logit,
     sigmoid,
 )
@@ -157,12 +157,11 @@ def _train(
         (loss * heads).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    hidden, hidden_bias, out, out_bias = (each.detach() for each in weights)
     return (
-        hidden.numpy(),
-        hidden_bias[:, 0].numpy(),
-        out[..., 0].numpy(),
-        out_bias[:, 0, 0].numpy(),
+        hidden.detach().numpy(),
+        hidden_bias.detach()[:, 0].numpy(),
+        out.detach()[..., 0].numpy(),
+        out_bias.detach()[:, 0, 0].numpy(),
     )
 
 

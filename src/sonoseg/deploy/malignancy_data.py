@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.measure import drop_small, largest_part
 from sonoseg.core.resize import enlarge, resize_image, unit_range
+from sonoseg.data.busi import is_labelled
 from sonoseg.data.case import Case
 from sonoseg.deploy.fit_malignancy import Lesions
 from sonoseg.describe.malignancy import Vector, pool_maps
@@ -18,7 +19,6 @@ from sonoseg.models.network import SegmentationNetwork
 
 MAPS = (2, 3)
 """The encoder's maps that the head looks at: those at strides 8 and 16."""
-LABELS = ("benign", "malignant")
 
 
 class Look(NamedTuple):
@@ -97,15 +97,13 @@ def largest_lesion(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def read_lesions(
     look: Callable[[NDArray[np.uint8]], Look],
     cases: Iterable[Case],
-    prefix: str,
     threshold: float = 0.5,
 ) -> Lesions | None:
     """Two rows for each case whose lesion is labelled benign or malignant: reference mask and own outline.
 
     Args:
         look: see `looker`.
-        cases: others, such as normals, are passed over.
-        prefix: of the names of groups, to tell data sets apart.
+        cases: those whose label cannot be learned are passed over (see `is_labelled`).
         threshold: a pixel is lesion from this probability on.
 
     Returns:
@@ -116,13 +114,13 @@ def read_lesions(
     """
     rows: list[tuple[Seen, bool, str, bool]] = []
     for case in cases:
-        if case.label not in LABELS or not case.masks:
+        if not is_labelled(case) or not case.masks:
             continue
         image, truth = case.read()
         if not truth.any():
             continue
         found = see(truth, look(image), threshold)
-        group = f"{prefix}:{case.group}"
+        group = f"{case.image.parent.parent}:{case.group}"  # data sets may share names
         for is_own, seen in enumerate(found):
             if seen is not None:
                 rows.append((seen, case.label == "malignant", group, bool(is_own)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sonoseg.describe.questions import KINDS, Fitted, fitted
@@ -18,7 +18,8 @@ class Descriptor:
     """One descriptor.
 
     Attributes:
-        word: the most probable word; None if its probability is under 0.5, or if it cannot be judged.
+        word: the most probable word; None if its probability is under 0.5, if it cannot be judged, or if words for
+            this descriptor agree with radiologists no better than chance (see `Fitted.not_said`).
         probabilities: of each word, 0 to 1; empty if it cannot be judged. They sum to 1, but for the margin: there
             the kinds do not exclude each other, and sum to more.
     """
@@ -64,25 +65,27 @@ class Descriptors:
 
 
 def find_descriptors(
-    features: Mapping[str, float], radius: float, known: Fitted | None = None
+    features: Mapping[str, float], known: Fitted | None = None
 ) -> Descriptors:
     """The descriptors of a lesion.
 
     Args:
         features: see `sonoseg.describe.features.Features.to_dict`.
-        radius: of the circle with the area of the lesion, in pixels of the image. Small lesions are not described.
         known: what was fitted; None takes that of the package.
     """
     known = known or fitted()
-    if radius < known.smallest:
-        return Descriptors()
-    return Descriptors(
+    found = Descriptors(
         _decided(_shape(features, known)),
         _decided(_orientation(features, known)),
         _decided(_margin(features, known)),
         _answered("echo pattern", "gray.echo", features, known),
         _answered("posterior features", "gray.behind", features, known),
     )
+    for name in known.not_said:
+        field_name = name.replace(" ", "_")
+        silent = replace(getattr(found, field_name), word=None)
+        found = replace(found, **{field_name: silent})
+    return found
 
 
 def _decided(probabilities: Mapping[str, float]) -> Descriptor:

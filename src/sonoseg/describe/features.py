@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ class Features:
     def to_dict(self) -> dict[str, float]:
         """All features by name, such as `shape.solidity`."""
         named = {}
-        for part, values in asdict(self).items():
-            for name, value in values.items():
+        for part, values in vars(self).items():
+            for name, value in vars(values).items():
                 named[f"{part}.{name}"] = value
         return named
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sonoseg.describe.patch import Patch
 
 Mask = NDArray[np.bool_]
+Rows = tuple[NDArray[Any], NDArray[Any]]
 
 _RIM = 0.12
 """Radii on either side of the outline that count neither as lesion nor as surroundings."""
@@ -100,47 +102,50 @@ def _beside(patch: Patch, rim: int) -> Mask:
 
 def _same_depth(gray: NDArray[np.float32], one: Mask, other: Mask) -> float:
     """The contrast of two regions, row by row; each row counts by its pixels of the first region."""
-    counts, other_counts = one.sum(1), other.sum(1)
+    return _contrast(_rows(gray, one), _rows(gray, other))
+
+
+def _rows(gray: NDArray[np.float32], mask: Mask) -> Rows:
+    """The number of pixels of a region in each row, and the sum of their gray values."""
+    return np.count_nonzero(mask, 1), (gray * mask).sum(1)
+
+
+def _contrast(one: Rows, other: Rows) -> float:
+    (counts, sums), (other_counts, other_sums) = one, other
     is_both = (counts > 0) & (other_counts > 0)
     if not is_both.any():
         return math.nan
-    counts, other_counts = counts[is_both], other_counts[is_both]
-    mean = np.where(one, gray, 0).sum(1)[is_both] / counts
-    other_mean = np.where(other, gray, 0).sum(1)[is_both] / other_counts
+    counts = counts[is_both]
+    mean, other_mean = (
+        sums[is_both] / counts,
+        other_sums[is_both] / other_counts[is_both],
+    )
     contrasts = (mean - other_mean) / np.maximum(mean + other_mean, 1.0)
-    return float(np.average(contrasts, weights=counts))
+    return float(counts @ contrasts / counts.sum())
 
 
 def _behind(patch: Patch) -> tuple[float, tuple[float, float, float]]:
     """The contrast behind the lesion with the tissue beside, over its width, and in each third of it."""
     columns = np.flatnonzero(patch.lesion.any(0))
     bottom = int(np.flatnonzero(patch.lesion.any(1))[-1]) + 1
-    radius = patch.radius
-    first, last = (
-        bottom + round(_BEHIND[0] * radius),
-        bottom + round(_BEHIND[1] * radius),
-    )
+    first, last = (bottom + round(depth * patch.radius) for depth in _BEHIND)
     left, right = int(columns[0]), int(columns[-1]) + 1
-    band = patch.gray[first:last]
-    is_seen = patch.inside[first:last] & (band > 0)
-    edge = round(_RIM * radius)
-    is_beside = is_seen.copy()
+    band, inside = patch.gray[first:last], patch.inside[first:last]
+    is_beside = inside & (band > 0)
+    edge = round(_RIM * patch.radius)
     is_beside[:, max(left - edge, 0) : right + edge] = False
-    is_under = np.zeros_like(is_seen)
+    if inside.any(1).sum() < _SEEN * (last - first) or not is_beside.any():
+        return math.nan, (math.nan,) * 3
+    beside = _rows(band, is_beside)
     # Beside a round lesion its edges cast shadows of their own.
     inset = round(0.1 * (right - left))
-    is_under[:, left + inset : right - inset] = True
-    rows_seen = patch.inside[first:last].any(1).sum()
-    if rows_seen < _SEEN * (last - first) or not is_beside.any():
-        return math.nan, (math.nan,) * 3
-    thirds = []
-    edges = np.linspace(left + inset, right - inset, 4).round().astype(int)
-    for start, stop in itertools.pairwise(edges):
-        part = np.zeros_like(is_under)
-        part[:, start : max(stop, start + 1)] = True
-        thirds.append(_same_depth(band, part & patch.inside[first:last], is_beside))
-    whole = _same_depth(band, is_under & patch.inside[first:last], is_beside)
-    return whole, (thirds[0], thirds[1], thirds[2])
+    edges = np.linspace(left + inset, right - inset, 4).round().astype(int).tolist()
+    contrasts = []
+    for start, stop in [(edges[0], edges[3]), *itertools.pairwise(edges)]:
+        part = slice(start, max(stop, start + 1))
+        under = _rows(band[:, part], inside[:, part])
+        contrasts.append(_contrast(under, beside))
+    return contrasts[0], (contrasts[1], contrasts[2], contrasts[3])
 
 
 def _unevenness(patch: Patch, core: Mask) -> float:

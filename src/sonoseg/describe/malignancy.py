@@ -1,15 +1,15 @@
 """How probable it is that an outlined lesion is malignant: a number with its interval, or "cannot say".
 
-The head is a small ensemble on the network's own maps, averaged over one lesion, its rim and the tissue behind it.
-`sonoseg.deploy.fit_malignancy` fits it; this module applies it, without PyTorch. docs/malignancy.md says what the
-number means. It is no diagnosis.
+This module has the answer, and the features of a lesion: means of the network's own maps over the lesion, its rim and
+the tissue behind it. `malignancy_head` makes the answer of them. docs/malignancy.md says what the number means. It is
+no diagnosis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,6 @@ CELLS = 4
 """Cells of the region grid on each side of a place of the coarsest map."""
 RIM = 0.047
 """Width of the rim on either side of the outline, as a share of the image's side."""
-Z = 1.96
-"""Standard deviations on either side of the mean in a 95 % interval."""
-FARTHEST = 5.0
-"""Features are limited to so many standard deviations from their mean."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def regions(mask: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
     """
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
     small = picture.resize((side, side), Image.Resampling.BOX)
-    lesion = np.asarray(small, np.float32) / 255
+    lesion: NDArray[np.float32] = np.asarray(small, np.float32) / np.float32(255)
     width = max(1, round(RIM * side))
     rim = _grown(lesion, width) - (1 - _grown(1 - lesion, width))
     behind = np.zeros_like(lesion)
@@ -114,129 +110,3 @@ def pool_maps(
         flat = values.reshape(channels, -1).astype(np.float32)
         pooled.append((weights @ flat.T).ravel())
     return np.concatenate(pooled)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Numbers that were chosen on validation patients.
-
-    Attributes:
-        slope, offset: calibration: the logit is slope × (mean logit of the heads) + offset (Platt 1999).
-        balanced: probability at which sensitivity + specificity is largest.
-        sensitive: the largest probability with a sensitivity of at least 0.95.
-        band: nearer than this to `balanced`, in logits, the answer is withheld.
-        least_outline: lesions with a smaller mean probability of their pixels have a poor outline; withheld.
-    """
-
-    slope: float = 1.0
-    offset: float = 0.0
-    balanced: float = 0.5
-    sensitive: float = 0.5
-    band: float = 0.0
-    least_outline: float = 0.0
-
-
-@dataclass(frozen=True)
-class MalignancyHead:
-    """K small networks with one hidden layer, fitted to resampled patients (bagging, Breiman 1996), and their rules.
-
-    Attributes:
-        mean, deviation: (D,), of the training features.
-        hidden: (K, D, H), and its bias (K, H).
-        out: (K, H), and its bias (K,).
-        rules: see `Rules`.
-    """
-
-    mean: Vector
-    deviation: Vector
-    hidden: Vector
-    hidden_bias: Vector
-    out: Vector
-    out_bias: Vector
-    rules: Rules = Rules()
-
-    def logits(self, vectors: Vector) -> NDArray[np.float32]:
-        """(N, D) → (N, K), not calibrated."""
-        scaled = (vectors - self.mean) / self.deviation
-        scaled = np.clip(scaled, -FARTHEST, FARTHEST)
-        hidden = np.maximum(scaled @ self.hidden + self.hidden_bias[:, None], 0)
-        logits: NDArray[np.float32] = (hidden @ self.out[:, :, None])[..., 0].T
-        return logits + self.out_bias
-
-    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The heads' logits (N, K) → (N, 3): calibrated probability, and the low and the high end of its interval."""
-        rules = self.rules
-        calibrated = rules.slope * logits + rules.offset
-        mean, spread = calibrated.mean(1), Z * calibrated.std(1)
-        return sigmoid(np.stack([mean, mean - spread, mean + spread], 1))
-
-    def judge(
-        self, vector: Vector, outline: float, unfamiliarity: float | None = None
-    ) -> Malignancy:
-        """The answer for one lesion.
-
-        Args:
-            vector: (D,), see `pool_maps`.
-            outline: mean probability of the lesion's pixels, 0 to 1.
-            unfamiliarity: of the image; over 1 it is unlike the training images.
-        """
-        found = self.probabilities(self.logits(vector[None]))[0]
-        probability, low, high = (float(number) for number in found)
-        return Malignancy(
-            probability,
-            low,
-            high,
-            self.why_withheld(probability, outline, unfamiliarity),
-        )
-
-    def why_withheld(
-        self, probability: float, outline: float, unfamiliarity: float | None
-    ) -> str | None:
-        """The first reason against an answer, in words; None if there is none."""
-        if unfamiliarity is not None and unfamiliarity > 1:
-            return "the image is unlike the training images"
-        if outline < self.rules.least_outline:
-            return "the outline is uncertain"
-        distance = logit(probability) - logit(self.rules.balanced)
-        if abs(distance) < self.rules.band:
-            return "benign and malignant are about equally probable"
-        return None
-
-    def to_tensors(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name, for a file."""
-        names = [field.name for field in fields(self) if field.name != "rules"]
-        return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], rules: Rules) -> Self:
-        """The head of arrays that a file holds.
-
-        Raises:
-            ValueError: an array is missing, does not fit the others, or holds numbers that are not finite.
-        """
-        names = [field.name for field in fields(cls) if field.name != "rules"]
-        arrays = {name: np.asarray(tensors.get(name, ()), np.float32) for name in names}
-        shape = arrays["hidden"].shape
-        if len(shape) != 3:
-            raise ValueError("its malignancy head has no hidden layer")
-        heads, features, width = shape
-        wanted = [(features,), (features,), shape, (heads, width), (heads, width)]
-        wanted.append((heads,))
-        for name, expected in zip(names, wanted, strict=True):
-            values = arrays[name]
-            if values.shape != expected or not np.isfinite(values).all():
-                raise ValueError(f"its malignancy head's {name} is not usable")
-        if not (arrays["deviation"] > 0).all():
-            raise ValueError("its malignancy head's deviation is not above 0")
-        return cls(**arrays, rules=rules)
-
-
-def sigmoid(values: NDArray[Any]) -> NDArray[Any]:
-    """1 / (1 + e^-x), without overflow."""
-    return np.exp(-np.logaddexp(0, -values))
-
-
-def logit(probability: float) -> float:
-    """The inverse of `sigmoid`; 0 and 1 become large finite numbers."""
-    inside = min(max(probability, 1e-9), 1 - 1e-9)
-    return float(np.log(inside) - np.log1p(-inside))

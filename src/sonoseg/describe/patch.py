@@ -17,9 +17,9 @@ from sonoseg.core.resize import bounds
 from sonoseg.describe.outline import Curve, trace
 from sonoseg.errors import InputError
 
-RADIUS = 32.0
+RADIUS = 24.0
 """Of the circle with the area of the lesion, in pixels of the patch."""
-LONGEST = 256.0
+LONGEST = 192.0
 """Pixels of the patch that a lesion may be wide or high; thin lesions get a smaller radius."""
 BESIDE, ABOVE, BELOW = 1.0, 1.0, 1.8
 """How much of the surroundings is shown: beside, above and below the lesion, in radii."""

@@ -127,6 +127,8 @@ def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """The mean of what is not NaN; NaN if nothing is left."""
+    if np.isfinite(values).all():  # as a rule; nanmean takes ten times as long
+        return np.asarray(values.mean(axis))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         mean: NDArray[np.float64] = np.nanmean(values, axis)

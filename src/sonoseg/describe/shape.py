@@ -14,6 +14,8 @@ from sonoseg.describe.patch import Patch
 
 _LOBES = 8
 """Waves around the outline: up to so many are lobes, more are bumps."""
+_TURNS = 16
+"""Waves that count as turns; shorter ones come from the pixels."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Shape:
         solidity: area by area of the convex hull, over 0 to 1 (convex).
         circularity: 4π area / length², over 0 to 1 (a circle).
         turning: how much more than once the outline turns, in full turns: 0 if it is convex.
-        sharpest: the largest turn to the outside along a twentieth of the outline, in radians: π/10 for a circle.
+        sharpest: the largest turn to the outside along a twentieth of the outline, in radians: about π/10 for a circle.
         lobes: mean distance of the outline from itself with 2 waves only, in radii; waves of 3 to 8.
         bumps: the same from the outline with 8 waves; shorter waves than these.
     """
@@ -55,7 +57,7 @@ def measure_shape(patch: Patch) -> Shape:
     ratio, tilt, overlap = _ellipse(patch.lesion)
     hull = convex_hull(connected_runs(patch.lesion))
     hull_area = area_of(hull[:, 0] + 1j * hull[:, 1])
-    turns = turns_of(keep_waves(curve, 2 * _LOBES))
+    turns = turns_of(keep_waves(curve, _TURNS))
     window = len(curve) // 20
     sums = np.cumsum(np.concatenate([turns, turns[:window]]))
     smooth = keep_waves(curve, 2), keep_waves(curve, _LOBES)

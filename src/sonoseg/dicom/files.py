@@ -185,7 +185,7 @@ class DicomJob:
                     place = folder / entry["video"]
                     video = stack.enter_context(loop_writer(file, place))
                 for frame in by_frame(results, len(file.layout.regions)):
-                    _add_frame(found, frame)
+                    _add_frame(found, frame, described=file.frames == 1)
                     number = frame[0].view.frame
                     if video is not None:
                         video.write(draw_capture(file, frame), number - 1)
@@ -256,7 +256,7 @@ class DicomJob:
         return objects
 
 
-def _add_frame(found: _Found, frame: Sequence[Segmented]) -> None:
+def _add_frame(found: _Found, frame: Sequence[Segmented], described: bool) -> None:
     for one in frame:
         found.outlines += one.outlines
         for doubt in one.result.doubts:
@@ -264,6 +264,6 @@ def _add_frame(found: _Found, frame: Sequence[Segmented]) -> None:
                 found.doubts.append(doubt)
         entry = {"frame": one.view.frame, "region": one.view.number}
         entry |= {"left": one.view.region.left, "top": one.view.region.top}
-        found.views.append(entry | one.result.to_dict())
+        found.views.append(entry | one.result.to_dict(described))
     if not found.best or largest_lesion(frame) > largest_lesion(found.best):
         found.best = list(frame)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.measure import Diameter, Spacing, connected_runs, find_lesions
 from sonoseg.core.resize import bounds
+from sonoseg.describe.malignancy import Malignancy
 
 if TYPE_CHECKING:
     from sonoseg.dicom.read import View
@@ -30,6 +31,7 @@ class Outline:
         shape: (H, W) of the whole frame.
         spacing: mm between neighbouring (rows, columns); None if it is not known.
         drawn: the two axes that a person put down, the long one first; None measures the outline.
+        malignancy: how probable it is that the lesion is malignant; None if the network does not say.
     """
 
     frame: int
@@ -39,6 +41,7 @@ class Outline:
     shape: tuple[int, int]
     spacing: Spacing | None
     drawn: tuple[Diameter, Diameter] | None = None
+    malignancy: Malignancy | None = None
 
     @property
     def mask(self) -> Mask:

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from sonoseg.core.measure import Diameter
 from sonoseg.dicom import codes, new_object
 from sonoseg.dicom.codes import Code
+from sonoseg.dicom.evaluations import add_evaluations, describe_outlines
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.new_object import image_reference
 from sonoseg.dicom.options import Options
@@ -38,7 +39,7 @@ def make_report(
     algorithm: Algorithm,
     options: Options | None = None,
 ) -> Dataset:
-    """A report with long axis, short axis (mm) and area (mm²) of each lesion.
+    """A report with long axis, short axis (mm) and area (mm²) of each lesion, and its descriptors.
 
     Of a lesion of a loop the frame counts on which it is largest. Lesions whose scale is not known are named without
     measurements, and a comment says why. Who has corrected the outlines is named as an observer before the device.
@@ -55,9 +56,12 @@ def make_report(
     options = options or Options()
     shown = largest_outlines(outlines)
     series = () if options.corrected_by is None else (options.person,)
-    content = tuple(map(_summary, shown))
+    described = describe_outlines(file, shown)
+    malignancies = [outline.malignancy for outline in shown]
+    content = [_summary(outline) for outline in shown]
+    content += [str(words) for words in [*described, *malignancies]]
     report = new_object.new_object(
-        file, new_object.SR, algorithm, options, series, content
+        file, new_object.SR, algorithm, options, series, tuple(content)
     )
     report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
     report.PreliminaryFlag = "FINAL"
@@ -68,6 +72,7 @@ def make_report(
         codes.MEASUREMENT_REPORT, _report_items(file, shown, algorithm, options), "1500"
     )
     report.update(tree)
+    add_evaluations(report, described, malignancies)
     return report
 
 

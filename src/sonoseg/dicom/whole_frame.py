@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.core.measure import Lesion, find_lesions
+from sonoseg.core.measure import find_lesions
 from sonoseg.core.resize import bounds
+from sonoseg.describe.lesion import DescribedLesion, describe_lesions
 from sonoseg.dicom.read import View
 from sonoseg.reader.overlay import draw_frame, draw_overlay
 from sonoseg.reader.result import SegmentationResult
@@ -43,19 +44,24 @@ class WholeFrameResult(SegmentationResult):
         return None if heat is None else self.view.whole(heat)
 
     @cached_property
-    def lesions(self) -> tuple[Lesion, ...]:
+    def lesions(self) -> tuple[DescribedLesion, ...]:
         """The connected parts of the mask, largest first."""
         rows, columns = box = bounds(self.mask)
         corner = columns.start, rows.start
-        return find_lesions(
+        found = find_lesions(
             self.mask[box], self.probability[box], corner, self.record.spacing
         )
+        # What is beyond the region is black here, but is no shadow.
+        origin = self.view.region.left, self.view.region.top
+        return describe_lesions(
+            found, self.part.image, self.part.mask, origin, self.part.judge
+        )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, described: bool = True) -> dict[str, Any]:
         """As that of any result, with the frame and the region as [left, top, width, height]."""
         region = self.view.region
         box = [region.left, region.top, region.width, region.height]
-        return super().to_dict() | {"frame": self.view.frame, "region": box}
+        return super().to_dict(described) | {"frame": self.view.frame, "region": box}
 
     def overlay(self, truth: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
         """The overlay (H, W, 3) uint8 RGB of the frame's size; with a reference mask as of other results."""

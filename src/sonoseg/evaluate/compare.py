@@ -14,6 +14,7 @@ from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.core.metrics import FALSE_LESION_FRACTION, image_scores, included
 from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
+from sonoseg.evaluate.judge import compare_malignancy, describe_compared
 from sonoseg.evaluate.paired_tests import holm, mcnemar_p, signed_rank_p
 from sonoseg.files import output_file, write_json
 from sonoseg.report.tables import Cell, text_table
@@ -150,10 +151,12 @@ def compare_command(
     comparisons: list[Comparison] = []
     for convention in conventions:
         comparisons += compare(first, others, convention)
-    text = describe(comparisons)
+    areas = compare_malignancy(reference, models)
+    text = "\n".join([describe(comparisons), *describe_compared(areas)])
     if out is None:
         return text
-    write_json(out, [asdict(row) for row in comparisons])
+    rows = [asdict(row) for row in comparisons]
+    write_json(out, rows + [{"malignancy": area} for area in areas])
     return f"{text}\n\n{out}"
 
 

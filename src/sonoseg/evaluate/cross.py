@@ -17,9 +17,9 @@ from sonoseg.evaluate.cross_table import Reading, describe, write_readings
 from sonoseg.evaluate.evaluate import evaluate
 from sonoseg.files import is_there, output_folder, write_text
 from sonoseg.inputs import read_json
+from sonoseg.lock import held
 from sonoseg.report.tables import csv_text
 from sonoseg.train.command import train_command
-from sonoseg.train.lock import held
 from sonoseg.train.run_folder import RunConfig, find_run, fingerprint
 from sonoseg.train.settings import TrainSettings
 

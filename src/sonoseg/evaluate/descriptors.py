@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonoseg.data.load import data_name
-from sonoseg.describe.descriptors import Descriptors, find_descriptors
+from sonoseg.describe.descriptors import find_descriptors
 from sonoseg.describe.questions import KINDS, QUESTIONS, Fitted
-from sonoseg.evaluate.agreement import agreement
-from sonoseg.evaluate.described_lesions import (
-    OUTLINES,
-    DescribedLesion,
-    groups_of,
-    read_lesions,
-)
+from sonoseg.errors import InputError
+from sonoseg.evaluate.descriptor_scores import NAMES, Found, margin_of, score, true_word
 from sonoseg.evaluate.fit_questions import (
     FOLDS,
     Answered,
@@ -28,26 +20,23 @@ from sonoseg.evaluate.fit_questions import (
     fit_steepness,
     fold_of,
 )
+from sonoseg.evaluate.known_lesions import (
+    KnownLesion,
+    groups_of,
+    read_lesions,
+)
 from sonoseg.evaluate.smallest_lesion import KEPT, find_smallest
 from sonoseg.files import atomic_files, output_folder, write_json, write_text
 from sonoseg.inputs import guard_cell
 from sonoseg.progress import track
 from sonoseg.reader.segmenter import load
 
-YARDSTICK = {
-    "shape": 0.93,
-    "orientation": 0.90,
-    "margin": 0.84,
-    "echo pattern": 0.69,
-    "posterior features": 0.76,
-}
-"""Agreement with experts that Auto BI-RADS (2023) reports, on other images."""
-_NAMES = ("shape", "orientation", "margin", "echo pattern", "posterior features")
-Found = Mapping[str, Descriptors]
-
 
 def descriptors_command(
-    data: Path | str, model: Path | str = "default", out: Path | str = "descriptors"
+    data: Path | str,
+    model: Path | str = "default",
+    folds: int = FOLDS,
+    out: Path | str = "descriptors",
 ) -> str:
     """Fits on all patients, scores by cross-validation, and writes both.
 
@@ -55,30 +44,37 @@ def descriptors_command(
     cases.csv (one row for each outline).
 
     Raises:
-        InputError: the data set, its table or the model cannot be read, or `out` cannot be written to.
+        InputError: the data set, its table or the model cannot be read, there are fewer patients than folds, or `out`
+            cannot be written to.
     """
     segmenter = load(model)
     lesions = read_lesions(data, segmenter)
+    patients = len(set(groups_of(lesions)))
+    if not 2 <= folds <= patients:
+        problem = f"{folds} folds of {patients} patients cannot be made"
+        raise InputError("folds", problem, f"choose 2 to {patients}")
     folder = output_folder(out)
-    found = cross_validate(lesions)
+    found = cross_validate(lesions, folds)
     known = fit_all(lesions)
     sizes = find_smallest(lesions, known)
-    known = replace(known, smallest=float(sizes["smallest_radius"]))
+    scores = score(lesions, found)
+    not_said = _no_better_than_chance(scores["descriptors"])
     about = {
         "data": data_name(data),
         "model": segmenter.card.name,
         "model_sha256": segmenter.sha256,
         "lesions": len(lesions),
-        "patients": len(set(groups_of(lesions))),
+        "patients": patients,
         "outlined": sum("own" in lesion.features for lesion in lesions),
-        "folds": FOLDS,
+        "folds": folds,
     }
-    metrics = {"about": about, **score(lesions, found), "sizes": sizes}
+    metrics = {"about": about, **scores, "sizes": sizes, "not_said": not_said}
     questions = {name: one.to_dict() for name, one in known.regressions.items()}
     values = {
         "about": about,
         "steepness": known.steepness,
-        "smallest": known.smallest,
+        "smallest": sizes["smallest_radius"],
+        "not_said": not_said,
         "questions": questions,
     }
     with atomic_files():
@@ -88,7 +84,12 @@ def descriptors_command(
     return _text(metrics, folder)
 
 
-def fit_all(lesions: Sequence[DescribedLesion]) -> Fitted:
+def _no_better_than_chance(scores: Mapping[str, Any]) -> list[str]:
+    """The descriptors whose κ on the network's own outlines is not above 0 with 95 % confidence."""
+    return [name for name in NAMES if scores[name]["own"]["kappa_interval"][0] <= 0]
+
+
+def fit_all(lesions: Sequence[KnownLesion]) -> Fitted:
     """Fits all questions and the orientation. Each lesion counts once: half by each of its outlines."""
     regressions = {}
     for name, question in QUESTIONS.items():
@@ -101,12 +102,12 @@ def fit_all(lesions: Sequence[DescribedLesion]) -> Fitted:
     return Fitted(regressions, fit_steepness(own_heights, heights), 0.0)
 
 
-def cross_validate(lesions: Sequence[DescribedLesion]) -> list[Found]:
+def cross_validate(lesions: Sequence[KnownLesion], count: int = FOLDS) -> list[Found]:
     """The descriptors of each lesion by each outline, fitted on the patients of the other folds."""
-    folds = fold_of(groups_of(lesions), FOLDS)
+    folds = fold_of(groups_of(lesions), count)
     numbers = [folds[group] for group in groups_of(lesions)]
     found: dict[int, Found] = {}
-    for fold in track(range(FOLDS), "cross-validation", FOLDS, "fold"):
+    for fold in track(range(count), "cross-validation", count, "fold"):
         rest = []
         for lesion, number in zip(lesions, numbers, strict=True):
             if number != fold:
@@ -117,12 +118,12 @@ def cross_validate(lesions: Sequence[DescribedLesion]) -> list[Found]:
                 continue
             own = {}
             for outline, features in lesion.features.items():
-                own[outline] = find_descriptors(features, math.inf, known)
+                own[outline] = find_descriptors(features, known)
             found[place] = own
     return [found[place] for place in range(len(lesions))]
 
 
-def _answered(name: str, lesions: Sequence[DescribedLesion]) -> Answered:
+def _answered(name: str, lesions: Sequence[KnownLesion]) -> Answered:
     """The lesions that can answer a question, with the radiologist's answer."""
     features, words, weights, groups = [], [], [], []
     for lesion in lesions:
@@ -137,14 +138,14 @@ def _answered(name: str, lesions: Sequence[DescribedLesion]) -> Answered:
     return Answered(features, words, np.array(weights), groups)
 
 
-def _answer(name: str, lesion: DescribedLesion) -> str | None:
+def _answer(name: str, lesion: KnownLesion) -> str | None:
     words = lesion.words
     if name == "irregular":
         return "irregular" if words.shape == "irregular" else "regular"
     if name == "round":
         return None if words.shape == "irregular" else words.shape
     if name == "circumscribed":
-        return _margin_of(lesion)
+        return margin_of(lesion)
     if name in KINDS:
         if not words.margin or words.margin == ("circumscribed",):
             return None
@@ -153,119 +154,10 @@ def _answer(name: str, lesion: DescribedLesion) -> str | None:
     return answer
 
 
-def _margin_of(lesion: DescribedLesion) -> str | None:
-    if not lesion.words.margin:
-        return None
-    is_clear = lesion.words.margin == ("circumscribed",)
-    return "circumscribed" if is_clear else "not circumscribed"
-
-
-def score(lesions: Sequence[DescribedLesion], found: Sequence[Found]) -> dict[str, Any]:
-    """How well each descriptor agrees, on each kind of outline; see `agreement`.
-
-    `orientation` compares the outline of the network with the reference mask, both by the definition; `margin` is
-    circumscribed or not; `margin kind` counts the lesions that are not circumscribed.
-    """
-    scores: dict[str, Any] = {name: {} for name in _NAMES}
-    kinds = {}
-    for outline in OUTLINES:
-        for name in _NAMES:
-            rows = _rows(name, outline, lesions, found)
-            if name == "orientation" and outline == "reference":
-                continue
-            words, probabilities, said, groups = zip(*rows, strict=True)
-            scores[name][outline] = agreement(words, probabilities, groups)
-            scores[name][outline] |= _withheld(words, said)
-        kinds[outline] = _score_kinds(outline, lesions, found)
-    for name in _NAMES:
-        scores[name]["auto_birads_agreement"] = YARDSTICK[name]
-    return {"descriptors": scores, "margin_kinds": kinds}
-
-
-def _rows(
-    name: str,
-    outline: str,
-    lesions: Sequence[DescribedLesion],
-    found: Sequence[Found],
-) -> list[tuple[str, Mapping[str, float], str | None, str]]:
-    """For each lesion that can be compared: its word, the probabilities, the word that is said, its patient."""
-    rows = []
-    for lesion, one in zip(lesions, found, strict=True):
-        word = _true_word(name, lesion)
-        if word is None or outline not in one:
-            continue
-        descriptor = dict(one[outline].named())[name]
-        probabilities, said = descriptor.probabilities, descriptor.word
-        if not probabilities:
-            continue
-        if name == "margin":
-            clear = probabilities["circumscribed"]
-            probabilities = {"circumscribed": clear, "not circumscribed": 1 - clear}
-            said = max(probabilities, key=lambda word: probabilities[word])
-        rows.append((word, probabilities, said, lesion.case.group))
-    return rows
-
-
-def _true_word(name: str, lesion: DescribedLesion) -> str | None:
-    if name == "orientation":
-        height = lesion.features["reference"]["shape.height_to_width"]
-        return "parallel" if height < 1 else "not parallel"
-    if name == "margin":
-        return _margin_of(lesion)
-    word: str | None = getattr(lesion.words, name.replace(" ", "_"))
-    return word
-
-
-def _withheld(words: Sequence[str], said: Sequence[str | None]) -> dict[str, Any]:
-    """The share of lesions of which a word is said, and the agreement on these."""
-    pairs = [(word, one) for word, one in zip(words, said, strict=True) if one]
-    right = [word == one for word, one in pairs]
-    return {
-        "said": round(len(pairs) / len(words), 4),
-        "agreement_when_said": round(float(np.mean(right)), 4) if right else None,
-    }
-
-
-def _score_kinds(
-    outline: str, lesions: Sequence[DescribedLesion], found: Sequence[Found]
-) -> dict[str, Any]:
-    """For lesions that are not circumscribed: whether the most probable kind is named by the radiologist, and AUCs."""
-    rows = []
-    for lesion, one in zip(lesions, found, strict=True):
-        if outline in one and _margin_of(lesion) == "not circumscribed":
-            rows.append((lesion.words.margin, one[outline].margin.probabilities))
-    hits = []
-    scores: dict[str, Any] = {}
-    for margin, probabilities in rows:
-        kind = max(KINDS, key=lambda name: probabilities[name])
-        hits.append(kind in margin)
-    for kind in KINDS:
-        is_kind = np.array([kind in margin for margin, _ in rows])
-        values = np.array([probabilities[kind] for _, probabilities in rows])
-        scores[kind] = {"lesions": int(is_kind.sum()), "auc": _auc(values, is_kind)}
-    most = max(one["lesions"] for one in scores.values()) / max(len(rows), 1)
-    return {
-        "lesions": len(rows),
-        "named_by_radiologist": round(float(np.mean(hits)), 4) if hits else None,
-        "most_frequent": round(most, 4),
-        "kinds": scores,
-    }
-
-
-def _auc(values: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> float | None:
-    """The area under the ROC curve by ranks (Mann and Whitney 1947); None without lesions on both sides."""
-    from scipy.stats import mannwhitneyu
-
-    one, other = values[is_positive], values[~is_positive]
-    if not len(one) or not len(other):
-        return None
-    return round(float(mannwhitneyu(one, other).statistic) / (len(one) * len(other)), 4)
-
-
-def _table(lesions: Sequence[DescribedLesion], found: Sequence[Found]) -> str:
+def _table(lesions: Sequence[KnownLesion], found: Sequence[Found]) -> str:
     """One row for each outline: the words of the radiologist, and the most probable ones with their probability."""
     header = ["file", "outline", "iou"]
-    for name in _NAMES:
+    for name in NAMES:
         column = name.replace(" ", "_")
         header += [f"{column}_radiologist", column, f"{column}_probability"]
     lines = [",".join(header)]
@@ -279,12 +171,12 @@ def _table(lesions: Sequence[DescribedLesion], found: Sequence[Found]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _radiologist(name: str, lesion: DescribedLesion) -> str:
+def _radiologist(name: str, lesion: KnownLesion) -> str:
     if name == "orientation":
         return ""
     if name == "margin":
         return "&".join(lesion.words.margin)
-    return _true_word(name, lesion) or ""
+    return true_word(name, lesion) or ""
 
 
 def _most(probabilities: Mapping[str, float]) -> tuple[str, str]:
@@ -303,10 +195,9 @@ def _text(metrics: Mapping[str, Any], folder: Path) -> str:
         f"{'descriptor':20}{'outline':11}{'agreement (95 %)':24}{'kappa (95 %)':24}most frequent word",
     ]
     for name, scores in metrics["descriptors"].items():
-        for outline in OUTLINES:
-            if outline not in scores:
+        for outline, one in scores.items():
+            if outline == "auto_birads_agreement":
                 continue
-            one = scores[outline]
             cells = [_with_interval(one, "agreement"), _with_interval(one, "kappa")]
             lines.append(
                 f"{name:20}{outline:11}{cells[0]:24}{cells[1]:24}{one['most_frequent']:.2f}"
@@ -315,6 +206,7 @@ def _text(metrics: Mapping[str, Any], folder: Path) -> str:
     lines += [
         "",
         f"Lesions with a radius under {smallest} pixels are not described: fewer than {KEPT:.0%} of their words stay.",
+        f"No word is said, as chance is as good: {', '.join(metrics['not_said']) or 'none'}.",
         f"{folder}: descriptors.json, metrics.json, cases.csv",
     ]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.auc import auc, auc_interval
 from sonoseg.core.reliability import GROUPS
-from sonoseg.describe.malignancy import Rules
+from sonoseg.describe.malignancy_head import Rules
 
 SIZES = (0.02, 0.05, 0.1)
 """Shares of the image that divide small from larger lesions."""
@@ -106,9 +106,7 @@ def expected_error(
 def size_names(size: NDArray[np.float64]) -> NDArray[np.str_]:
     """(N,) names such as "0.02 to 0.05", for shares of the image."""
     edges = (0.0, *SIZES, 1.0)
-    names = [
-        f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)
-    ]
+    names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
     return np.array(names)[np.searchsorted(SIZES, size, side="right")]
 
 

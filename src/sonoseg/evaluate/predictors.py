@@ -57,15 +57,15 @@ class BundlePredictor:
     def __init__(self, path: Path) -> None:
         from sonoseg.reader.segmenter import load
 
-        self._segmenter = load(path)
-        card = self._segmenter.card
+        self.segmenter = load(path)
+        card = self.segmenter.card
         self.name = card.name
         self.threshold = card.threshold
         self.min_lesion_fraction = card.min_lesion_fraction
         self.size = card.size
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        return list(self._segmenter.probability(images))
+        return list(self.segmenter.probability(images))
 
 
 def load_predictor(model: str) -> Predictor:

@@ -13,7 +13,7 @@ from PIL import Image
 from sonoseg.describe.descriptors import Descriptors, find_descriptors
 from sonoseg.describe.features import measure_features
 from sonoseg.describe.questions import Fitted
-from sonoseg.evaluate.described_lesions import DescribedLesion
+from sonoseg.evaluate.known_lesions import KnownLesion
 from sonoseg.progress import track
 
 RADII = (4, 6, 8, 12, 16, 24)
@@ -22,7 +22,7 @@ KEPT = 0.9
 """Share of the words that must stay the same."""
 
 
-def find_smallest(lesions: Sequence[DescribedLesion], known: Fitted) -> dict[str, Any]:
+def find_smallest(lesions: Sequence[KnownLesion], known: Fitted) -> dict[str, Any]:
     """Shrinks each image until its lesion has each of `RADII`, and describes the reference mask again.
 
     Returns:
@@ -34,7 +34,7 @@ def find_smallest(lesions: Sequence[DescribedLesion], known: Fitted) -> dict[str
         image, mask = lesion.case.read()
         own_radius = math.sqrt(np.count_nonzero(mask) / math.pi)
         features = lesion.features["reference"]
-        words = _words(find_descriptors(features, math.inf, known))
+        words = _words(find_descriptors(features, known))
         for radius in RADII:
             if radius >= own_radius:
                 continue
@@ -42,7 +42,7 @@ def find_smallest(lesions: Sequence[DescribedLesion], known: Fitted) -> dict[str
             if not small_mask.any():
                 continue
             again = measure_features(small, small_mask, lesion.case.pixel_size)
-            found = _words(find_descriptors(again.to_dict(), math.inf, known))
+            found = _words(find_descriptors(again.to_dict(), known))
             equal = [one == other for one, other in zip(words, found, strict=True)]
             same[radius].append(float(np.mean(equal)))
     shares = {radius: float(np.mean(own)) for radius, own in same.items() if own}

@@ -13,7 +13,9 @@ from sonoseg.errors import InputError
 from sonoseg.reader.checksum import HINT
 from sonoseg.reader.session import time_limit
 
-OUTPUTS = ("probability", "heat", "unfamiliarity")
+MAPS = ("maps8", "maps16")
+"""Outputs with the encoder's maps at strides 8 and 16, for the malignancy head: both, or none."""
+OUTPUTS = ("probability", "heat", "unfamiliarity", *MAPS)
 """Names of a bundle's outputs. The first is always there; they are found by name, in any order and among others."""
 EXPLAIN = "explain"
 """Name of the optional boolean input that asks for the heat."""
@@ -32,11 +34,13 @@ class Answers(NamedTuple):
         unfamiliarity: (N,) float32 from 0, how unlike the training images each image is; over 1 the result must not be
             trusted. None if the bundle has no such output.
         heat: (N, 1, H, W) float32 in 0..1, Grad-CAM of the bottleneck; None if it was not asked for.
+        maps: the encoder's maps for the malignancy head, each (N, C, h, w) float32; empty if the bundle has none.
     """
 
     probability: NDArray[np.float32]
     unfamiliarity: NDArray[np.float32] | None
     heat: NDArray[np.float32] | None
+    maps: tuple[NDArray[np.float32], ...] = ()
 
 
 def run_network(
@@ -91,7 +95,8 @@ def run_network(
         )
     if explain:
         heat = _checked(path, "heat", found["heat"], batch.shape, 1)
-    return Answers(probability, unfamiliarity, heat)
+    maps = [_checked_maps(path, name, found[name]) for name in MAPS if name in found]
+    return Answers(probability, unfamiliarity, heat, tuple(maps))
 
 
 def _run_error(path: Path, error: Exception, limit: float | None) -> InputError:
@@ -129,3 +134,12 @@ def _checked(
         raise InputError(path, f"its network does not return {name} as {wanted}", HINT)
     limited: NDArray[np.float32] = np.clip(answer, 0, top)
     return limited
+
+
+def _checked_maps(path: Path, name: str, answer: Any) -> NDArray[np.float32]:
+    """The output `name`, if it is finite float32 of shape (N, C, h, w); else raises InputError."""
+    maps: NDArray[np.float32] = np.asarray(answer)
+    if maps.dtype != np.float32 or maps.ndim != 4 or not np.isfinite(maps).all():
+        problem = f"its network does not return {name} as finite maps"
+        raise InputError(path, problem, HINT)
+    return maps

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.describe.malignancy_head import HEAD_KEY, MalignancyHead
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 from sonoseg.inputs import readable_file
 from sonoseg.reader.answers import (
     EXPLAIN,
+    MAPS,
     OUTPUTS,
     PRESENCE_SHIFT,
     Answers,
@@ -65,6 +67,7 @@ class Bundle:
         sha256: 64 hex digits, the file's checksum.
         session: onnxruntime.InferenceSession on the CPU.
         threads: processor threads for the network; 0 takes one for each core.
+        head: judges the malignancy of lesions; None if the bundle has none.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Bundle:
     sha256: str
     session: Any
     threads: int = 0
+    head: MalignancyHead | None = None
 
     @classmethod
     def read(cls, path: Path | str, threads: int = 0) -> Bundle:
@@ -99,11 +103,12 @@ class Bundle:
         try:
             card = Card.from_json(metadata.get(CARD_KEY, ""))
             _check_network(session, card)
+            head = _read_head(session, metadata.get(HEAD_KEY))
         except ValueError as error:
             raise InputError(
                 path, f"is not a bundle that can be used: {error}", HINT
             ) from error
-        return cls(path, card, sha256, session, threads)
+        return cls(path, card, sha256, session, threads, head)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _read_again, (self.path.absolute(), self.card, self.sha256, self.threads)
@@ -188,6 +193,18 @@ def _check_network(session: Any, card: Card) -> None:
         raise ValueError(
             f"its network takes {inputs[0].shape}, not any number of [1, {card.size}] images"
         )
+
+
+def _read_head(session: Any, text: str | None) -> MalignancyHead | None:
+    """The malignancy head of a bundle, if it has one, after a check that the network has the maps for it."""
+    if text is None:
+        return None
+    head = MalignancyHead.from_text(text)
+    shapes = {node.name: node.shape for node in session.get_outputs()}
+    channels = [shapes[name][1] for name in MAPS if name in shapes]
+    if len(channels) != len(MAPS) or 3 * sum(channels) != len(head.mean):
+        raise ValueError("its network has not the maps that its malignancy head needs")
+    return head
 
 
 def _explains(session: Any) -> bool:

@@ -39,6 +39,7 @@ class Card:
         created: ISO date.
         sensitivity: each name of `SENSITIVITIES` → the probability of the presence head, between 0 and 1, from which a
             predicted lesion is kept; empty if the network has no operating points.
+        malignancy: how the malignancy head was fitted, and its rules; empty if there is none.
     """
 
     format: int
@@ -55,6 +56,7 @@ class Card:
     licence: str
     created: str
     sensitivity: dict[str, float] = field(default_factory=dict)
+    malignancy: dict[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -85,7 +87,11 @@ class Card:
         for key, (is_valid, wanted) in _CARD_RULES.items():
             if not is_valid(values.get(key)):
                 raise ValueError(f"its card's {key} is not {wanted}")
-        return cls(**{key: values[key] for key in _CARD_RULES})
+        malignancy = values.get("malignancy", {})  # older cards have none
+        if not isinstance(malignancy, dict):
+            raise ValueError("its card's malignancy is not an object")
+        known = {key: values[key] for key in _CARD_RULES}
+        return cls(**known, malignancy=malignancy)
 
 
 def _is_number(value: object) -> bool:

@@ -94,7 +94,7 @@ class _Tally:
     def add(self, frame: Frame, result: SegmentationResult) -> dict[str, Any]:
         """Counts a frame; returns its row of the table."""
         self.frames += 1
-        entry = result.to_dict()
+        entry = result.to_dict(described=False)
         is_in_doubt = bool(result.doubts)
         self.in_doubt += is_in_doubt
         self._common = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.image import Image
-from sonoseg.core.measure import Lesion, Spacing, find_lesions
+from sonoseg.core.measure import Spacing, find_lesions
 from sonoseg.core.resize import bounds, enlarge
+from sonoseg.describe.lesion import DescribedLesion, describe_lesions
+from sonoseg.describe.malignancy_head import Judge
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class SegmentationResult:
             the network does not know, such as a photo, a page of text or a CT. None if the network cannot tell.
         heat_map: (h, w) float32 in 0..1, the same as `heat` at the size of the network's input; None if no
             explanation was asked for.
+        judge: judges the malignancy of the lesions; None if the network has no head for it.
     """
 
     record: Image
@@ -35,6 +38,7 @@ class SegmentationResult:
     model: str
     unfamiliarity: float | None = None
     heat_map: NDArray[np.float32] | None = None
+    judge: Judge | None = field(default=None, repr=False)
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -65,12 +69,11 @@ class SegmentationResult:
         return np.clip(heat, 0, 1)
 
     @cached_property
-    def lesions(self) -> tuple[Lesion, ...]:
+    def lesions(self) -> tuple[DescribedLesion, ...]:
         """The connected parts of the mask, largest first; measured when they are first asked for."""
-        rows, columns = box = bounds(self.mask)
-        probability = enlarge(self.network_map, self.mask.shape, box)
-        corner = columns.start, rows.start
-        return find_lesions(self.mask[box], probability, corner, self.record.spacing)
+        return measure_lesions(
+            self.mask, self.network_map, self.image, self.record.spacing, self.judge
+        )
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -81,8 +84,12 @@ class SegmentationResult:
         times = f"{self.unfamiliarity:.1f} times the limit"
         return (*doubts, f"unlike the images that the network was trained on ({times})")
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: size, unit, spacing [row, column] and its source, doubts, lesions (see `Lesion.to_dict`)."""
+    def to_dict(self, described: bool = True) -> dict[str, Any]:
+        """For JSON: size, unit, spacing [row, column] and its source, doubts, lesions (see `DescribedLesion.to_dict`).
+
+        Args:
+            described: whether the lesions have their descriptors and malignancy, which take a few milliseconds each.
+        """
         height, width = self.mask.shape
         spacing = None
         if self.spacing is not None:
@@ -99,7 +106,7 @@ class SegmentationResult:
             if self.unfamiliarity is None
             else round(self.unfamiliarity, 4),
             "doubts": list(self.doubts),
-            "lesions": [lesion.to_dict() for lesion in self.lesions],
+            "lesions": [lesion.to_dict(described) for lesion in self.lesions],
         }
 
     def overlay(self, truth: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
@@ -107,3 +114,26 @@ class SegmentationResult:
         from sonoseg.reader.overlay import draw_overlay
 
         return draw_overlay(self, truth)
+
+
+def measure_lesions(
+    mask: NDArray[np.bool_],
+    network_map: NDArray[np.float32],
+    image: NDArray[np.uint8],
+    spacing: Spacing | None,
+    judge: Judge | None = None,
+) -> tuple[DescribedLesion, ...]:
+    """Measures the connected parts of a mask, the largest first.
+
+    Args:
+        mask: (H, W) bool, also one that a reader has drawn.
+        network_map: (h, w) float32 in 0..1, see `SegmentationResult`.
+        image: (H, W) uint8, gray.
+        spacing: mm between neighbouring (rows, columns); None measures in pixels.
+        judge: of the image, if the network has a malignancy head.
+    """
+    rows, columns = box = bounds(mask)
+    probability = enlarge(network_map, mask.shape, box)
+    corner = columns.start, rows.start
+    found = find_lesions(mask[box], probability, corner, spacing)
+    return describe_lesions(found, image, mask, judge=judge)

@@ -14,6 +14,7 @@ from sonoseg.core.image import Image, read_image
 from sonoseg.core.measure import Spacing, drop_small
 from sonoseg.core.resize import enlarge, reach, resize_image, unit_range
 from sonoseg.core.source import Source
+from sonoseg.describe.malignancy_head import Judge, MalignancyHead
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle, find_bundle
 from sonoseg.reader.card import Card
@@ -70,6 +71,11 @@ class Segmenter:
             InputError: there is no such operating point, or the bundle has none.
         """
         return Segmenter(self._bundle, sensitivity)
+
+    @property
+    def head(self) -> MalignancyHead | None:
+        """Judges the malignancy of lesions (see `DescribedLesion.malignancy`); None if the bundle has none."""
+        return self._bundle.head
 
     def segment(
         self, image: ImageLike, spacing: PixelSize | None = None, explain: bool = False
@@ -176,6 +182,11 @@ class Segmenter:
         card, shape = self.card, image.pixels.shape
         probability = answers.probability[row]
         distances, heats = answers.unfamiliarity, answers.heat
+        distance = None if distances is None else float(distances[row])
+        judge = None
+        if self.head is not None:
+            own_maps = tuple(maps[row] for maps in answers.maps)
+            judge = Judge(self.head, own_maps, distance)
         mask = np.zeros(shape, bool)
         # Most of a frame is nowhere near a lesion: the rest of it need not be enlarged.
         region = reach(probability >= card.threshold, shape)
@@ -186,8 +197,9 @@ class Segmenter:
             probability,
             mask,
             card.name,
-            None if distances is None else float(distances[row]),
+            distance,
             None if heats is None else heats[row],
+            judge,
         )
 
 

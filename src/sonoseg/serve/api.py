@@ -33,7 +33,8 @@ Spacing = Annotated[
     Form(description="mm per pixel: one number, or row,column", max_length=40),
 ]
 Frame = Annotated[
-    int, Form(ge=1, description="number of the frame of a DICOM loop, from 1")
+    int | None,
+    Form(ge=1, description="number of the frame of a DICOM loop, from 1"),
 ]
 Threshold = Annotated[
     float | None,
@@ -52,7 +53,7 @@ async def segment(
         bool, Form(description="also return where the network looked")
     ] = False,
     threshold: Threshold = None,
-    frame: Frame = 1,
+    frame: Frame = None,
 ) -> JSONResponse:
     """Segments one image. The mask is that of `sonoseg segment`, pixel by pixel.
 
@@ -89,7 +90,7 @@ async def refine(
     ] = "",
     spacing: Spacing = None,
     threshold: Threshold = None,
-    frame: Frame = 1,
+    frame: Frame = None,
 ) -> JSONResponse:
     """Begins with the given mask, or with the network's own. Takes parts away, then adds lesions.
 
@@ -105,7 +106,9 @@ async def refine(
             return segment_dicom_upload(*settings, frame, corrections)
         return segment_upload(*settings, corrections)
 
-    return JSONResponse(await here.pool.run(work))
+    answer = await here.pool.run(work)
+    here.metrics.add_image(len(answer["lesions"]))
+    return JSONResponse(answer)
 
 
 @router.get("/api/model", summary="The card of the network")

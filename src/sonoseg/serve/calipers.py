@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from sonoseg.core.image import parse_spacing
-from sonoseg.core.measure import Diameter, Lesion, Spacing, find_lesions
-from sonoseg.core.resize import bounds, enlarge
+from sonoseg.core.measure import Diameter, Lesion, Spacing
+from sonoseg.describe.lesion import DescribedLesion
 from sonoseg.errors import InputError
-from sonoseg.reader.result import SegmentationResult
+from sonoseg.reader.result import SegmentationResult, measure_lesions
 from sonoseg.serve.journal import Finding
 from sonoseg.serve.patch import Mask
 
@@ -19,6 +20,7 @@ Line = tuple[float, float, float, float]
 """x and y of one end, then of the other, in pixels of the image."""
 Pair = tuple[Line, Line]
 """The two lines of a lesion."""
+_Any = TypeVar("_Any", bound=Lesion)
 _MOST = 50
 _FARTHEST = 1e5
 
@@ -49,16 +51,13 @@ def split_calipers(text: str) -> list[Pair]:
 
 def measured(
     mask: Mask, result: SegmentationResult, finding: Finding
-) -> tuple[list[Lesion], list[bool]]:
+) -> tuple[list[DescribedLesion], list[bool]]:
     """The lesions of a mask (H, W), the largest first, and which of them a reader measured.
 
     The size of a pixel is what the reader typed, or else that of the file.
     """
     spacing = spacing_of(finding, result.spacing)
-    rows, columns = box = bounds(mask)
-    probability = enlarge(result.network_map, mask.shape, box)
-    corner = (columns.start, rows.start)
-    lesions = find_lesions(mask[box], probability, corner, spacing)
+    lesions = measure_lesions(mask, result.network_map, result.image, spacing)
     return by_hand(lesions, split_calipers(finding.calipers), spacing)
 
 
@@ -78,8 +77,8 @@ def spacing_of(finding: Finding, own: Spacing | None) -> Spacing | None:
 
 
 def by_hand(
-    lesions: Sequence[Lesion], pairs: Sequence[Pair], spacing: Spacing | None
-) -> tuple[list[Lesion], list[bool]]:
+    lesions: Sequence[_Any], pairs: Sequence[Pair], spacing: Spacing | None
+) -> tuple[list[_Any], list[bool]]:
     """The lesions with the reader's diameters, and which of them have these.
 
     A pair of lines belongs to the lesion whose box holds the middle of its first line; if there are several, to the

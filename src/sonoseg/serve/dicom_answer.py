@@ -36,22 +36,25 @@ def segment_dicom_upload(
     spacing: str | None,
     explain: bool,
     threshold: float | None,
-    frame: int,
+    frame: int | None = None,
     corrections: Corrections | None = None,
 ) -> dict[str, Any]:
     """The answer of POST /api/segment and /api/refine about one frame of a DICOM file; see `SegmentAnswer`.
+
+    Without `frame` it is about the first one, and a doubt says so of a loop.
 
     Raises:
         InputError: it is no ultrasound that can be read, too large, or has no such frame; or what reads DICOM is not
             installed; or the corrections do not fit the frame.
     """
     file = read_dicom_upload(content, limits, spacing)
-    if frame > file.frames:
-        problem = f"frame {frame} is asked for, but the file has {file.frames}"
+    number = 1 if frame is None else frame
+    if number > file.frames:
+        problem = f"frame {number} is asked for, but the file has {file.frames}"
         raise InputError("image", problem, "send the number of a frame, from 1")
     if corrections is not None:
         _check_places(file, corrections)
-    drawn = _draw(segmenter, file, frame, (explain, threshold, corrections))
+    drawn = _draw(segmenter, file, number, (explain, threshold, corrections))
     cut = segmenter.card.threshold if threshold is None else threshold
     answer = _joined([describe(segmenter, region, cut) for region in drawn.regions])
     if corrections is not None and drawn.has_outside:
@@ -62,7 +65,10 @@ def segment_dicom_upload(
     if heats:
         heat = np.rint(np.max(heats, axis=0) * 255)
         answer["heat"] = png_text(heat.astype(np.uint8))
-    answer |= {"frame": frame, "frames": file.frames}
+    if frame is None and file.frames > 1:
+        doubt = f"only the first of {file.frames} frames was segmented; send frame"
+        answer["doubts"].append(doubt)
+    answer |= {"frame": number, "frames": file.frames}
     return answer | _objects(file, drawn, segmenter, answer["doubts"])
 
 

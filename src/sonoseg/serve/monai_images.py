@@ -91,7 +91,7 @@ def label_picture(segmenter: Segmenter, limits: Limits, content: bytes) -> Label
         return Labelled(result.mask, geometry, answer)
     settings = (segmenter, limits, content, None, False, None)
     if is_dicom(content):
-        answer = segment_dicom_upload(*settings, 1)
+        answer = segment_dicom_upload(*settings)
         if answer["frames"] > 1:
             problem = f"is a loop of {answer['frames']} frames, which is no volume"
             hint = "use POST /api/segment with frame, or sonoseg segment"

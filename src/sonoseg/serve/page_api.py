@@ -64,11 +64,12 @@ Reader = Annotated[str, Depends(reader_of)]
 
 
 @router.get("/images")
-def images(session: Open, reader: Reader) -> dict[str, Any]:
+def images(here: Here, session: Open, reader: Reader) -> dict[str, Any]:
     """The list."""
     words = {"labels": LABELS, "birads": BIRADS, "descriptors": DESCRIPTORS}
     entries = session.entries(reader)
-    return {"images": entries, "notice": session.album.notice, **words}
+    about = {"notice": session.album.notice, "studies": here.archive is not None}
+    return {"images": entries, **about, **words}
 
 
 @router.post("/images")

@@ -33,6 +33,13 @@ class Box(BaseModel):
     height: int
 
 
+class DescriptorAnswer(BaseModel):
+    """What a radiologist would probably say of one aspect of a lesion."""
+
+    word: str | None = Field(description="null where the program cannot say")
+    probabilities: dict[str, float] = Field(description="of each word, 0 to 1")
+
+
 class LesionAnswer(BaseModel):
     """One connected part of the mask; lengths in the answer's unit, places [x, y] in pixels."""
 
@@ -46,6 +53,9 @@ class LesionAnswer(BaseModel):
     centre: list[float]
     longest_diameter_ends: list[list[float]]
     perpendicular_diameter_ends: list[list[float]]
+    descriptors: dict[str, DescriptorAnswer] = Field(
+        description="shape, orientation, margin, echo pattern, posterior features"
+    )
     contour: list[list[list[int]]] = Field(
         description="rings of corners [x, y] along pixel edges; fill them by the even-odd rule"
     )

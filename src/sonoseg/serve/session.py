@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class View:
     revision: int
     undo: int
     redo: int
-    lesions: list[Lesion]
+    lesions: Sequence[Lesion]
     by_hand: list[bool]
     finding: Finding
     state: str

@@ -40,6 +40,7 @@ CONFIG, LOG, CURVES, BEST, LAST = (
 )
 CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
 SENSITIVITY = "sensitivity.csv"
+MALIGNANCY, MALIGNANCY_HEAD = "malignancy.json", "malignancy.safetensors"
 LARGE = 1024
 """Elements from which on a tensor is worth storing in 16 bits."""
 SHIPPED = {file.parent.name: file.parent for file in WEIGHTS.glob(f"*/{CONFIG}")}

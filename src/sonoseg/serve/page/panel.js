@@ -111,9 +111,18 @@ function showDescriptors() {
     choices(select, ["", ...words], state.finding.descriptors[name] ?? "");
     select.addEventListener("change", () => write({ descriptors: { ...state.finding.descriptors, [name]: select.value } }));
     row.append(select);
+    const found = state.lesions[0]?.descriptors[name], word = found?.word;
+    if (word) row.append(suggestion(word, found.probabilities[word], () => write({ descriptors: { ...state.finding.descriptors, [name]: word } })));
     return row;
   });
   byId("descriptors").replaceChildren(...rows);
+}
+
+/** The program's word for the largest lesion, to be taken over by a click. @param {string} word @param {number} probability @param {() => void} take */
+function suggestion(word, probability, take) {
+  const button = element("button", `suggested: ${word} (${probability.toFixed(2)})`, "suggestion");
+  button.addEventListener("click", (event) => { event.preventDefault(); take(); showDescriptors(); });
+  return button;
 }
 
 /** Shows note and spacing, but does not replace what is being typed. */
@@ -179,7 +188,7 @@ function showPicture() {
 onChange((changed) => {
   const has = (/** @type {string[]} */ ...names) => names.some((name) => changed.has(name));
   if (has("labels", "finding")) showLabels();
-  if (has("descriptors")) showDescriptors();
+  if (has("descriptors", "lesions")) showDescriptors();
   if (has("layers")) showLayers();
   if (has("finding")) showTexts();
   if (has("threshold", "opacity", "brightness", "contrast")) showSliders();

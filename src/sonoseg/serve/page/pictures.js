@@ -12,10 +12,11 @@ const FILTERS = { all: "all", left: "left to do", accepted: "accepted" };
 
 /** Asks for the list again. */
 export async function loadList() {
-  const { images, notice, labels, birads, descriptors } = await getJson("images");
+  const { images, notice, studies, labels, birads, descriptors } = await getJson("images");
   update({ entries: images, labels, categories: birads, descriptors });
   byId("passed-over").textContent = notice;
   byId("passed-over").hidden = !notice;
+  byId("studies").hidden = !studies;
 }
 
 /** @returns {import("./state.js").Entry[]} those that the filter shows */

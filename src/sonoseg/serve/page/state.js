@@ -23,6 +23,7 @@
  * @property {Place[]} perpendicular_diameter_ends
  * @property {{x: number, y: number, width: number, height: number}} box
  * @property {boolean} by_hand whether the diameters are the reader's calipers
+ * @property {Record<string, {word: string|null, probabilities: Record<string, number>}>} descriptors
  *
  * @typedef {object} Finding what the reader wrote
  * @property {string} label

@@ -22,7 +22,7 @@ OUTLINES = ("reference", "own")
 
 
 @dataclass(frozen=True)
-class DescribedLesion:
+class KnownLesion:
     """One lesion.
 
     Attributes:
@@ -38,7 +38,7 @@ class DescribedLesion:
     iou: float
 
 
-def read_lesions(data: Path | str, segmenter: Segmenter) -> list[DescribedLesion]:
+def read_lesions(data: Path | str, segmenter: Segmenter) -> list[KnownLesion]:
     """Measures all lesions of a data set that has a table as that of BrEaST.
 
     Raises:
@@ -63,7 +63,7 @@ def read_lesions(data: Path | str, segmenter: Segmenter) -> list[DescribedLesion
             features["own"] = measure_features(image, own, case.pixel_size)
         named = {outline: one.to_dict() for outline, one in features.items()}
         iou = np.count_nonzero(own & mask) / np.count_nonzero(own | mask)
-        lesions.append(DescribedLesion(case, words[case.name], named, iou))
+        lesions.append(KnownLesion(case, words[case.name], named, iou))
     return lesions
 
 
@@ -81,6 +81,6 @@ def overlapping_part(
     return part
 
 
-def groups_of(lesions: Sequence[DescribedLesion]) -> list[str]:
+def groups_of(lesions: Sequence[KnownLesion]) -> list[str]:
     """The patient of each lesion."""
     return [lesion.case.group for lesion in lesions]

@@ -1,0 +1,177 @@
+"""`sonoseg malignancy`: fits the malignancy head of a run, and keeps it in the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sonoseg.core.auc import auc, auc_interval
+from sonoseg.data.case import Case
+from sonoseg.data.load import data_name
+from sonoseg.data.splits import parse_source
+from sonoseg.deploy.fit_malignancy import Fitted, Lesions, fit_malignancy
+from sonoseg.deploy.malignancy_data import looker, read_lesions
+from sonoseg.deploy.run_predictor import RunPredictor
+from sonoseg.describe.malignancy_head import MalignancyHead, Rules
+from sonoseg.errors import InputError
+from sonoseg.files import atomic_files, is_there, write_json
+from sonoseg.inputs import read_json
+from sonoseg.lock import held
+from sonoseg.models.encoders import load_tensors
+from sonoseg.progress import track
+from sonoseg.train.dataset import gather
+from sonoseg.train.run_folder import (
+    MALIGNANCY,
+    MALIGNANCY_HEAD,
+    SHIPPED,
+    file_hash,
+    find_run,
+    fingerprint,
+    write_tensors,
+)
+
+HINT = "run sonoseg malignancy again"
+FEWEST = 20
+"""Lesions of each kind that a head needs."""
+
+
+@dataclass(frozen=True)
+class StoredHead:
+    """The head of a run.
+
+    Attributes:
+        head: with its rules.
+        report: how it was fitted, as in malignancy.json.
+    """
+
+    head: MalignancyHead
+    report: dict[str, Any]
+
+
+def malignancy_command(
+    folder: Path, data: Path, split: str, also: Sequence[str] = (), seed: int = 0
+) -> str:
+    """`sonoseg malignancy`: fits the head to the training lesions of the data sets and writes it into the run folder.
+
+    Args:
+        folder: a run folder.
+        data: a data set; the training images of `split` are used.
+        split: of `data`.
+        also: more data sets, FOLDER for all images or FOLDER@SPLIT for the split's training images.
+        seed: of resamples and training.
+
+    Returns:
+        The text to print.
+
+    Raises:
+        InputError: `folder` is the bundled model or no run, the data cannot be read, or there are fewer than `FEWEST`
+            benign or malignant lesions.
+    """
+    if str(folder) in SHIPPED:
+        problem = "the head of the bundled model cannot be replaced"
+        raise InputError(folder, problem, "give a folder that sonoseg train made")
+    predictor = RunPredictor(folder)
+    training, _ = gather(data, split, tuple(also))
+    lesions = lesions_of(predictor, _unique(training))
+    if lesions is None or _fewest(lesions) < FEWEST:
+        problem = f"has fewer than {FEWEST} benign or malignant lesions to learn from"
+        raise InputError(data, problem, "choose another --split, or add data sets")
+    with held(folder):
+        fitted = fit_malignancy(lesions, seed)
+        sources = [f"{data_name(data)}@{split}", *map(_source_name, also)]
+        report = make_report(fitted, lesions, sources, folder)
+        save_head(folder, fitted.head, report)
+    low, high = report["interval"]
+    return "\n".join(
+        [
+            f"{folder}: malignancy head from {report['images']} images of {report['patients']} patients;",
+            f"AUC {report['auc']:.3f} ({low:.3f} to {high:.3f}) on patients that a head has not seen",
+        ]
+    )
+
+
+def lesions_of(predictor: RunPredictor, cases: Sequence[Case]) -> Lesions | None:
+    """The labelled lesions of the cases, as the run's network sees them; see `read_lesions`."""
+    look = looker(predictor.model, predictor.size, predictor.temperature)
+    bar = track(cases, "looking at lesions", len(cases), "image")
+    return read_lesions(look, bar)
+
+
+def _unique(cases: Sequence[Case]) -> list[Case]:
+    """Each image once: a training may have repeated a data set."""
+    return list({case.image: case for case in cases}.values())
+
+
+def _source_name(source: str) -> str:
+    folder, split = parse_source(source)
+    name = data_name(folder)
+    return f"{name}@{Path(split).name}" if split else name
+
+
+def _fewest(lesions: Lesions) -> int:
+    malignant = lesions.malignant[lesions.is_own]
+    return int(min(malignant.sum(), (~malignant).sum()))
+
+
+def make_report(
+    fitted: Fitted, lesions: Lesions, sources: Sequence[str], folder: Path
+) -> dict[str, Any]:
+    """The content of malignancy.json: the data, the rules, and the AUC on patients that a head has not seen."""
+    rows = lesions.is_own & np.isfinite(fitted.logits)
+    tested, logits = lesions.pick(rows), fitted.logits[rows]
+    return {
+        "data": list(sources),
+        "images": int(lesions.is_own.sum()),
+        "patients": len(np.unique(lesions.groups)),
+        "malignant": int(lesions.malignant[lesions.is_own].sum()),
+        "auc": auc(tested.malignant, logits),
+        "interval": auc_interval(tested.malignant, logits, list(tested.groups)),
+        "rules": asdict(fitted.head.rules),
+        "weights": fingerprint(folder).rpartition(" ")[2],
+    }
+
+
+def save_head(folder: Path, head: MalignancyHead, report: dict[str, Any]) -> None:
+    """Writes malignancy.json and malignancy.safetensors: both, or none if one cannot be written."""
+    # 16 bits change a probability by less than 0.001, and halve the file.
+    tensors = {
+        name: torch.from_numpy(values).half()
+        for name, values in head.to_tensors().items()
+    }
+    with atomic_files():
+        digest = write_tensors(folder / MALIGNANCY_HEAD, tensors)
+        write_json(folder / MALIGNANCY, report | {MALIGNANCY_HEAD: digest})
+
+
+def load_head(folder: Path) -> StoredHead | None:
+    """The malignancy head of the run in `folder`; None if it has none.
+
+    Raises:
+        InputError: it cannot be read, or was made for other weights than those in the folder.
+    """
+    folder = find_run(folder)
+    file = folder / MALIGNANCY
+    if not is_there(file):
+        return None
+    try:
+        report = read_json(file)
+        rules = Rules.from_dict(report["rules"])
+        tensors = load_tensors(folder / MALIGNANCY_HEAD)
+        arrays = {name: value.float().numpy() for name, value in tensors.items()}
+        head = MalignancyHead.from_tensors(arrays, rules)
+        made_for, digest = report["weights"], report[MALIGNANCY_HEAD]
+    except (InputError, OSError, ValueError, TypeError, KeyError) as error:
+        reason = f" ({error})" if type(error) is ValueError else ""
+        problem = f"not a malignancy head that can be read{reason}"
+        raise InputError(file, problem, HINT) from error
+    if made_for != fingerprint(folder).rpartition(" ")[2]:
+        raise InputError(file, "was made for other weights than the run's", HINT)
+    if digest != file_hash(folder / MALIGNANCY_HEAD):
+        problem = f"was not made together with {MALIGNANCY_HEAD}"
+        raise InputError(file, problem, HINT)
+    return StoredHead(head, report)

@@ -1,0 +1,106 @@
+"""Words for lesions that nobody would call otherwise."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tests.describe.drawn import CENTRE, ellipse, picture, star, tissue, xs, ys
+
+from sonoseg.describe.descriptors import CANNOT_SAY, LEAST, find_descriptors
+from sonoseg.describe.features import measure_features
+from sonoseg.describe.questions import fitted
+from sonoseg.serve.lexicon import DESCRIPTORS
+
+
+def described(mask, gray=None, known=None):
+    gray = np.where(mask, tissue(50), tissue(120, seed=1)) if gray is None else gray
+    features = measure_features(picture(gray), mask).to_dict()
+    return find_descriptors(features, known)
+
+
+def test_a_wide_ellipse_is_oval_parallel_and_circumscribed():
+    found = described(ellipse(55, 30))
+    assert found.shape.word == "oval"
+    assert found.orientation.word == "parallel"
+    assert found.margin.word == "circumscribed"
+
+
+def test_a_tall_ellipse_is_not_parallel():
+    found = described(ellipse(28, 50))
+    assert found.orientation.word == "not parallel"
+    assert found.orientation.probabilities["not parallel"] > 0.9
+
+
+def test_a_circle_is_rounder_than_an_ellipse():
+    round_one = described(ellipse(45, 45)).shape.probabilities
+    oval = described(ellipse(60, 35)).shape.probabilities
+    assert round_one["round"] > 5 * oval["round"]
+    assert described(ellipse(45, 45)).orientation.probabilities[
+        "parallel"
+    ] == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_star_is_irregular_and_not_circumscribed():
+    found = described(star())
+    assert found.shape.word == "irregular"
+    assert found.margin.probabilities["circumscribed"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [(-60, "shadowing"), (70, "enhancement"), (0, "none")]
+)
+def test_what_is_behind_has_its_word(change, word):
+    mask = ellipse(50, 30)
+    below = (ys > CENTRE[1] + 31) & (np.abs(xs - CENTRE[0]) < 50)
+    gray = np.where(mask, tissue(45), tissue(120, seed=1)) + np.where(below, change, 0)
+    assert described(mask, gray).posterior_features.word == word
+
+
+def test_darker_lesions_are_called_hypoechoic_rather_than_hyperechoic():
+    mask = ellipse(50, 30)
+    dark = described(mask).echo_pattern.probabilities
+    bright = described(
+        mask, np.where(mask, tissue(220), tissue(110, seed=1))
+    ).echo_pattern.probabilities
+    assert dark["hypoechoic"] > bright["hypoechoic"]
+    assert bright["hyperechoic"] > dark["hyperechoic"]
+
+
+def test_where_the_image_ends_nothing_is_said_of_what_is_behind():
+    cut = np.arange(240) < CENTRE[1] + 33
+    gray = np.where(ellipse(50, 30), tissue(45), tissue(120, seed=1))[cut]
+    found = described(ellipse(50, 30)[cut], gray)
+    assert found.posterior_features == CANNOT_SAY
+    assert found.shape.word == "oval"
+
+
+def test_without_surroundings_there_is_no_echo_pattern():
+    found = described(np.ones((240, 300), bool), tissue())
+    assert found.echo_pattern == CANNOT_SAY
+
+
+def test_words_are_those_of_the_form_and_sum_to_one():
+    for name, one in described(star()).named():
+        assert set(one.probabilities) == set(DESCRIPTORS[name])
+        if name != "margin":
+            assert sum(one.probabilities.values()) == pytest.approx(1)
+        if one.word is not None:
+            assert one.probabilities[one.word] >= LEAST
+
+
+def test_what_is_no_better_than_chance_is_not_said():
+    silent = dataclasses.replace(fitted(), not_said=("shape",))
+    spoken = dataclasses.replace(fitted(), not_said=())
+    mask = ellipse(55, 30)
+    assert described(mask, known=silent).shape.word is None
+    assert described(mask, known=silent).shape.probabilities["oval"] > LEAST
+    assert described(mask, known=spoken).shape.word == "oval"
+
+
+def test_json_has_names_words_and_rounded_probabilities():
+    entry = described(ellipse(55, 30)).to_dict()
+    assert list(entry) == list(DESCRIPTORS)
+    assert entry["orientation"]["word"] == "parallel"
+    assert entry["shape"]["probabilities"]["oval"] == pytest.approx(
+        described(ellipse(55, 30)).shape.probabilities["oval"], abs=6e-4
+    )
