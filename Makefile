@@ -52,7 +52,8 @@ TYPESCRIPT := typescript@5.9.3
 	@command -v npm >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q npm; } \
 	  || echo "npm is missing: the types of the page are not checked"
 	@if command -v npm >/dev/null; then \
-	  rm -rf $@ && mkdir $@ && cd $@ && npm pack --silent $(TYPESCRIPT) && tar -xzf *.tgz && rm *.tgz; \
+	  rm -rf $@ && mkdir $@ && cd $@ && npm pack --silent $(TYPESCRIPT) && tar -xzf *.tgz && rm *.tgz \
+	    || echo "TypeScript cannot be fetched: the types of the page are not checked"; \
 	fi
 
 # What is missing of Debian's packages is installed, which needs root. The viewer and its writer come out of their npm packages.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import sqlite3
 import subprocess
 import sys
@@ -116,14 +118,23 @@ class Page:
         shown = self.driver.execute_script(CANVAS, shape[1], shape[0])
         return np.frombuffer(shown.encode(), np.uint8).reshape(shape) == ord("1")
 
+    def mask_is_covered(self, shape: tuple[int, int]) -> bool:
+        """Whether something lies over most of the image, as the heat does."""
+        shown = self.driver.execute_script(CANVAS, shape[1], shape[0])
+        return shown.count("1") > 0.9 * len(shown)
+
     def waits_for_mask(self, wanted: NDArray[np.bool_]) -> None:
         """Waits until the canvas shows exactly this mask."""
         self.wait(lambda: np.array_equal(self.mask(wanted.shape), wanted))
 
-    def shown(self, identifier: str) -> None:
-        """Waits until an image, or a frame, is drawn."""
+    def drawn(self) -> None:
+        """Waits until the open image, or frame, is drawn at its place."""
         canvas = self.find("#overlay")
-        self.wait(lambda: canvas.get_dom_attribute("data-shown") == identifier)
+        self.wait(
+            lambda: self.driver.execute_script(
+                "return '#' + arguments[0].dataset.shown === location.hash", canvas
+            )
+        )
 
     def opening_times(self) -> list[float]:
         """Milliseconds from opening an image to the drawn outline, for each image that was opened."""
@@ -169,6 +180,7 @@ def open_image(page: Page, name: str) -> None:
     )
     page.find(f'#list button[title^="{name}"]').click()
     page.wait(lambda: page.text("#caption").startswith(name))
+    page.drawn()
 
 
 def disk_mask(scans: Path, name: str, reader: str = "reader") -> NDArray[np.bool_]:
@@ -265,6 +277,7 @@ def test_with_the_keyboard_alone(browser: Any, server: Server, scans: Path) -> N
     page.wait(lambda: page.text("#caption").startswith("one"))
     page.keys(Keys.PAGE_DOWN)
     page.wait(lambda: page.text("#caption").startswith("three"))
+    page.drawn()
     _, truth = make_phantom(SEEDS["three"])
     page.keys(Keys.DELETE)
     page.wait(lambda: "no lesion" in page.text("#lesions"))
@@ -544,6 +557,40 @@ def test_lesions_are_cut_joined_hidden_and_deleted(
     page.keys("q")
     page.saved()
     page.waits_for_mask(own)
+
+
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+const data = new DataTransfer();
+data.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
+dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+"""
+
+
+def test_an_image_is_dropped_and_a_lesion_found_in_a_box(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption"))
+    pixels, truth = make_phantom(11)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    browser.execute_script(DROP, base64.b64encode(file.getvalue()).decode())
+    page.wait(lambda: page.text("#caption").startswith("dropped"))
+    page.drawn()
+    np.testing.assert_array_equal(np.asarray(Image.open(scans / "dropped.png")), pixels)
+    page.keys(Keys.DELETE)
+    page.wait(lambda: "no lesion" in page.text("#lesions"))
+    page.saved()
+    rows, columns = np.nonzero(truth)
+    page.keys("r")
+    corner = (columns.min() - 12, rows.min() - 12)
+    page.drag(corner, (columns.max() + 12, rows.max() + 12))
+    page.wait(lambda: "px" in page.text("#lesions"))
+    page.saved()
+    assert dice(page.mask(truth.shape), truth) > 0.7
+    page.keys("f", "h")
+    page.wait(lambda: page.mask_is_covered(truth.shape))
 
 
 def test_a_cut_and_calipers_with_the_keyboard(browser: Any, server: Server) -> None:

@@ -158,6 +158,24 @@ def test_calipers_are_in_the_table_and_in_the_sr(session):
     np.testing.assert_allclose(ends[0], wanted, atol=0.02)
 
 
+def test_the_size_of_a_pixel_that_was_typed_counts_in_the_sr(session):
+    shot = find(session, "still")
+    session.write_finding(shot, "anna", Finding("benign", spacing="0.2 0.1"))
+    session.accept(shot, "anna", 0)
+    view = session.view(shot, "anna")
+    report = pydicom.dcmread(
+        session.folder / "anna" / "dicom" / f"{shot.path.stem}_sr.dcm"
+    )
+    values = [
+        float(item.NumericValue)
+        for _, item in _all_items(report)
+        if item.get("NumericValue") is not None
+    ]
+    (lesion,) = view.lesions
+    wanted = [lesion.longest.length, lesion.across.length, view.mask.sum() * 0.02]
+    np.testing.assert_allclose(values, wanted, atol=0.006)
+
+
 def _all_items(dataset):
     for element in dataset.iterall():
         if element.VR == "SQ":

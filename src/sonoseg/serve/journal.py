@@ -166,33 +166,34 @@ class Journal:
             self._run(f"SELECT 1 FROM events WHERE {condition}", image, reader, key)
         )
 
-    def last_numbers(self, reader: str) -> dict[str, int]:
-        """The number of the last event of each image that a reader has changed."""
-        query = "SELECT image, MAX(number) FROM events WHERE reader = ? GROUP BY image"
-        return {image: int(number) for image, number in self._run(query, reader)}
+    def last_numbers(self, reader: str, image: str = "") -> dict[str, int]:
+        """The number of the last event of each image that a reader has changed; or of one image."""
+        where, values = _where(reader, image)
+        query = f"SELECT image, MAX(number) FROM events WHERE {where} GROUP BY image"
+        return {name: int(number) for name, number in self._run(query, *values)}
 
-    def findings(self, reader: str) -> dict[str, Finding]:
-        """What a reader wrote about each image, the last one that was written at the end."""
-        query = f"SELECT image, {_WORDS} FROM findings WHERE reader = ? ORDER BY rowid"
-        rows = self._run(query, reader)
-        return {image: Finding(*words) for image, *words in rows}
+    def findings(self, reader: str, image: str = "") -> dict[str, Finding]:
+        """What a reader wrote about each image, or about one; the last one that was written at the end."""
+        where, values = _where(reader, image)
+        query = f"SELECT image, {_WORDS} FROM findings WHERE {where} ORDER BY rowid"
+        rows = self._run(query, *values)
+        return {name: Finding(*words) for name, *words in rows}
 
     def save_finding(self, image: str, reader: str, finding: Finding) -> None:
         """Replaces what a reader wrote about an image."""
         query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         self._run(query, image, reader, *astuple(finding))
 
-    def accepted(self, reader: str) -> dict[str, Accepted]:
-        """What a reader accepted, for each image; not what is being withdrawn."""
+    def accepted(self, reader: str, image: str = "") -> dict[str, Accepted]:
+        """What a reader accepted, for each image or for one; not what is being withdrawn."""
         columns = f"image, number, file, patient, diameters, time, stage, {_WORDS}"
-        condition = f"reader = ? AND stage != {_LEAVING}"
+        where, values = _where(reader, image)
+        query = f"SELECT {columns} FROM accepted WHERE {where} AND stage != {_LEAVING}"
         accepted = {}
-        for row in self._run(
-            f"SELECT {columns} FROM accepted WHERE {condition}", reader
-        ):
-            image, number, file, patient, diameters, when, stage, *words = row
+        for row in self._run(query, *values):
+            name, number, file, patient, diameters, when, stage, *words = row
             state = (number, file, patient, diameters, when, stage == _WRITTEN)
-            accepted[image] = Accepted(Finding(*words), *state)
+            accepted[name] = Accepted(Finding(*words), *state)
         return accepted
 
     def save_accepted(self, image: str, reader: str, accepted: Accepted) -> None:
@@ -239,6 +240,13 @@ class Journal:
     def _failure(self, error: sqlite3.Error) -> InputError:
         hint = "check the disk, or move the file away to begin anew"
         return MachineError(self._path.name, f"cannot be used ({error})", hint)
+
+
+def _where(reader: str, image: str) -> tuple[str, tuple[str, ...]]:
+    """A condition of SQL and its values: the rows of a reader, of one image if it is named."""
+    if image:
+        return "image = ? AND reader = ?", (image, reader)
+    return "reader = ?", (reader,)
 
 
 def _event(row: tuple[Any, ...]) -> Event:

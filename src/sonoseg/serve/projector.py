@@ -19,7 +19,8 @@ from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import clip_frames, scan_frames
 from sonoseg.serve.scenes import Scene, Shot
 
-_KEPT = 4
+_KEPT = 2
+"""Loops whose masks, and videos whose frames, are kept."""
 _BUSY_SECONDS = 1.0
 _Key = tuple[str, int]
 
@@ -34,13 +35,14 @@ class Projector:
         self._spools: OrderedDict[_Key, Spool] = OrderedDict()
 
     def show(self, scene: Scene, modified: int) -> None:
-        """Begins to segment a loop, and stops the one before. A still ends nothing.
+        """Begins to segment a loop, and stops the one before. A still stops it too: it must not wait.
 
         Args:
             scene: that is looked at.
             modified: when its file was changed last; a new file has a new reel.
         """
         if scene.frames == 1:
+            self.close()
             return
         key = (scene.identifier, modified)
         with self._lock:

@@ -14,13 +14,14 @@ import numpy as np
 
 from sonoseg.core.image import Image
 from sonoseg.errors import InputError
+from sonoseg.files import write_error
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.serve.patch import Mask, squeeze, unsqueeze
 from sonoseg.serve.refusal import Refused
 
 _logger = logging.getLogger(__name__)
-_MOST_SPOOLED = 4 << 30
+_MOST_SPOOLED = 2 << 30
 """Bytes of a video's frames on the disk."""
 _PATIENCE = 60.0
 """Seconds for which a frame of a video is waited for."""
@@ -66,8 +67,8 @@ class Reel:
 
     def start(self) -> None:
         """Begins, or goes on where it was stopped."""
+        self._is_stopped.clear()
         if self._thread is None or not self._thread.is_alive():
-            self._is_stopped.clear()
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
 
@@ -152,6 +153,8 @@ class Spool:
                     self._add(image)
         except InputError as error:
             self._error = error
+        except OSError as error:
+            self._error = write_error("the disk", error)
         with self._changed:
             self._is_done = True
             self._changed.notify_all()

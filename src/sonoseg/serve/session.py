@@ -122,7 +122,7 @@ class Session:
             mask, revision = history.mask.copy(), history.number
             undo, redo = history.undo_count, history.redo_count
             own, finding = self._findings(shot, reader, result)
-            accepted = self._journal.accepted(reader).get(shot.key)
+            accepted = self._journal.accepted(reader, shot.key).get(shot.key)
         lesions, by_hand = measured(mask, result, finding)
         state = state_of(own, accepted, revision)
         return View(mask, revision, undo, redo, lesions, by_hand, finding, state)
@@ -130,7 +130,7 @@ class Session:
     def known_mask(self, shot: Shot, reader: str) -> Mask | None:
         """A frame's mask as the reader left it, or the network's; None if the frame was not segmented yet."""
         with self._lock:
-            if self._journal.last_numbers(reader).get(shot.key):
+            if self._journal.last_numbers(reader, shot.key):
                 return self._history(shot, reader).mask.copy()
         return self.album.loop(shot.scene).mask(shot)
 
@@ -194,7 +194,7 @@ class Session:
             check_label(finding.label, history.mask)
             lesions, _ = measured(history.mask, result, finding)
             about = (self._collection.patient(shot), diameters_text(lesions))
-            earlier = self._journal.accepted(reader).get(shot.key)
+            earlier = self._journal.accepted(reader, shot.key).get(shot.key)
             file = collect.collected_name(shot)
             accepted = Accepted(finding, history.number, file, *about, time.time())
             self._journal.save_finding(shot.key, reader, finding)
@@ -215,7 +215,7 @@ class Session:
             InputError: nothing was accepted, or the disk fails.
         """
         with self._lock:
-            accepted = self._journal.accepted(reader).get(shot.key)
+            accepted = self._journal.accepted(reader, shot.key).get(shot.key)
             if accepted is None:
                 raise InputError("image", "is not accepted", "accept it first")
             self._journal.withdraw(shot.key, reader)
@@ -256,11 +256,11 @@ class Session:
         self, shot: Shot, reader: str, result: SegmentationResult
     ) -> tuple[Finding, Finding]:
         """What the reader wrote about an image, and what is shown: words of the loop, and the file's spacing."""
-        findings = self._journal.findings(reader)
-        own = shown = findings.get(shot.key, Finding())
+        known = self._journal.findings(reader, shot.key)
+        own = shown = known.get(shot.key, Finding())
         if own == Finding() and shot.scene.frames > 1:
             begin = f"{shot.scene.key}/"
-            for key, finding in findings.items():
+            for key, finding in self._journal.findings(reader).items():
                 if key.startswith(begin):
                     shown = replace(finding, calipers="")
         if shown == Finding() and result.spacing is not None:

@@ -9,7 +9,8 @@ import { byId, element, onChange, state, update } from "./state.js";
 function show() {
   const rows = state.lesions.map(rowOf);
   const head = element("tr");
-  head.append(...["", "diameters", "area", "prob.", ""].map((text) => element("th", text)));
+  const { unit } = state, area = unit === "mm" ? "mm²" : unit;
+  head.append(...["", `axes, ${unit}`, `area, ${area}`, "prob.", ""].map((text) => element("th", text)));
   const none = element("tr");
   none.append(element("td", state.isPlaying ? "measured when it stops" : "no lesion"));
   byId("lesions").replaceChildren(...(rows.length ? [head, ...rows] : [none]));
@@ -19,9 +20,9 @@ function show() {
 function rowOf(lesion, place) {
   const row = element("tr"), digits = state.unit === "mm" ? 1 : 0;
   const lengths = [lesion.longest_diameter, lesion.perpendicular_diameter].map((length) => length.toFixed(digits));
-  const area = `${lesion.area.toFixed(lesion.area < 100 ? digits : 0)} ${state.unit}${state.unit === "mm" ? "²" : ""}`;
+  const area = lesion.area.toFixed(lesion.area < 100 ? digits : 0);
   const isHidden = state.hidden.includes(boxKey(lesion.box));
-  const diameters = element("td", `${lengths.join(" × ")} ${state.unit}`, lesion.by_hand ? "by-hand" : "");
+  const diameters = element("td", lengths.join(" × "), lesion.by_hand ? "by-hand" : "");
   if (lesion.by_hand) diameters.title = "measured by hand";
   const actions = element("td", "", "actions");
   if (lesion.by_hand) actions.append(action("↺", `Lesion ${place + 1}: back to the diameters worked out`, () => forgetCalipers(lesion)));

@@ -156,7 +156,7 @@ function drawOverlay() {
   if (state.box) drawBox(context, state.box);
   if (state.link) drawLink(context, state.link);
   if (state.cursor) drawCross(context, state.cursor);
-  if (overlay.dataset.shown !== picture.id) performance.mark(`shown ${picture.id}`);
+  if (overlay.dataset.shown !== picture.id && !state.isPlaying) performance.mark(`shown ${picture.id}`);
   overlay.dataset.shown = picture.id;
 }
 
