@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.metrics import image_scores
+from sonoseg.deploy.operating_points import MISSED
 from sonoseg.evaluate.compare import Evaluated
 from sonoseg.files import write_text
 from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
@@ -19,8 +20,6 @@ SIZES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.16, 1.0)
 """Limits of the classes of lesion size, as shares of the image; a class includes its upper limit."""
 SMALL = 0.02
 """Largest share of the image of what the printed table calls a small lesion."""
-MISSED = 0.1
-"""A lesion is missed if the Dice of its image is below this."""
 
 
 @dataclass(frozen=True)
