@@ -334,7 +334,9 @@ def kills(folder: Path, images: int, workers: int, every: float, seed: int = 0) 
 def files_in(out: Path) -> set[str]:
     """The files of the table."""
     return set(
-        parquet.read_table(out / "results.parquet", ["file"])["file"].to_pylist()
+        parquet.read_table(out / "results.parquet", columns=["file"])[
+            "file"
+        ].to_pylist()
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Noted:
         if len(self.attempts()) > self.times:
             return
         if self.deed == "die":
+            time.sleep(0.5)  # the scheduler hears of the job before
             os.kill(os.getpid(), signal.SIGKILL)
         if self.deed == "wrong input":
             raise InputError(self.name, "is wrong", "give another")
