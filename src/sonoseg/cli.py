@@ -39,7 +39,6 @@ LAB = {
     "matplotlib",
     "onnx",
     "onnxscript",
-    "optuna",
     "safetensors",
     "scipy",
     "tqdm",
@@ -434,7 +433,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Train with all combinations of some settings and name the best. Several processes can share the work."""
+    """Train with all combinations of some settings and name the best. Several machines can share the work."""
 
     model: Positional[str]
     """Name of a network, such as model-1 or sonoseg-1. `sonoseg models` lists all names."""
@@ -448,9 +447,10 @@ class Sweep:
     """More training data, as in train."""
     out: Path | None = None
     """Folder for the table, the picture and the runs. Default: runs/MODEL-SPLIT-sweep."""
-    storage: str | None = None
-    """Shared state of the processes: URL of a database, or journal:FILE (for a network disk).
-    Default: sqlite:///OUT/sweep.db."""
+    workers: int = 0
+    """Number of trainings at the same time on this machine. 0: one per GPU, or one. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Train on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     encoder_weights: str = "imagenet"
     """First weights of the encoders: imagenet, none (random), a run folder, or a .safetensors file.
     default: those of the bundled model."""
@@ -480,7 +480,12 @@ class Sweep:
         )
         command = "sonoseg.train.sweep:sweep_command"
         answer = _call(
-            command, settings, axes=self.grid, out=self.out, storage=self.storage
+            command,
+            settings,
+            axes=self.grid,
+            out=self.out,
+            workers=self.workers,
+            cluster=self.cluster,
         )
         return _print(answer)
 
@@ -672,7 +677,10 @@ class Reproduce:
     pictures: tuple[str, ...] = ()
     """Names of the test images to show. Default: the first benign and the first malignant image."""
     workers: int = 0
-    """Number of models trained at the same time. 0: one per GPU. Without a GPU, they share the processor cores."""
+    """Number of models trained at the same time on this machine. 0: one per GPU, or one. Without a GPU, they share the
+    processor cores. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Work on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     report_only: bool = False
     """Train nothing. Write the report of the results that are already in --out."""
 
@@ -695,6 +703,7 @@ class Reproduce:
             explain=self.explain,
             pictures=self.pictures,
             workers=self.workers,
+            cluster=self.cluster,
             report_only=self.report_only,
         )
         text, exit_code = _call(

@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from sonoseg.cli import main
+from sonoseg.lock import held
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.train import loop
-from sonoseg.train.lock import held
 from sonoseg.train.run_folder import BEST, CONFIG, LAST, LOG, SHIPPED, RunConfig
 
 TINY = (
@@ -200,7 +200,7 @@ def test_an_unfinished_run_of_an_earlier_version_is_refused_in_one_line(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from sonoseg.train.lock import held
+from sonoseg.lock import held
 with held(Path(sys.argv[1])):
     print(1, flush=True)
     time.sleep(120)

@@ -26,9 +26,9 @@ from sonoseg.deploy.calibration import Calibration, save_calibration
 from sonoseg.deploy.familiarity import Familiarity
 from sonoseg.deploy.run_predictor import BATCH, RunPredictor
 from sonoseg.errors import InputError
+from sonoseg.lock import held
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather
-from sonoseg.train.lock import held
 from sonoseg.train.run_folder import SHIPPED, fingerprint
 
 COLDEST, HOTTEST = 0.05, 20.0
