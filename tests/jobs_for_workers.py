@@ -7,8 +7,12 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from distributed import WorkerPlugin
 
 from sonoseg import jobs
+from sonoseg.archive import shard
 from sonoseg.errors import InputError
 from sonoseg.lock import held
 
@@ -50,6 +54,16 @@ class Locked:
             (self.folder / self.name).touch()
 
 
-def hurry() -> None:
-    """Makes the pause between two attempts short, in the process that calls it."""
-    jobs.PAUSE = 0.1
+class Prepared(WorkerPlugin):
+    """Makes the pause between two attempts short in every worker, and an image called poison.png end its process."""
+
+    def setup(self, worker: Any) -> None:
+        jobs.PAUSE = 0.1
+        real = shard.segment_file
+
+        def segment_file(segmenter: Any, name: str, settings: Any) -> shard.Answer:
+            if name == "poison.png":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(segmenter, name, settings)
+
+        shard.segment_file = segment_file

@@ -1,11 +1,13 @@
-"""The engine with a scheduler and two worker processes; and `sweep` and `reproduce` on it, with workers that die."""
+"""The engine with a scheduler and two worker processes; and the three commands on it, with workers that die."""
 
 from __future__ import annotations
 
 import csv
 import filecmp
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.jobs_for_workers import Noted, hurry
+from tests.archive.test_archive import masks_of, rows_of
+from tests.jobs_for_workers import Noted, Prepared
 from tests.reproduction.conftest import smallest
 
+from sonoseg.archive.command import archive_command
 from sonoseg.cli import main
 from sonoseg.cluster import Workers, _local_cluster, connected
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import MachineError
-from sonoseg.jobs import run_jobs
+from sonoseg.jobs import JOBS_A_WORKER, outcomes, run_jobs
 
 SWEEP = "--split grouped --encoder-weights none --size 32 --grid epochs=1,2"
 
@@ -34,7 +38,7 @@ def cluster() -> Iterator[Any]:
     """A scheduler in this process, and two workers, which are processes."""
     with _local_cluster(Workers(2)) as started:
         with connected(Workers(cluster=started.scheduler_address)) as client:
-            client.run(hurry)
+            client.register_plugin(Prepared())
         yield started
 
 
@@ -105,6 +109,21 @@ def test_jobs_are_shared_and_survive_their_workers(
     assert counted == good | {"fails": 3, "wrong": 1}
 
 
+def test_few_jobs_are_taken_from_a_long_list(cluster: Any, tmp_path: Path) -> None:
+    """So the memory does not grow with the number of jobs."""
+    taken = 0
+
+    def endless() -> Iterator[Noted]:
+        nonlocal taken
+        for taken in itertools.count(1):
+            yield Noted(tmp_path, f"job-{taken}")
+
+    ended = outcomes(endless(), Workers(cluster=cluster.scheduler_address))
+    for count, _ in enumerate(itertools.islice(ended, 20), start=1):
+        assert taken - count < 2 * JOBS_A_WORKER
+    ended.close()
+
+
 @pytest.mark.timeout(1800)
 def test_a_sweep_whose_workers_die_and_whose_client_dies_ends_as_one_process_would(
     cluster: Any, phantoms: Path, tmp_path: Path
@@ -160,6 +179,54 @@ def test_a_reproduction_whose_workers_die_ends_as_one_process_would(
     for table in ("dice-grouped.csv", "claims-grouped.csv"):
         one, other = (out / "tables" / table for out in (alone, shared))
         assert filecmp.cmp(one, other, shallow=False)
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from sonoseg.archive.command import archive_command
+
+archive_command([Path(sys.argv[1])], out=Path(sys.argv[2]), cluster=sys.argv[3], shard=3)
+"""
+
+
+@pytest.mark.timeout(1800)
+def test_an_archive_survives_workers_client_and_a_poisoned_image(
+    cluster: Any, tmp_path: Path
+) -> None:
+    """The poisoned image ends every worker that reads it. All others have the rows and masks of one process."""
+    archive, alone, shared = (tmp_path / name for name in ("data", "alone", "shared"))
+    write_phantoms(archive, 24, size=(128, 160))
+    picture = archive / "images" / "synthetic_00.png"
+    shutil.copy(picture, archive / "poison.png")
+    (archive / "damaged.png").write_bytes(picture.read_bytes()[:300])
+    text, code = archive_command([archive], out=alone, workers=1, shard=3)
+    assert code == 1 and "1 failed" in text
+    parts = shared / "parts"
+
+    def done() -> int:
+        return len(list(parts.glob("*.parquet")))
+
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, archive, shared, cluster.scheduler_address]
+    )
+    wait_for(lambda: done() >= 2)
+    client.kill()
+    client.wait()
+    before = done()
+    killing = kill_a_worker_when(cluster, lambda: done() > before)
+    arguments: dict[str, Any] = {"out": shared, "cluster": cluster.scheduler_address}
+    text, code = archive_command([archive], **arguments, shard=3)
+    killing.join()
+    assert code == 1 and "2 failed" in text
+    rows, expected = rows_of(shared), rows_of(alone)
+    poisoned = rows.pop(("poison.png", None))
+    assert poisoned["reason"] == "3 processes ended while they segmented it"
+    mask = expected.pop(("poison.png", None))["mask"]
+    assert rows == expected
+    masks = masks_of(alone)
+    del masks[mask]
+    assert masks_of(shared) == masks
 
 
 def test_a_scheduler_that_goes_is_one_line(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ LAB = {
     "scipy",
     "tqdm",
 }
+CLUSTER = {"distributed", "dask", "pyarrow"}
 SERVE = {"fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "multipart"}
 
 
@@ -90,8 +91,32 @@ class Segment:
     pseudonym: str | None = None
     """A secret word of your choice. Written DICOM objects then have a code instead of the patient's name and ID.
     The same patient and word always give the same code."""
+    workers: int = 0
+    """For an archive, a folder with any number of images at any depth: number of processes. It needs sonoseg[cluster].
+    Writes results.parquet, and the masks in zip files."""
+    cluster: str = ""
+    """For an archive: the address of a Dask scheduler, such as tcp://host:8786, or its scheduler file."""
 
     def run(self) -> int:
+        if self.workers or self.cluster:
+            return _print(
+                _call(
+                    "sonoseg.archive.command:archive_command",
+                    self.images,
+                    model=self.model,
+                    out=self.out,
+                    spacing=self.spacing,
+                    workers=self.workers,
+                    cluster=self.cluster,
+                    others={
+                        "--explain": self.explain,
+                        "--to": self.to,
+                        "--strict": self.strict,
+                        "--fractional": self.fractional,
+                        "--pseudonym": self.pseudonym,
+                    },
+                )
+            )
         return _print(
             _call(
                 "sonoseg.segment_command:segment_command",
@@ -834,9 +859,10 @@ def _run(command: Command) -> int:
         print(f"sonoseg: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in LAB | SERVE:
+        extras = {"lab": LAB, "serve": SERVE, "cluster": CLUSTER}
+        extra = next((name for name in extras if missing in extras[name]), None)
+        if extra is None:
             raise
-        extra = "serve" if missing in SERVE else "lab"
         print(
             f"sonoseg: this command needs {error.name}; pip install 'sonoseg[{extra}]'",
             file=sys.stderr,
