@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sonoseg.core.image import pixel_spacing
 from sonoseg.dicom.lesions import Outline, Tracker
@@ -44,7 +44,20 @@ def segment_dicom(
     with closing(ahead(file.views())) as views:
         for view in views:
             result = segmenter.segment(view.image, explain=explain)
-            yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
+            outlines = tracker.follow(view, result.mask)
+            yield Segmented(view, result, _judged(outlines, result))
+
+
+def _judged(
+    outlines: Sequence[Outline], result: SegmentationResult
+) -> tuple[Outline, ...]:
+    """The outlines with the malignancy of their lesions, which are in the same order."""
+    if result.judge is None:
+        return tuple(outlines)
+    judged = []
+    for outline, lesion in zip(outlines, result.lesions, strict=True):
+        judged.append(replace(outline, malignancy=lesion.malignancy))
+    return tuple(judged)
 
 
 def segment_frames(
