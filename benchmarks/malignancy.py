@@ -1,7 +1,7 @@
 """How well malignancy is told from an outlined lesion: official folds, other hospitals, and what else could explain it.
 
 Two steps. The first runs a network on all labelled images and keeps the features in a folder; the second fits and
-reads all heads, and writes metrics.json:
+reads all heads, and writes a JSON file for each part:
 
     python benchmarks/malignancy.py features NETWORK DATA CACHE
     python benchmarks/malignancy.py scores CACHE results/malignancy
@@ -17,6 +17,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -397,23 +398,34 @@ def own_split(table: Table) -> dict[str, Any]:
     return found
 
 
-def scores(cache: Path, out: Path) -> None:
-    """Fits all heads and writes metrics.json."""
-    table = Table(cache, "cross-busbra")
-    busbra = table.source == "busbra"
-    fold = table.columns["fold"]
-    folds = [(~(busbra & (fold == k)), busbra & (fold == k)) for k in range(5)]
-    found: dict[str, Any] = {"busbra-official-folds": cross_validated(table, folds)}
-    found["busbra-official-folds"]["labels_shuffled"] = shuffled(table, folds)
-    write_json(out / "metrics.json", found)
-    found["other-hospital"] = {}
+def official_split(cache: Path) -> dict[str, Any]:
+    """BUS-BRA, each of its five folds once as test; BUSI and BrEaST help to train."""
+    table = Table(cache, CROSS["busbra"])
+    is_busbra, fold = table.source == "busbra", table.columns["fold"]
+    tests = [is_busbra & (fold == number) for number in range(5)]
+    folds = [(~test, test) for test in tests]
+    found = cross_validated(table, folds)
+    return found | {"labels_shuffled": shuffled(table, folds)}
+
+
+def other_hospital(cache: Path, source: str) -> dict[str, Any]:
+    """All images of one data set as test; the other two train."""
+    table = Table(cache, CROSS[source])
+    is_test = table.source == source
+    return cross_validated(table, [(~is_test, is_test)])
+
+
+def scores(cache: Path, out: Path, parts: list[str]) -> None:
+    """Fits the heads of each part and writes PART.json; all parts if none is named."""
+    out.mkdir(parents=True, exist_ok=True)
+    known: dict[str, Callable[[], dict[str, Any]]] = {
+        "busbra-folds": lambda: official_split(cache),
+        "bundled": lambda: own_split(Table(cache, "default")),
+    }
     for source in SOURCES:
-        other = Table(cache, CROSS[source])
-        is_test = other.source == source
-        found["other-hospital"][source] = cross_validated(other, [(~is_test, is_test)])
-        write_json(out / "metrics.json", found)
-    found["bundled"] = own_split(Table(cache, "default"))
-    write_json(out / "metrics.json", found)
+        known[f"without-{source}"] = partial(other_hospital, cache, source)
+    for part in parts or known:
+        write_json(out / f"{part}.json", known[part]())
 
 
 def main() -> None:
@@ -421,9 +433,7 @@ def main() -> None:
     if command == "features":
         features(rest[0], Path(rest[1]), Path(rest[2]))
     else:
-        out = Path(rest[1])
-        out.mkdir(parents=True, exist_ok=True)
-        scores(Path(rest[0]), out)
+        scores(Path(rest[0]), Path(rest[1]), rest[2:])
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from sonoseg.dicom.evaluations import (
 from sonoseg.dicom.lesions import Tracker
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.report import make_report
+from sonoseg.dicom.segment import segment_dicom
+from sonoseg.reader.result import SegmentationResult
 from sonoseg.serve.lexicon import DESCRIPTORS
 
 CONTEXT_GROUPS = {
@@ -152,6 +154,31 @@ def test_the_probability_of_malignancy_is_a_number_in_percent(tmp_path):
     plain = make_report(file, [outline], ALGORITHM)
     assert plain.SOPInstanceUID != report.SOPInstanceUID
     assert "111047" not in str(plain)
+
+
+def test_outlines_of_a_file_have_the_malignancy_of_their_lesions():
+    file, lesion = scan()
+    mask = lesion.copy()
+    mask[150:180, 220:240] = True  # a second, smaller lesion
+
+    class Stub:
+        """Outlines what is known, and judges lesions by their size."""
+
+        def segment(self, image, explain=False):
+            part = mask[:, :200] if image.pixels.min() > 60 else mask[:, 200:]
+
+            def judge(own, outline):
+                return Malignancy(own.mean(), 0, 1)
+
+            return SegmentationResult(
+                image, part.astype(np.float32), part, "stub", judge=judge
+            )
+
+    found = [one for view in segment_dicom(Stub(), file) for one in view.outlines]
+    assert len(found) == 2
+    for outline in found:
+        expected = outline.part.sum() / (200 * 200)
+        assert outline.malignancy.probability == pytest.approx(expected)
 
 
 def test_a_withheld_probability_is_only_said_to_be_withheld():

@@ -738,3 +738,23 @@ def test_a_dicom_file_is_corrected_and_becomes_seg_and_sr(
     np.testing.assert_array_equal(in_seg, view.whole(drawn))
     assert seg.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
     assert pydicom.dcmread(report).Modality == "SR"
+
+
+def test_a_suggested_word_is_taken_over_by_a_click(
+    browser: Any, server: Server
+) -> None:
+    page = Page(browser, server.address)
+    page.wait(lambda: "px" in page.text("#lesions"))
+    browser.execute_script(
+        "document.getElementById('descriptors').parentElement.open = true"
+    )
+    button = browser.find_element(By.CSS_SELECTOR, "#descriptors .suggestion")
+    word = button.text.removeprefix("suggested: ").rpartition(" (")[0]
+    row = "return document.querySelector('#descriptors .row:has(.suggestion) select').value"
+    assert word and browser.execute_script(row) == ""
+    button.click()
+    page.saved()
+    assert browser.execute_script(row) == word
+    browser.refresh()
+    page.wait(lambda: "px" in page.text("#lesions"))
+    page.wait(lambda: browser.execute_script(row) == word)

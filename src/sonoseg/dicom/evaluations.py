@@ -11,6 +11,7 @@ from sonoseg.core.measure import find_lesions
 from sonoseg.describe.descriptors import Descriptors
 from sonoseg.describe.lesion import describe_lesions
 from sonoseg.describe.malignancy import Malignancy
+from sonoseg.describe.malignancy_words import sentence
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile
 
@@ -108,18 +109,8 @@ def add_evaluations(
         if words:
             comments.append(f"Lesion {number}, suggested by a program: {words}.")
         if malignancy is not None:
-            comments.append(f"Lesion {number}: {malignancy_in_words(malignancy)}.")
+            comments.append(f"Lesion {number}: {sentence(malignancy)}.")
     _append(report, [_text(comment) for comment in comments])
-
-
-def malignancy_in_words(malignancy: Malignancy) -> str:
-    """Such as "probability of malignancy 31 % (20 % to 44 %), estimated by a program, no diagnosis"."""
-    if malignancy.withheld is not None:
-        return f"no probability of malignancy is given: {malignancy.withheld}"
-    numbers = malignancy.probability, malignancy.low, malignancy.high
-    middle, low, high = (f"{100 * number:.0f} %" for number in numbers)
-    words = f"probability of malignancy {middle} ({low} to {high})"
-    return f"{words}, estimated by a program, no diagnosis"
 
 
 def describe_in_words(descriptors: Descriptors) -> str:

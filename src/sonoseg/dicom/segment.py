@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from sonoseg.core.image import pixel_spacing
@@ -51,7 +51,20 @@ def segment_dicom(
             images = [view.image for view in some]
             results = segmenter.segment_batch(images, explain=explain)
             for view, result in zip(some, results, strict=True):
-                yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
+                outlines = tracker.follow(view, result.mask)
+                yield Segmented(view, result, _judged(outlines, result))
+
+
+def _judged(
+    outlines: Sequence[Outline], result: SegmentationResult
+) -> tuple[Outline, ...]:
+    """The outlines with the malignancy of their lesions, which are in the same order."""
+    if result.judge is None:
+        return tuple(outlines)
+    judged = []
+    for outline, lesion in zip(outlines, result.lesions, strict=True):
+        judged.append(replace(outline, malignancy=lesion.malignancy))
+    return tuple(judged)
 
 
 def segment_frames(

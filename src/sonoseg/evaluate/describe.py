@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sonoseg.core.metrics import CONVENTIONS, METRICS
+from sonoseg.evaluate.judge import describe_malignancy
 from sonoseg.evaluate.surface import describe_surface
 from sonoseg.report.tables import Cell, text_table
 from sonoseg.train.record import Record
@@ -32,6 +33,7 @@ def describe(metrics: dict[str, Any]) -> str:
         f"expected calibration error over pixels: {metrics['calibration_error']:.4f}"
     )
     lines.append(describe_surface(metrics["surface"]))
+    lines += describe_malignancy(metrics)
     return "\n".join(lines)
 
 

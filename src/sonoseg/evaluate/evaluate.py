@@ -22,13 +22,8 @@ from sonoseg.data.splits import leaked, split_cases
 from sonoseg.errors import InputError, visible
 from sonoseg.evaluate.curves import write_reliability, write_roc, write_trade_off
 from sonoseg.evaluate.describe import describe, describe_leaks, describe_memory
-from sonoseg.evaluate.judge import describe_malignancy, judge_cases
-from sonoseg.evaluate.predictors import (
-    BundlePredictor,
-    Predictor,
-    load_predictor,
-    predicted_mask,
-)
+from sonoseg.evaluate.judge import judge_cases
+from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
 from sonoseg.evaluate.surface import (
     DISTANCES,
     Surface,
@@ -81,14 +76,12 @@ def evaluate_command(
     require_images(cases, predictor)
     with held(out):  # two evaluations at once could mix their files
         metrics = evaluate(predictor, cases, out, about=about)
-        if isinstance(predictor, BundlePredictor):
-            metrics = judge_cases(predictor.segmenter, cases, out, metrics)
+        metrics = judge_cases(predictor, cases, out, metrics)
     lines = [
         f"{visible(predictor.name)} on {split}/{subset}, {metrics['images']} images",
         "",
     ]
     lines.append(describe(metrics))
-    lines += describe_malignancy(metrics)
     lines += describe_leaks(copied, len(cases), split)
     lines += describe_memory(metrics, getattr(predictor, "record", None))
     lines.append("")

@@ -19,9 +19,9 @@ from sonoseg.describe.malignancy import pool_maps
 from sonoseg.describe.malignancy_head import sigmoid
 from sonoseg.errors import InputError
 from sonoseg.evaluate.malignancy import Judged, malignancy_summary
+from sonoseg.evaluate.predictors import BundlePredictor, Predictor
 from sonoseg.files import atomic_files, is_there, write_json, write_text
 from sonoseg.progress import track
-from sonoseg.reader.segmenter import Segmenter
 from sonoseg.report.tables import csv_number, csv_text
 
 TABLE = "malignancy.csv"
@@ -29,27 +29,28 @@ COLUMNS = ("file", "label", "group", "probability", "low", "high", "withheld")
 
 
 def judge_cases(
-    segmenter: Segmenter, cases: Sequence[Case], folder: Path, metrics: dict[str, Any]
+    predictor: Predictor, cases: Sequence[Case], folder: Path, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Judges the largest lesion that the bundle outlines in each labelled image.
 
     Writes malignancy.csv, one row per image, and adds `malignancy` to metrics.json (see `malignancy_summary`).
 
     Args:
-        segmenter: of a bundle with a malignancy head.
+        predictor: a bundle with a malignancy head; others judge nothing.
         cases: those whose label cannot be learned are passed over, see `sonoseg.data.busi.is_labelled`.
         folder: of the evaluation.
         metrics: of the evaluation.
 
     Returns:
-        `metrics` with the entry; as they are if the images are not of both kinds.
+        `metrics` with the entry; as they are without a head, or if the images are not of both kinds.
 
     Raises:
         InputError: an image cannot be read, or a file cannot be written.
     """
     labelled = [case for case in cases if is_labelled(case) and case.masks]
-    head = segmenter.head
-    if head is None or len({case.label for case in labelled}) < 2:
+    segmenter = predictor.segmenter if isinstance(predictor, BundlePredictor) else None
+    head = segmenter and segmenter.head
+    if not segmenter or not head or len({case.label for case in labelled}) < 2:
         return metrics
     rows: list[list[Any]] = []
     raw, sizes = [], []
