@@ -6,6 +6,7 @@ reads all heads, and writes a JSON file for each part:
     python benchmarks/malignancy.py features NETWORK DATA CACHE
     python benchmarks/malignancy.py scores CACHE results/malignancy
     python benchmarks/malignancy.py marks CROSS-BUSI CACHE DATA results/malignancy
+    python benchmarks/malignancy.py failures CROSS-BUSI CACHE DATA docs/images/malignancy.png
     python benchmarks/malignancy.py three-classes DATA results/malignancy
 
 DATA holds busi/, busbra/ and breast/. NETWORK is a run folder, or best.safetensors of `benchmarks/card.py`.
@@ -26,9 +27,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sonoseg.core.auc import auc, auc_interval, paired_auc_test
-from sonoseg.core.resize import enlarge
+from sonoseg.core.resize import enlarge, resize_mask
 from sonoseg.data.busbra import official_folds
 from sonoseg.data.busi import busi_images
 from sonoseg.data.case import Case
@@ -486,6 +488,38 @@ def marks(cache: Path, data: Path, network: str) -> dict[str, Any]:
     return is_it_the_lesion(look, head, cases)
 
 
+def failures(cache: Path, data: Path, network: str, out: Path) -> None:
+    """A picture of the six images of BUSI whose probability is farthest from the truth: three of each kind.
+
+    The heads have not seen BUSI. The own outline is drawn. The first row is benign, the second malignant.
+    """
+    table = Table(cache, CROSS["busi"])
+    head = fit_malignancy(table.training(table.source != "busi")).head
+    rows = np.flatnonzero((table.source == "busi") & table.is_lesion & table.is_found)
+    probability = head.probabilities(head.logits(table.columns["own"][rows]))[:, 0]
+    order = rows[np.argsort(probability)]
+    is_malignant = table.malignant[order]
+    worst = [*order[~is_malignant][::-1][:3], *order[is_malignant][:3]]
+    cases, side = list(known(data)), 168
+    look, _ = build(network)
+    picture = Image.new("L", (3 * side, 2 * side))
+    for place, row in enumerate(worst):
+        source, case, _ = cases[row]
+        image = case.read_image()
+        own = largest_lesion(enlarge(look(image).probability, image.shape) >= 0.5)
+        small = np.array(Image.fromarray(image).resize((side - 4, side - 4)))
+        mask = resize_mask(own, (side - 4, side - 4))
+        inner = mask.copy()
+        inner[1:-1, 1:-1] &= (
+            mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+        )
+        small[mask & ~inner] = 255
+        picture.paste(Image.fromarray(small), (place % 3 * side, place // 3 * side))
+        said = float(probability[rows == row][0])
+        print(f"{source} {case.name}: {case.label}, probability {said:.2f}")
+    picture.save(out, optimize=True)
+
+
 def official_split(cache: Path) -> dict[str, Any]:
     """BUS-BRA, each of its five folds once as test; BUSI and BrEaST help to train."""
     table = Table(cache, CROSS["busbra"])
@@ -523,6 +557,8 @@ def main() -> None:
         write_json(
             Path(rest[3]) / "marks.json", marks(Path(rest[1]), Path(rest[2]), rest[0])
         )
+    elif command == "failures":
+        failures(Path(rest[1]), Path(rest[2]), rest[0], Path(rest[3]))
     elif command == "three-classes":
         write_json(Path(rest[1]) / "three-classes.json", three_classes(Path(rest[0])))
     else:
