@@ -76,7 +76,7 @@ def test_rules_withhold_the_middle_and_poor_outlines():
     known = lesions(600, 4, signal=0.6)
     known.outline[:60], known.dice[:60] = 0.55, 0.1
     rules = fit_rules(known.vectors[:, 0].astype(float) - 0.6, known)
-    assert 0 < rules.band
+    assert rules.band > 0
     assert 0.55 < rules.least_outline <= 0.8
     assert 0 < rules.sensitive < rules.balanced < 1
     clear = lesions(600, 4, signal=5)

@@ -10,13 +10,15 @@ import pytest
 from sonoseg.describe.malignancy import Malignancy, pool_maps, regions
 from sonoseg.describe.malignancy_head import Judge, MalignancyHead, Rules
 
+PLAIN = Rules()
+
 
 def disc(height: int = 96, width: int = 96, radius: int = 12) -> np.ndarray:
     rows, columns = np.mgrid[:height, :width]
     return (rows - 40) ** 2 + (columns - 48) ** 2 <= radius**2
 
 
-def head(rules: Rules = Rules(), features: int = 6) -> MalignancyHead:
+def head(rules: Rules = PLAIN, features: int = 6) -> MalignancyHead:
     random = np.random.default_rng(0)
 
     def numbers(*shape: int) -> np.ndarray:
