@@ -1,12 +1,15 @@
 """How well malignancy is told from an outlined lesion: official folds, other hospitals, and what else could explain it.
 
-Two steps. The first runs a network on all labelled images and keeps the features in a folder; the second fits and
+The first step runs a network on all labelled images and keeps the features in a folder; the second fits and
 reads all heads, and writes a JSON file for each part:
 
     python benchmarks/malignancy.py features NETWORK DATA CACHE
     python benchmarks/malignancy.py scores CACHE results/malignancy
+    python benchmarks/malignancy.py marks CROSS-BUSI CACHE DATA results/malignancy
+    python benchmarks/malignancy.py failures CROSS-BUSI CACHE DATA docs/images/malignancy.png
+    python benchmarks/malignancy.py three-classes DATA results/malignancy
 
-DATA holds busi/, busbra/ and breast/. NETWORK is a run folder, "default", or best.safetensors of `benchmarks/card.py`.
+DATA holds busi/, busbra/ and breast/. NETWORK is a run folder, or best.safetensors of `benchmarks/card.py`.
 The scores need four networks: `default`, and `cross-busi`, `cross-busbra`, `cross-breast` of `benchmarks/card.py`, each
 trained on the other two data sets. So no network behind a number has seen a mask of the test images.
 """
@@ -15,17 +18,19 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sonoseg.core.auc import auc, auc_interval, paired_auc_test
-from sonoseg.core.resize import enlarge
+from sonoseg.core.resize import enlarge, resize_mask
 from sonoseg.data.busbra import official_folds
 from sonoseg.data.busi import busi_images
 from sonoseg.data.case import Case
@@ -41,6 +46,7 @@ from sonoseg.describe.shape import Shape
 from sonoseg.evaluate.malignancy import Judged, malignancy_summary
 from sonoseg.files import write_json
 from sonoseg.progress import track
+from sonoseg.reader.segmenter import load
 
 MEASURED = len(fields(Shape)) + len(fields(Gray)) + len(fields(Rim))
 SOURCES = ("busi", "busbra", "breast")
@@ -347,55 +353,171 @@ def shuffled(table: Table, folds: list[Fold]) -> dict[str, Any]:
     }
 
 
-def three_classes(
-    table: Table, head: MalignancyHead, test: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """Benign, malignant or normal: normal where nothing is outlined, else by the balanced threshold."""
-    answers = np.full(len(test), "normal   ")
-    rows = test & table.is_found
-    probability = head.probabilities(head.logits(table.columns["own"][rows]))[:, 0]
-    answers[rows] = np.where(probability >= head.rules.balanced, "malignant", "benign")
-    label = table.columns["label"][test]
-    counts: dict[str, dict[str, int]] = {}
-    for truth in ("benign", "malignant", "normal"):
-        said = np.char.strip(answers[test][label == truth])
-        names, numbers = np.unique(said, return_counts=True)
-        counts[truth] = dict(zip(map(str, names), map(int, numbers), strict=True))
-    right = sum(counts[name].get(name, 0) for name in counts)
-    recall = [row.get(name, 0) / sum(row.values()) for name, row in counts.items()]
-    return {
-        "images": int(test.sum()),
-        "accuracy": right / int(test.sum()),
-        "mean_recall": float(np.mean(recall)),
-        "counts": counts,
-    }
-
-
-def own_split(table: Table) -> dict[str, Any]:
-    """The bundled network: BUSI's test images of `paper-clean`, and the fifth fold of BUS-BRA."""
-    subset, fold = table.columns["subset"], table.columns["fold"]
-    train = (subset == "train") | ((table.source == "busbra") & (fold != 4))
-    train |= table.source == "breast"
-    tests = {
-        "busi-test": subset == "test",
-        "busi-validation": subset == "validation",
-        "busbra-fold5": (table.source == "busbra") & (fold == 4),
-    }
-    fitted = fit_malignancy(table.training(train))
-    found: dict[str, Any] = {"rules": asdict(fitted.head.rules)}
-    for name, test in tests.items():
-        found[name] = {}
-        for view in ("own", "reference"):
-            judged = table.judged(test, view, fitted.head)
-            summary = malignancy_summary(judged, fitted.head.rules)
-            plain = table.measured_alone(train, test, view)
-            summary["measured_alone"] = against(judged, plain)
-            found[name][view] = summary
-    found["three_classes"] = {
-        name: three_classes(table, fitted.head, tests[name])
-        for name in ("busi-validation", "busi-test")
-    }
+def three_classes(data: Path) -> dict[str, Any]:
+    """Benign, malignant or normal, by the bundle: normal where nothing is outlined, else by the balanced threshold."""
+    segmenter = load("default")
+    assert segmenter.head is not None
+    threshold = segmenter.head.rules.balanced
+    found = {}
+    for subset in ("validation", "test"):
+        pairs = []
+        for source, case, about in known(data):
+            if source == "busi" and about["subset"] == subset:
+                lesions = segmenter.segment(case.image).lesions
+                said = "normal"
+                if lesions:
+                    answer = lesions[0].malignancy
+                    assert answer is not None
+                    is_malignant = answer.probability >= threshold
+                    said = "malignant" if is_malignant else "benign"
+                pairs.append((case.label, said))
+        counts = Counter(pairs)
+        right = sum(number for (label, said), number in counts.items() if label == said)
+        recall = []
+        for kind in ("benign", "malignant", "normal"):
+            total = sum(
+                number for (label, _), number in counts.items() if label == kind
+            )
+            recall.append(counts[kind, kind] / total)
+        found[subset] = {
+            "images": len(pairs),
+            "accuracy": right / len(pairs),
+            "recall": dict(zip(("benign", "malignant", "normal"), recall, strict=True)),
+            "called": {f"{a} as {b}": n for (a, b), n in sorted(counts.items())},
+        }
     return found
+
+
+def painted(
+    image: NDArray[np.uint8], own: NDArray[np.bool_], what: str
+) -> NDArray[np.uint8]:
+    """The image without its marks, or without its lesion.
+
+    marks: calipers and text are bright and thin: what a gray opening of 7 pixels takes away by more than 60, where the
+    image is brighter than 180, is replaced by the opening; and the four corners (an eighth of each side) by the
+    image's median, except for the lesion and its rim. lesion: the outline, grown by a twentieth of the image, is
+    filled with the mean of the tissue around it.
+    """
+    from scipy import ndimage
+
+    grown = ndimage.binary_dilation(own, iterations=max(1, image.shape[1] // 20))
+    changed = image.copy()
+    if what == "lesion":
+        ring = ndimage.binary_dilation(grown, iterations=8) & ~grown
+        changed[grown] = image[ring].mean() if ring.any() else image.mean()
+    if what == "marks":
+        opened = ndimage.grey_opening(image, (7, 7))
+        is_mark = (image.astype(int) - opened > 60) & (image > 180)
+        is_mark = ndimage.binary_dilation(is_mark, iterations=1)
+        changed[is_mark] = opened[is_mark]
+        height, width = (length // 8 for length in image.shape)
+        corners = np.zeros(image.shape, bool)
+        for rows in (slice(height), slice(-height, None)):
+            corners[rows, :width] = corners[rows, -width:] = True
+        changed[corners & ~grown] = np.median(image)
+    return changed
+
+
+def is_it_the_lesion(
+    look: Callable[[NDArray[np.uint8]], Look],
+    head: MalignancyHead,
+    cases: Sequence[Case],
+) -> dict[str, Any]:
+    """The AUC on images that are painted over, under the own outline of the image as it is; and with random heads."""
+    views: dict[str, list[NDArray[np.float32]]] = {
+        "as it is": [],
+        "marks": [],
+        "lesion": [],
+    }
+    malignant, groups = [], []
+    for case in cases:
+        image = case.read_image()
+        found = look(image)
+        own = largest_lesion(enlarge(found.probability, image.shape) >= 0.5)
+        if own.any():
+            malignant.append(case.label == "malignant")
+            groups.append(case.group)
+            for what, vectors in views.items():
+                if what != "as it is":
+                    found = look(painted(image, own, what))
+                vectors.append(pool_maps(found.maps, own))
+    truth, scores_of, result = np.array(malignant), {}, {"images": len(malignant)}
+    for what, vectors in views.items():
+        logits = head.logits(np.stack(vectors)).mean(1).astype(float)
+        scores_of[what] = logits
+        result[what] = {
+            "auc": auc(truth, logits),
+            "interval": auc_interval(truth, logits, groups),
+        }
+    lost = paired_auc_test(truth, scores_of["as it is"], scores_of["marks"], groups)
+    assert lost is not None
+    result["lost with the marks"] = {
+        "difference": lost[0],
+        "interval": lost[1],
+        "p": lost[2],
+    }
+    random = np.random.default_rng(0)
+    shape = head.hidden.shape
+    areas = []
+    for _ in range(100):
+        one = replace(
+            head,
+            hidden=random.normal(0, 0.05, shape).astype(np.float32),
+            out=random.normal(0, 0.3, head.out.shape).astype(np.float32),
+        )
+        area = auc(truth, one.logits(np.stack(views["as it is"])).mean(1).astype(float))
+        assert area is not None
+        areas.append(area)
+    result["random heads"] = {
+        "mean auc": float(np.mean(areas)),
+        "deviation": float(np.std(areas)),
+    }
+    return result
+
+
+def marks(cache: Path, data: Path, network: str) -> dict[str, Any]:
+    """`is_it_the_lesion` on BUSI, whose images have calipers and text burned in, with heads that have not seen it."""
+    table = Table(cache, CROSS["busi"])
+    head = fit_malignancy(table.training(table.source != "busi")).head
+    look, _ = build(network)
+    cases = [
+        case
+        for source, case, _ in known(data)
+        if source == "busi" and case.label != "normal"
+    ]
+    return is_it_the_lesion(look, head, cases)
+
+
+def failures(cache: Path, data: Path, network: str, out: Path) -> None:
+    """A picture of the six images of BUSI whose probability is farthest from the truth: three of each kind.
+
+    The heads have not seen BUSI. The own outline is drawn. The first row is benign, the second malignant.
+    """
+    table = Table(cache, CROSS["busi"])
+    head = fit_malignancy(table.training(table.source != "busi")).head
+    rows = np.flatnonzero((table.source == "busi") & table.is_lesion & table.is_found)
+    probability = head.probabilities(head.logits(table.columns["own"][rows]))[:, 0]
+    order = rows[np.argsort(probability)]
+    is_malignant = table.malignant[order]
+    worst = [*order[~is_malignant][::-1][:3], *order[is_malignant][:3]]
+    cases, side = list(known(data)), 168
+    look, _ = build(network)
+    picture = Image.new("L", (3 * side, 2 * side))
+    for place, row in enumerate(worst):
+        source, case, _ = cases[row]
+        image = case.read_image()
+        own = largest_lesion(enlarge(look(image).probability, image.shape) >= 0.5)
+        small = np.array(Image.fromarray(image).resize((side - 4, side - 4)))
+        mask = resize_mask(own, (side - 4, side - 4))
+        inner = mask.copy()
+        inner[1:-1, 1:-1] &= (
+            mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+        )
+        small[mask & ~inner] = 255
+        picture.paste(Image.fromarray(small), (place % 3 * side, place // 3 * side))
+        said = float(probability[rows == row][0])
+        print(f"{source} {case.name}: {case.label}, probability {said:.2f}")
+    picture.save(out, optimize=True)
 
 
 def official_split(cache: Path) -> dict[str, Any]:
@@ -420,7 +542,6 @@ def scores(cache: Path, out: Path, parts: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "busbra-folds": lambda: official_split(cache),
-        "bundled": lambda: own_split(Table(cache, "default")),
     }
     for source in SOURCES:
         known[f"without-{source}"] = partial(other_hospital, cache, source)
@@ -432,6 +553,14 @@ def main() -> None:
     command, *rest = sys.argv[1:]
     if command == "features":
         features(rest[0], Path(rest[1]), Path(rest[2]))
+    elif command == "marks":
+        write_json(
+            Path(rest[3]) / "marks.json", marks(Path(rest[1]), Path(rest[2]), rest[0])
+        )
+    elif command == "failures":
+        failures(Path(rest[1]), Path(rest[2]), rest[0], Path(rest[3]))
+    elif command == "three-classes":
+        write_json(Path(rest[1]) / "three-classes.json", three_classes(Path(rest[0])))
     else:
         scores(Path(rest[0]), Path(rest[1]), rest[2:])
 

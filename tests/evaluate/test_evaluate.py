@@ -28,7 +28,7 @@ from sonoseg.errors import InputError
 from sonoseg.evaluate.evaluate import evaluate, evaluate_command
 from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.evaluate.surface import border_distances
-from sonoseg.train.lock import held
+from sonoseg.lock import held
 
 CURVES = [
     f"{name}.{kind}"

@@ -19,6 +19,9 @@ class ModelAnswer(BaseModel):
     name: str
     version: str
     sha256: str = Field(description="checksum of the bundle, 64 hex digits")
+    sensitivity: str | None = Field(
+        description="operating point: high, balanced or specific; null: as trained"
+    )
 
 
 class Box(BaseModel):

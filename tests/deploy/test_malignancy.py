@@ -1,0 +1,165 @@
+"""A run with a malignancy head: its files, its bundle, what the reader and `evaluate` make of it; and damage."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import sonoseg
+from sonoseg.cli import main
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.deploy.malignancy import load_head
+from sonoseg.errors import InputError
+from sonoseg.files import write_json
+from sonoseg.models.catalog import Recipe
+from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.train.run_folder import CONFIG, RunConfig, save_weights
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms of which every second one is called malignant; its lesion is painted bright, so that it can be told."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder, 24, seed=1, size=(128, 128))
+    rows = list(csv.DictReader((folder / "labels.csv").open(newline="")))
+    lesions = [row for row in rows if row["label"] != "normal"]
+    for number, row in enumerate(lesions):
+        row["label"] = ("benign", "malignant")[number % 2]
+        if number % 2:
+            file = folder / "images" / row["file"]
+            image = np.array(Image.open(file).convert("L"))
+            mask = (
+                np.array(Image.open(next((folder / "masks").glob(f"{file.stem}*")))) > 0
+            )
+            image[mask] = 255
+            Image.fromarray(image).save(file)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """A run with a malignancy head. Its random network calls about everything lesion, so everything is outlined."""
+    folder = tmp_path_factory.mktemp("run")
+    network = FusionUNetConfig(
+        ("tf_efficientnet_lite0",), skips=True, widths=(16, 16, 8, 8)
+    )
+    torch.manual_seed(0)
+    model = FusionUNet(network)
+    model(torch.rand(4, 1, SIZE, SIZE))
+    model.head.bias.data.fill_(2)
+    save_weights(folder, model.eval())
+    config = RunConfig(
+        "sonoseg-1", network, Recipe(), "phantoms", "all", "-", SIZE, 0, "none", ""
+    )  # fmt: skip
+    write_json(folder / CONFIG, config.to_json())
+    command = ["malignancy", str(folder), "--data", str(data), "--split", "grouped"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sonoseg.deploy.malignancy.FEWEST", 2)
+        assert main(command) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundle") / "mine.onnx"
+    assert main(["export", str(run), "--out", str(out), "--half"]) == 0
+    return out
+
+
+def test_the_run_holds_the_head_and_says_what_it_is_made_from(run):
+    stored = load_head(run)
+    assert stored is not None
+    assert stored.report["images"] > 8
+    assert stored.report["data"][0].endswith("@grouped")
+    assert stored.head.rules.balanced == stored.report["rules"]["balanced"]
+
+
+def test_each_lesion_of_the_bundle_is_judged_and_results_json_says_so(
+    bundle, data, tmp_path
+):
+    image = next((data / "images").iterdir())
+    segmenter = sonoseg.load(bundle)
+    assert segmenter.card.malignancy["patients"] > 8
+    lesion = segmenter.segment(image).lesions[0]
+    answer = lesion.malignancy
+    assert 0 <= answer.low <= answer.probability <= answer.high <= 1
+    out = tmp_path / "out"
+    assert main(["segment", str(image), "--model", str(bundle), "--out", str(out)]) == 0
+    written = json.loads((out / "results.json").read_text())["images"][0]["lesions"][0]
+    assert written["malignancy"] == answer.to_dict()
+
+
+def test_the_outline_is_the_same_with_and_without_a_head(run, bundle, data, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(run, plain)
+    (plain / "malignancy.json").unlink()
+    assert (
+        main(["export", str(plain), "--out", str(tmp_path / "plain.onnx"), "--half"])
+        == 0
+    )
+    image = next((data / "images").iterdir())
+    own, other = sonoseg.load(tmp_path / "plain.onnx"), sonoseg.load(bundle)
+    found, expected = other.segment(image), own.segment(image)
+    assert np.abs(found.network_map - expected.network_map).max() < 1e-6
+    assert expected.lesions[0].malignancy is None
+
+
+def test_evaluate_and_compare_tell_the_kinds_apart(bundle, data, tmp_path, capsys):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        command = [
+            "evaluate",
+            str(bundle),
+            "--data",
+            str(data),
+            "--split",
+            "all",
+            "--out",
+        ]
+        assert main([*command, str(folder)]) == 0
+    assert "malignancy: AUC" in capsys.readouterr().out
+    found = json.loads((folders[0] / "metrics.json").read_text())["malignancy"]
+    rows = list(csv.DictReader((folders[0] / "malignancy.csv").open(newline="")))
+    assert found["images"] == len(rows) > 15
+    assert found["auc"] > 0.8  # bright lesions are easy to tell
+    assert main(["compare", *map(str, folders)]) == 0
+    assert "AUC of malignancy +0.000" in capsys.readouterr().out
+
+
+def test_a_head_for_other_weights_and_damaged_ones_are_refused(run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    report = json.loads((other / "malignancy.json").read_text())
+    for changed in (
+        {"weights": "sha256:0"},
+        {"rules": {}},
+        {"malignancy.safetensors": ""},
+    ):
+        (other / "malignancy.json").write_text(json.dumps(report | changed))
+        with pytest.raises(InputError, match="malignancy"):
+            load_head(other)
+    (other / "malignancy.json").write_text(json.dumps(report))
+    (other / "malignancy.safetensors").write_bytes(b"0" * 100)
+    with pytest.raises(InputError, match="malignancy"):
+        load_head(other)
+
+
+def test_too_few_lesions_and_the_bundled_model_are_refused(run, data, capsys):
+    command = ["--data", str(data), "--split", "grouped"]
+    assert main(["malignancy", str(run), *command]) != 0
+    assert "fewer than 20" in capsys.readouterr().err
+    assert main(["malignancy", "default", *command]) != 0
+    assert "cannot be replaced" in capsys.readouterr().err
