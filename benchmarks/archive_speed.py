@@ -305,12 +305,15 @@ def kills(folder: Path, images: int, workers: int, every: float, seed: int = 0) 
     killed = {"workers": 0, "commands": 0}
     began = time.perf_counter()
     process = start(archive, out, workers, OMP_NUM_THREADS="1")
-    while True:
+    while not (out / "results.parquet").exists():
         try:
             process.wait(chance.expovariate(1 / every))
-            break
         except subprocess.TimeoutExpired:
             children = psutil.Process(process.pid).children(recursive=True)
+        else:  # the end, or a shard was given up: the same command does it again
+            if not (out / "results.parquet").exists():
+                process = start(archive, out, workers, OMP_NUM_THREADS="1")
+            continue
         if chance.random() < 0.2 or not children:
             process.kill()
             process.wait()
@@ -319,6 +322,7 @@ def kills(folder: Path, images: int, workers: int, every: float, seed: int = 0) 
         else:
             chance.choice(children).kill()
             killed["workers"] += 1
+    process.wait()
     seconds = time.perf_counter() - began
     row = {"images": images, "calm_seconds": calm_seconds, "seconds": seconds, **killed}
     row |= {"lost": len(files_in(calm) - files_in(out)), "same": same(calm, out)}
