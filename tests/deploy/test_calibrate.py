@@ -49,7 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+def calibrated(
+    tmp_path_factory: pytest.TempPathFactory, data: Path, shallow: None
+) -> Path:
     """A run with random weights, calibrated on phantoms."""
     folder = tmp_path_factory.mktemp("run")
     torch.set_num_threads(1)

@@ -18,6 +18,8 @@ from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
 from sonoseg.train.run_folder import RunConfig, find_run, load_run
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.mark.parametrize("name", ["whole", "half"])
 def test_the_bundle_answers_as_pytorch_does_for_any_batch(run, bundles, name):
