@@ -34,7 +34,7 @@ def test_it_learns_what_there_is_and_its_own_validation_is_honest():
     found = fitted.head.probabilities(fitted.head.logits(other.vectors))[:, 0]
     area = auc(other.malignant, found.astype(float))
     assert area == pytest.approx(
-        auc(other.malignant, other.vectors[:, 0].astype(float)), abs=0.03
+        auc(other.malignant, other.vectors[:, 0].astype(float)), abs=0.06
     )
     rows = np.isfinite(fitted.logits)
     known = lesions(400, 0)
