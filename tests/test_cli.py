@@ -203,6 +203,8 @@ REFUSED = [
         "sonoseg cross: at least two data sets of different names are needed",
     ),
     ("descriptors --data nowhere", "nowhere/clinical.csv: no such file"),
+    ("malignancy nowhere --data DATA", "nowhere"),
+    ("malignancy default --data DATA", "default: the head of the bundled model"),
     ("descriptors --data DATA --model nowhere.onnx", "nowhere.onnx: no such model"),
     ("train model-99 --data DATA", "model-99: no such model"),
     ("train model-1 --data nowhere", "nowhere: there is no such folder"),
