@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/reader
 	$(BIN)/sonoseg demo
 
-test: .venv/lab
+test: .venv/lab .venv/typescript
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -21,7 +21,7 @@ test: .venv/lab
 integration: .venv/integration
 	$(BIN)/python -m pytest -q --timeout=900 tests/integration
 
-coverage: .venv/lab
+coverage: .venv/lab .venv/typescript
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=sonoseg --cov-report=term:skip-covered
 
 bench: .venv/lab
@@ -45,9 +45,22 @@ bench: .venv/lab
 	$(PIP) --editable '.[lab,dev]'
 	@touch $@ .venv/reader
 
-# What is missing of Debian's packages is installed, which needs root. The viewer comes out of its npm package.
+# Checks the types of the page. Where npm is missing and cannot be installed, that test is skipped.
+TYPESCRIPT := typescript@5.9.3
+
+.venv/typescript: .venv/made
+	@command -v npm >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q npm; } \
+	  || echo "npm is missing: the types of the page are not checked"
+	@if command -v npm >/dev/null; then \
+	  rm -rf $@ && mkdir $@ && cd $@ && npm pack --silent $(TYPESCRIPT) && tar -xzf *.tgz && rm *.tgz \
+	    || echo "TypeScript cannot be fetched: the types of the page are not checked"; \
+	fi
+
+# What is missing of Debian's packages is installed, which needs root. The viewer and its writer come out of their npm packages.
 DEBIAN := orthanc orthanc-dicomweb dcmtk chromium chromium-driver
 VIEWER := @ohif/app@3.13.2
+# The library with which OHIF writes segmentations.
+WRITER := dcmjs@0.51.1
 
 .venv/integration: .venv/lab
 	@missing=; \
@@ -59,6 +72,8 @@ VIEWER := @ohif/app@3.13.2
 	$(PIP) --editable '.[lab,dev,integration]'
 	rm -rf .venv/ohif && mkdir .venv/ohif
 	cd .venv/ohif && npm pack --silent $(VIEWER) && tar -xzf *.tgz && rm *.tgz
+	rm -rf .venv/dcmjs && mkdir .venv/dcmjs
+	cd .venv/dcmjs && npm pack --silent $(WRITER) && tar -xzf *.tgz && rm *.tgz
 	@touch $@
 
 clean:

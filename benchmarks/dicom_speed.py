@@ -4,7 +4,7 @@
 
 Stills: from the file to mask, overlay, SEG and SR, against a PNG to mask and overlay plus pydicom's own decoding.
 Loops: to masks, overlay and video, against an MP4 to table and video. Both sides of a row take turns in one process.
-The start is that of a new process.
+The start is that of a new process. The memory is that of a new process with a long loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,12 @@ SIZE = (700, 1000)
 MARGIN = 24
 SPACING = (0.1, 0.1)
 RATE = 25
+MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Runs a command, and prints the most memory that it had, in KB."""
 
 
 def main() -> None:
@@ -45,6 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--loop-rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--long", type=int, default=2000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -52,6 +59,7 @@ def main() -> None:
             *stills(place, options.rounds),
             *loops(place, options.frames, options.loop_rounds),
             start(place, options.rounds),
+            memory(place, options.long),
         ]
     settings = {
         "rounds": options.rounds,
@@ -70,9 +78,9 @@ def stills(place: Path, rounds: int) -> list[dict[str, Any]]:
     Image.fromarray(picture).save(png)
     sides: dict[str, Callable[[], Any]] = {
         "DICOM still to mask, overlay, SEG and SR": partial(
-            segment_command, [dicom], out=place / "a", to=("seg", "sr")
+            into_new_folder, place, dicom, to=("seg", "sr")
         ),
-        "PNG to mask and overlay": partial(segment_command, [png], out=place / "b"),
+        "PNG to mask and overlay": partial(into_new_folder, place, png),
         "pydicom decodes the still": lambda: pydicom.dcmread(dicom).pixel_array,
     }
     times = take_turns(sides, rounds)
@@ -86,16 +94,15 @@ def stills(place: Path, rounds: int) -> list[dict[str, Any]]:
 
 def loops(place: Path, frames: int, rounds: int) -> list[dict[str, Any]]:
     """Frames a second of the same loop in two forms."""
-    image = make_phantom(3, size=(320, 400))[0]
-    shifted = [np.pad(np.roll(image, i, axis=1), MARGIN) for i in range(frames)]
+    shifted = np.concatenate(list(moving(frames)))
     dicom, video = place / "loop.dcm", place / "video.mp4"
-    save_dicom(dicom, np.stack(shifted))
+    save_dicom(dicom, shifted)
     with video_writer(video, Fraction(RATE), Fraction(1, RATE)) as writer:
         for ticks, frame in enumerate(shifted):
             writer.write(np.repeat(frame[..., None], 3, axis=2), ticks)
     sides = {
-        "DICOM loop": partial(segment_command, [dicom], out=place / "c"),
-        "MP4 loop": partial(segment_command, [video], out=place / "d"),
+        "DICOM loop": partial(into_new_folder, place, dicom),
+        "MP4 loop": partial(into_new_folder, place, video),
     }
     times = take_turns(sides, rounds, warm=0)
     rows = []
@@ -104,6 +111,30 @@ def loops(place: Path, frames: int, rounds: int) -> list[dict[str, Any]]:
         rates.append(frames / spread(values)["median"])
         rows.append(row(name, rates[-1], "frames/s", [frames / one for one in values]))
     return [*rows, row("rate of DICOM over MP4", rates[0] / rates[1], "times")]
+
+
+def into_new_folder(place: Path, file: Path, **options: Any) -> None:
+    """Segments a file into a folder that is not there yet, as both sides of a row do."""
+    segment_command([file], out=tempfile.mkdtemp(dir=place), **options)
+
+
+def memory(place: Path, frames: int) -> dict[str, Any]:
+    """The most memory of a process that segments a long loop with its video, SEG and SR."""
+    save_dicom(place / "long.dcm", np.concatenate(list(moving(frames))))
+    words = [sys.executable, "-m", "sonoseg", "segment", str(place / "long.dcm")]
+    words += ["--out", str(place / "f"), "--to", "seg", "sr"]
+    # Linux counts the memory of the process that starts another as its child's: a small one starts it.
+    command = [sys.executable, "-c", MEASURED, *words]
+    environment = os.environ | {"COLUMNS": "100"}
+    done = subprocess.run(command, check=True, capture_output=True, env=environment)
+    return row(f"memory for {frames} frames", int(done.stdout) / 1000, "MB")
+
+
+def moving(frames: int) -> Iterator[NDArray[np.uint8]]:
+    """Frames (1, H, W) of a screen on which the tissue moves."""
+    image = make_phantom(3, size=(320, 400))[0]
+    for shift in range(frames):
+        yield np.pad(np.roll(image, shift, axis=1), MARGIN)[None]
 
 
 def start(place: Path, rounds: int) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from common import report
 from torch import Tensor
 
 from sonoseg.models import attention
-from sonoseg.models.catalog import find_experiment
 
 
 def naive_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -45,12 +44,15 @@ def cost_of(form: str, model: str, size: int, batch: int) -> dict[str, float]:
     resource.setrlimit(
         resource.RLIMIT_AS, (int(0.9e6 * free),) * 2
     )  # fail here, before the system kills something
+    if model == "block":
+        module, channels = attention.NonLocal(64), 64
+    else:
+        from sonoseg.models.catalog import find_experiment  # imports timm, for seconds
+
+        module, channels = find_experiment(model).build(), 3
     if form == "naive":
         attention.F.scaled_dot_product_attention = naive_attention  # type: ignore[assignment]
-    module = (
-        attention.NonLocal(64) if model == "block" else find_experiment(model).build()
-    )
-    image = torch.rand(batch, 64 if model == "block" else 3, size, size)
+    image = torch.rand(batch, channels, size, size)
     before, began = figure("/proc/self/status", "VmHWM"), time.perf_counter()
     module(image).sum().backward()
     return {

@@ -198,6 +198,12 @@ REFUSED = [
         "there are no images in this subset",
     ),
     ("compare nowhere elsewhere", "nowhere"),
+    (
+        "cross DATA --models sonoseg-1",
+        "sonoseg cross: at least two data sets of different names are needed",
+    ),
+    ("descriptors --data nowhere", "nowhere/clinical.csv: no such file"),
+    ("descriptors --data DATA --model nowhere.onnx", "nowhere.onnx: no such model"),
     ("train model-99 --data DATA", "model-99: no such model"),
     ("train model-1 --data nowhere", "nowhere: there is no such folder"),
     ("sweep model-99 --data DATA", "model-99: no such model"),
@@ -339,7 +345,7 @@ def test_without_the_lab_its_commands_say_what_to_install(tmp_path):
         text=True,
     )
     assert ended.returncode == 2
-    assert "pip install 'sonoseg[lab]'" in ended.stderr
+    assert "pip install '.[lab]'" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
 
 

@@ -15,11 +15,16 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
+import sonoseg
 from sonoseg.cli import main
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import make_phantom, write_phantoms
 from sonoseg.demo import demo_command, run_demo
 from sonoseg.errors import InputError
+from sonoseg.serve.journal import Finding
+from sonoseg.serve.limits import Limits
+from sonoseg.serve.pool import Pool
+from sonoseg.serve.session import Session
 
 COUNT = 4  # three with a lesion, one without
 
@@ -175,7 +180,7 @@ def test_the_printed_table_says_synthetic_and_where_to_look(
     assert lines[8].startswith("A false lesion on ")
     assert lines[9] == "Research use, not a medical device."
     assert f"open {out / 'report.html'};" in caplog.text
-    assert caplog.messages[-1].endswith(f": sonoseg serve {out / 'images'}")
+    assert caplog.messages[-1].endswith(f": sonoseg serve {out}")
 
 
 def test_without_the_extra_it_is_said_how_to_install_it(
@@ -184,8 +189,11 @@ def test_without_the_extra_it_is_said_how_to_install_it(
     monkeypatch.setattr("sonoseg.demo.importlib.util.find_spec", lambda name: None)
     with caplog.at_level(logging.INFO, "sonoseg"):
         demo_command(tmp_path / "a b", 1)
-    words = f"sonoseg serve '{tmp_path / 'a b' / 'images'}'"
-    assert f"pip install 'sonoseg[serve]', then {words}" in caplog.messages[-1]
+    words = f"sonoseg serve '{tmp_path / 'a b'}'"
+    assert (
+        f"pip install '.[serve]' in the source folder, then {words}"
+        in caplog.messages[-1]
+    )
 
 
 def test_repeating_the_demo_replaces_the_earlier_one_and_gives_the_same(
@@ -199,6 +207,26 @@ def test_repeating_the_demo_replaces_the_earlier_one_and_gives_the_same(
     assert second["images"] == first["images"][:2]
     assert files(tmp_path) == expected(2) | {".DS_Store"}
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_what_was_drawn_on_the_page_stays(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    run_demo(out, 2, "default")
+    limits = Limits()
+    session = Session(out, sonoseg.load(), Pool(limits), limits)
+    identifier = session.entries("reader")[0]["id"]
+    shot = session.album.shot(identifier)
+    session.write_finding(shot, "reader", Finding("uncertain"))
+    session.accept(shot, "reader", 0)
+    session.close()
+    drawn = {
+        path: path.read_bytes()
+        for path in (out / "annotations" / "reader").rglob("*.*")
+    }
+    assert drawn
+    run_demo(out, 1, "default")
+    assert {path: path.read_bytes() for path in drawn} == drawn
+    assert len(load_cases(out)) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,10 @@ __all__ = ["SegmentationResult", "__version__", "load", "segment"]
 
 
 def segment(
-    image: ImageLike, model: Path | str = "default", spacing: PixelSize | None = None
+    image: ImageLike,
+    model: Path | str = "default",
+    spacing: PixelSize | None = None,
+    sensitivity: str | None = None,
 ) -> SegmentationResult:
     """Segments one image.
 
@@ -32,6 +35,8 @@ def segment(
         model: a shipped name or the path of a bundle; kept in memory for the next call.
         spacing: mm per pixel: one number, or (row, column) where pixels are not square; None leaves measurements in
             pixels.
+        sensitivity: an operating point: high, balanced or specific; see `Segmenter.at`. None: as the network was
+            trained.
 
     Raises:
         sonoseg.errors.InputError: the image, the model or the spacing cannot be used; says what to do about it.
@@ -39,14 +44,14 @@ def segment(
     Example:
         >>> sonoseg.segment("scan.png").mask
     """
-    return load(model).segment(image, spacing)
+    return load(model, sensitivity).segment(image, spacing)
 
 
-def load(model: Path | str = "default") -> Segmenter:
-    """Loads a network once, to segment many images with it; see `sonoseg.reader.segmenter.Segmenter`."""
+def load(model: Path | str = "default", sensitivity: str | None = None) -> Segmenter:
+    """Loads a network once, to segment many images with it; see `sonoseg.reader.segmenter.load`."""
     from sonoseg.reader.segmenter import load
 
-    return load(model)
+    return load(model, sensitivity)
 
 
 def __getattr__(name: str) -> Any:

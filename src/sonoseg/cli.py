@@ -39,11 +39,12 @@ LAB = {
     "matplotlib",
     "onnx",
     "onnxscript",
-    "optuna",
     "safetensors",
     "scipy",
     "tqdm",
 }
+Sensitivity = Literal["high", "balanced", "specific"]
+CLUSTER = {"distributed", "dask", "pyarrow"}
 SERVE = {"fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "multipart"}
 
 
@@ -68,8 +69,8 @@ class Segment:
     """Outline and measure the lesions in images, videos and DICOM files. Works without PyTorch."""
 
     images: Positional[tuple[Path, ...]]
-    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra sonoseg[video]);
-    DICOM (it needs the extra sonoseg[dicom])."""
+    """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra video);
+    DICOM (it needs the extra dicom)."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     out: Path = Path("segmented")
@@ -91,8 +92,35 @@ class Segment:
     pseudonym: str | None = None
     """A secret word of your choice. Written DICOM objects then have a code instead of the patient's name and ID.
     The same patient and word always give the same code."""
+    sensitivity: Sensitivity | None = None
+    """Operating point: high misses few lesions, specific has few false lesions. Default: as the network was trained."""
+    workers: int = 0
+    """For an archive, a folder with any number of images at any depth: number of processes. It needs sonoseg[cluster].
+    Writes results.parquet, and the masks in zip files."""
+    cluster: str = ""
+    """For an archive: the address of a Dask scheduler, such as tcp://host:8786, or its scheduler file."""
 
     def run(self) -> int:
+        if self.workers or self.cluster:
+            return _print(
+                _call(
+                    "sonoseg.archive.command:archive_command",
+                    self.images,
+                    model=self.model,
+                    out=self.out,
+                    spacing=self.spacing,
+                    workers=self.workers,
+                    cluster=self.cluster,
+                    others={
+                        "--explain": self.explain,
+                        "--to": self.to,
+                        "--strict": self.strict,
+                        "--fractional": self.fractional,
+                        "--pseudonym": self.pseudonym,
+                        "--sensitivity": self.sensitivity,
+                    },
+                )
+            )
         return _print(
             _call(
                 "sonoseg.segment_command:segment_command",
@@ -105,6 +133,7 @@ class Segment:
                 strict=self.strict,
                 fractional=self.fractional,
                 pseudonym=self.pseudonym,
+                sensitivity=self.sensitivity,
             )
         )
 
@@ -121,10 +150,14 @@ class Serve:
     """The address to listen on. Any other than this machine's own demands --token-file."""
     token_file: Path | None = None
     """A file with a token of at least 16 letters and digits, which clients must know."""
+    dicomweb: str | None = None
+    """Address of a server with DICOMweb: its studies are listed, fetched into the folder, and get SEG and SR."""
     model: str = "default"
     """A bundle file (.onnx), or default, the bundled model."""
     browser: bool = True
     """Open the page in a browser."""
+    sensitivity: Sensitivity | None = None
+    """Operating point, as in segment."""
 
     def run(self) -> int:
         answer = _call(
@@ -134,7 +167,9 @@ class Serve:
             host=self.host,
             port=self.port,
             token_file=self.token_file,
+            dicomweb=self.dicomweb,
             open_browser=self.browser,
+            sensitivity=self.sensitivity,
         )
         return _print(answer)
 
@@ -157,10 +192,14 @@ class CompareReaders:
 
 @dataclass(frozen=True)
 class Watch:
-    """Segment new ultrasound images of an Orthanc server. Outlines (SEG) and measurements (SR) go into their study."""
+    """Segment new ultrasound images of a server. Outlines (SEG) and measurements (SR) go into their study."""
 
-    url: Positional[str]
+    url: Positional[str | None] = None
     """Address of Orthanc, such as http://127.0.0.1:8042, or https://USER:PASSWORD@HOST/orthanc."""
+    dicomweb: str | None = None
+    """Address of any server with DICOMweb instead, such as http://127.0.0.1:8042/dicom-web."""
+    days: int | None = None
+    """With --dicomweb: look only at studies of the last so many days. Without it, at all."""
     state: Path = Path("sonoseg-watch.json")
     """The file that keeps how far it is. The next start goes on there."""
     model: str = "default"
@@ -175,6 +214,8 @@ class Watch:
         answer = _call(
             "sonoseg.watch.command:watch_command",
             self.url,
+            self.dicomweb,
+            days=self.days,
             state=self.state,
             model=self.model,
             strict=self.strict,
@@ -434,7 +475,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Train with all combinations of some settings and name the best. Several processes can share the work."""
+    """Train with all combinations of some settings and name the best. Several machines can share the work."""
 
     model: Positional[str]
     """Name of a network, such as model-1 or sonoseg-1. `sonoseg models` lists all names."""
@@ -448,9 +489,10 @@ class Sweep:
     """More training data, as in train."""
     out: Path | None = None
     """Folder for the table, the picture and the runs. Default: runs/MODEL-SPLIT-sweep."""
-    storage: str | None = None
-    """Shared state of the processes: URL of a database, or journal:FILE (for a network disk).
-    Default: sqlite:///OUT/sweep.db."""
+    workers: int = 0
+    """Number of trainings at the same time on this machine. 0: one per GPU, or one. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Train on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     encoder_weights: str = "imagenet"
     """First weights of the encoders: imagenet, none (random), a run folder, or a .safetensors file.
     default: those of the bundled model."""
@@ -480,7 +522,12 @@ class Sweep:
         )
         command = "sonoseg.train.sweep:sweep_command"
         answer = _call(
-            command, settings, axes=self.grid, out=self.out, storage=self.storage
+            command,
+            settings,
+            axes=self.grid,
+            out=self.out,
+            workers=self.workers,
+            cluster=self.cluster,
         )
         return _print(answer)
 
@@ -531,7 +578,7 @@ class Slim:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Fit a temperature to a run, and learn to recognise images unlike its data. evaluate and export use both."""
+    """Fit a temperature to a run, learn to recognise images unlike its data, and choose its operating points."""
 
     folder: Positional[Path]
     """A run folder."""
@@ -541,10 +588,13 @@ class Calibrate:
     """The split with which the run was trained."""
     also: tuple[str, ...] = ()
     """More data sets on which the run was trained: FOLDER or FOLDER@SPLIT."""
+    abroad: tuple[Path, ...] = ()
+    """Data sets of other hospitals, which were not trained on. They help to choose the operating points."""
 
     def run(self) -> int:
         calibrate = "sonoseg.deploy.calibrate:calibrate_command"
-        print(_call(calibrate, self.folder, self.data, self.split, self.also))
+        data = (self.data, self.split, self.also, self.abroad)
+        print(_call(calibrate, self.folder, *data))
         return 0
 
 
@@ -648,6 +698,52 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Cross:
+    """Leave one data set out: train on the others, read the one left out, for each of them. To resume, run it again."""
+
+    data: Positional[tuple[Path, ...]]
+    """Two or more data sets, such as the folders of BUSI, BUS-BRA and BrEaST."""
+    models: tuple[str, ...] = ()
+    """Networks to train, such as sonoseg-1 model-1. `sonoseg models` lists all names."""
+    runs: tuple[Path, ...] = ()
+    """Run folders of earlier trainings. Each one reads the data sets that it was not trained on."""
+    out: Path = Path("cross")
+    """Folder for cross.csv, the runs and their evaluations."""
+    encoder_weights: str = "imagenet"
+    """As in train."""
+    size: int = 224
+    """Images are resized to SIZE × SIZE pixels. SIZE is a multiple of 32."""
+    seed: int = 0
+    """Seed of all random choices."""
+    epochs: int | None = None
+    """Largest number of epochs."""
+    augment: choices.Augment | None = None
+    """Random changes of the training images."""
+    presence: choices.Presence | None = None
+    """As in train."""
+
+    def run(self) -> int:
+        training = TrainSettings(
+            model="",
+            data=Path(),
+            encoder_weights=self.encoder_weights,
+            size=self.size,
+            seed=self.seed,
+            recipe=RecipeChanges(epochs=self.epochs, augment=self.augment),
+            network=NetworkChanges(presence=self.presence),
+        )
+        settings = _call(
+            "sonoseg.evaluate.cross:CrossSettings",
+            data=self.data,
+            out=self.out,
+            models=self.models,
+            runs=self.runs,
+            training=training,
+        )
+        return _print(_call("sonoseg.evaluate.cross:cross_command", settings))
+
+
+@dataclass(frozen=True)
 class Explain:
     """Show with Grad-CAM which parts of an image a network uses: original, reference mask, prediction, heat map."""
 
@@ -719,7 +815,10 @@ class Reproduce:
     pictures: tuple[str, ...] = ()
     """Names of the test images to show. Default: the first benign and the first malignant image."""
     workers: int = 0
-    """Number of models trained at the same time. 0: one per GPU. Without a GPU, they share the processor cores."""
+    """Number of models trained at the same time on this machine. 0: one per GPU, or one. Without a GPU, they share the
+    processor cores. 2 or more need sonoseg[cluster]."""
+    cluster: str = ""
+    """Work on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     report_only: bool = False
     """Train nothing. Write the report of the results that are already in --out."""
 
@@ -742,6 +841,7 @@ class Reproduce:
             explain=self.explain,
             pictures=self.pictures,
             workers=self.workers,
+            cluster=self.cluster,
             report_only=self.report_only,
         )
         text, exit_code = _call(
@@ -791,6 +891,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Explain,
     Evaluate,
     Compare,
+    Cross,
     Descriptors,
     Train,
     Sweep,
@@ -874,11 +975,12 @@ def _run(command: Command) -> int:
         print(f"sonoseg: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in LAB | SERVE:
+        extras = {"lab": LAB, "serve": SERVE, "cluster": CLUSTER}
+        extra = next((name for name in extras if missing in extras[name]), None)
+        if extra is None:
             raise
-        extra = "serve" if missing in SERVE else "lab"
         print(
-            f"sonoseg: this command needs {error.name}; pip install 'sonoseg[{extra}]'",
+            f"sonoseg: this command needs {error.name}; pip install '.[{extra}]' in the source folder",
             file=sys.stderr,
         )
     except (MemoryError, RuntimeError) as error:

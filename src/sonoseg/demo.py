@@ -32,6 +32,8 @@ from sonoseg.report.tables import text_table
 
 _logger = logging.getLogger(__name__)
 
+ANNOTATIONS = "annotations"
+"""The folder that `sonoseg serve` writes into the demo's."""
 MOST = 1000
 """Largest number of images of a demo: the report contains all their pictures."""
 _OWN = re.compile(
@@ -86,10 +88,14 @@ def demo_command(out: Path, count: int = 12, model: str = "default") -> str:
 
 def _page_command(out: Path) -> str:
     """The command that opens the page on the synthetic images, and what to install before, if need be."""
-    command = f"sonoseg serve {shlex.quote(str(out / 'images'))}"
+    command = f"sonoseg serve {shlex.quote(str(out))}"
     needed = ("fastapi", "uvicorn", "python_multipart")
     is_installed = all(importlib.util.find_spec(name) for name in needed)
-    return command if is_installed else f"pip install 'sonoseg[serve]', then {command}"
+    return (
+        command
+        if is_installed
+        else f"pip install '.[serve]' in the source folder, then {command}"
+    )
 
 
 def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
@@ -100,7 +106,7 @@ def run_demo(out: Path | str, count: int, model: Path | str) -> dict[str, Any]:
     earlier demo in `out`.
 
     Args:
-        out: a new or empty folder, or one with an earlier demo.
+        out: a new or empty folder, or one with an earlier demo. What was drawn on the page in it stays.
         count: number of images, 1 to `MOST`; every fourth has no lesion.
         model: the name of a bundled model, or a bundle file.
 
@@ -161,6 +167,8 @@ def _clear(folder: Path) -> None:
         if path.name.startswith("."):  # such as a file that a file manager makes
             continue
         name = path.relative_to(folder).as_posix()
+        if name.split("/")[0] == ANNOTATIONS:  # what a reader drew on the page stays
+            continue
         if not _is_of_demo(path, name, has_results):
             problem = f"has other files in it, such as {name}"
             raise InputError(folder, problem, "choose a new or an empty folder")

@@ -33,6 +33,7 @@ def segment_command(
     strict: bool = False,
     fractional: bool = False,
     pseudonym: str | None = None,
+    sensitivity: str | None = None,
 ) -> tuple[str, int]:
     """Segments files of any kind, with the progress on stderr; what failed is logged.
 
@@ -45,6 +46,7 @@ def segment_command(
         to: any of `DICOM_OBJECTS`, which only DICOM files get, and of `sonoseg.reader.annotations.FORMATS`.
         strict, pseudonym: see `sonoseg.dicom.options.Options`.
         fractional: write probabilities of DICOM stills as well.
+        sensitivity: an operating point of the model, see `sonoseg.reader.segmenter.Segmenter.at`.
 
     Returns:
         a text with one line for each file, and the exit code of `Summary`.
@@ -76,17 +78,20 @@ def segment_command(
         settings = files.Settings(
             size, explain, tuple(to), strict, fractional, pseudonym
         )
-        dicom_jobs, failed, others = files.make_dicom_jobs(found.dicom, settings)
+        dicom_jobs, failed, skipped = files.make_dicom_jobs(found.dicom, settings)
         jobs += dicom_jobs
-        found.passed_over += others
+        found.skipped += skipped
     if not jobs and not failed:
         raise InputError("images", "no ultrasound among them", "give ultrasound images")
     with ProgressLine() as line:
         show = partial(_show_count, line)
-        summary = segment_jobs(jobs, model, out, show, explain, formats, failed)
+        summary = segment_jobs(
+            jobs, model, out, show, explain, formats, failed, sensitivity
+        )
     for error in summary.failed:
         _logger.warning("sonoseg: %s", error)
-    return _text(summary, found, formats), summary.exit_code
+    ignored = _ignored(summary, objects, formats, explain, fractional)
+    return _text(summary, found, formats, ignored), summary.exit_code
 
 
 def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
@@ -96,7 +101,29 @@ def _show_count(line: ProgressLine, done: int, total: int, frames: int) -> None:
     )
 
 
-def _text(summary: Summary, found: Found, formats: Sequence[str]) -> str:
+def _ignored(
+    summary: Summary,
+    objects: Sequence[str],
+    formats: Sequence[str],
+    explain: bool,
+    fractional: bool,
+) -> list[str]:
+    """A line for each option that does nothing for some of the files."""
+    lines = []
+    of_videos = (["heat map"] if explain else []) + [f"{name} file" for name in formats]
+    if summary.clips and of_videos:
+        lines.append(f"videos have no {', no '.join(of_videos)}")
+    if objects and (summary.images or summary.clips):
+        lines.append(f"pictures and videos have no {', no '.join(objects)} file")
+    loops = [entry for entry in summary.dicom if entry["frames"] > 1]
+    if fractional and loops:
+        lines.append("DICOM loops have no probability file (--fractional)")
+    return lines
+
+
+def _text(
+    summary: Summary, found: Found, formats: Sequence[str], ignored: Sequence[str]
+) -> str:
     lines = []
     for entry in summary.images:
         lines += _with_doubts(entry, _describe(entry))
@@ -106,7 +133,7 @@ def _text(summary: Summary, found: Found, formats: Sequence[str]) -> str:
         lines += _with_doubts(entry, _describe_dicom(entry))
     if summary.results is None:
         return "\n".join(lines)
-    lines += _left_out(found)
+    lines += [*_left_out(found), *ignored]
     folder = summary.results.parent
     lines.append(f"masks, overlays and {summary.results.name} are in {folder}")
     if formats:
@@ -117,9 +144,11 @@ def _text(summary: Summary, found: Found, formats: Sequence[str]) -> str:
 def _left_out(found: Found) -> list[str]:
     """What was not segmented of the folders, and why."""
     lines = []
-    if found.passed_over:
-        words = "files were skipped: they are not ultrasound"
-        lines.append(f"{found.passed_over} {words}")
+    if found.skipped:
+        kinds = [f"{count} {kind}" for kind, count in found.skipped.most_common()]
+        files = "file was" if found.skipped.total() == 1 else "files were"
+        words = f"{files} skipped, not ultrasound ({', '.join(kinds)})"
+        lines.append(f"{found.skipped.total()} {words}")
     for kind, below in (
         ("picture", found.pictures_below),
         ("DICOM file", found.dicom_below),

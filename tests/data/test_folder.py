@@ -30,6 +30,14 @@ def test_masks_are_found_by_stem_with_or_without_mask_ending(plain: Path) -> Non
     assert b.read_mask().sum() == 35
 
 
+def test_a_table_of_the_page_is_read(plain: Path) -> None:
+    rows = "file,label,group,spacing,diameters\nb.tif,benign,,0.1 0.08,3 x 2 mm\n"
+    (plain / "labels.csv").write_text(rows)
+    assert check_folder(plain).findings == ()
+    by_name = {case.name: case for case in load_cases(plain)}
+    assert by_name["b.tif"].spacing == (0.1, 0.08)
+
+
 def test_labels_table_gives_label_group_and_spacing(plain: Path) -> None:
     (plain / "labels.csv").write_text(
         "file,label,group,spacing\nb.tif,malignant,p1,0.08\na.png,,,\n"

@@ -6,6 +6,7 @@ import onnx
 import pytest
 import torch
 from filelock import FileLock
+from tests.shallow import shallow_encoders
 
 from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
@@ -23,13 +24,21 @@ def phantoms(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def shallow():
+    """Shallow encoders for the tests of a module that use it, and for their fixtures."""
+    with shallow_encoders():
+        yield
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A run of sonoseg-1 with random weights and batch statistics that are not the first ones."""
+    """A run of sonoseg-1 with shallow encoders, random weights and batch statistics that are not the first ones."""
     folder = tmp_path_factory.mktemp("run")
     experiment = find_experiment("sonoseg-1")
     torch.manual_seed(0)
-    model = experiment.build()
+    with shallow_encoders():
+        model = experiment.build()
     model(torch.rand(4, 1, 64, 64))
     save_weights(folder, model.eval())
     config = RunConfig(
@@ -73,7 +82,7 @@ def export_both(run, folder):
         return graph
 
     whole = ["--scores", str(scores), "--name", "mine", "--threshold", "0.4"]
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, shallow_encoders():
         patch.setattr("sonoseg.deploy.export.trace", trace_once)
         for name, options in {"whole": whole, "half": ["--half"]}.items():
             out = str(folder / f"{name}.onnx")

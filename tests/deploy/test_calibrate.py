@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
@@ -20,16 +21,21 @@ from sonoseg.cli import main
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.data.splits import split_cases
+from sonoseg.deploy.bundle_card import make_card
+from sonoseg.deploy.calibration import load_calibration
+from sonoseg.deploy.operating_points import CUTS
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
+from sonoseg.reader.card import SENSITIVITIES
 from sonoseg.train.dataset import record_of
 from sonoseg.train.run_folder import (
     BEST,
     CALIBRATION,
     CONFIG,
     FAMILIARITY,
+    SENSITIVITY,
     RunConfig,
     save_weights,
 )
@@ -43,7 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+def calibrated(
+    tmp_path_factory: pytest.TempPathFactory, data: Path, shallow: None
+) -> Path:
     """A run with random weights, calibrated on phantoms."""
     folder = tmp_path_factory.mktemp("run")
     torch.set_num_threads(1)
@@ -210,6 +218,28 @@ def copied(run: Path, to: Path) -> Path:
         else:
             shutil.copy(path, to)
     return to
+
+
+def test_the_operating_points_go_onto_the_card_and_other_hospitals_help_to_choose(
+    calibrated: Path, data: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "abroad"
+    write_phantoms(more, 10, seed=30, size=(128, 160))
+    run = copied(calibrated, tmp_path / "run")
+    words = ["--data", str(data), "--split", "grouped", "--abroad", str(more)]
+    assert main(["calibrate", str(run), *words]) == 0
+    with (run / SENSITIVITY).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["source"] for row in rows} == {data.name, "abroad"}
+    assert len(rows) == 2 * len(CUTS)
+    images = [int(row["lesions"]) + int(row["normals"]) for row in rows]
+    assert images[-1] == 10
+    report = json.loads((run / CALIBRATION).read_text())
+    before = json.loads((calibrated / CALIBRATION).read_text())
+    assert report["held_out"] == before["held_out"]
+    card = make_card(RunConfig.read(run), load_calibration(run))
+    assert card.sensitivity == report["sensitivity"]
+    assert set(card.sensitivity) == set(SENSITIVITIES)
 
 
 def test_a_further_folder_without_a_split_is_known_as_a_whole(

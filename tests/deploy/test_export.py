@@ -18,6 +18,8 @@ from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
 from sonoseg.train.run_folder import RunConfig, find_run, load_run
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.mark.parametrize("name", ["whole", "half"])
 def test_the_bundle_answers_as_pytorch_does_for_any_batch(run, bundles, name):
@@ -29,6 +31,20 @@ def test_the_bundle_answers_as_pytorch_does_for_any_batch(run, bundles, name):
         with torch.no_grad():
             expected = model(torch.from_numpy(image)).sigmoid().numpy()
         assert np.abs(bundle.run(image).probability - expected).max() <= allowed
+
+
+@pytest.mark.parametrize("shift", [-4.0, -0.5, 0.5, 4.0])
+def test_a_presence_shift_is_added_to_the_logit_of_the_presence_head(
+    run, bundles, shift
+):
+    model, _ = load_run(run)
+    bundle = Bundle.read(bundles / "whole.onnx")
+    image = np.random.default_rng(0).random((3, 1, 64, 64), np.float32)
+    with torch.no_grad():
+        pixels, presence = model.outputs(torch.from_numpy(image))
+    expected = torch.minimum(pixels, presence[:, :, None, None] + shift).sigmoid()
+    found = bundle.run(image, presence_shift=shift).probability
+    assert np.abs(found - expected.numpy()).max() <= TOLERANCE
 
 
 def test_the_command_says_how_far_the_bundle_is_from_pytorch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import io
 import subprocess
@@ -25,6 +26,7 @@ def _folders() -> list[Path]:
     return [Path(pydicom.__file__).parent / "data", Path(store.origin).parent]
 
 
+@functools.cache
 def find_real(name: str) -> Path:
     """A file of pydicom or pydicom-data by its name."""
     for folder in _folders():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -21,6 +23,7 @@ from sonoseg.dicom.find import find_files
 from sonoseg.dicom.read import read_dicom
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import write_picture
+from sonoseg.reader.video_writer import video_writer
 from sonoseg.segment_command import segment_command
 
 
@@ -41,7 +44,7 @@ def test_a_study_from_folder_to_files(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words, code = segment_command([study], out=out, to=("seg", "sr", "sc"))
     assert code == 0
-    assert "2 files were skipped" in words
+    assert "3 files were skipped" in words
     results = json.loads((out / "results.json").read_text())
     entries = {Path(entry["file"]).stem: entry for entry in results["dicom"]}
     assert list(entries) == [
@@ -232,6 +235,7 @@ def test_pictures_and_dicom_of_one_folder_share_one_results_file(
     out = tmp_path / "out"
     words, code = segment_command([mixed], out=out, to=("seg", "coco", "geojson"))
     assert code == 1 and "2 files were skipped" in words
+    assert "pictures and videos have no seg file" in words
     assert "IM0002" in caplog.text
     results = json.loads((out / "results.json").read_text())
     (picture,), (still,) = results["images"], results["dicom"]
@@ -434,3 +438,15 @@ def test_python_takes_bytes_files_and_data_sets(study: Path) -> None:
     assert any("the user says otherwise" in doubt for doubt in mine.doubts)
     with pytest.raises(InputError, match="damaged"):
         sonoseg.segment(pydicom.Dataset())
+
+
+def test_an_option_that_does_nothing_is_said(study: Path, tmp_path: Path) -> None:
+    loop = study / "series" / "synthetic_01_loop.dcm"
+    words, _ = segment_command([loop], out=tmp_path / "a", fractional=True)
+    assert "DICOM loops have no probability file" in words
+    with video_writer(tmp_path / "v.mp4", Fraction(5), Fraction(1, 5)) as video:
+        video.write(np.full((64, 64, 3), 90, np.uint8), 0)
+    options: dict[str, Any] = {"explain": True, "to": ("coco", "labelme")}
+    words, _ = segment_command([tmp_path / "v.mp4"], out=tmp_path / "b", **options)
+    assert "videos have no heat map, no coco file, no labelme file" in words
+    assert "no heat map" not in segment_command([loop], out=tmp_path / "c")[0]

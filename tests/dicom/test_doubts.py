@@ -15,7 +15,7 @@ from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.dicom.frames import NONE, largest_lesion
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import read_dicom
-from sonoseg.dicom.regions import CONTRADICTED, MIXED
+from sonoseg.dicom.regions import CONTRADICTED, MIXED, OBLONG
 from sonoseg.dicom.source import reference_dataset
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import write_picture
@@ -29,7 +29,7 @@ def _doubts(regions: Any, **tags: Any) -> tuple[str, ...]:
     pixels = np.full((64, 96), 90, np.uint8)
     file = read_dicom(as_bytes(make_dataset(pixels, regions=regions, **tags)))
     mine = set(file.with_spacing((0.1, 0.1)).layout.doubts)
-    assert mine.isdisjoint((MIXED, CONTRADICTED))
+    assert mine.isdisjoint((MIXED, CONTRADICTED, OBLONG))
     return file.layout.doubts
 
 
@@ -47,6 +47,16 @@ def test_pixel_spacing_that_contradicts_the_region(
 ) -> None:
     doubts = _doubts([region_item(BOX, (0.01, 0.01))], PixelSpacing=[0.1, size])
     assert doubts == ((CONTRADICTED,) if is_doubted else ())
+
+
+def test_oblong_pixels_without_a_size_are_doubted() -> None:
+    assert _doubts([], PixelAspectRatio=["4", "3"]) == (OBLONG,)
+    assert _doubts([], PixelAspectRatio=["1", "1"]) == ()
+    assert _doubts([], PixelAspectRatio=["0", "3"]) == ()
+    spacing: dict[str, Any] = {"PixelSpacing": [0.2, 0.1]}
+    assert _doubts([], PixelAspectRatio=["2", "1"], **spacing) == ()
+    known = [region_item(BOX, (0.02, 0.01))]
+    assert _doubts(known, PixelAspectRatio=["2", "1"]) == ()
 
 
 def _lesion(area: float) -> dict[str, float]:
@@ -95,6 +105,21 @@ def test_what_is_left_out_in_subfolders_is_said(nested: Path) -> None:
     assert "1 DICOM file in subfolders was skipped: name their folders" in words
     with pytest.raises(InputError, match="or name the subfolders that hold DICOM"):
         segment_command([nested / "b"], out=nested / "o3", to=("sr",))
+
+
+def test_what_is_skipped_is_counted_by_its_kind(nested: Path) -> None:
+    folder = nested / "a" / "deep" / "x"
+    pixels = np.full((64, 64), 90, np.uint8)
+    for name, modality in (("ct1", "CT"), ("ct2", "CT"), ("odd", "")):
+        other = make_dataset(pixels, SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
+        other.Modality = modality
+        (folder / name).write_bytes(as_bytes(other))
+    (folder / "DICOMDIR").write_bytes(as_bytes(other))
+    (folder / "notes.txt").write_text("words")
+    words, code = segment_command([nested / "a"], out=nested / "out")
+    kinds = "2 CT, 1 DICOMDIR, 1 no DICOM, 1 other"
+    assert code == 0
+    assert f"5 files were skipped, not ultrasound ({kinds})" in words
 
 
 def test_what_is_named_as_well_is_not_left_out(nested: Path) -> None:

@@ -1,5 +1,6 @@
 """Descriptors in a report: the codes of DICOM, read back by pydicom, dciodvfy, dcmqi and dsrdump."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pydicom.sr.codedict import codes
 from test_seg import ALGORITHM
 
 from sonoseg.describe.descriptors import Descriptor, Descriptors
+from sonoseg.describe.malignancy import Malignancy
 from sonoseg.dicom.evaluations import (
     NAMES,
     WORDS,
@@ -24,6 +26,8 @@ from sonoseg.dicom.evaluations import (
 from sonoseg.dicom.lesions import Tracker
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.report import make_report
+from sonoseg.dicom.segment import segment_dicom
+from sonoseg.reader.result import SegmentationResult
 from sonoseg.serve.lexicon import DESCRIPTORS
 
 CONTEXT_GROUPS = {
@@ -72,6 +76,10 @@ def evaluations(report):
                     words[name.CodeMeaning] = item.ConceptCodeSequence[0].CodeMeaning
             found.append(words)
     return found
+
+
+def comments(report):
+    return [one.TextValue for one in report.ContentSequence if one.ValueType == "TEXT"]
 
 
 KNOWN = {name[:2] for name in NAMES.values()}
@@ -123,6 +131,70 @@ def test_dcmqi_and_dcmtk_read_the_words(tmp_path):
     assert "Ovoid shape (Oval)" in text.stdout
 
 
+def test_the_probability_of_malignancy_is_a_number_in_percent(tmp_path):
+    file, lesion = scan()
+    (outline,) = outlines_of(file, lesion)
+    judged = dataclasses.replace(outline, malignancy=Malignancy(0.314, 0.2, 0.44))
+    report = make_report(file, [judged], ALGORITHM)
+    path = tmp_path / "sr.dcm"
+    report.save_as(path)
+    assert conformance_errors(path) == []
+    read = pydicom.dcmread(path)
+    (item,) = [
+        one
+        for one in read.iterall()
+        if one.keyword == "ConceptNameCodeSequence"
+        and one.value[0].CodeValue == "111047"
+    ]
+    concept = codes.DCM.ProbabilityOfCancer
+    assert item.value[0].CodeMeaning == concept.meaning
+    text = str(read)
+    assert "'31.4'" in text
+    assert "probability of malignancy 31 % (20 % to 44 %)" in " ".join(comments(read))
+    plain = make_report(file, [outline], ALGORITHM)
+    assert plain.SOPInstanceUID != report.SOPInstanceUID
+    assert "111047" not in str(plain)
+
+
+def test_outlines_of_a_file_have_the_malignancy_of_their_lesions():
+    file, lesion = scan()
+    mask = lesion.copy()
+    mask[150:180, 220:240] = True  # a second, smaller lesion
+
+    class Stub:
+        """Outlines what is known, and judges lesions by their size."""
+
+        def segment_batch(self, images, explain=False):
+            return [self.segment(image) for image in images]
+
+        def segment(self, image):
+            part = mask[:, :200] if image.pixels.min() > 60 else mask[:, 200:]
+
+            def judge(own, outline):
+                return Malignancy(own.mean(), 0, 1)
+
+            return SegmentationResult(
+                image, part.astype(np.float32), part, "stub", judge=judge
+            )
+
+    found = [one for view in segment_dicom(Stub(), file) for one in view.outlines]
+    assert len(found) == 2
+    for outline in found:
+        expected = outline.part.sum() / (200 * 200)
+        assert outline.malignancy.probability == pytest.approx(expected)
+
+
+def test_a_withheld_probability_is_only_said_to_be_withheld():
+    file, lesion = scan()
+    (outline,) = outlines_of(file, lesion)
+    silent = Malignancy(0.5, 0.1, 0.9, withheld="the outline is uncertain")
+    judged = dataclasses.replace(outline, malignancy=silent)
+    report = make_report(file, [judged], ALGORITHM)
+    assert "111047" not in str(report)
+    words = "no probability of malignancy is given: the outline is uncertain"
+    assert words in " ".join(comments(report))
+
+
 def test_codes_are_those_of_the_context_groups():
     for name, group in CONTEXT_GROUPS.items():
         known = [getattr(group, word) for word in group.dir()]
@@ -142,7 +214,7 @@ def test_what_cannot_be_said_is_left_out():
         echo_pattern=Descriptor("heterogeneous", {"heterogeneous": 0.7}),
     )
     count = len(plain.ContentSequence)
-    add_evaluations(plain, [silent])
+    add_evaluations(plain, [silent], [None])
     assert evaluations(plain) == before
     assert len(plain.ContentSequence) == count + 1
     assert describe_in_words(silent) == "echo pattern heterogeneous (0.70)"

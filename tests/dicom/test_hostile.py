@@ -119,6 +119,14 @@ def test_a_number_of_frames_that_cannot_be(frames: str) -> None:
     _refused(_made(NumberOfFrames=frames), "frames")
 
 
+@pytest.mark.parametrize("length", [0, 16, 1998, 2**31 - 1, 2**32 - 2])
+def test_pixel_data_of_another_length_than_their_size(length: int) -> None:
+    content = bytearray(_made())
+    place = content.index(struct.pack("<HH2s", 0x7FE0, 0x10, b"OB"))
+    struct.pack_into("<I", content, place + 8, length)
+    _refused(bytes(content), "is cut short")
+
+
 def test_zero_frames_are_one() -> None:
     assert _read(_made(NumberOfFrames="0")) == 1
 

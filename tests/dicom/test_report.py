@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -284,4 +283,28 @@ def test_a_pseudonym_leaves_no_patient_in_report_and_capture(tmp_path: Path) -> 
         for secret in (b"Doe", b"P-17", b"19700101", b"20260101"):
             assert secret not in content
         assert conformance_errors(tmp_path / name) == []
-    assert highdicom.__version__
+
+
+def test_who_corrected_the_outlines_is_an_observer(tmp_path: Path) -> None:
+    file = _file()
+    outlines = _drawn(file, [1])
+    path = tmp_path / "sr.dcm"
+    report = make_report(file, outlines, ALGORITHM, Options(corrected_by="Dr. Ito=X^Y"))
+    report.save_as(path)
+    assert conformance_errors(path) == []
+    context = [
+        one
+        for one in pydicom.dcmread(path).ContentSequence
+        if one.RelationshipType == "HAS OBS CONTEXT"
+    ]
+    assert [one.ConceptNameCodeSequence[0].CodeValue for one in context[:3]] == [
+        "121005",
+        "121008",
+        "121005",
+    ]
+    kinds = [one.ConceptCodeSequence[0].CodeMeaning for one in (context[0], context[2])]
+    assert kinds == ["Person", "Device"]
+    assert context[1].PersonName == "Dr. Ito X Y"
+    own = make_report(file, outlines, ALGORITHM)
+    assert own.SOPInstanceUID != report.SOPInstanceUID
+    assert not any("121008" in str(one) for one in own.ContentSequence)

@@ -16,10 +16,11 @@ from dicom_files import as_bytes, conformance_errors, make_dataset, region_item
 from numpy.typing import NDArray
 from test_read import TABLE
 
+import sonoseg
 from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
-from sonoseg.dicom.seg import make_fractional_seg, make_seg
+from sonoseg.dicom.seg import COLOURS, make_fractional_seg, make_seg
 from sonoseg.dicom.source import Algorithm
 from sonoseg.errors import InputError
 
@@ -59,6 +60,13 @@ def _read_back(path: Path, file: DicomFile, frames: list[int]) -> NDArray[np.uin
     if file.frames == 1:
         return seg.get_pixels_by_source_instance([file.header.instance], **options)
     return seg.get_pixels_by_source_frame(file.header.instance, frames, **options)
+
+
+def test_the_version_names_the_operating_point() -> None:
+    version = sonoseg.load().card.version
+    assert Algorithm.of(sonoseg.load()).version == version
+    high = Algorithm.of(sonoseg.load(sensitivity="high"))
+    assert high.version == f"{version}, sensitivity high"
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -173,7 +181,7 @@ def test_uids_are_the_same_again_and_others_for_others() -> None:
         uid(Algorithm("sonoseg-1", "1.0", "cd" * 32)),
         uid(count=1),
         uid(strict=True),
-        uid(is_corrected=True),
+        uid(corrected_by="A"),
         uid(pseudonym="a"),
         uid(pseudonym="b"),
     }
@@ -232,8 +240,38 @@ def test_an_image_without_uids_gets_none() -> None:
 def test_corrected_outlines_are_semiautomatic_and_valid(tmp_path: Path) -> None:
     file = _file()
     path = tmp_path / "seg.dcm"
-    options = Options(is_corrected=True)
+    options = Options(corrected_by="Dr. A")
     make_seg(file, _drawn(file, [1]), ALGORITHM, options).save_as(path)
     kinds = {one.SegmentAlgorithmType for one in pydicom.dcmread(path).SegmentSequence}
     assert kinds == {"SEMIAUTOMATIC"}
     assert conformance_errors(path) == []
+
+
+def test_each_lesion_has_a_colour_of_its_own() -> None:
+    file = read_dicom(as_bytes(make_dataset(np.zeros((32, 90), np.uint8))))
+    mask = np.zeros((32, 90), np.bool_)
+    mask[8:16, 4::10] = True  # nine parts
+    (view,) = file.views()
+    seg = make_seg(file, Tracker().follow(view, mask), ALGORITHM)
+    found = [tuple(one.RecommendedDisplayCIELabValue) for one in seg.SegmentSequence]
+    wanted = [highdicom.color.CIELabColor.from_rgb(*rgb).value for rgb in COLOURS]
+    assert len(set(wanted)) == 7
+    assert found == wanted + wanted[:2]
+
+
+def test_a_name_in_another_alphabet_stays(tmp_path: Path) -> None:
+    file = _file(SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Änne")
+    path = tmp_path / "seg.dcm"
+    make_seg(file, _drawn(file, [1]), ALGORITHM).save_as(path)
+    assert pydicom.dcmread(path).PatientName == "Müller^Änne"
+    assert conformance_errors(path) == []
+
+
+def test_the_same_input_makes_the_same_bytes() -> None:
+    file = _file()
+    outlines = _drawn(file, [1])
+    one, other = (make_seg(file, outlines, ALGORITHM) for _ in range(2))
+    assert as_bytes(one) == as_bytes(other)
+    assert (one.ContentDate, one.ContentTime) == ("20260101", "120000")
+    hidden = make_seg(file, outlines, ALGORITHM, Options(pseudonym="key"))
+    assert hidden.ContentDate == "19000101"

@@ -185,6 +185,36 @@ def test_segmentations_of_dcmqi(tmp_path: Path, kind: str, frames: int) -> None:
             expected[number] = mask
     with_lesion = {frame: mask for frame, mask in found.items() if mask.any()}
     _assert_same(with_lesion, expected)
+    _assert_data_set(tmp_path, expected)
+
+
+def test_a_segmentation_without_reference_goes_to_the_only_image_that_fits(
+    tmp_path: Path,
+) -> None:
+    file = _loop()
+    seg = make_seg(file, _drawn(file, FRAMES), ALGORITHM)
+    del seg.ReferencedSeriesSequence
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        del group.DerivationImageSequence
+    seg.save_as(tmp_path / "seg.dcm")
+    assert isinstance(file.header.stream, bytes)
+    (tmp_path / "loop").write_bytes(file.header.stream)
+    still = make_dataset(np.zeros((64, 80), np.uint8), SOPInstanceUID="1.2.3")
+    (tmp_path / "still").write_bytes(as_bytes(still))
+    scan = scan_dicom(tmp_path)
+    assert [case.frame for case in scan.cases if "loop" in case.name] == FRAMES  # type: ignore[attr-defined]
+    other = make_dataset(np.zeros((4, 64, 80), np.uint8), SOPInstanceUID="1.2.4")
+    (tmp_path / "other").write_bytes(as_bytes(other))
+    kinds = [finding.kind for finding in scan_dicom(tmp_path).findings]
+    assert "mask without image" in kinds
+
+
+def _assert_data_set(folder: Path, expected: dict[int, Any]) -> None:
+    """Checks that a folder with an image and its segmentation is a data set with these masks."""
+    scan = scan_dicom(folder)
+    assert scan.findings == []
+    read = {case.frame: case.read()[1] for case in scan.cases}  # type: ignore[attr-defined]
+    _assert_same({frame: mask for frame, mask in read.items() if mask.any()}, expected)
 
 
 def _write_nrrd(path: Path, volume: Any) -> None:

@@ -12,12 +12,8 @@ from sonoseg.data.case import Case
 from sonoseg.data.clinical import Words
 from sonoseg.describe.questions import Fitted
 from sonoseg.errors import InputError
-from sonoseg.evaluate.descriptors import (
-    YARDSTICK,
-    cross_validate,
-    descriptors_command,
-    score,
-)
+from sonoseg.evaluate.descriptor_scores import YARDSTICK, score
+from sonoseg.evaluate.descriptors import cross_validate, descriptors_command
 from sonoseg.evaluate.known_lesions import KnownLesion, overlapping_part, read_lesions
 from sonoseg.reader.segmenter import load
 

@@ -28,7 +28,7 @@ from sonoseg.errors import InputError
 from sonoseg.evaluate.evaluate import evaluate, evaluate_command
 from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.evaluate.surface import border_distances
-from sonoseg.train.lock import held
+from sonoseg.lock import held
 
 CURVES = [
     f"{name}.{kind}"
@@ -65,37 +65,29 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     return load_cases(folder)
 
 
-@pytest.mark.parametrize(
-    "fails", ["metrics.json", "cases.csv", "roc.png", "tradeoff.csv"]
-)
 def test_old_and_new_scores_never_lie_side_by_side(
-    phantoms: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+    phantoms: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk fills, or one file cannot be replaced: all files stay as they were."""
-    evaluate(
-        Fake(lambda image: np.zeros(image.shape, np.float32)),
-        phantoms,
-        tmp_path,
-        progress=False,
-    )
+    nothing = Fake(lambda image: np.zeros(image.shape, np.float32))
+    everything = Fake(lambda image: np.ones(image.shape, np.float32))
+    evaluate(nothing, phantoms, tmp_path, progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert sorted(before) == FILES
     replace = Path.replace
+    for fails in ("metrics.json", "cases.csv", "roc.png", "tradeoff.csv"):
 
-    def busy(self: Path, target: Path) -> Path:
-        if Path(target).name == fails and self.suffix != ".old":
-            raise OSError(errno.ENOSPC, "full")
-        return replace(self, target)
+        def busy(self: Path, target: Path, fails: str = fails) -> Path:
+            if Path(target).name == fails and self.suffix != ".old":
+                raise OSError(errno.ENOSPC, "full")
+            return replace(self, target)
 
-    monkeypatch.setattr(Path, "replace", busy)
-    with pytest.raises(InputError, match=f"{fails}: the disk is full"):
-        evaluate(
-            Fake(lambda image: np.ones(image.shape, np.float32)),
-            phantoms,
-            tmp_path,
-            progress=False,
-        )
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", busy)
+            with pytest.raises(InputError, match=f"{fails}: the disk is full"):
+                evaluate(everything, phantoms, tmp_path, progress=False)
+        after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert after == before, fails
 
 
 def knowing(

@@ -66,6 +66,12 @@ def test_features_that_say_nothing_get_a_strong_penalty():
     assert fit(QUESTION, answered).rows(values).max() > 0.8
 
 
+def test_without_answers_all_words_are_equally_probable():
+    nothing = Answered([], [], np.zeros(0), [])
+    found = fit(QUESTION, nothing).probabilities({"one": 5.0, "two": -3.0})
+    assert found == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
+
+
 def test_missing_values_are_possible():
     answered = lesions(60)
     holes = [{**one, "two": float("nan")} for one in answered.features[:30]]

@@ -13,6 +13,11 @@ from PIL import Image
 from servers import PATIENCE, Orthanc, Study
 
 from sonoseg.cli import main
+from sonoseg.dicom.lesions import Tracker
+from sonoseg.dicom.options import Options
+from sonoseg.dicom.read import read_dicom
+from sonoseg.dicom.report import make_report
+from sonoseg.dicom.source import Algorithm
 
 KINDS = ("still", "loop", "split")
 
@@ -66,3 +71,21 @@ def test_the_same_results_are_stored_once(orthanc: Orthanc, stored: Study) -> No
     before = len(client.search_for_instances())
     client.store_instances([pydicom.dcmread(stored.result("still", "seg"))])
     assert len(client.search_for_instances()) == before
+
+
+def test_dcmtk_names_who_corrected_an_outline(stored: Study, tmp_path: Path) -> None:
+    file = read_dicom(stored.source("still"))
+    (view,) = file.views()
+    mask = np.zeros(view.image.pixels.shape, np.bool_)
+    mask[100:140, 100:180] = True
+    outlines = Tracker().follow(view, mask)
+    options = Options(corrected_by="Ito")
+    report = make_report(
+        file, outlines, Algorithm("sonoseg-1", "1", "ab" * 32), options
+    )
+    report.save_as(tmp_path / "sr.dcm")
+    command = ["dsrdump", str(tmp_path / "sr.dcm")]
+    dump = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert '"Person Observer Name")="Ito"' in dump.stdout

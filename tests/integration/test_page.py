@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +118,39 @@ class Page:
         shown = self.driver.execute_script(CANVAS, shape[1], shape[0])
         return np.frombuffer(shown.encode(), np.uint8).reshape(shape) == ord("1")
 
+    def mask_is_covered(self, shape: tuple[int, int]) -> bool:
+        """Whether something lies over most of the image, as the heat does."""
+        shown = self.driver.execute_script(CANVAS, shape[1], shape[0])
+        return shown.count("1") > 0.9 * len(shown)
+
+    def waits_for_mask(self, wanted: NDArray[np.bool_]) -> None:
+        """Waits until the canvas shows exactly this mask."""
+        self.wait(lambda: np.array_equal(self.mask(wanted.shape), wanted))
+
+    def drawn(self) -> None:
+        """Waits until the open image, or frame, is drawn at its place."""
+        canvas = self.find("#overlay")
+        self.wait(
+            lambda: self.driver.execute_script(
+                "return '#' + arguments[0].dataset.shown === location.hash", canvas
+            )
+        )
+
+    def opening_times(self) -> list[float]:
+        """Milliseconds from opening an image to the drawn outline, for each image that was opened."""
+        marks = self.driver.execute_script(
+            "return performance.getEntriesByType('mark').map(m => [m.name, m.startTime])"
+        )
+        begun: dict[str, float] = {}
+        times = []
+        for name, time_of in marks:
+            kind, identifier = name.split(" ")
+            if kind == "open":
+                begun[identifier] = time_of
+            elif identifier in begun:
+                times.append(round(time_of - begun.pop(identifier), 1))
+        return times
+
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
@@ -142,6 +180,7 @@ def open_image(page: Page, name: str) -> None:
     )
     page.find(f'#list button[title^="{name}"]').click()
     page.wait(lambda: page.text("#caption").startswith(name))
+    page.drawn()
 
 
 def disk_mask(scans: Path, name: str, reader: str = "reader") -> NDArray[np.bool_]:
@@ -231,9 +270,14 @@ def test_from_opening_a_folder_to_the_mask_on_the_disk(
 
 def test_with_the_keyboard_alone(browser: Any, server: Server, scans: Path) -> None:
     page = Page(browser, server.address)
-    page.keys("p", "p")
+    page.wait(lambda: page.text("#caption").startswith("one"))
+    page.keys("n")
+    page.wait(lambda: page.text("#caption").startswith("three"))
+    page.keys("p")
+    page.wait(lambda: page.text("#caption").startswith("one"))
     page.keys(Keys.PAGE_DOWN)
     page.wait(lambda: page.text("#caption").startswith("three"))
+    page.drawn()
     _, truth = make_phantom(SEEDS["three"])
     page.keys(Keys.DELETE)
     page.wait(lambda: "no lesion" in page.text("#lesions"))
@@ -258,6 +302,38 @@ def test_with_the_keyboard_alone(browser: Any, server: Server, scans: Path) -> N
     page.wait(lambda: page.text("#progress").startswith("1 of 3"))
     np.testing.assert_array_equal(disk_mask(scans, "three"), mask)
 
+    page.wait(lambda: page.text("#caption").startswith("two"))
+    page.keys("p")
+    page.wait(lambda: "✓ accepted" in page.text("#caption"))
+    page.keys("w")  # withdrawn, and accepted again
+    page.wait(lambda: page.text("#progress").startswith("0 of 3"))
+    page.keys(Keys.ENTER)
+    page.wait(lambda: page.text("#caption").startswith("two"))
+    page.keys("1", Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("2 of 3"))
+    for name in ("three", "one"):
+        page.keys(Keys.PAGE_UP)
+        page.wait(lambda name=name: page.text("#caption").startswith(name))
+    page.keys("1", Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("3 of 3"))
+    print("milliseconds from opening to the outline:", page.opening_times())
+    train_one_step(scans / "annotations" / "reader")
+
+
+def train_one_step(folder: Path) -> None:
+    """Trains a small network for an epoch of one step on what was collected."""
+    names = sorted(path.name for path in (folder / "images").iterdir())
+    subsets = ("train", "validation", "test")
+    rows = [f"{name},{subset}" for name, subset in zip(names, subsets, strict=True)]
+    split = folder.parent / "split.csv"
+    split.write_text("\n".join(["file,subset", *rows]))
+    command = [sys.executable, "-m", "sonoseg", "train", "sonoseg-1"]
+    command += ["--data", str(folder), "--split", str(split)]
+    command += ["--encoder-weights", "none", "--size", "64", "--batch", "1"]
+    command += ["--epochs", "1", "--out", str(folder.parent / "run")]
+    subprocess.run(command, check=True, timeout=300)
+    assert list((folder.parent / "run").glob("*.safetensors"))
+
 
 def test_the_threshold_on_the_page_is_that_of_the_server(
     browser: Any, server: Server, scans: Path
@@ -273,10 +349,12 @@ def test_the_threshold_on_the_page_is_that_of_the_server(
             threshold,
         )
         wanted = drop_small(result.probability >= threshold, smallest)
-        np.testing.assert_array_equal(page.mask(result.mask.shape), wanted)
+        page.waits_for_mask(wanted)
 
 
-def test_a_stroke_waits_for_a_server_that_was_killed(browser: Any, scans: Path) -> None:
+def test_a_server_that_is_killed_in_the_middle_of_a_stroke_loses_nothing(
+    browser: Any, scans: Path
+) -> None:
     server = Server(scans)
     page = Page(browser, server.address)
     open_image(page, "one")
@@ -284,14 +362,27 @@ def test_a_stroke_waits_for_a_server_that_was_killed(browser: Any, scans: Path) 
     page.keys("b")
     page.drag((20, 20), (60, 40))
     page.saved()
+    before = page.mask(shape)
+    page.keys("0")
+    canvas = page.find("#overlay")
+    pen = ActionChains(browser).move_to_element_with_offset(
+        canvas, *page.place(100, 20)
+    )
+    pen.click_and_hold().perform()
     server.kill()
-    page.drag((100, 20), (140, 40))
+    journal = sqlite3.connect(scans / "annotations" / "session.db")
+    assert journal.execute("SELECT count(*) FROM events").fetchone() == (2,)
+    journal.close()
+    pen = ActionChains(browser).move_to_element_with_offset(
+        canvas, *page.place(140, 40)
+    )
+    pen.release().perform()
     page.wait(lambda: "does not answer" in page.text("#saved"))
     again = Server(scans, server.port)
     page.saved()
     shown = page.mask(shape)
-    assert shown[20, 20]
     assert shown[40, 140]
+    assert not (before & ~shown).any()
     page.keys("4", Keys.ENTER)
     page.wait(lambda: page.text("#progress").startswith("1 of 3"))
     np.testing.assert_array_equal(disk_mask(scans, "one"), shown)
@@ -299,34 +390,38 @@ def test_a_stroke_waits_for_a_server_that_was_killed(browser: Any, scans: Path) 
 
 
 def test_two_readers_at_once(browser: Any, server: Server, scans: Path) -> None:
-    page = Page(browser, server.address)
     shape = make_phantom(SEEDS["one"])[1].shape
-    masks = {}
-    for reader, tool in (("anna", Keys.DELETE), ("bert", "q")):
+    first = browser.current_window_handle
+    pages = {}
+    for reader in ("anna", "bert"):
+        if pages:
+            browser.switch_to.new_window("tab")
+        page = Page(browser, server.address)
         field = page.find("#reader")
         field.send_keys(Keys.CONTROL, "a", Keys.NULL, reader, Keys.TAB)
-        page.wait(lambda: page.text("#progress").startswith("0 of 3"))
-        page.wait(lambda: page.text("#caption"))
+        page.wait(lambda page=page: page.text("#progress").startswith("0 of 3"))
         open_image(page, "one")
-        page.keys(tool)
+        pages[reader] = (browser.current_window_handle, page)
+    masks = {}
+    for stroke, reader in enumerate(("anna", "bert", "anna", "bert")):
+        window, page = pages[reader]
+        browser.switch_to.window(window)
+        page.keys("0", "b")
+        page.drag((20 + 90 * stroke, 20), (60 + 90 * stroke, 40))
         page.saved()
         masks[reader] = page.mask(shape)
-        page.keys("4")
-        page.wait(
-            lambda: (
-                page.find("#labels button:nth-child(4)").get_dom_attribute(
-                    "aria-checked"
-                )
-                == "true"
-            )
-        )
-        page.keys(Keys.ENTER)
-        page.wait(lambda: page.text("#progress").startswith("1 of 3"))
-    assert not masks["anna"].any()
-    assert masks["bert"].any()
+    for window, page in pages.values():
+        browser.switch_to.window(window)
+        page.keys("4", Keys.ENTER)
+        page.wait(lambda page=page: page.text("#progress").startswith("1 of 3"))
+    assert masks["anna"][20, 20]
+    assert not masks["bert"][20, 20]
+    assert masks["bert"][20, 110]
     for reader, mask in masks.items():
         np.testing.assert_array_equal(disk_mask(scans, "one", reader), mask)
     browser.execute_script("localStorage.clear()")
+    browser.close()
+    browser.switch_to.window(first)
 
 
 def test_names_with_markup_are_shown_as_text(
@@ -419,6 +514,204 @@ def test_the_documentation_works_without_the_net(browser: Any, server: Server) -
     ] == []
 
 
+def test_lesions_are_cut_joined_hidden_and_deleted(
+    browser: Any, server: Server
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    own = page.mask(make_phantom(SEEDS["one"])[1].shape)
+    page.keys("0")
+    y, x = (int(value) for value in np.argwhere(own).mean(0))
+    page.keys("k")
+    page.drag((x, 5), (x, own.shape[0] - 5))
+    page.saved()
+    page.wait(lambda: rows(page) == 2)
+    cut = page.mask(own.shape)
+    assert own[y, x]
+    assert not cut[y, x]
+    assert (own & ~cut).sum() <= 3 * own.any(1).sum()
+
+    page.keys("0")
+    page.find("#lesions tr:nth-child(2) .actions button").click()
+    one_hidden = page.mask(own.shape)
+    assert 0 < one_hidden.sum() < cut.sum()
+    assert rows(page) == 2
+    page.keys("i")  # there is no cross, so all are shown again
+    page.waits_for_mask(cut)
+
+    page.keys("0", "j")
+    page.drag((x - 20, y), (x + 20, y))
+    page.saved()
+    page.wait(lambda: rows(page) == 1)
+    joined = page.mask(own.shape)
+    assert joined[y, x]
+    assert not (cut & ~joined).any()
+    page.keys("z")
+    page.saved()
+    page.waits_for_mask(cut)
+    page.keys("0")
+    page.find("#lesions tr:nth-child(3) .actions button:last-child").click()
+    page.wait(lambda: rows(page) == 1)
+    page.saved()
+    assert 0 < page.mask(own.shape).sum() < cut.sum()
+    page.keys("q")
+    page.saved()
+    page.waits_for_mask(own)
+
+
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+const data = new DataTransfer();
+data.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
+dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+"""
+
+
+def test_an_image_is_dropped_and_a_lesion_found_in_a_box(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption"))
+    pixels, truth = make_phantom(11)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    browser.execute_script(DROP, base64.b64encode(file.getvalue()).decode())
+    page.wait(lambda: page.text("#caption").startswith("dropped"))
+    page.drawn()
+    np.testing.assert_array_equal(np.asarray(Image.open(scans / "dropped.png")), pixels)
+    page.keys(Keys.DELETE)
+    page.wait(lambda: "no lesion" in page.text("#lesions"))
+    page.saved()
+    rows, columns = np.nonzero(truth)
+    page.keys("r")
+    corner = (columns.min() - 12, rows.min() - 12)
+    page.drag(corner, (columns.max() + 12, rows.max() + 12))
+    page.wait(lambda: "px" in page.text("#lesions"))
+    page.saved()
+    assert dice(page.mask(truth.shape), truth) > 0.7
+    page.keys("f", "h")
+    page.wait(lambda: page.mask_is_covered(truth.shape))
+
+
+def test_a_cut_and_calipers_with_the_keyboard(browser: Any, server: Server) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    own = page.mask(make_phantom(SEEDS["one"])[1].shape)
+    height, width = own.shape
+    x = int(np.argwhere(own).mean(0)[1])
+    page.keys("k", *[Keys.ARROW_LEFT] * (width // 2 - x))
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(
+        *[Keys.ARROW_UP] * (height // 20 + 1)
+    ).key_up(Keys.SHIFT).perform()
+    page.keys(" ")
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(
+        *[Keys.ARROW_DOWN] * (height // 10 + 1)
+    ).key_up(Keys.SHIFT).perform()
+    page.keys(" ")
+    page.saved()
+    page.wait(lambda: rows(page) == 2)
+    page.keys("z")
+    page.saved()
+    page.wait(lambda: rows(page) == 1)
+    before = page.text("#lesions tr:nth-child(2) td")
+    page.keys("m", " ", Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_UP, " ")
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".by-hand"))
+    page.saved()
+    assert page.text(".by-hand") != before
+    page.keys("M")
+    page.wait(lambda: page.text("#lesions tr:nth-child(2) td") == before)
+
+
+def rows(page: Page) -> int:
+    """How many lesions the table has."""
+    found = page.driver.find_elements(By.CSS_SELECTOR, "#lesions tr")
+    return len(found) - 1
+
+
+def test_calipers_are_dragged_and_written(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    lesion = sonoseg.segment(scans / "one.png").lesions[0]
+    page.find("#spacing").send_keys("0.1", Keys.TAB)
+    page.wait(lambda: "mm²" in page.text("#lesions"))
+    page.saved()
+    page.keys("m")
+    start, end = lesion.longest.start, lesion.longest.end
+    moved = (end[0] + 30, end[1] + 15)
+    page.drag((start[0] - 0.5, start[1] - 0.5), (start[0] - 1.5, start[1] - 0.5))
+    page.drag((end[0] - 0.5, end[1] - 0.5), (moved[0] - 0.5, moved[1] - 0.5))
+    page.saved()
+    length = np.hypot(moved[0] - start[0] + 1, moved[1] - start[1]) * 0.1
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".by-hand"))
+    shown = float(page.text(".by-hand").split(" ")[0])
+    assert abs(shown - length) < 0.15  # the pointer moves by whole pixels of the screen
+    page.keys("1", Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("1 of 3"))
+    table = (scans / "annotations" / "reader" / "labels.csv").read_text()
+    written = float(table.splitlines()[1].rsplit(",", 1)[1].split(" ")[0])
+    assert abs(written - shown) <= 0.05
+    open_image(page, "one")
+    page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".by-hand"))
+    page.keys("M")
+    page.wait(lambda: not page.driver.find_elements(By.CSS_SELECTOR, ".by-hand"))
+
+
+def test_a_loop_is_played_and_a_frame_of_it_corrected_and_accepted(
+    browser: Any, tmp_path: Path
+) -> None:
+    write_dicom_phantoms(tmp_path, 2)
+    folder = tmp_path / "images"
+    (path,) = folder.glob("*_loop.dcm")
+    server = Server(folder)
+    page = Page(browser, server.address)
+    open_image(page, path.stem)
+    file = read_dicom(path)
+    page.wait(lambda: "frame 1 of 12" in page.text("#caption"))
+    page.keys("l")
+    page.wait(lambda: "frame 4 of 12" in page.text("#caption"))
+    page.keys("l")
+    page.wait(lambda: page.find("#play").get_dom_attribute("aria-label") == "Play")
+    page.keys(Keys.HOME)
+    page.wait(lambda: "frame 1 of 12" in page.text("#caption"))
+    for frame in (2, 3):
+        page.keys("s")
+        words = f"frame {frame} of 12"
+        page.wait(lambda words=words: words in page.text("#caption"))
+    (view,) = file.views([3])
+    own = sonoseg.load().segment(view.image).mask
+    page.waits_for_mask(own)
+    y, x = (int(value) for value in np.argwhere(own).mean(0))
+    page.keys("0", "e")
+    page.drag((x - 3, y), (x + 3, y))
+    page.saved()
+    corrected = page.mask(own.shape)
+    assert not corrected[y, x]
+    page.keys("1", Keys.ENTER)
+    page.wait(lambda: "✓ accepted" in page.text("#caption"))
+    page.keys("s")
+    (view,) = file.views([4])
+    page.wait(lambda: "frame 4 of 12" in page.text("#caption"))
+    page.waits_for_mask(sonoseg.load().segment(view.image).mask)
+    page.keys("a")
+    page.wait(lambda: "frame 3 of 12" in page.text("#caption"))
+    page.waits_for_mask(corrected)
+    label = page.find('#list button[aria-current="true"] .label').text
+    assert label == "benign · 1 of 12 frames"
+    server.kill()
+    name = f"{path.stem}_frame0003"
+    np.testing.assert_array_equal(disk_mask(folder, name), corrected)
+    written = folder / "annotations" / "reader"
+    assert check_folder(written).findings == ()
+    seg = pydicom.dcmread(written / "dicom" / f"{path.stem}_seg.dcm")
+    (item,) = seg.PerFrameFunctionalGroupsSequence
+    source = item.DerivationImageSequence[0].SourceImageSequence[0]
+    assert source.ReferencedFrameNumber == 3
+    in_seg = seg.pixel_array.reshape(view.shape) > 0
+    np.testing.assert_array_equal(in_seg, view.whole(corrected))
+
+
 def test_a_dicom_file_is_corrected_and_becomes_seg_and_sr(
     browser: Any, tmp_path: Path
 ) -> None:
@@ -445,3 +738,23 @@ def test_a_dicom_file_is_corrected_and_becomes_seg_and_sr(
     np.testing.assert_array_equal(in_seg, view.whole(drawn))
     assert seg.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
     assert pydicom.dcmread(report).Modality == "SR"
+
+
+def test_a_suggested_word_is_taken_over_by_a_click(
+    browser: Any, server: Server
+) -> None:
+    page = Page(browser, server.address)
+    page.wait(lambda: "px" in page.text("#lesions"))
+    browser.execute_script(
+        "document.getElementById('descriptors').parentElement.open = true"
+    )
+    button = browser.find_element(By.CSS_SELECTOR, "#descriptors .suggestion")
+    word = button.text.removeprefix("suggested: ").rpartition(" (")[0]
+    row = "return document.querySelector('#descriptors .row:has(.suggestion) select').value"
+    assert word and browser.execute_script(row) == ""
+    button.click()
+    page.saved()
+    assert browser.execute_script(row) == word
+    browser.refresh()
+    page.wait(lambda: "px" in page.text("#lesions"))
+    page.wait(lambda: browser.execute_script(row) == word)

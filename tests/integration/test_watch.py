@@ -1,4 +1,7 @@
-"""`sonoseg watch` beside a real Orthanc, with a restart of each side in the middle: nothing twice, nothing lost."""
+"""`sonoseg watch` beside a real Orthanc, over its own interface and over DICOMweb.
+
+Each side is restarted in the middle: nothing twice, nothing lost.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ from sonoseg.data.dicom_phantom import write_dicom_phantoms
 class Watching:
     """A running `sonoseg watch`; what it logs is in the file `log`."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, words: list[str], folder: Path) -> None:
         self.log = folder / "watch.log"
         self._file = self.log.open("ab")
-        command = [sys.executable, "-m", "sonoseg", "watch", url]
+        command = [sys.executable, "-m", "sonoseg", "watch", *words]
         command += ["--state", str(folder / "state.json")]
         self._process = subprocess.Popen(command, stdout=self._file, stderr=self._file)
 
@@ -44,6 +47,14 @@ def archive(tmp_path: Path) -> Iterator[Orthanc]:
     server = Orthanc(folder)
     yield server
     server.stop()
+
+
+@pytest.fixture(params=["rest", "dicomweb"])
+def words(archive: Orthanc, request: pytest.FixtureRequest) -> list[str]:
+    """The words of the command that name the server."""
+    if request.param == "rest":
+        return [archive.url]
+    return ["--dicomweb", f"{archive.url}/dicom-web"]
 
 
 @pytest.fixture
@@ -100,9 +111,9 @@ def sent_results(archive: Orthanc) -> int:
 
 
 def test_new_images_get_their_results(
-    archive: Orthanc, scans: list[Path], tmp_path: Path
+    archive: Orthanc, words: list[str], scans: list[Path], tmp_path: Path
 ) -> None:
-    watching = Watching(archive.url, tmp_path)
+    watching = Watching(words, tmp_path)
     for scan in scans[:3]:
         send(archive, scan)
     wait_for(lambda: stored(archive) == wanted(scans[:3]), watching.log.read_text())
@@ -110,30 +121,30 @@ def test_new_images_get_their_results(
 
 
 def test_a_restart_of_the_watcher_stores_nothing_twice(
-    archive: Orthanc, scans: list[Path], tmp_path: Path
+    archive: Orthanc, words: list[str], scans: list[Path], tmp_path: Path
 ) -> None:
     for scan in scans:
         send(archive, scan)
     seen = []
     for least in (1, 4, 9, 14):
-        watching = Watching(archive.url, tmp_path)
+        watching = Watching(words, tmp_path)
         wait_for(lambda least=least: sent_results(archive) >= least, "no results")
         watching.kill()
         seen.append(sent_results(archive))
     assert seen[0] < 2 * len(scans)  # it was killed in the middle
-    watching = Watching(archive.url, tmp_path)
+    watching = Watching(words, tmp_path)
     wait_for(lambda: stored(archive) == wanted(scans), watching.log.read_text())
-    time.sleep(5)
+    time.sleep(12)  # it asks again meanwhile
     watching.kill()
     assert stored(archive) == wanted(scans)
 
 
 def test_a_restart_of_the_archive_loses_nothing(
-    archive: Orthanc, scans: list[Path], tmp_path: Path
+    archive: Orthanc, words: list[str], scans: list[Path], tmp_path: Path
 ) -> None:
     for scan in scans[:6]:
         send(archive, scan)
-    watching = Watching(archive.url, tmp_path)
+    watching = Watching(words, tmp_path)
     wait_for(lambda: sent_results(archive) >= 3, "no results")
     archive.stop()
     time.sleep(3)

@@ -14,6 +14,7 @@ from sonoseg.core.image import Image as ImageRecord
 from sonoseg.core.image import read_image
 from sonoseg.core.mask import read_mask
 from sonoseg.core.measure import Spacing
+from sonoseg.describe.malignancy import Malignancy
 from sonoseg.errors import InputError
 from sonoseg.reader.labels import label_text
 from sonoseg.reader.overlay import (
@@ -125,6 +126,25 @@ def test_a_result_in_doubt_says_so_in_its_pictures(shape: tuple[int, int]) -> No
         assert _has(draw_frame(doubtful), WARNING) and not _has(
             draw_frame(sure), WARNING
         )
+
+
+def test_malignancy_is_in_the_legend_only_when_it_is_asked_for() -> None:
+    silent = _square((400, 640))
+
+    def judge(part: NDArray[np.bool_], outline: float) -> Malignancy:
+        return Malignancy(0.31, 0.2, 0.44)
+
+    judged = dataclasses.replace(silent, judge=judge)  # type: ignore[arg-type]
+    plain, asked = judged.overlay(), judged.overlay(malignancy=True)
+    np.testing.assert_array_equal(plain, silent.overlay())
+    np.testing.assert_array_equal(silent.overlay(malignancy=True), plain)
+    assert len(asked) > len(plain)
+    np.testing.assert_array_equal(asked[:400], plain[:400])
+    withheld = dataclasses.replace(
+        silent,
+        judge=lambda *_: Malignancy(0.31, 0.2, 0.44, "unlike"),  # type: ignore[arg-type]
+    )
+    assert not np.array_equal(withheld.overlay(malignancy=True), asked)
 
 
 def test_the_unit_changes_the_label() -> None:

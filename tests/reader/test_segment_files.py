@@ -77,6 +77,7 @@ def test_the_report_names_version_model_units_and_lesions(
         "name": "dark-blobs",
         "version": "1.0",
         "sha256": load(bundle).sha256,
+        "sensitivity": None,
     }
     (entry,) = report["images"]
     assert summary.images == report["images"]
@@ -197,9 +198,7 @@ def test_a_clip_without_pyav_is_told_before_work_starts(
 ) -> None:
     (scans / "loop.mp4").write_bytes(b"never read")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(
-        InputError, match=r"loop\.mp4: .*pip install 'sonoseg\[video\]'"
-    ):
+    with pytest.raises(InputError, match=r"loop\.mp4: .*pip install '\.\[video\]'"):
         segment_files([scans], bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -434,10 +433,10 @@ def test_the_command_runs_the_network_once_for_each_image_it_explains(
     runs, whole = [], Bundle.run
 
     def counted(
-        self: Bundle, batch: NDArray[np.float32], explain: bool = False
+        self: Bundle, batch: NDArray[np.float32], explain: bool, shift: float
     ) -> Answers:
         runs.append(explain)
-        return whole(self, batch, explain)
+        return whole(self, batch, explain, shift)
 
     for number in range(2):
         Image.fromarray(make_phantom(number)[0]).save(tmp_path / f"{number}.png")
@@ -458,12 +457,12 @@ def test_a_network_that_fails_on_some_files_is_told_with_each_and_the_others_are
     whole, runs = Bundle.run, []
 
     def failing(
-        self: Bundle, batch: NDArray[np.float32], explain: bool = False
+        self: Bundle, batch: NDArray[np.float32], explain: bool, shift: float
     ) -> Answers:
         runs.append(explain)
         if len(runs) in (2, 5):  # the second image, the second frame
             raise InputError(bundle, "its network cannot be run", "take another")
-        return whole(self, batch, explain)
+        return whole(self, batch, explain, shift)
 
     monkeypatch.setattr(Bundle, "run", failing)
     summary = segment_files([scans], bundle, tmp_path / "out")

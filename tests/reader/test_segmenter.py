@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from PIL import Image
 
 import sonoseg
@@ -315,10 +317,10 @@ def test_result_and_explanation_come_from_one_run_of_the_network(
     run = Bundle.run
 
     def counted(
-        self: Bundle, batch: NDArray[np.float32], explain: bool = False
+        self: Bundle, batch: NDArray[np.float32], explain: bool, shift: float
     ) -> Answers:
         runs.append(explain)
-        return run(self, batch, explain)
+        return run(self, batch, explain, shift)
 
     monkeypatch.setattr(Bundle, "run", counted)
     explained = segmenter.segment(image, explain=True)
@@ -329,3 +331,87 @@ def test_result_and_explanation_come_from_one_run_of_the_network(
     np.testing.assert_array_equal(explained.network_map, plain.network_map)
     np.testing.assert_array_equal(explained.mask, plain.mask)
     assert explained.unfamiliarity == plain.unfamiliarity
+
+
+@pytest.fixture
+def judging(
+    tmp_path: Path, unsealed: Callable[..., bytes], card: dict[str, Any]
+) -> Callable[..., Path]:
+    """Writes a bundle whose presence logit is -1 everywhere, with the given operating points on its card."""
+
+    def write(sensitivity: object, has_input: bool = True) -> Path:
+        model = onnx.load_from_string(unsealed(card | {"sensitivity": sensitivity}))
+        graph = model.graph
+        if has_input:
+            del graph.node[-1]
+            for name, value in (("presence", -1.0), ("presence_shift", 0.0)):
+                constant = numpy_helper.from_array(np.array(value, np.float32), name)
+                graph.initializer.append(constant)
+            shift = helper.make_tensor_value_info(
+                "presence_shift", onnx.TensorProto.FLOAT, []
+            )
+            graph.input.append(shift)
+            graph.node.extend(
+                [
+                    helper.make_node("Add", ["presence", "presence_shift"], ["there"]),
+                    helper.make_node("Min", ["logits", "there"], ["both"]),
+                    helper.make_node("Sigmoid", ["both"], ["probability"]),
+                ]
+            )
+        path = tmp_path / "judging.onnx"
+        path.write_bytes(add_checksum(model.SerializeToString()))
+        return path
+
+    return write
+
+
+POINTS = {"high": 0.2, "balanced": 0.5, "specific": 0.7}
+
+
+def test_an_operating_point_keeps_or_drops_lesions_and_leaves_their_outlines(
+    judging: Callable[..., Path], bundle: Path, scan: NDArray[np.uint8]
+) -> None:
+    """The presence is sigmoid(-1) = 0.27: above the cut of high, and below the others."""
+    path = judging(POINTS)
+    whole = sonoseg.segment(scan, bundle)
+    assert whole.mask.any()
+    assert not sonoseg.segment(scan, path).mask.any()
+    high = sonoseg.segment(scan, path, sensitivity="high")
+    np.testing.assert_array_equal(high.network_map >= 0.5, whole.network_map >= 0.5)
+    both = (high.mask & whole.mask).sum()
+    assert 2 * both / (high.mask.sum() + whole.mask.sum()) > 0.97
+    for name in ("balanced", "specific"):
+        assert not sonoseg.load(path, name).segment(scan).mask.any()
+    again = pickle.loads(pickle.dumps(sonoseg.load(path, "high")))
+    assert again.sensitivity == "high"
+    np.testing.assert_array_equal(again.segment(scan).mask, high.mask)
+    assert sonoseg.load(path).sensitivity is None
+
+
+def test_a_bundle_without_operating_points_refuses_them_by_name(
+    judging: Callable[..., Path], bundle: Path
+) -> None:
+    problem = r"--sensitivity high: the model dark-blobs has no operating points"
+    for path in (bundle, judging({})):
+        with pytest.raises(InputError, match=problem):
+            sonoseg.load(path, "high")
+    with pytest.raises(InputError, match="low: there is no such operating point"):
+        sonoseg.load(judging(POINTS), "low")
+
+
+@pytest.mark.parametrize(
+    ("points", "has_input", "problem"),
+    [
+        (POINTS, False, "presence_shift"),
+        ({"high": 0.2}, True, "sensitivity"),
+        (POINTS | {"high": 0}, True, "sensitivity"),
+        (POINTS | {"more": 0.5}, True, "sensitivity"),
+        ("high", True, "sensitivity"),
+        (None, True, "sensitivity"),
+    ],
+)
+def test_operating_points_that_cannot_be_used_are_refused(
+    judging: Callable[..., Path], points: object, has_input: bool, problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        Bundle.read(judging(points, has_input))

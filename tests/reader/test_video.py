@@ -426,7 +426,7 @@ def test_without_pyav_the_command_that_installs_it_is_told(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(
         InputError,
-        match=r"clip\.mp4: a video needs PyAV to be read; pip install 'sonoseg\[video\]'",
+        match=r"clip\.mp4: a video needs PyAV to be read; pip install '\.\[video\]'",
     ):
         check_av(Path("clip.mp4"))
 

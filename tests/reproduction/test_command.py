@@ -1,24 +1,19 @@
-"""The whole of it, small: every model, a killed run, two workers, a model that fails."""
+"""The whole of it, small: every model, a killed run, a model that fails. `tests/test_cluster.py` has the workers."""
 
 import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from tests import forked
 
+from sonoseg import jobs
 from sonoseg.cli import main
-from sonoseg.reproduction import command, work
-from sonoseg.reproduction.command import duration
+from sonoseg.reproduction import work
 
 
 def table(out, name):
@@ -35,21 +30,16 @@ def epochs(folder):
         ]
 
 
-OF_EACH_KIND = (
-    "model-1",
-    "model-3",
-    "model-12",
-    "model-19",
-    "swin-unet",
-    "adu-net",
-    "default",
-)
-"""With CBAM, with Non-Local, frozen, of two encoders, the published rival, a reconstruction, the bundled model."""
+OF_EACH_KIND = ("model-1", "model-11", "swin-unet", "adu-net", "default")
+"""With CBAM, with Non-Local and frozen, the published rival, a reconstruction, the bundled model.
+
+`trained` has one of two encoders without attention.
+"""
 
 
 @pytest.mark.timeout(1800)
-def test_two_workers_make_the_complete_report_of_a_model_of_each_kind(words, tmp_path):
-    assert main([*words, "--models", ",".join(OF_EACH_KIND), "--workers", "2"]) == 0
+def test_the_complete_report_of_a_model_of_each_kind(words, tmp_path):
+    assert main([*words, "--models", ",".join(OF_EACH_KIND)]) == 0
     out = tmp_path / "out"
     for name in OF_EACH_KIND[:-1]:
         result = json.loads(
@@ -57,7 +47,7 @@ def test_two_workers_make_the_complete_report_of_a_model_of_each_kind(words, tmp
         )
         assert result["epochs"] == 1
     assert [row["model"] for row in table(out, "table1-grouped-paper")] == list(
-        OF_EACH_KIND[:4]
+        OF_EACH_KIND[:2]
     )
     for row in table(out, "table1-grouped-paper"):
         assert float(row["dice_difference"]) == pytest.approx(
@@ -70,7 +60,7 @@ def test_two_workers_make_the_complete_report_of_a_model_of_each_kind(words, tmp
         "adu-net",
     ]
     assert ["reconstruction" in row["model"] for row in rivals[:2]] == [False, True]
-    assert len(table(out, "costs-grouped")) == 6
+    assert len(table(out, "costs-grouped")) == 4
     assert {row["layer"] for row in table(out, "claim-grouped")} >= {
         "bottleneck",
         "stage1",
@@ -121,36 +111,6 @@ def test_the_report_is_of_all_that_the_folder_holds(words, with_model_15, capsys
     )
 
 
-def test_workers_that_are_killed_are_no_success(words, tmp_path, monkeypatch, capsys):
-    """As the kernel does when memory runs out."""
-
-    class Killed:
-        exitcode = -9
-
-        def __init__(self, **_):
-            pass
-
-        def start(self):
-            pass
-
-        def join(self):
-            pass
-
-    context = SimpleNamespace(Process=Killed)
-    monkeypatch.setattr(command.multiprocessing, "get_context", lambda _: context)
-    assert main([*words, "--models", "15-16", "--workers", "2"]) == 1
-    printed = capsys.readouterr().out
-    assert "0 of 2 done" in printed and "being worked at" not in printed
-    assert (
-        "2 of 2 workers did not end well, perhaps for lack of memory; try --workers 1"
-        in printed
-    )
-    assert (
-        "2 are not done and no process works on them; run the same command again"
-        in printed
-    )
-
-
 def test_images_that_changed_are_not_taken_for_those_that_were_scored(
     words, phantoms, tmp_path, capsys
 ):
@@ -180,12 +140,18 @@ def test_a_model_that_fails_is_shown_as_failed_and_tried_again(
             raise RuntimeError("no luck")
         real(job, options, material)
 
+    monkeypatch.setattr(jobs, "PAUSE", 0.0)
     monkeypatch.setattr(work, "do_job", fail_first)
     assert main([*words, "--models", "15,default"]) == 1
-    assert "model-15-grouped-0: no luck" in capsys.readouterr().out
+    assert "model-15-grouped-0: RuntimeError: no luck" in capsys.readouterr().out
     out = tmp_path / "out"
-    assert table(out, "table1-grouped-paper")[0]["failure"] == "failed: no luck"
-    assert "failed: no luck" in (out / "report.html").read_text(encoding="utf-8")
+    assert (
+        table(out, "table1-grouped-paper")[0]["failure"]
+        == "failed: RuntimeError: no luck"
+    )
+    assert "failed: RuntimeError: no luck" in (out / "report.html").read_text(
+        encoding="utf-8"
+    )
     monkeypatch.setattr(work, "do_job", real)
     assert main([*words, "--models", "15,default"]) == 0
     assert table(out, "table1-grouped-paper")[0]["failure"] == ""
@@ -197,16 +163,12 @@ def test_a_killed_reproduction_goes_on_where_it_was(words, tmp_path):
     """Killed while it trains its second model, in the middle of five epochs."""
     more = [*words, "--models", "default,15", "--epochs", "5"]
     folder = tmp_path / "out" / "runs" / "model-15-grouped-0"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sonoseg.cli", *more],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = forked.start(more, tmp_path)
     while not (folder / "last.ckpt").exists():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     before = epochs(folder)
     first = (
         (tmp_path / "out" / "runs" / "default-grouped-0" / "result.json")
@@ -219,28 +181,6 @@ def test_a_killed_reproduction_goes_on_where_it_was(words, tmp_path):
     ).stat().st_mtime_ns == first
     assert epochs(folder)[: len(before)] == before
     assert len(epochs(folder)) == 5
-
-
-def test_a_job_that_another_process_is_at_is_left_to_it(words, tmp_path, capsys):
-    locks = tmp_path / "out" / "runs"
-    locks.mkdir(parents=True)
-    holder = (
-        "import sys, time, filelock; lock = filelock.FileLock(sys.argv[1]);"
-        "lock.acquire(); print(1, flush=True); time.sleep(3600)"
-    )
-    lock = str(locks / ".default-grouped-0.lock")
-    process = subprocess.Popen(
-        [sys.executable, "-c", holder, lock], stdout=subprocess.PIPE
-    )
-    process.stdout.readline()
-    try:
-        assert main([*words, "--models", "default"]) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert "1 are being worked at by other processes" in capsys.readouterr().out
-    assert main([*words, "--models", "default"]) == 0  # the lock died with its holder
-    assert "1 of 1 done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -265,25 +205,3 @@ def test_an_output_that_is_a_file_is_refused(words, tmp_path, capsys):
     assert main([*words, "--models", "default"]) == 2
     assert "is a file, not a folder" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(5, "5 s"), (90, "2 min"), (3601, "1 h 0 min"), (11100, "3 h 5 min")],
-)
-def test_durations_are_read_at_a_glance(seconds, words):
-    assert duration(seconds) == words
-
-
-def test_each_worker_sees_its_own_gpu_or_its_share_of_the_cores(monkeypatch):
-    seen, threads = [], []
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    monkeypatch.setattr(
-        command, "work", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    )
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    command._worker(None, (), None, "3", 2)
-    assert (seen, threads) == (["3"], [])
-    command._worker(None, (), None, "", 3)
-    assert threads == [2]

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from sonoseg.errors import InputError
 from sonoseg.files import write_json
+from sonoseg.jobs import Failure
 from sonoseg.reproduction.jobs import Job, in_order, jobs_in, parse_models, plan
 
 RIVALS = ("swin-unet", "mrfe-cnn", "adu-net", "ddra-net", "dpnet")
@@ -87,7 +90,7 @@ def test_a_folder_holds_what_is_done_and_what_failed(tmp_path):
         {"model": "model-1", "split": "paper", "seed": 0, "epochs": 3},
     )
     (half.folder(tmp_path) / "result.json").write_text("{")
-    failed.fail(tmp_path, ValueError("no"))
+    failed.fail(tmp_path, Failure("no"))
     assert jobs_in(tmp_path) == [done, failed]
 
 
@@ -98,10 +101,15 @@ def test_half_a_result_is_none(tmp_path):
     assert job.result(tmp_path) is None
 
 
-def test_a_failure_is_recorded_in_one_line_with_its_traceback(tmp_path):
+def test_a_failure_is_recorded_with_its_traceback(tmp_path):
     job = Job("model-1", "paper", 0)
-    job.folder(tmp_path).mkdir(parents=True)
-    job.fail(tmp_path, ValueError("two\nlines"))
-    assert job.failure(tmp_path) == "two lines"
-    job.fail(tmp_path, MemoryError())
-    assert job.failure(tmp_path) == "MemoryError"
+    job.fail(tmp_path, Failure("no luck", "Traceback …"))
+    assert job.failure(tmp_path) == "no luck"
+    stored = json.loads((job.folder(tmp_path) / "failed.json").read_text())
+    assert stored == {
+        "model": "model-1",
+        "split": "paper",
+        "seed": 0,
+        "reason": "no luck",
+        "traceback": "Traceback …",
+    }

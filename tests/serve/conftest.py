@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-import sonoseg
 from sonoseg.data.phantom import make_phantom
+from sonoseg.reader.bundle import Bundle, default_bundle_path
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.app import build_app
 
@@ -29,7 +29,8 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture(scope="session")
 def segmenter() -> Segmenter:
-    return sonoseg.load()
+    # One thread: threads that wait for each other cost processor time.
+    return Segmenter(Bundle.read(default_bundle_path(), threads=1))
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +49,7 @@ def to_png() -> Callable[[NDArray[np.uint8]], bytes]:
     return encode_png
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(segmenter: Segmenter) -> Iterator[TestClient]:
     """A client of a server without a folder."""
     with TestClient(build_app(segmenter), base_url=ADDRESS) as client:

@@ -7,9 +7,11 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from sonoseg.core.measure import find_lesions
 from sonoseg.reader.segment_files import segment_files
+from sonoseg.serve.app import build_app
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused
@@ -40,6 +42,7 @@ def test_answer_has_lesions_spacing_model_and_heat(
         "name": segmenter.card.name,
         "version": segmenter.card.version,
         "sha256": segmenter.sha256,
+        "sensitivity": segmenter.sensitivity,
     }
     assert answer["spacing"]["mm_per_pixel"] == [0.1, 0.2]
     assert answer["unit"] == "mm"
@@ -80,7 +83,7 @@ def test_refine_removes_and_adds(client, phantom_png, phantom):
 @pytest.mark.parametrize(
     ("fields", "subject"),
     [
-        ({"spacing": "wide"}, "image"),
+        ({"spacing": "wide"}, "spacing"),
         ({"threshold": "2"}, "threshold"),
         ({"threshold": "nan"}, "threshold"),
         ({"explain": "perhaps"}, "explain"),
@@ -94,22 +97,33 @@ def test_bad_options_are_named(client, phantom_png, fields, subject):
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("field", "text"),
     [
-        {"add": "5"},
-        {"add": "9999,1"},
-        {"remove": "a,b"},
-        {"box": "0,0,1,1"},
-        {"box": "x"},
+        ("add", "5"),
+        ("add", "9999,1"),
+        ("add", "1,1;" * 51),
+        ("remove", "a,b"),
+        ("box", "0,0,1,1"),
+        ("box", "x"),
     ],
 )
-def test_bad_corrections_are_refused(client, phantom_png, fields):
-    answer = send(client, phantom_png, "/api/refine", **fields)
+def test_bad_corrections_are_named(client, phantom_png, field, text):
+    answer = send(client, phantom_png, "/api/refine", **{field: text})
     assert answer.status_code == 422
+    assert answer.json()["subject"] == field
     assert answer.json()["hint"]
 
 
-def test_model_health_metrics_and_openapi(client, phantom_png, segmenter):
+def test_a_mask_that_does_not_fit_is_named(client, phantom_png, to_png):
+    for content in (to_png(np.zeros((20, 30), np.uint8)), b"no mask"):
+        files = {"image": ("scan.png", phantom_png), "mask": ("mask.png", content)}
+        answer = client.post("/api/refine", files=files)
+        assert answer.status_code == 422
+        assert answer.json()["subject"] == "mask"
+
+
+def test_model_health_metrics_and_openapi(phantom_png, segmenter):
+    client = TestClient(build_app(segmenter), base_url="http://127.0.0.1:8417")
     send(client, phantom_png)
     assert client.get("/healthz").json() == {"status": "ok"}
     model = client.get("/api/model").json()

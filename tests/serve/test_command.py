@@ -47,7 +47,7 @@ def test_a_missing_extra_is_one_line(tmp_path, module):
     )
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "pip install 'sonoseg[serve]'" in done.stderr
+    assert "pip install '.[serve]'" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -78,6 +78,80 @@ def test_options_work_as_for_pictures(client, scans):
     assert heat.max() > 100
 
 
+def refine(client, content, mask=None, **fields):
+    files = {"image": ("scan.dcm", content)}
+    if mask is not None:
+        files["mask"] = ("mask.png", mask)
+    return client.post("/api/refine", files=files, data=fields)
+
+
+def kind_of(seg):
+    return seg.SegmentSequence[0].SegmentAlgorithmType
+
+
+def test_a_click_on_a_still_refines_mask_measurements_and_objects(client, scans):
+    own = send(client, scans["still"]).json()
+    x, y = map(int, own["lesions"][0]["centre"])
+    gone = refine(client, scans["still"], remove=f"{x},{y}").json()
+    assert not mask_in(gone)[y, x]
+    assert len(gone["lesions"]) == len(own["lesions"]) - 1
+    back = refine(
+        client, scans["still"], base64.b64decode(gone["mask"]), add=f"{x},{y}"
+    ).json()
+    mask = mask_in(back)
+    assert mask[y, x]
+    row, column = back["spacing"]["mm_per_pixel"]
+    assert back["unit"] == "mm"
+    areas = sum(lesion["area"] for lesion in back["lesions"])
+    assert areas == pytest.approx(mask.sum() * row * column, rel=1e-5)
+    seg = dataset_in(back["seg"])
+    np.testing.assert_array_equal(seg.pixel_array.reshape(-1, *mask.shape).any(0), mask)
+    assert kind_of(seg) == "SEMIAUTOMATIC"
+    assert dataset_in(back["sr"]).Modality == "SR"
+
+
+def test_a_mask_of_a_frame_comes_back_and_what_lies_outside_is_said(client, scans):
+    own = send(client, scans["split"]).json()
+    content = base64.b64decode(own["mask"])
+    same = refine(client, scans["split"], content).json()
+    np.testing.assert_array_equal(mask_in(same), mask_in(own))
+    assert kind_of(dataset_in(same["seg"])) == "AUTOMATIC"
+    assert same["doubts"] == own["doubts"]
+    drawn = mask_in(own).astype(np.uint8) * 255
+    drawn[:4, :40] = 255  # in the text above the image
+    file = io.BytesIO()
+    Image.fromarray(drawn).save(file, "PNG")
+    cut = refine(client, scans["split"], file.getvalue()).json()
+    np.testing.assert_array_equal(mask_in(cut), mask_in(own))
+    assert any("reached out" in doubt for doubt in cut["doubts"])
+
+
+def test_a_frame_of_a_loop_is_refined(client, scans):
+    own = send(client, scans["loop"], frame=7).json()
+    x, y = map(int, own["lesions"][0]["centre"])
+    gone = refine(client, scans["loop"], frame=7, remove=f"{x},{y}").json()
+    assert (gone["frame"], gone["frames"]) == (7, 12)
+    assert not mask_in(gone)[y, x]
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [("add", "0,0"), ("box", "0,0,9,9"), ("remove", "2,1")]
+)
+def test_places_outside_of_the_ultrasound_image_are_refused(client, scans, field, text):
+    answer = refine(client, scans["still"], **{field: text})
+    assert answer.status_code == 422
+    assert answer.json()["subject"] == field
+
+
+def test_a_loop_without_a_frame_is_its_first_and_says_so(client, scans):
+    named = send(client, scans["loop"], frame=1).json()
+    plain = send(client, scans["loop"]).json()
+    assert (plain["frame"], plain["frames"]) == (1, 12)
+    np.testing.assert_array_equal(mask_in(plain), mask_in(named))
+    (doubt,) = set(plain["doubts"]) - set(named["doubts"])
+    assert "first of 12 frames" in doubt
+
+
 def test_a_frame_that_is_not_there_is_refused(client, scans):
     answer = send(client, scans["loop"], frame=13)
     assert answer.status_code == 422
@@ -130,4 +204,4 @@ def test_without_the_extra_it_is_said_how_to_install_it(client, scans, monkeypat
     )
     answer = send(client, scans["still"])
     assert answer.status_code == 422
-    assert "sonoseg[dicom]" in answer.json()["hint"]
+    assert ".[dicom]" in answer.json()["hint"]

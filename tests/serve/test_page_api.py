@@ -46,8 +46,9 @@ def test_an_image_comes_with_pixels_map_mask_and_measurements(page, segmenter, p
     result = segmenter.segment(phantom[0])
     shape = shown["height"], shown["width"]
     np.testing.assert_array_equal(from_text(shown["mask"], *shape), result.mask)
-    assert shown["lesions"] == [lesion.to_dict() for lesion in result.lesions]
-    pixels = page.get(f"/api/images/{image}/pixels.png").content
+    wanted = [{**lesion.to_dict(), "by_hand": False} for lesion in result.lesions]
+    assert shown["lesions"] == wanted
+    pixels = page.get(f"/api/images/{image}/pixels.bmp").content
     np.testing.assert_array_equal(
         np.asarray(Image.open(io.BytesIO(pixels))), phantom[0]
     )
@@ -99,7 +100,7 @@ def test_edit_label_accept(page, folder):
 def test_refusals_do_not_tell_where_the_folder_is(page, folder):
     (folder / "broken.png").write_bytes(b"no image")
     image = identifier(page, "broken")
-    for address in ("", "/pixels.png", "/map", "/thumbnail.png", "/heat.png"):
+    for address in ("", "/pixels.bmp", "/map", "/thumbnail.png", "/heat.png"):
         answer = page.get(f"/api/images/{image}{address}")
         assert answer.status_code == 422
         assert str(folder.parent) not in answer.text
@@ -120,7 +121,7 @@ def test_refusals_do_not_tell_where_the_folder_is(page, folder):
     ],
 )
 def test_only_known_identifiers_are_served(page, address):
-    answer = page.get(f"/api/images/{address}/pixels.png")
+    answer = page.get(f"/api/images/{address}/pixels.bmp")
     assert answer.status_code in (404, 422)
     assert "root:" not in answer.text
 
@@ -218,7 +219,7 @@ def test_an_unexpected_error_tells_no_name(segmenter, folder, monkeypatch, caplo
 def test_huge_images_of_the_folder_are_refused_before_they_are_decoded(page, folder):
     Image.new("1", (6000, 6000)).save(folder / "huge.png")
     image = identifier(page, "huge")
-    for address in ("", "/thumbnail.png", "/pixels.png"):
+    for address in ("", "/thumbnail.png", "/pixels.bmp"):
         answer = page.get(f"/api/images/{image}{address}")
         assert answer.status_code == 422
         assert "megapixels" in answer.json()["problem"]

@@ -19,6 +19,7 @@ from sonoseg.serve.journal import Finding
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import to_text
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.scenes import Shot
 from sonoseg.serve.session import Session
 
 
@@ -48,41 +49,52 @@ def session(scans, segmenter):
     return Session(scans, segmenter, Pool(limits), limits)
 
 
-def find(session, stem):
-    entries = session.entries("anna")
-    return next(one["id"] for one in entries if one["name"].startswith(stem))
+def find(session, name, frame=1, region=1):
+    scenes = session.album.refresh().values()
+    (scene,) = (one for one in scenes if one.path.name == name and one.region == region)
+    return Shot(scene, frame)
+
+
+def views_of(scans, name, frame=1):
+    return list(read_dicom(scans / name).views([frame]))
 
 
 def view_of(scans, name):
-    return next(iter(read_dicom(scans / name).views([1])))
+    return views_of(scans, name)[0]
 
 
 def test_images_are_listed_and_segmentations_are_not(session):
     names = [one["name"] for one in session.entries("anna")]
-    assert names == ["1.2.840.7", "loop.dcm", "split.dcm"]
+    assert names == ["1.2.840.7", "loop.dcm", "split.dcm", "split.dcm"]
+    places = [one["place"] for one in session.entries("anna")]
+    assert places == ["", "", "image 1 of 2", "image 2 of 2"]
+    assert [one["frames"] for one in session.entries("anna")] == [1, 12, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("name", "doubt"),
+    ("name", "frame", "region"),
     [
-        ("1.2.840.7", ""),
-        ("loop.dcm", "first of 12 frames"),
-        ("split.dcm", "first of 2 images"),
+        ("1.2.840.7", 1, 1),
+        ("loop.dcm", 1, 1),
+        ("loop.dcm", 7, 1),
+        ("split.dcm", 1, 1),
+        ("split.dcm", 1, 2),
     ],
 )
-def test_the_first_region_of_the_first_frame_is_shown(
-    session, scans, segmenter, name, doubt
+def test_each_frame_and_each_region_is_shown(
+    session, scans, segmenter, name, frame, region
 ):
-    shown = session.view(find(session, name), "anna")
-    view = view_of(scans, name)
-    wanted = segmenter.segment(view.image)
-    np.testing.assert_array_equal(shown.mask, wanted.mask)
+    shot = find(session, name, frame, region)
+    assert session.album.shot(shot.identifier) == shot
+    shown = session.view(shot, "anna")
+    view = views_of(scans, name, frame)[region - 1]
+    np.testing.assert_array_equal(shown.mask, segmenter.segment(view.image).mask)
+    np.testing.assert_array_equal(session.album.image(shot).pixels, view.image.pixels)
     assert shown.lesions[0].spacing == view.image.spacing
     assert shown.finding.spacing == f"{view.image.spacing[0]:.6g}"
     assert shown.state == "open"
-    doubts = session.album.result(find(session, name)).doubts
-    assert any(doubt in one for one in doubts) if doubt else doubts == ()
-    assert session.album.thumbnail(find(session, name))[:4] == b"\x89PNG"
+    assert session.album.result(shot).doubts == ()
+    assert session.album.thumbnail(shot.scene)[:4] == b"\x89PNG"
 
 
 def accept(session, identifier, mask_is_changed, label="benign"):
@@ -116,7 +128,7 @@ def test_accepted_scans_have_seg_and_sr_beside_the_data_set(session, scans, is_c
     report = pydicom.dcmread(own / "dicom" / "1.2.840.7_sr.dcm")
     image = pydicom.dcmread(scans / "1.2.840.7", stop_before_pixels=True)
     assert report.StudyInstanceUID == seg.StudyInstanceUID == image.StudyInstanceUID
-    assert f",{view.image.spacing[0]:.6g}" in (own / "labels.csv").read_text()
+    assert f",{view.image.spacing[0]:.6g}," in (own / "labels.csv").read_text()
     assert check_folder(own).findings == ()
     (case,) = load_cases(own)
     np.testing.assert_array_equal(case.read()[1], mask)
@@ -157,7 +169,7 @@ def test_the_page_takes_scans_and_refuses_other_dicom(scans, segmenter, tmp_path
         listed = client.get("/api/images").json()
         assert [one["name"] for one in listed["images"]] == ["a.dcm"]
         assert listed["notice"] == ""
-        pixels = client.get(f"/api/images/{answer.json()['id']}/pixels.png")
+        pixels = client.get(f"/api/images/{answer.json()['id']}/pixels.bmp")
         assert pixels.status_code == 200
 
 
@@ -171,7 +183,7 @@ def test_without_the_extra_the_page_says_what_is_passed_over(
         listed = client.get("/api/images").json()
     assert listed["images"] == []
     assert "DICOM files are passed over" in listed["notice"]
-    assert "sonoseg[dicom]" in listed["notice"]
+    assert ".[dicom]" in listed["notice"]
 
 
 def test_a_damaged_scan_is_listed_and_opening_it_says_why(scans, segmenter):

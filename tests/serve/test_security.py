@@ -3,13 +3,20 @@
 import asyncio
 import io
 import logging
+import re
+import struct
+import zlib
 
 import numpy as np
+import pydicom
 import pytest
+from fastapi.routing import APIRoute
 from PIL import Image
 from starlette.testclient import TestClient
 
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.errors import InputError
+from sonoseg.serve import page_api, remote_api
 from sonoseg.serve.app import build_app
 from sonoseg.serve.guard import COOKIE, cookie_of, read_token
 from sonoseg.serve.limits import BodyLimit, Limits
@@ -91,6 +98,45 @@ def test_token_is_demanded_and_taken_as_header_or_cookie(segmenter, phantom_png)
     assert client.get("/healthz").status_code == 200
 
 
+def addresses(app):
+    """Method and path of every address, with something in place of its variable parts."""
+    for path, methods in app.openapi()["paths"].items():
+        for method in methods:
+            yield method.upper(), re.sub(r"\{[a-z_]+\}", "x", path)
+    for route in (*api_routes(page_api), *api_routes(remote_api)):
+        for method in route.methods:
+            yield method, re.sub(r"\{[a-z_]+\}", "x", route.path)
+
+
+def api_routes(module):
+    return [route for route in module.router.routes if isinstance(route, APIRoute)]
+
+
+def test_every_address_but_the_bare_page_demands_the_token(segmenter):
+    app = build_app(segmenter, "0.0.0.0", TOKEN)
+    client = TestClient(app, base_url="http://box:8417")
+    found = set(addresses(app))
+    assert ("POST", "/infer/x") in found
+    assert ("PUT", "/datastore/label") in found
+    assert ("POST", "/api/studies/x") in found
+    assert len(found) > 25
+    is_open = set()
+    for method, path in found:
+        if client.request(method, path).status_code != 401:
+            is_open.add(path)
+    assert is_open == {"/healthz", "/studies", "/api/login"}
+
+
+def test_no_address_answers_a_foreign_page(segmenter):
+    app = build_app(segmenter)
+    client = TestClient(app, base_url=ADDRESS)
+    for method, path in addresses(app):
+        headers = {"origin": "http://evil.example"}
+        answer = client.request(method, path, headers=headers)
+        assert answer.status_code == 403, path
+        assert "access-control-allow-origin" not in answer.headers
+
+
 def test_weak_tokens_are_refused(tmp_path):
     path = tmp_path / "token"
     for text in ("", "short", "two words of a long token"):
@@ -166,6 +212,34 @@ def test_images_that_are_huge_when_decoded_are_refused(client):
     answer = post(client, content)
     assert answer.status_code == 422
     assert "25 megapixels" in answer.json()["problem"]
+
+
+def test_text_that_is_huge_when_inflated_is_refused(client):
+    packed = zlib.compress(bytes(40_000_000))
+    chunk = b"zTXtComment\0\0" + packed
+    sum_of = struct.pack(">I", zlib.crc32(chunk))
+    content = bomb("L", 64)
+    place = content.index(b"IDAT") - 4
+    length = struct.pack(">I", len(chunk) - 4)
+    answer = post(client, content[:place] + length + chunk + sum_of + content[place:])
+    assert answer.status_code == 422
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_text_in_dicom_is_only_ever_json(client, tmp_path):
+    write_dicom_phantoms(tmp_path, 1)
+    (path,) = (tmp_path / "images").iterdir()
+    dataset = pydicom.dcmread(path)
+    script = "<script>"
+    dataset.PatientName = dataset.StudyDescription = script
+    dataset.Modality, dataset.SOPClassUID = script, "1.2.840.10008.5.1.4.1.1.2"
+    dataset.ImageComments = dataset.Manufacturer = script
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    answer = post(client, buffer.getvalue())
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import csv
 import itertools
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sonoseg.data.check import check_folder
+from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
 from sonoseg.serve import collect
@@ -33,9 +35,9 @@ def session(folder, segmenter):
 
 
 def find(session, stem):
-    return next(
-        one["id"] for one in session.entries("anna") if one["name"].startswith(stem)
-    )
+    entries = session.entries("anna")
+    found = next(one["id"] for one in entries if one["name"].startswith(stem))
+    return session.album.shot(found)
 
 
 def state(session, stem, reader="anna"):
@@ -82,6 +84,24 @@ def test_every_tool_changes_the_mask_and_is_undone(session, phantom):
     assert not cleared.any()
     boxed = do(session, image, "box", x=x - 50, y=y - 40, width=100, height=80)
     assert boxed.any()
+    left = paint(session, image, 2, 2, 10, 10)
+    left = paint(session, image, 30, 4, 10, 10)
+    joined = do(session, image, "join", x=5, y=5, width=30, height=4)
+    assert joined[7, 20]
+    cut = do(
+        session,
+        image,
+        "cut",
+        x=20,
+        y=0,
+        width=2,
+        height=20,
+        bits=to_text(np.zeros((20, 2), bool)),
+    )
+    assert not cut[:20, 20:22].any()
+    assert joined.sum() > cut.sum() > left.sum()
+    for _ in range(4):
+        do(session, image, "undo")
     higher = do(session, image, "threshold", threshold=0.9)
     assert 0 < higher.sum() < own.sum()
     np.testing.assert_array_equal(do(session, image, "reset"), own)
@@ -180,10 +200,13 @@ def test_what_is_accepted_is_a_data_set(session, folder):
     )
     with (own / "labels.csv").open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
+    lesion = session.view(find(session, "one"), "anna").lesions[0]
     assert rows["one.png"] == {
         "file": "one.png",
         "label": "malignant",
+        "group": "",
         "spacing": "0.1",
+        "diameters": f"{lesion.longest.length:.4g} x {lesion.across.length:.4g} mm",
     }
     assert rows["two.png"]["label"] == "unknown"
     notes = (own / "annotations.csv").read_text()
@@ -244,6 +267,10 @@ def test_unknown_words_are_refused(session, finding):
         {"tool": "brush", "width": 2, "height": 2, "bits": "AAAAAAAA"},
         {"tool": "grow", "x": 5000},
         {"tool": "delete", "y": -1},
+        {"tool": "join", "width": 5000, "height": 2},
+        {"tool": "join", "x": 4, "y": 4, "width": -5, "height": 0},
+        {"tool": "join", "x": 0, "y": 0, "width": 1, "height": 1},
+        {"tool": "cut", "x": 5000, "width": 2, "height": 2, "bits": "8A=="},
         {"tool": "box", "width": 2, "height": 2},
         {"tool": "box", "x": 10, "width": 5000, "height": 20},
     ],
@@ -310,6 +337,74 @@ def test_uploaded_names_stay_in_the_folder(session, folder, phantom_png, name):
     assert len(added) == 1
     assert image in {one["id"] for one in session.entries("anna")}
     assert session.album.add(name, phantom_png) != image
+
+
+def test_what_is_withdrawn_leaves_the_data_set(session, folder):
+    for stem in ("one", "two"):
+        image = find(session, stem)
+        session.write_finding(image, "anna", Finding("benign"))
+        session.accept(image, "anna", 0)
+    session.withdraw(find(session, "one"), "anna")
+    assert state(session, "one") == "edited"
+    own = folder / "annotations" / "anna"
+    assert [path.name for path in (own / "masks").iterdir()] == ["two.png"]
+    report = check_folder(own)
+    assert report.findings == ()
+    assert report.images == 1
+    session.accept(find(session, "one"), "anna", 0)
+    assert check_folder(own).images == 2
+
+
+def test_what_was_being_withdrawn_when_the_server_died_is_gone_after_the_next_start(
+    session, folder, segmenter, monkeypatch
+):
+    image = find(session, "one")
+    session.write_finding(image, "anna", Finding("benign"))
+    session.accept(image, "anna", 0)
+    monkeypatch.setattr(
+        collect, "remove_accepted", lambda *_: (_ for _ in ()).throw(KeyError)
+    )
+    with pytest.raises(KeyError):  # as if it had been killed there
+        session.withdraw(image, "anna")
+    monkeypatch.undo()
+    again = open_session(folder, segmenter)
+    assert state(again, "one") == "edited"
+    again.finish_writing()
+    own = folder / "annotations" / "anna"
+    assert list((own / "masks").iterdir()) == []
+    assert (own / "labels.csv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b" before.png",
+        b"after .png",
+        b"not \xff utf-8.png",
+        b"=formula.png",
+        b"back\\slash.png",
+        b"line\nend.png",
+        "a\u0308.png".encode(),
+        b"two.dots.png",
+        b'comma,;quote".png',
+    ],
+)
+def test_odd_names_are_accepted_under_names_that_data_check_takes(
+    tmp_path, segmenter, phantom_png, name
+):
+    (tmp_path / os.fsdecode(name)).write_bytes(phantom_png)
+    session = open_session(tmp_path, segmenter)
+    image = find(session, "")
+    session.write_finding(image, "anna", Finding("benign", spacing="0.1,0.08"))
+    session.accept(image, "anna", 0)
+    own = tmp_path / "annotations" / "anna"
+    assert check_folder(own).findings == ()
+    (case,) = load_cases(own)
+    assert case.label == "benign"
+    assert case.spacing == (0.1, 0.08)
+    np.testing.assert_array_equal(case.read()[1], session.view(image, "anna").mask)
+    session.withdraw(image, "anna")
+    assert list((own / "images").iterdir()) == []
 
 
 def test_a_broken_upload_leaves_nothing(session, folder):

@@ -2,10 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tests import forked
 
 from sonoseg.cli import main
 from sonoseg.data import load_cases, split_cases
@@ -26,6 +27,7 @@ from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import RunConfig, best_epoch, load_run
 from sonoseg.train.settings import NetworkChanges, TrainSettings
 from sonoseg.train.start import first_weights
+from sonoseg.train.step import Learner
 from sonoseg.train.stopping import is_over
 
 OPTIONS = [
@@ -151,35 +153,19 @@ def test_the_best_network_is_the_running_average_ready_to_predict(run):
         assert model(torch.rand(1, 1, 32, 32)).isfinite().all()
 
 
-STOPPED = """
-import os, sys, time
-from sonoseg.cli import main
-from sonoseg.train.step import Learner
+def stopped_at(at, by, phantoms, out):
+    """A training in a process of its own that gets the signal `by` in that step."""
+    step = Learner.step
 
-at, by, step = int(sys.argv[1]), int(sys.argv[2]), Learner.step
+    def stopped(learner, inputs, masks, number):
+        if number == at:
+            os.kill(os.getpid(), by)
+            time.sleep(60)
+        return step(learner, inputs, masks, number)
 
-def stopped(learner, inputs, masks, number):
-    if number == at:
-        os.kill(os.getpid(), by)
-        time.sleep(60)
-    return step(learner, inputs, masks, number)
-
-Learner.step = stopped
-sys.exit(main(sys.argv[3:]))
-"""
-
-
-def stopped_at(step, by, phantoms, out):
-    """A training that gets the signal `by` in that step."""
-    command = [
-        sys.executable,
-        "-c",
-        STOPPED,
-        str(step),
-        str(int(by)),
-        *words(phantoms, out),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+    return forked.run(
+        words(phantoms, out), out.parent, lambda: setattr(Learner, "step", stopped)
+    )
 
 
 def steps_of(run):
@@ -190,9 +176,9 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_weights(
     phantoms, run, tmp_path
 ):
     out = tmp_path / "killed"
-    stopped_at(
-        steps_of(run) // 3 + 1, signal.SIGKILL, phantoms, out
-    )  # in the second of three epochs
+    second_epoch = steps_of(run) // 3 + 1
+    killed = stopped_at(second_epoch, signal.SIGKILL, phantoms, out)
+    assert killed.returncode == -signal.SIGKILL
     assert len((out / "log.csv").read_text().splitlines()) == 2
     assert main(words(phantoms, out)) == 0
     ended, undisturbed = (

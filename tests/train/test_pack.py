@@ -163,13 +163,13 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
         assert main([*words, *out, *more]) == 2
         assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    for name in ("folder", "pack"):
-        assert (
-            main([*words, "--data", str(both[name]), "--out", str(tmp_path / name)])
-            == 0
-        )
-    run = Path("runs") / "model-15-grouped-0"
-    for file in ("best.safetensors", "test/metrics.json", "validation/metrics.json"):
-        assert (tmp_path / "folder" / run / file).read_bytes() == (
-            tmp_path / "pack" / run / file
-        ).read_bytes()
+    assert main([*words, *out]) == 0
+    run = tmp_path / "out" / "runs" / "model-15-grouped-0"
+    trained = both["root"] / "from-folder"
+    weights = "best.safetensors"
+    assert (run / weights).read_bytes() == (trained / weights).read_bytes()
+    line = ["--data", str(both["folder"]), "--split", "grouped", "--subset", "test"]
+    scores = tmp_path / "scores"
+    assert main(["evaluate", str(trained), *line, "--out", str(scores)]) == 0
+    for file in ("cases.csv", "roc.csv"):
+        assert (run / "test" / file).read_bytes() == (scores / file).read_bytes()

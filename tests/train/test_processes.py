@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import csv
+import functools
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import forked
+from torch import nn
 
+from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
+from sonoseg.train import loop
 from sonoseg.train.device import make_fabric
 from sonoseg.train.processes import Processes, find_processes, warn_of_srun
 
-SCRIPT = """
-import sys
-from torch import nn
-from sonoseg.cli import main
-from sonoseg.train import loop
-
-# Batch statistics are of a process's own images where there is no GPU to share them, and bfloat16 rounds: without both,
-# the two ways must agree.
-nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
-loop.has_bfloat16 = lambda: False
-sys.exit(main(sys.argv[1:]))
+TOLD = """
+import json, os, sys
+told = {name: os.environ[name] for name in os.environ.keys() & set(sys.argv[2:])}
+with open(os.path.join(sys.argv[1], "told-" + told["RANK"]), "w") as file:
+    json.dump(told, file)
 """
+NAMES = ("TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "GROUP_RANK", "MASTER_ADDR")
+NAMES += ("WORLD_SIZE", "LOCAL_WORLD_SIZE")
+
+
+def make_comparable(patch: pytest.MonkeyPatch) -> None:
+    """Without this, one process and several would not compute alike.
+
+    Batch statistics are of a process's own images where there is no GPU to share them, and bfloat16 rounds.
+    """
+    patch.setattr(
+        nn.BatchNorm2d, "train", lambda self, _=True: nn.Module.train(self, False)
+    )
+    patch.setattr(loop, "has_bfloat16", lambda: False)
 
 
 def test_alone_it_is_the_first_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,30 +142,47 @@ def test_slurm_must_say_how_many_a_machine_has(monkeypatch: pytest.MonkeyPatch) 
         find_processes()
 
 
-def train(
-    folder: Path, out: str, processes: int, batch: int, epochs: int = 2
-) -> subprocess.CompletedProcess[str]:
-    """Trains on the phantoms in `folder` with so many processes, each with so many images a step."""
-    words = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
-    words += " --encoder-weights none --encoders resnet18 --presence none --loss bce --dropout 0 --augment none"
-    words += f" --batch {batch} --epochs {epochs}"
-    torchrun = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-    ]
-    command = [
-        sys.executable,
-        *(torchrun if processes > 1 else []),
-        str(folder / "script.py"),
-        *words.split(),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=120
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The variables that torchrun gives to each of two processes."""
+    folder = tmp_path_factory.mktemp("told")
+    (folder / "script.py").write_text(TOLD)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", str(folder / "script.py"), str(folder), *NAMES]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    return [json.loads((folder / f"told-{rank}").read_text()) for rank in range(2)]
+
+
+def words(folder: Path, out: str, batch: int) -> list[str]:
+    """Trains on the phantoms in `folder`, with `batch` images a step in each process."""
+    line = f"train sonoseg-1 --data {folder / 'phantoms'} --split grouped --out {folder / out} --size 32"
+    line += f" --encoders tf_efficientnet_lite0 --widths 16 16 8 8 --batch {batch} --epochs 2"
+    line += (
+        " --encoder-weights none --presence none --loss bce --dropout 0 --augment none"
     )
+    return line.split()
+
+
+def train_in_two(folder: Path, told: list[dict[str, str]]) -> list[forked.Ended]:
+    """Trains in a process for each of `told`, its variables.
+
+    The processes are copies of this one: torchrun's own would import PyTorch again.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+
+    def prepare(variables: dict[str, str]) -> None:
+        os.environ.update(variables, MASTER_PORT=port)
+        make_comparable(pytest.MonkeyPatch())
+
+    started = []
+    for rank, variables in enumerate(told):
+        prints = folder / f"prints-{rank}"
+        prints.mkdir(exist_ok=True)
+        begin = functools.partial(prepare, variables)
+        started.append((forked.start(words(folder, "two", 2), prints, begin), prints))
+    return [forked.end(*each) for each in started]
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -162,21 +193,20 @@ def log_of(folder: Path) -> list[dict[str, float]]:
         ]
 
 
-@pytest.mark.timeout(400)
 def test_two_processes_train_as_one_with_twice_the_batch_and_go_on_where_they_stopped(
-    tmp_path: Path,
+    tmp_path: Path, told: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
     write_phantoms(tmp_path / "phantoms", 20, size=(128, 128))
-    one = train(tmp_path, "one", 1, 4)
-    two = train(tmp_path, "two", 2, 2)
-    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    make_comparable(monkeypatch)
+    assert main(words(tmp_path, "one", 4)) == 0
+    two = train_in_two(tmp_path, told)
+    assert [ended.returncode for ended in two] == [0, 0], two
     logs = [log_of(tmp_path / name) for name in ("one", "two")]
     assert [row["epoch"] for row in logs[1]] == [1, 2]
     for first, second in zip(*logs, strict=True):
         for name in first.keys() - {"seconds"}:
             assert second[name] == pytest.approx(first[name], rel=2e-4, abs=2e-5), name
-    assert two.stdout.count("2 epochs") == 1
-    again = train(tmp_path, "two", 2, 2)
-    assert again.returncode == 0, again.stderr
+    assert ["2 epochs" in ended.stdout for ended in two] == [True, False]
+    again = train_in_two(tmp_path, told)
+    assert [ended.returncode for ended in again] == [0, 0], again
     assert log_of(tmp_path / "two") == logs[1]

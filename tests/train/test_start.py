@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests import forked
 
 from sonoseg.cli import main
+from sonoseg.lock import held
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.train import loop
-from sonoseg.train.lock import held
 from sonoseg.train.run_folder import BEST, CONFIG, LAST, LOG, SHIPPED, RunConfig
 
 TINY = (
@@ -200,7 +202,7 @@ def test_an_unfinished_run_of_an_earlier_version_is_refused_in_one_line(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from sonoseg.train.lock import held
+from sonoseg.lock import held
 with held(Path(sys.argv[1])):
     print(1, flush=True)
     time.sleep(120)
@@ -383,14 +385,6 @@ def test_too_little_memory_anywhere_is_one_line(
     assert "not enough memory" in one_line(capsys)
 
 
-FULL = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-from sonoseg.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
-
-
 @pytest.mark.parametrize("room", [200_000, 8_000_000])
 def test_a_disk_that_fills_loses_nothing(
     phantoms: Path, run: Path, finished: Path, tmp_path: Path, room: int
@@ -399,9 +393,12 @@ def test_a_disk_that_fills_loses_nothing(
     sizes = [(finished / name).stat().st_size for name in (BEST, LAST)]
     assert 200_000 < sizes[0] < 8_000_000 * 2 and sizes[1] > 8_000_000
     before = {path.name: path.read_bytes() for path in run.iterdir()}
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
     for out in (tmp_path / "new", run):
-        command = [sys.executable, "-c", FULL, str(room), *words(phantoms, out)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = forked.run(words(phantoms, out), tmp_path, fill)
         if out == run:  # it is finished: nothing needs to be written that does not fit
             assert {path.name: path.read_bytes() for path in run.iterdir()} == before
             continue

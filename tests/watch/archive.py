@@ -34,7 +34,9 @@ class Archive(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(
+        self, port: int = 0, handler: type[BaseHTTPRequestHandler] | None = None
+    ) -> None:
         self.files: dict[str, bytes] = {}
         self.changes: list[dict[str, Any]] = []
         self.calls: list[str] = []
@@ -43,7 +45,7 @@ class Archive(ThreadingHTTPServer):
         self.after_store: Callable[[], None] = lambda: None
         self.authorization: str | None = None
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(("127.0.0.1", port), handler or Handler)
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
@@ -78,11 +80,11 @@ class Archive(ThreadingHTTPServer):
         return found
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: Archive
 
     def do_GET(self) -> None:
-        if self._begins("GET"):
+        if self.begins("GET"):
             return
         path, _, query = self.path.partition("?")
         if path == "/changes":
@@ -101,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        if self._begins("POST"):
+        if self.begins("POST"):
             return
         assert self.path == "/instances"
         self.server.posts += 1
@@ -119,7 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Logs nothing."""
 
-    def _begins(self, method: str) -> bool:
+    def begins(self, method: str) -> bool:
+        """Notes a request; returns whether a fault has answered it."""
         self.server.authorization = self.headers["Authorization"]
         self.server.calls.append(f"{method} {self.path}")
         return self.server.fault(self, method, self.path)

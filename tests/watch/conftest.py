@@ -12,14 +12,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from archive import Archive
 
-import sonoseg
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.reader.bundle import Bundle, default_bundle_path
 from sonoseg.reader.segmenter import Segmenter
 
 
 @pytest.fixture(scope="session")
 def segmenter() -> Segmenter:
-    return sonoseg.load()
+    # One thread: threads that wait for each other cost processor time.
+    return Segmenter(Bundle.read(default_bundle_path(), threads=1))
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,9 @@ from sonoseg.dicom.options import Options
 from sonoseg.dicom.segment import segment_still
 from sonoseg.errors import InputError, MachineError
 from sonoseg.watch.address import parse_address
-from sonoseg.watch.orthanc import Orthanc, Unreachable
+from sonoseg.watch.orthanc import Orthanc
 from sonoseg.watch.position import Position
+from sonoseg.watch.transport import Transport
 from sonoseg.watch.watcher import Watcher
 
 
@@ -32,8 +33,8 @@ def watcher_of(segmenter, tmp_path):
         address = parse_address(archive.url)
         position = Position.read(tmp_path / "state.json", address.url)
         pauses = []
-        server = Orthanc(address, timeout)
-        watcher = Watcher(server, segmenter, position, Options(), pauses.append)
+        server = Orthanc(Transport(address, timeout), position)
+        watcher = Watcher(server, segmenter, Options(), pauses.append)
         watcher.pauses = pauses
         return watcher
 
@@ -108,8 +109,7 @@ def test_killed_between_storing_and_noting_nothing_is_twice(archive, scans, tmp_
     stored = dict(archive.files)
     assert kinds(archive) == ["SEG", "SR"]
     archive.after_store = lambda: None
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert main(command[3:]) == 0
     assert archive.posts == 4  # sent again, under the same UIDs
     assert archive.files == stored
     assert json.loads(state.read_text())["last_change"] == len(archive.changes)
@@ -274,9 +274,8 @@ def test_broken_answers_are_not_believed(archive, content, watcher_of):
         return True
 
     archive.fault = fault
-    server = Orthanc(parse_address(archive.url))
-    with pytest.raises(Unreachable, match="not that of Orthanc"):
-        server.changes(0)
+    with pytest.raises(MachineError, match="not that of Orthanc"):
+        watcher_of(archive).run(once=True)
 
 
 def test_an_identifier_that_is_a_path_is_not_asked_for(archive, watcher_of):

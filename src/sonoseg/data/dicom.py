@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from sonoseg.data.case import Case, size_problem
 from sonoseg.data.scan import Scan
-from sonoseg.dicom.recognise import check_installed, files_below, is_dicom_file
+from sonoseg.dicom.recognise import (
+    check_installed,
+    files_below,
+    is_dicom_file,
+    is_directory_file,
+)
 from sonoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,46 +101,71 @@ def scan_dicom(root: Path) -> Scan:
                 images.append((path, read_dicom(path)))
         except InputError as error:
             scan.add("not read", path, error.problem)
-    known = {file.header.instance for _, file in images}
-    for path, seg in segs:
-        if not any(instance in known for instance, _, _ in seg.places):
-            scan.add("mask without image", path, "there is no image for it")
+    used: set[Path] = set()
     for path, file in images:
-        own = [(place, seg) for place, seg in segs if _frames_of(seg, file)]
+        own = [(place, seg) for place, seg in segs if _frames_of(seg, file, images)]
+        used.update(place for place, _ in own)
         if not own:
             scan.add("image without mask", path, "there is no segmentation for it")
-        scan.cases.extend(_cases(scan, path, file, own))
+        frames = {1}
+        if file.frames > 1:
+            frames = set()
+            for _, seg in own:
+                frames |= _frames_of(seg, file, images)
+        masks = tuple(place for place, _ in own)
+        scan.cases.extend(_cases(scan, path, file, masks, frames))
+    for path, _ in segs:
+        if path not in used:
+            problem = "there is no image for it, or it refers to none and several fit"
+            scan.add("mask without image", path, problem)
     return scan
 
 
-def _frames_of(seg: SegFile, file: DicomFile) -> set[int]:
-    """The frames of an image that a segmentation has."""
+def _frames_of(
+    seg: SegFile, file: DicomFile, images: list[tuple[Path, DicomFile]]
+) -> set[int]:
+    """The frames of an image that a segmentation has.
+
+    3D Slicer (dcmqi) writes no reference to an image that has no place in space, as ultrasound has none. Such a
+    segmentation belongs to the only image of its study that has its size.
+    """
     own = file.header.instance
-    return {frame for instance, frame, _ in seg.places if instance == own}
+    frames = {frame for instance, frame, _ in seg.places if instance == own}
+    if frames or any(instance for instance, _, _ in seg.places):
+        return frames
+    fitting = [image for _, image in images if _fits(seg, image)]
+    is_meant = len(fitting) == 1 and fitting[0] is file
+    return {frame for _, frame, _ in seg.places} if is_meant else set()
+
+
+def _fits(seg: SegFile, file: DicomFile) -> bool:
+    """Whether a segmentation can be of an image: the same study and size, and no frame that the image has not."""
+    mine, its = seg.header.dataset, file.dataset
+    last = max(frame for _, frame, _ in seg.places)
+    is_of_study = mine.get("StudyInstanceUID") == its.get("StudyInstanceUID")
+    return is_of_study and seg.header.shape == file.shape and last <= file.frames
 
 
 def _cases(
-    scan: Scan, path: Path, file: DicomFile, segs: list[tuple[Path, SegFile]]
+    scan: Scan,
+    path: Path,
+    file: DicomFile,
+    masks: tuple[Path, ...],
+    frames: set[int],
 ) -> Iterator[DicomCase]:
-    masks = tuple(place for place, _ in segs)
-    frames = {1}
-    if file.frames > 1:
-        frames = set()
-        for _, seg in segs:
-            frames |= _frames_of(seg, file)
     regions = file.layout.regions
     for frame in sorted(frames):
         for number, region in enumerate(regions, start=1):
             name = scan.relative(path).replace("/", "_")
             name += f"_frame{frame:04d}" if file.frames > 1 else ""
             name += f"_region{number}" if len(regions) > 1 else ""
-            group = _patient(file, path)
+            group = patient_of(file, path)
             yield DicomCase(
                 name, path, masks, "unknown", group, region.spacing, frame, number
             )
 
 
-def _patient(file: DicomFile, path: Path) -> str:
+def patient_of(file: DicomFile, path: Path) -> str:
     """A code for the patient: splits and results are passed on, and must not hold an ID."""
     who = str(file.dataset.get("PatientID") or "")
     if not who:
@@ -151,4 +181,6 @@ def _instance(path: Path) -> str:
 
 def _dicom_paths(folder: Path) -> Iterator[Path]:
     """The DICOM files in a folder and below, in the order of their paths."""
-    return filter(is_dicom_file, files_below(folder))
+    for path in files_below(folder):
+        if is_dicom_file(path) and not is_directory_file(path):
+            yield path

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sonoseg.core.image import SPACINGS
+from sonoseg.core.image import parse_spacing
+from sonoseg.core.measure import Spacing
 from sonoseg.data.case import LABELS, Case
 from sonoseg.data.scan import (
     Finding,
@@ -25,7 +25,7 @@ from sonoseg.data.scan import (
 from sonoseg.errors import InputError
 
 TABLE = "labels.csv"
-COLUMNS = ("label", "group", "spacing")
+COLUMNS = ("label", "group", "spacing", "diameters")
 _LIKE_TABLE = re.compile(
     r"labels?(\.csv)?\.(csv|tsv|txt|xls|xlsx|ods|json)", re.IGNORECASE
 )
@@ -37,7 +37,7 @@ class _Known:
 
     label: str = "unknown"
     group: str = ""
-    spacing: float | None = None
+    spacing: float | Spacing | None = None
 
 
 def find_folder(folder: Path) -> Path | None:
@@ -51,9 +51,10 @@ def scan_folder(root: Path) -> Scan:
     """Pairs images/STEM.* with masks/STEM.*, masks/STEM_mask.*, masks/STEM_mask_1.*, … whatever the case of letters.
 
     labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
-    `group` (patient) and `spacing` (mm per pixel). Where it has no value, the label is "unknown", the image is a group
-    of its own, and the spacing is None. Groups that differ in case or in blanks are one. The cases are ordered by file
-    name.
+    `group` (patient), `spacing` (mm per pixel; two numbers are that of rows and of columns) and `diameters` (of the
+    lesions, as `sonoseg serve` writes them; not read). Where it has no value, the label is "unknown", the image is a
+    group of its own, and the spacing is None. Groups that differ in case or in blanks are one. The cases are ordered
+    by file name.
 
     Raises:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is not a pixel size.
@@ -161,14 +162,13 @@ def _group_key(group: str) -> str:
     return " ".join(seen.casefold().split())
 
 
-def _spacing(path: Path, name: str, text: str) -> float | None:
+def _spacing(path: Path, name: str, text: str) -> float | Spacing | None:
     if not text:
         return None
     try:
-        spacing = math.nan if "_" in text else float(text)
-    except ValueError:
-        spacing = math.nan
-    if not SPACINGS[0] <= spacing <= SPACINGS[1]:
+        # A comma would be that of a decimal number.
+        row, column = parse_spacing("nan" if "_" in text or "," in text else text)
+    except InputError:
         hint = "give a positive number of mm per pixel, for example 0.08"
-        raise InputError(path, f"has the spacing {text} for {name}", hint)
-    return spacing
+        raise InputError(path, f"has the spacing {text} for {name}", hint) from None
+    return row if row == column else (row, column)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, write_json
-from sonoseg.train.lock import held
+from sonoseg.lock import held
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import (
     CONFIG,

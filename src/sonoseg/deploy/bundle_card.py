@@ -59,6 +59,7 @@ def make_card(
         limits=list(LIMITS),
         licence="Apache-2.0",
         created=datetime.now(UTC).date().isoformat(),
+        sensitivity=calibration.report.get("sensitivity", {}) if calibration else {},
     )
     return Card.from_json(card.to_json())  # which checks every value
 

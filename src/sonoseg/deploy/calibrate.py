@@ -1,4 +1,4 @@
-"""`sonoseg calibrate`: fits a run's temperature and its limit for unfamiliar images, both on its own data.
+"""`sonoseg calibrate`: fits a run's temperature, its limit for unfamiliar images and its operating points.
 
 Fitting needs the network's predictions, and the predictor needs what was fitted before. So this module, which fits, is
 apart from `calibration`, which stores and loads.
@@ -7,7 +7,7 @@ apart from `calibration`, which stores and loads.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +20,43 @@ from sonoseg.core.reliability import negative_log_likelihood, reliability
 from sonoseg.core.resize import resize_mask, resize_probability
 from sonoseg.core.roc import PixelROC
 from sonoseg.data.case import Case
-from sonoseg.data.load import load_cases
+from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import parse_source, split_cases
 from sonoseg.deploy.calibration import Calibration, save_calibration
 from sonoseg.deploy.familiarity import Familiarity
+from sonoseg.deploy.operating_points import (
+    Point,
+    choose,
+    measure_points,
+    write_points,
+)
 from sonoseg.deploy.run_predictor import BATCH, RunPredictor
 from sonoseg.errors import InputError
+from sonoseg.files import atomic_files
+from sonoseg.lock import held
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather
-from sonoseg.train.lock import held
-from sonoseg.train.run_folder import SHIPPED, fingerprint
+from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, fingerprint
 
 COLDEST, HOTTEST = 0.05, 20.0
 """The range of temperatures that are tried."""
 
 
 def calibrate_command(
-    folder: Path, data: Path, split: str, also: Sequence[str] = ()
+    folder: Path,
+    data: Path,
+    split: str,
+    also: Sequence[str] = (),
+    abroad: Sequence[Path] = (),
 ) -> str:
-    """`sonoseg calibrate`: checks the input, writes the two files and reports what they change.
+    """`sonoseg calibrate`: checks the input, writes the files and reports what they change.
 
     Args:
         folder: a run folder.
         data: the data set that the run was trained on.
         split: the split that it was trained on.
         also: more data sets that it was trained on, FOLDER or FOLDER@SPLIT.
+        abroad: data sets of other hospitals, which it was not trained on. They only help to choose operating points.
 
     Returns:
         The text to print.
@@ -58,27 +70,35 @@ def calibrate_command(
         raise InputError(folder, problem, "give a folder that sonoseg train made")
     predictor = RunPredictor(folder, calibrated=False)
     known, validation = gather(data, split, tuple(also))
-    held_out = list(validation) + _held_out_of(also)
-    check_held_out(predictor, folder, held_out)
+    held_out = {data_name(data): validation, **_held_out_of(also)}
+    others = {data_name(other): load_cases(other) for other in abroad}
+    checked = [*held_out.values(), *others.values()]
+    check_held_out(predictor, folder, list(itertools.chain(*checked)))
     with held(folder):
-        report = calibrate(predictor, folder, known, validation, held_out)
+        report = calibrate(predictor, folder, known, validation, held_out, others)
     ece = report["ece"]
     lines = [
         f"{folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;",
         f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels",
         f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar",
     ]
+    if report["sensitivity"]:
+        cuts = [f"{name} {cut:g}" for name, cut in report["sensitivity"].items()]
+        lines.append(f"lesions are kept from a presence of: {', '.join(cuts)}")
     return "\n".join(lines)
 
 
-def _held_out_of(sources: Sequence[str]) -> list[Case]:
-    """The validation images of further data sets. One without a split has none: all its images were trained on."""
-    cases: list[Case] = []
+def _held_out_of(sources: Sequence[str]) -> dict[str, list[Case]]:
+    """Name of each further data set → its validation images.
+
+    A data set without a split has none: all its images were trained on.
+    """
+    cases: dict[str, list[Case]] = {}
     for source in sources:
         folder, split = parse_source(source)
         if split:
             subsets = split_cases(load_cases(folder), split)
-            cases.extend(subsets["validation"])
+            cases[data_name(folder)] = subsets["validation"]
     return cases
 
 
@@ -105,21 +125,26 @@ def calibrate(
     folder: Path,
     known: Sequence[Case],
     validation: Sequence[Case],
-    held_out: Sequence[Case],
+    held_out: Mapping[str, Sequence[Case]],
+    abroad: Mapping[str, Sequence[Case]],
 ) -> dict[str, Any]:
     """Writes calibration.json and familiarity.safetensors into a run folder; `sonoseg export` uses them.
+
+    If the network has a presence head, it also writes sensitivity.csv (see `operating_points.write_points`).
 
     Args:
         predictor: of the run in `folder`, not calibrated.
         folder: the run.
         known: at least two training images, for `Familiarity`.
         validation: images whose pixels the temperature is fitted to.
-        held_out: images of the same kind that were not trained on, for the limit of `Familiarity`.
+        held_out: name of a data set → images of it that were not trained on, for the limit of `Familiarity` and for
+            the operating points.
+        abroad: name of a data set of which nothing was trained on → its images, for the operating points alone.
 
     Returns:
         The content of calibration.json: `temperature`; `ece` and `nll`, each `before` and `after`; numbers of `images`,
-        `known` and `held_out`; `unfamiliar`, the share of held_out over the limit; `weights`, their sha256; and that of
-        familiarity.safetensors.
+        `known` and `held_out`; `unfamiliar`, the share of held_out over the limit; `sensitivity`, the operating points
+        (see `operating_points.choose`); `weights`, their sha256; and that of familiarity.safetensors.
 
     Raises:
         InputError: too few images, one that cannot be read, or no lesion in `validation`.
@@ -127,16 +152,20 @@ def calibrate(
     if len(known) < 2 or not validation:
         problem = "the split leaves no training or no validation images"
         raise InputError(folder, problem, "choose another --split")
-    for case in itertools.chain(known, validation, held_out):
+    others = list(itertools.chain(*held_out.values()))
+    for case in itertools.chain(known, validation, others, *abroad.values()):
         case.check_resizable(predictor.size[0], predictor.name)
     pixels = count_pixels(predictor, validation)
     if pixels.auc() is None:
         problem = "the validation images have no lesion, or only lesion, so no temperature can be fitted"
         raise InputError(folder, problem, "choose another --split")
     temperature = fit_temperature(pixels)
-    held_out_summaries = summarise(predictor, held_out)
+    held_out_summaries = summarise(predictor, others)
     familiarity = Familiarity.fit(summarise(predictor, known), held_out_summaries)
     over_limit = familiarity.distance(held_out_summaries) > familiarity.limit
+    points: list[Point] = []
+    if getattr(predictor.model, "presence", None) is not None:
+        points = measure_points(predictor, temperature, {**held_out, **abroad})
 
     def error(temperature: float) -> float:
         return reliability(pixels, temperature).error
@@ -150,11 +179,15 @@ def calibrate(
         "nll": _before_and_after(likelihood, temperature),
         "images": len(validation),
         "known": len(known),
-        "held_out": len(held_out),
+        "held_out": len(others),
         "unfamiliar": float(over_limit.float().mean()),
+        "sensitivity": choose(points) if points else {},
         "weights": fingerprint(folder).rpartition(" ")[2],
     }
-    return save_calibration(folder, Calibration(temperature, familiarity, report))
+    with atomic_files():
+        if points:
+            write_points(folder / SENSITIVITY, points)
+        return save_calibration(folder, Calibration(temperature, familiarity, report))
 
 
 def fit_temperature(pixels: PixelROC) -> float:

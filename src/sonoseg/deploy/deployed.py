@@ -13,7 +13,7 @@ from sonoseg.deploy.calibration import Calibration
 from sonoseg.deploy.onnx_gradcam import trace_gradcam
 from sonoseg.models.encoders import Encoders, Normalize
 from sonoseg.models.network import SegmentationNetwork
-from sonoseg.reader.answers import MAPS
+from sonoseg.reader.answers import MAPS, PRESENCE_SHIFT
 
 
 class Deployed(nn.Module):
@@ -41,10 +41,23 @@ class Deployed(nn.Module):
         self.heat = trace_gradcam(model, image.shape[2:], features, maps)
         self.temperature = calibration.temperature if calibration else 1.0
         self.familiarity = calibration.familiarity if calibration else None
+        found = model.decode(features, maps, image.shape[2:])
+        self.has_presence = found.presence is not None
         self.with_maps = with_maps
 
-    def outputs(self, image: Tensor) -> dict[str, Tensor]:
+    def inputs(self, image: Tensor) -> dict[str, Tensor]:
+        """The inputs by their names in the bundle: the images, and a presence shift of 0 if there is such a head."""
+        shift = {PRESENCE_SHIFT: torch.zeros(())} if self.has_presence else {}
+        return {"image": image, **shift}
+
+    def outputs(
+        self, image: Tensor, presence_shift: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The outputs by their names in the bundle, which are names of `reader.answers.OUTPUTS`.
+
+        Args:
+            image: (N, 1, H, W) in 0..1.
+            presence_shift: a number that is added to the logit of the presence head; None: 0.
 
         Returns:
             `probability` (N, 1, H, W) in 0..1; `heat` of Grad-CAM (N, 1, H, W) in 0..1; and, if the run is calibrated,
@@ -52,9 +65,12 @@ class Deployed(nn.Module):
             `maps16` (N, C, h, w), the encoder's maps at strides 8 and 16, if they were asked for.
         """
         features, maps = self.model.encode(image)
-        logits = self.model.decode(features, maps, image.shape[2:]).logits
+        output = self.model.decode(features, maps, image.shape[2:])
+        output = output.divided_by(self.temperature)
+        if output.presence is not None and presence_shift is not None:
+            output = output._replace(presence=output.presence + presence_shift)
         found = {
-            "probability": (logits / self.temperature).sigmoid(),
+            "probability": output.logits.sigmoid(),
             "heat": self.heat(features, *maps),
         }
         if self.familiarity is not None:
@@ -63,9 +79,11 @@ class Deployed(nn.Module):
             found |= dict(zip(MAPS, maps[2:4], strict=True))
         return found
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, image: Tensor, presence_shift: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """The values of `outputs` in their order, since the exporter names a tuple's members one by one."""
-        return tuple(self.outputs(image).values())
+        return tuple(self.outputs(image, presence_shift).values())
 
 
 def folded(model: SegmentationNetwork) -> SegmentationNetwork:

@@ -20,14 +20,14 @@ from sonoseg.deploy.bundle_card import CardSettings, make_card
 from sonoseg.deploy.calibration import Calibration, load_calibration
 from sonoseg.deploy.deployed import Deployed
 from sonoseg.deploy.malignancy import load_head
-from sonoseg.deploy.onnx_rewrite import on_demand, store_half
+from sonoseg.deploy.onnx_rewrite import make_optional, on_demand, store_half
 from sonoseg.deploy.torch_version import failures_explained, hint
 from sonoseg.describe.malignancy_head import HEAD_KEY, MalignancyHead
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_file
 from sonoseg.inputs import read_json
 from sonoseg.models.network import SegmentationNetwork
-from sonoseg.reader.answers import EXPLAIN
+from sonoseg.reader.answers import EXPLAIN, PRESENCE_SHIFT
 from sonoseg.reader.card import CARD_KEY, Card
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 from sonoseg.train.run_folder import load_run
@@ -185,23 +185,30 @@ def trace(deployed: Deployed, image: Tensor, names: list[str]) -> onnx.ModelProt
         image: (2, 1, H, W).
         names: of the outputs.
     """
+    inputs = deployed.inputs(image)
+    shapes = tuple(
+        {0: torch.export.Dim.DYNAMIC} if values.ndim else {}
+        for values in inputs.values()
+    )
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder) / "graph.onnx"
         torch.onnx.export(
             deployed,
-            (image,),
+            tuple(inputs.values()),
             file,
             dynamo=True,
-            input_names=["image"],
+            input_names=list(inputs),
             output_names=names,
-            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            dynamic_shapes=shapes,
             external_data=False,
             optimize=True,
             verbose=False,
         )
         model = onnx.load(file)
+    if deployed.has_presence:
+        make_optional(model, PRESENCE_SHIFT, np.array(0, np.float32))
     graph = model.graph
     for part in (model, graph):
         part.ClearField("metadata_props")
@@ -219,7 +226,7 @@ def run_on_all_and_first(content: bytes, image: Tensor) -> Answers:
         content, options, providers=["CPUExecutionProvider"]
     )
     inputs = {}
-    if session.get_overridable_initializers():
+    if EXPLAIN in {node.name for node in session.get_overridable_initializers()}:
         inputs[EXPLAIN] = np.array(True)
     whole = session.run(None, inputs | {"image": image.numpy()})
     first = session.run(None, inputs | {"image": image[:1].numpy()})

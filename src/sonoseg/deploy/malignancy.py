@@ -21,10 +21,10 @@ from sonoseg.describe.malignancy_head import MalignancyHead, Rules
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, is_there, write_json
 from sonoseg.inputs import read_json
+from sonoseg.lock import held
 from sonoseg.models.encoders import load_tensors
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather
-from sonoseg.train.lock import held
 from sonoseg.train.run_folder import (
     MALIGNANCY,
     MALIGNANCY_HEAD,

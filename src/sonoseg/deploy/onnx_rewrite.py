@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from sonoseg.train.run_folder import LARGE
@@ -52,10 +53,17 @@ def on_demand(model: onnx.ModelProto, output: str, switch: str) -> None:
     ]  # shapes of values inside, which would now be declared outside their branch
     graph.node.extend(always)
     graph.node.append(choice)
-    # In ONNX an input is optional if an initializer has the same name.
-    graph.initializer.append(numpy_helper.from_array(np.array(False), switch))
     graph.input.append(helper.make_tensor_value_info(switch, TensorProto.BOOL, []))
+    make_optional(model, switch, np.array(False))
     shape.dim[0].dim_param = f"{output}s"  # as many as the images, or none
+
+
+def make_optional(
+    model: onnx.ModelProto, name: str, default: NDArray[np.generic]
+) -> None:
+    """Gives an input of the graph a default, in place."""
+    # In ONNX an input is optional if an initializer has the same name.
+    model.graph.initializer.append(numpy_helper.from_array(default, name))
 
 
 def _needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:

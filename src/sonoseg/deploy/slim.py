@@ -20,13 +20,13 @@ from sonoseg.data.case import Case
 from sonoseg.deploy.moments import Moments, observe
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, is_there, write_json
+from sonoseg.lock import held
 from sonoseg.models.catalog import count_parameters
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.narrow import Inside, insides
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather, read_once, record_of
-from sonoseg.train.lock import held
 from sonoseg.train.record import Record, union
 from sonoseg.train.run_folder import (
     CONFIG,

@@ -5,29 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import highdicom
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
-from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom import new_object
+from sonoseg.dicom.new_object import add_image
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.segment import Segmented
-from sonoseg.dicom.source import (
-    MANUFACTURER,
-    Algorithm,
-    as_single_frame,
-    hidden_name,
-    new_uid,
-    reference_dataset,
-    refuses_damage,
-    software,
-)
+from sonoseg.dicom.source import Algorithm, refuses_damage
 from sonoseg.errors import InputError
 from sonoseg.reader.overlay import PREDICTION, draw_frame
 from sonoseg.reader.strokes import draw_outline
 
-SERIES_NUMBER = 9103
 _SIDES = ("L", "R")
 _MOST_OPAQUE = 0.7
 _STROKE = 1.5  # pixels
@@ -71,7 +62,7 @@ def make_capture(
     segmented: Sequence[Segmented],
     algorithm: Algorithm,
     options: Options | None = None,
-) -> highdicom.sc.SCImage:
+) -> Dataset:
     """The overlay of one frame as a Secondary Capture Image.
 
     Args:
@@ -88,37 +79,19 @@ def make_capture(
     if options.pseudonym is not None and file.is_whole_frame:
         problem = "does not set the B-mode image apart, so the picture may show a name"
         raise InputError(file.header.subject, problem, "leave sc out")
-    reference = reference_dataset(file, options.pseudonym)
     picture = draw_capture(file, segmented)
     checksum = hashlib.sha256(picture.tobytes()).hexdigest()
-    made_of = (algorithm.sha256, hidden_name(reference))
+    capture = new_object.new_object(
+        file, new_object.SC, algorithm, options, (), (checksum,)
+    )
+    add_image(capture, file, samples=3, bits=8)
+    capture.PlanarConfiguration = 0
+    capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    capture.ConversionType = "DI"
     side = file.dataset.get("ImageLaterality") or file.dataset.get("Laterality")
-    with dicom_errors(file.header.subject):
-        capture = highdicom.sc.SCImage.from_ref_dataset(
-            ref_dataset=as_single_frame(reference),
-            pixel_array=picture,
-            photometric_interpretation="RGB",
-            bits_allocated=8,
-            coordinate_system="PATIENT",
-            series_instance_uid=new_uid(
-                "SC series", reference.SeriesInstanceUID, *made_of
-            ),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=new_uid(
-                "SC", reference.SOPInstanceUID, *made_of, checksum
-            ),
-            instance_number=int(reference.InstanceNumber),
-            manufacturer=MANUFACTURER,
-            laterality=side if side in _SIDES else None,
-            patient_orientation=("L", "F"),
-        )
-    capture.PatientOrientation = None  # type: ignore[assignment]  # where the probe pointed is not known
-    if side not in _SIDES:
-        capture.Laterality = ""  # required, may be empty
-    capture.SeriesDescription = "sonoseg overlay"
-    capture.SoftwareVersions = software()
+    capture.Laterality = side if side in _SIDES else ""  # required, may be empty
     capture.BurnedInAnnotation = "YES" if file.is_whole_frame else "NO"
-    if hidden_name(reference):
-        capture.PatientIdentityRemoved = "YES"
-        capture.DeidentificationMethod = "patient replaced by a keyed code"
+    content = picture.tobytes()
+    capture.PixelData = content + b"\0" * (len(content) % 2)
+    capture["PixelData"].VR = "OB"
     return capture

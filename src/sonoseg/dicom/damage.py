@@ -27,13 +27,13 @@ DAMAGE = (
     OSError,  # Pillow: JPEG data cut short, an image file that is none
     SyntaxError,  # Pillow: broken headers of pictures
     Image.DecompressionBombError,  # Pillow: a frame that claims to be huge
-    NotImplementedError,  # pydicom, highdicom: a form that no decoder knows
+    NotImplementedError,  # pydicom: a form that no decoder knows
     RecursionError,  # pydicom: sequences in sequences without end
     RuntimeError,  # pydicom, GDCM, OpenJPEG, CharLS: no decoder could decode it
 )
 """Errors that speak of the file."""
 MISSING = (AttributeError, KeyError, IndexError, TypeError, AssertionError)
-"""pydicom, its decoders and highdicom raise these for elements that are missing, empty or of another kind. So do
+"""pydicom and its decoders raise these for elements that are missing, empty or of another kind. So do
 mistakes in our own code: raised there, they are not taken for damage of the file."""
 
 

@@ -1,4 +1,4 @@
-"""The descriptors of lesions as qualitative evaluations of a structured report (PS3.16 TID 1501)."""
+"""The descriptors and the malignancy of lesions in the measurement groups of a structured report (PS3.16 TID 1501)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pydicom.sequence import Sequence as Items
 from sonoseg.core.measure import find_lesions
 from sonoseg.describe.descriptors import Descriptors
 from sonoseg.describe.lesion import describe_lesions
+from sonoseg.describe.malignancy import Malignancy
+from sonoseg.describe.malignancy_words import sentence
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile
 
@@ -48,6 +50,8 @@ WORDS: dict[str, Concept] = {
     "shadowing": ("111369", "DCM", "Posterior shadowing"),
     "combined": ("111370", "DCM", "Combined posterior enhancement and shadowing"),
 }
+PROBABILITY_OF_CANCER: Concept = ("111047", "DCM", "Probability of cancer")
+_PERCENT: Concept = ("%", "UCUM", "Percent")
 _GROUP = "125007"  # DCM, Measurement Group
 _COMMENT: Concept = ("121106", "DCM", "Comment")
 
@@ -79,22 +83,33 @@ def describe_outlines(
     return described
 
 
-def add_evaluations(report: Dataset, described: Sequence[Descriptors]) -> None:
-    """Adds to each measurement group of a report the descriptors of its lesion, and a comment with probabilities.
+def add_evaluations(
+    report: Dataset,
+    described: Sequence[Descriptors],
+    malignancies: Sequence[Malignancy | None],
+) -> None:
+    """Adds to each measurement group of a report the descriptors and the malignancy of its lesion.
+
+    Comments repeat both with probabilities and intervals, and say that a program wrote them.
 
     Args:
         report: TID 1500, with a measurement group for each lesion.
         described: one for each group, in their order.
+        malignancies: one for each group; None if the network does not say.
     """
+    if not described:
+        return
     groups = list(_groups(report.ContentSequence))
     comments = []
-    for number, (group, descriptors) in enumerate(
-        zip(groups, described, strict=True), start=1
+    for number, (group, descriptors, malignancy) in enumerate(
+        zip(groups, described, malignancies, strict=True), start=1
     ):
-        _append(group, _evaluations(descriptors))
+        _append(group, [*_evaluations(descriptors), *_probability(malignancy)])
         words = describe_in_words(descriptors)
         if words:
             comments.append(f"Lesion {number}, suggested by a program: {words}.")
+        if malignancy is not None:
+            comments.append(f"Lesion {number}: {sentence(malignancy)}.")
     _append(report, [_text(comment) for comment in comments])
 
 
@@ -124,6 +139,18 @@ def _evaluations(descriptors: Descriptors) -> list[Dataset]:
             item.ConceptCodeSequence = [_code(WORDS[one.word])]
             items.append(item)
     return items
+
+
+def _probability(malignancy: Malignancy | None) -> list[Dataset]:
+    """The probability in percent, unless it is withheld."""
+    if malignancy is None or malignancy.withheld is not None:
+        return []
+    measured = Dataset()
+    measured.NumericValue = f"{100 * malignancy.probability:.1f}"
+    measured.MeasurementUnitsCodeSequence = [_code(_PERCENT)]
+    item = _item("NUM", PROBABILITY_OF_CANCER)
+    item.MeasuredValueSequence = [measured]
+    return [item]
 
 
 def _text(words: str) -> Dataset:

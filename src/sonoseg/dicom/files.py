@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import make_fractional_seg, make_seg
-from sonoseg.dicom.segment import Segmented, segment_dicom
-from sonoseg.dicom.source import Algorithm, as_bytes
+from sonoseg.dicom.segment import TOGETHER, Segmented, segment_dicom
+from sonoseg.dicom.source import Algorithm, write_object
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, atomic_path
 from sonoseg.reader.ahead import ahead
@@ -82,15 +83,15 @@ class _Found:
 
 def make_dicom_jobs(
     paths: Sequence[DicomPath], settings: Settings
-) -> tuple[list[Job], list[InputError], int]:
+) -> tuple[list[Job], list[InputError], Counter[str]]:
     """Reads the headers of DICOM files.
 
     Returns:
-        the jobs, the errors of files that cannot be read, and how many files of other modalities were passed over.
+        the jobs, the errors of files that cannot be read, and how many files of other modalities were skipped.
     """
     jobs: list[Job] = []
     failed: list[InputError] = []
-    passed_over = 0
+    skipped: Counter[str] = Counter()
     for one in paths:
         try:
             file = read_dicom(one.path)
@@ -98,14 +99,14 @@ def make_dicom_jobs(
             if one.is_named:
                 failed.append(error)
             else:
-                passed_over += 1
+                skipped[error.modality] += 1
         except InputError as error:
             failed.append(error)
         else:
             if settings.spacing is not None:
                 file = file.with_spacing(settings.spacing)
             jobs.append(DicomJob(file, one.path, one.stem, settings))
-    return jobs, failed, passed_over
+    return jobs, failed, skipped
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class DicomJob:
             with ExitStack() as stack:
                 # Frames are decoded and segmented in a second thread, while this one writes.
                 segmented = segment_dicom(segmenter, file, self.settings.explain)
-                results = stack.enter_context(closing(ahead(segmented)))
+                results = stack.enter_context(closing(ahead(segmented, TOGETHER)))
                 video = None
                 if self._has_video:
                     entry["video"] = f"{self.stem}_overlay.mp4"
@@ -231,9 +232,8 @@ class DicomJob:
         names = []
         for kind, dataset in self._objects(found, algorithm).items():
             name = f"{self.stem}_{kind}.dcm"
-            content = as_bytes(self.file, dataset)
             with atomic_path(folder / name) as temporary:
-                temporary.write_bytes(content)
+                write_object(self.file, dataset, temporary)
             names.append(name)
         return names
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_input
-from sonoseg.dicom.recognise import direct_files, files_below, is_dicom_file
+from sonoseg.dicom.recognise import (
+    direct_files,
+    files_below,
+    is_dicom_file,
+    is_directory_file,
+)
 from sonoseg.files import is_folder
 
 _ENDINGS = (".dcm", ".dicom", ".ima")
@@ -36,14 +42,14 @@ class Found:
     Attributes:
         dicom: each DICOM file once.
         pictures: pictures, videos, and folders in which there is no DICOM.
-        passed_over: how many files in folders with DICOM are neither.
+        skipped: how many files in folders with DICOM are neither, by their kind.
         pictures_below: pictures and videos in subfolders of folders with DICOM, which are left out.
         dicom_below: DICOM files in subfolders of folders with pictures, which are left out.
     """
 
     dicom: list[DicomPath] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
-    passed_over: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
     pictures_below: list[Path] = field(default_factory=list)
     dicom_below: list[Path] = field(default_factory=list)
 
@@ -52,8 +58,8 @@ def find_files(paths: Iterable[Path | str]) -> Found:
     """Sorts files by their content, and looks through folders.
 
     Of a folder its own pictures and videos are taken, and DICOM files at any depth. A folder with pictures or videos
-    and no DICOM beside them is not searched any deeper. DICOMDIR and hidden files are left out. What is
-    left out in subfolders, pictures or DICOM, is listed.
+    and no DICOM beside them is not searched any deeper. Hidden files are left out. DICOMDIR and files of other kinds
+    are counted; what is left out in subfolders, pictures or DICOM, is listed.
     """
     found = Found()
     seen: set[str] = set()
@@ -75,33 +81,31 @@ def find_files(paths: Iterable[Path | str]) -> Found:
 
 
 def _search(folder: Path, found: Found, seen: set[str]) -> None:
-    direct = list(direct_files(folder))
     suffixes = IMAGE_SUFFIXES | CLIP_SUFFIXES
-    pictures = []
-    has_own = False
-    for path in direct:
-        if is_dicom_file(path):
-            has_own = True
-        elif is_input(path, suffixes):
-            pictures.append(path)
-    if pictures and not has_own:
+    direct = [path for path in direct_files(folder) if not is_directory_file(path)]
+    dicom = {path for path in direct if is_dicom_file(path)}
+    others = [path for path in direct if path not in dicom]
+    pictures = [path for path in others if is_input(path, suffixes)]
+    if pictures and not dicom:
         found.pictures.append(folder)
         found.dicom_below += _dicom_below(folder, suffixes)
         return
-    others = 0
+    skipped: Counter[str] = Counter()
     has_any = False
     below = []
     for path in files_below(folder):
-        if is_dicom_file(path):
+        if is_directory_file(path):
+            skipped["DICOMDIR"] += 1
+        elif is_dicom_file(path):
             has_any = True
             _add(found, seen, path, path.relative_to(folder), is_named=False)
         elif path.parent != folder and is_input(path, suffixes):
             below.append(path)
         elif path not in pictures:
-            others += 1
+            skipped["no DICOM"] += 1
     if has_any:
         found.pictures += pictures
-        found.passed_over += others
+        found.skipped += skipped
         found.pictures_below += below
     else:
         found.pictures.append(folder)
@@ -112,6 +116,7 @@ def _dicom_below(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     below = []
     for path in files_below(folder):
         is_other = path.parent != folder and path.suffix.lower() not in suffixes
+        is_other &= not is_directory_file(path)
         if is_other and is_dicom_file(path):
             below.append(path)
     return below

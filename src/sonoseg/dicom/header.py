@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import struct
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +55,20 @@ PHOTOMETRIC = (
 MOST_FRAMES = 100_000
 _BYTES_A_FRAGMENT = 8
 _AGAIN = "copy or export it again"
+_MODALITY = re.compile("[A-Z0-9]{1,16}")
 
 
 class NotUltrasound(InputError):
-    """A DICOM file of another kind: in a folder it is passed over."""
+    """A DICOM file of another kind: in a folder it is skipped.
+
+    Attributes:
+        modality: such as CT; "other" if the file does not say.
+    """
+
+    def __init__(self, header: Header, problem: str, hint: str) -> None:
+        super().__init__(header.subject, problem, hint)
+        said = str(header.dataset.get("Modality") or "")
+        self.modality = said if _MODALITY.fullmatch(said) else "other"
 
 
 @dataclass(frozen=True)
@@ -67,14 +80,16 @@ class Header:
         subject: what messages call the file: its path, or "image".
         stream: the file's path, or its content in memory with a preamble, from which pixels are decoded.
         frames: how many there are, at least 1.
+        pixel_bytes: length of the pixel data as the file says; 0 if there are none, over 2³¹ if it is left open.
     """
 
     dataset: Dataset
     subject: str
     stream: Path | bytes
     frames: int = 1
+    pixel_bytes: int = 0
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a frame."""
         return integer(self.dataset, "Rows"), integer(self.dataset, "Columns")
@@ -94,7 +109,7 @@ def read_header(source: DicomSource) -> Header:
         frames = _count_frames(header)
         check_dimensions(header.subject, header.shape[1], header.shape[0])
         _check_length(header, frames)
-    return Header(header.dataset, header.subject, header.stream, frames)
+    return replace(header, frames=frames)
 
 
 def open_dicom(source: DicomSource) -> Header:
@@ -113,8 +128,20 @@ def open_dicom(source: DicomSource) -> Header:
         stream = plain_stream(stream, head, subject)
         with opened_stream(stream) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
+            pixel_bytes = _pixel_bytes(file.read(12), dataset)
         _swap_palettes(dataset)
-    return Header(dataset, subject, stream)
+    return Header(dataset, subject, stream, pixel_bytes=pixel_bytes)
+
+
+def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
+    """The length of the pixel data, by the first 12 bytes of their element; 0 if they are of another one."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+    place = 4 if syntax == uid.ImplicitVRLittleEndian else 8
+    if len(head) < 12 or struct.unpack_from(f"{order}HH", head) != (0x7FE0, 0x10):
+        return 0
+    (length,) = struct.unpack_from(f"{order}I", head, place)
+    return int(length)
 
 
 def _swap_palettes(dataset: Dataset) -> None:
@@ -135,19 +162,17 @@ def _check_kind(header: Header) -> None:
     if kind in SECONDARY_CAPTURE and dataset.get("Manufacturer") == WRITER:
         problem = "is an overlay that sonoseg has written, not an image"
         raise NotUltrasound(
-            header.subject, problem, "give the ultrasound image that it belongs to"
+            header, problem, "give the ultrasound image that it belongs to"
         )
     if kind in ULTRASOUND or (kind in SECONDARY_CAPTURE and modality == "US"):
         return
     if kind == ENHANCED_VOLUME:
         problem = "is an Enhanced US Volume, a 3D image, which is not read"
-        raise NotUltrasound(
-            header.subject, problem, "export its slices as ultrasound images"
-        )
+        raise NotUltrasound(header, problem, "export its slices as ultrasound images")
     if kind in SEGMENTATIONS:
         problem = "is a segmentation (SEG), not an image"
         raise NotUltrasound(
-            header.subject, problem, "give the ultrasound image that it belongs to"
+            header, problem, "give the ultrasound image that it belongs to"
         )
     if not kind:
         raise InputError(
@@ -155,7 +180,7 @@ def _check_kind(header: Header) -> None:
         )
     name = "Label Map Segmentation Storage" if kind == LABEL_MAP else uid.UID(kind).name
     problem = f"is not an ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
-    raise NotUltrasound(header.subject, problem, "give ultrasound images")
+    raise NotUltrasound(header, problem, "give ultrasound images")
 
 
 def _check_storage(header: Header) -> None:
@@ -216,6 +241,7 @@ def _check_length(header: Header, frames: int) -> None:
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
             samples = samples * 2 // 3
         needed = samples * integer(dataset, "BitsAllocated") // 8
+        size = header.pixel_bytes if header.pixel_bytes < size else 0
     if needed > size:
         problem = f"is cut short: {frames} frames of {columns} × {rows} pixels do not fit in it"
         raise InputError(header.subject, problem, _AGAIN)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.measure import Diameter, Spacing, connected_runs, find_lesions
+from sonoseg.core.resize import bounds
+from sonoseg.describe.malignancy import Malignancy
 
 if TYPE_CHECKING:
     from sonoseg.dicom.read import View
@@ -28,6 +30,8 @@ class Outline:
         corner: (x, y) of that rectangle in the whole frame.
         shape: (H, W) of the whole frame.
         spacing: mm between neighbouring (rows, columns); None if it is not known.
+        drawn: the two axes that a person put down, the long one first; None measures the outline.
+        malignancy: how probable it is that the lesion is malignant; None if the network does not say.
     """
 
     frame: int
@@ -36,6 +40,8 @@ class Outline:
     corner: tuple[int, int]
     shape: tuple[int, int]
     spacing: Spacing | None
+    drawn: tuple[Diameter, Diameter] | None = None
+    malignancy: Malignancy | None = None
 
     @property
     def mask(self) -> Mask:
@@ -53,8 +59,10 @@ class Outline:
     def axes(self) -> tuple[Diameter, Diameter]:
         """The longest diameter, and the longest line at right angles to it; ends in pixels of the frame.
 
-        Lengths and right angles are those in mm, if the spacing is known.
+        Lengths and right angles are those in mm, if the spacing is known. Those that a person drew come first.
         """
+        if self.drawn is not None:
+            return self.drawn
         probability = self.part.astype(np.float32)
         (lesion,) = find_lesions(self.part, probability, self.corner, self.spacing)
         return lesion.longest, lesion.across
@@ -126,14 +134,17 @@ class Tracker:
 
 def _parts(mask: Mask) -> Iterator[tuple[Mask, tuple[int, int]]]:
     """The 8-connected parts of a mask, largest first, each with its top left corner (x, y)."""
-    runs = connected_runs(mask)
+    rows, columns = box = bounds(mask)
+    part = mask[box]
+    runs = connected_runs(part)
     if not len(runs.row):
         return
-    labels = np.zeros(mask.shape, np.int64)
-    labels[mask] = np.repeat(runs.label + 1, runs.stop - runs.start)
+    labels = np.zeros(part.shape, np.int64)
+    labels[part] = np.repeat(runs.label + 1, runs.stop - runs.start)
     areas = np.bincount(runs.label, runs.stop - runs.start)
     for label in np.argsort(-areas, kind="stable"):
         own = runs.label == label
         top, bottom = int(runs.row[own].min()), int(runs.row[own].max()) + 1
         left, right = int(runs.start[own].min()), int(runs.stop[own].max())
-        yield labels[top:bottom, left:right] == label + 1, (left, top)
+        corner = int(columns.start) + left, int(rows.start) + top
+        yield labels[top:bottom, left:right] == label + 1, corner

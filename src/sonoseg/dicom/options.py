@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from highdicom.seg import SegmentAlgorithmTypeValues
-
 
 @dataclass(frozen=True)
 class Options:
@@ -15,15 +13,22 @@ class Options:
         strict: write no plane positions. The standard defines them only for images with a frame of reference. OHIF
             and dcmqi do not open a segmentation without them.
         pseudonym: a key to replace the patient's data with; see `reference_dataset`.
-        is_corrected: a person has changed the outlines of the network.
+        corrected_by: the name of the person who has changed the outlines of the network; None if nobody has.
     """
 
     strict: bool = False
     pseudonym: str | None = None
-    is_corrected: bool = False
+    corrected_by: str | None = None
 
     @property
-    def algorithm_type(self) -> SegmentAlgorithmTypeValues:
-        """How the outlines were made."""
-        types = SegmentAlgorithmTypeValues
-        return types.SEMIAUTOMATIC if self.is_corrected else types.AUTOMATIC
+    def algorithm_type(self) -> str:
+        """How the outlines were made (PS3.3 C.8.20.2)."""
+        return "AUTOMATIC" if self.corrected_by is None else "SEMIAUTOMATIC"
+
+    @property
+    def person(self) -> str:
+        """The name of that person as the value of an element of type PN; "" if there is none."""
+        if self.corrected_by is None:
+            return ""
+        plain = self.corrected_by.translate(str.maketrans("^=\\", "   "))
+        return " ".join(plain.split())[:64] or "reader"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
 from sonoseg.dicom.regions import (
     CONTRADICTED,
     MIXED,
+    OBLONG,
     Layout,
     Region,
     are_equal,
@@ -30,7 +31,7 @@ from sonoseg.errors import visible
 
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
-_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED))
+_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED, OBLONG))
 """Doubts that a size of a pixel given by the user removes."""
 _WHOLE = 0.95
 """Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""
@@ -98,13 +99,19 @@ class DicomFile:
         return value if _FRAME_TIMES[0] <= value <= _FRAME_TIMES[1] else None
 
     @property
+    def is_compressed(self) -> bool:
+        """Whether decoding a frame takes time."""
+        syntax = self.dataset.file_meta.TransferSyntaxUID
+        return bool(syntax.is_encapsulated)
+
+    @property
     def is_whole_frame(self) -> bool:
         """Whether the B-mode regions cover (almost) the whole frame, so that they may hold names burnt into it."""
         height, width = self.shape
         covered = sum(one.width * one.height for one in self.layout.regions)
         return covered > _WHOLE * height * width
 
-    def views(self, frames: Iterable[int] | None = None) -> Iterator[View]:
+    def views(self, frames: Iterable[int] | None = None) -> Generator[View]:
         """Decodes the frames one by one and yields their regions; only one frame is in memory.
 
         Args:

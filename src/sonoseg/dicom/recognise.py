@@ -103,12 +103,17 @@ def direct_files(folder: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files in a folder and below, in the order of their paths; hidden ones and DICOMDIR left out."""
+    """The files in a folder and below, in the order of their paths; hidden ones left out."""
     for place, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            if not name.startswith(".") and name.upper() != "DICOMDIR":
+            if not name.startswith("."):
                 yield Path(place) / name
+
+
+def is_directory_file(path: Path) -> bool:
+    """Whether this is the table of contents of a medium with DICOM files (PS3.10 section 8)."""
+    return path.name.upper() == "DICOMDIR"
 
 
 def check_installed() -> None:
@@ -117,11 +122,11 @@ def check_installed() -> None:
     Raises:
         InputError: it is not.
     """
-    for name in ("pydicom", "highdicom"):
-        if importlib.util.find_spec(name) is None:
-            raise InputError(
-                "DICOM", f"{name} is not installed", "pip install 'sonoseg[dicom]'"
-            )
+    if importlib.util.find_spec("pydicom") is None:
+        problem = "pydicom is not installed"
+        raise InputError(
+            "DICOM", problem, "pip install '.[dicom]' in the source folder"
+        )
 
 
 def _is_element(head: bytes, order: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -20,6 +21,8 @@ _SIMILAR = 0.01
 """Relative difference from which on Pixel Spacing contradicts a region."""
 MIXED = "the size of a pixel is known for some of its regions only"
 CONTRADICTED = "Pixel Spacing and its regions say different sizes of a pixel"
+
+OBLONG = "its pixels are not square, but their size is not known: lengths in pixels are wrong"
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,26 @@ def find_layout(dataset: Dataset) -> Layout:
     Each tissue region of two dimensions is an image of its own: a split screen has several. The physical deltas are
     its spacing if their unit is cm. Without such a region the frame is one image, and Pixel Spacing its scale. A
     region beyond the frame shows that the frame was cropped or scaled afterwards: the scale is void, and the whole
-    frame is taken.
+    frame is taken. Without a scale, a Pixel Aspect Ratio other than 1:1 is a doubt.
     """
+    layout = _layout(dataset)
+    is_unknown = any(region.spacing is None for region in layout.regions)
+    if is_unknown and _is_oblong(dataset):
+        return replace(layout, doubts=(*layout.doubts, OBLONG))
+    return layout
+
+
+def _is_oblong(dataset: Dataset) -> bool:
+    """Whether the file says that its pixels are not square; False if it says what cannot be."""
+    with contextlib.suppress(ValueError):  # no numbers
+        pair = dataset.get("PixelAspectRatio")
+        if isinstance(pair, MultiValue) and len(pair) == 2:
+            down, across = (int(one) for one in pair)
+            return down > 0 and across > 0 and abs(down / across - 1) > _SIMILAR
+    return False
+
+
+def _layout(dataset: Dataset) -> Layout:
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     frame = Region(0, 0, columns, rows)
     found = items(dataset, "SequenceOfUltrasoundRegions")

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-from highdicom.sr import (
-    AlgorithmIdentification,
-    ComprehensiveSR,
-    CoordinatesForMeasurement,
-    DeviceObserverIdentifyingAttributes,
-    FindingSite,
-    GraphicTypeValues,
-    Measurement,
-    MeasurementReport,
-    MeasurementsAndQualitativeEvaluations,
-    ObservationContext,
-    ObserverContext,
-    RelationshipTypeValues,
-    SourceImageForMeasurementGroup,
-    SourceImageForRegion,
-    TextContentItem,
-    TrackingIdentifier,
-)
-from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
 
 from sonoseg.core.measure import Diameter
-from sonoseg.dicom import codes
-from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom import codes, new_object
+from sonoseg.dicom.codes import Code
 from sonoseg.dicom.evaluations import add_evaluations, describe_outlines
 from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.new_object import image_reference
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.seg import segment_uid
@@ -38,22 +20,16 @@ from sonoseg.dicom.source import (
     MANUFACTURER,
     NOTICE,
     Algorithm,
-    as_single_frame,
-    hidden_name,
     new_uid,
-    reference_dataset,
-    referenced_class,
     refuses_damage,
-    restore_class,
 )
 
-SERIES_NUMBER = 9102
 BIDIRECTIONAL = "Cornerstone3DTools@^0.1.0:Bidirectional"
 """The tracking identifier by which OHIF knows a pair of axes; others it does not show."""
 NO_SCALE = "The size of a pixel is not known, so there are no lengths and areas."
 _DECIMALS = 2
-_NOTHING = Outline(1, 1, np.ones((1, 1), np.bool_), (0, 0), (1, 1), None)
-"""Stands for a lesion while a report without one is made: highdicom does not make empty ones."""
+_CONTAINS, _MODIFIES = "CONTAINS", "HAS CONCEPT MOD"
+_CONTEXT, _INFERRED, _SELECTED = "HAS OBS CONTEXT", "INFERRED FROM", "SELECTED FROM"
 
 
 @refuses_damage
@@ -62,11 +38,11 @@ def make_report(
     outlines: Sequence[Outline],
     algorithm: Algorithm,
     options: Options | None = None,
-) -> ComprehensiveSR:
+) -> Dataset:
     """A report with long axis, short axis (mm) and area (mm²) of each lesion, and its descriptors.
 
     Of a lesion of a loop the frame counts on which it is largest. Lesions whose scale is not known are named without
-    measurements, and a comment says why.
+    measurements, and a comment says why. Who has corrected the outlines is named as an observer before the device.
 
     Args:
         file: the image that was segmented.
@@ -78,44 +54,43 @@ def make_report(
         InputError: the image has no UIDs to refer to.
     """
     options = options or Options()
-    reference = reference_dataset(file, options.pseudonym)
     shown = largest_outlines(outlines)
+    series = () if options.corrected_by is None else (options.person,)
     described = describe_outlines(file, shown)
-    made_of = (algorithm.sha256, hidden_name(reference), *map(_summary, shown))
-    made_of += tuple(map(str, described))
-    with dicom_errors(file.header.subject):
-        content = _content(file, shown, algorithm)
-        report = ComprehensiveSR(
-            evidence=[as_single_frame(reference)],
-            content=content,
-            series_instance_uid=new_uid(
-                "SR series", reference.SeriesInstanceUID, *made_of[:2]
-            ),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=new_uid("SR", reference.SOPInstanceUID, *made_of),
-            instance_number=int(reference.InstanceNumber),
-            manufacturer=MANUFACTURER,
-            is_complete=True,
-            is_verified=False,
-        )
-    add_evaluations(report, described)
-    restore_class(report, referenced_class(file))
-    report.SeriesDescription = "sonoseg measurements"
-    report.SoftwareVersions = algorithm.version
-    report.PatientIdentityRemoved = "YES" if hidden_name(reference) else "NO"
-    if hidden_name(reference):
-        report.DeidentificationMethod = "patient replaced by a keyed code"
+    malignancies = [outline.malignancy for outline in shown]
+    content = [_summary(outline) for outline in shown]
+    content += [str(words) for words in [*described, *malignancies]]
+    report = new_object.new_object(
+        file, new_object.SR, algorithm, options, series, tuple(content)
+    )
+    report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
+    report.PreliminaryFlag = "FINAL"
+    report.ReferencedPerformedProcedureStepSequence = []
+    report.PerformedProcedureCodeSequence = []
+    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(file)]
+    tree = _container(
+        codes.MEASUREMENT_REPORT, _report_items(file, shown, algorithm, options), "1500"
+    )
+    report.update(tree)
+    add_evaluations(report, described, malignancies)
     return report
 
 
 def largest_outlines(outlines: Sequence[Outline]) -> list[Outline]:
-    """For each lesion the outline of the frame on which it is largest, in the order of the lesions' numbers."""
+    """For each lesion the outline of the frame on which it is largest, in the order of the lesions' numbers.
+
+    Frames on which a person measured it come before others.
+    """
     largest: dict[int, Outline] = {}
     for outline in outlines:
         known = largest.get(outline.segment)
-        if known is None or outline.area > known.area:
+        if known is None or _weight(outline) > _weight(known):
             largest[outline.segment] = outline
     return [largest[segment] for segment in sorted(largest)]
+
+
+def _weight(outline: Outline) -> tuple[bool, float]:
+    return outline.drawn is not None, outline.area
 
 
 def _summary(outline: Outline) -> str:
@@ -123,122 +98,148 @@ def _summary(outline: Outline) -> str:
     return f"{outline.segment}/{outline.frame}/{outline.area:.4f}/{long}/{short}"
 
 
-def _content(
-    file: DicomFile, outlines: Sequence[Outline], algorithm: Algorithm
-) -> MeasurementReport:
-    content = MeasurementReport(
-        observation_context=_observer(algorithm),
-        procedure_reported=codes.ULTRASOUND_OF_BREAST,
-        imaging_measurements=[
-            _group(file, one, algorithm) for one in outlines or [_NOTHING]
-        ],
-        title=codes.MEASUREMENT_REPORT,
-    )
-    items = content[0].ContentSequence
-    if not outlines:
-        _say_nothing_found(items[-1])
-    for words in _comments(outlines):
-        items.append(_text(codes.COMMENT, words))
-    return content
+def _evidence(file: DicomFile) -> Dataset:
+    series = Dataset()
+    series.SeriesInstanceUID = file.dataset.SeriesInstanceUID
+    series.ReferencedSOPSequence = [image_reference(file)]
+    study = Dataset()
+    study.StudyInstanceUID = file.dataset.StudyInstanceUID
+    study.ReferencedSeriesSequence = [series]
+    return study
 
 
-def _say_nothing_found(container: Dataset) -> None:
-    """Makes the container of measurements, which may not be empty, one of evaluations (TID 1500 row 9b)."""
-    name = codes.QUALITATIVE_EVALUATIONS
-    container.ConceptNameCodeSequence = [name]
-    container.ContentSequence = [_text(codes.FINDING, "No lesion was found")]
-
-
-def _comments(outlines: Sequence[Outline]) -> list[str]:
-    words = [f"{NOTICE}."]
+def _report_items(
+    file: DicomFile,
+    outlines: Sequence[Outline],
+    algorithm: Algorithm,
+    options: Options,
+) -> list[Dataset]:
+    """The content of TID 1500."""
+    items = [_code(_MODIFIES, codes.LANGUAGE, codes.ENGLISH)]
+    items += _person(options) + _device(algorithm)
+    items.append(_code(_MODIFIES, codes.PROCEDURE_REPORTED, codes.ULTRASOUND_OF_BREAST))
+    if outlines:
+        groups = [_group(file, outline, algorithm) for outline in outlines]
+        items.append(_inner(_container(codes.MEASUREMENTS, groups)))
+    else:
+        # A container of measurements may not be empty: this is one of evaluations (TID 1500 row 9b).
+        nothing = _text(_CONTAINS, codes.FINDING, "No lesion was found")
+        items.append(_inner(_container(codes.QUALITATIVE_EVALUATIONS, [nothing])))
+    items.append(_text(_CONTAINS, codes.COMMENT, f"{NOTICE}."))
     if any(outline.spacing is None for outline in outlines):
-        words.append(NO_SCALE)
-    return words
+        items.append(_text(_CONTAINS, codes.COMMENT, NO_SCALE))
+    return items
 
 
-def _text(name: CodedConcept, words: str) -> TextContentItem:
-    return TextContentItem(
-        name=name, value=words, relationship_type=RelationshipTypeValues.CONTAINS
-    )
+def _person(options: Options) -> list[Dataset]:
+    """Who has corrected the outlines (TID 1003)."""
+    if options.corrected_by is None:
+        return []
+    name = _item("PNAME", _CONTEXT, codes.PERSON_NAME, PersonName=options.person)
+    return [_code(_CONTEXT, codes.OBSERVER_TYPE, codes.PERSON), name]
 
 
-def _observer(algorithm: Algorithm) -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=new_uid("device", algorithm.sha256),
-        name=MANUFACTURER,
-        manufacturer_name=MANUFACTURER,
-        model_name=algorithm.name,
-        serial_number=algorithm.sha256[:16],
-    )
-    observer = ObserverContext(
-        observer_type=codes.DEVICE,
-        observer_identifying_attributes=device,
-    )
-    return ObservationContext(observer_device_context=observer)
+def _device(algorithm: Algorithm) -> list[Dataset]:
+    """The network as an observer (TID 1004)."""
+    uid = new_uid("device", algorithm.sha256)
+    return [
+        _code(_CONTEXT, codes.OBSERVER_TYPE, codes.DEVICE),
+        _item("UIDREF", _CONTEXT, codes.DEVICE_UID, UID=uid),
+        _text(_CONTEXT, codes.DEVICE_NAME, MANUFACTURER),
+        _text(_CONTEXT, codes.DEVICE_MANUFACTURER, MANUFACTURER),
+        _text(_CONTEXT, codes.DEVICE_MODEL, algorithm.name),
+        _text(_CONTEXT, codes.DEVICE_SERIAL, algorithm.sha256[:16]),
+    ]
 
 
-def _group(
-    file: DicomFile, outline: Outline, algorithm: Algorithm
-) -> MeasurementsAndQualitativeEvaluations:
-    identifier = TrackingIdentifier(
-        uid=segment_uid(file, algorithm, outline.segment), identifier=BIDIRECTIONAL
-    )
-    made_by = AlgorithmIdentification(
-        name=algorithm.name,
-        version=algorithm.version,
-        parameters=[f"bundle sha256 {algorithm.sha256}"],
-    )
-    image = SourceImageForMeasurementGroup(
-        referenced_sop_class_uid=referenced_class(file),
-        referenced_sop_instance_uid=file.header.instance,
-        referenced_frame_numbers=_frames(file, outline),
-    )
-    return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=identifier,
-        algorithm_id=made_by,
-        finding_type=codes.MASS,
-        finding_sites=[FindingSite(codes.breast_of(file.dataset))],
-        measurements=_measurements(file, outline) or None,
-        source_images=[image],
-    )
+def _group(file: DicomFile, outline: Outline, algorithm: Algorithm) -> Dataset:
+    """The measurements of a lesion (TID 1501)."""
+    uid = segment_uid(file, algorithm, outline.segment)
+    parameters = f"bundle sha256 {algorithm.sha256}"
+    side = codes.breast_of(file.dataset)
+    items = [
+        _text(_CONTEXT, codes.TRACKING_IDENTIFIER, BIDIRECTIONAL),
+        _item("UIDREF", _CONTEXT, codes.TRACKING_UID, UID=uid),
+        _code(_CONTAINS, codes.FINDING, codes.MASS),
+        _code(_MODIFIES, codes.FINDING_SITE, side),
+        _text(_MODIFIES, codes.ALGORITHM_NAME, algorithm.name),
+        _text(_MODIFIES, codes.ALGORITHM_VERSION, algorithm.version),
+        _text(_MODIFIES, codes.ALGORITHM_PARAMETERS, parameters),
+        *_measurements(file, outline),
+        _image(_CONTAINS, codes.SOURCE_OF_MEASUREMENT, file, outline),
+    ]
+    return _inner(_container(codes.MEASUREMENT_GROUP, items, "1501"))
 
 
-def _frames(file: DicomFile, outline: Outline) -> list[int] | None:
-    return [outline.frame] if file.frames > 1 else None
-
-
-def _measurements(file: DicomFile, outline: Outline) -> list[Measurement]:
+def _measurements(file: DicomFile, outline: Outline) -> list[Dataset]:
     if outline.spacing is None:
         return []
     long, short = outline.axes()
     return [
         _axis(file, outline, codes.LONG_AXIS, long),
         _axis(file, outline, codes.SHORT_AXIS, short),
-        Measurement(
-            name=codes.AREA,
-            value=round(outline.area, _DECIMALS),
-            unit=codes.SQUARE_MILLIMETRE,
-        ),
+        _number(codes.AREA, outline.area, codes.SQUARE_MILLIMETRE),
     ]
 
 
-def _axis(
-    file: DicomFile, outline: Outline, name: CodedConcept, axis: Diameter
-) -> Measurement:
+def _axis(file: DicomFile, outline: Outline, name: Code, axis: Diameter) -> Dataset:
     """A length with its two ends below it, where OHIF looks for them."""
-    image = SourceImageForRegion(
-        referenced_sop_class_uid=referenced_class(file),
-        referenced_sop_instance_uid=file.header.instance,
-        referenced_frame_numbers=_frames(file, outline),
+    ends = _item(
+        "SCOORD",
+        _INFERRED,
+        codes.SOURCE,
+        GraphicType="POLYLINE",
+        GraphicData=[*axis.start, *axis.end],
+        ContentSequence=[_image(_SELECTED, codes.SOURCE, file, outline)],
     )
-    ends = CoordinatesForMeasurement(
-        graphic_type=GraphicTypeValues.POLYLINE,
-        graphic_data=np.array([axis.start, axis.end], np.float64),
-        source_image=image,
-    )
-    return Measurement(
-        name=name,
-        value=round(axis.length, _DECIMALS),
-        unit=codes.MILLIMETRE,
-        referenced_coordinates=[ends],
-    )
+    number = _number(name, axis.length, codes.MILLIMETRE)
+    number.ContentSequence = [ends]
+    return number
+
+
+def _number(name: Code, value: float, unit: Code) -> Dataset:
+    measured = Dataset()
+    measured.NumericValue = f"{round(value, _DECIMALS)}"
+    measured.MeasurementUnitsCodeSequence = [unit.item()]
+    return _item("NUM", _CONTAINS, name, MeasuredValueSequence=[measured])
+
+
+def _image(relation: str, name: Code, file: DicomFile, outline: Outline) -> Dataset:
+    reference = image_reference(file, outline.frame)
+    return _item("IMAGE", relation, name, ReferencedSOPSequence=[reference])
+
+
+def _text(relation: str, name: Code, words: str) -> Dataset:
+    return _item("TEXT", relation, name, TextValue=words)
+
+
+def _code(relation: str, name: Code, value: Code) -> Dataset:
+    return _item("CODE", relation, name, ConceptCodeSequence=[value.item()])
+
+
+def _inner(container: Dataset) -> Dataset:
+    container.RelationshipType = _CONTAINS
+    return container
+
+
+def _container(name: Code, items: list[Dataset], template: str = "") -> Dataset:
+    container = Dataset()
+    container.ValueType, container.ContinuityOfContent = "CONTAINER", "CONTINUOUS"
+    container.ConceptNameCodeSequence = [name.item()]
+    container.ContentSequence = items
+    if template:
+        identified = Dataset()
+        identified.MappingResource = "DCMR"
+        identified.TemplateIdentifier = template
+        container.ContentTemplateSequence = [identified]
+    return container
+
+
+def _item(kind: str, relation: str, name: Code, **values: Any) -> Dataset:
+    """A content item (PS3.3 C.17.3): its value type, its relation to the item above it, its name and its value."""
+    item = Dataset()
+    item.ValueType, item.RelationshipType = kind, relation
+    item.ConceptNameCodeSequence = [name.item()]
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item

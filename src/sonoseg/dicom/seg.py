@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-import highdicom
 import numpy as np
-from highdicom.seg import Segmentation, SegmentDescription
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as Items
 
 from sonoseg.core.measure import Spacing
-from sonoseg.dicom import codes
-from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom import codes, new_object
 from sonoseg.dicom.lesions import Outline
+from sonoseg.dicom.new_object import add_image, image_reference
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
-from sonoseg.dicom.source import (
-    MANUFACTURER,
-    Algorithm,
-    as_single_frame,
-    hidden_name,
-    new_uid,
-    reference_dataset,
-    referenced_class,
-    refuses_damage,
-    restore_class,
-    software,
-)
+from sonoseg.dicom.source import MANUFACTURER, Algorithm, new_uid, refuses_damage
 from sonoseg.errors import InputError
 
-SERIES_NUMBER = 9101
 _LEVELS = 255
-_TEMPORAL_INDEX = 0x00209128
-_FRAME_CONTENT = 0x00209111
+_SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION = 0x0062000B, 0x0062000A
+_TEMPORAL_INDEX, _FRAME_CONTENT = 0x00209128, 0x00209111
 _ORIENTATION = ["1", "0", "0", "0", "1", "0"]
+COLOURS = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+"""sRGB colours that people with any kind of colour vision tell apart (Okabe and Ito 2008)."""
+_LAB = (
+    (45761, 29808, 23959),
+    (46273, 37131, 52089),
+    (37842, 21141, 36174),
+    (58401, 29471, 52288),
+    (30129, 32193, 22263),
+    (35512, 44018, 49160),
+    (40007, 42800, 30170),
+)
+"""The same in CIE L*a*b* with the white of D50, in 16 bits (PS3.3 C.10.7.1.1)."""
 
 
 @refuses_damage
@@ -46,7 +51,7 @@ def make_seg(
     outlines: Sequence[Outline],
     algorithm: Algorithm,
     options: Options | None = None,
-) -> Segmentation:
+) -> Dataset:
     """A BINARY segmentation: one segment a lesion, one frame for each frame on which a lesion was outlined.
 
     Args:
@@ -59,28 +64,20 @@ def make_seg(
         InputError: there is no outline, or the image has no UIDs to refer to.
     """
     if not outlines:
-        raise InputError(
-            file.header.subject,
-            "no lesion was found, so there is no segment",
-            "write a report",
-        )
-    options = options or Options()
+        problem = "no lesion was found, so there is no segment"
+        raise InputError(file.header.subject, problem, "write a report")
     numbers = sorted({outline.segment for outline in outlines})
     # The standard wants segments numbered 1, 2, 3 (PS3.3 C.8.20.4); a tracker may have dropped one.
     places = {number: place for place, number in enumerate(numbers, start=1)}
-    first = np.zeros((1, *file.shape, len(numbers)), np.uint8)
-    first[0, 0, 0, :] = (
-        1  # highdicom leaves empty frames out, and with them the segment's template
-    )
     ordered = sorted(
         outlines, key=lambda outline: (places[outline.segment], outline.frame)
     )
     packed = _packed(outline.mask for outline in ordered)
-    checksum = hashlib.sha256(packed).hexdigest()
-    seg = _still(file, first, "BINARY", len(numbers), algorithm, options, checksum)
-    _set_frames(seg, file, ordered, places)
-    seg.PixelData = packed
-    _add_positions(seg, file, options, [outline.frame for outline in ordered])
+    labels = [f"lesion {place}" for place in places.values()]
+    frames = [(places[outline.segment], outline.frame) for outline in ordered]
+    seg = _without_pixels(file, "BINARY", labels, packed, algorithm, options)
+    _add_frames(seg, file, frames, options or Options())
+    seg.SegmentsOverlap = "NO"
     return seg
 
 
@@ -90,7 +87,7 @@ def make_fractional_seg(
     probability: NDArray[np.float32],
     algorithm: Algorithm,
     options: Options | None = None,
-) -> Segmentation:
+) -> Dataset:
     """A FRACTIONAL segmentation of a still: the probability of each pixel to be lesion, in 255 steps.
 
     Args:
@@ -105,11 +102,13 @@ def make_fractional_seg(
     if file.frames > 1 or probability.shape != file.shape:
         problem = "probabilities are written for single frames of the same size only"
         raise InputError(file.header.subject, problem, "write a binary segmentation")
-    options = options or Options()
-    pixels = probability[None, :, :, None].astype(np.float32)
-    checksum = hashlib.sha256(pixels.tobytes()).hexdigest()
-    seg = _still(file, pixels, "FRACTIONAL", 1, algorithm, options, checksum)
-    _add_positions(seg, file, options, [1])
+    pixels = np.rint(probability * _LEVELS).astype(np.uint8).tobytes()
+    pixels += b"\0" * (len(pixels) % 2)
+    labels = ["lesion probability"]
+    seg = _without_pixels(file, "FRACTIONAL", labels, pixels, algorithm, options)
+    seg.SegmentationFractionalType = "PROBABILITY"
+    seg.MaximumFractionalValue = _LEVELS
+    _add_frames(seg, file, [(1, 1)], options or Options())
     return seg
 
 
@@ -118,166 +117,146 @@ def segment_uid(file: DicomFile, algorithm: Algorithm, segment: int) -> str:
     return new_uid("tracking", file.header.instance, algorithm.sha256, segment)
 
 
-def _still(
+def _without_pixels(
     file: DicomFile,
-    pixels: NDArray[Any],
-    kind: str,
-    segments: int,
+    segmentation_type: str,
+    labels: Sequence[str],
+    pixels: bytes,
     algorithm: Algorithm,
-    options: Options,
-    content: str,
-) -> Segmentation:
-    reference = reference_dataset(file, options.pseudonym)
-    descriptions = [
-        _description(file, number, algorithm, kind, options)
-        for number in range(1, segments + 1)
-    ]
-    series: tuple[object, ...] = (
-        algorithm.sha256,
-        kind,
-        options.strict,
-        hidden_name(reference),
+    options: Options | None,
+) -> Dataset:
+    """A segmentation with the pixels and the segments, one for each label, but without its frames."""
+    options = options or Options()
+    series: tuple[object, ...] = (segmentation_type, options.strict)
+    if options.corrected_by is not None:
+        series += (options.person,)
+    content = (hashlib.sha256(pixels).hexdigest(),)
+    seg = new_object.new_object(
+        file, new_object.SEG, algorithm, options, series, content
     )
-    if options.is_corrected:
-        series += ("corrected",)
-    made_of = (*series, content)
-    with dicom_errors(file.header.subject):
-        seg = Segmentation(
-            source_images=[as_single_frame(reference)],
-            pixel_array=pixels,
-            segmentation_type=kind,
-            segment_descriptions=descriptions,
-            series_instance_uid=new_uid(
-                "SEG series", reference.SeriesInstanceUID, *series
-            ),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=new_uid("SEG", reference.SOPInstanceUID, *made_of),
-            instance_number=int(reference.InstanceNumber),
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
-            software_versions=software(),
-            device_serial_number=algorithm.sha256[:16],
-            max_fractional_value=_LEVELS,
-            omit_empty_frames=kind == "BINARY",
-            content_label="LESIONS",
-            content_description=f"bundle {algorithm.sha256[:40]}",
-        )
-    restore_class(seg, referenced_class(file))
-    _finish(seg, reference)
+    seg.ImageType = ["DERIVED", "PRIMARY"]
+    seg.ContentLabel = "LESIONS"
+    seg.ContentDescription = f"bundle {algorithm.sha256[:40]}"
+    seg.ContentCreatorName = options.person
+    add_image(seg, file, samples=1, bits=1 if segmentation_type == "BINARY" else 8)
+    seg.SegmentationType = segmentation_type
+    image = image_reference(file)
+    series_item = Dataset()
+    series_item.SeriesInstanceUID = file.dataset.SeriesInstanceUID
+    series_item.ReferencedInstanceSequence = [image]
+    seg.ReferencedSeriesSequence = [series_item]
+    segments = []
+    for number, label in enumerate(labels, start=1):
+        segment = _segment(number, label, file, algorithm, options)
+        segment.TrackingUID = segment_uid(file, algorithm, number)
+        segments.append(segment)
+    seg.SegmentSequence = segments
+    seg.PixelData = pixels
+    seg["PixelData"].VR = "OB"
     return seg
 
 
-def _finish(seg: Segmentation, reference: Dataset) -> None:
-    seg.SeriesDescription = "sonoseg lesions"
-    seg.PatientOrientation = ""
-    if "PatientIdentityRemoved" in reference:
-        seg.PatientIdentityRemoved = "YES"
-        seg.DeidentificationMethod = "patient replaced by a keyed code"
-    organization = new_uid(seg.SOPInstanceUID, "dimensions")
-    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
-        item.DimensionOrganizationUID = organization
+def _segment(
+    number: int, label: str, file: DicomFile, algorithm: Algorithm, options: Options
+) -> Dataset:
+    made_by = Dataset()
+    made_by.AlgorithmFamilyCodeSequence = [codes.ARTIFICIAL_INTELLIGENCE.item()]
+    made_by.AlgorithmName = algorithm.name
+    made_by.AlgorithmVersion = algorithm.version
+    made_by.AlgorithmParameters = f"sha256={algorithm.sha256}"
+    made_by.AlgorithmSource = MANUFACTURER
+    segment = Dataset()
+    segment.SegmentNumber, segment.SegmentLabel = number, label
+    segment.SegmentedPropertyCategoryCodeSequence = [codes.ABNORMAL_STRUCTURE.item()]
+    segment.SegmentedPropertyTypeCodeSequence = [codes.MASS.item()]
+    segment.AnatomicRegionSequence = [codes.breast_of(file.dataset).item()]
+    segment.SegmentAlgorithmType = options.algorithm_type
+    segment.SegmentAlgorithmName = algorithm.name
+    segment.SegmentationAlgorithmIdentificationSequence = [made_by]
+    segment.TrackingID = label
+    segment.RecommendedDisplayCIELabValue = list(_LAB[(number - 1) % len(_LAB)])
+    return segment
 
 
-def _description(
-    file: DicomFile, number: int, algorithm: Algorithm, kind: str, options: Options
-) -> SegmentDescription:
-    label = f"lesion {number}" if kind == "BINARY" else "lesion probability"
-    identification = highdicom.AlgorithmIdentificationSequence(
-        name=algorithm.name,
-        family=codes.ARTIFICIAL_INTELLIGENCE,
-        version=algorithm.version,
-        source=MANUFACTURER,
-        parameters={"sha256": algorithm.sha256},
-    )
-    return SegmentDescription(
-        segment_number=number,
-        segment_label=label,
-        segmented_property_category=codes.ABNORMAL_STRUCTURE,
-        segmented_property_type=codes.MASS,
-        algorithm_type=options.algorithm_type,
-        algorithm_identification=identification,
-        tracking_uid=segment_uid(file, algorithm, number),
-        tracking_id=label,
-        anatomic_regions=[codes.breast_of(file.dataset)],
-    )
-
-
-def _set_frames(
-    seg: Segmentation,
-    file: DicomFile,
-    outlines: Sequence[Outline],
-    places: dict[int, int],
+def _add_frames(
+    seg: Dataset, file: DicomFile, frames: Sequence[tuple[int, int]], options: Options
 ) -> None:
-    """Replaces the frames of the template by one for each outline."""
-    template = seg.PerFrameFunctionalGroupsSequence[0]
-    groups = [
-        _frame_group(template, outline.frame, places[outline.segment], file.frames > 1)
-        for outline in outlines
-    ]
+    """Adds a frame for each pair of a segment and a frame of the image, both from 1."""
+    seg.NumberOfFrames = len(frames)
+    organization = Dataset()
+    organization.DimensionOrganizationUID = new_uid(seg.SOPInstanceUID, "dimensions")
+    seg.DimensionOrganizationSequence = [organization]
+    dimensions = [(_SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION, "Segment Number")]
     if file.frames > 1:
+        dimensions.append((_TEMPORAL_INDEX, _FRAME_CONTENT, "Temporal Position Index"))
+    pointers = []
+    for index, group, label in dimensions:
         pointer = Dataset()
-        pointer.DimensionIndexPointer = _TEMPORAL_INDEX
-        pointer.FunctionalGroupPointer = _FRAME_CONTENT
-        organization = seg.DimensionIndexSequence[0].DimensionOrganizationUID
-        pointer.DimensionOrganizationUID = organization
-        pointer.DimensionDescriptionLabel = "Temporal Position Index"
-        seg.DimensionIndexSequence.append(pointer)
-    for shared in seg.get("SharedFunctionalGroupsSequence", ()):
-        if (
-            "SegmentIdentificationSequence" in shared
-        ):  # highdicom shares that of a single segment
-            del shared.SegmentIdentificationSequence
-    seg.PerFrameFunctionalGroupsSequence = Items(groups)  # type: ignore[assignment]
-    seg.NumberOfFrames = len(groups)
+        pointer.DimensionOrganizationUID = organization.DimensionOrganizationUID
+        pointer.DimensionIndexPointer, pointer.FunctionalGroupPointer = index, group
+        pointer.DimensionDescriptionLabel = label
+        pointers.append(pointer)
+    seg.DimensionIndexSequence = pointers
+    seg.SharedFunctionalGroupsSequence = [_shared(file, options)]
+    groups = []
+    for segment, frame in frames:
+        one = _frame_group(file, segment, frame)
+        if not options.strict:
+            position = Dataset()
+            position.ImagePositionPatient = ["0", "0", str(frame - 1)]
+            one.PlanePositionSequence = [position]
+        groups.append(one)
+    seg.PerFrameFunctionalGroupsSequence = groups
 
 
-def _frame_group(template: Dataset, frame: int, segment: int, is_loop: bool) -> Dataset:
-    group = Dataset.from_json(template.to_json())  # a deep copy
-    identification = Dataset()
-    identification.ReferencedSegmentNumber = segment
-    group.SegmentIdentificationSequence = Items([identification])
-    content = group.FrameContentSequence[0]
-    content.DimensionIndexValues = [segment, frame] if is_loop else [segment]
-    if is_loop:
-        content.TemporalPositionIndex = frame
-        image = group.DerivationImageSequence[0].SourceImageSequence[0]
-        image.ReferencedFrameNumber = frame
-    return group
-
-
-def _packed(masks: Iterable[NDArray[np.bool_]]) -> bytes:
-    """Masks as bits, one after the other without gaps, the first in the lowest bit (PS3.5 8.1.1)."""
-    data = bytearray()
-    rest = np.zeros(0, np.bool_)
-    for mask in masks:
-        bits = np.concatenate([rest, mask.ravel()])
-        full = len(bits) // 8 * 8
-        data += np.packbits(bits[:full], bitorder="little").tobytes()
-        rest = bits[full:]
-    data += np.packbits(rest, bitorder="little").tobytes()
-    return bytes(data) + b"\0" * (len(data) % 2)
-
-
-def _add_positions(
-    seg: Segmentation, file: DicomFile, options: Options, frames: Sequence[int]
-) -> None:
-    """Size and place of the planes: OHIF wants the first, dcmqi the second too."""
+def _shared(file: DicomFile, options: Options) -> Dataset:
+    """Size and direction of the planes, which OHIF wants; dcmqi wants the positions of the frames too."""
+    shared = Dataset()
     if options.strict:
-        return
-    if not seg.get("SharedFunctionalGroupsSequence"):
-        seg.SharedFunctionalGroupsSequence = Items([Dataset()])  # type: ignore[assignment]
+        return shared
     measures = Dataset()
     measures.PixelSpacing = [f"{one:.8g}" for one in _common_spacing(file)]
     measures.SliceThickness = "1"
     orientation = Dataset()
     orientation.ImageOrientationPatient = _ORIENTATION
-    shared = seg.SharedFunctionalGroupsSequence[0]
-    shared.PixelMeasuresSequence = Items([measures])
-    shared.PlaneOrientationSequence = Items([orientation])
-    for group, frame in zip(seg.PerFrameFunctionalGroupsSequence, frames, strict=True):
-        position = Dataset()
-        position.ImagePositionPatient = ["0", "0", str(frame - 1)]
-        group.PlanePositionSequence = Items([position])
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [orientation]
+    return shared
+
+
+def _frame_group(file: DicomFile, segment: int, frame: int) -> Dataset:
+    image = image_reference(file, frame)
+    image.PurposeOfReferenceCodeSequence = [codes.PROCESSED_SOURCE.item()]
+    image.SpatialLocationsPreserved = "YES"
+    derivation = Dataset()
+    derivation.SourceImageSequence = [image]
+    derivation.DerivationCodeSequence = [codes.SEGMENTATION.item()]
+    identification = Dataset()
+    identification.ReferencedSegmentNumber = segment
+    content = Dataset()
+    content.DimensionIndexValues = [segment]
+    if file.frames > 1:
+        content.DimensionIndexValues = [segment, frame]
+        content.TemporalPositionIndex = frame
+    group = Dataset()
+    group.DerivationImageSequence = [derivation]
+    group.SegmentIdentificationSequence = [identification]
+    group.FrameContentSequence = [content]
+    return group
+
+
+def _packed(masks: Iterable[NDArray[np.bool_]]) -> bytes:
+    """Masks as bits, one after the other without gaps, the first in the lowest bit (PS3.5 8.1.1)."""
+    data = io.BytesIO()  # of a long loop they are too many to hold twice
+    rest = np.zeros(0, np.bool_)
+    for mask in masks:
+        bits = np.concatenate([rest, mask.ravel()])
+        full = len(bits) // 8 * 8
+        data.write(np.packbits(bits[:full], bitorder="little").tobytes())
+        rest = bits[full:]
+    data.write(np.packbits(rest, bitorder="little").tobytes())
+    data.write(b"\0" * (data.tell() % 2))
+    return data.getvalue()
 
 
 def _common_spacing(file: DicomFile) -> Spacing:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -144,20 +143,10 @@ def _check_frames(header: Header, frames: int) -> None:
     if not 1 <= frames <= MOST_FRAMES or not fits:
         problem = f"says that it has {frames} frames, which do not fit in it"
         raise InputError(header.subject, problem, "copy or export it again")
-    if is_native and _pixel_bytes(header) not in (-(-bits // 8), -(-bits // 16) * 2):
+    if is_native and header.pixel_bytes not in (-(-bits // 8), -(-bits // 16) * 2):
         size = f"{frames} frames of {dataset.Columns} × {dataset.Rows} pixels"
         problem = f"has pixel data that are longer or shorter than {size}"
         raise InputError(header.subject, problem, "copy or export it again")
-
-
-def _pixel_bytes(header: Header) -> int:
-    """Bytes of the pixel data as the file says, which are not read; 0 if there are none."""
-    with opened_stream(header.stream) as file:
-        found = pydicom.dcmread(file, specific_tags=["PixelData"], defer_size=1024)
-        if "PixelData" not in found:
-            return 0
-        element: Any = found.get_item("PixelData", keep_deferred=True)
-        return int(element.length)
 
 
 def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from sonoseg.core.image import pixel_spacing
 from sonoseg.dicom.lesions import Outline, Tracker
@@ -15,6 +16,9 @@ from sonoseg.errors import InputError
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import PixelSize, Segmenter
+
+TOGETHER = 2
+"""Views in one run of the network: two take a fifth less processor time than one after the other."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Segmented:
 def segment_dicom(
     segmenter: Segmenter, file: DicomFile, explain: bool = False
 ) -> Iterator[Segmented]:
-    """Segments a file view by view; lesions of a loop keep their number from frame to frame.
+    """Segments a file, two views at a time; lesions of a loop keep their number from frame to frame.
 
     Args:
         segmenter: the network.
@@ -40,11 +44,27 @@ def segment_dicom(
         InputError: the pixel data is damaged or cut short.
     """
     tracker = Tracker()
-    # The next frame is decoded while this one is segmented.
-    with closing(ahead(file.views())) as views:
-        for view in views:
-            result = segmenter.segment(view.image, explain=explain)
-            yield Segmented(view, result, tuple(tracker.follow(view, result.mask)))
+    # Compressed frames are decoded while those before are segmented; others take less time than a thread does.
+    decoded = file.views()
+    with closing(ahead(decoded, TOGETHER) if file.is_compressed else decoded) as views:
+        while some := list(islice(views, TOGETHER)):
+            images = [view.image for view in some]
+            results = segmenter.segment_batch(images, explain=explain)
+            for view, result in zip(some, results, strict=True):
+                outlines = tracker.follow(view, result.mask)
+                yield Segmented(view, result, _judged(outlines, result))
+
+
+def _judged(
+    outlines: Sequence[Outline], result: SegmentationResult
+) -> tuple[Outline, ...]:
+    """The outlines with the malignancy of their lesions, which are in the same order."""
+    if result.judge is None:
+        return tuple(outlines)
+    judged = []
+    for outline, lesion in zip(outlines, result.lesions, strict=True):
+        judged.append(replace(outline, malignancy=lesion.malignancy))
+    return tuple(judged)
 
 
 def segment_frames(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import hmac
@@ -11,7 +10,8 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from pydicom.dataset import Dataset
 
@@ -37,22 +37,15 @@ _STUDY = (
     "ReferringPhysicianName",
 )
 _KEPT = (
-    "Rows",
-    "Columns",
-    "SOPClassUID",
     "SOPInstanceUID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "InstanceNumber",
-    "SeriesNumber",
-    "Modality",
-    "Laterality",
-    "ImageLaterality",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
 )
 _NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_TIMES = ("Content", "Acquisition", "Series", "Study")
+"""Whose date and time an object takes over, in this order."""
+_NO_TIME = "19000101", "000000"
 _DATE = re.compile(r"[12]\d{3}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 _UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")
@@ -72,7 +65,10 @@ class Algorithm:
     def of(segmenter: Segmenter) -> Algorithm:
         """That of a loaded bundle."""
         card = segmenter.card
-        return Algorithm(card.name, card.version, segmenter.sha256)
+        version = card.version
+        if segmenter.sensitivity is not None:
+            version += f", sensitivity {segmenter.sensitivity}"
+        return Algorithm(card.name, version, segmenter.sha256)
 
 
 def refuses_damage(
@@ -95,9 +91,18 @@ def as_bytes(file: DicomFile, dataset: Dataset) -> bytes:
         InputError: what was taken over from the image cannot be written.
     """
     buffer = io.BytesIO()
-    with dicom_errors(file.header.subject):
-        dataset.save_as(buffer, enforce_file_format=True)
+    write_object(file, dataset, buffer)
     return buffer.getvalue()
+
+
+def write_object(file: DicomFile, dataset: Dataset, target: Path | IO[bytes]) -> None:
+    """Writes the file of an object that refers to `file`, not atomically.
+
+    Raises:
+        InputError: as `as_bytes`.
+    """
+    with dicom_errors(file.header.subject):
+        dataset.save_as(target, enforce_file_format=True)
 
 
 def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
@@ -124,20 +129,40 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
             raise InputError(file.header.subject, problem, "export it again")
     kept = Dataset()
     for name in (*_PATIENT, *_STUDY):
-        setattr(kept, name, source.get(name) or "")
+        setattr(kept, name, str(source.get(name) or ""))
     for name in _KEPT:
         if source.get(name) is not None:
             setattr(kept, name, source.get(name))
     kept.InstanceNumber = kept.get("InstanceNumber") or 1
-    kept.StudyDate = _matching(_DATE, str(kept.StudyDate).replace(".", ""))
-    kept.StudyTime = _matching(_TIME, str(kept.StudyTime).replace(":", ""))
-    kept.PatientBirthDate = _matching(
-        _DATE, str(kept.PatientBirthDate).replace(".", "")
-    )
+    kept.StudyDate = _date(source, "StudyDate")
+    kept.StudyTime = _time(source, "StudyTime")
+    kept.PatientBirthDate = _date(source, "PatientBirthDate")
     kept.PatientSex = _matching(_SEX, str(kept.PatientSex).strip())
     if pseudonym is not None:
         _hide(kept, pseudonym)
     return kept
+
+
+def content_time(file: DicomFile, pseudonym: str | None) -> tuple[str, str]:
+    """Content date and time of an object: those of the image, and 1900 if they are not known or to be hidden.
+
+    They are not those of the writing: the same image and network make the same object again.
+    """
+    if pseudonym is not None:
+        return _NO_TIME
+    for name in _TIMES:
+        date = _date(file.dataset, f"{name}Date")
+        if date:
+            return date, _time(file.dataset, f"{name}Time") or _NO_TIME[1]
+    return _NO_TIME
+
+
+def _date(source: Dataset, name: str) -> str:
+    return _matching(_DATE, str(source.get(name) or "").replace(".", ""))
+
+
+def _time(source: Dataset, name: str) -> str:
+    return _matching(_TIME, str(source.get(name) or "").replace(":", ""))
 
 
 def _matching(pattern: re.Pattern[str], value: str) -> str:
@@ -160,13 +185,6 @@ def hidden_name(reference: Dataset) -> str:
     return str(reference.PatientID) if "PatientIdentityRemoved" in reference else ""
 
 
-def as_single_frame(reference: Dataset) -> Dataset:
-    """A copy that claims to be a still: highdicom takes multi-frame classes for enhanced ones."""
-    still = copy.deepcopy(reference)
-    still.SOPClassUID = SINGLE_FRAME
-    return still
-
-
 def referenced_class(file: DicomFile) -> str:
     """The SOP class by which the image is referred to.
 
@@ -175,18 +193,6 @@ def referenced_class(file: DicomFile) -> str:
     """
     kind = str(file.dataset.SOPClassUID)
     return MULTI_FRAME if file.frames > 1 and kind == SINGLE_FRAME else kind
-
-
-def restore_class(dataset: Dataset, true_class: str) -> None:
-    """Names the image's true class again in every reference, at any depth."""
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value:
-                restore_class(item, true_class)
-        elif (
-            element.keyword == "ReferencedSOPClassUID" and element.value == SINGLE_FRAME
-        ):
-            element.value = true_class
 
 
 def new_uid(*parts: object) -> str:

@@ -63,10 +63,12 @@ class WholeFrameResult(SegmentationResult):
         box = [region.left, region.top, region.width, region.height]
         return super().to_dict(described) | {"frame": self.view.frame, "region": box}
 
-    def overlay(self, truth: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-        """The overlay (H, W, 3) uint8 RGB of the frame's size; with a reference mask as of other results."""
-        if truth is not None:
-            return draw_overlay(self, truth)
+    def overlay(
+        self, truth: NDArray[np.bool_] | None = None, malignancy: bool = False
+    ) -> NDArray[np.uint8]:
+        """The overlay (H, W, 3) uint8 RGB of the frame's size; with a reference mask or malignancy as of others."""
+        if truth is not None or malignancy:
+            return draw_overlay(self, truth, malignancy)
         return self.view.whole(draw_frame(self.part))
 
 

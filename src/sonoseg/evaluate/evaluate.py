@@ -33,9 +33,9 @@ from sonoseg.evaluate.surface import (
 )
 from sonoseg.evaluate.tradeoff import TradeOff
 from sonoseg.files import atomic_files, output_folder, write_json, write_text
+from sonoseg.lock import held
 from sonoseg.progress import Bar, track
 from sonoseg.report.tables import csv_number, csv_text
-from sonoseg.train.lock import held
 from sonoseg.train.record import TRAIN, VALIDATION, Record
 
 IMAGES_AT_ONCE = 16

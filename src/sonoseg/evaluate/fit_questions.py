@@ -52,7 +52,12 @@ def fold_of(groups: Sequence[str], folds: int, seed: int = SEED) -> dict[str, in
 
 
 def fit(question: Question, answered: Answered) -> Regression:
-    """Fits a question with the penalty that an inner cross-validation by patient chooses by its log loss."""
+    """Fits a question with the penalty that an inner cross-validation by patient chooses by its log loss.
+
+    Without any answer, all words are equally probable.
+    """
+    if not answered.words:
+        return _ignorant(question)
     folds = fold_of(answered.groups, INNER_FOLDS, SEED + 1)
     fold = np.array([folds[group] for group in answered.groups])
     losses = []
@@ -66,6 +71,13 @@ def fit(question: Question, answered: Answered) -> Regression:
                 loss += _log_loss(question, model, held)
         losses.append(loss)
     return fit_with(question, answered, PENALTIES[int(np.argmin(losses))])
+
+
+def _ignorant(question: Question) -> Regression:
+    zeros, ones = (0.0,) * len(question.features), (1.0,) * len(question.features)
+    words = question.words
+    weights, bias = (zeros,) * len(words), (0.0,) * len(words)
+    return Regression(words, question.features, zeros, ones, weights, bias)
 
 
 def fit_with(question: Question, answered: Answered, penalty: float) -> Regression:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,12 +201,18 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     return total, trainable
 
 
+@functools.cache
+def _counted(network: NetworkConfig) -> tuple[int, int]:
+    """(all, trainable) parameters; several models of the catalog have one network."""
+    with torch.device("meta"):  # without memory
+        return count_parameters(network.build(0.0, False))
+
+
 def list_models() -> list[dict[str, Any]]:
     """One dict per model of the catalog: name, encoders, attention, …, numbers of parameters."""
     rows = []
     for experiment in CATALOG.values():
-        with torch.device("meta"):  # without memory: the parameters are only counted
-            total, trainable = count_parameters(experiment.build())
+        total, trainable = _counted(experiment.network)
         row = {
             "name": experiment.name,
             "total_params": total,

@@ -39,6 +39,11 @@ class Output(NamedTuple):
         # The gradient is that of the pixels: an explanation shows why the outline was drawn, not why it was kept.
         return self.pixels + (torch.minimum(self.pixels, there) - self.pixels).detach()
 
+    def divided_by(self, temperature: float) -> Output:
+        """All logits divided by a temperature."""
+        presence = None if self.presence is None else self.presence / temperature
+        return Output(self.pixels / temperature, presence)
+
     def float(self) -> Output:
         """The same numbers in float32."""
         presence = None if self.presence is None else self.presence.float()
@@ -101,6 +106,9 @@ class NetworkConfig(Protocol):
     """What a network is made of: a frozen dataclass whose fields are its options."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __hash__(self) -> int:
+        """Of all fields."""
 
     @property
     def encoders(self) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ OUTPUTS = ("probability", "heat", "unfamiliarity", *MAPS)
 """Names of a bundle's outputs. The first is always there; they are found by name, in any order and among others."""
 EXPLAIN = "explain"
 """Name of the optional boolean input that asks for the heat."""
+PRESENCE_SHIFT = "presence_shift"
+"""Name of the optional input, a number that is added to the logit of the presence head."""
 SECONDS, SECONDS_MORE = 60.0, 5.0
 """The longest run of the network for one image, and for each further image. A laptop needs some hundredths."""
 _ROUNDING = 1e-3  # an output may be outside its range by this much
@@ -42,7 +44,11 @@ class Answers(NamedTuple):
 
 
 def run_network(
-    path: Path, session: Any, batch: NDArray[np.float32], explain: bool
+    path: Path,
+    session: Any,
+    batch: NDArray[np.float32],
+    explain: bool,
+    presence_shift: float = 0.0,
 ) -> Answers:
     """Runs the network once on (N, 1, H, W) float32 in 0..1.
 
@@ -51,6 +57,7 @@ def run_network(
         session: onnxruntime.InferenceSession.
         batch: the images.
         explain: compute the heat as well; the network must have that output.
+        presence_shift: added to the logit of the presence head; other than 0, the network must have that input.
 
     Raises:
         InputError: the network failed, took longer than `SECONDS` allow, or an output has another type or
@@ -62,6 +69,8 @@ def run_network(
     inputs = {"image": batch}
     if explain:
         inputs[EXPLAIN] = np.array(True)
+    if presence_shift:
+        inputs[PRESENCE_SHIFT] = np.array(presence_shift, np.float32)
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4  # our own error reports it
     limit = SECONDS + SECONDS_MORE * (len(batch) - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,15 @@ from sonoseg.describe.malignancy_head import HEAD_KEY, MalignancyHead
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 from sonoseg.inputs import readable_file
-from sonoseg.reader.answers import EXPLAIN, MAPS, OUTPUTS, Answers, run_network
-from sonoseg.reader.card import CARD_KEY, Card
+from sonoseg.reader.answers import (
+    EXPLAIN,
+    MAPS,
+    OUTPUTS,
+    PRESENCE_SHIFT,
+    Answers,
+    run_network,
+)
+from sonoseg.reader.card import CARD_KEY, SENSITIVITIES, Card
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, HINT, read_checked
 from sonoseg.reader.session import open_session
 
@@ -111,7 +119,34 @@ class Bundle:
             problem = "contains no Grad-CAM"
             raise InputError(self.path, problem, "export it again with this version")
 
-    def run(self, batch: NDArray[np.float32], explain: bool = False) -> Answers:
+    def presence_shift(self, sensitivity: str) -> float:
+        """What an operating point adds to the logit of the presence head.
+
+        With it, a lesion of just the probability in the card's `sensitivity` is just kept at the card's threshold.
+
+        Args:
+            sensitivity: a name of `SENSITIVITIES`.
+
+        Raises:
+            InputError: there is no such operating point, or the bundle has none.
+        """
+        subject = f"--sensitivity {sensitivity}"
+        if sensitivity not in SENSITIVITIES:
+            hint = f"use {', '.join(SENSITIVITIES)}"
+            raise InputError(subject, "there is no such operating point", hint)
+        if sensitivity not in self.card.sensitivity:
+            problem = f"the model {self.card.name} has no operating points"
+            hint = "leave it out, or calibrate and export the model again"
+            raise InputError(subject, problem, hint)
+        cut = self.card.sensitivity[sensitivity]
+        return _logit(self.card.threshold) - _logit(cut)
+
+    def run(
+        self,
+        batch: NDArray[np.float32],
+        explain: bool = False,
+        presence_shift: float = 0.0,
+    ) -> Answers:
         """Runs the network once on (N, 1, H, W) float32 in 0..1; mask and explanation come from the same run.
 
         Raises:
@@ -119,7 +154,7 @@ class Bundle:
         """
         if explain:
             self.check_explains()
-        return run_network(self.path, self.session, batch, explain)
+        return run_network(self.path, self.session, batch, explain, presence_shift)
 
 
 def _read_again(path: Path, card: Card, sha256: str, threads: int) -> Bundle:
@@ -142,6 +177,9 @@ def _check_network(session: Any, card: Card) -> None:
     inputs = session.get_inputs()
     if [(node.name, node.type) for node in inputs] != [("image", "tensor(float)")]:
         raise ValueError('its network has not the one float input "image"')
+    optional = _optional_inputs(session)
+    if card.sensitivity and optional.get(PRESENCE_SHIFT) != "tensor(float)":
+        raise ValueError(f'its network has no float input "{PRESENCE_SHIFT}"')
     types = {node.name: node.type for node in session.get_outputs()}
     needed = {"probability"}
     if _explains(session):
@@ -171,4 +209,13 @@ def _read_head(session: Any, text: str | None) -> MalignancyHead | None:
 
 def _explains(session: Any) -> bool:
     """Whether the network has the optional input that asks for the heat."""
-    return EXPLAIN in {node.name for node in session.get_overridable_initializers()}
+    return EXPLAIN in _optional_inputs(session)
+
+
+def _optional_inputs(session: Any) -> dict[str, str]:
+    """Name → type of the inputs that have a default."""
+    return {node.name: node.type for node in session.get_overridable_initializers()}
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))

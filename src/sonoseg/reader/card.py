@@ -11,6 +11,8 @@ from datetime import date
 from typing import Any
 
 CARD_KEY = "sonoseg.card"
+SENSITIVITIES = ("high", "balanced", "specific")
+"""Names of the operating points: few lesions are missed, as trained, few false lesions."""
 _LONGEST_CARD = 1_000_000
 _UNWRITABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
@@ -35,6 +37,8 @@ class Card:
         limits: where it must not be relied on, one limit per entry.
         licence: of the weights.
         created: ISO date.
+        sensitivity: each name of `SENSITIVITIES` → the probability of the presence head, between 0 and 1, from which a
+            predicted lesion is kept; empty if the network has no operating points.
         malignancy: how the malignancy head was fitted, and its rules; empty if there is none.
     """
 
@@ -51,6 +55,7 @@ class Card:
     limits: list[str]
     licence: str
     created: str
+    sensitivity: dict[str, float] = field(default_factory=dict)
     malignancy: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -78,8 +83,9 @@ class Card:
             raise ValueError("its card is not JSON") from None
         if not isinstance(values, dict):
             raise ValueError("its card is not a JSON object")
+        values.setdefault("sensitivity", {})
         for key, (is_valid, wanted) in _CARD_RULES.items():
-            if key not in values or not is_valid(values[key]):
+            if not is_valid(values.get(key)):
                 raise ValueError(f"its card's {key} is not {wanted}")
         malignancy = values.get("malignancy", {})  # older cards have none
         if not isinstance(malignancy, dict):
@@ -124,6 +130,14 @@ def _is_input(value: object) -> bool:
     return all(type(length) is int and 16 <= length <= 4096 for length in size)
 
 
+def _is_sensitivity(value: object) -> bool:
+    if value == {}:
+        return True
+    if not isinstance(value, dict) or set(value) != set(SENSITIVITIES):
+        return False
+    return all(_is_number(cut) and 0 < cut < 1 for cut in value.values())
+
+
 def _is_date(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(date.fromisoformat(value))
@@ -157,4 +171,8 @@ _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "limits": (_is_texts, "a list of texts"),
     "licence": (_is_text, "a text"),
     "created": (_is_date, "an ISO date"),
+    "sensitivity": (
+        _is_sensitivity,
+        f"numbers between 0 and 1 for {', '.join(SENSITIVITIES)}",
+    ),
 }

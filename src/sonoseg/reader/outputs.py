@@ -2,12 +2,13 @@
 
 Only files of an earlier call are replaced. They are listed in results.json, and while a call is running in a hidden
 file beside it. Other files are never replaced, even if they have such a name: NAME_mask.png may be an
-annotator's.
+annotator's. Nor are masks and outlines that somebody has changed since: results.json has their checksums.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ GROUPS = ("images", "clips", "dicom")
 PICTURES = ("mask", "overlay", "heat")
 _KEYS = ("mask", "overlay", "heat", "frames_table", "geojson", "labelme", "video")
 """Keys of an entry of results.json whose values are names of files. So are those in `written` of a DICOM file."""
+_CORRECTED = ("_mask.png", "_lesions.geojson", "_labelme.json")
+"""Endings of the files that people correct."""
+_ELSEWHERE = "choose another output folder, or move it away"
 _LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
 
 
@@ -50,8 +54,8 @@ def plan_outputs(
         common: names of files that are written for all inputs together, besides results.json.
 
     Raises:
-        InputError: a file would replace an input, a file that no earlier call has written, or the result of another
-            input.
+        InputError: a file would replace an input, a file that no earlier call has written or that was changed
+            afterwards, or the result of another input.
     """
     inputs = {os.path.realpath(path): path for path, _ in planned}
     earlier = _earlier_names(folder)
@@ -79,10 +83,54 @@ def plan_outputs(
         problem = (
             f"is there already, and no {RESULTS} of sonoseg segment lists it{more}"
         )
-        raise InputError(
-            taken[0], problem, "choose another output folder, or move it away"
-        )
+        raise InputError(taken[0], problem, _ELSEWHERE)
+    _check_unchanged(folder, names)
     return names, sorted(earlier)
+
+
+def _check_unchanged(folder: Path, names: Sequence[str]) -> None:
+    """Refuses to replace a file that somebody has changed since an earlier call wrote it."""
+    known = _noted_checksums(folder)
+    changed = []
+    for name in names:
+        path = folder / name
+        if name in known and is_file(path) and _checksum(path) != known[name]:
+            changed.append(path)
+    if changed:
+        more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+        problem = f"has been changed since sonoseg segment wrote it{more}"
+        raise InputError(changed[0], problem, _ELSEWHERE)
+
+
+def checksums(
+    folder: Path, entries: Iterable[Mapping[str, Any]], earlier: Iterable[str]
+) -> dict[str, str]:
+    """The sha256 of each file that people correct, of this call and of earlier ones, for results.json.
+
+    Of an earlier file it is the one that was noted then.
+    """
+    known = _noted_checksums(folder)
+    found = {}
+    for name in (*earlier, *_names_in(entries)):
+        if name.endswith(_CORRECTED):
+            found[name] = known.get(name) or _checksum(folder / name)
+    return found
+
+
+def _checksum(path: Path) -> str:
+    """The sha256 of a file; "" if it cannot be read."""
+    with contextlib.suppress(OSError):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return ""
+
+
+def _noted_checksums(folder: Path) -> dict[str, str]:
+    """The checksums in results.json, and in the hidden file of a call that is running or was killed."""
+    noted: dict[str, str] = {}
+    for name in (RESULTS, AT_WORK):
+        with contextlib.suppress(InputError, AttributeError, TypeError, ValueError):
+            noted |= dict(read_json(folder / name, _LIMIT).get("checksums", {}))
+    return noted
 
 
 def _is_taken(target: Path) -> bool:
@@ -100,8 +148,11 @@ def at_work(
     block is interrupted before it has written anything new.
     """
     files = list(names) + list(earlier)
+    kept = _noted_checksums(folder)
+    for name in names:
+        kept.pop(name, None)
     try:
-        write_json(folder / AT_WORK, {"files": files})
+        write_json(folder / AT_WORK, {"files": files, "checksums": kept})
     except InputError as error:
         raise InputError(folder, error.problem, error.hint) from error
     try:

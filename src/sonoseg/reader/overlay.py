@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sonoseg.core.image import Image as Source
 from sonoseg.core.measure import Point
+from sonoseg.describe.malignancy_words import percent
 from sonoseg.errors import visible
 from sonoseg.files import atomic_path
 from sonoseg.reader.labels import draw_labels
@@ -63,7 +64,9 @@ def _layout(image: Source, frame: bool = False) -> _Layout:
 
 
 def draw_overlay(
-    result: SegmentationResult, truth: NDArray[np.bool_] | None = None
+    result: SegmentationResult,
+    truth: NDArray[np.bool_] | None = None,
+    malignancy: bool = False,
 ) -> NDArray[np.uint8]:
     """Draws a result: outlines, calipers with lengths (mm if the spacing is known), model and notice below.
 
@@ -73,13 +76,24 @@ def draw_overlay(
     Args:
         result: a segmented image (H, W).
         truth: (H, W) bool, a reference mask, drawn as a second outline in another colour.
+        malignancy: say below the picture how probable it is that the largest lesion is malignant, if the network
+            judges that.
 
     Returns:
         (H', W', 3) uint8 RGB.
     """
     layout = _layout(result.record)
     canvas = _drawn(result, truth, layout)
-    return np.array(_with_caption(canvas, result, truth is not None, layout.text_size))
+    words = _malignancy(result) if malignancy else ""
+    has_truth = truth is not None
+    return np.array(_with_caption(canvas, result, has_truth, layout.text_size, words))
+
+
+def _malignancy(result: SegmentationResult) -> str:
+    found = result.lesions[0].malignancy if result.lesions else None
+    if found is None:
+        return ""
+    return f"largest lesion malignant: {percent(found)}. No diagnosis"
 
 
 def draw_heat(
@@ -200,9 +214,13 @@ def save_picture(path: Path | IO[bytes], picture: NDArray[np.uint8]) -> None:
 
 
 def _with_caption(
-    canvas: Image.Image, result: SegmentationResult, has_truth: bool, text_size: float
+    canvas: Image.Image,
+    result: SegmentationResult,
+    has_truth: bool,
+    text_size: float,
+    words: str = "",
 ) -> Image.Image:
-    """The picture over a strip with legend, model name and notice."""
+    """The picture over a strip with legend, words in a line of their own, model name and notice."""
     count = len(result.lesions)
     found = {0: "no lesion found", 1: "1 lesion"}.get(count, f"{count} lesions")
     entries = [(PREDICTION, f"prediction: {found}")]
@@ -210,7 +228,10 @@ def _with_caption(
         entries.append((TRUTH, "ground truth"))
     line = round(1.6 * text_size)
     width = max(canvas.width, MIN_WIDTH)
-    foot = 2 * line + line // 2 + (line if result.doubts else 0)
+    lines = [(words, _WHITE)] if words else []
+    if result.doubts:
+        lines.append((DOUBT, WARNING))
+    foot = (2 + len(lines)) * line + line // 2
     framed = Image.new("RGB", (width, canvas.height + foot), (18, 20, 23))
     framed.paste(canvas, ((width - canvas.width) // 2, 0))
     draw, font = ImageDraw.Draw(framed), ImageFont.load_default(text_size)
@@ -221,9 +242,9 @@ def _with_caption(
         )
         draw.text((x + 1.4 * line, y), text, font=font, fill=_WHITE, anchor="lm")
         x += 2.2 * line + draw.textlength(text, font=font)
-    if result.doubts:
+    for text, colour in lines:
         y += line
-        draw.text((line / 2, y), DOUBT, font=font, fill=WARNING, anchor="lm")
+        draw.text((line / 2, y), text, font=font, fill=colour, anchor="lm")
     notice = f"{NOTICE}. Model: {visible(result.model)}"
     fit = (width - line) / draw.textlength(notice, font=font)
     if (

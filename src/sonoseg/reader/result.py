@@ -109,11 +109,13 @@ class SegmentationResult:
             "lesions": [lesion.to_dict(described) for lesion in self.lesions],
         }
 
-    def overlay(self, truth: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    def overlay(
+        self, truth: NDArray[np.bool_] | None = None, malignancy: bool = False
+    ) -> NDArray[np.uint8]:
         """The overlay picture (H', W', 3) uint8, see `sonoseg.reader.overlay.draw_overlay`."""
         from sonoseg.reader.overlay import draw_overlay
 
-        return draw_overlay(self, truth)
+        return draw_overlay(self, truth, malignancy)
 
 
 def measure_lesions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, is_there, output_folder, write_json
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.annotation_files import COCO, write_coco
+from sonoseg.reader.folder_lock import locked
 from sonoseg.reader.jobs import Job, make_jobs
 from sonoseg.reader.outputs import (
     RESULTS,
     at_work,
+    checksums,
     earlier_files,
     end_work,
     plan_outputs,
@@ -108,34 +110,58 @@ def segment_jobs(
     explain: bool = False,
     formats: Sequence[str] = (),
     failed: Sequence[InputError] = (),
+    sensitivity: str | None = None,
 ) -> Summary:
-    """`segment_files` for files of any kind, for which the jobs are made; `failed` are those that were not read."""
+    """`segment_files` for files of any kind, for which the jobs are made.
+
+    Args:
+        jobs, model, out, progress, explain, formats: as in `segment_files`.
+        failed: the files that could not be read.
+        sensitivity: an operating point, see `sonoseg.reader.segmenter.Segmenter.at`.
+    """
     folder = Path(out)
     common = [COCO] if "coco" in formats else []
     planned = [(job.path, job.names) for job in jobs]
-    names, earlier = plan_outputs(planned, folder, common)
-    segmenter = load(model)
-    if explain:
-        segmenter.check_explains()
     new_folders = [path for path in (folder, *folder.parents) if not is_there(path)]
-    output_folder(folder)
-    with at_work(folder, names, earlier):
-        summary = _segment_all(
-            segmenter, jobs, folder, progress or (lambda *_: None), failed
-        )
-    if not summary.entries:
+    with ExitStack() as stack:
+        if not new_folders:
+            stack.enter_context(locked(folder))
+        outputs = plan_outputs(planned, folder, common)
+        segmenter = load(model, sensitivity)
+        if explain:
+            segmenter.check_explains()
+        output_folder(folder)
+        if new_folders:
+            # Another call may have written there since.
+            stack.enter_context(locked(folder))
+            outputs = plan_outputs(planned, folder, common)
+        with at_work(folder, *outputs):
+            summary = _segment_all(
+                segmenter, jobs, folder, progress or (lambda *_: None), failed
+            )
+        if summary.entries:
+            return _finish(segmenter, summary, folder, outputs[1], common)
         end_work(folder)
-        with contextlib.suppress(
-            OSError
-        ):  # not empty, if another program has written there
+        with contextlib.suppress(OSError):  # another program has written there
             for path in new_folders:
                 path.rmdir()
         return summary
+
+
+def _finish(
+    segmenter: Segmenter,
+    summary: Summary,
+    folder: Path,
+    earlier: Sequence[str],
+    common: Sequence[str],
+) -> Summary:
+    """Writes results.json, and the files for all images together."""
     report = _report(segmenter, summary)
     if common:
         report["coco"] = COCO
     before = earlier_files(folder, earlier, summary.entries)
     report["earlier_files"] = [name for name in before if name not in common]
+    report["checksums"] = checksums(folder, summary.entries, before)
     try:
         with atomic_files():
             if common:
@@ -203,6 +229,7 @@ def _report(segmenter: Segmenter, summary: Summary) -> dict[str, Any]:
             "name": card.name,
             "version": card.version,
             "sha256": segmenter.sha256,
+            "sensitivity": segmenter.sensitivity,
         },
         "images": summary.images,
         "clips": summary.clips,

@@ -39,9 +39,14 @@ class Segmenter:
         >>> segmenter.segment("scan.png").lesions
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, sensitivity: str | None = None) -> None:
         self._bundle = bundle
         self._size = bundle.card.size
+        self._presence_shift = 0.0
+        if sensitivity is not None:
+            self._presence_shift = bundle.presence_shift(sensitivity)
+        self.sensitivity = sensitivity
+        """Name of the operating point; None: as the network was trained."""
         self.card: Card = bundle.card
         """What the network is, for whom, and its limits."""
 
@@ -54,6 +59,18 @@ class Segmenter:
     def sha256(self) -> str:
         """The checksum of the bundle, 64 hex digits."""
         return self._bundle.sha256
+
+    def at(self, sensitivity: str) -> Segmenter:
+        """The same network at another operating point. Only the choice which lesions are kept changes.
+
+        Args:
+            sensitivity: high (few lesions are missed), balanced, or specific (few false lesions). The card's
+                `sensitivity` has the cuts; docs/model-card.md has what was measured at each.
+
+        Raises:
+            InputError: there is no such operating point, or the bundle has none.
+        """
+        return Segmenter(self._bundle, sensitivity)
 
     @property
     def head(self) -> MalignancyHead | None:
@@ -156,7 +173,7 @@ class Segmenter:
         """The network's answers, their maps (N, h, w)."""
         resized = [resize_image(image, self._size) for image in images]
         batch = unit_range(np.stack(resized)[:, None])
-        answers = self._bundle.run(batch, explain)
+        answers = self._bundle.run(batch, explain, self._presence_shift)
         heat = None if answers.heat is None else answers.heat[:, 0]
         return answers._replace(probability=answers.probability[:, 0], heat=heat)
 
@@ -186,15 +203,20 @@ class Segmenter:
         )
 
 
-def load(model: Path | str = "default") -> Segmenter:
+def load(model: Path | str = "default", sensitivity: str | None = None) -> Segmenter:
     """Loads a network by its shipped name or from a bundle file; the last two are kept in memory.
 
+    Args:
+        model: a shipped name or a bundle file.
+        sensitivity: an operating point, see `Segmenter.at`; None: as the network was trained.
+
     Raises:
-        InputError: no such model, or not a bundle that can be used.
+        InputError: no such model, not a bundle that can be used, or it has no such operating point.
     """
     path = find_bundle(model).resolve()
     status = path.stat()
-    return _load(path, status.st_mtime_ns, status.st_size)
+    segmenter = _load(path, status.st_mtime_ns, status.st_size)
+    return segmenter if sensitivity is None else segmenter.at(sensitivity)
 
 
 @functools.lru_cache(maxsize=2)

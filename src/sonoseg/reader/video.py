@@ -59,7 +59,9 @@ def check_av(path: Path) -> None:
     """Raises InputError if PyAV is missing, which is needed to read `path`; the hint is how to install it."""
     if importlib.util.find_spec("av") is None:
         raise InputError(
-            path, "a video needs PyAV to be read", "pip install 'sonoseg[video]'"
+            path,
+            "a video needs PyAV to be read",
+            "pip install '.[video]' in the source folder",
         )
 
 
@@ -118,6 +120,12 @@ class Clip:
     def close(self) -> None:
         """Closes the file."""
         self._opened.close()
+
+    @property
+    def expected_frames(self) -> int:
+        """How many frames there are, as the file says, or by its duration; 0 if it says neither."""
+        seconds = (self._container.duration or 0) / 1e6
+        return int(self._stream.frames or round(seconds * float(self.rate)))
 
     def _check_count(self, frames: int) -> None:
         if frames > MAX_FRAMES:

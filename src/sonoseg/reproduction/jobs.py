@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder, write_json
 from sonoseg.inputs import read_json
+from sonoseg.jobs import Failure
 from sonoseg.models.catalog import CATALOG, RIVALS, TABLE_1, find_experiment
 
 BUNDLED_MODEL = "default"
@@ -53,12 +53,9 @@ class Job:
         found = _read(self.folder(out) / FAILED)
         return None if found is None else str(found["reason"])
 
-    def fail(self, out: Path, error: Exception) -> None:
-        """Records why the job failed: the reason in one line, and the traceback. The next call tries again."""
-        words = str(error).split()
-        entries = asdict(self)
-        entries["reason"] = " ".join(words) or type(error).__name__
-        entries["traceback"] = traceback.format_exception(error)
+    def fail(self, out: Path, failure: Failure) -> None:
+        """Records why the job failed. The next call tries again."""
+        entries = asdict(self) | asdict(failure)
         write_json(output_folder(self.folder(out)) / FAILED, entries)
 
 

@@ -13,8 +13,7 @@ from sonoseg.train.settings import check_seed, check_size
 
 PAPER_SIZE = 224
 STARTED = "encoders started"
-MOST = {"workers": 1024, "explain": 1_000_000}
-"""Setting → largest value."""
+MOST_EXPLAINED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class ReproductionSettings:
         epochs, patience, batch, learning_rate: instead of the recipe's; None keeps the recipe's.
         explain: number of test images on which the explanations are measured; 0: none.
         pictures: names of test images to show; () chooses two.
-        workers: processes that train side by side; 0: one for each GPU.
+        workers, cluster: who trains, see `Workers`.
         report_only: train nothing, write the report of what `out` contains.
     """
 
@@ -54,6 +53,7 @@ class ReproductionSettings:
     explain: int = 16
     pictures: tuple[str, ...] = ()
     workers: int = 0
+    cluster: str = ""
     report_only: bool = False
 
     def check(self) -> None:
@@ -65,12 +65,9 @@ class ReproductionSettings:
         check_size(self.size)
         for seed in self.seeds:
             check_seed(seed, "--seeds")
-        for name, most in MOST.items():
-            number = getattr(self, name)
-            if not 0 <= number <= most:
-                raise InputError(
-                    f"--{name} {number}", "is out of range", f"give 0 to {most}"
-                )
+        if not 0 <= self.explain <= MOST_EXPLAINED:
+            hint = f"give 0 to {MOST_EXPLAINED}"
+            raise InputError(f"--explain {self.explain}", "is out of range", hint)
         if not (self.seeds and self.splits):
             hint = "leave it out, or name one or more"
             raise InputError("--seeds or --split", "names none", hint)

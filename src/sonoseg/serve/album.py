@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,29 +19,25 @@ from sonoseg.core.image import Image, read_image
 from sonoseg.core.paths import list_images
 from sonoseg.core.source import check_dimensions, opened
 from sonoseg.data.scan import images_in
-from sonoseg.dicom.recognise import is_dicom, is_dicom_file
-from sonoseg.errors import InputError, visible
-from sonoseg.files import atomic_path, is_folder, output_folder
+from sonoseg.errors import InputError
+from sonoseg.files import is_folder, output_folder
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve.answer import png, read_upload
-from sonoseg.serve.dicom_answer import read_dicom_upload
+from sonoseg.serve.answer import png
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.projector import Projector
 from sonoseg.serve.refusal import Refused
-from sonoseg.serve.scans import Scans, read_scan, stem_of
+from sonoseg.serve.scans import Scans, read_scan
+from sonoseg.serve.scenes import Scene, Shot, split_identifier, stem_of
+from sonoseg.serve.uploads import check_upload, plain_name, write_upload
 
 THUMBNAIL = 96
 """Pixels of its longer side."""
-_KEPT = 8
+_KEPT = 12
 """Results that are kept in memory."""
-_SUFFIXES = {
-    "PNG": ".png",
-    "JPEG": ".jpg",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "MPO": ".jpg",
-}
+_KEPT_BYTES = 256 << 20
+"""Of the pixels of these results; one is always kept."""
 
 
 class _Version(NamedTuple):
@@ -73,59 +69,60 @@ class Album:
         self.folder = inner if is_folder(inner) and not has_own else folder
         output_folder(self.folder)
         self._segmenter, self._pool, self._limits = segmenter, pool, limits
+        self._projector = Projector(segmenter, pool, limits)
         self._lock = threading.Lock()
-        self._adding, self._drawing = threading.Lock(), threading.Lock()
-        self._paths: dict[str, Path] = {}
+        self._adding, self._reading = threading.Lock(), threading.Lock()
+        self._drawing = threading.Lock()
+        self._scenes: dict[str, Scene] = {}
         self._results: OrderedDict[_Version, Future[SegmentationResult]] = OrderedDict()
         self._thumbnails: dict[_Version, bytes] = {}
 
-    def refresh(self) -> dict[str, Path]:
-        """Looks for new and removed files; returns all images by identifier, in the order of their names.
+    def refresh(self) -> dict[str, Scene]:
+        """Looks for new and removed files; returns all scenes by identifier, in the order of their names.
 
         Raises:
             InputError: two images share a stem, so that their masks would have one name.
         """
         files = list_images([self.folder]) if images_in(self.folder) else []
-        scans = self._scans.find(self.folder)
-        _check_stems([*files, *scans])
-        files = sorted([*files, *scans], key=lambda path: path.name)
-        paths = {identifier_of(path): path for path in files}
+        scenes = [*map(Scene, files), *self._scans.find(self.folder)]
+        _check_stems(scenes)
+        scenes.sort(key=lambda scene: (scene.path.name, scene.region))
+        by_identifier = {scene.identifier: scene for scene in scenes}
         with self._lock:
-            self._paths = paths
-        return paths
+            self._scenes = by_identifier
+        return by_identifier
 
     @property
     def notice(self) -> str:
         """What the page should say of the folder, "" if nothing."""
-        count = self._scans.passed_over
-        hint = "to see them: pip install 'sonoseg[dicom]'"
-        return f"{count} DICOM files are passed over; {hint}" if count else ""
+        return self._scans.notice
 
-    def path(self, identifier: str) -> Path:
-        """The file of an image.
+    def shot(self, identifier: str) -> Shot:
+        """The image with an identifier.
 
         Raises:
-            Refused: status 404, there is no image with this identifier.
+            Refused: status 404, there is none.
         """
+        own, frame = split_identifier(identifier)
         with self._lock:
-            path = self._paths.get(identifier)
-        if path is None:
-            path = self.refresh().get(identifier)
-        if path is None:
-            raise Refused(
-                404, "image", "is not in the folder any more", "reload the page"
-            )
-        return path
+            scene = self._scenes.get(own)
+        scene = scene or self.refresh().get(own)
+        if scene is None:
+            problem = "is not in the folder any more"
+            raise Refused(404, "image", problem, "reload the page")
+        if not 1 <= frame <= scene.frames:
+            raise Refused(404, "image", f"has no frame {frame}", "reload the page")
+        return Shot(scene, frame)
 
-    def result(self, identifier: str) -> SegmentationResult:
+    def result(self, shot: Shot) -> SegmentationResult:
         """What the network says of an image; waits for it if it is not known yet.
 
         Raises:
             Refused: there is no such image, too many requests wait, or it takes too long.
             InputError: the image cannot be read.
         """
-        version = _version(identifier, self.path(identifier))
-        future = self._future(version)
+        version = _version(shot)
+        future = self._future(version, shot)
         try:
             return self._pool.wait(future)
         except BaseException:
@@ -134,32 +131,62 @@ class Album:
                     self._results.pop(version, None)
             raise
 
-    def look_ahead(self, identifier: str, count: int = 2) -> None:
-        """Begins to segment the images after this one, while there is little else to do."""
-        order = list(self._paths)
-        place = order.index(identifier) + 1 if identifier in order else 0
-        for following in order[place : place + count]:
+    def image(self, shot: Shot) -> Image:
+        """An image as it is read. It need not be segmented for that."""
+        with self._lock:
+            future = self._results.get(_version(shot))
+        if future is not None and future.done():
+            return self.result(shot).record
+        # It is read twice, but shown while the network is still at work.
+        with self._reading:  # one at a time: a page asks for many at once
+            return self._read(shot)
+
+    def look_ahead(self, shot: Shot, count: int = 2) -> None:
+        """Begins to segment what follows, while there is little else to do: the next frames, then the next images."""
+        frames = range(shot.frame + 1, min(shot.scene.frames, shot.frame + count) + 1)
+        following = [Shot(shot.scene, frame) for frame in frames]
+        order = list(self._scenes)
+        if shot.scene.identifier in order:
+            place = order.index(shot.scene.identifier) + 1
+            scenes = [self._scenes.get(one) for one in order[place : place + count]]
+            following += [Shot(scene) for scene in scenes if scene is not None]
+        for one in following:
             if self._pool.count >= self._limits.threads:
-                return
+                break
             # Nobody waits for it: if it cannot be done now, it is done when it is asked for.
             with contextlib.suppress(Refused):
-                self._future(_version(following, self.path(following)))
+                self._future(_version(one), one)
+        self._projector.show(shot.scene, _version(shot).modified)
 
-    def heat(self, identifier: str) -> bytes:
+    def begin(self) -> None:
+        """Begins to segment the first image, so that the network is awake when somebody opens it."""
+        with contextlib.suppress(InputError, Refused):
+            for scene in list(self.refresh().values())[:1]:
+                shot = Shot(scene)
+                self._future(_version(shot), shot)
+
+    def loop(self, scene: Scene) -> Projector:
+        """What is known of the frames of a loop; from now on they are segmented one after the other."""
+        self._projector.show(scene, _version(Shot(scene)).modified)
+        return self._projector
+
+    def heat(self, shot: Shot) -> bytes:
         """Where the network looked, as a PNG file of the image's size."""
-        image = self.result(identifier).image
+        image = self.result(shot).image
         work = partial(self._segmenter.explain, image)
         heat = self._pool.wait(self._pool.submit(work))
         return png(np.rint(heat * 255).astype(np.uint8))
 
-    def thumbnail(self, identifier: str) -> bytes:
-        """A small PNG file of an image."""
-        version = _version(identifier, self.path(identifier))
-        with self._drawing:  # one at a time: a page asks for many at once
+    def thumbnail(self, scene: Scene) -> bytes:
+        """A small PNG file of an image; of a loop its middle frame."""
+        shot = Shot(scene, 1 if scene.is_video else (scene.frames + 1) // 2)
+        version = _version(shot)
+        with self._drawing:  # apart from images, which people wait for
             known = self._thumbnails.get(version)
             if known is None:
-                known = self._draw_thumbnail(self.path(identifier))
-                self._thumbnails[version] = known
+                picture = Picture.fromarray(self._read(shot).pixels)
+                picture.thumbnail((THUMBNAIL, THUMBNAIL))
+                known = self._thumbnails[version] = png(np.asarray(picture))
         return known
 
     def add(self, name: str, content: bytes) -> str:
@@ -172,88 +199,81 @@ class Album:
         Raises:
             InputError: it is no image, or the folder cannot be written to.
         """
-        if is_dicom(content):
-            read_dicom_upload(content, self._limits)
-            suffix = ".dcm"
-        else:
-            read_upload(content, self._limits)
-            with opened(content) as (header, _):
-                suffix = _SUFFIXES.get(header.format or "", ".png")
-        words = re.sub(
-            r"[^A-Za-z0-9_-]+", "_", re.split(r"[\\/]", name)[-1].rpartition(".")[0]
-        )
-        # Names that end so are those of results, which are not listed.
-        stem = re.sub(
-            r"_(mask(_?\d+)?|overlay|heat)$", "", words[:80], flags=re.I
-        ).strip("_")
+        suffix = check_upload(name, content, self._limits)
         with self._adding:
-            return self._write_free(stem or "image", suffix, content)
+            taken = {
+                stem_of(scene.path).casefold() for scene in self.refresh().values()
+            }
+            stem = plain_name(name)
+            path = write_upload(self.folder, stem, suffix, taken, content)
+            for scene in self.refresh().values():
+                if scene.path == path:
+                    return scene.identifier
+        raise InputError("image", "cannot be shown", "install the extra that reads it")
 
-    def _write_free(self, stem: str, suffix: str, content: bytes) -> str:
-        taken = {stem_of(path).casefold() for path in self.refresh().values()}
-        number, free = 1, stem
-        while free.casefold() in taken:
-            number += 1
-            free = f"{stem}-{number}"
-        path = self.folder / f"{free}{suffix}"
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
-        self.refresh()
-        return identifier_of(path)
+    def close(self) -> None:
+        """Ends what is done in the background."""
+        self._projector.close()
 
-    def _draw_thumbnail(self, path: Path) -> bytes:
-        picture = Picture.fromarray(self._read(path).pixels)
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        return png(np.asarray(picture))
-
-    def _future(self, version: _Version) -> Future[SegmentationResult]:
+    def _future(self, version: _Version, shot: Shot) -> Future[SegmentationResult]:
         with self._lock:
             future = self._results.get(version)
             if future is None:
-                work = partial(self._segment, self._paths[version.identifier])
-                future = self._pool.submit(work)
+                future = self._pool.submit(partial(self._segment, shot))
                 self._results[version] = future
             self._results.move_to_end(version)
-            while len(self._results) > _KEPT:
+            while len(self._results) > self._room():
                 self._results.popitem(last=False)
         return future
 
-    def _segment(self, path: Path) -> SegmentationResult:
-        return self._segmenter.segment(self._read(path))
+    def _room(self) -> int:
+        """How many results may be kept, so that large images do not fill the memory."""
+        sizes = [
+            future.result().image.size
+            for future in self._results.values()
+            if future.done() and not future.cancelled() and not future.exception()
+        ]
+        if not sizes:
+            return _KEPT
+        # Pixels, mask and what is worked out of them: about four bytes each.
+        return max(1, min(_KEPT, _KEPT_BYTES // (4 * max(sizes))))
 
-    def _read(self, path: Path) -> Image:
-        if is_dicom_file(path):
-            return read_scan(path, self._limits)
+    def _segment(self, shot: Shot) -> SegmentationResult:
+        return self._segmenter.segment(self._read(shot))
+
+    def _read(self, shot: Shot) -> Image:
+        path = shot.path
+        if shot.scene.is_video:
+            pixels = self._projector.video_frame(shot, _version(shot).modified)
+            return replace(pixels, source=str(path))
+        if not shot.scene.is_copied:
+            return read_scan(shot, self._limits)
         with opened(path) as (header, subject):
             check_dimensions(subject, header.width, header.height, self._limits.pixels)
         return read_image(path)
 
 
-def _check_stems(paths: list[Path]) -> None:
+def _check_stems(scenes: list[Scene]) -> None:
     """Raises InputError if the masks of two images would have one name."""
-    stems: dict[str, Path] = {}
-    for path in paths:
-        other = stems.setdefault(stem_of(path).casefold(), path)
-        if other is not path:
-            problem = f"has the same name as {other.name}"
-            raise InputError(path, problem, "rename one of them")
+    stems: dict[str, Scene] = {}
+    for scene in scenes:
+        other = stems.setdefault(stem_of(scene.path).casefold(), scene)
+        if other.path != scene.path:
+            problem = f"has the same name as {other.path.name}"
+            raise InputError(scene.path, problem, "rename one of them")
+    for scene in scenes:
+        stem = stem_of(scene.path).casefold()
+        base = re.sub(r"(_frame\d{4,})?(_region\d+)?$", "", stem)
+        other = stems.get(base, scene)
+        if base != stem and not other.is_copied:
+            problem = f"has the name of a part of {other.path.name}"
+            raise InputError(scene.path, problem, "rename one of them")
 
 
-def identifier_of(path: Path) -> str:
-    """16 hex digits that stand for the name of a file."""
-    return hashlib.sha256(name_of(path).encode()).hexdigest()[:16]
-
-
-def _version(identifier: str, path: Path) -> _Version:
+def _version(shot: Shot) -> _Version:
     try:
-        status = path.stat()
+        status = shot.path.stat()
     except OSError:
-        raise Refused(
-            404, "image", "is not in the folder any more", "reload the page"
-        ) from None
-    return _Version(identifier, status.st_mtime_ns, status.st_size)
-
-
-def name_of(path: Path) -> str:
-    """The name of a file as text that can be shown and stored."""
-    return visible(path.name)
+        problem = "is not in the folder any more"
+        raise Refused(404, "image", problem, "reload the page") from None
+    return _Version(shot.identifier, status.st_mtime_ns, status.st_size)

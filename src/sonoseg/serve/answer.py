@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from sonoseg.core.image import Image, parse_spacing, read_image
 from sonoseg.core.measure import drop_small
 from sonoseg.core.resize import enlarge, reach
 from sonoseg.core.source import check_dimensions, opened
-from sonoseg.errors import InputError
 from sonoseg.reader.card import Card
 from sonoseg.reader.overlay import NOTICE
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from sonoseg.serve.refine import Corrections
 
 
 def read_upload(content: bytes, limits: Limits, spacing: str | None = None) -> Image:
@@ -69,17 +71,22 @@ def segment_upload(
     spacing: str | None,
     explain: bool,
     threshold: float | None,
+    corrections: Corrections | None = None,
 ) -> dict[str, Any]:
-    """The answer of POST /api/segment about a picture.
+    """The answer of POST /api/segment and /api/refine about a picture.
 
     Raises:
-        InputError: see `read_upload`; or the network cannot explain.
+        InputError: see `read_upload`; or the network cannot explain; or the corrections do not fit the image.
     """
     image = read_upload(content, limits, spacing)
+    if corrections is not None:
+        corrections.check(image.pixels.shape)
     result = segmenter.segment(image, explain=explain)
     cut = segmenter.card.threshold if threshold is None else threshold
-    result = replace(result, mask=mask_at(result, cut, segmenter.card))
-    return describe(segmenter, result, cut)
+    mask = mask_at(result, cut, segmenter.card)
+    if corrections is not None:
+        mask = corrections.apply(result, mask)
+    return describe(segmenter, replace(result, mask=mask), cut)
 
 
 def describe(
@@ -104,9 +111,14 @@ def describe(
 
 
 def describe_model(segmenter: Segmenter) -> dict[str, Any]:
-    """Name, version and checksum of the network."""
+    """Name, version and checksum of the network, and its operating point."""
     card = segmenter.card
-    return {"name": card.name, "version": card.version, "sha256": segmenter.sha256}
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": segmenter.sha256,
+        "sensitivity": segmenter.sensitivity,
+    }
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -119,13 +131,3 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 def png_text(pixels: NDArray[np.uint8]) -> str:
     """A gray picture (H, W) uint8 as a PNG file in base64."""
     return base64.b64encode(png(pixels)).decode("ascii")
-
-
-def check_shape(mask: NDArray[np.bool_], image: Image) -> None:
-    """Raises InputError if a mask has another size than its image."""
-    if mask.shape != image.pixels.shape:
-        height, width = image.pixels.shape
-        problem = (
-            f"is {mask.shape[1]} × {mask.shape[0]} pixels, the image {width} × {height}"
-        )
-        raise InputError("mask", problem, "send a mask of the image's size")

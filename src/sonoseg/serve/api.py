@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
-from numpy.typing import NDArray
 
-from sonoseg.core.mask import read_mask
 from sonoseg.dicom.recognise import is_dicom
-from sonoseg.errors import InputError
-from sonoseg.reader.result import SegmentationResult
-from sonoseg.serve import grow
-from sonoseg.serve.answer import (
-    check_shape,
-    describe,
-    describe_model,
-    mask_at,
-    read_upload,
-    segment_upload,
-)
+from sonoseg.serve.answer import describe_model, segment_upload
 from sonoseg.serve.dicom_answer import segment_dicom_upload
-from sonoseg.serve.edits import check_box
+from sonoseg.serve.refine import parse_corrections
 from sonoseg.serve.schemas import Problem, SegmentAnswer
-from sonoseg.serve.service import Here, Service
+from sonoseg.serve.service import Here
 
 router = APIRouter()
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -45,6 +31,10 @@ ImageFile = Annotated[
 Spacing = Annotated[
     str | None,
     Form(description="mm per pixel: one number, or row,column", max_length=40),
+]
+Frame = Annotated[
+    int | None,
+    Form(ge=1, description="number of the frame of a DICOM loop, from 1"),
 ]
 Threshold = Annotated[
     float | None,
@@ -63,9 +53,7 @@ async def segment(
         bool, Form(description="also return where the network looked")
     ] = False,
     threshold: Threshold = None,
-    frame: Annotated[
-        int, Form(ge=1, description="number of the frame of a DICOM loop, from 1")
-    ] = 1,
+    frame: Frame = None,
 ) -> JSONResponse:
     """Segments one image. The mask is that of `sonoseg segment`, pixel by pixel.
 
@@ -102,14 +90,25 @@ async def refine(
     ] = "",
     spacing: Spacing = None,
     threshold: Threshold = None,
+    frame: Frame = None,
 ) -> JSONResponse:
-    """Begins with the given mask, or with the network's own. Takes parts away, then adds lesions."""
+    """Begins with the given mask, or with the network's own. Takes parts away, then adds lesions.
+
+    Of DICOM, places and mask are those of the whole frame, and the answer holds SEG and SR of what was corrected.
+    """
     content = await image.read()
     begin = None if mask is None else await mask.read()
-    work = partial(
-        _refined, here, content, begin, (add, remove, box), spacing, threshold
-    )
-    return JSONResponse(await here.pool.run(work))
+
+    def work() -> dict[str, Any]:
+        corrections = parse_corrections(here.limits, begin, add, remove, box)
+        settings = (here.segmenter, here.limits, content, spacing, False, threshold)
+        if is_dicom(content):
+            return segment_dicom_upload(*settings, frame, corrections)
+        return segment_upload(*settings, corrections)
+
+    answer = await here.pool.run(work)
+    here.metrics.add_image(len(answer["lesions"]))
+    return JSONResponse(answer)
 
 
 @router.get("/api/model", summary="The card of the network")
@@ -129,60 +128,3 @@ def metrics(here: Here) -> PlainTextResponse:
     """Counts and times of requests, without any name."""
     text = here.metrics.to_text(here.pool.count)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
-
-
-def _refined(
-    here: Service,
-    content: bytes,
-    begin: bytes | None,
-    corrections: tuple[str, str, str],
-    spacing: str | None,
-    threshold: float | None,
-) -> dict[str, Any]:
-    """The answer of POST /api/refine."""
-    image = read_upload(content, here.limits, spacing)
-    added, removed = _points("add", corrections[0]), _points("remove", corrections[1])
-    result = here.segmenter.segment(image)
-    cut = here.segmenter.card.threshold if threshold is None else threshold
-    mask = mask_at(result, cut, here.segmenter.card).copy()
-    if begin is not None:
-        read_upload(begin, here.limits)
-        mask = read_mask(begin).pixels
-        check_shape(mask, image)
-    for x, y in removed:
-        _check_inside("remove", x, y, mask)
-        mask &= ~grow.part_at(mask, y, x)
-    for x, y in added:
-        _check_inside("add", x, y, mask)
-        mask |= grow.grow_at(image.pixels, result.probability, x, y)
-    if corrections[2]:
-        mask |= _grown_in_box(result, corrections[2])
-    return describe(here.segmenter, replace(result, mask=mask), cut)
-
-
-def _grown_in_box(result: SegmentationResult, text: str) -> NDArray[np.bool_]:
-    numbers = re.fullmatch(r"(\d{1,5}),(\d{1,5}),(\d{1,5}),(\d{1,5})", text)
-    if numbers is None:
-        raise InputError("box", "is not x,y,width,height", "send four whole numbers")
-    left, top, width, height = map(int, numbers.groups())
-    check_box(left, top, width, height, result.mask.shape)
-    return grow.grow_in(result.image, result.probability, (left, top, width, height))
-
-
-def _points(name: str, text: str) -> list[tuple[int, int]]:
-    points = []
-    for word in filter(None, text.split(";")):
-        numbers = re.fullmatch(r"\s*(\d{1,5})\s*,\s*(\d{1,5})\s*", word)
-        if numbers is None:
-            raise InputError(name, "is not a list of points", "send points as x,y;x,y")
-        points.append((int(numbers[1]), int(numbers[2])))
-    if len(points) > 50:
-        raise InputError(name, f"holds {len(points)} points", "send at most 50")
-    return points
-
-
-def _check_inside(name: str, x: int, y: int, mask: NDArray[np.bool_]) -> None:
-    if x >= mask.shape[1] or y >= mask.shape[0]:
-        raise InputError(
-            name, f"the point {x},{y} is outside of the image", "send a pixel of it"
-        )

@@ -15,14 +15,26 @@ from starlette.responses import Response
 
 import sonoseg
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve import api, assets, page_api
+from sonoseg.serve import (
+    api,
+    assets,
+    monai_label,
+    monai_sessions,
+    page_api,
+    remote_api,
+)
 from sonoseg.serve.guard import Guard
 from sonoseg.serve.limits import BodyLimit, Limits
 from sonoseg.serve.metrics import Measured, Metrics
+from sonoseg.serve.outbox import Outbox
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused, error_answer, plain_error
-from sonoseg.serve.service import Service
+from sonoseg.serve.remote import Remote
+from sonoseg.serve.service import Archive, Service
 from sonoseg.serve.session import Session
+from sonoseg.watch.address import Address
+from sonoseg.watch.dicomweb import DicomWeb
+from sonoseg.watch.transport import Transport
 
 _logger = logging.getLogger(__name__)
 _ABOUT = "Outlines and measures lesions in breast ultrasound. Research use, not a medical device."
@@ -34,6 +46,7 @@ def build_app(
     token: str | None = None,
     limits: Limits | None = None,
     folder: Path | None = None,
+    dicomweb: Address | None = None,
 ) -> FastAPI:
     """The application that a server runs.
 
@@ -43,16 +56,19 @@ def build_app(
         token: that clients must know; None on loopback only.
         limits: on each request.
         folder: with the images that the page annotates; None serves programs only.
+        dicomweb: a server whose studies are fetched into the folder, and to which results go back; None for none.
 
     Raises:
-        InputError: the folder cannot be read or written to.
+        InputError: the folder cannot be read or written to, or has images of another server.
     """
     limits = limits or Limits()
     pool, metrics = Pool(limits), Metrics()
-    session = None
+    session, archive = None, None
     if folder is not None:
         session = Session(folder, segmenter, pool, limits)
         session.finish_writing()
+    if session is not None and dicomweb is not None:
+        archive = _archive(session, DicomWeb(Transport(dicomweb)))
     app = FastAPI(
         title="sonoseg",
         description=_ABOUT,
@@ -61,9 +77,13 @@ def build_app(
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.service = Service(segmenter, limits, pool, metrics, token, session)
+    parts = (segmenter, limits, pool, metrics, token, session, archive)
+    app.state.service = Service(*parts)
     app.include_router(api.router)
     app.include_router(page_api.router)
+    app.include_router(monai_label.router)
+    app.include_router(monai_sessions.router)
+    app.include_router(remote_api.router)
     app.include_router(assets.router)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
@@ -75,10 +95,21 @@ def build_app(
     return app
 
 
+def _archive(session: Session, server: DicomWeb) -> Archive:
+    remote = Remote(server, session.album.folder, session.folder)
+    return Archive(remote, Outbox(server, remote.fetched, session.folder))
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
     service: Service = app.state.service
+    if service.archive is not None:
+        service.archive.outbox.start()
+    if service.session is not None:
+        service.session.album.begin()
+    yield
+    if service.archive is not None:
+        service.archive.outbox.stop()
     service.pool.close()
     if service.session is not None:
         service.session.close()

@@ -15,14 +15,20 @@ import numpy as np
 from PIL import Image as Picture
 
 from sonoseg.core.decode import orientation
-from sonoseg.core.image import Image, parse_spacing
-from sonoseg.dicom.recognise import is_dicom_file
-from sonoseg.files import atomic_files, atomic_path, output_folder, write_text
+from sonoseg.core.image import Image, read_image
+from sonoseg.files import (
+    atomic_files,
+    atomic_path,
+    is_folder,
+    output_folder,
+    write_error,
+    write_text,
+)
 from sonoseg.inputs import guard_cell
 from sonoseg.serve.journal import Accepted
 from sonoseg.serve.lexicon import DESCRIPTORS, split_descriptors
 from sonoseg.serve.patch import Mask
-from sonoseg.serve.scans import stem_of
+from sonoseg.serve.scenes import Shot
 
 _IN_TABLE = {"uncertain": "unknown"}
 """What labels.csv calls a label."""
@@ -36,18 +42,29 @@ def folder_name(reader: str) -> str:
     return f"{plain}-{hashlib.sha256(reader.encode()).hexdigest()[:6]}"
 
 
-def collected_name(path: Path) -> str:
-    """The name of an image in the data set. One that EXIF turns is written upright, as PNG; so is DICOM."""
-    return path.name if _is_copied(path) else f"{stem_of(path)}.png"
+def collected_name(shot: Shot) -> str:
+    """The name of an image in the data set. What is not copied is written as PNG: a frame, or what EXIF turns."""
+    is_copied = _is_copied(shot)
+    return f"{shot.stem}{shot.path.suffix if is_copied else '.png'}"
 
 
-def _is_copied(path: Path) -> bool:
-    return not is_dicom_file(path) and orientation(path) == 1
+def mask_path(folder: Path, file: str) -> Path:
+    """Where the mask of a collected image lies in a reader's folder."""
+    return folder / "masks" / f"{Path(file).stem}.png"
+
+
+def read_mask(folder: Path, file: str) -> Mask:
+    """The mask (H, W) of a collected image.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return read_image(mask_path(folder, file)).pixels > 127
 
 
 def write_accepted(
     folder: Path,
-    path: Path,
+    shot: Shot,
     image: Image,
     mask: Mask,
     accepted: Sequence[Accepted],
@@ -57,8 +74,8 @@ def write_accepted(
 
     Args:
         folder: of the reader, made if need be.
-        path: the image's file; copied as it is unless EXIF turns it, or it is DICOM.
-        image: as it was read from there.
+        shot: the image.
+        image: as it was read; a plain picture's file is copied as it is, unless EXIF turns it.
         mask: (H, W) bool.
         accepted: all that the reader has accepted, this image included.
         reader: who accepted them.
@@ -66,25 +83,61 @@ def write_accepted(
     Raises:
         InputError: the folder cannot be written to.
     """
-    images, masks = output_folder(folder / "images"), output_folder(folder / "masks")
-    name = collected_name(path)
+    images = output_folder(folder / "images")
+    output_folder(folder / "masks")
+    name = collected_name(shot)
     with atomic_files():
         with atomic_path(images / name) as temporary:
-            if _is_copied(path):
-                shutil.copyfile(path, temporary)
+            if _is_copied(shot):
+                shutil.copyfile(shot.path, temporary)
             else:
                 Picture.fromarray(image.pixels).save(temporary, "PNG")
-        with atomic_path(masks / f"{stem_of(path)}.png") as temporary:
+        with atomic_path(mask_path(folder, name)) as temporary:
             Picture.fromarray(mask.astype(np.uint8) * 255).save(temporary, "PNG")
+        _write_tables(folder, accepted, reader)
+
+
+def remove_accepted(
+    folder: Path, file: str, accepted: Sequence[Accepted], reader: str
+) -> None:
+    """Takes an image out of a data set.
+
+    Args:
+        folder: of the reader.
+        file: its name there.
+        accepted: all that is left.
+        reader: whose they are.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    if not is_folder(folder):
+        return
+    # The tables come first: data check names an image that they do not have, but not the other way round.
+    _write_tables(folder, accepted, reader)
+    for path in (folder / "images" / file, mask_path(folder, file)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+
+
+def _is_copied(shot: Shot) -> bool:
+    return shot.scene.is_copied and orientation(shot.path) == 1
+
+
+def _write_tables(folder: Path, accepted: Sequence[Accepted], reader: str) -> None:
+    with atomic_files():
         write_text(folder / "labels.csv", _labels(accepted))
         write_text(folder / "annotations.csv", _annotations(accepted, reader))
 
 
 def _labels(accepted: Iterable[Accepted]) -> str:
-    rows = [["file", "label", "spacing"]]
+    rows = [["file", "label", "group", "spacing", "diameters"]]
     for one in sorted(accepted, key=lambda each: each.file):
         label = _IN_TABLE.get(one.finding.label, one.finding.label)
-        rows.append([one.file, label, _square_spacing(one.finding.spacing)])
+        spacing = " ".join(one.finding.spacing.replace(",", " ").split())
+        rows.append([one.file, label, one.patient, spacing, one.diameters])
     return _table(rows)
 
 
@@ -99,14 +152,6 @@ def _annotations(accepted: Iterable[Accepted], reader: str) -> str:
         row += [finding.note, reader, when]
         rows.append(row)
     return _table(rows)
-
-
-def _square_spacing(spacing: str) -> str:
-    """The size of a pixel for labels.csv, which knows square pixels only; "" for others."""
-    if not spacing:
-        return ""
-    row, column = parse_spacing(spacing)
-    return str(row) if row == column else ""
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -13,20 +13,24 @@ from sonoseg.reader.card import Card
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.serve import grow
 from sonoseg.serve.answer import mask_at
+from sonoseg.serve.bridge import joined
 from sonoseg.serve.patch import Mask, from_text
 
 Tool = Literal[
     "brush",
     "eraser",
+    "cut",
     "grow",
     "box",
     "delete",
+    "join",
     "threshold",
     "clear",
     "reset",
     "undo",
     "redo",
 ]
+_STROKES = ("brush", "eraser", "cut")
 _SMALLEST_BOX = 4
 
 
@@ -38,8 +42,9 @@ class Edit:
         key: made by the client, different for each edit.
         after: number of the event that the client saw last.
         tool: see `Tool`.
-        x, y, width, height: the rectangle that was drawn, or the point that was clicked.
-        bits: of brush and eraser: the new pixels of the rectangle, see `patch.to_text`.
+        x, y, width, height: the rectangle that was drawn, or the point that was clicked. Of join, width and height
+            lead from a point in one lesion to one in the other, and may be negative.
+        bits: of brush, eraser and cut: the new pixels of the rectangle, see `patch.to_text`.
         threshold: of threshold.
     """
 
@@ -79,7 +84,10 @@ def edited(
     after = mask.copy()
     if edit.tool == "delete":
         after &= ~grow.part_at(mask, edit.y, edit.x)
-    elif edit.tool in ("brush", "eraser"):
+    elif edit.tool == "join":
+        other = (edit.x + edit.width, edit.y + edit.height)
+        after = joined(mask, (edit.x, edit.y), other)
+    elif edit.tool in _STROKES:
         rows = slice(edit.y, edit.y + edit.height)
         columns = slice(edit.x, edit.x + edit.width)
         after[rows, columns] = from_text(edit.bits, edit.height, edit.width)
@@ -114,8 +122,11 @@ def _check_place(edit: Edit, mask: Mask) -> None:
     if edit.tool == "box":
         check_box(edit.x, edit.y, edit.width, edit.height, mask.shape)
         return
-    has_extent = edit.tool in ("brush", "eraser")
-    width, height = (edit.width, edit.height) if has_extent else (1, 1)
-    is_inside = edit.x + width <= mask.shape[1] and edit.y + height <= mask.shape[0]
-    if min(edit.x, edit.y) < 0 or min(width, height) < 1 or not is_inside:
+    width, height = (edit.width, edit.height) if edit.tool in _STROKES else (1, 1)
+    corners = [(edit.x, edit.y), (edit.x + width - 1, edit.y + height - 1)]
+    if edit.tool == "join":
+        corners[1] = (edit.x + edit.width, edit.y + edit.height)
+    rows, columns = mask.shape
+    is_inside = all(0 <= x < columns and 0 <= y < rows for x, y in corners)
+    if min(width, height) < 1 or not is_inside:
         raise InputError(edit.tool, "reaches out of the image", "draw inside of it")

@@ -39,5 +39,7 @@ def check_label(label: str, mask: Mask) -> None:
         )
     if label in ("benign", "malignant") and not mask.any():
         raise InputError(
-            "label", f"is {label}, but no lesion is drawn", "draw the lesion first"
+            "label",
+            f"is {label}, but no lesion is drawn",
+            "draw the lesion, or choose normal",
         )

@@ -18,7 +18,7 @@ from sonoseg.serve.refusal import Refused, error_answer
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "sonoseg"
 SHORTEST_TOKEN = 16
-_OPEN_PATHS = ("/", "/healthz", "/docs", "/openapi.json", "/api/login")
+_OPEN_PATHS = ("/", "/studies", "/healthz", "/docs", "/openapi.json", "/api/login")
 """Served without a token: they hold nothing of a user. So do the files of the page."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from sonoseg.errors import InputError
 from sonoseg.serve.journal import Event
 from sonoseg.serve.patch import Mask, Patch
 
@@ -54,6 +57,22 @@ class History:
             self._done.append(patch)
 
 
-def empty_history(shape: tuple[int, int]) -> History:
-    """A history whose events begin with a start."""
+def begin_history(events: Sequence[Event], own: Mask | None) -> History:
+    """The history before its events: nothing if the first event has a start, or else the network's own mask.
+
+    Args:
+        events: all that there are.
+        own: (H, W) bool, the network's; None if it is not known, then there must be events.
+
+    Raises:
+        InputError: the mask has another size than when the first event happened.
+    """
+    if not events:
+        assert own is not None
+        return History(own.copy())
+    start = events[0].patch
+    shape = None if start is None else (start.height, start.width)
+    if shape is None or (own is not None and shape != own.shape):
+        problem = "has another size than when it was annotated"
+        raise InputError("image", problem, "give the new image another name")
     return History(np.zeros(shape, bool))

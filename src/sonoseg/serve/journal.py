@@ -24,18 +24,21 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS findings (
     image TEXT NOT NULL, reader TEXT NOT NULL,
     label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
-    descriptors TEXT NOT NULL,
+    descriptors TEXT NOT NULL, calipers TEXT NOT NULL,
     PRIMARY KEY (image, reader)
 );
 CREATE TABLE IF NOT EXISTS accepted (
     image TEXT NOT NULL, reader TEXT NOT NULL,
     label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
-    descriptors TEXT NOT NULL,
-    number INTEGER NOT NULL, file TEXT NOT NULL, written INTEGER NOT NULL, time REAL NOT NULL,
+    descriptors TEXT NOT NULL, calipers TEXT NOT NULL,
+    number INTEGER NOT NULL, file TEXT NOT NULL, patient TEXT NOT NULL, diameters TEXT NOT NULL,
+    time REAL NOT NULL, stage INTEGER NOT NULL,
     PRIMARY KEY (image, reader)
 );
 """
-_WORDS = "label, birads, note, spacing, descriptors"
+_WORDS = "label, birads, note, spacing, descriptors, calipers"
+_PENDING, _WRITTEN, _LEAVING = 0, 1, 2
+"""Of what was accepted: not yet in the data set, in it, and to be removed from it."""
 _EVENT = "key, kind, tool, x, y, width, height, before, after, number"
 
 
@@ -68,6 +71,7 @@ class Finding:
         note: free text.
         spacing: mm per pixel as the reader typed it, or "".
         descriptors: see `lexicon.join_descriptors`.
+        calipers: lines that the reader put down, see `calipers.join_calipers`, or "".
     """
 
     label: str = ""
@@ -75,6 +79,7 @@ class Finding:
     note: str = ""
     spacing: str = ""
     descriptors: str = ""
+    calipers: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,15 +90,19 @@ class Accepted:
         finding: as it was then.
         number: of the last event of the mask; 0 for the network's own mask.
         file: name of the image in the data set.
-        is_written: whether it is in the data set on the disk.
+        patient: a code that images of one patient share, or "".
+        diameters: of the lesions, for labels.csv.
         time: in seconds since 1970.
+        is_written: whether it is in the data set on the disk.
     """
 
     finding: Finding
     number: int
     file: str
-    is_written: bool
+    patient: str
+    diameters: str
     time: float
+    is_written: bool = False
 
 
 class Journal:
@@ -157,71 +166,64 @@ class Journal:
             self._run(f"SELECT 1 FROM events WHERE {condition}", image, reader, key)
         )
 
-    def last_numbers(self, reader: str) -> dict[str, int]:
-        """The number of the last event of each image that a reader has changed."""
-        query = "SELECT image, MAX(number) FROM events WHERE reader = ? GROUP BY image"
-        return {image: int(number) for image, number in self._run(query, reader)}
+    def last_numbers(self, reader: str, image: str = "") -> dict[str, int]:
+        """The number of the last event of each image that a reader has changed; or of one image."""
+        where, values = _where(reader, image)
+        query = f"SELECT image, MAX(number) FROM events WHERE {where} GROUP BY image"
+        return {name: int(number) for name, number in self._run(query, *values)}
 
-    def findings(self, reader: str) -> dict[str, Finding]:
-        """What a reader wrote about each image."""
-        findings = {}
-        for row in self._run(
-            f"SELECT image, {_WORDS} FROM findings WHERE reader = ?", reader
-        ):
-            image, label, birads, note, spacing, descriptors = row
-            findings[image] = Finding(label, birads, note, spacing, descriptors)
-        return findings
+    def findings(self, reader: str, image: str = "") -> dict[str, Finding]:
+        """What a reader wrote about each image, or about one; the last one that was written at the end."""
+        where, values = _where(reader, image)
+        query = f"SELECT image, {_WORDS} FROM findings WHERE {where} ORDER BY rowid"
+        rows = self._run(query, *values)
+        return {name: Finding(*words) for name, *words in rows}
 
     def save_finding(self, image: str, reader: str, finding: Finding) -> None:
         """Replaces what a reader wrote about an image."""
-        query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)"
+        query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         self._run(query, image, reader, *astuple(finding))
 
-    def accepted(self, reader: str) -> dict[str, Accepted]:
-        """What a reader accepted, for each image."""
-        columns = f"image, number, file, written, time, {_WORDS}"
+    def accepted(self, reader: str, image: str = "") -> dict[str, Accepted]:
+        """What a reader accepted, for each image or for one; not what is being withdrawn."""
+        columns = f"image, number, file, patient, diameters, time, stage, {_WORDS}"
+        where, values = _where(reader, image)
+        query = f"SELECT {columns} FROM accepted WHERE {where} AND stage != {_LEAVING}"
         accepted = {}
-        for row in self._run(
-            f"SELECT {columns} FROM accepted WHERE reader = ?", reader
-        ):
-            (
-                image,
-                number,
-                file,
-                written,
-                when,
-                label,
-                birads,
-                note,
-                spacing,
-                descriptors,
-            ) = row
-            finding = Finding(label, birads, note, spacing, descriptors)
-            accepted[image] = Accepted(finding, number, file, bool(written), when)
+        for row in self._run(query, *values):
+            name, number, file, patient, diameters, when, stage, *words = row
+            state = (number, file, patient, diameters, when, stage == _WRITTEN)
+            accepted[name] = Accepted(Finding(*words), *state)
         return accepted
 
-    def save_accepted(self, image: str, reader: str, accepted: Accepted | None) -> None:
-        """Replaces what a reader accepted of an image; None: nothing is accepted."""
-        if accepted is None:
-            self._run(
-                "DELETE FROM accepted WHERE image = ? AND reader = ?", image, reader
-            )
-            return
-        state = (
-            accepted.number,
-            accepted.file,
-            int(accepted.is_written),
-            accepted.time,
-        )
-        query = (
-            "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        )
-        self._run(query, image, reader, *astuple(accepted.finding), *state)
+    def save_accepted(self, image: str, reader: str, accepted: Accepted) -> None:
+        """Replaces what a reader accepted of an image."""
+        values = [*astuple(accepted.finding), accepted.number, accepted.file]
+        values += [accepted.patient, accepted.diameters, accepted.time]
+        values.append(_WRITTEN if accepted.is_written else _PENDING)
+        marks = ", ".join("?" * (2 + len(values)))
+        query = f"INSERT OR REPLACE INTO accepted VALUES ({marks})"
+        self._run(query, image, reader, *values)
+
+    def withdraw(self, image: str, reader: str) -> None:
+        """Marks what was accepted as withdrawn; `forget_accepted` is called when its files are gone."""
+        query = f"UPDATE accepted SET stage = {_LEAVING} WHERE image = ? AND reader = ?"
+        self._run(query, image, reader)
+
+    def forget_accepted(self, image: str, reader: str) -> None:
+        """Nothing of an image is accepted."""
+        self._run("DELETE FROM accepted WHERE image = ? AND reader = ?", image, reader)
 
     def unwritten(self) -> list[tuple[str, str]]:
         """Image and reader of what was accepted, but is not in the data set on the disk."""
-        rows = self._run("SELECT image, reader FROM accepted WHERE written = 0")
-        return [(image, reader) for image, reader in rows]
+        return self._in_stage("image, reader", _PENDING)
+
+    def leaving(self) -> list[tuple[str, str, str]]:
+        """Image, reader and file of what was withdrawn, but may still be in the data set on the disk."""
+        return self._in_stage("image, reader, file", _LEAVING)
+
+    def _in_stage(self, columns: str, stage: int) -> list[Any]:
+        return self._run(f"SELECT {columns} FROM accepted WHERE stage = {stage}")
 
     def close(self) -> None:
         """Closes the file."""
@@ -238,6 +240,13 @@ class Journal:
     def _failure(self, error: sqlite3.Error) -> InputError:
         hint = "check the disk, or move the file away to begin anew"
         return MachineError(self._path.name, f"cannot be used ({error})", hint)
+
+
+def _where(reader: str, image: str) -> tuple[str, tuple[str, ...]]:
+    """A condition of SQL and its values: the rows of a reader, of one image if it is named."""
+    if image:
+        return "image = ? AND reader = ?", (image, reader)
+    return "reader = ?", (reader,)
 
 
 def _event(row: tuple[Any, ...]) -> Event:

@@ -16,6 +16,8 @@ class Limits:
     """What one request may cost.
 
     Attributes:
+        header_seconds: in which the headers of a request must have arrived.
+        answer_seconds: for which a client may not read what is sent to it.
         body_bytes: of a request's body.
         body_seconds: in which the whole body must have arrived.
         pixels: of an image, found in its header before it is decoded.
@@ -25,6 +27,8 @@ class Limits:
         connections: open connections; the next one is answered with status 503.
     """
 
+    header_seconds: float = 10.0
+    answer_seconds: float = 60.0
     body_bytes: int = 32 << 20
     body_seconds: float = 30.0
     pixels: int = 25_000_000

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from PIL import Image as Picture
+from pydantic import Field
 
 from sonoseg.errors import InputError
-from sonoseg.serve.album import name_of
-from sonoseg.serve.answer import describe_model, png
-from sonoseg.serve.edits import Edit, Tool
+from sonoseg.serve.answer import describe_model
+from sonoseg.serve.edits import Edit
 from sonoseg.serve.guard import COOKIE, cookie_of, is_same
-from sonoseg.serve.journal import Finding
-from sonoseg.serve.lexicon import (
-    BIRADS,
-    DESCRIPTORS,
-    LABELS,
-    join_descriptors,
-    split_descriptors,
+from sonoseg.serve.lexicon import BIRADS, DESCRIPTORS, LABELS
+from sonoseg.serve.page_bodies import (
+    AcceptBody,
+    EditBody,
+    FindingBody,
+    LoginBody,
+    describe_finding,
+    describe_patch,
+    describe_view,
 )
-from sonoseg.serve.patch import Patch, to_text, unsqueeze
+from sonoseg.serve.patch import to_text
 from sonoseg.serve.refusal import Refused, refused_input
+from sonoseg.serve.scenes import PATTERN
 from sonoseg.serve.service import Here
-from sonoseg.serve.session import Session, View
+from sonoseg.serve.session import Session
 
 router = APIRouter(prefix="/api", include_in_schema=False)
-_Identifier = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+Identifier = Annotated[str, Field(pattern=PATTERN)]
 _LONGEST_NAME = 40
 
 
@@ -60,51 +63,13 @@ Open = Annotated[Session, Depends(session_of)]
 Reader = Annotated[str, Depends(reader_of)]
 
 
-class EditBody(BaseModel):
-    """See `Edit`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    key: str = Field(min_length=8, max_length=64)
-    after: int
-    tool: Tool
-    x: int = 0
-    y: int = 0
-    width: int = 0
-    height: int = 0
-    bits: str = ""
-    threshold: float = Field(0.5, gt=0, lt=1)
-
-
-class FindingBody(BaseModel):
-    """See `Finding`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    label: str = Field("", max_length=20)
-    birads: str = Field("", max_length=4)
-    note: str = Field("", max_length=4000)
-    spacing: str = Field("", max_length=40)
-    descriptors: dict[str, str] = Field(default_factory=dict, max_length=10)
-
-
-class AcceptBody(BaseModel):
-    """Number of the last event that the page has seen."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    after: int
-
-
-class LoginBody(BaseModel):
-    """The token that a user typed, or that stood in the address."""
-
-    token: str = Field(max_length=4096)
-
-
 @router.get("/images")
-def images(session: Open, reader: Reader) -> dict[str, Any]:
+def images(here: Here, session: Open, reader: Reader) -> dict[str, Any]:
     """The list."""
     words = {"labels": LABELS, "birads": BIRADS, "descriptors": DESCRIPTORS}
     entries = session.entries(reader)
-    return {"images": entries, "notice": session.album.notice, **words}
+    about = {"notice": session.album.notice, "studies": here.archive is not None}
+    return {"images": entries, **about, **words}
 
 
 @router.post("/images")
@@ -118,20 +83,27 @@ def upload(session: Open, image: Annotated[UploadFile, File()]) -> dict[str, str
 
 @router.get("/images/{identifier}")
 def show(
-    here: Here, session: Open, reader: Reader, identifier: _Identifier
+    here: Here, session: Open, reader: Reader, identifier: Identifier
 ) -> JSONResponse:
     """All that the page needs to show an image, but its pixels and its map."""
+    shot = session.album.shot(identifier)
     try:
-        view = session.view(identifier, reader)
-        result = session.album.result(identifier)
+        view = session.view(shot, reader)
+        result = session.album.result(shot)
     except InputError as error:
         raise refused_input(error) from error
     height, width = view.mask.shape
     card = here.segmenter.card
-    session.album.look_ahead(identifier)
+    session.album.look_ahead(shot)
+    scene = shot.scene
     answer = {
-        "id": identifier,
-        "name": name_of(session.album.path(identifier)),
+        "id": shot.identifier,
+        "scene": scene.identifier,
+        "name": scene.name,
+        "place": scene.place,
+        "frame": shot.frame,
+        "frames": scene.frames,
+        "frameTime": scene.frame_time,
         "width": width,
         "height": height,
         "model": describe_model(here.segmenter),
@@ -139,79 +111,120 @@ def show(
         "smallest": card.min_lesion_fraction,
         "map": list(result.network_map.shape),
         "doubts": list(result.doubts),
-        "finding": _written(view.finding),
+        "finding": describe_finding(view.finding),
         "mask": to_text(view.mask),
-        **_described(view),
+        **describe_view(view),
     }
     return JSONResponse(answer)
 
 
-@router.get("/images/{identifier}/pixels.png")
-def pixels(session: Open, identifier: _Identifier) -> Response:
-    """The gray image, upright."""
-    return _png(png(_result(session, identifier).image))
+@router.get("/images/{identifier}/frames")
+def frames(session: Open, reader: Reader, identifier: Identifier) -> JSONResponse:
+    """Of each frame that was segmented so far the share that is lesion; and the states of those that were touched."""
+    scene = session.album.shot(identifier).scene
+    shares = session.album.loop(scene).shares(scene)
+    states = session.frame_states(scene, reader)
+    return JSONResponse({"shares": [round(one, 5) for one in shares], "states": states})
+
+
+@router.get("/images/{identifier}/mask")
+def mask(session: Open, reader: Reader, identifier: Identifier) -> JSONResponse:
+    """The mask of a frame, as far as it is known without waiting: for playing a loop."""
+    try:
+        known = session.known_mask(session.album.shot(identifier), reader)
+    except InputError as error:
+        raise refused_input(error) from error
+    return JSONResponse({"mask": None if known is None else to_text(known)})
+
+
+@router.get("/images/{identifier}/pixels.bmp")
+def pixels(session: Open, identifier: Identifier) -> Response:
+    """The gray image, upright. As PNG it would be a little smaller, and take much longer."""
+    try:
+        image = session.album.image(session.album.shot(identifier))
+    except InputError as error:
+        raise refused_input(error) from error
+    file = io.BytesIO()
+    Picture.fromarray(image.pixels).save(file, "BMP")
+    return Response(file.getvalue(), media_type="image/bmp")
 
 
 @router.get("/images/{identifier}/thumbnail.png")
-def thumbnail(session: Open, identifier: _Identifier) -> Response:
+def thumbnail(session: Open, identifier: Identifier) -> Response:
     """A small picture for the list."""
     try:
-        return _png(session.album.thumbnail(identifier))
+        return _png(session.album.thumbnail(session.album.shot(identifier).scene))
     except InputError as error:
         raise refused_input(error) from error
 
 
 @router.get("/images/{identifier}/heat.png")
-def heat(session: Open, identifier: _Identifier) -> Response:
+def heat(session: Open, identifier: Identifier) -> Response:
     """Where the network looked."""
     try:
-        return _png(session.album.heat(identifier))
+        return _png(session.album.heat(session.album.shot(identifier)))
     except InputError as error:
         raise refused_input(error) from error
 
 
 @router.get("/images/{identifier}/map")
-def probability_map(session: Open, identifier: _Identifier) -> Response:
+def probability_map(session: Open, identifier: Identifier) -> Response:
     """The network's own map: float32, little-endian, row by row."""
-    values = _result(session, identifier).network_map.astype("<f4")
+    try:
+        result = session.album.result(session.album.shot(identifier))
+    except InputError as error:
+        raise refused_input(error) from error
+    values = result.network_map.astype("<f4")
     return Response(values.tobytes(), media_type="application/octet-stream")
 
 
 @router.post("/images/{identifier}/edits")
 def edit(
-    session: Open, reader: Reader, identifier: _Identifier, body: EditBody
+    session: Open, reader: Reader, identifier: Identifier, body: EditBody
 ) -> JSONResponse:
     """Changes the mask; what is answered is on the disk."""
+    shot = session.album.shot(identifier)
     try:
-        patch = session.edit(identifier, reader, Edit(**body.model_dump()))
-        view = session.view(identifier, reader)
+        patch = session.edit(shot, reader, Edit(**body.model_dump()))
+        view = session.view(shot, reader)
     except InputError as error:
         raise refused_input(error, error.subject) from error
-    return JSONResponse({"patch": _patch(patch), **_described(view)})
+    return JSONResponse({"patch": describe_patch(patch), **describe_view(view)})
 
 
 @router.put("/images/{identifier}/finding")
 def write_finding(
-    session: Open, reader: Reader, identifier: _Identifier, body: FindingBody
+    session: Open, reader: Reader, identifier: Identifier, body: FindingBody
 ) -> JSONResponse:
-    """Keeps label, category, note and spacing; measurements follow the spacing."""
+    """Keeps label, category, note, calipers and spacing; measurements follow."""
+    shot = session.album.shot(identifier)
     try:
-        words = (body.label, body.birads, body.note, body.spacing)
-        finding = Finding(*words, join_descriptors(body.descriptors))
-        session.write_finding(identifier, reader, finding)
-        return JSONResponse(_described(session.view(identifier, reader)))
+        session.write_finding(shot, reader, body.finding())
+        return JSONResponse(describe_view(session.view(shot, reader)))
     except InputError as error:
         raise refused_input(error, error.subject) from error
 
 
 @router.post("/images/{identifier}/accept")
 def accept(
-    session: Open, reader: Reader, identifier: _Identifier, body: AcceptBody
+    session: Open, reader: Reader, identifier: Identifier, body: AcceptBody
 ) -> JSONResponse:
     """Puts the mask into the reader's data set."""
+    shot = session.album.shot(identifier)
     try:
-        session.accept(identifier, reader, body.after)
-        return JSONResponse(_described(session.view(identifier, reader)))
+        session.accept(shot, reader, body.after)
+        return JSONResponse(describe_view(session.view(shot, reader)))
+    except InputError as error:
+        raise refused_input(error, _subject_of(error)) from error
+
+
+@router.delete("/images/{identifier}/accept")
+def withdraw(session: Open, reader: Reader, identifier: Identifier) -> JSONResponse:
+    """Takes the image out of the reader's data set."""
+    shot = session.album.shot(identifier)
+    try:
+        session.withdraw(shot, reader)
+        return JSONResponse(describe_view(session.view(shot, reader)))
     except InputError as error:
         raise refused_input(error, _subject_of(error)) from error
 
@@ -235,39 +248,9 @@ def login(request: Request, here: Here, body: LoginBody) -> Response:
     return response
 
 
-def _result(session: Session, identifier: str) -> Any:
-    try:
-        return session.album.result(identifier)
-    except InputError as error:
-        raise refused_input(error) from error
-
-
 def _subject_of(error: InputError) -> str:
     """The subject of an error, unless it is a path of the server."""
     return error.subject if error.subject in ("label", "image") else "folder"
-
-
-def _described(view: View) -> dict[str, Any]:
-    """What changes with each edit."""
-    has_spacing = bool(view.lesions) and view.lesions[0].spacing is not None
-    return {
-        "revision": view.revision,
-        "undo": view.undo,
-        "redo": view.redo,
-        "state": view.state,
-        "unit": "mm" if has_spacing else "px",
-        "lesions": [lesion.to_dict() for lesion in view.lesions],
-    }
-
-
-def _written(finding: Finding) -> dict[str, Any]:
-    return {**asdict(finding), "descriptors": split_descriptors(finding.descriptors)}
-
-
-def _patch(patch: Patch) -> dict[str, Any]:
-    after = unsqueeze(patch.after, patch.height, patch.width)
-    box = {"x": patch.x, "y": patch.y, "width": patch.width, "height": patch.height}
-    return {**box, "bits": to_text(after)}
 
 
 def _png(content: bytes) -> Response:

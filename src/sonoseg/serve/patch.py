@@ -58,6 +58,12 @@ def difference(before: Mask, after: Mask) -> Patch:
     return Patch(left, top, width, height, squeeze(old), squeeze(new))
 
 
+def whole_patch(mask: Mask) -> Patch:
+    """A patch that makes all of a mask (H, W) of any other."""
+    height, width = mask.shape
+    return Patch(0, 0, width, height, squeeze(np.zeros_like(mask)), squeeze(mask))
+
+
 def squeeze(mask: Mask) -> bytes:
     """The pixels of a mask, packed to bits and compressed."""
     return zlib.compress(pack(mask), 1)

@@ -35,13 +35,22 @@ class Refused(HTTPException):
         self.hint = hint
 
 
+FIELDS = frozenset(
+    ("add", "box", "frame", "label", "mask", "output", "remove", "spacing")
+)
+"""What a client sends beside the image."""
+
+
 def refused_input(error: InputError, subject: str = "image") -> Refused:
     """Status 422 for an input that cannot be used.
 
     Args:
-        error: what the reader raised. Its own subject may be a path of the server, so it is not sent.
+        error: what the reader raised. Its own subject may be a path of the server, so it is sent only if it is one
+            of `FIELDS`.
         subject: what the client calls the input.
     """
+    if error.subject in FIELDS:
+        subject = error.subject
     return Refused(422, subject, visible(error.problem), visible(error.hint))
 
 

@@ -1,155 +1,160 @@
-"""The DICOM files of a folder as the page shows them: the first B-mode region of the first frame."""
+"""The DICOM files and videos of a folder: which there are, and one region of one frame of them."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonoseg.core.image import Image
-from sonoseg.core.paths import IMAGE_SUFFIXES
+from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_clip, is_input
 from sonoseg.core.source import check_dimensions
 from sonoseg.dicom.recognise import check_installed, direct_files, is_dicom_file
-from sonoseg.errors import InputError, MachineError
-from sonoseg.files import atomic_path, output_folder
-from sonoseg.reader.segmenter import Segmenter
+from sonoseg.errors import InputError
+from sonoseg.reader.video import Clip, check_av
 from sonoseg.serve.limits import Limits
-from sonoseg.serve.patch import Mask
+from sonoseg.serve.scenes import Scene, Shot
 
 if TYPE_CHECKING:
-    from sonoseg.dicom.read import DicomFile, View
+    from sonoseg.dicom.read import DicomFile
 
-_logger = logging.getLogger(__name__)
-_ENDINGS = (".dcm", ".dicom", ".ima")
-
-
-def stem_of(path: Path) -> str:
-    """The name of an image without its ending; dots in a name without a known ending belong to it, as in UIDs."""
-    suffix = path.suffix.lower()
-    return path.stem if suffix in IMAGE_SUFFIXES or suffix in _ENDINGS else path.name
+_HINTS = {"DICOM files": "dicom", "videos": "video"}
+"""What is passed over without an extra, and the extra."""
 
 
 class Scans:
-    """Finds the DICOM ultrasound in a folder; remembers which files are of another kind."""
+    """Finds what is no plain picture in a folder; remembers what each file is."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int], bool] = {}
-        self.passed_over = 0
-        """How many DICOM files were passed over, because what reads them is not installed."""
+        self._known: dict[tuple[str, int, int], list[Scene]] = {}
+        self._passed_over = dict.fromkeys(_HINTS, 0)
 
-    def find(self, folder: Path) -> list[Path]:
-        """The DICOM images directly in a folder, in the order of their names; not SEG, SR and other modalities.
+    @property
+    def notice(self) -> str:
+        """What was passed over because an extra is not installed, in words; "" if nothing."""
+        words = []
+        for what, count in self._passed_over.items():
+            extra = _HINTS[what]
+            hint = f"to see them: pip install '.[{extra}]' in the source folder"
+            if count:
+                words.append(f"{count} {what} are passed over; {hint}")
+        return ". ".join(words)
+
+    def find(self, folder: Path) -> list[Scene]:
+        """The DICOM ultrasound and the videos directly in a folder; not SEG, SR and other modalities.
 
         A damaged file is among them: reading it says so.
         """
-        files = []
+        scans, clips = [], []
         for path in direct_files(folder):
-            if path.suffix.lower() not in IMAGE_SUFFIXES and is_dicom_file(path):
-                files.append(path)
-        try:
-            check_installed()
-        except InputError:
-            self.passed_over = len(files)
-            return []
-        self.passed_over = 0
-        return [path for path in files if self._is_ultrasound(path)]
+            suffix = path.suffix.lower()
+            if suffix not in IMAGE_SUFFIXES and is_dicom_file(path):
+                scans.append(path)
+            elif is_input(path, CLIP_SUFFIXES):
+                clips.append(path)
+        found = self._scenes("DICOM files", scans, _dicom_scenes, _check_dicom)
+        return found + self._scenes("videos", clips, _clip_scenes, check_av)
 
-    def _is_ultrasound(self, path: Path) -> bool:
-        try:
-            status = path.stat()
-        except OSError:
-            return False
-        key = (path.name, status.st_mtime_ns, status.st_size)
-        if key not in self._known:
-            self._known[key] = _can_be_shown(path)
-        return self._known[key]
+    def _scenes(
+        self,
+        what: str,
+        paths: list[Path],
+        read: Callable[[Path], list[Scene]],
+        check: Callable[[Path], None],
+    ) -> list[Scene]:
+        self._passed_over[what] = 0
+        scenes: list[Scene] = []
+        for path in paths:
+            try:
+                check(path)
+                status = path.stat()
+            except InputError:
+                self._passed_over[what] += 1
+                continue
+            except OSError:  # it has just been removed
+                continue
+            key = (path.name, status.st_mtime_ns, status.st_size)
+            if key not in self._known:
+                self._known[key] = read(path)
+            scenes += self._known[key]
+        return scenes
 
 
-def read_scan(path: Path, limits: Limits) -> Image:
-    """The first region of the first frame, with the size of its pixels; a doubt says what is not shown.
+def read_scan(shot: Shot, limits: Limits) -> Image:
+    """One region of one frame of a DICOM file, with the size of its pixels.
 
     Raises:
         InputError: it cannot be read, or is too large.
     """
-    file, view = _first_view(path, limits)
-    hidden = []
-    if file.frames > 1:
-        hidden.append(f"only the first of {file.frames} frames is shown")
-    if len(file.layout.regions) > 1:
-        count = len(file.layout.regions)
-        hidden.append(f"only the first of {count} images side by side is shown")
-    return replace(view.image, doubts=(*view.image.doubts, *hidden))
+    file = open_scan(shot.path, limits)
+    views = list(file.views([shot.frame]))
+    return views[shot.scene.region - 1].image
 
 
-def write_objects(
-    folder: Path,
-    path: Path,
-    mask: Mask,
-    segmenter: Segmenter,
-    is_corrected: bool,
-    limits: Limits,
-) -> None:
-    """Writes STEM_seg.dcm, where there is a lesion, and STEM_sr.dcm of an accepted DICOM image.
-
-    An image without the UIDs that such objects refer to gets none, which is logged.
-
-    Args:
-        folder: made if need be.
-        path: of the image.
-        mask: (h, w) bool, of the region that `read_scan` returns.
-        segmenter: the network.
-        is_corrected: whether a reader changed the network's mask.
-        limits: on the image.
+def scan_frames(scene: Scene, limits: Limits) -> Iterator[Image]:
+    """One region of all frames of a DICOM file, one at a time.
 
     Raises:
-        InputError: the image cannot be read, or the folder not be written to.
+        InputError: as `read_scan`, when the frame at fault is reached.
     """
-    from sonoseg.dicom.lesions import Tracker
-    from sonoseg.dicom.objects import make_objects
-    from sonoseg.dicom.options import Options
-
-    file, view = _first_view(path, limits)
-    outlines = Tracker().follow(view, mask)
-    try:
-        options = Options(is_corrected=is_corrected)
-        objects = make_objects(file, outlines, segmenter, options)
-    except MachineError:
-        raise
-    except InputError as error:
-        words = "sonoseg: an accepted DICOM image has no SEG and SR: it %s"
-        _logger.warning(words, error.problem)
-        return
-    output_folder(folder)
-    stem = stem_of(path)
-    with atomic_path(folder / f"{stem}_sr.dcm") as temporary:
-        temporary.write_bytes(objects.report)
-    seg = folder / f"{stem}_seg.dcm"
-    if objects.seg is None:
-        seg.unlink(missing_ok=True)
-        return
-    with atomic_path(seg) as temporary:
-        temporary.write_bytes(objects.seg)
+    for view in open_scan(scene.path, limits).views():
+        if view.number == scene.region:
+            yield view.image
 
 
-def _can_be_shown(path: Path) -> bool:
-    from sonoseg.dicom.header import NotUltrasound
-    from sonoseg.dicom.read import read_dicom
+def open_scan(path: Path, limits: Limits) -> DicomFile:
+    """A DICOM file, its header read.
 
-    try:
-        read_dicom(path)
-    except NotUltrasound:
-        return False
-    except InputError:
-        return True
-    return True
-
-
-def _first_view(path: Path, limits: Limits) -> tuple[DicomFile, View]:
+    Raises:
+        InputError: it cannot be read, or is too large.
+    """
     from sonoseg.dicom.read import read_dicom
 
     file = read_dicom(path)
     height, width = file.shape
     check_dimensions("image", width, height, limits.pixels)
-    views = file.views([1])
-    return file, next(views)
+    return file
+
+
+def _check_dicom(_: Path) -> None:
+    check_installed()
+
+
+def _dicom_scenes(path: Path) -> list[Scene]:
+    from sonoseg.dicom.header import NotUltrasound
+    from sonoseg.dicom.read import read_dicom
+
+    try:
+        file = read_dicom(path)
+    except NotUltrasound:
+        return []
+    except InputError:
+        return [Scene(path)]
+    count = len(file.layout.regions)
+    about = (path, file.frames, file.frame_time)
+    return [Scene(*about, region, count) for region in range(1, count + 1)]
+
+
+def _clip_scenes(path: Path) -> list[Scene]:
+    try:
+        with closing(Clip(path)) as clip:
+            return [Scene(path, max(1, clip.expected_frames), 1000 / float(clip.rate))]
+    except InputError:
+        return [Scene(path)]
+
+
+def clip_frames(path: Path) -> Iterator[Image]:
+    """The frames of a video, one at a time.
+
+    Raises:
+        InputError: it cannot be read to its end.
+    """
+    with closing(Clip(path)) as clip:
+        for frame in clip.frames():
+            yield Image(frame.image, source=str(path))
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a file may hold several frames."""
+    return is_dicom_file(path) or is_clip(path)

@@ -19,6 +19,9 @@ class ModelAnswer(BaseModel):
     name: str
     version: str
     sha256: str = Field(description="checksum of the bundle, 64 hex digits")
+    sensitivity: str | None = Field(
+        description="operating point: high, balanced or specific; null: as trained"
+    )
 
 
 class Box(BaseModel):
@@ -37,6 +40,14 @@ class DescriptorAnswer(BaseModel):
     probabilities: dict[str, float] = Field(description="of each word, 0 to 1")
 
 
+class MalignancyAnswer(BaseModel):
+    """How probable it is that a lesion is malignant. No diagnosis."""
+
+    probability: float | None = Field(description="0 to 1; null if withheld")
+    interval: list[float] | None = Field(description="95 %: [low, high]")
+    withheld: str | None = Field(description="why there is no number")
+
+
 class LesionAnswer(BaseModel):
     """One connected part of the mask; lengths in the answer's unit, places [x, y] in pixels."""
 
@@ -52,6 +63,9 @@ class LesionAnswer(BaseModel):
     perpendicular_diameter_ends: list[list[float]]
     descriptors: dict[str, DescriptorAnswer] = Field(
         description="shape, orientation, margin, echo pattern, posterior features"
+    )
+    malignancy: MalignancyAnswer | None = Field(
+        default=None, description="only if the network judges it"
     )
     contour: list[list[list[int]]] = Field(
         description="rings of corners [x, y] along pixel edges; fill them by the even-odd rule"

@@ -10,8 +10,23 @@ from fastapi import Depends, Request
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.metrics import Metrics
+from sonoseg.serve.outbox import Outbox
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.remote import Remote
 from sonoseg.serve.session import Session
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A DICOMweb server whose images are annotated.
+
+    Attributes:
+        remote: lists and fetches studies.
+        outbox: stores the results.
+    """
+
+    remote: Remote
+    outbox: Outbox
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class Service:
         metrics: counts of requests.
         token: that clients must know; None if they need none.
         session: the folder that is annotated; None if there is none.
+        archive: the server that the images come from; None if they lie in the folder.
     """
 
     segmenter: Segmenter
@@ -33,6 +49,7 @@ class Service:
     metrics: Metrics
     token: str | None
     session: Session | None
+    archive: Archive | None
 
 
 def service_of(request: Request) -> Service:

@@ -6,29 +6,30 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from sonoseg.core.image import parse_spacing
-from sonoseg.core.measure import Lesion, Spacing
-from sonoseg.dicom.recognise import is_dicom_file
+from sonoseg.core.measure import Lesion
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_files, output_folder
-from sonoseg.reader.result import SegmentationResult, measure_lesions
+from sonoseg.files import output_folder
+from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve import collect
-from sonoseg.serve.album import Album, name_of
+from sonoseg.serve.album import Album
+from sonoseg.serve.calipers import diameters_text, measured, spacing_text
+from sonoseg.serve.collection import Collection
 from sonoseg.serve.edits import Edit, edited
 from sonoseg.serve.findings import check_label, check_words
-from sonoseg.serve.history import History, empty_history
+from sonoseg.serve.history import History, begin_history
 from sonoseg.serve.journal import Accepted, Event, Finding, Journal
 from sonoseg.serve.limits import Limits
-from sonoseg.serve.patch import Mask, Patch, difference, squeeze
+from sonoseg.serve.patch import Mask, Patch, difference, whole_patch
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.refusal import Refused
-from sonoseg.serve.scans import write_objects
+from sonoseg.serve.scenes import Scene, Shot, find_shot
+from sonoseg.serve.states import all_states, joined_state, state_of
 
 _logger = logging.getLogger(__name__)
 FOLDER = "annotations"
@@ -46,7 +47,8 @@ class View:
         revision: number of the last event; 0 if nothing was drawn.
         undo, redo: how many changes can be undone and redone.
         lesions: of the mask, in mm if the reader typed a spacing.
-        finding: what the reader wrote.
+        by_hand: for each lesion, whether its diameters are the reader's calipers.
+        finding: what the reader wrote; of a frame that has none yet, what was last written for its loop.
         state: open (not touched), edited, accepted, or changed (after it was accepted).
     """
 
@@ -54,7 +56,8 @@ class View:
     revision: int
     undo: int
     redo: int
-    lesions: tuple[Lesion, ...]
+    lesions: Sequence[Lesion]
+    by_hand: list[bool]
     finding: Finding
     state: str
 
@@ -78,49 +81,60 @@ class Session:
         self.album = Album(folder, segmenter, pool, limits)
         self.folder = output_folder(folder / FOLDER)
         self.album.refresh()
-        self._card, self._segmenter, self._limits = segmenter.card, segmenter, limits
+        self._card = segmenter.card
         self._journal = Journal(self.folder / "session.db")
+        self._collection = Collection(self.folder, self._journal, segmenter, limits)
         self._lock = threading.RLock()
         self._histories: OrderedDict[tuple[str, str], History] = OrderedDict()
 
-    def entries(self, reader: str) -> list[dict[str, str]]:
-        """One entry per image: its identifier, name, state for this reader, and label."""
-        findings, accepted = (
-            self._journal.findings(reader),
-            self._journal.accepted(reader),
-        )
-        numbers = self._journal.last_numbers(reader)
+    def entries(self, reader: str) -> list[dict[str, Any]]:
+        """One entry per scene: identifier, name, state for this reader, label, and frames: all and accepted."""
+        states = all_states(self._journal, reader)
         entries = []
-        for identifier, path in self.album.refresh().items():
-            name = name_of(path)
-            finding = findings.get(name, Finding())
-            state = _state(finding, accepted.get(name), numbers.get(name, 0))
-            entries.append(
-                {"id": identifier, "name": name, "state": state, "label": finding.label}
-            )
+        for identifier, scene in self.album.refresh().items():
+            own = states.get(scene.key, {}).values()
+            entry = {
+                "id": identifier,
+                "name": scene.name,
+                "place": scene.place,
+                "state": joined_state([one.state for one in own]),
+                "label": next((one.label for one in own if one.label), ""),
+                "frames": scene.frames,
+                "accepted": sum(one.state == "accepted" for one in own),
+            }
+            entries.append(entry)
         return entries
 
-    def view(self, identifier: str, reader: str) -> View:
+    def frame_states(self, scene: Scene, reader: str) -> dict[int, str]:
+        """The state of each frame of a loop that was touched."""
+        own = all_states(self._journal, reader).get(scene.key, {})
+        return {frame: one.state for frame, one in own.items() if one.state != "open"}
+
+    def view(self, shot: Shot, reader: str) -> View:
         """An image as a reader left it.
 
         Raises:
             InputError: the image cannot be read, or has another size than when it was annotated.
         """
-        result = self.album.result(identifier)
-        name = name_of(self.album.path(identifier))
+        result = self.album.result(shot)
         with self._lock:
-            history = self._history(name, reader, result)
+            history = self._history(shot, reader, result)
             mask, revision = history.mask.copy(), history.number
             undo, redo = history.undo_count, history.redo_count
-            finding = self._journal.findings(reader).get(name, Finding())
-            accepted = self._journal.accepted(reader).get(name)
-        lesions = _measured(mask, result, finding)
-        state = _state(finding, accepted, revision)
-        if finding == Finding() and result.spacing is not None:
-            finding = Finding(spacing=_spacing_text(result.spacing))  # of a DICOM file
-        return View(mask, revision, undo, redo, lesions, finding, state)
+            own, finding = self._findings(shot, reader, result)
+            accepted = self._journal.accepted(reader, shot.key).get(shot.key)
+        lesions, by_hand = measured(mask, result, finding)
+        state = state_of(own, accepted, revision)
+        return View(mask, revision, undo, redo, lesions, by_hand, finding, state)
 
-    def edit(self, identifier: str, reader: str, edit: Edit) -> Patch:
+    def known_mask(self, shot: Shot, reader: str) -> Mask | None:
+        """A frame's mask as the reader left it, or the network's; None if the frame was not segmented yet."""
+        with self._lock:
+            if self._journal.last_numbers(reader, shot.key):
+                return self._history(shot, reader).mask.copy()
+        return self.album.loop(shot.scene).mask(shot)
+
+    def edit(self, shot: Shot, reader: str, edit: Edit) -> Patch:
         """Changes a mask, and keeps the change in the journal before it returns.
 
         Returns:
@@ -130,12 +144,12 @@ class Session:
             Refused: status 409, the client has not seen the last change.
             InputError: the edit does not fit the image.
         """
-        result = self.album.result(identifier)
-        name = name_of(self.album.path(identifier))
+        result = self.album.result(shot)
+        key = shot.key
         with self._lock:
-            history = self._history(name, reader, result)
-            if self._journal.has(name, reader, edit.key):
-                return _whole(history.mask)
+            history = self._history(shot, reader, result)
+            if self._journal.has(key, reader, edit.key):
+                return whole_patch(history.mask)
             _check_seen(edit.after, history)
             before = history.mask.copy()
             if edit.tool in ("undo", "redo"):
@@ -145,28 +159,26 @@ class Session:
                 event = Event(edit.key, "patch", edit.tool, difference(before, after))
             events = [event]
             if history.number == 0:
-                events.insert(
-                    0, Event("start", "start", "network", _whole(history.start))
-                )
-            self._journal.append(name, reader, events)
-            after = self._history(name, reader, result).mask
+                start = Event("start", "start", "network", whole_patch(history.start))
+                events.insert(0, start)
+            self._journal.append(key, reader, events)
+            after = self._history(shot, reader, result).mask
             return difference(before, after)
 
-    def write_finding(self, identifier: str, reader: str, finding: Finding) -> None:
+    def write_finding(self, shot: Shot, reader: str, finding: Finding) -> None:
         """Keeps what a reader wrote; what was accepted before stays accepted as it was.
 
         Raises:
             InputError: an unknown label or category, or a spacing that is no pixel size.
         """
         check_words(finding)
-        name = name_of(self.album.path(identifier))
-        self._journal.save_finding(name, reader, finding)
+        self._journal.save_finding(shot.key, reader, finding)
 
-    def accept(self, identifier: str, reader: str, after: int) -> None:
+    def accept(self, shot: Shot, reader: str, after: int) -> None:
         """Puts the mask and the finding of a reader into the reader's data set.
 
         Args:
-            identifier: of the image.
+            shot: the image.
             reader: who accepts.
             after: number of the event that the client saw last.
 
@@ -174,118 +186,106 @@ class Session:
             Refused: status 409, the client has not seen the last change.
             InputError: the label is missing, or does not fit the mask; or the disk fails.
         """
-        result = self.album.result(identifier)
-        path = self.album.path(identifier)
-        name = name_of(path)
+        result = self.album.result(shot)
         with self._lock:
-            history = self._history(name, reader, result)
+            history = self._history(shot, reader, result)
             _check_seen(after, history)
-            finding = self._journal.findings(reader).get(name, Finding())
+            _, finding = self._findings(shot, reader, result)
             check_label(finding.label, history.mask)
-            earlier = self._journal.accepted(reader).get(name)
-            file = collect.collected_name(path)
-            accepted = Accepted(finding, history.number, file, False, time.time())
-            self._journal.save_accepted(name, reader, accepted)
+            lesions, _ = measured(history.mask, result, finding)
+            about = (self._collection.patient(shot), diameters_text(lesions))
+            earlier = self._journal.accepted(reader, shot.key).get(shot.key)
+            file = collect.collected_name(shot)
+            accepted = Accepted(finding, history.number, file, *about, time.time())
+            self._journal.save_finding(shot.key, reader, finding)
+            self._journal.save_accepted(shot.key, reader, accepted)
             try:
-                self._write(path, reader, result, history.mask)
+                self._collection.write(shot, reader, result, history.mask)
             except InputError:
-                self._journal.save_accepted(name, reader, earlier)
+                if earlier is None:
+                    self._journal.forget_accepted(shot.key, reader)
+                else:
+                    self._journal.save_accepted(shot.key, reader, earlier)
                 raise
 
+    def withdraw(self, shot: Shot, reader: str) -> None:
+        """Takes what a reader accepted out of the data set; drawings and findings stay.
+
+        Raises:
+            InputError: nothing was accepted, or the disk fails.
+        """
+        with self._lock:
+            accepted = self._journal.accepted(reader, shot.key).get(shot.key)
+            if accepted is None:
+                raise InputError("image", "is not accepted", "accept it first")
+            self._journal.withdraw(shot.key, reader)
+            self._collection.remove(shot.key, reader, accepted.file, shot.path)
+
     def finish_writing(self) -> None:
-        """Writes what was accepted before the server was killed, and did not get to the disk.
+        """Does what was accepted or withdrawn before the server was killed, and did not get to the disk.
 
         To be called before anything is edited: the masks must be those that were accepted.
         """
-        identifiers = {name_of(path): key for key, path in self.album.refresh().items()}
-        for name, reader in self._journal.unwritten():
-            if name not in identifiers:
+        scenes = self.album.refresh().values()
+        for key, reader in self._journal.unwritten():
+            shot = find_shot(scenes, key)
+            if shot is None:
                 continue
-            identifier = identifiers[name]
             try:
-                result = self.album.result(identifier)
-                mask = self._history(name, reader, result).mask
-                self._write(self.album.path(identifier), reader, result, mask)
+                result = self.album.result(shot)
+                mask = self._history(shot, reader, result).mask
+                self._collection.write(shot, reader, result, mask)
             except InputError as error:
-                _logger.warning(
-                    "sonoseg: an accepted image was not written: %s", error.problem
-                )
+                words = "sonoseg: an accepted image was not written: %s"
+                _logger.warning(words, error.problem)
+        for key, reader, file in self._journal.leaving():
+            shot = find_shot(scenes, key)
+            path = None if shot is None else shot.path
+            try:
+                self._collection.remove(key, reader, file, path)
+            except InputError as error:
+                words = "sonoseg: a withdrawn image was not removed: %s"
+                _logger.warning(words, error.problem)
 
     def close(self) -> None:
-        """Closes the journal."""
+        """Ends the work in the background and closes the journal."""
+        self.album.close()
         self._journal.close()
 
-    def _history(self, name: str, reader: str, result: SegmentationResult) -> History:
-        """The history with all events, also those that another process has added."""
-        history = self._histories.pop((name, reader), None)
+    def _findings(
+        self, shot: Shot, reader: str, result: SegmentationResult
+    ) -> tuple[Finding, Finding]:
+        """What the reader wrote about an image, and what is shown: words of the loop, and the file's spacing."""
+        known = self._journal.findings(reader, shot.key)
+        own = shown = known.get(shot.key, Finding())
+        if own == Finding() and shot.scene.frames > 1:
+            begin = f"{shot.scene.key}/"
+            for key, finding in self._journal.findings(reader).items():
+                if key.startswith(begin):
+                    shown = replace(finding, calipers="")
+        if shown == Finding() and result.spacing is not None:
+            shown = Finding(spacing=spacing_text(result.spacing))
+        return own, shown
+
+    def _history(
+        self, shot: Shot, reader: str, result: SegmentationResult | None = None
+    ) -> History:
+        """The history with all events, also those that another process has added.
+
+        Without the result there must be events.
+        """
+        key = shot.key
+        history = self._histories.pop((key, reader), None)
         after = 0 if history is None else history.number
-        events = self._journal.events(name, reader, after)
+        events = self._journal.events(key, reader, after)
         if history is None:
-            history = _begin(events, result)
+            history = begin_history(events, None if result is None else result.mask)
         for event in events:
             history.apply(event)
-        self._histories[name, reader] = history
+        self._histories[key, reader] = history
         if len(self._histories) > _KEPT:
             self._histories.popitem(last=False)
         return history
-
-    def _write(
-        self, path: Path, reader: str, result: SegmentationResult, mask: Mask
-    ) -> None:
-        """Writes one accepted image, and the tables of all that are on the disk."""
-        name = name_of(path)
-        accepted = self._journal.accepted(reader)
-        written = []
-        for other, one in accepted.items():
-            if one.is_written or other == name:
-                written.append(one)
-        folder = self.folder / collect.folder_name(reader)
-        with atomic_files():
-            collect.write_accepted(folder, path, result.record, mask, written, reader)
-            if is_dicom_file(path):
-                is_own = np.array_equal(mask, result.mask)
-                settings = (self._segmenter, not is_own, self._limits)
-                write_objects(folder / "dicom", path, mask, *settings)
-        self._journal.save_accepted(
-            name, reader, replace(accepted[name], is_written=True)
-        )
-
-
-def _begin(events: list[Event], result: SegmentationResult) -> History:
-    """The history before its events: the network's own mask, or nothing if its first event has one."""
-    if not events:
-        return History(result.mask.copy())
-    start = events[0].patch
-    if start is None or (start.height, start.width) != result.mask.shape:
-        problem = "has another size than when it was annotated"
-        raise InputError("image", problem, "give the new image another name")
-    return empty_history((start.height, start.width))
-
-
-def _whole(mask: Mask) -> Patch:
-    """A patch that makes all of a mask of any other."""
-    height, width = mask.shape
-    return Patch(0, 0, width, height, squeeze(np.zeros_like(mask)), squeeze(mask))
-
-
-def _measured(
-    mask: Mask, result: SegmentationResult, finding: Finding
-) -> tuple[Lesion, ...]:
-    """The lesions of a mask, with the spacing that the reader typed."""
-    spacing = parse_spacing(finding.spacing) if finding.spacing else result.spacing
-    return measure_lesions(mask, result.network_map, result.image, spacing)
-
-
-def _spacing_text(spacing: Spacing) -> str:
-    row, column = (f"{length:.6g}" for length in spacing)
-    return row if row == column else f"{row},{column}"
-
-
-def _state(finding: Finding, accepted: Accepted | None, number: int) -> str:
-    if accepted is not None:
-        is_same = accepted.number == number and accepted.finding == finding
-        return "accepted" if is_same else "changed"
-    return "open" if number == 0 and finding == Finding() else "edited"
 
 
 def _check_seen(after: int, history: History) -> None:

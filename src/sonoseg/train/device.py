@@ -41,6 +41,14 @@ def make_deterministic() -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS asks for it
 
 
+def visible_gpus() -> tuple[str, ...]:
+    """What CUDA calls the GPUs that this process may use, such as ("0", "1")."""
+    names = os.environ.get("CUDA_VISIBLE_DEVICES") or "0"
+    count = torch.cuda.device_count()
+    given = names.split(",")
+    return tuple(given if len(given) == count else map(str, range(count)))
+
+
 def has_bfloat16() -> bool:
     """Whether this processor or GPU computes well in bfloat16."""
     if torch.cuda.is_available():

@@ -15,6 +15,7 @@ from torch import Tensor
 from sonoseg.data.case import Case
 from sonoseg.errors import MachineError, is_out_of_memory
 from sonoseg.files import is_there
+from sonoseg.lock import held
 from sonoseg.progress import Bar
 from sonoseg.train.checkpoint import restore, save_checkpoint
 from sonoseg.train.configure import check_network
@@ -29,7 +30,6 @@ from sonoseg.train.dataset import (
     record_of,
 )
 from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
-from sonoseg.train.lock import held
 from sonoseg.train.log import History, write_log
 from sonoseg.train.processes import find_processes
 from sonoseg.train.record import Record

@@ -39,6 +39,7 @@ CONFIG, LOG, CURVES, BEST, LAST = (
     "last.ckpt",
 )
 CALIBRATION, FAMILIARITY = "calibration.json", "familiarity.safetensors"
+SENSITIVITY = "sensitivity.csv"
 MALIGNANCY, MALIGNANCY_HEAD = "malignancy.json", "malignancy.safetensors"
 LARGE = 1024
 """Elements from which on a tensor is worth storing in 16 bits."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sonoseg.files import atomic_path, write_text
@@ -15,11 +16,44 @@ from sonoseg.report.tables import (
     text_table,
 )
 from sonoseg.report.training_figures import grid_figure
-from sonoseg.train.grid import Grid, folder_name
-from sonoseg.train.search import Result
+from sonoseg.train.grid import Value, folder_name
+from sonoseg.train.trial import Scores
 
 COLUMNS = ("validation_dice", "validation_loss", "epoch", "seconds", "state", "reason")
 """Of sweep.csv, besides the axes: an axis may be called loss."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of one combination.
+
+    Attributes:
+        values: one value per axis.
+        scores: of the finished training.
+        reason: why it failed, or empty.
+    """
+
+    values: Mapping[str, Value]
+    scores: Scores | None = None
+    reason: str = ""
+
+    @property
+    def state(self) -> str:
+        """complete, failed or waiting."""
+        if self.scores is not None:
+            return "complete"
+        return "failed" if self.reason else "waiting"
+
+    @property
+    def dice(self) -> float | None:
+        """The validation Dice; None without scores."""
+        return None if self.scores is None else self.scores.dice
+
+
+def winner(results: Sequence[Result]) -> Result | None:
+    """The one with the highest Dice; None if none is complete."""
+    complete = [result for result in results if result.dice is not None]
+    return max(complete, key=dice_or_lowest, default=None)
 
 
 def describe(out: Path, results: Sequence[Result], best: Result, command: str) -> str:
@@ -45,11 +79,20 @@ def table(results: Sequence[Result]) -> tuple[list[str], list[list[Cell]]]:
     rows: list[list[Cell]] = []
     for result in sorted(results, key=dice_or_lowest, reverse=True):
         row: list[Cell] = [str(value) for value in result.values.values()]
-        minutes = "–" if result.seconds is None else f"{result.seconds / 60:.1f}"
         state = f"{result.state}: {result.reason}" if result.reason else result.state
-        row += [result.dice, result.loss, result.epoch, minutes, state]
+        dice, loss, epoch, seconds = numbers(result)
+        minutes = "–" if seconds is None else f"{float(seconds) / 60:.1f}"
+        row += [dice, loss, epoch, minutes, state]
         rows.append(row)
     return header, rows
+
+
+def numbers(result: Result) -> list[Cell]:
+    """Dice, loss, epoch and seconds; each None if the training is not finished."""
+    scores = result.scores
+    if scores is None:
+        return [None] * 4
+    return [scores.dice, scores.loss, scores.epoch, scores.seconds]
 
 
 def dice_or_lowest(result: Result) -> float:
@@ -58,24 +101,22 @@ def dice_or_lowest(result: Result) -> float:
 
 
 def write_results(
-    out: Path, title: str, grid: Grid, results: Sequence[Result], command: str
+    out: Path, title: str, results: Sequence[Result], command: str
 ) -> None:
     """Writes sweep.csv, sweep.md, sweep.png and, as soon as there is a winner, winner.txt.
 
     Args:
         out: the folder of the search.
         title: of sweep.md.
-        grid: the axes.
         results: one per combination.
         command: that trains the winner; empty if there is none yet.
     """
     rows: list[list[Cell]] = []
     for result in results:
         row: list[Cell] = list(result.values.values())
-        row += [result.dice, result.loss, result.epoch]
-        row += [result.seconds, result.state, result.reason]
+        row += [*numbers(result), result.state, result.reason]
         rows.append(row)
-    write_text(out / "sweep.csv", csv_text([*grid, *COLUMNS], rows))
+    write_text(out / "sweep.csv", csv_text([*results[0].values, *COLUMNS], rows))
 
     lines = [f"# {markdown_text(title)}", "", markdown_table(*table(results))]
     if command:
@@ -83,11 +124,13 @@ def write_results(
     write_text(out / "sweep.md", "\n".join(lines) + "\n")
 
     axes: dict[str, list[str]] = {}
-    for axis, values in grid.items():
-        axes[axis] = [str(value) for value in values]
     cells: dict[tuple[str, ...], float | str] = {}
     for result in results:
         place = tuple(map(str, result.values.values()))
+        for axis, value in zip(result.values, place, strict=True):
+            values = axes.setdefault(axis, [])
+            if value not in values:
+                values.append(value)
         cells[place] = result.state if result.dice is None else result.dice
     with atomic_path(out / "sweep.png") as temporary:
         grid_figure(axes, cells, temporary)

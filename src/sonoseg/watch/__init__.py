@@ -1,4 +1,4 @@
-"""`sonoseg watch`: segments the new ultrasound images of an Orthanc server, from outside, over its REST interface.
+"""`sonoseg watch`: segments the new ultrasound images of an archive, from outside: Orthanc, or any DICOMweb server.
 
-Needs the extra `sonoseg[dicom]`. Never imports PyTorch.
+Needs the extra `dicom`. Never imports PyTorch.
 """

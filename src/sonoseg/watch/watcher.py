@@ -1,4 +1,4 @@
-"""The loop of `sonoseg watch`: asks for changes, segments new images, stores the results, notes how far it is."""
+"""The loop of `sonoseg watch`: asks for new images, segments them, stores the results, notes how far it is."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from sonoseg.dicom.read import read_dicom
 from sonoseg.errors import InputError, MachineError, visible
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.temporary import forget, temporary_name
-from sonoseg.watch.orthanc import Orthanc, Refusal, ServerFailure, Unreachable
-from sonoseg.watch.position import Position
+from sonoseg.watch.feed import Feed
+from sonoseg.watch.transport import Refusal, ServerFailure, Unreachable
 
 _logger = logging.getLogger(__name__)
 _KINDS = ULTRASOUND.keys() | SECONDARY_CAPTURE.keys()
-_POLL_SECONDS = 2.0
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 _TRIES = 3
 """How often an instance is asked for at which the server fails."""
@@ -43,38 +42,35 @@ class Counts:
 class Watcher:
     """Segments the new images of a server.
 
-    A change is noted only after its results are stored. When the program is killed between the two, the image is
+    An image is noted only after its results are stored. When the program is killed between the two, the image is
     segmented again. The results have the same UIDs then, so that nothing is stored twice.
 
     Args:
-        archive: the server.
+        feed: the server.
         segmenter: the network.
-        position: where to begin.
         options: of the objects that are written.
         sleep: waits for some seconds.
     """
 
     def __init__(
         self,
-        archive: Orthanc,
+        feed: Feed,
         segmenter: Segmenter,
-        position: Position,
         options: Options,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.counts = Counts()
-        self._archive, self._segmenter = archive, segmenter
-        self._position, self._options = position, options
+        self._feed, self._segmenter, self._options = feed, segmenter, options
         self._sleep = sleep
         self._wait = 0.0
         self._is_checked = False
         self._failures: dict[str, int] = {}
 
     def run(self, once: bool = False) -> None:
-        """Handles changes until the process is stopped.
+        """Handles new images until the process is stopped.
 
         Args:
-            once: return when there are no more changes, and do not wait for a server that cannot be reached.
+            once: return when there are no more, and do not wait for a server that cannot be reached.
 
         Raises:
             InputError: the server refuses the calls, or the state cannot be written; with `once` also: the server
@@ -84,6 +80,7 @@ class Watcher:
             try:
                 has_more = self.step()
             except Unreachable as error:
+                self._is_checked = False
                 if once and not self._may_recover(error):
                     hint = "start it, and run the same command again"
                     raise MachineError(self._url, f"{error}", hint) from error
@@ -97,42 +94,35 @@ class Watcher:
             if not has_more:
                 if once:
                     return
-                self._sleep(_POLL_SECONDS)
+                self._sleep(self._feed.POLL_SECONDS)
 
     def step(self) -> bool:
-        """Handles the next changes; returns whether there were any.
+        """Handles the next instances; returns whether there may be more.
 
         Raises:
-            Unreachable: the server does not work now. The position is behind the last change that was handled.
-            Refusal: the server refuses to list its changes.
+            Unreachable: the server does not work now. What was handled is noted.
+            Refusal: the server refuses to list its instances.
         """
         if not self._is_checked:
-            self._check_position()
-        changes = self._archive.changes(self._position.number)
-        for change in changes:
-            if change.instance:
-                self._handle(change.instance)
-                self._position.move(change.number)
-        if changes:
-            self._position.move(changes[-1].number)
-        return bool(changes)
+            warning = self._feed.begin()
+            if warning:
+                _logger.warning("sonoseg: %s: %s", self._url, warning)
+            self._is_checked = True
+        instances = self._feed.next()
+        for instance in instances or []:
+            self._handle(instance)
+            self._feed.finish(instance)
+        return instances is not None
 
     @property
     def _url(self) -> str:
-        return self._archive.address.url
-
-    def _check_position(self) -> None:
-        """Begins anew where the server has fewer changes than were handled: its storage was replaced."""
-        if self._archive.last_change() < self._position.number:
-            words = "it has fewer changes than before; all of its images are looked at"
-            _logger.warning("sonoseg: %s: %s", self._url, words)
-            self._position.move(0)
-        self._is_checked = True
+        return self._feed.url
 
     def _handle(self, instance: str) -> None:
         """Segments one instance and stores the results. What cannot be read is logged in one line."""
         try:
-            if self._archive.kind(instance) not in _KINDS:
+            kind = self._feed.kind(instance)
+            if kind and kind not in _KINDS:
                 self.counts.others += 1
                 return
             lesions = self._segment(instance)
@@ -161,9 +151,9 @@ class Watcher:
     def _segment(self, instance: str) -> int:
         """Stores SEG and SR of an instance; returns how many lesions it has."""
         # Beside the state: what a killed process leaves there is removed by the next one.
-        path = self._position.path.parent / temporary_name(".dcm")
+        path = self._feed.folder / temporary_name(".dcm")
         try:
-            self._archive.download(instance, path)
+            self._feed.download(instance, path)
             file = read_dicom(path)
             objects = segment_to_objects(self._segmenter, file, self._options)
         finally:
@@ -175,7 +165,7 @@ class Watcher:
 
     def _store(self, content: bytes) -> None:
         try:
-            self._archive.store(content)
+            self._feed.store(content)
         except ServerFailure as error:  # such as a full disk: it is waited for
             raise Unreachable(str(error)) from error
 
@@ -192,12 +182,10 @@ class Watcher:
         if not self._wait:
             _logger.warning("sonoseg: %s: %s; waiting for it", self._url, error)
         self._wait = min(max(_FIRST_WAIT, 2 * self._wait), _LONGEST_WAIT)
-        self._is_checked = False
         self._sleep(self._wait)
 
     def _refused(self, error: Refusal) -> InputError:
         if error.status in (401, 403):
             hint = "give http://USER:PASSWORD@HOST, or change the rights of the user"
             return InputError(self._url, "does not let sonoseg in", hint)
-        hint = "give the address of Orthanc's REST interface"
-        return InputError(self._url, str(error), hint)
+        return InputError(self._url, str(error), self._feed.HINT)

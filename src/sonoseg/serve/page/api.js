@@ -45,6 +45,11 @@ export async function sendJson(path, body, method = "POST") {
   return (await ask(path, { method, headers, body: JSON.stringify(body) })).json();
 }
 
+/** @param {string} path @returns {Promise<any>} */
+export async function sendDelete(path) {
+  return (await ask(path, { method: "DELETE" })).json();
+}
+
 /** @param {string} path @returns {Promise<ImageBitmap>} */
 export async function getPicture(path) {
   const blob = await (await ask(path)).blob();

@@ -37,6 +37,15 @@ for (const [path, methods] of Object.entries(api.paths)) {
   for (const [method, operation] of Object.entries(/** @type {Schema} */ (methods))) {
     const section = element("section");
     section.append(element("h2", `${method.toUpperCase()} ${path}`), element("p", operation.summary), element("p", operation.description ?? ""));
+    if (operation.parameters) {
+      const asked = element("table");
+      for (const one of operation.parameters) {
+        const row = element("tr"), suffix = one.required ? "" : ", optional";
+        row.append(element("th", one.name), element("td", typeOf(one.schema) + suffix), element("td", `in the ${one.in}`));
+        asked.append(row);
+      }
+      section.append(element("h3", "Parameters"), asked);
+    }
     const body = operation.requestBody?.content?.["multipart/form-data"]?.schema;
     if (body) section.append(element("h3", "Fields (multipart/form-data)"), table(resolved(body)));
     const answers = element("table");

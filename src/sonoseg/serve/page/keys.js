@@ -1,23 +1,29 @@
 // @ts-check
 // The keyboard, the toolbar that shows the same commands, and the list of keys.
 
-import { accept, hide, preview, toggle } from "./panel.js";
+import { forgetCalipers } from "./calipers.js";
+import { nextLesion, playOrPause, showFrame, stepFrame } from "./loop.js";
+import { accept, hide, toggle, withdraw } from "./panel.js";
 import { move, report } from "./pictures.js";
 import { send, write } from "./saver.js";
 import { byId, element, onChange, state, update } from "./state.js";
-import { cancel, moveCross, useAtCross } from "./tools.js";
+import { cancel, hideAtCross, moveCross, useAtCross } from "./tools.js";
 import { actualSize, fit, zoom } from "./view.js";
 
 /** @typedef {{keys: string[], text: string, run: () => void, tool?: import("./state.js").Tool, sign?: string}} Command */
 
 /** @param {import("./state.js").Tool} tool */
-const choose = (tool) => () => update({ tool, box: null });
+const choose = (tool) => () => {
+  cancel();
+  update({ tool });
+};
 /** @param {number} factor */
 const resizeBrush = (factor) => () => update({ brush: Math.min(200, Math.max(1, state.brush * factor)) });
 /** @param {number} step */
 const moveThreshold = (step) => () => {
-  preview(Math.min(0.98, Math.max(0.02, Math.round(100 * (state.threshold + step)) / 100)));
-  send({ tool: "threshold", threshold: state.threshold });
+  const threshold = Math.min(0.98, Math.max(0.02, Math.round(100 * (state.threshold + step)) / 100));
+  update({ threshold });
+  send({ tool: "threshold", threshold });
 };
 
 /** @type {Command[]} */
@@ -27,7 +33,10 @@ const COMMANDS = [
   { keys: ["b"], text: "Brush", run: choose("brush"), tool: "brush", sign: "●" },
   { keys: ["e"], text: "Eraser", run: choose("eraser"), tool: "eraser", sign: "◌" },
   { keys: ["u"], text: "Push the outline out from inside, or in from outside", run: choose("push"), tool: "push", sign: "◑" },
+  { keys: ["k"], text: "Cut a lesion in two: draw through it", run: choose("cut"), tool: "cut", sign: "╱" },
+  { keys: ["j"], text: "Join two lesions: draw from one to the other", run: choose("join"), tool: "join", sign: "∞" },
   { keys: ["d"], text: "Delete a lesion", run: choose("delete"), tool: "delete", sign: "✕" },
+  { keys: ["m"], text: "Move the ends of the calipers", run: choose("calipers"), tool: "calipers", sign: "↔" },
   { keys: ["v"], text: "Move the view", run: choose("pan"), tool: "pan", sign: "✥" },
   { keys: ["z"], text: "Undo", run: () => send({ tool: "undo" }), sign: "↶" },
   { keys: ["y"], text: "Redo", run: () => send({ tool: "redo" }), sign: "↷" },
@@ -36,9 +45,17 @@ const COMMANDS = [
   { keys: ["n", "PageDown"], text: "Next image", run: () => void move(1).catch(report) },
   { keys: ["p", "PageUp"], text: "Previous image", run: () => void move(-1).catch(report) },
   { keys: ["Enter"], text: "Accept, and open the next image", run: () => void accept() },
+  { keys: ["w"], text: "Withdraw what was accepted", run: () => void withdraw() },
   { keys: ["1", "2", "3", "4"], text: "Label benign, malignant, normal, uncertain", run: () => {} },
   { keys: [" "], text: "Use the tool at the cross", run: useAtCross },
   { keys: ["ArrowLeft"], text: "Move the cross; with Shift ten pixels", run: () => {} },
+  { keys: ["a"], text: "Frame before", run: () => stepFrame(-1) },
+  { keys: ["s"], text: "Frame after", run: () => stepFrame(1) },
+  { keys: ["A"], text: "Frame with a lesion before", run: () => nextLesion(-1) },
+  { keys: ["S"], text: "Frame with a lesion after", run: () => nextLesion(1) },
+  { keys: ["Home"], text: "First frame", run: () => void showFrame(1).catch(report) },
+  { keys: ["End"], text: "Last frame", run: () => void showFrame(Infinity).catch(report) },
+  { keys: ["l"], text: "Play the loop, or pause", run: () => void playOrPause() },
   { keys: [","], text: "Smaller brush", run: resizeBrush(1 / 1.2) },
   { keys: ["."], text: "Larger brush", run: resizeBrush(1.2) },
   { keys: ["t"], text: "Lower threshold", run: moveThreshold(-0.05) },
@@ -47,12 +64,14 @@ const COMMANDS = [
   { keys: ["f"], text: "Filled mask", run: () => toggle("fill") },
   { keys: ["c"], text: "Calipers", run: () => toggle("calipers") },
   { keys: ["h"], text: "Heat: where the network looked", run: () => toggle("heat") },
+  { keys: ["i"], text: "Hide the lesion at the cross; elsewhere, show all", run: hideAtCross },
+  { keys: ["M"], text: "Calipers back to what is worked out", run: () => forgetCalipers() },
   { keys: ["x"], text: "Hide all, or show again", run: hide },
   { keys: ["+", "="], text: "Zoom in", run: () => zoom(1.25) },
   { keys: ["-"], text: "Zoom out", run: () => zoom(0.8) },
   { keys: ["0"], text: "Whole image", run: fit },
   { keys: ["9"], text: "Actual size", run: actualSize },
-  { keys: ["Escape"], text: "Leave a box that was begun", run: () => void cancel() },
+  { keys: ["Escape"], text: "Leave a box, a line or a cut that was begun", run: () => void cancel() },
   { keys: ["?"], text: "This list", run: () => byId("help").showModal() },
 ];
 /** @type {Record<string, [number, number]>} */

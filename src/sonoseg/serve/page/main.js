@@ -2,8 +2,10 @@
 // Starts the page: who reads, the token if there is one, the list, the first image.
 
 import "./keys.js";
+import "./lesions.js";
 import { Refusal, sendJson } from "./api.js";
-import { loadList, open, report } from "./pictures.js";
+import { firstImage, open } from "./opening.js";
+import { loadList, report } from "./pictures.js";
 import { settled } from "./saver.js";
 import { byId, onChange, state, update } from "./state.js";
 
@@ -34,9 +36,9 @@ function askForToken() {
 
 async function showFirst() {
   const wanted = location.hash.slice(1);
-  const entry = state.entries.find(({ id }) => id === wanted)
-    ?? state.entries.find((one) => one.state !== "accepted") ?? state.entries[0];
-  if (entry) await open(entry.id);
+  const entry = state.entries.find(({ id }) => id === wanted.split("-")[0]);
+  const first = entry ?? state.entries.find((one) => one.state !== "accepted") ?? state.entries[0];
+  if (first) await open(entry && entry.frames > 1 && wanted.includes("-") ? wanted : firstImage(first));
   else update({ message: "There are no images yet: drop some here, or choose Add images." });
 }
 
@@ -59,7 +61,7 @@ byId("reader").addEventListener("change", async () => {
   const reader = byId("reader").value.trim() || "reader";
   localStorage.setItem(READER, reader);
   // What one reader sees must not be changed in the name of another.
-  update({ reader, picture: null, mask: new Uint8Array(0), lesions: [], preview: null });
+  update({ reader, picture: null, mask: new Uint8Array(0), lesions: [], preview: null, hidden: [] });
   byId("reader").value = reader;
   await loadList().then(showFirst).catch(report);
 });

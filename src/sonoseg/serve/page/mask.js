@@ -77,6 +77,64 @@ export function union(one, other) {
   return { x, y, width: right - x, height: bottom - y };
 }
 
+/** @param {Box} box @returns {string} the same for boxes at the same place */
+export function boxKey({ x, y, width, height }) {
+  return `${x},${y},${width},${height}`;
+}
+
+/**
+ * A copy of a mask without the connected parts that have these boxes.
+ * @param {Uint8Array} mask @param {number} width @param {number} height
+ * @param {string[]} boxes as `boxKey` makes them
+ * @returns {Uint8Array}
+ */
+export function withoutParts(mask, width, height, boxes) {
+  const left = mask.slice(), seen = new Uint8Array(mask.length);
+  for (let start = mask.indexOf(1); start >= 0; start = mask.indexOf(1, start + 1)) {
+    if (seen[start]) continue;
+    const part = partAt(mask, width, height, start, seen);
+    if (boxes.includes(boxKey(boxOf(part, width)))) for (const place of part) left[place] = 0;
+  }
+  return left;
+}
+
+/**
+ * The pixels of the 8-connected part that holds a pixel.
+ * @param {Uint8Array} mask @param {number} width @param {number} height
+ * @param {number} start a pixel of the part
+ * @param {Uint8Array} seen 1 where a pixel was visited; the part is added
+ * @returns {number[]}
+ */
+export function partAt(mask, width, height, start, seen) {
+  const part = [start];
+  seen[start] = 1;
+  for (let next = 0; next < part.length; next++) {
+    const y = Math.trunc(part[next] / width), x = part[next] % width;
+    for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
+      for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) {
+        const place = row * width + column;
+        if (!mask[place] || seen[place]) continue;
+        seen[place] = 1;
+        part.push(place);
+      }
+    }
+  }
+  return part;
+}
+
+/** @param {number[]} part places of pixels @param {number} width of the image @returns {Box} */
+export function boxOf(part, width) {
+  let left = Infinity, right = 0, top = Infinity, bottom = 0;
+  for (const place of part) {
+    const y = Math.trunc(place / width), x = place % width;
+    left = Math.min(left, x);
+    right = Math.max(right, x);
+    top = Math.min(top, y);
+    bottom = Math.max(bottom, y);
+  }
+  return { x: left, y: top, width: right + 1 - left, height: bottom + 1 - top };
+}
+
 /**
  * The border of a mask along the edges of its pixels, as closed polygons in image pixels. One polygon is drawn many
  * times faster than its sides one by one.

@@ -1,8 +1,9 @@
 // @ts-check
 // The right side: doubts, measurements, labels, note, layers and sliders.
 
-import { getPicture, sendJson } from "./api.js";
+import { getPicture, sendDelete, sendJson } from "./api.js";
 import { coloured } from "./heat.js";
+import { mapOfPicture } from "./opening.js";
 import { loadList, move, report } from "./pictures.js";
 import { send, settled, takeDescription, write } from "./saver.js";
 import { byId, element, onChange, state, update } from "./state.js";
@@ -11,19 +12,38 @@ import { enlarge, maskAt } from "./threshold.js";
 const LAYERS = { outline: "Outline (O)", fill: "Mask (F)", calipers: "Calipers (C)", heat: "Heat (H)" };
 /** @type {{id: string, large: Float32Array}|null} */ let enlarged = null;
 
-/** Accepts the image and opens the next one that is left. */
+/** Accepts the image and opens the next one; of a loop, the frame, which stays open. */
 export async function accept() {
   const picture = state.picture;
-  if (!picture) return;
+  if (!picture || state.isPlaying) return;
   try {
     await settled();
     takeDescription(await sendJson(`images/${picture.id}/accept`, { after: state.revision }));
     await loadList();
     update({ saved: "accepted", message: "" });
-    await move(1);
+    if (picture.frames === 1) await move(1);
   } catch (error) {
     report(/** @type {Error} */ (error));
   }
+}
+
+/** Takes the image out of what is accepted. What was drawn and written stays. */
+export async function withdraw() {
+  const picture = state.picture;
+  if (!picture || !isAccepted()) return;
+  try {
+    await settled();
+    takeDescription(await sendDelete(`images/${picture.id}/accept`));
+    await loadList();
+    update({ saved: "withdrawn", message: "" });
+  } catch (error) {
+    report(/** @type {Error} */ (error));
+  }
+}
+
+/** @returns {boolean} whether the open image is in the data set */
+function isAccepted() {
+  return state.progress === "accepted" || state.progress === "changed";
 }
 
 /** @param {keyof typeof LAYERS} name */
@@ -46,29 +66,19 @@ async function loadHeat() {
 }
 
 /** Shows the mask of a threshold, without keeping it. @param {number} threshold */
-export function preview(threshold) {
+export async function preview(threshold) {
   const picture = state.picture;
   if (!picture || state.busy) return;
-  const { id, map, mapSize, width, height, smallest } = picture;
-  if (enlarged?.id !== id) enlarged = { id, large: enlarge(map, mapSize, width, height) };
-  const mask = maskAt(enlarged.large, width, height, threshold, smallest * width * height);
-  update({ threshold, preview: mask });
-}
-
-function showLesions() {
-  const rows = state.lesions.map((lesion, place) => {
-    const row = element("tr"), digits = state.unit === "mm" ? 1 : 0;
-    const lengths = [lesion.longest_diameter, lesion.perpendicular_diameter].map((length) => length.toFixed(digits));
-    const area = `${lesion.area.toFixed(lesion.area < 100 ? digits : 0)} ${state.unit}${state.unit === "mm" ? "²" : ""}`;
-    row.append(element("th", String(place + 1)), element("td", `${lengths.join(" × ")} ${state.unit}`), element("td", area),
-      element("td", lesion.mean_probability.toFixed(2)));
-    return row;
-  });
-  const head = element("tr");
-  head.append(...["", "diameters", "area", "prob."].map((text) => element("th", text)));
-  const none = element("tr");
-  none.append(element("td", "no lesion"));
-  byId("lesions").replaceChildren(...(rows.length ? [head, ...rows] : [none]));
+  update({ threshold });
+  const { id, mapSize, width, height, smallest } = picture;
+  if (enlarged?.id !== id) {
+    const map = await mapOfPicture();
+    if (state.picture?.id !== id) return;
+    enlarged = { id, large: enlarge(map, mapSize, width, height) };
+  }
+  // The slider may have moved on, or been let go, while the map came.
+  if (state.threshold !== threshold || state.busy) return;
+  update({ preview: maskAt(enlarged.large, width, height, threshold, smallest * width * height) });
 }
 
 function showLabels() {
@@ -143,26 +153,49 @@ function showSliders() {
 for (const name of ["opacity", "brightness", "contrast"]) {
   byId(name).addEventListener("input", () => update({ [name]: Number(byId(name).value) }));
 }
-byId("threshold").addEventListener("input", () => preview(Number(byId("threshold").value)));
+byId("threshold").addEventListener("input", () => void preview(Number(byId("threshold").value)).catch(report));
 byId("threshold").addEventListener("change", () => send({ tool: "threshold", threshold: state.threshold }));
 byId("birads").addEventListener("change", () => write({ birads: byId("birads").value }));
 byId("spacing").addEventListener("change", () => write({ spacing: byId("spacing").value.trim() }));
 byId("note").addEventListener("input", () => write({ note: byId("note").value }, 500));
 byId("accept").addEventListener("click", () => void accept());
+byId("withdraw").addEventListener("click", () => void withdraw());
+function showAccept() {
+  const picture = state.picture, isLoop = picture !== null && picture.frames > 1;
+  byId("accept-text").textContent = isLoop ? `Accept frame ${picture.frame}` : "Accept";
+  byId("accept").disabled = !picture || state.isPlaying;
+  byId("withdraw").hidden = !isAccepted();
+}
+
+function showCaption() {
+  const picture = state.picture;
+  const parts = picture ? [picture.name, picture.place, `${picture.width} × ${picture.height}`] : [];
+  if (picture && picture.frames > 1) parts.push(`frame ${picture.frame} of ${picture.frames}`);
+  if (state.progress === "accepted" && !state.isPlaying) parts.push("✓ accepted");
+  if (state.progress === "changed" && !state.isPlaying) parts.push("changed after it was accepted");
+  byId("caption").textContent = parts.filter(Boolean).join(" · ");
+}
+
+function showPicture() {
+  const doubts = state.picture?.doubts ?? [];
+  byId("doubts").replaceChildren(...doubts.map((text) => element("li", `Do not trust this: ${text}`)));
+  byId("model").textContent = state.picture ? `Network: ${state.picture.model}` : "";
+  showDescriptors();
+  showTexts();
+  if (state.layers.heat) void loadHeat().catch(report);
+}
+
 onChange((changed) => {
   const has = (/** @type {string[]} */ ...names) => names.some((name) => changed.has(name));
-  if (has("lesions", "unit")) showLesions();
   if (has("labels", "finding")) showLabels();
-  if (has("descriptors", "picture", "lesions")) showDescriptors();
+  if (has("descriptors", "lesions")) showDescriptors();
   if (has("layers")) showLayers();
-  if (has("finding", "picture")) showTexts();
+  if (has("finding")) showTexts();
   if (has("threshold", "opacity", "brightness", "contrast")) showSliders();
-  if (has("picture")) {
-    byId("doubts").replaceChildren(...(state.picture?.doubts ?? []).map((text) => element("li", `Do not trust this: ${text}`)));
-    byId("model").textContent = state.picture ? `Network: ${state.picture.model}` : "";
-    byId("caption").textContent = state.picture ? `${state.picture.name} · ${state.picture.width} × ${state.picture.height}` : "";
-    if (state.layers.heat) void loadHeat().catch(report);
-  }
+  if (has("picture", "progress", "isPlaying")) showAccept();
+  if (has("picture", "progress", "isPlaying")) showCaption();
+  if (has("picture") && !state.isPlaying) showPicture();
 });
 showLayers();
 showSliders();
+showAccept();

@@ -1,65 +1,37 @@
 // @ts-check
-// The list of images, and opening one.
+// The list of images: what is there, what is done, and adding more.
 
-import { getFloats, getJson, getPicture, sendFile } from "./api.js";
-import { unpack } from "./mask.js";
-import { settled, takeDescription } from "./saver.js";
+import { getJson, sendFile } from "./api.js";
+import { firstImage, open } from "./opening.js";
 import { byId, element, onChange, state, update } from "./state.js";
 
 const SIGNS = { open: "○", edited: "◐", accepted: "✓", changed: "!" };
 const WORDS = { open: "not looked at", edited: "in work", accepted: "accepted", changed: "changed after it was accepted" };
 const FILTERS = { all: "all", left: "left to do", accepted: "accepted" };
 /** @type {HTMLUListElement} */ const list = byId("list");
-let opening = 0;
 
 /** Asks for the list again. */
 export async function loadList() {
-  const { images, notice, labels, birads, descriptors } = await getJson("images");
+  const { images, notice, studies, labels, birads, descriptors } = await getJson("images");
   update({ entries: images, labels, categories: birads, descriptors });
   byId("passed-over").textContent = notice;
   byId("passed-over").hidden = !notice;
-}
-
-/** Opens an image once all edits of the last one are saved. @param {string} id */
-export async function open(id) {
-  const number = ++opening;
-  await settled();
-  update({ busy: true });
-  try {
-    await load(id, number);
-  } finally {
-    if (number === opening) update({ busy: false });
-  }
-}
-
-/** @param {string} id @param {number} number of the call of `open`; if there is a later one, nothing is shown */
-async function load(id, number) {
-  const path = `images/${id}`;
-  const [shown, pixels, map] = await Promise.all(
-    [getJson(path), getPicture(`${path}/pixels.png`), getFloats(`${path}/map`)]);
-  if (number !== opening) return;
-  const { name, width, height, doubts, smallest, threshold, finding } = shown;
-  const model = `${shown.model.name} ${shown.model.version}`;
-  const picture = { id, name, width, height, pixels, map, mapSize: shown.map, smallest, ownThreshold: threshold, doubts, model };
-  const mask = unpack(shown.mask, width * height);
-  update({ picture, mask, preview: null, finding, threshold, heat: null, cursor: null, box: null, message: "" });
-  takeDescription(shown);
-  location.hash = id;
+  byId("studies").hidden = !studies;
 }
 
 /** @returns {import("./state.js").Entry[]} those that the filter shows */
 export function visibleEntries() {
   if (state.filter === "all") return state.entries;
   const wanted = state.filter === "accepted";
-  return state.entries.filter((entry) => (entry.state === "accepted") === wanted || entry.id === state.picture?.id);
+  return state.entries.filter((entry) => (entry.state === "accepted") === wanted || entry.id === state.picture?.scene);
 }
 
 /** Opens the image this many places further. @param {number} step */
 export async function move(step) {
   const entries = visibleEntries();
-  const place = entries.findIndex((entry) => entry.id === state.picture?.id);
+  const place = entries.findIndex((entry) => entry.id === state.picture?.scene);
   const next = entries[Math.min(entries.length - 1, Math.max(0, place + step))];
-  if (next && next.id !== state.picture?.id) await open(next.id);
+  if (next && next.id !== state.picture?.scene) await open(firstImage(next));
 }
 
 /** Sends files to the server and opens the first of them. @param {Iterable<File>} files */
@@ -96,8 +68,9 @@ function made(entry) {
   picture.src = `/api/images/${entry.id}/thumbnail.png`;
   picture.alt = "";
   picture.loading = "lazy";
+  picture.fetchPriority = "low";  // the image that is opened comes first
   button.append(picture, element("span", "", "sign"), element("span", entry.name, "name"), element("span", "", "label"));
-  button.addEventListener("click", () => void open(entry.id).catch(report));
+  button.addEventListener("click", () => void open(firstImage(entry)).catch(report));
   item.append(button);
   return item;
 }
@@ -107,14 +80,15 @@ function filled(item, entry) {
   const button = /** @type {HTMLButtonElement} */ (item.firstChild);
   const sign = /** @type {HTMLElement} */ (button.querySelector(".sign"));
   const label = /** @type {HTMLElement} */ (button.querySelector(".label"));
-  const isOpen = entry.id === state.picture?.id;
+  const isOpen = entry.id === state.picture?.scene;
   if (isOpen && button.getAttribute("aria-current") !== "true") item.scrollIntoView({ block: "nearest", inline: "nearest" });
   button.setAttribute("aria-current", String(isOpen));
-  button.title = `${entry.name}: ${WORDS[entry.state]}`;
+  button.title = `${entry.name}${entry.place && `, ${entry.place}`}: ${WORDS[entry.state]}`;
   item.className = entry.state;
   sign.textContent = SIGNS[entry.state];
   sign.setAttribute("aria-label", WORDS[entry.state]);
-  label.textContent = entry.label;
+  const frames = entry.frames > 1 ? `${entry.accepted} of ${entry.frames} frames` : "";
+  label.textContent = [entry.place, entry.label, frames].filter(Boolean).join(" · ");
   return item;
 }
 
@@ -136,6 +110,9 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   if (event.dataTransfer?.files.length) void add(event.dataTransfer.files).catch(report);
 });
+let shownScene = "";
 onChange((changed) => {
-  if (["entries", "picture", "filter"].some((name) => changed.has(name))) show();
+  const scene = state.picture?.scene ?? "", isOther = scene !== shownScene;
+  shownScene = scene;
+  if (changed.has("entries") || changed.has("filter") || isOther) show();
 });

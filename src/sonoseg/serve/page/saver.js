@@ -90,18 +90,27 @@ function post({ id, path, body }) {
 /** @param {Item} edit @param {any} answer */
 function take(edit, answer) {
   if (!state.picture || state.picture.id !== edit.id) return;
-  if (!edit.isLocal) put(state.mask, state.picture.width, answer.patch);
+  if (edit.path === "edits" && !edit.isLocal) put(state.mask, state.picture.width, answer.patch);
   takeDescription(answer);
   if (edit.path === "edits") update({ mask: state.mask, preview: null });
 }
 
 /** @param {any} answer what changes with each edit */
 export function takeDescription(answer) {
-  const { revision, undo, redo, unit, lesions } = answer;
-  const entries = state.entries.map((entry) =>
-    state.picture && entry.id === state.picture.id
-      ? { ...entry, state: answer.state, label: state.finding.label } : entry);
-  update({ revision, undo, redo, unit, lesions, entries });
+  const { revision, undo, redo, unit, lesions, state: progress } = answer, picture = state.picture;
+  if (!picture) return;
+  const entries = state.entries.map((entry) => (entry.id === picture.scene ? touched(entry, progress) : entry));
+  const frameStates = { ...state.frameStates };
+  if (progress === "open") delete frameStates[picture.frame];
+  else frameStates[picture.frame] = progress;
+  update({ revision, undo, redo, unit, lesions, progress, entries, frameStates });
+}
+
+/** @param {import("./state.js").Entry} entry @param {import("./state.js").Entry["state"]} progress of the open frame */
+function touched(entry, progress) {
+  // The other frames of a loop have a part in its state, which the next list will say.
+  const isHidden = entry.frames > 1 && (progress === "open" || progress === "accepted");
+  return { ...entry, state: isHidden ? entry.state : progress, label: state.finding.label || entry.label };
 }
 
 /** @param {string} id shows what the server has */

@@ -5,17 +5,24 @@
  * @typedef {object} Entry one image in the list
  * @property {string} id
  * @property {string} name
+ * @property {string} place which image of a split screen it is
  * @property {"open"|"edited"|"accepted"|"changed"} state
  * @property {string} label
+ * @property {number} frames more than one: a loop
+ * @property {number} accepted how many of them are accepted
+ *
+ * @typedef {[number, number]} Place x and y in pixels of the image
  *
  * @typedef {object} Lesion lengths in the unit of the picture, places in pixels
  * @property {number} area
  * @property {number} longest_diameter
  * @property {number} perpendicular_diameter
  * @property {number} mean_probability
- * @property {[number, number]} centre
- * @property {[number, number][]} longest_diameter_ends
- * @property {[number, number][]} perpendicular_diameter_ends
+ * @property {Place} centre
+ * @property {Place[]} longest_diameter_ends
+ * @property {Place[]} perpendicular_diameter_ends
+ * @property {{x: number, y: number, width: number, height: number}} box
+ * @property {boolean} by_hand whether the diameters are the reader's calipers
  * @property {Record<string, {word: string|null, probabilities: Record<string, number>}>} descriptors
  *
  * @typedef {object} Finding what the reader wrote
@@ -24,21 +31,27 @@
  * @property {string} note
  * @property {string} spacing
  * @property {Record<string, string>} descriptors
+ * @property {number[][][]} calipers of each measured lesion two lines: x and y of one end, then of the other
  *
  * @typedef {object} Picture the image that is open
- * @property {string} id
+ * @property {string} id of the image; in a loop, of the frame
+ * @property {string} scene of the entry in the list
+ * @property {number} frame from 1
+ * @property {number} frames
+ * @property {number|null} frameTime milliseconds from frame to frame
  * @property {string} name
+ * @property {string} place
  * @property {number} width
  * @property {number} height
  * @property {ImageBitmap} pixels
- * @property {Float32Array} map the network's own map, row by row
+ * @property {Promise<Float32Array>|null} map the network's own map, row by row, once it was asked for
  * @property {[number, number]} mapSize rows and columns of the map
  * @property {number} smallest share of the image below which a part is dropped
  * @property {number} ownThreshold
  * @property {string[]} doubts
  * @property {string} model
  *
- * @typedef {"pan"|"grow"|"box"|"brush"|"eraser"|"push"|"delete"} Tool
+ * @typedef {"pan"|"grow"|"box"|"brush"|"eraser"|"push"|"cut"|"join"|"delete"|"calipers"} Tool
  */
 
 export const state = {
@@ -56,7 +69,12 @@ export const state = {
   redo: 0,
   unit: "px",
   /** @type {Lesion[]} */ lesions: [],
-  /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "", descriptors: {} },
+  /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "", descriptors: {}, calipers: [] },
+  /** @type {"open"|"edited"|"accepted"|"changed"} of the open image */ progress: "open",
+  /** @type {string[]} boxes of the lesions that are not shown */ hidden: [],
+  /** @type {number[]} of each frame that was segmented, the share that is lesion */ shares: [],
+  /** @type {Record<string, string>} states of the frames that were touched */ frameStates: {},
+  isPlaying: false,
   /** @type {Tool} */ tool: "grow",
   brush: 12,
   threshold: 0.5,
@@ -69,6 +87,7 @@ export const state = {
   transform: { x: 0, y: 0, scale: 1 },
   /** @type {{x: number, y: number}|null} the cross, in image pixels */ cursor: null,
   /** @type {{x: number, y: number, width: number, height: number}|null} */ box: null,
+  /** @type {[Place, Place]|null} from one lesion to another */ link: null,
   busy: false,
   message: "",
   saved: "",

@@ -1,6 +1,8 @@
 // @ts-check
 // The mask at any threshold, from the network's map: the same steps, and the same float32 numbers, as on the server.
 
+import { partAt } from "./mask.js";
+
 const round = Math.fround;
 
 /**
@@ -55,25 +57,11 @@ export function maskAt(large, width, height, threshold, smallest) {
   const mask = new Uint8Array(width * height);
   for (let i = 0; i < mask.length; i++) mask[i] = large[i] >= threshold ? 1 : 0;
   if (smallest <= 1) return mask;
-  const seen = new Uint8Array(mask.length), stack = new Int32Array(mask.length);
+  const seen = new Uint8Array(mask.length);
   for (let start = 0; start < mask.length; start++) {
     if (!mask[start] || seen[start]) continue;
-    let end = 0;
-    stack[end++] = start;
-    seen[start] = 1;
-    for (let next = 0; next < end; next++) {
-      const y = Math.trunc(stack[next] / width), x = stack[next] % width;
-      for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
-        for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) {
-          const place = row * width + column;
-          if (mask[place] && !seen[place]) {
-            seen[place] = 1;
-            stack[end++] = place;
-          }
-        }
-      }
-    }
-    if (end < smallest) for (let i = 0; i < end; i++) mask[stack[i]] = 0;
+    const part = partAt(mask, width, height, start, seen);
+    if (part.length < smallest) for (const place of part) mask[place] = 0;
   }
   return mask;
 }

@@ -1,10 +1,11 @@
 // @ts-check
 // What the pointer, and the cross of the keyboard, do to the mask.
 
-import { drawLine, pack, union } from "./mask.js";
+import { dragEnd, dropEnd, grabEnd } from "./calipers.js";
+import { boxKey, drawLine, pack, union } from "./mask.js";
 import { send } from "./saver.js";
 import { state, update } from "./state.js";
-import { maskChanged, onCanvas, overlay, pan, toImage, zoom } from "./view.js";
+import { maskChanged, onCanvas, overlay, pan, shownLesions, toImage, zoom } from "./view.js";
 
 /** @typedef {{x: number, y: number}} Point */
 
@@ -16,6 +17,9 @@ const pointers = new Map();
 /** @type {Uint8Array|null} the mask as it was when the brush was put down */ let before = null;
 /** @type {0|1} what the stroke paints: lesion or not */ let ink = 1;
 let isPanning = false;
+/** Whether the cross of the keyboard draws a cut. */ let isCutting = false;
+/** Half the width of a cut, in pixels: no two pixels touch across it. */
+const CUT = 1.01;
 
 /** @param {Point} point @returns {boolean} whether it lies in the image */
 function isInside({ x, y }) {
@@ -35,7 +39,7 @@ function click(point) {
 
 /** @returns {boolean} whether the tool draws strokes */
 function isStroke() {
-  return state.tool === "brush" || state.tool === "eraser" || state.tool === "push";
+  return ["brush", "eraser", "push", "cut"].includes(state.tool);
 }
 
 /** Decides what a stroke paints: one that pushes paints what it begins on. @param {Point} point image pixels */
@@ -51,7 +55,7 @@ function beginStroke(point) {
 function draw(from, to) {
   const picture = state.picture;
   if (!picture) return;
-  const box = drawLine(state.mask, picture.width, picture.height, from, to, state.brush, ink);
+  const box = drawLine(state.mask, picture.width, picture.height, from, to, state.tool === "cut" ? CUT : state.brush, ink);
   changed = union(changed, box);
   maskChanged();
 }
@@ -60,7 +64,8 @@ function draw(from, to) {
 function endStroke() {
   if (state.picture && changed && changed.width > 0 && changed.height > 0) {
     const bits = pack(state.mask, state.picture.width, changed);
-    send({ tool: ink ? "brush" : "eraser", ...changed, bits }, true);
+    const tool = state.tool === "cut" ? "cut" : ink ? "brush" : "eraser";
+    send({ tool, ...changed, bits }, true);
   }
   changed = null;
 }
@@ -89,20 +94,66 @@ function endBox() {
   if (box && box.width >= 4 && box.height >= 4) send({ tool: "box", ...box });
 }
 
-/** Uses the tool at the cross, as a click would. A box takes two: one for each corner. */
+/** Joins the lesions at the two ends of the line that was drawn. */
+function endLink() {
+  const link = state.link;
+  update({ link: null });
+  corner = null;
+  if (!link) return;
+  const [from, to] = link.map(([x, y]) => pixelAt({ x, y }));
+  send({ tool: "join", ...from, width: to.x - from.x, height: to.y - from.y });
+}
+
+/** Begins what takes two points: a box, or a line from lesion to lesion. @param {Point} point image pixels */
+function beginPair(point) {
+  corner = point;
+  movePair(point);
+}
+
+/** @param {Point} point image pixels */
+function movePair(point) {
+  const picture = state.picture;
+  if (!corner || !picture) return;
+  if (state.tool === "box") update({ box: boxOf(corner, point) });
+  const x = Math.min(picture.width - 0.5, Math.max(0, point.x)), y = Math.min(picture.height - 0.5, Math.max(0, point.y));
+  if (state.tool === "join") update({ link: [[corner.x, corner.y], [x, y]] });
+}
+
+function endPair() {
+  if (state.tool === "box") endBox();
+  else endLink();
+}
+
+/** @returns {boolean} whether the tool takes two points */
+function isPair() {
+  return state.tool === "box" || state.tool === "join";
+}
+
+/** Hides the lesion under the cross, or shows all again where there is none. */
+export function hideAtCross() {
+  const cursor = state.cursor;
+  const lesion = cursor && shownLesions().find(({ box: { x, y, width, height } }) =>
+    cursor.x >= x && cursor.y >= y && cursor.x < x + width && cursor.y < y + height);
+  update({ hidden: lesion ? [...state.hidden, boxKey(lesion.box)] : [] });
+}
+
+/** Uses the tool at the cross, as a click would. A box takes two: one for each corner, and so
+    does a line from lesion to lesion, and the end of a caliper: taken, then put down. */
 export function useAtCross() {
   const cursor = state.cursor;
   if (!state.picture || !cursor || state.busy) return;
   const point = { x: cursor.x + 0.5, y: cursor.y + 0.5 };
   if (state.tool === "grow" || state.tool === "delete") click(point);
-  else if (isStroke()) {
+  else if (state.tool === "cut") {
+    if (isCutting) endStroke();
+    else beginStroke(point);
+    isCutting = !isCutting;
+  } else if (isStroke()) {
     beginStroke(point);
     endStroke();
-  } else if (state.tool === "box" && corner) endBox();
-  else if (state.tool === "box") {
-    corner = point;
-    update({ box: boxOf(point, point) });
-  }
+  } else if (isPair() && corner) endPair();
+  else if (isPair()) beginPair(point);
+  else if (state.tool === "calipers" && !dropEnd()) grabEnd(point, Infinity);
 }
 
 /** @param {number} dx @param {number} dy in image pixels */
@@ -112,15 +163,21 @@ export function moveCross(dx, dy) {
   const old = state.cursor ?? { x: Math.floor(picture.width / 2), y: Math.floor(picture.height / 2) };
   const x = Math.min(picture.width - 1, Math.max(0, Math.floor(old.x) + dx));
   const y = Math.min(picture.height - 1, Math.max(0, Math.floor(old.y) + dy));
-  const box = corner ? boxOf(corner, { x: x + 0.5, y: y + 0.5 }) : state.box;
-  update({ cursor: { x, y }, box });
+  update({ cursor: { x, y } });
+  if (state.tool === "cut" && isCutting) {
+    draw({ x: old.x + 0.5, y: old.y + 0.5 }, { x: x + 0.5, y: y + 0.5 });
+  }
+  movePair({ x: x + 0.5, y: y + 0.5 });
+  dragEnd({ x: x + 0.5, y: y + 0.5 });
 }
 
-/** Leaves a box that was begun. @returns {boolean} whether there was one */
+/** Leaves a box, a line or a cut that was begun. @returns {boolean} whether there was one */
 export function cancel() {
   const had = corner !== null;
   corner = null;
-  update({ box: null });
+  if (isCutting) dropStroke();
+  isCutting = false;
+  update({ box: null, link: null });
   return had;
 }
 
@@ -143,10 +200,8 @@ overlay.addEventListener("pointerdown", (event) => {
   if (isStroke()) {
     last = point;
     beginStroke(point);
-  } else if (state.tool === "box") {
-    corner = point;
-    update({ box: boxOf(point, point) });
-  }
+  } else if (isPair() && isInside(point)) beginPair(point);
+  else if (state.tool === "calipers") grabEnd(point, reachOf(event));
 });
 
 overlay.addEventListener("pointermove", (event) => {
@@ -160,9 +215,16 @@ overlay.addEventListener("pointermove", (event) => {
     const point = toImage(place);
     draw(last, point);
     last = point;
-  } else if (corner) update({ box: boxOf(corner, toImage(place)) });
+  } else if (corner) movePair(toImage(place));
+  else dragEnd(toImage(place));
   pointers.set(event.pointerId, place);
 });
+
+/** @param {PointerEvent} event @returns {number} how far off an end may be, in image pixels: a finger hides it */
+function reachOf(event) {
+  const pixels = event.pointerType === "touch" ? 26 : 14;
+  return (pixels * (devicePixelRatio || 1)) / state.transform.scale;
+}
 
 /** One finger, or the mouse, pans; two zoom too. @param {number} moved @param {Point} from @param {Point} place */
 function moveView(moved, from, place) {
@@ -183,8 +245,9 @@ function lift(event) {
   if (!pointers.delete(event.pointerId)) return;
   if (!isPanning && !state.busy && event.type === "pointerup") {
     if (state.tool === "grow" || state.tool === "delete") click(toImage(onCanvas(event)));
-    else if (corner) endBox();
+    else if (corner) endPair();
   }
+  dropEnd();
   if (last) endStroke();
   last = null;
   if (pointers.size === 0) isPanning = false;

@@ -1,12 +1,12 @@
 // @ts-check
 // Draws the image and what lies over it, with zoom and pan.
 
-import { outline } from "./mask.js";
+import { boxKey, outline, withoutParts } from "./mask.js";
 import { byId, onChange, state, update } from "./state.js";
 
 const MASK = [86, 180, 233];
-const CALIPER = "#f0e442";
-const TOOLBAR = 66;
+const CALIPER = "#f0e442", LINK = "#f0e442";
+const MOST_CALIPERS = 12;
 const CROSS = "#ffffff";
 /** @type {HTMLCanvasElement} */ const imageCanvas = byId("image");
 /** @type {HTMLCanvasElement} */ export const overlay = byId("overlay");
@@ -16,10 +16,17 @@ const fill = document.createElement("canvas");
 let isPlanned = false;
 /** Whether the image itself must be drawn again, which takes longer than what lies over it. */
 let isImageOld = true;
+/** Whether the image must be fitted into the stage, once all that lies over it has its place. */
+let isFitOld = false;
 
 /** @returns {Uint8Array} the mask that is shown */
 export function shownMask() {
   return state.preview ?? state.mask;
+}
+
+/** @returns {import("./state.js").Lesion[]} those that are not hidden, with their numbers */
+export function shownLesions() {
+  return state.lesions.filter((lesion) => !state.hidden.includes(boxKey(lesion.box)));
 }
 
 /** Draws everything at the next frame. */
@@ -27,7 +34,8 @@ export function redraw() {
   if (isPlanned) return;
   isPlanned = true;
   requestAnimationFrame(() => {
-    isPlanned = false;
+    if (isFitOld) fit();
+    isFitOld = isPlanned = false;
     if (isImageOld) drawImage();
     isImageOld = false;
     drawOverlay();
@@ -45,7 +53,9 @@ export function fit() {
   const picture = state.picture;
   if (!picture) return;
   const { width, height: whole } = stageSize();
-  const height = Math.max(whole / 2, whole - TOOLBAR * (devicePixelRatio || 1));
+  // What lies over the lower end of the canvas: the toolbar, and the frames of a loop.
+  const covered = overlay.clientHeight - byId("controls").offsetTop;
+  const height = Math.max(whole / 2, whole - covered * (devicePixelRatio || 1));
   const scale = Math.min(width / picture.width, height / picture.height) * 0.97;
   const x = (width - picture.width * scale) / 2, y = (height - picture.height * scale) / 2;
   update({ transform: { x, y, scale } });
@@ -142,13 +152,18 @@ function drawOverlay() {
     stroke(context, border, 2, `rgb(${MASK.join(" ")})`);
   }
   if (state.layers.calipers && !state.preview) drawCalipers(context);
+  if (state.lesions.length > 1 && state.layers.outline && !state.preview) drawNumbers(context);
   if (state.box) drawBox(context, state.box);
+  if (state.link) drawLink(context, state.link);
   if (state.cursor) drawCross(context, state.cursor);
+  if (overlay.dataset.shown !== picture.id && !state.isPlaying) performance.mark(`shown ${picture.id}`);
+  overlay.dataset.shown = picture.id;
 }
 
 /** @param {number} width @param {number} height */
 function prepareMask(width, height) {
-  const mask = drawnMask = shownMask();
+  drawnMask = shownMask();
+  const mask = state.hidden.length ? withoutParts(drawnMask, width, height, state.hidden) : drawnMask;
   border = outline(mask, width, height);
   fill.width = width;
   fill.height = height;
@@ -170,16 +185,54 @@ function stroke(context, path, width, colour) {
 
 /** @param {CanvasRenderingContext2D} context */
 function drawCalipers(context) {
-  for (const lesion of state.lesions.slice(0, 4)) {
+  const dash = 5 / state.transform.scale;
+  for (const lesion of shownLesions().slice(0, MOST_CALIPERS)) {
     for (const [from, to] of [lesion.longest_diameter_ends, lesion.perpendicular_diameter_ends]) {
       const line = new Path2D();
       line.moveTo(...from);
       line.lineTo(...to);
-      context.setLineDash([5 / state.transform.scale, 5 / state.transform.scale]);
+      context.setLineDash(lesion.by_hand ? [] : [dash, dash]);
       stroke(context, line, 1.5, CALIPER);
       context.setLineDash([]);
+      if (state.tool === "calipers") drawEnds(context, [from, to]);
     }
   }
+}
+
+/** @param {CanvasRenderingContext2D} context @param {import("./state.js").Place[]} ends that can be dragged */
+function drawEnds(context, ends) {
+  const radius = (6 * (devicePixelRatio || 1)) / state.transform.scale;
+  for (const [x, y] of ends) {
+    const circle = new Path2D();
+    circle.arc(x, y, radius, 0, 2 * Math.PI);
+    stroke(context, circle, 4, "rgb(0 0 0 / 70%)");
+    stroke(context, circle, 2, CALIPER);
+  }
+}
+
+/** The number of each lesion in the table, to the left of it. @param {CanvasRenderingContext2D} context */
+function drawNumbers(context) {
+  const size = (13 * (devicePixelRatio || 1)) / state.transform.scale;
+  context.font = `600 ${size}px system-ui, sans-serif`;
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  context.lineWidth = size / 4;
+  context.strokeStyle = "rgb(0 0 0 / 75%)";
+  context.fillStyle = CROSS;
+  state.lesions.forEach((lesion, place) => {
+    const { x, y, height } = lesion.box, left = Math.max(size, x - size / 2);
+    context.strokeText(String(place + 1), left, y + height / 2);
+    context.fillText(String(place + 1), left, y + height / 2);
+  });
+}
+
+/** @param {CanvasRenderingContext2D} context @param {[import("./state.js").Place, import("./state.js").Place]} link */
+function drawLink(context, [from, to]) {
+  const line = new Path2D();
+  line.moveTo(...from);
+  line.lineTo(...to);
+  stroke(context, line, 4, "rgb(0 0 0 / 55%)");
+  stroke(context, line, 2, LINK);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {{x: number, y: number, width: number, height: number}} box */
@@ -206,10 +259,15 @@ function drawCross(context, cursor) {
   stroke(context, path, 1.5, CROSS);
 }
 
+let shownScene = "";
 new ResizeObserver(resize).observe(overlay);
 onChange((changed) => {
-  if (changed.has("mask") || changed.has("preview") || changed.has("picture")) drawnMask = null;
-  if (changed.has("picture")) fit();
+  if (["mask", "preview", "picture", "hidden"].some((name) => changed.has(name))) drawnMask = null;
+  const scene = state.picture?.scene ?? "";
+  if (scene !== shownScene) {  // frames of one loop are seen at the same place
+    shownScene = scene;
+    isFitOld = true;
+  }
   if (["picture", "transform", "brightness", "contrast"].some((name) => changed.has(name))) isImageOld = true;
   redraw();
 });

@@ -1,0 +1,159 @@
+"""`sonoseg cross`: leave one data set out: trains on the others, reads the one that is left out, and tabulates.
+
+It shows how a network works in a hospital that it has never seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sonoseg.data.load import data_name, load_cases
+from sonoseg.data.splits import split_cases
+from sonoseg.deploy.run_predictor import RunPredictor
+from sonoseg.errors import InputError
+from sonoseg.evaluate.compare import Evaluated
+from sonoseg.evaluate.cross_table import Reading, describe, write_readings
+from sonoseg.evaluate.evaluate import evaluate
+from sonoseg.files import is_there, output_folder, write_text
+from sonoseg.inputs import read_json
+from sonoseg.lock import held
+from sonoseg.report.tables import csv_text
+from sonoseg.train.command import train_command
+from sonoseg.train.run_folder import RunConfig, find_run, fingerprint
+from sonoseg.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class CrossSettings:
+    """What is read, and by which networks.
+
+    Attributes:
+        data: at least two data sets of different names, folders or packs.
+        out: folder for the table, the runs and their evaluations.
+        models: names of networks that are trained once without each data set.
+        runs: run folders of earlier trainings. Each reads the data sets that it was not trained on.
+        training: settings of all trainings. Its model, data, split and further data are replaced.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    models: tuple[str, ...]
+    runs: tuple[Path, ...]
+    training: TrainSettings
+
+
+def cross_command(settings: CrossSettings) -> str:
+    """Trains what is missing, reads every data set with the networks that have not seen it, and writes the table.
+
+    Writes into `out`: `cross.csv` (see `cross_table.write_readings`), runs MODEL-without-DATA, and for each reading
+    a folder RUN-on-DATA as `sonoseg evaluate` writes it. A second call goes on where the first one stopped.
+
+    Returns:
+        the table to print.
+
+    Raises:
+        InputError: fewer than two data sets, two of one name, nothing to read with, a run that has seen all data sets,
+            or as `train_command` and `evaluate`.
+    """
+    sources = {data_name(folder): folder for folder in settings.data}
+    if len(sources) < 2 or len(sources) < len(settings.data):
+        problem = "at least two data sets of different names are needed"
+        raise InputError("sonoseg cross", problem, "give two or more folders")
+    if not settings.models and not settings.runs:
+        raise InputError("sonoseg cross", "no network", "give --models or --runs")
+    pairs = [(run, name) for run in settings.runs for name in unseen(run, sources)]
+    out = output_folder(settings.out)
+    with held(out):
+        for model in settings.models:
+            for name in sources:
+                pairs.append((train_without(name, model, sources, settings), name))
+        readings = [read(run, name, sources[name], out) for run, name in pairs]
+        write_readings(out / "cross.csv", readings)
+    return f"{describe(readings)}\n\n{out}: cross.csv"
+
+
+def unseen(run: Path, sources: dict[str, Path]) -> list[str]:
+    """The names of the data sets that neither this run nor a training before it has seen.
+
+    They are known by the names in its config; `read` also compares the images.
+
+    Raises:
+        InputError: it is no run, or has seen all of them.
+    """
+    seen = set(seen_data(RunConfig.read(find_run(run))))
+    names = [name for name in sources if name.casefold() not in seen]
+    if not names:
+        problem = f"was trained on all of {', '.join(sources)}"
+        raise InputError(run, problem, "give a run that has not seen one of them")
+    return names
+
+
+def seen_data(config: RunConfig) -> list[str]:
+    """The names of the data sets of a training and of the trainings before it, in lower case, each once."""
+    trainings = [config.data, *(str(earlier["data"]) for earlier in config.lineage)]
+    names = "+".join(trainings).casefold().split("+")
+    return list(dict.fromkeys(names))
+
+
+def train_without(
+    name: str, model: str, sources: dict[str, Path], settings: CrossSettings
+) -> Path:
+    """Trains `model` on all data sets but `name`; returns its run folder. A finished training is not repeated.
+
+    A fifth of the first of the others is for validation (the validation images of its split `grouped`). All other
+    images are trained on.
+    """
+    first, *others = [folder for other, folder in sources.items() if other != name]
+    split = settings.out / f"{data_name(first)}-validation.csv"
+    subsets = split_cases(load_cases(first), "grouped")
+    rows = []
+    for subset, cases in subsets.items():
+        role = "validation" if subset == "validation" else "train"
+        rows += [(case.name, role) for case in cases]
+    write_text(split, csv_text(("file", "subset"), sorted(rows)))
+    training = replace(
+        settings.training,
+        model=model,
+        data=first,
+        split=str(split),
+        also=tuple(map(str, others)),
+    )
+    run = settings.out / f"{model}-without-{name}"
+    train_command(training, run)
+    return run
+
+
+def read(run: Path, name: str, data: Path, out: Path) -> Reading:
+    """Evaluates a run on all images of a data set, unless the folder has the scores of the same weights.
+
+    Raises:
+        InputError: the run was trained on some of the images, or as `evaluate`.
+    """
+    config = RunConfig.read(find_run(run))
+    folder = out / f"{run.name}-on-{name}"
+    about = {"data": name, "weights": fingerprint(run), "trained": config.data}
+    if not _is_done(folder, about):
+        predictor = RunPredictor(run)
+        cases = load_cases(data)
+        if predictor.record is not None:
+            for case in cases:
+                if predictor.record.subset_of(case.read_image()) is not None:
+                    problem = f"has seen {case.name} of {name} in its training"
+                    hint = "leave out the run or the data set"
+                    raise InputError(run, problem, hint)
+        evaluate(predictor, cases, folder, about=about, pictures=False)
+    trained_on = list(dict.fromkeys(config.data.split("+")))
+    return Reading(run.name, trained_on, name, Evaluated.read(folder))
+
+
+def _is_done(folder: Path, about: dict[str, str]) -> bool:
+    """Whether the folder has the finished evaluation `about`."""
+    file = folder / "metrics.json"
+    if not is_there(file):
+        return False
+    try:
+        found = read_json(file)["about"]
+    except (InputError, KeyError, TypeError):
+        return False
+    return all(found.get(key) == value for key, value in about.items())

@@ -1,0 +1,49 @@
+// @ts-check
+// Pixels of images and frames, fetched ahead and kept while there is room.
+
+import { getPicture } from "./api.js";
+
+const MOST_PIXELS = 64e6;
+/** @type {Map<string, Promise<ImageBitmap>>} the one that was used last at the end */
+const kept = new Map();
+/** @type {Map<string, number>} pixels of those that have arrived */
+const sizes = new Map();
+
+/** @param {string} id @returns {Promise<ImageBitmap>} */
+export function pixelsOf(id) {
+  const known = kept.get(id);
+  kept.delete(id);
+  const wanted = known ?? load(id);
+  kept.set(id, wanted);
+  return wanted;
+}
+
+/** @param {string} id @returns {Promise<ImageBitmap>} */
+async function load(id) {
+  try {
+    const picture = await getPicture(`images/${id}/pixels.bmp`);
+    sizes.set(id, picture.width * picture.height);
+    makeRoom();
+    return picture;
+  } catch (error) {
+    kept.delete(id);
+    throw error;
+  }
+}
+
+/** Forgets the images that were not used for longest. */
+function makeRoom() {
+  let sum = 0;
+  for (const size of sizes.values()) sum += size;
+  for (const id of [...kept.keys()].slice(0, -2)) {
+    if (sum <= MOST_PIXELS) return;
+    sum -= sizes.get(id) ?? 0;
+    sizes.delete(id);
+    kept.delete(id);
+  }
+}
+
+/** Fetches what will probably be looked at next. @param {string} id */
+export function fetchAhead(id) {
+  pixelsOf(id).catch(() => {});  // it is asked for again when it is needed, and then says why
+}

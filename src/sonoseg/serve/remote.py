@@ -1,0 +1,171 @@
+"""Studies of a DICOMweb server: they are listed, and their ultrasound is fetched into the folder that is annotated."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+from sonoseg.errors import visible
+from sonoseg.files import is_there
+from sonoseg.serve.refusal import Refused
+from sonoseg.temporary import forget, temporary_name
+from sonoseg.watch.dicomweb import (
+    DicomWeb,
+    Entry,
+    Place,
+    first_value,
+    series_in,
+    study_in,
+)
+from sonoseg.watch.handled import Handled
+from sonoseg.watch.transport import Refusal, Unreachable
+
+FETCHED = "fetched.txt"
+_MOST_STUDIES = 200
+_MOST_IMAGES = 500
+"""Of one study."""
+_DAY = re.compile(r"\d{8}")
+_PATIENT, _NAME, _STUDY_DATE = "00100020", "00100010", "00080020"
+_DESCRIPTION, _IMAGES = "00081030", "00201208"
+_SERIES_NUMBER = "00200011"
+
+
+class Remote:
+    """The server whose images are annotated.
+
+    Args:
+        server: the server.
+        folder: where images are put.
+        annotations: where it is kept which images came from the server.
+
+    Raises:
+        InputError: a folder cannot be written to, or holds images of another server.
+    """
+
+    def __init__(self, server: DicomWeb, folder: Path, annotations: Path) -> None:
+        self._server, self._folder = server, folder
+        hint = "give another folder for each server"
+        self.fetched = Handled(annotations / FETCHED, server.url, hint)
+        self._busy = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """The server's address, without password."""
+        return self._server.url
+
+    def studies(self, patient: str = "", days: str = "") -> list[dict[str, Any]]:
+        """The studies with ultrasound, the latest first; at most 200.
+
+        Args:
+            patient: Patient ID, or a part of the name with * for what is not known; "" for all.
+            days: the date as YYYYMMDD, or a range as YYYYMMDD-YYYYMMDD; "" for all.
+
+        Raises:
+            Refused: status 502, the server does not answer, or refuses.
+        """
+        query = {"ModalitiesInStudy": "US", "includefield": _DESCRIPTION}
+        if days:
+            query["StudyDate"] = days
+        if patient:
+            name = any(letter in patient for letter in "*?^")
+            query["PatientName" if name else "PatientID"] = patient
+        studies = []
+        with _Answering(self.url):
+            for entry in self._server.search("/studies", query):
+                studies.append(_described(entry))
+                if len(studies) == _MOST_STUDIES:
+                    break
+        return sorted(studies, key=lambda study: str(study["date"]), reverse=True)
+
+    def fetch(self, study: str) -> int:
+        """Fetches the ultrasound of a study that is not in the folder yet; returns how many images it has.
+
+        Raises:
+            Refused: another study is being fetched (429), the study is too large (422), or the server does not
+                answer or refuses (502).
+            InputError: the disk is full or cannot be written to.
+        """
+        if not self._busy.acquire(blocking=False):
+            problem = "another study is being fetched"
+            raise Refused(429, "server", problem, "try again in a few seconds")
+        try:
+            with _Answering(self.url):
+                images = self._images(study)
+                for name, place in images.items():
+                    self._fetch(name, place)
+        finally:
+            self._busy.release()
+        return len(images)
+
+    def _images(self, study: str) -> dict[str, Place]:
+        """The images of a study by the names of their files."""
+        images: dict[str, Place] = {}
+        query = {"Modality": "US", "includefield": _STUDY_DATE}
+        for entry in self._server.search(f"/studies/{study}/series", query):
+            day = str(first_value(entry, _STUDY_DATE) or "")
+            day = day if _DAY.fullmatch(day) else "undated"
+            number = str(first_value(entry, _SERIES_NUMBER) or "0")[:6]
+            for place in self._server.instances(study, series_in(entry)):
+                order = re.sub(r"\D", "", number) or "0"
+                name = f"{day}_{_short(study)}_series{order}_{_short(place.instance)}"
+                images[f"{name}.dcm"] = place
+            if len(images) > _MOST_IMAGES:
+                problem = f"has over {_MOST_IMAGES} ultrasound images"
+                raise Refused(422, "study", problem, "use sonoseg watch")
+        return images
+
+    def _fetch(self, name: str, place: Place) -> None:
+        path = self._folder / name
+        if is_there(path):
+            return
+        # What a killed server leaves is removed by the next one.
+        temporary = self._folder / temporary_name(".dcm")
+        try:
+            self._server.download(place, temporary)
+            if path.stem not in self.fetched:
+                self.fetched.add(path.stem)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            forget(temporary)
+
+
+class _Answering:
+    """Turns errors of the server into refusals of ours."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, (Unreachable, Refusal)):
+            hint = f"look whether {self._url} works"
+            raise Refused(502, "DICOMweb", visible(str(error)), hint) from error
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    name = first_value(entry, _NAME)
+    spelled = name.get("Alphabetic", "") if isinstance(name, dict) else ""
+    return {
+        "study": study_in(entry),
+        "date": _text(first_value(entry, _STUDY_DATE)),
+        "patient": _text(first_value(entry, _PATIENT)),
+        "name": _text(spelled).replace("^", " ").strip(),
+        "description": _text(first_value(entry, _DESCRIPTION)),
+        "objects": _text(first_value(entry, _IMAGES)),
+    }
+
+
+def _text(value: object) -> str:
+    return visible(str(value or ""))[:200]
+
+
+def _short(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:8]

@@ -1,0 +1,189 @@
+"""A server's DICOMweb interface: search (QIDO-RS), retrieve (WADO-RS) and store (STOW-RS), PS3.18 chapter 10."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from sonoseg.errors import visible
+from sonoseg.watch.multipart import only_part
+from sonoseg.watch.transport import Refusal, Transport, Unreachable, parse_json
+
+_PAGE = 100
+"""Entries that are asked for at once. A server may answer with fewer."""
+_JSON = {"Accept": "application/dicom+json"}
+_FILE = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+"""As it is stored: the server need not decompress it."""
+_UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
+_STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
+_FAILED, _REASON = "00081198", "00081197"
+_DUPLICATE = 0x0111
+"""Failure reason of an instance that is there already (PS3.18 table I.2-2)."""
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)
+
+Entry = dict[str, Any]
+"""One answer of a search, in the DICOM JSON model (PS3.18 annex F)."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an instance is found: the UIDs of its study, its series and itself, and its SOP Class UID."""
+
+    study: str
+    series: str
+    instance: str
+    kind: str = ""
+
+    @property
+    def path(self) -> str:
+        """After the address of the server."""
+        return f"{series_path(self.study, self.series)}/instances/{self.instance}"
+
+
+class DicomWeb:
+    """A server with DICOMweb. Every method raises `Unreachable` or `Refusal`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def url(self) -> str:
+        """The server's address, without password."""
+        return self._transport.address.url
+
+    def search(self, path: str, query: dict[str, str]) -> Iterator[Entry]:
+        """All entries that a search finds, page by page.
+
+        Args:
+            path: such as /studies.
+            query: what they must match, and what to tell of them.
+        """
+        offset = 0
+        seen: set[str] = set()
+        while True:
+            page = self._search_page(path, query, offset)
+            keys = {_key(entry) for entry in page}
+            # Some servers do not know `offset`, and answer the same again.
+            if keys <= seen:
+                return
+            seen |= keys
+            yield from page
+            offset += len(page)
+
+    def instances(self, study: str, series: str) -> list[Place]:
+        """The instances of a series, in the order in which the server lists them."""
+        places = []
+        for entry in self.search(f"{series_path(study, series)}/instances", {}):
+            uid = uid_in(entry, _INSTANCE)
+            kind = str(first_value(entry, _CLASS) or "")
+            places.append(Place(study, series, uid, kind))
+        return places
+
+    def download(self, place: Place, path: Path) -> None:
+        """Writes the DICOM file of an instance to `path`.
+
+        Raises:
+            InputError: the disk is full or cannot be written to.
+        """
+        self._transport.save(place.path, _FILE, path, only_part)
+
+    def store(self, content: bytes) -> None:
+        """Stores a DICOM file. One that is there already is left to the server, and is no error."""
+        boundary = secrets.token_hex(16)
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"
+        body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        try:
+            headers = {**_JSON, "Content-Type": kind}
+            answer = self._transport.read("/studies", headers, body)
+        except Refusal as refusal:
+            reasons = _failures(refusal.content)
+            if refusal.status != 409 or not reasons:
+                raise
+            _check_stored(reasons)
+        else:
+            _check_stored(_failures(answer))
+
+    def _search_page(
+        self, path: str, query: dict[str, str], offset: int
+    ) -> list[Entry]:
+        words = {**query, "limit": str(_PAGE), "offset": str(offset)}
+        text = self._transport.read(f"{path}?{urlencode(words)}", _JSON)
+        if not text:  # status 204: nothing is found
+            return []
+        page = parse_json(text)
+        if not isinstance(page, list):
+            raise strange()
+        for entry in page:
+            if not isinstance(entry, dict):
+                raise strange()
+        return page
+
+
+def series_path(study: str, series: str) -> str:
+    """The path of a series."""
+    return f"/studies/{study}/series/{series}"
+
+
+def strange() -> Unreachable:
+    """The error for an answer that DICOMweb does not have."""
+    return Unreachable("its answer is not that of DICOMweb")
+
+
+def first_value(entry: Entry, tag: str) -> Any:
+    """The first value of an element in an entry, None if there is none."""
+    element = entry.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values else None
+
+
+def uid_in(entry: Entry, tag: str) -> str:
+    """A UID in an entry. It becomes part of an address, so it is checked."""
+    uid = first_value(entry, tag)
+    if not isinstance(uid, str) or not _UID.fullmatch(uid):
+        raise strange()
+    return uid
+
+
+def study_in(entry: Entry) -> str:
+    """The Study Instance UID of an entry."""
+    return uid_in(entry, _STUDY)
+
+
+def series_in(entry: Entry) -> str:
+    """The Series Instance UID of an entry."""
+    return uid_in(entry, _SERIES)
+
+
+def _key(entry: Entry) -> str:
+    """What an entry is of: its lowest UID."""
+    for tag in (_INSTANCE, _SERIES, _STUDY):
+        if tag in entry:
+            return uid_in(entry, tag)
+    raise strange()
+
+
+def _failures(text: bytes) -> list[int]:
+    """The reasons why instances were not stored. An answer that is no JSON says nothing of failures."""
+    answer = parse_json(text)
+    failed = answer.get(_FAILED) if isinstance(answer, dict) else None
+    entries = failed.get("Value") if isinstance(failed, dict) else None
+    reasons = []
+    for entry in entries if isinstance(entries, list) else []:
+        reason = first_value(entry, _REASON) if isinstance(entry, dict) else None
+        reasons.append(reason if isinstance(reason, int) else 0)
+    return reasons
+
+
+def _check_stored(reasons: list[int]) -> None:
+    for reason in reasons:
+        if reason == _DUPLICATE:
+            continue
+        if reason in _OUT_OF_RESOURCES:
+            raise Unreachable("it has no room to store")
+        raise Refusal(0, visible(f"it was not stored (failure reason {reason:#06x})"))

@@ -1,0 +1,137 @@
+"""Leave one data set out: with one epoch of a tiny training, and the table against plain loops."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from sonoseg.cli import main
+from sonoseg.core.counts import Counts
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.evaluate.compare import Evaluated
+from sonoseg.evaluate.cross_table import Reading, describe, write_readings
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory):
+    """Two data sets of small synthetic images."""
+    folder = tmp_path_factory.mktemp("hospitals")
+    for number, name in enumerate(("north", "south")):
+        write_phantoms(folder / name, 10, seed=100 * number, size=(128, 128))
+    return [str(folder / "north"), str(folder / "south")]
+
+
+@pytest.fixture(scope="module")
+def crossed(hospitals, tmp_path_factory):
+    """The folder of `sonoseg cross` after its first call."""
+    out = tmp_path_factory.mktemp("crossed") / "cross"
+    assert main(words(hospitals, out)) == 0
+    return out
+
+
+def words(hospitals, out):
+    return [
+        "cross", *hospitals, "--models", "sonoseg-1", "--out", str(out), "--epochs", "1",
+        "--size", "32", "--encoder-weights", "none",
+    ]  # fmt: skip
+
+
+def rows(out):
+    with (out / "cross.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_data_set_is_read_by_the_network_that_has_not_seen_it(crossed):
+    found = {(row["read_on"], row["trained_on"]) for row in rows(crossed)}
+    assert found == {("north", "south"), ("south", "north")}
+    for name in ("north", "south"):
+        folder = crossed / f"sonoseg-1-without-{name}-on-{name}"
+        about = json.loads((folder / "metrics.json").read_text())["about"]
+        assert about["trained_on"] == about["chosen_on"] == 0
+
+
+def test_a_second_call_trains_and_reads_nothing_again(
+    crossed, hospitals, monkeypatch, capsys
+):
+    before = rows(crossed)
+    monkeypatch.setattr("sonoseg.evaluate.cross.evaluate", None)
+    weights = crossed / "sonoseg-1-without-north" / "best.safetensors"
+    changed = weights.stat().st_mtime_ns
+    assert main(words(hospitals, crossed)) == 0
+    assert weights.stat().st_mtime_ns == changed
+    assert rows(crossed) == before
+    assert "sonoseg-1-without-south" in capsys.readouterr().out
+
+
+def test_a_run_reads_only_what_it_has_not_seen(crossed, hospitals, tmp_path):
+    run = crossed / "sonoseg-1-without-north"
+    out = tmp_path / "again"
+    assert main(["cross", *hospitals, "--runs", str(run), "--out", str(out)]) == 0
+    assert {row["read_on"] for row in rows(out)} == {"north"}
+
+
+def test_a_renamed_copy_of_the_training_images_is_found_by_its_pixels(
+    crossed, hospitals, tmp_path, capsys
+):
+    copy = tmp_path / "west"
+    copy.symlink_to(hospitals[1])
+    run = crossed / "sonoseg-1-without-north"
+    command = ["cross", hospitals[0], str(copy), "--runs", str(run)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "has seen" in capsys.readouterr().err
+
+
+def test_what_cannot_be_crossed_is_said_before_work_starts(
+    hospitals, crossed, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    south = hospitals[1]
+    for command, problem in (
+        ([south, "--models", "sonoseg-1"], "at least two data sets"),
+        ([south, south, "--models", "sonoseg-1"], "different names"),
+        (hospitals, "no network"),
+        ([*hospitals, "--models", "sonoseg-9"], "sonoseg-9"),
+        ([*hospitals, "--runs", str(tmp_path)], "not the config"),
+    ):
+        assert main(["cross", *command, "--out", str(out)]) == 2
+        assert problem in capsys.readouterr().err
+    config = json.loads((crossed / "sonoseg-1-without-north/config.json").read_text())
+    both = tmp_path / "both"
+    both.mkdir()
+    (both / "config.json").write_text(json.dumps(config | {"data": "South+NORTH"}))
+    assert main(["cross", *hospitals, "--runs", str(both), "--out", str(out)]) == 2
+    assert "was trained on all of north, south" in capsys.readouterr().err
+
+
+def test_the_table_against_plain_loops(tmp_path):
+    random = np.random.default_rng(0)
+    parts = random.integers(0, 60, (4, 40))
+    parts[0, :10] = parts[2, :10] = 0  # normal images
+    parts[0, 10:20] = 0  # missed lesions
+    parts[3] += 500
+    false = random.random(40) < 0.3
+    counts = Counts(tp=parts[0], fp=parts[1], fn=parts[2], tn=parts[3])
+    names = tuple(map(str, range(40)))
+    reading = Reading(
+        "run", ["a", "b"], "c", Evaluated("c", names, names, counts, false)
+    )
+    write_readings(tmp_path / "cross.csv", [reading])
+    for row in rows(tmp_path):
+        dice, wrong = [], []
+        for n, (tp, fp, fn, tn) in enumerate(parts.T):
+            share = (tp + fn) / (tp + fp + fn + tn)
+            if share == 0 and row["to"] == "0":
+                wrong.append(false[n])
+            if float(row["from"]) < share <= float(row["to"]):
+                dice.append(2 * tp / (2 * tp + fp + fn))
+        if row["to"] == "0":
+            assert float(row["false_lesion"]) == pytest.approx(np.mean(wrong), rel=1e-5)
+            assert int(row["images"]) == len(wrong) > 0
+            continue
+        assert int(row["images"]) == len(dice)
+        if dice:
+            assert float(row["dice"]) == pytest.approx(np.mean(dice), rel=1e-5)
+            missed = np.mean(np.array(dice) < 0.1)
+            assert float(row["missed"]) == pytest.approx(missed, rel=1e-5)
+    assert "a, b" in describe([reading])

@@ -1,0 +1,225 @@
+"""`sonoseg serve --dicomweb`: studies are listed and fetched, what is accepted is stored back, each once."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+from pathlib import Path
+
+import pydicom
+import pytest
+from starlette.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "watch"))
+
+from archive import fails
+from web_archive import WebArchive
+
+from sonoseg.cli import main
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.errors import InputError
+from sonoseg.serve.app import build_app
+from sonoseg.watch.address import parse_address
+from sonoseg.watch.transport import Unreachable
+
+ADDRESS = "http://127.0.0.1:8417"
+NAME = "Doe^<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """The contents of two stills, of one patient and two studies."""
+    folder = tmp_path_factory.mktemp("scans")
+    write_dicom_phantoms(folder, 4)
+    contents = []
+    for path in sorted((folder / "images").iterdir()):
+        if path.stem.endswith("still"):
+            dataset = pydicom.dcmread(path)
+            dataset.PatientName, dataset.PatientID = NAME, "P1"
+            dataset.StudyDate = f"2026010{len(contents) + 1}"
+            content = io.BytesIO()
+            dataset.save_as(content)
+            contents.append(content.getvalue())
+    assert len(contents) == 2
+    return contents
+
+
+@pytest.fixture
+def archive(scans):
+    server = WebArchive()
+    for scan in scans:
+        server.add(scan)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def app(segmenter, archive, tmp_path):
+    """The application; its outbox does not run until a test starts it or calls `send`."""
+    address = parse_address(archive.web_url)
+    return build_app(segmenter, folder=tmp_path / "scans", dicomweb=address)
+
+
+@pytest.fixture
+def client(app):
+    return TestClient(app, base_url=ADDRESS)
+
+
+def outbox_of(app):
+    return app.state.service.archive.outbox
+
+
+def first_study(client):
+    return client.get("/api/studies").json()["studies"][0]
+
+
+def accept(client, reader="ann"):
+    listed = client.get("/api/images", params={"reader": reader}).json()
+    assert listed["studies"]  # the page shows the way back to them
+    (image,) = listed["images"]
+    address, who = f"/api/images/{image['id']}", {"reader": reader}
+    revision = client.get(address, params=who).json()["revision"]
+    finding = {"label": "benign", "birads": "", "note": "", "spacing": ""}
+    client.put(f"{address}/finding", params=who, json={**finding, "descriptors": {}})
+    answer = client.post(f"{address}/accept", params=who, json={"after": revision})
+    assert answer.status_code == 200, answer.text
+
+
+def results(archive):
+    return sorted(one.Modality for one in archive.headers() if one.Modality != "US")
+
+
+def test_studies_are_listed_latest_first_and_filtered(client, archive):
+    answer = client.get("/api/studies").json()
+    assert answer["server"] == archive.web_url
+    assert [study["date"] for study in answer["studies"]] == ["20260102", "20260101"]
+    assert answer["studies"][0]["patient"] == "P1"
+    only = client.get("/api/studies", params={"days": "20260102-"}).json()["studies"]
+    assert [study["date"] for study in only] == ["20260102"]
+    client.get("/api/studies", params={"patient": "Doe*"})
+    client.get("/api/studies", params={"patient": "P1"})
+    asked = "\n".join(archive.calls)
+    assert "PatientName=Doe%2A&" in asked
+    assert "PatientID=P1&" in asked
+
+
+def test_a_study_is_fetched_once_and_its_results_are_stored_once(
+    app, client, archive, tmp_path
+):
+    study = first_study(client)
+    for _ in range(2):
+        answer = client.post(f"/api/studies/{study['study']}")
+        assert answer.json() == {"images": 1}
+    gets = [call for call in archive.calls if "/instances/" in call]
+    assert len(gets) == 1
+    (file,) = (tmp_path / "scans").glob("*.dcm")
+    assert file.name.startswith("20260102_")
+    assert "Doe" not in file.name
+    accept(client)
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SR"]
+    stored = [one for one in archive.headers() if one.Modality != "US"]
+    assert {one.StudyInstanceUID for one in stored} == {study["study"]}
+    outbox_of(app).send()
+    assert archive.posts == 2
+
+
+def test_what_was_not_stored_when_it_was_killed_is_stored_by_the_next(
+    app, client, segmenter, archive, tmp_path
+):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+    archive.fault = fails(503, 99, "POST")
+    with pytest.raises(Unreachable):
+        outbox_of(app).send()
+    assert outbox_of(app).status["waiting"] == 2
+    archive.fault = lambda *_: False
+    address = parse_address(archive.web_url)
+    app.state.service.session.close()
+    again = build_app(segmenter, folder=tmp_path / "scans", dicomweb=address)
+    with TestClient(again, base_url=ADDRESS):  # the outbox runs
+        end = time.monotonic() + 60
+        while results(archive) != ["SEG", "SR"] and time.monotonic() < end:
+            time.sleep(0.05)
+    assert results(archive) == ["SEG", "SR"]
+    assert archive.posts == 2
+
+
+def test_results_of_images_from_elsewhere_are_not_sent(
+    app, client, scans, archive, tmp_path
+):
+    (tmp_path / "scans" / "own.dcm").write_bytes(scans[0])
+    accept(client)
+    outbox_of(app).send()
+    assert results(archive) == []
+
+
+def test_a_refused_result_is_counted_and_named_once(app, client, archive, caplog):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+    archive.failure = 0x0122
+    with caplog.at_level(logging.WARNING, "sonoseg"):
+        outbox_of(app).send()
+        outbox_of(app).send()
+    assert outbox_of(app).status["refused"] == 2
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert not any("Doe" in line or "script" in line for line in lines)
+
+
+def test_a_server_that_is_away_is_an_answer(client, archive):
+    study = first_study(client)["study"]
+    archive.fault = fails(503, 99, "GET")
+    for answer in (client.get("/api/studies"), client.post(f"/api/studies/{study}")):
+        assert answer.status_code == 502
+        assert answer.json()["subject"] == "DICOMweb"
+
+
+@pytest.mark.parametrize("study", ["%2e%2e", "1..2", "1.2%2f3", "abc", "1" * 65])
+def test_only_uids_are_asked_for(client, archive, study):
+    archive.calls.clear()
+    assert client.post(f"/api/studies/{study}").status_code in (404, 405, 422)
+    assert archive.calls == []
+
+
+def test_a_cut_download_leaves_nothing(client, archive, tmp_path):
+    study = first_study(client)["study"]
+
+    def fault(handler, method, path):
+        if "/instances/" not in path:
+            return False
+        body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + bytes(5000)
+        handler.answer_part(body, "boundary=b")
+        return True
+
+    archive.fault = fault
+    assert client.post(f"/api/studies/{study}").status_code == 502
+    names = [path.name for path in (tmp_path / "scans").iterdir()]
+    assert names == ["annotations"]
+
+
+def test_a_folder_of_another_server_is_refused(app, client, segmenter, tmp_path):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    app.state.service.session.close()
+    address = parse_address("http://127.0.0.1:9/dicom-web")
+    with pytest.raises(InputError, match="another server"):
+        build_app(segmenter, folder=tmp_path / "scans", dicomweb=address)
+
+
+def test_without_a_server_there_are_no_studies(segmenter, tmp_path):
+    app = build_app(segmenter, folder=tmp_path)
+    client = TestClient(app, base_url=ADDRESS)
+    assert client.get("/api/studies").status_code == 404
+    assert client.get("/studies").status_code == 200  # it says so
+    app.state.service.session.close()
+
+
+def test_a_wrong_address_is_one_line(capsys, tmp_path):
+    words = ["serve", str(tmp_path / "x"), "--no-browser", "--dicomweb", "ftp://a:b@c"]
+    assert main(words) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "a:b" not in lines[0]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,324 @@
+"""`sonoseg watch --dicomweb` against a small server: each image once, nothing lost, whatever the server does."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from datetime import date, timedelta
+
+import pydicom
+import pytest
+from archive import fails
+from web_archive import WebArchive
+
+from sonoseg.cli import main
+from sonoseg.dicom.objects import segment_to_objects
+from sonoseg.dicom.options import Options
+from sonoseg.dicom.read import read_dicom
+from sonoseg.errors import InputError, MachineError
+from sonoseg.watch.address import parse_address
+from sonoseg.watch.dicomweb import DicomWeb
+from sonoseg.watch.handled import Handled
+from sonoseg.watch.multipart import only_part
+from sonoseg.watch.new_instances import NewInstances
+from sonoseg.watch.transport import Refusal, Transport, Unreachable
+from sonoseg.watch.watcher import Watcher
+
+
+@pytest.fixture
+def archive():
+    server = WebArchive()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def watcher_of(segmenter, tmp_path):
+    """Makes a watcher that does not sleep; its pauses are in `pauses`."""
+
+    def make(archive, days=None):
+        address = parse_address(archive.web_url)
+        handled = Handled(tmp_path / "state", address.url)
+        feed = NewInstances(DicomWeb(Transport(address, 10.0)), handled, days)
+        pauses = []
+        watcher = Watcher(feed, segmenter, Options(), pauses.append)
+        watcher.pauses = pauses
+        return watcher
+
+    return make
+
+
+def kinds(archive):
+    results = [one.Modality for one in archive.headers() if one.Modality != "US"]
+    return sorted(results)
+
+
+def fetched(archive):
+    calls = [call for call in archive.calls if "/instances/" in call]
+    archive.calls.clear()
+    return calls
+
+
+class Enough(Exception):
+    """Ends a watcher that would not end by itself."""
+
+
+def run_until(watcher, condition):
+    pause = watcher._sleep
+
+    def sleep(seconds):
+        pause(seconds)
+        if condition():
+            raise Enough
+        assert len(watcher.pauses) < 20
+
+    watcher._sleep = sleep
+    with pytest.raises(Enough):
+        watcher.run()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"page": 1}, {"knows_offset": False}, {"counts": False, "page": 2}],
+    ids=str,
+)
+def test_each_image_gets_seg_and_sr_and_results_are_no_input(
+    archive, scans, watcher_of, segmenter, settings
+):
+    for name, value in settings.items():
+        setattr(archive, name, value)
+    for scan in (scans[0], scans[3]):
+        archive.add(scan)
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+    assert (watcher.counts.segmented, watcher.counts.failed) == (2, 0)
+    wanted = set()
+    for scan in (scans[0], scans[3]):
+        for content in segment_to_objects(segmenter, read_dicom(scan)).files:
+            wanted.add(pydicom.dcmread(io.BytesIO(content)).SOPInstanceUID)
+    stored = {one.SOPInstanceUID for one in archive.headers() if one.Modality != "US"}
+    assert stored == wanted
+    fetched(archive)
+    watcher.run(once=True)
+    assert fetched(archive) == []
+    assert archive.posts == 4
+
+
+def test_it_goes_on_where_it_stopped(archive, scans, watcher_of, segmenter):
+    archive.add(scans[0])
+    watcher_of(archive).run(once=True)
+    # Another image of the same series.
+    again = pydicom.dcmread(io.BytesIO(scans[0]))
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "2.25.7"
+    content = io.BytesIO()
+    again.save_as(content)
+    archive.add(content.getvalue())
+    fetched(archive)
+    watcher_of(archive).run(once=True)
+    (call,) = fetched(archive)
+    assert call.endswith("/instances/2.25.7")
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+
+
+def test_killed_between_storing_and_noting_nothing_is_twice(archive, scans, tmp_path):
+    archive.add(scans[0])
+    archive.refuses_duplicates = True
+    state = tmp_path / "state"
+    command = [sys.executable, "-m", "sonoseg", "watch", "--dicomweb", archive.web_url]
+    command += ["--once", "--state", str(state)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    archive.after_store = lambda: archive.posts == 2 and process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -9
+    assert not state.exists()
+    stored = dict(archive.files)
+    assert kinds(archive) == ["SEG", "SR"]
+    archive.after_store = lambda: None
+    assert main(command[3:]) == 0
+    assert archive.posts == 4  # sent again, under the same UIDs
+    assert archive.files == stored
+    lines = state.read_text().splitlines()
+    assert lines[0] == f"handled of {archive.web_url}"
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("begin", "status"),
+    [
+        ("GET /dicom-web/series", 503),
+        ("GET /dicom-web/studies", 502),
+        ("POST /dicom-web/studies", 500),
+    ],
+)
+def test_a_server_that_does_not_work_is_waited_for(
+    archive, scans, watcher_of, caplog, begin, status
+):
+    archive.add(scans[0])
+    archive.fault = fails(status, 3, begin)
+    watcher = watcher_of(archive)
+    with caplog.at_level(logging.WARNING, "sonoseg"):
+        run_until(watcher, lambda: kinds(archive) == ["SEG", "SR"])
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2, lines
+    assert f"status {status}" in lines[0]
+    assert watcher.pauses[:3] == [1, 2, 4]
+    assert (watcher.counts.segmented, watcher.counts.failed) == (1, 0)
+
+
+def test_a_server_that_is_away_is_waited_for(scans, watcher_of):
+    archive = WebArchive()
+    archive.add(scans[0])
+    port = archive.server_port
+    archive.stop()
+    watcher = watcher_of(archive)
+    again = []
+
+    def come_back():
+        if len(watcher.pauses) == 2:
+            again.append(WebArchive(port))
+            again[0].add(scans[0])
+        return bool(again) and kinds(again[0]) == ["SEG", "SR"]
+
+    run_until(watcher, come_back)
+    again[0].stop()
+
+
+def test_no_room_is_waited_for_and_other_failures_are_passed_over(
+    archive, scans, watcher_of
+):
+    archive.add(scans[0])
+    archive.failure = 0xA700
+    watcher = watcher_of(archive)
+    with pytest.raises(MachineError, match="no room"):
+        watcher.run(once=True)
+    archive.failure = 0x0122  # the class of the object is not supported
+    watcher.run(once=True)
+    assert (watcher.counts.segmented, watcher.counts.failed) == (0, 1)
+    assert kinds(archive) == []
+
+
+def test_only_studies_of_the_last_days_are_looked_at(archive, scans, watcher_of):
+    for scan, age in ((scans[0], 1), (scans[3], 30)):
+        dataset = pydicom.dcmread(io.BytesIO(scan))
+        dataset.StudyDate = f"{date.today() - timedelta(days=age):%Y%m%d}"
+        content = io.BytesIO()
+        dataset.save_as(content)
+        archive.add(content.getvalue())
+    watcher_of(archive, days=7).run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
+
+
+@pytest.mark.parametrize("uid", ["../../secret", "..", "1.2/secret", ""])
+def test_a_uid_that_is_a_path_is_not_asked_for(archive, watcher_of, uid):
+    entry = {"0020000D": {"Value": ["1.2"]}, "0020000E": {"Value": [uid]}}
+
+    def fault(handler, method, path):
+        handler.answer(200, json.dumps([entry]).encode())
+        return True
+
+    archive.fault = fault
+    with pytest.raises(MachineError, match="not that of DICOMweb"):
+        watcher_of(archive).run(once=True)
+    assert not any("instances" in call for call in archive.calls)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"{}", b"[3]", b'[{"a": 1}]'])
+def test_broken_answers_are_not_believed(archive, content, watcher_of):
+    def fault(handler, method, path):
+        handler.answer(200, content)
+        return True
+
+    archive.fault = fault
+    with pytest.raises(MachineError, match="not that of DICOMweb"):
+        watcher_of(archive).run(once=True)
+
+
+def test_an_address_without_dicomweb_is_one_line(archive, watcher_of):
+    archive.fault = fails(404, 1, "GET")
+    with pytest.raises(InputError, match="give the address of DICOMweb"):
+        watcher_of(archive).run(once=True)
+
+
+def test_a_series_that_was_deleted_is_passed_over(archive, scans, watcher_of):
+    archive.add(scans[0])
+    archive.fault = fails(404, 1, "GET /dicom-web/studies")
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert watcher.counts.failed == 0
+
+
+CONTENT = b"\0DICM\r\n--not-the-end\r\n--b\r\n" * 3
+
+
+def parts(chunks, kind="multipart/related; boundary=bb"):
+    return b"".join(only_part(kind, iter(chunks)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_the_part_is_the_same_however_it_arrives(size):
+    answer = b"--bb\r\nContent-Type: application/dicom\r\n\r\n" + CONTENT
+    answer += b"\r\n--bb--\r\n"
+    chunks = [answer[start : start + size] for start in range(0, len(answer), size)]
+    assert parts(chunks) == CONTENT
+    assert parts([CONTENT], "application/dicom") == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"--bb\r\nContent-Type: x\r\n\r\n" + CONTENT, Unreachable),
+        (b"--bb\r\nno end of the header", Unreachable),
+        (b"", Unreachable),
+        (b"--bb\r\n\r\n\r\n1\r\n--bb\r\n\r\n2\r\n--bb--", Refusal),
+    ],
+)
+def test_broken_multiparts_are_refused(answer, error):
+    with pytest.raises(error):
+        parts([answer])
+    with pytest.raises(Unreachable):
+        parts([CONTENT], "multipart/related")
+
+
+def test_a_line_that_was_cut_by_a_kill_is_dropped(tmp_path):
+    path = tmp_path / "state"
+    handled = Handled(path, "http://a")
+    handled.add("1.2.3")
+    with path.open("a") as file:
+        file.write("1.2.")
+    again = Handled(path, "http://a")
+    assert "1.2.3" in again
+    again.add("1.2.4")
+    assert path.read_text() == "handled of http://a\n1.2.3\n1.2.4\n"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "handled of http://b\n1.2\n"])
+def test_a_state_that_cannot_be_used_is_one_line(content, tmp_path, capsys):
+    state = tmp_path / "state"
+    state.write_text(content)
+    words = ["watch", "--dicomweb", "http://127.0.0.1:9", "--once"]
+    assert main([*words, "--state", str(state)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert state.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["http://127.0.0.1:9", "--dicomweb", "http://127.0.0.1:9"],
+        ["http://127.0.0.1:9", "--days", "3"],
+        ["--dicomweb", "http://127.0.0.1:9", "--days", "-3"],
+        ["--dicomweb", "ftp://u:secret@host"],
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["watch", *words, "--once"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "secret" not in lines[0]
+    assert list(tmp_path.iterdir()) == []
