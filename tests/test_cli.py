@@ -213,6 +213,7 @@ REFUSED = [
     ("average nowhere elsewhere", "nowhere"),
     ("slim nowhere --data DATA --split all", "nowhere"),
     ("calibrate nowhere --data DATA --split all", "nowhere"),
+    ("malignancy nowhere --data DATA --split all", "nowhere"),
     ("reproduce --data nowhere", "nowhere: there is no such folder"),
     ("reproduce --data DATA --models 99 --split all", "model-99: no such model"),
     ("export nowhere", "nowhere"),

@@ -87,7 +87,7 @@ def test_the_readme_shows_a_picture() -> None:
 
 CODE_PATH = re.compile(r"`((?:src/sonoseg|tests|benchmarks)/[\w./-]+\.py)`")
 MODULE = re.compile(r"`(sonoseg(?:\.\w+)+)`")
-BUNDLE_KEYS = {"sonoseg.card", "sonoseg.sha256"}
+BUNDLE_KEYS = {"sonoseg.card", "sonoseg.malignancy", "sonoseg.sha256"}
 """Metadata of a bundle, named like modules."""
 PLACEHOLDER = "NAME"
 HISTORY = ROOT / "CHANGELOG.md"
