@@ -24,7 +24,7 @@ def shallow_encoders() -> Iterator[None]:
         if name.startswith("resnet"):
             for scale in ("layer1", "layer2", "layer3", "layer4"):
                 setattr(encoder, scale, getattr(encoder, scale)[:1])
-        else:
+        elif "efficientnet" in name:
             for number, scale in enumerate(encoder.blocks):
                 encoder.blocks[number] = scale[:1]
         return encoder
