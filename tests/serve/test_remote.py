@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "watch"))
 
-from archive import fails
+from orthanc_archive import fails
 from web_archive import WebArchive
 
 from sonoseg.cli import main

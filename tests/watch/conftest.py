@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from archive import Archive
+from orthanc_archive import Archive
 
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.reader.bundle import Bundle, default_bundle_path

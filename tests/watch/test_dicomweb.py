@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 import pydicom
 import pytest
-from archive import fails
+from orthanc_archive import fails
 from web_archive import WebArchive
 
 from sonoseg.cli import main

@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pydicom
 import pytest
-from archive import Archive, fails
+from orthanc_archive import Archive, fails
 
 from sonoseg.cli import main
 from sonoseg.dicom.options import Options

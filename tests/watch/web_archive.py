@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pydicom
-from archive import Archive, Handler
+from orthanc_archive import Archive, Handler
 
 ROOT = "/dicom-web"
 _TAGS = {
