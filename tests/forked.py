@@ -1,4 +1,7 @@
-"""The command line in a child process that begins as a copy of this one, so that PyTorch is not imported again."""
+"""The command line in a child of a server that has imported PyTorch once.
+
+A copy of this process would not do: PyTorch refuses to train in a copy of a process that has trained.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TextIO
+
+import cloudpickle
 
 from sonoseg.cli import main
 
@@ -27,9 +32,10 @@ def start(
     words: list[str], folder: Path, prepare: Callable[[], object] = lambda: None
 ) -> BaseProcess:
     """Starts `sonoseg WORDS` after `prepare()`. It prints into `stdout` and `stderr` in `folder`."""
-    process = multiprocessing.get_context("fork").Process(
-        target=_run, args=(words, folder, prepare)
-    )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sonoseg.train.command", "sonoseg.train.loop"])
+    task = cloudpickle.dumps((words, folder, prepare))
+    process = context.Process(target=_run, args=(task,))
     process.start()
     return process
 
@@ -54,8 +60,10 @@ def run(
 OUTPUTS = ("stdout", "stderr")
 
 
-def _run(words: list[str], folder: Path, prepare: Callable[[], object]) -> None:
+def _run(task: bytes) -> None:
     import torch
+
+    words, folder, prepare = cloudpickle.loads(task)
 
     torch.set_num_threads(
         1

@@ -40,7 +40,7 @@ def test_it_learns_what_there_is_and_its_own_validation_is_honest():
     known = lesions(400, 0)
     out_of_bag = auc(known.malignant[rows], fitted.logits[rows])
     assert out_of_bag == pytest.approx(area, abs=0.06)
-    assert found.mean() == pytest.approx(other.malignant.mean(), abs=0.05)
+    assert found.mean() == pytest.approx(other.malignant.mean(), abs=0.1)
 
 
 def test_without_a_signal_its_own_validation_finds_none():
