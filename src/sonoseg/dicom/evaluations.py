@@ -5,55 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as Items
 
 from sonoseg.core.measure import find_lesions
 from sonoseg.describe.descriptors import Descriptors
 from sonoseg.describe.lesion import describe_lesions
 from sonoseg.describe.malignancy import Malignancy
 from sonoseg.describe.malignancy_words import sentence
+from sonoseg.dicom import codes
+from sonoseg.dicom.codes import Code
+from sonoseg.dicom.content import CONTAINS, code_item, number_item, text_item
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import DicomFile
 
-Concept = tuple[str, str, str]
-"""Code value, coding scheme, meaning."""
-NAMES: dict[str, Concept] = {
-    "shape": ("107644003", "SCT", "Shape"),
-    "orientation": ("111354", "DCM", "Orientation"),
-    "margin": ("111037", "DCM", "Margins"),
-    "echo pattern": ("111360", "DCM", "Echo pattern"),
-    "posterior features": ("111366", "DCM", "Posterior acoustic features"),
+NAMES: dict[str, Code] = {
+    "shape": Code("107644003", "SCT", "Shape"),
+    "orientation": Code("111354", "DCM", "Orientation"),
+    "margin": Code("111037", "DCM", "Margins"),
+    "echo pattern": Code("111360", "DCM", "Echo pattern"),
+    "posterior features": Code("111366", "DCM", "Posterior acoustic features"),
 }
-WORDS: dict[str, Concept] = {
+WORDS: dict[str, Code] = {
     # shape, CID 6004
-    "oval": ("84360004", "SCT", "Ovoid shape (Oval)"),
-    "round": ("42700002", "SCT", "Round shape"),
-    "irregular": ("49608001", "SCT", "Irregular"),
+    "oval": Code("84360004", "SCT", "Ovoid shape (Oval)"),
+    "round": Code("42700002", "SCT", "Round shape"),
+    "irregular": Code("49608001", "SCT", "Irregular"),
     # orientation, CID 6152
-    "parallel": ("111355", "DCM", "Parallel"),
-    "not parallel": ("111356", "DCM", "Not parallel"),
+    "parallel": Code("111355", "DCM", "Parallel"),
+    "not parallel": Code("111356", "DCM", "Not parallel"),
     # margin, CID 6006
-    "circumscribed": ("129738007", "SCT", "Circumscribed lesion"),
-    "indistinct": ("129741003", "SCT", "Indistinct lesion"),
-    "angular": ("111343", "DCM", "Angular margins"),
-    "microlobulated": ("129739004", "SCT", "Microlobulated lesion"),
-    "spiculated": ("129742005", "SCT", "Spiculated lesion"),
+    "circumscribed": Code("129738007", "SCT", "Circumscribed lesion"),
+    "indistinct": Code("129741003", "SCT", "Indistinct lesion"),
+    "angular": Code("111343", "DCM", "Angular margins"),
+    "microlobulated": Code("129739004", "SCT", "Microlobulated lesion"),
+    "spiculated": Code("129742005", "SCT", "Spiculated lesion"),
     # echo pattern, CID 6154, which has no code for heterogeneous
-    "anechoic": ("111361", "DCM", "Anechoic"),
-    "hyperechoic": ("111362", "DCM", "Hyperechoic"),
-    "complex": ("111363", "DCM", "Complex"),
-    "hypoechoic": ("111364", "DCM", "Hypoechoic"),
-    "isoechoic": ("111365", "DCM", "Isoechoic"),
+    "anechoic": Code("111361", "DCM", "Anechoic"),
+    "hyperechoic": Code("111362", "DCM", "Hyperechoic"),
+    "complex": Code("111363", "DCM", "Complex"),
+    "hypoechoic": Code("111364", "DCM", "Hypoechoic"),
+    "isoechoic": Code("111365", "DCM", "Isoechoic"),
     # posterior features, CID 6155
-    "none": ("111367", "DCM", "No posterior acoustic features"),
-    "enhancement": ("111368", "DCM", "Posterior enhancement"),
-    "shadowing": ("111369", "DCM", "Posterior shadowing"),
-    "combined": ("111370", "DCM", "Combined posterior enhancement and shadowing"),
+    "none": Code("111367", "DCM", "No posterior acoustic features"),
+    "enhancement": Code("111368", "DCM", "Posterior enhancement"),
+    "shadowing": Code("111369", "DCM", "Posterior shadowing"),
+    "combined": Code("111370", "DCM", "Combined posterior enhancement and shadowing"),
 }
-PROBABILITY_OF_CANCER: Concept = ("111047", "DCM", "Probability of cancer")
-_PERCENT: Concept = ("%", "UCUM", "Percent")
-_GROUP = "125007"  # DCM, Measurement Group
-_COMMENT: Concept = ("121106", "DCM", "Comment")
+PROBABILITY_OF_CANCER: Code = Code("111047", "DCM", "Probability of cancer")
+_PERCENT: Code = Code("%", "UCUM", "Percent")
 
 
 def describe_outlines(
@@ -104,13 +102,15 @@ def add_evaluations(
     for number, (group, descriptors, malignancy) in enumerate(
         zip(groups, described, malignancies, strict=True), start=1
     ):
-        _append(group, [*_evaluations(descriptors), *_probability(malignancy)])
+        group.ContentSequence.extend(_evaluations(descriptors))
+        group.ContentSequence.extend(_probability(malignancy))
         words = describe_in_words(descriptors)
         if words:
             comments.append(f"Lesion {number}, suggested by a program: {words}.")
         if malignancy is not None:
             comments.append(f"Lesion {number}: {sentence(malignancy)}.")
-    _append(report, [_text(comment) for comment in comments])
+    for comment in comments:
+        report.ContentSequence.append(text_item(CONTAINS, codes.COMMENT, comment))
 
 
 def describe_in_words(descriptors: Descriptors) -> str:
@@ -125,7 +125,7 @@ def describe_in_words(descriptors: Descriptors) -> str:
 def _groups(items: Iterable[Dataset]) -> Iterator[Dataset]:
     """The measurement groups, at any depth."""
     for item in items:
-        if item.ConceptNameCodeSequence[0].CodeValue == _GROUP:
+        if item.ConceptNameCodeSequence[0].CodeValue == codes.MEASUREMENT_GROUP.value:
             yield item
         elif "ContentSequence" in item:
             yield from _groups(item.ContentSequence)
@@ -135,9 +135,7 @@ def _evaluations(descriptors: Descriptors) -> list[Dataset]:
     items = []
     for name, one in descriptors.named():
         if one.word in WORDS:
-            item = _item("CODE", NAMES[name])
-            item.ConceptCodeSequence = [_code(WORDS[one.word])]
-            items.append(item)
+            items.append(code_item(CONTAINS, NAMES[name], WORDS[one.word]))
     return items
 
 
@@ -145,34 +143,5 @@ def _probability(malignancy: Malignancy | None) -> list[Dataset]:
     """The probability in percent, unless it is withheld."""
     if malignancy is None or malignancy.withheld is not None:
         return []
-    measured = Dataset()
-    measured.NumericValue = f"{100 * malignancy.probability:.1f}"
-    measured.MeasurementUnitsCodeSequence = [_code(_PERCENT)]
-    item = _item("NUM", PROBABILITY_OF_CANCER)
-    item.MeasuredValueSequence = [measured]
-    return [item]
-
-
-def _text(words: str) -> Dataset:
-    item = _item("TEXT", _COMMENT)
-    item.TextValue = words
-    return item
-
-
-def _item(kind: str, name: Concept) -> Dataset:
-    item = Dataset()
-    item.ValueType, item.RelationshipType = kind, "CONTAINS"
-    item.ConceptNameCodeSequence = [_code(name)]
-    return item
-
-
-def _code(concept: Concept) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = concept
-    return item
-
-
-def _append(container: Dataset, items: Sequence[Dataset]) -> None:
-    # Not by an assignment: highdicom would take only content items of its own.
-    all_items = Items([*container.ContentSequence, *items])
-    container.add_new("ContentSequence", "SQ", all_items)
+    digits = f"{100 * malignancy.probability:.1f}"
+    return [number_item(PROBABILITY_OF_CANCER, digits, _PERCENT)]

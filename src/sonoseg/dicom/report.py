@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pydicom.dataset import Dataset
 
 from sonoseg.core.measure import Diameter
 from sonoseg.dicom import codes, new_object
 from sonoseg.dicom.codes import Code
+from sonoseg.dicom.content import (
+    CONTAINS,
+    code_item,
+    content_item,
+    number_item,
+    text_item,
+)
 from sonoseg.dicom.evaluations import add_evaluations, describe_outlines
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.new_object import image_reference
@@ -28,7 +34,7 @@ BIDIRECTIONAL = "Cornerstone3DTools@^0.1.0:Bidirectional"
 """The tracking identifier by which OHIF knows a pair of axes; others it does not show."""
 NO_SCALE = "The size of a pixel is not known, so there are no lengths and areas."
 _DECIMALS = 2
-_CONTAINS, _MODIFIES = "CONTAINS", "HAS CONCEPT MOD"
+_MODIFIES = "HAS CONCEPT MOD"
 _CONTEXT, _INFERRED, _SELECTED = "HAS OBS CONTEXT", "INFERRED FROM", "SELECTED FROM"
 
 
@@ -115,19 +121,21 @@ def _report_items(
     options: Options,
 ) -> list[Dataset]:
     """The content of TID 1500."""
-    items = [_code(_MODIFIES, codes.LANGUAGE, codes.ENGLISH)]
+    items = [code_item(_MODIFIES, codes.LANGUAGE, codes.ENGLISH)]
     items += _person(options) + _device(algorithm)
-    items.append(_code(_MODIFIES, codes.PROCEDURE_REPORTED, codes.ULTRASOUND_OF_BREAST))
+    items.append(
+        code_item(_MODIFIES, codes.PROCEDURE_REPORTED, codes.ULTRASOUND_OF_BREAST)
+    )
     if outlines:
         groups = [_group(file, outline, algorithm) for outline in outlines]
         items.append(_inner(_container(codes.MEASUREMENTS, groups)))
     else:
         # A container of measurements may not be empty: this is one of evaluations (TID 1500 row 9b).
-        nothing = _text(_CONTAINS, codes.FINDING, "No lesion was found")
+        nothing = text_item(CONTAINS, codes.FINDING, "No lesion was found")
         items.append(_inner(_container(codes.QUALITATIVE_EVALUATIONS, [nothing])))
-    items.append(_text(_CONTAINS, codes.COMMENT, f"{NOTICE}."))
+    items.append(text_item(CONTAINS, codes.COMMENT, f"{NOTICE}."))
     if any(outline.spacing is None for outline in outlines):
-        items.append(_text(_CONTAINS, codes.COMMENT, NO_SCALE))
+        items.append(text_item(CONTAINS, codes.COMMENT, NO_SCALE))
     return items
 
 
@@ -135,20 +143,20 @@ def _person(options: Options) -> list[Dataset]:
     """Who has corrected the outlines (TID 1003)."""
     if options.corrected_by is None:
         return []
-    name = _item("PNAME", _CONTEXT, codes.PERSON_NAME, PersonName=options.person)
-    return [_code(_CONTEXT, codes.OBSERVER_TYPE, codes.PERSON), name]
+    name = content_item("PNAME", _CONTEXT, codes.PERSON_NAME, PersonName=options.person)
+    return [code_item(_CONTEXT, codes.OBSERVER_TYPE, codes.PERSON), name]
 
 
 def _device(algorithm: Algorithm) -> list[Dataset]:
     """The network as an observer (TID 1004)."""
     uid = new_uid("device", algorithm.sha256)
     return [
-        _code(_CONTEXT, codes.OBSERVER_TYPE, codes.DEVICE),
-        _item("UIDREF", _CONTEXT, codes.DEVICE_UID, UID=uid),
-        _text(_CONTEXT, codes.DEVICE_NAME, MANUFACTURER),
-        _text(_CONTEXT, codes.DEVICE_MANUFACTURER, MANUFACTURER),
-        _text(_CONTEXT, codes.DEVICE_MODEL, algorithm.name),
-        _text(_CONTEXT, codes.DEVICE_SERIAL, algorithm.sha256[:16]),
+        code_item(_CONTEXT, codes.OBSERVER_TYPE, codes.DEVICE),
+        content_item("UIDREF", _CONTEXT, codes.DEVICE_UID, UID=uid),
+        text_item(_CONTEXT, codes.DEVICE_NAME, MANUFACTURER),
+        text_item(_CONTEXT, codes.DEVICE_MANUFACTURER, MANUFACTURER),
+        text_item(_CONTEXT, codes.DEVICE_MODEL, algorithm.name),
+        text_item(_CONTEXT, codes.DEVICE_SERIAL, algorithm.sha256[:16]),
     ]
 
 
@@ -158,15 +166,15 @@ def _group(file: DicomFile, outline: Outline, algorithm: Algorithm) -> Dataset:
     parameters = f"bundle sha256 {algorithm.sha256}"
     side = codes.breast_of(file.dataset)
     items = [
-        _text(_CONTEXT, codes.TRACKING_IDENTIFIER, BIDIRECTIONAL),
-        _item("UIDREF", _CONTEXT, codes.TRACKING_UID, UID=uid),
-        _code(_CONTAINS, codes.FINDING, codes.MASS),
-        _code(_MODIFIES, codes.FINDING_SITE, side),
-        _text(_MODIFIES, codes.ALGORITHM_NAME, algorithm.name),
-        _text(_MODIFIES, codes.ALGORITHM_VERSION, algorithm.version),
-        _text(_MODIFIES, codes.ALGORITHM_PARAMETERS, parameters),
+        text_item(_CONTEXT, codes.TRACKING_IDENTIFIER, BIDIRECTIONAL),
+        content_item("UIDREF", _CONTEXT, codes.TRACKING_UID, UID=uid),
+        code_item(CONTAINS, codes.FINDING, codes.MASS),
+        code_item(_MODIFIES, codes.FINDING_SITE, side),
+        text_item(_MODIFIES, codes.ALGORITHM_NAME, algorithm.name),
+        text_item(_MODIFIES, codes.ALGORITHM_VERSION, algorithm.version),
+        text_item(_MODIFIES, codes.ALGORITHM_PARAMETERS, parameters),
         *_measurements(file, outline),
-        _image(_CONTAINS, codes.SOURCE_OF_MEASUREMENT, file, outline),
+        _image(CONTAINS, codes.SOURCE_OF_MEASUREMENT, file, outline),
     ]
     return _inner(_container(codes.MEASUREMENT_GROUP, items, "1501"))
 
@@ -184,7 +192,7 @@ def _measurements(file: DicomFile, outline: Outline) -> list[Dataset]:
 
 def _axis(file: DicomFile, outline: Outline, name: Code, axis: Diameter) -> Dataset:
     """A length with its two ends below it, where OHIF looks for them."""
-    ends = _item(
+    ends = content_item(
         "SCOORD",
         _INFERRED,
         codes.SOURCE,
@@ -198,27 +206,16 @@ def _axis(file: DicomFile, outline: Outline, name: Code, axis: Diameter) -> Data
 
 
 def _number(name: Code, value: float, unit: Code) -> Dataset:
-    measured = Dataset()
-    measured.NumericValue = f"{round(value, _DECIMALS)}"
-    measured.MeasurementUnitsCodeSequence = [unit.item()]
-    return _item("NUM", _CONTAINS, name, MeasuredValueSequence=[measured])
+    return number_item(name, f"{round(value, _DECIMALS)}", unit)
 
 
 def _image(relation: str, name: Code, file: DicomFile, outline: Outline) -> Dataset:
     reference = image_reference(file, outline.frame)
-    return _item("IMAGE", relation, name, ReferencedSOPSequence=[reference])
-
-
-def _text(relation: str, name: Code, words: str) -> Dataset:
-    return _item("TEXT", relation, name, TextValue=words)
-
-
-def _code(relation: str, name: Code, value: Code) -> Dataset:
-    return _item("CODE", relation, name, ConceptCodeSequence=[value.item()])
+    return content_item("IMAGE", relation, name, ReferencedSOPSequence=[reference])
 
 
 def _inner(container: Dataset) -> Dataset:
-    container.RelationshipType = _CONTAINS
+    container.RelationshipType = CONTAINS
     return container
 
 
@@ -233,13 +230,3 @@ def _container(name: Code, items: list[Dataset], template: str = "") -> Dataset:
         identified.TemplateIdentifier = template
         container.ContentTemplateSequence = [identified]
     return container
-
-
-def _item(kind: str, relation: str, name: Code, **values: Any) -> Dataset:
-    """A content item (PS3.3 C.17.3): its value type, its relation to the item above it, its name and its value."""
-    item = Dataset()
-    item.ValueType, item.RelationshipType = kind, relation
-    item.ConceptNameCodeSequence = [name.item()]
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    return item
