@@ -18,6 +18,14 @@ FITTED = Path(__file__).parent / "descriptors.json"
 """What `sonoseg descriptors` fitted, and what it was fitted on."""
 KINDS = ("indistinct", "angular", "microlobulated", "spiculated")
 """How a margin that is not circumscribed can be; a radiologist may use several of these words."""
+ECHO_PATTERNS = (
+    "anechoic",
+    "hyperechoic",
+    "complex",
+    "hypoechoic",
+    "isoechoic",
+    "heterogeneous",
+)
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,7 @@ QUESTIONS = {
     ),
     **{kind: Question(("no", "yes"), (*_KIND, *_KIND_OF_RIM)) for kind in KINDS},
     "echo pattern": Question(
-        (
-            "anechoic",
-            "hyperechoic",
-            "complex",
-            "hypoechoic",
-            "isoechoic",
-            "heterogeneous",
-        ),
+        ECHO_PATTERNS,
         (
             "gray.echo",
             "gray.dark",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sonoseg.describe.questions import ECHO_PATTERNS, KINDS
 from sonoseg.errors import InputError
 
 LABELS = ("benign", "malignant", "normal", "uncertain")
@@ -11,21 +12,8 @@ BIRADS = ("", "0", "1", "2", "3", "4A", "4B", "4C", "5", "6")
 DESCRIPTORS = {
     "shape": ("oval", "round", "irregular"),
     "orientation": ("parallel", "not parallel"),
-    "margin": (
-        "circumscribed",
-        "indistinct",
-        "angular",
-        "microlobulated",
-        "spiculated",
-    ),
-    "echo pattern": (
-        "anechoic",
-        "hyperechoic",
-        "complex",
-        "hypoechoic",
-        "isoechoic",
-        "heterogeneous",
-    ),
+    "margin": ("circumscribed", *KINDS),
+    "echo pattern": ECHO_PATTERNS,
     "posterior features": ("none", "enhancement", "shadowing", "combined"),
 }
 """What may be chosen for each descriptor; DICOM has codes for them (PS3.16 CID 6004, 6006 and 6152 to 6155)."""
