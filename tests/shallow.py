@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from torch import nn
 
-from sonoseg.models import encoders
+from sonoseg.models import catalog, encoders
 
 
 @contextmanager
@@ -31,4 +31,6 @@ def shallow_encoders() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders, "build_encoder", build_shallow)
+        # The counts of parameters are kept. Those of shallow encoders must not outlive them, nor the true ones enter.
+        patch.setattr(catalog, "_counted", catalog._counted.__wrapped__)
         yield
