@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,5 +34,6 @@ def shallow_encoders() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders, "build_encoder", build_shallow)
         # The counts of parameters are kept. Those of shallow encoders must not outlive them, nor the true ones enter.
-        patch.setattr(catalog, "_counted", catalog._counted.__wrapped__)
+        counted = functools.cache(inspect.unwrap(catalog._counted))
+        patch.setattr(catalog, "_counted", counted)
         yield

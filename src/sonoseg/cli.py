@@ -111,13 +111,13 @@ class Segment:
                     spacing=self.spacing,
                     workers=self.workers,
                     cluster=self.cluster,
+                    sensitivity=self.sensitivity,
                     others={
                         "--explain": self.explain,
                         "--to": self.to,
                         "--strict": self.strict,
                         "--fractional": self.fractional,
                         "--pseudonym": self.pseudonym,
-                        "--sensitivity": self.sensitivity,
                     },
                 )
             )

@@ -223,6 +223,13 @@ def test_sequences_in_sequences_do_not_exhaust_the_stack() -> None:
     _refused(content[:place] + (opening + item) * 5000 + content[place:], "damaged")
 
 
+def test_a_number_of_one_byte_is_damage() -> None:
+    content = _made()
+    place = content.index(struct.pack("<HH2s", 0x0028, 0x0010, b"US"))
+    one_byte = struct.pack("<HH2sHB", 0x0028, 0x0010, b"UL", 1, 196)
+    _refused(content[:place] + one_byte + content[place + 10 :], "damaged")
+
+
 @functools.cache
 def _real(name: str) -> bytes:
     return find_real(name).read_bytes()

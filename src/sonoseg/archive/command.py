@@ -36,6 +36,7 @@ def archive_command(
     workers: int = 0,
     cluster: str = "",
     shard: int = SHARD,
+    sensitivity: str | None = None,
     others: Mapping[str, object] | None = None,
 ) -> tuple[str, int]:
     """Segments all images in a folder and below. The same command resumes it.
@@ -47,6 +48,7 @@ def archive_command(
         spacing: mm per pixel as a text, see `parse_spacing`; replaces that of DICOM files.
         workers, cluster: see `Workers`.
         shard: files of a job.
+        sensitivity: an operating point of the model, see `sonoseg.reader.segmenter.Segmenter.at`.
         others: options of `sonoseg segment` that an archive does not have, with their values.
 
     Returns:
@@ -66,10 +68,15 @@ def archive_command(
     crew = Workers(workers, cluster)
     crew.check()
     archive = paths[0].absolute()
-    segmenter = load(model)
+    segmenter = load(model, sensitivity)
     size = None if spacing is None else parse_spacing(spacing)
     settings = ArchiveSettings(
-        archive, out.absolute(), segmenter.path, segmenter.sha256, size
+        archive,
+        out.absolute(),
+        segmenter.path,
+        segmenter.sha256,
+        size,
+        sensitivity,
     )
     with held(out):
         manifest = begin(settings, segmenter.card.name, shard)
@@ -98,6 +105,7 @@ def begin(settings: ArchiveSettings, name: str, shard: int) -> dict[str, Any]:
         "model": name,
         "sha256": settings.sha256,
         "spacing": settings.spacing and list(settings.spacing),
+        "sensitivity": settings.sensitivity,
     }
     if is_there(out / MANIFEST):
         manifest: dict[str, Any] = read_json(out / MANIFEST)

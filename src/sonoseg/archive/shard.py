@@ -50,6 +50,7 @@ class ArchiveSettings:
         model: the bundle file.
         sha256: its checksum.
         spacing: mm per pixel (row, column), in place of that of the files.
+        sensitivity: an operating point, see `sonoseg.reader.segmenter.Segmenter.at`.
     """
 
     archive: Path
@@ -57,6 +58,7 @@ class ArchiveSettings:
     model: Path
     sha256: str
     spacing: Spacing | None = None
+    sensitivity: str | None = None
 
 
 class Answer(NamedTuple):
@@ -103,7 +105,10 @@ class Shard:
         """
         if is_there(self.part):
             return
-        segmenter = open_segmenter(self.settings.model, self.settings.sha256)
+        settings = self.settings
+        segmenter = open_segmenter(
+            settings.model, settings.sha256, settings.sensitivity
+        )
         rows: dict[int, list[Row]] = {}
         has_masks = False
         masks = self.settings.out / MASKS / f"{self.name}.zip"
@@ -234,7 +239,9 @@ def threads() -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def open_segmenter(model: Path, sha256: str) -> Segmenter:
+def open_segmenter(
+    model: Path, sha256: str, sensitivity: str | None = None
+) -> Segmenter:
     """The network with one thread for each image, which is faster than many threads for one.
 
     Raises:
@@ -244,4 +251,4 @@ def open_segmenter(model: Path, sha256: str) -> Segmenter:
     if bundle.sha256 != sha256:
         problem = "is another bundle than that of the command"
         raise InputError(model, problem, "give all machines the same file")
-    return Segmenter(bundle)
+    return Segmenter(bundle, sensitivity)

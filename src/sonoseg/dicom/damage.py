@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence
 
 from sonoseg.core.source import quiet
@@ -19,6 +19,7 @@ from sonoseg.errors import InputError
 
 DAMAGE = (
     InvalidDicomError,  # pydicom: not DICOM, or the first elements are damaged
+    BytesLengthException,  # pydicom: an element whose length does not fit its type
     ValueError,  # values of another kind, sizes that do not fit, letters that are none (UnicodeError)
     ArithmeticError,  # numbers too large, lookup tables without steps
     EOFError,  # pydicom: the file ends within an element
