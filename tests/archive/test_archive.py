@@ -89,6 +89,11 @@ def test_each_image_has_a_row_and_each_lesion_a_mask(
         row, result = rows[name, None], sonoseg.segment(archive / name)
         assert (row["width"], row["height"]) == (160, 128)
         assert len(row["lesions"]) == len(result.lesions)
+        for entry, lesion in zip(row["lesions"], result.lesions, strict=True):
+            assert entry.pop("malignancy") == lesion.malignancy.to_dict()
+            box = dict(zip(("x", "y", "width", "height"), lesion.box, strict=True))
+            assert entry["area"] == pytest.approx(lesion.area, abs=0.01)
+            assert entry["box"] == box
         assert (row["mask"] is None) == (not result.mask.any())
         if row["mask"] is not None:
             with Image.open(io.BytesIO(masks[row["mask"]])) as picture:
@@ -105,6 +110,24 @@ def test_each_image_has_a_row_and_each_lesion_a_mask(
     # The texts and the two SEG are not ultrasound.
     assert (manifest["files"], manifest["passed_over"]) == (15, 4)
     assert manifest["images"] == len(rows) and manifest["failed"] == 1
+
+
+def test_the_operating_point_is_used_and_noted(
+    archive: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    pictures = archive / "a" / "images"
+    archive_command([pictures], out=out, workers=1, sensitivity="high")
+    segmenter = sonoseg.load(sensitivity="high")
+    found = {file: len(row["lesions"]) for (file, _), row in rows_of(out).items()}
+    assert found == {
+        name: len(segmenter.segment(pictures / name).lesions) for name in found
+    }
+    usual = {file: row["lesions"] for (file, _), row in rows_of(finished).items()}
+    assert any(found[name] > len(usual[f"a/images/{name}"]) for name in found)
+    assert json.loads((out / "manifest.json").read_text())["sensitivity"] == "high"
+    with pytest.raises(InputError, match="holds results of another sensitivity"):
+        archive_command([pictures], out=out, workers=1, sensitivity="specific")
 
 
 def test_only_what_is_missing_is_done_again(

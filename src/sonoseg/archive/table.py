@@ -18,6 +18,13 @@ from sonoseg.reader.result import SegmentationResult
 Row = dict[str, Any]
 PASSED_OVER = b"passed_over"
 """Key of the metadata of a part: how many of its files are no ultrasound."""
+_MALIGNANCY = pa.struct(
+    [
+        ("probability", pa.float64()),
+        ("interval", pa.list_(pa.float64())),
+        ("withheld", pa.string()),
+    ]
+)
 _LESION = pa.struct(
     [
         ("area", pa.float64()),
@@ -29,6 +36,7 @@ _LESION = pa.struct(
             pa.struct([(name, pa.int32()) for name in ("x", "y", "width", "height")]),
         ),
         ("centre", pa.list_(pa.float64())),
+        ("malignancy", _MALIGNANCY),
     ]
 )
 SCHEMA = pa.schema(
@@ -51,7 +59,8 @@ SCHEMA = pa.schema(
 
 
 def row_of(name: str, result: SegmentationResult, mask: str | None) -> Row:
-    """The row of an image.
+    """The row of an image. Its lesions have their malignancy, but no descriptors: these take a third of the time that
+    the network takes.
 
     Args:
         name: of the file.
@@ -62,7 +71,10 @@ def row_of(name: str, result: SegmentationResult, mask: str | None) -> Row:
     source = result.record.source
     if isinstance(source, ImageSource):
         row |= {"frame": source.frame, "region": source.region}
-    found = result.to_dict()
+    found = result.to_dict(described=False)
+    for lesion, entry in zip(result.lesions, found["lesions"], strict=True):
+        malignancy = lesion.malignancy
+        entry["malignancy"] = malignancy and malignancy.to_dict()
     spacing = found.pop("spacing")
     row["spacing"] = None if spacing is None else spacing["mm_per_pixel"]
     return row | found
