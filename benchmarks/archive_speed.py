@@ -5,7 +5,7 @@
     python benchmarks/archive_speed.py workers --images 2000             # 1, 2 and 4 workers of one thread
     python benchmarks/archive_speed.py scheduler --shards 1000           # jobs without work
     python benchmarks/archive_speed.py run --images 100000               # one long run, with its memory and bytes
-    python benchmarks/archive_speed.py kills --images 100000 --every 60  # workers and commands killed at random
+    python benchmarks/archive_speed.py kills --images 100000 --every 15  # the same, then with kills at random
     python benchmarks/archive_speed.py model                             # a million images on 64 cores, on paper
 
 The archive has phantoms, and with SONOSEG_DATA also the images of BUSI and BUS-BRA. They
@@ -272,9 +272,8 @@ def bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def run(folder: Path, images: int, workers: int) -> None:
-    """One long run: images an hour, largest memory, bytes that were written."""
-    archive, out = make_archive(folder, images), folder / "out"
+def run(archive: Path, out: Path, images: int, workers: int) -> float:
+    """One long run: images an hour, largest memory, bytes that were written; returns its seconds."""
     peak: dict[str, float] = {}
     began = time.perf_counter()
     process = start(archive, out, workers, OMP_NUM_THREADS="1" if workers > 1 else "")
@@ -294,13 +293,14 @@ def run(folder: Path, images: int, workers: int) -> None:
         ) / 1e6
     rows = [{"what": key, "value": value} for key, value in row.items()]
     report("archive_run", {"images": images, "workers": workers}, rows)
+    return seconds
 
 
 def kills(folder: Path, images: int, workers: int, every: float, seed: int = 0) -> None:
-    """Kills workers and commands at random times until the archive is done, and compares with an undisturbed run."""
+    """A long run; then another in which workers and commands are killed at random times until it is done."""
     archive = make_archive(folder, images)
     calm, out = folder / "calm", folder / "out"
-    calm_seconds = segment(archive, calm, workers, OMP_NUM_THREADS="1")
+    calm_seconds = run(archive, calm, images, workers)
     chance = random.Random(seed)
     killed = {"workers": 0, "commands": 0}
     began = time.perf_counter()
@@ -404,7 +404,8 @@ def main() -> None:
         elif asked.part == "scheduler":
             scheduler(asked.shards)
         elif asked.part == "run":
-            run(folder, asked.images, asked.workers)
+            archive = make_archive(folder, asked.images)
+            run(archive, folder / "out", asked.images, asked.workers)
         elif asked.part == "kills":
             kills(folder, asked.images, asked.workers, asked.every)
         else:
