@@ -36,7 +36,7 @@ from sonoseg.files import atomic_files
 from sonoseg.lock import held
 from sonoseg.progress import track
 from sonoseg.train.dataset import gather
-from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, fingerprint
+from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, weights_hash
 
 COLDEST, HOTTEST = 0.05, 20.0
 """The range of temperatures that are tried."""
@@ -182,7 +182,7 @@ def calibrate(
         "held_out": len(others),
         "unfamiliar": float(over_limit.float().mean()),
         "sensitivity": choose(points) if points else {},
-        "weights": fingerprint(folder).rpartition(" ")[2],
+        "weights": weights_hash(folder),
     }
     with atomic_files():
         if points:

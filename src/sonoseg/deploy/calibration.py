@@ -14,9 +14,8 @@ from sonoseg.models.encoders import load_tensors
 from sonoseg.train.run_folder import (
     CALIBRATION,
     FAMILIARITY,
-    file_hash,
+    check_fitted,
     find_run,
-    fingerprint,
     write_tensors,
 )
 from sonoseg.train.validate import number_in
@@ -73,7 +72,6 @@ def load_calibration(folder: Path) -> Calibration | None:
         raise InputError(file, problem, HINT) from error
     try:
         calibration = _parse(report, folder)
-        made_for = report["weights"]
     except (
         OSError,
         ValueError,
@@ -85,11 +83,7 @@ def load_calibration(folder: Path) -> Calibration | None:
         reason = f" ({error})" if type(error) is ValueError else ""
         problem = f"not a calibration that can be read{reason}"
         raise InputError(file, problem, HINT) from error
-    if made_for != fingerprint(folder).rpartition(" ")[2]:
-        raise InputError(file, "was made for other weights than the run's", HINT)
-    found = file_hash(folder / FAMILIARITY)
-    if report.get(FAMILIARITY, found) != found:  # older reports do not name it
-        raise InputError(file, f"was not made together with {FAMILIARITY}", HINT)
+    check_fitted(folder, CALIBRATION, report, FAMILIARITY, HINT)
     return calibration
 
 

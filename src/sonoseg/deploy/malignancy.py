@@ -29,9 +29,9 @@ from sonoseg.train.run_folder import (
     MALIGNANCY,
     MALIGNANCY_HEAD,
     SHIPPED,
-    file_hash,
+    check_fitted,
     find_run,
-    fingerprint,
+    weights_hash,
     write_tensors,
 )
 
@@ -132,7 +132,7 @@ def make_report(
         "auc": auc(tested.malignant, logits),
         "interval": auc_interval(tested.malignant, logits, list(tested.groups)),
         "rules": asdict(fitted.head.rules),
-        "weights": fingerprint(folder).rpartition(" ")[2],
+        "weights": weights_hash(folder),
     }
 
 
@@ -164,14 +164,9 @@ def load_head(folder: Path) -> StoredHead | None:
         tensors = load_tensors(folder / MALIGNANCY_HEAD)
         arrays = {name: value.float().numpy() for name, value in tensors.items()}
         head = MalignancyHead.from_tensors(arrays, rules)
-        made_for, digest = report["weights"], report[MALIGNANCY_HEAD]
     except (InputError, OSError, ValueError, TypeError, KeyError) as error:
         reason = f" ({error})" if type(error) is ValueError else ""
         problem = f"not a malignancy head that can be read{reason}"
         raise InputError(file, problem, HINT) from error
-    if made_for != fingerprint(folder).rpartition(" ")[2]:
-        raise InputError(file, "was made for other weights than the run's", HINT)
-    if digest != file_hash(folder / MALIGNANCY_HEAD):
-        problem = f"was not made together with {MALIGNANCY_HEAD}"
-        raise InputError(file, problem, HINT)
+    check_fitted(folder, MALIGNANCY, report, MALIGNANCY_HEAD, HINT)
     return StoredHead(head, report)

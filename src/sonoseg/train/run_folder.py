@@ -137,12 +137,44 @@ def fingerprint(path: Path) -> str:
     Raises:
         InputError: there are none.
     """
+    return f"{path.name} {weights_hash(path)}"
+
+
+def weights_hash(path: Path) -> str:
+    """The sha256 of the weights at `path`.
+
+    Raises:
+        InputError: there are none.
+    """
     try:
-        return f"{path.name} {file_hash(readable_file(weights_file(path)))}"
+        return file_hash(readable_file(weights_file(path)))
     except (OSError, InputError) as error:
         raise InputError(
             path, "there are no weights", "give a run folder or a .safetensors file"
         ) from error
+
+
+def check_fitted(
+    folder: Path, name: str, report: dict[str, Any], tensors: str, hint: str
+) -> None:
+    """Checks that what was fitted to a run, a report and its tensors, belongs together and to the run's weights.
+
+    Args:
+        folder: the run.
+        name: of the report's file.
+        report: its content, with the sha256 of the weights and that of the tensors.
+        tensors: name of their file.
+        hint: what to do otherwise.
+
+    Raises:
+        InputError: it does not.
+    """
+    file = folder / name
+    if report.get("weights") != weights_hash(folder):
+        raise InputError(file, "was made for other weights than the run's", hint)
+    found = file_hash(folder / tensors)
+    if report.get(tensors, found) != found:  # older reports do not name it
+        raise InputError(file, f"was not made together with {tensors}", hint)
 
 
 def lineage(*origins: Path) -> tuple[dict[str, Any], ...]:
