@@ -347,6 +347,40 @@ def test_the_speed_in_the_readme_is_what_was_measured() -> None:
     ]
 
 
+def test_how_long_an_archive_takes_is_what_was_measured() -> None:
+    text = (ROOT / "docs/how-to.md").read_text(encoding="utf-8")
+    start = text.index("### How long it takes")
+    section = " ".join(text[start : text.index("\n## ", start)].split())
+    rows = {}
+    for part in ("run", "kills", "alone", "stages", "workers"):
+        file = ROOT / f"results/benchmarks/archive_{part}.json"
+        rows[part] = json.loads(file.read_text())["rows"]
+    run, kills = (
+        {row["what"]: row["value"] for row in rows[part]} for part in ("run", "kills")
+    )
+    assert run["images"] == kills["images"] == 100_000 and run["failed"] == 0
+    assert (kills["lost"], kills["same"], kills["twice"]) == (0, True, 0)
+    alone = {row["what"]: row["images_a_second"] for row in rows["alone"]}
+    share = alone["archive"] / alone["network alone"]
+    times = alone["archive"] / alone["plain loop, smp"]
+    for words in (
+        f"workers {run['seconds'] / 60:.0f} minutes",
+        f"{run['images_an_hour']:,.0f} images an hour",
+        f"{run['worker_mb']:.0f} MB of memory",
+        f"{kills['workers']} times a worker was killed",
+        f"{kills['commands']} times the command",
+        f"segments {alone['archive']:.0f} images a second",
+        f"{share:.2f} of what the network alone",
+        f"{times:.1f} times as much as a plain loop",
+        *(f"| {row['step']} | {row['ms']:.1f} |" for row in rows["stages"]),
+        *(
+            f"| {row['workers']} | {row['images_a_second']:.0f} | {row['efficiency']:.2f} |"
+            for row in rows["workers"]
+        ),
+    ):
+        assert words in section
+
+
 def test_the_licence_is_apache_2_in_full() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text

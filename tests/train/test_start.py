@@ -397,21 +397,21 @@ def test_a_disk_that_fills_loses_nothing(
     def fill() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
-    for out in (tmp_path / "new", run):
-        done = forked.run(words(phantoms, out), tmp_path, fill)
-        if out == run:  # it is finished: nothing needs to be written that does not fit
-            assert {path.name: path.read_bytes() for path in run.iterdir()} == before
-            continue
-        assert done.returncode == 2
-        (line,) = done.stderr.splitlines()
-        assert line.startswith(f"sonoseg: {out}/") and "; " in line
-        assert not [
-            path
-            for path in out.iterdir()
-            if path.name.startswith(".") and path.name != ".lock"
-        ]
-    assert main(words(phantoms, tmp_path / "new")) == 0
-    assert weights(tmp_path / "new") == weights(finished)
+    out = tmp_path / "new"
+    done = forked.run(words(phantoms, out), tmp_path, fill)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"sonoseg: {out}/") and "; " in line
+    assert not [
+        path
+        for path in out.iterdir()
+        if path.name.startswith(".") and path.name != ".lock"
+    ]
+    if room == 200_000:  # a finished run needs no room
+        forked.run(words(phantoms, run), tmp_path, fill)
+        assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert main(words(phantoms, out)) == 0
+    assert weights(out) == weights(finished)
 
 
 def odd(run: Path, *path: str, value: object) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoseg.deploy.familiarity import Familiarity
+from sonoseg.deploy.fitted import check_fitted
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, is_there, write_json
 from sonoseg.inputs import read_json
@@ -14,7 +15,6 @@ from sonoseg.models.encoders import load_tensors
 from sonoseg.train.run_folder import (
     CALIBRATION,
     FAMILIARITY,
-    check_fitted,
     find_run,
     write_tensors,
 )

@@ -15,6 +15,7 @@ from sonoseg.data.case import Case
 from sonoseg.data.load import data_name
 from sonoseg.data.splits import parse_source
 from sonoseg.deploy.fit_malignancy import Fitted, Lesions, fit_malignancy
+from sonoseg.deploy.fitted import check_fitted
 from sonoseg.deploy.malignancy_data import looker, read_lesions
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.describe.malignancy_head import MalignancyHead, Rules
@@ -29,7 +30,6 @@ from sonoseg.train.run_folder import (
     MALIGNANCY,
     MALIGNANCY_HEAD,
     SHIPPED,
-    check_fitted,
     find_run,
     weights_hash,
     write_tensors,
