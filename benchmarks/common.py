@@ -25,7 +25,7 @@ PACKAGES = (
     "sonoseg",
     "onnxruntime",
     "torch",
-    "lightning",
+    "lightning-fabric",
     "segmentation-models-pytorch",
     "openvino",
     "av",

@@ -330,7 +330,7 @@ import sys
 
 class NoLab:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "lightning", "timm"):
+        if name.partition(".")[0] in ("torch", "lightning_fabric", "timm"):
             raise ModuleNotFoundError("No module named " + name, name=name)
 
 sys.meta_path.insert(0, NoLab())

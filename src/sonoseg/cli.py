@@ -33,7 +33,7 @@ LAB = {
     "torch",
     "torchvision",
     "timm",
-    "lightning",
+    "lightning_fabric",
     "monai",
     "filelock",
     "matplotlib",

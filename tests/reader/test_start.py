@@ -18,7 +18,7 @@ LAB = {
     "torch",
     "torchvision",
     "timm",
-    "lightning",
+    "lightning_fabric",
     "monai",
     "matplotlib",
     "scipy",

@@ -68,7 +68,7 @@ def test_torchrun_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def slurm(monkeypatch: pytest.MonkeyPatch, **told: str) -> None:
     monkeypatch.setattr(
-        "lightning.fabric.plugins.environments.slurm.shutil.which",
+        "lightning_fabric.plugins.environments.slurm.shutil.which",
         lambda _: "/usr/bin/srun",
     )
     common = {

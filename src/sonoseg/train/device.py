@@ -8,8 +8,8 @@ import warnings
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from sonoseg.train.processes import Processes
 
@@ -20,8 +20,8 @@ def make_fabric(processes: Processes) -> Fabric:
     Fabric runs in full precision. Its mixed precision would round images and masks to bfloat16 before the
     network sees them; `step.Objective` rounds only inside the network.
     """
-    warnings.filterwarnings("ignore", module="lightning")
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     # A lone process in a batch script of SLURM would otherwise wait for the other tasks of the job.
     plugins: Any = [LightningEnvironment()] if processes.count == 1 else None
     return Fabric(
