@@ -385,20 +385,27 @@ def test_too_little_memory_anywhere_is_one_line(
     assert "not enough memory" in one_line(capsys)
 
 
-@pytest.mark.parametrize("room", [200_000, 8_000_000])
-def test_a_disk_that_fills_loses_nothing(
-    phantoms: Path, run: Path, finished: Path, tmp_path: Path, room: int
-) -> None:
-    """A limit of the size of files stands for the disk: the weights do not fit, or the checkpoint does not."""
-    sizes = [(finished / name).stat().st_size for name in (BEST, LAST)]
-    assert 200_000 < sizes[0] < 8_000_000 * 2 and sizes[1] > 8_000_000
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+ROOMS = [200_000, 8_000_000]
+"""A limit of the size of files stands for the disk: the weights do not fit, or the checkpoint does not."""
 
+
+def run_on_a_full_disk(
+    phantoms: Path, out: Path, folder: Path, room: int
+) -> forked.Ended:
     def fill() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
+    return forked.run(words(phantoms, out), folder, fill)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_disk_that_fills_loses_nothing(
+    phantoms: Path, finished: Path, tmp_path: Path, room: int
+) -> None:
+    sizes = [(finished / name).stat().st_size for name in (BEST, LAST)]
+    assert 200_000 < sizes[0] < 8_000_000 * 2 and sizes[1] > 8_000_000
     out = tmp_path / "new"
-    done = forked.run(words(phantoms, out), tmp_path, fill)
+    done = run_on_a_full_disk(phantoms, out, tmp_path, room)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"sonoseg: {out}/") and "; " in line
@@ -407,11 +414,17 @@ def test_a_disk_that_fills_loses_nothing(
         for path in out.iterdir()
         if path.name.startswith(".") and path.name != ".lock"
     ]
-    if room == 200_000:  # a finished run needs no room
-        forked.run(words(phantoms, run), tmp_path, fill)
-        assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     assert main(words(phantoms, out)) == 0
     assert weights(out) == weights(finished)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_finished_run_needs_no_room(
+    phantoms: Path, run: Path, tmp_path: Path, room: int
+) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    run_on_a_full_disk(phantoms, run, tmp_path, room)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def odd(run: Path, *path: str, value: object) -> None:

@@ -15,6 +15,7 @@ from sonoseg.models.encoders import load_tensors
 from sonoseg.train.run_folder import (
     CALIBRATION,
     FAMILIARITY,
+    file_hash,
     find_run,
     write_tensors,
 )
@@ -72,6 +73,7 @@ def load_calibration(folder: Path) -> Calibration | None:
         raise InputError(file, problem, HINT) from error
     try:
         calibration = _parse(report, folder)
+        made_for = report["weights"]
     except (
         OSError,
         ValueError,
@@ -83,7 +85,9 @@ def load_calibration(folder: Path) -> Calibration | None:
         reason = f" ({error})" if type(error) is ValueError else ""
         problem = f"not a calibration that can be read{reason}"
         raise InputError(file, problem, HINT) from error
-    check_fitted(folder, CALIBRATION, report, FAMILIARITY, HINT)
+    # Older reports do not name the tensors.
+    digest = report.get(FAMILIARITY, file_hash(folder / FAMILIARITY))
+    check_fitted(file, made_for, FAMILIARITY, digest, HINT)
     return calibration
 
 

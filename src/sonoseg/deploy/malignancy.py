@@ -164,9 +164,10 @@ def load_head(folder: Path) -> StoredHead | None:
         tensors = load_tensors(folder / MALIGNANCY_HEAD)
         arrays = {name: value.float().numpy() for name, value in tensors.items()}
         head = MalignancyHead.from_tensors(arrays, rules)
+        made_for, digest = report["weights"], report[MALIGNANCY_HEAD]
     except (InputError, OSError, ValueError, TypeError, KeyError) as error:
         reason = f" ({error})" if type(error) is ValueError else ""
         problem = f"not a malignancy head that can be read{reason}"
         raise InputError(file, problem, HINT) from error
-    check_fitted(folder, MALIGNANCY, report, MALIGNANCY_HEAD, HINT)
+    check_fitted(file, made_for, MALIGNANCY_HEAD, digest, HINT)
     return StoredHead(head, report)
