@@ -4,6 +4,8 @@ BIN := .venv/bin
 ifneq ($(wildcard ../shared/data),)
 export SONOSEG_DATA ?= $(abspath ../shared/data)
 endif
+# Tests start some hundred processes. Each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test integration coverage bench clean

@@ -18,7 +18,7 @@ from sonoseg.deploy.fit_malignancy import (
 
 def lesions(count: int, seed: int, signal: float = 1.0) -> Lesions:
     random = np.random.default_rng(seed)
-    malignant = random.random(count) < 0.4
+    malignant = random.permutation(np.arange(count) < 0.4 * count)
     vectors = random.normal(0, 1, (count, 8)).astype(np.float32)
     vectors[:, 0] += 2 * signal * malignant
     return Lesions(
@@ -40,7 +40,7 @@ def test_it_learns_what_there_is_and_its_own_validation_is_honest():
     known = lesions(400, 0)
     out_of_bag = auc(known.malignant[rows], fitted.logits[rows])
     assert out_of_bag == pytest.approx(area, abs=0.06)
-    assert found.mean() == pytest.approx(other.malignant.mean(), abs=0.1)
+    assert found.mean() == pytest.approx(other.malignant.mean(), abs=0.05)
 
 
 def test_without_a_signal_its_own_validation_finds_none():

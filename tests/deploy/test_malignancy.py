@@ -24,6 +24,7 @@ from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.train.run_folder import CONFIG, RunConfig, save_weights
 
 SIZE = 64
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 @pytest.fixture(scope="module")

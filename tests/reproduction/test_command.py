@@ -30,7 +30,7 @@ def epochs(folder):
         ]
 
 
-OF_EACH_KIND = ("model-1", "model-11", "swin-unet", "adu-net", "default")
+OF_EACH_KIND = ("model-1", "model-11", "swin-unet", "mrfe-cnn", "default")
 """With CBAM, with Non-Local and frozen, the published rival, a reconstruction, the bundled model.
 
 `trained` has one of two encoders without attention.
@@ -57,7 +57,7 @@ def test_the_complete_report_of_a_model_of_each_kind(words, tmp_path):
     rivals = table(out, "table5-grouped")
     assert [row["model"].partition(" ")[0] for row in rivals[:2]] == [
         "swin-unet",
-        "adu-net",
+        "mrfe-cnn",
     ]
     assert ["reconstruction" in row["model"] for row in rivals[:2]] == [False, True]
     assert len(table(out, "costs-grouped")) == 4
