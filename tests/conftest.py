@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Small networks run many times faster on one thread than on two that something else keeps from running.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # The same examples each time, so that no test fails by chance on an unrelated change.
@@ -26,3 +28,28 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} is not there (set SONOSEG_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A function (name, make) that returns a folder, which all processes of a test run share.
+
+    The first process that asks for it calls `make` with an empty folder; the others wait. No test may change it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        root = root.parent
+
+    def find(name: str, make: Callable[[Path], object]) -> Path:
+        folder = root / name
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                making = root / f"making-{name}"
+                making.mkdir()
+                make(making)
+                making.rename(folder)
+        return folder
+
+    return find

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from tests.archive.test_archive import masks_of, rows_of
 from tests.jobs_for_workers import Noted, Prepared
-from tests.reproduction.conftest import smallest
+from tests.reproduction.conftest import smallest, train_smallest
 
 from sonoseg.archive.command import archive_command
 from sonoseg.cli import main
@@ -160,15 +160,13 @@ def test_a_sweep_whose_workers_die_and_whose_client_dies_ends_as_one_process_wou
 
 @pytest.mark.timeout(1800)
 def test_a_reproduction_whose_workers_die_ends_as_one_process_would(
-    cluster: Any, phantoms: Path, tmp_path: Path
+    cluster: Any, phantoms: Path, tmp_path: Path, made_once: Any
 ) -> None:
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    models = ["--models", "15"]
-    assert main([*smallest(phantoms, alone), *models]) == 0
+    alone, shared = train_smallest(phantoms, made_once), tmp_path / "shared"
     name = "runs/model-15-grouped-0"
     checkpoint = shared / name / "last.ckpt"
     killing = kill_a_worker_when(cluster, checkpoint.exists)
-    on_cluster = [*smallest(phantoms, shared), *models]
+    on_cluster = [*smallest(phantoms, shared), "--models", "15"]
     assert main([*on_cluster, "--cluster", cluster.scheduler_address]) == 0
     killing.join()
     assert log_of(alone / name) == log_of(shared / name)

@@ -5,7 +5,6 @@ import json
 import onnx
 import pytest
 import torch
-from filelock import FileLock
 from tests.shallow import shallow_encoders
 
 from sonoseg.cli import main
@@ -50,22 +49,9 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bundles(run, tmp_path_factory, worker_id):
-    """The run as whole.onnx, with a name, a threshold and scores, and in 16 bits as half.onnx.
-
-    The processes of a test run share them: the first one exports.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        folder = folder.parent
-    folder = folder / "bundles"
-    with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():
-            making = folder.with_name("bundles in the making")
-            making.mkdir()
-            export_both(run, making)
-            making.rename(folder)
-    return folder
+def bundles(run, made_once):
+    """The run as whole.onnx, with a name, a threshold and scores, and in 16 bits as half.onnx."""
+    return made_once("bundles", lambda folder: export_both(run, folder))
 
 
 def export_both(run, folder):

@@ -28,12 +28,19 @@ def words(phantoms, tmp_path):
     return smallest(phantoms, tmp_path / "out")
 
 
+def train_smallest(phantoms, made_once):
+    """The output folder of the smallest reproduction of Model 15."""
+
+    def train(out):
+        assert main([*smallest(phantoms, out), "--models", "15"]) == 0
+
+    return made_once("model-15", train)
+
+
 @pytest.fixture(scope="session")
-def trained(phantoms, tmp_path_factory):
-    """The output folder of the smallest reproduction of model 15. It must not be changed."""
-    out = tmp_path_factory.mktemp("trained") / "out"
-    assert main([*smallest(phantoms, out), "--models", "15"]) == 0
-    return out
+def trained(phantoms, made_once):
+    """`train_smallest`"""
+    return train_smallest(phantoms, made_once)
 
 
 @pytest.fixture

@@ -131,8 +131,12 @@ def test_images_that_changed_are_not_taken_for_those_that_were_scored(
 
 
 def test_a_model_that_fails_is_shown_as_failed_and_tried_again(
-    words, tmp_path, monkeypatch, capsys
+    words, with_model_15, monkeypatch, capsys
 ):
+    """It failed when all was done but its result; so the second attempt is short."""
+    out = with_model_15
+    run = out / "runs" / "model-15-grouped-0"
+    (run / "result.json").unlink()
     real = work.do_job
 
     def fail_first(job, options, material):
@@ -144,7 +148,6 @@ def test_a_model_that_fails_is_shown_as_failed_and_tried_again(
     monkeypatch.setattr(work, "do_job", fail_first)
     assert main([*words, "--models", "15,default"]) == 1
     assert "model-15-grouped-0: RuntimeError: no luck" in capsys.readouterr().out
-    out = tmp_path / "out"
     assert (
         table(out, "table1-grouped-paper")[0]["failure"]
         == "failed: RuntimeError: no luck"
@@ -152,10 +155,12 @@ def test_a_model_that_fails_is_shown_as_failed_and_tried_again(
     assert "failed: RuntimeError: no luck" in (out / "report.html").read_text(
         encoding="utf-8"
     )
+    assert (run / "failed.json").exists()
     monkeypatch.setattr(work, "do_job", real)
     assert main([*words, "--models", "15,default"]) == 0
     assert table(out, "table1-grouped-paper")[0]["failure"] == ""
-    assert not (out / "runs" / "model-15-grouped-0" / "failed.json").exists()
+    assert not (run / "failed.json").exists()
+    assert (run / "result.json").exists()
 
 
 @pytest.mark.timeout(1800)
