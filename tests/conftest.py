@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Small networks run many times faster on one thread than on two that something else keeps from running.
+# Small networks, in PyTorch and in the reader, run many times faster on one thread than on two
+# that something else keeps from running.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from numpy.typing import NDArray
+
+from sonoseg.data import phantom
 
 # The same examples each time, so that no test fails by chance on an unrelated change.
 # `pytest --hypothesis-profile default` tries new ones.
@@ -19,6 +25,22 @@ settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def phantoms_drawn_once() -> Iterator[None]:
+    """Many tests write the same phantoms. Each is drawn once in a process."""
+    draw = functools.cache(phantom.make_phantom)
+
+    def make_phantom(
+        seed: int, lesion: bool = True, size: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        image, mask = draw(seed, lesion, size)
+        return image.copy(), mask.copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantom, "make_phantom", make_phantom)
+        yield
 
 
 @pytest.fixture(scope="session")

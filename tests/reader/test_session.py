@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,3 +195,17 @@ def test_operators_of_an_unknown_domain_are_refused(
 def test_junk_is_no_network(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no network that onnxruntime can load"):
         open_session(tmp_path / "model.onnx", b"\x08\x08" * 50, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [("1", 1), ("99999999", None), ("0", 0), ("4,2", 0), ("", 0)]
+)
+def test_the_threads_that_the_environment_asks_for(
+    asked: str, given: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as it says, but no more than there are cores; 0 leaves the choice to ONNX Runtime."""
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    options = Bundle.read(default_bundle_path()).session.get_session_options()
+    assert options.intra_op_num_threads == (os.cpu_count() if given is None else given)
+    options = Bundle.read(default_bundle_path(), 1).session.get_session_options()
+    assert options.intra_op_num_threads == 1

@@ -23,7 +23,7 @@ ADDRESS = "http://127.0.0.1:8417"
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """The content of a PNG file."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

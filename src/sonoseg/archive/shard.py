@@ -34,6 +34,7 @@ from sonoseg.inputs import read_json
 from sonoseg.reader.bundle import Bundle
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
+from sonoseg.reader.session import asked_threads
 
 PARTS, MASKS = "parts", "masks"
 AHEAD = 8
@@ -234,8 +235,7 @@ def as_png(mask: NDArray[np.bool_]) -> bytes:
 
 def threads() -> int:
     """How many images are segmented at a time: what `OMP_NUM_THREADS` says, or one for each core."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
+    return asked_threads() or os.cpu_count() or 1
 
 
 @functools.lru_cache(maxsize=1)

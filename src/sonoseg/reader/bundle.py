@@ -66,7 +66,7 @@ class Bundle:
         card: what the network is.
         sha256: 64 hex digits, the file's checksum.
         session: onnxruntime.InferenceSession on the CPU.
-        threads: processor threads for the network; 0 takes one for each core.
+        threads: processor threads for the network; see `open_session`.
         head: judges the malignancy of lesions; None if the bundle has none.
     """
 
@@ -83,7 +83,7 @@ class Bundle:
 
         Args:
             path: the ONNX file.
-            threads: processor threads for the network; 0 takes one for each core.
+            threads: processor threads for the network; see `open_session`.
 
         Raises:
             InputError: not there, not a bundle, altered, or not a network that this version can run.

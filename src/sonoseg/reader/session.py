@@ -27,7 +27,7 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
     Args:
         path: of the bundle, for errors.
         content: an ONNX file.
-        threads: processor threads; 0 takes one for each core.
+        threads: processor threads; 0 takes as many as `OMP_NUM_THREADS` says, or one for each core.
 
     Raises:
         InputError: no network that ONNX Runtime can load, or not within `LOAD_SECONDS`.
@@ -42,7 +42,7 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
         4
     )  # our own errors report problems, in one line
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or asked_threads()
     options.log_severity_level = 4
     if _limit_memory():
         options.add_session_config_entry("session.use_env_allocators", "1")
@@ -68,6 +68,12 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
                 )
                 hint = "give another bundle or use a faster computer"
             raise InputError(path, problem, hint) from error
+
+
+def asked_threads() -> int:
+    """The threads that `OMP_NUM_THREADS` asks for, as PyTorch reads it, but at most one for each core; 0 if none."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(given), os.cpu_count() or 1) if given.isdecimal() else 0
 
 
 @contextlib.contextmanager
