@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from sonoseg.data import phantom
 # `pytest --hypothesis-profile default` tries new ones.
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
+
+# A shell lets what it starts in the background ignore Ctrl-C. Some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
