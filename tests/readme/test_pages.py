@@ -296,12 +296,14 @@ def test_the_prose_on_that_page_is_what_its_tables_say() -> None:
         "model-8": 34,
         "model-15": None,
         "model-17": None,
+        "model-18": None,
         "model-19": 37,
         "model-20": 37,
     }
     prose = re.sub(r"<!-- report: .*?<!-- /report -->", "", text, flags=re.DOTALL)
     assert f"{0.6140 - runs['model-1'][1]:.3f}" in prose
-    assert f"a Dice of {runs['model-17'][1]:.3f}" in prose
+    failing = [f"{runs[name][1]:.3f}" for name in ("model-17", "model-18")]
+    assert f"a Dice of {failing[0]} and {failing[1]}" in prose
     alike = [runs[name][1] for name in ("model-1", "model-2", "model-7", "model-8")]
     assert f"within {max(alike) - min(alike) + 0.0005:.2f}" in " ".join(prose.split())
     stand_ins = ROOT / "results/reproduction/stand-ins"
