@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from tests.archive.test_archive import masks_of, rows_of
 from tests.jobs_for_workers import Noted, Prepared
-from tests.reproduction.conftest import smallest, train_smallest
+from tests.reproduction.conftest import smallest, ten_phantoms, train_smallest
 
 from sonoseg.archive.command import archive_command
 from sonoseg.cli import main
@@ -43,11 +43,9 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten small synthetic images."""
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(folder, 10, seed=1, size=(128, 160))
-    return folder
+def phantoms(made_once: Any) -> Path:
+    """Those on which `train_smallest` trains."""
+    return ten_phantoms(made_once)
 
 
 def wait_for(happens: Callable[[], object], seconds: float = 1200) -> None:
@@ -162,7 +160,7 @@ def test_a_sweep_whose_workers_die_and_whose_client_dies_ends_as_one_process_wou
 def test_a_reproduction_whose_workers_die_ends_as_one_process_would(
     cluster: Any, phantoms: Path, tmp_path: Path, made_once: Any
 ) -> None:
-    alone, shared = train_smallest(phantoms, made_once), tmp_path / "shared"
+    alone, shared = train_smallest(made_once), tmp_path / "shared"
     name = "runs/model-15-grouped-0"
     checkpoint = shared / name / "last.ckpt"
     killing = kill_a_worker_when(cluster, checkpoint.exists)

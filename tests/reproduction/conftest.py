@@ -7,12 +7,17 @@ from sonoseg.cli import main
 from sonoseg.data.phantom import write_phantoms
 
 
+def ten_phantoms(made_once):
+    """The folder of ten small synthetic images, two of them without lesion."""
+    return made_once(
+        "phantoms", lambda folder: write_phantoms(folder, 10, seed=1, size=(128, 160))
+    )
+
+
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory):
-    """Ten small synthetic images, two of them without lesion."""
-    folder = tmp_path_factory.mktemp("reproduction") / "phantoms"
-    write_phantoms(folder, 10, seed=1, size=(128, 160))
-    return folder
+def phantoms(made_once):
+    """`ten_phantoms`"""
+    return ten_phantoms(made_once)
 
 
 def smallest(data, out):
@@ -28,19 +33,20 @@ def words(phantoms, tmp_path):
     return smallest(phantoms, tmp_path / "out")
 
 
-def train_smallest(phantoms, made_once):
-    """The output folder of the smallest reproduction of Model 15."""
+def train_smallest(made_once):
+    """The output folder of the smallest reproduction of Model 15, on `ten_phantoms`."""
+    data = ten_phantoms(made_once)
 
     def train(out):
-        assert main([*smallest(phantoms, out), "--models", "15"]) == 0
+        assert main([*smallest(data, out), "--models", "15"]) == 0
 
     return made_once("model-15", train)
 
 
 @pytest.fixture(scope="session")
-def trained(phantoms, made_once):
+def trained(made_once):
     """`train_smallest`"""
-    return train_smallest(phantoms, made_once)
+    return train_smallest(made_once)
 
 
 @pytest.fixture
