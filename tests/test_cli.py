@@ -211,6 +211,8 @@ REFUSED = [
     ("sweep model-99 --data DATA", "model-99: no such model"),
     ("average nowhere", "an average needs at least two"),
     ("average nowhere elsewhere", "nowhere"),
+    ("ensemble nowhere", "an ensemble needs at least two different ones"),
+    ("ensemble nowhere elsewhere", "nowhere"),
     ("slim nowhere --data DATA --split all", "nowhere"),
     ("calibrate nowhere --data DATA --split all", "nowhere"),
     ("malignancy nowhere --data DATA --split all", "nowhere"),
@@ -250,6 +252,7 @@ REFUSED = [
     (f"compare {LONG} {LONG}", "not the scores of an evaluation"),
     (f"explain {LONG} scan.png", "needs the gradients of a run"),
     (f"average {LONG} {LONG}", "not the config of a sonoseg run"),
+    (f"ensemble {LONG} {LONG}-2", "not the config of a sonoseg run"),
     (f"export {LONG}", "not the config of a sonoseg run"),
 ]
 """Words of the command line, and what the one line must contain: the subject, and the problem if it is our message."""

@@ -553,6 +553,23 @@ class Average:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """Make one network of several: it runs all of them and averages their logits, as an ensemble of folds does."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders of the same kind of network and image size."""
+    out: Path = Path("runs/ensemble")
+    """The run folder to write. evaluate, calibrate and export take it like any other."""
+    half: bool = False
+    """Store the weights in 16 bits, which halves the file."""
+
+    def run(self) -> int:
+        arguments = (self.runs, self.out, self.half)
+        print(_call("sonoseg.deploy.average:ensemble_command", *arguments))
+        return 0
+
+
+@dataclass(frozen=True)
 class Slim:
     """Make an EfficientNet-Lite encoder smaller and faster: remove the channels that matter least."""
 
@@ -896,6 +913,7 @@ Command = Union[  # noqa: UP007  # of `|` tyro asks typeguard, a tenth of a seco
     Train,
     Sweep,
     Average,
+    Ensemble,
     Slim,
     Calibrate,
     Malignancy,

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from sonoseg.cli import main
 from sonoseg.files import write_json
 from sonoseg.models.catalog import find_experiment
+from sonoseg.models.narrow import insides
 from sonoseg.train.run_folder import BEST, CONFIG, RunConfig, load_run, save_weights
 
 
@@ -129,4 +130,74 @@ def test_runs_that_cannot_be_averaged_leave_nothing_behind(runs, tmp_path, capsy
     ):
         assert main(["average", *map(str, wrong), "--out", str(out)]) == 2
         assert problem in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def ensemble(runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ensemble") / "both"
+    assert main(["ensemble", *map(str, runs[:2]), "--out", str(out)]) == 0
+    return out
+
+
+def test_an_ensemble_is_a_run_whose_logits_are_the_mean_of_its_members(runs, ensemble):
+    image = torch.rand(2, 1, 64, 64)
+    joint, config = load_run(ensemble)
+    with torch.no_grad():
+        pixels = [load_run(run)[0].outputs(image).pixels for run in runs[:2]]
+        found = joint.outputs(image).pixels
+    torch.testing.assert_close(found, torch.stack(pixels).mean(0))
+    assert config.network.members == 2
+    assert [parent["seed"] for parent in config.lineage] == [0, 1]
+    assert config.start_from.count("sha256:") == 2
+
+
+def test_slim_runs_of_different_widths_may_be_members(runs, tmp_path):
+    model, config = load_run(runs[0])
+    blocks = insides(model)
+    for inside in blocks:
+        inside.keep(torch.arange(inside.width // 2))
+    widths = tuple(inside.width for inside in blocks)
+    slim = tmp_path / "slim"
+    slim.mkdir()
+    save_weights(slim, model)
+    narrower = replace(config, network=replace(config.network, inner=widths))
+    write_json(slim / CONFIG, narrower.to_json())
+    out = tmp_path / "both"
+    assert main(["ensemble", str(slim), str(runs[1]), "--out", str(out)]) == 0
+    joint, config = load_run(out)
+    assert config.network.inner == (*widths, *(2 * width for width in widths))
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        other = load_run(runs[1])[0].outputs(image).pixels
+        mean = (model.eval().outputs(image).pixels + other) / 2
+        torch.testing.assert_close(joint.outputs(image).pixels, mean)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ("one", "at least two different"),
+        ("twice", "at least two different"),
+        ("ensembles", "cannot be a member"),
+        ("sizes", "another network or image size"),
+    ],
+)
+def test_runs_that_make_no_ensemble_are_refused(
+    wrong, problem, runs, ensemble, tmp_path, capsys
+):
+    other = tmp_path / "other"
+    shutil.copytree(ensemble if wrong == "ensembles" else runs[0], other)
+    if wrong == "sizes":
+        config = RunConfig.read(other)
+        (other / CONFIG).write_text(json.dumps(replace(config, size=96).to_json()))
+    given = {
+        "one": [runs[0]],
+        "twice": [runs[0], runs[0]],
+        "ensembles": [ensemble, other],
+        "sizes": [runs[0], other],
+    }[wrong]
+    out = tmp_path / "joint"
+    assert main(["ensemble", *map(str, given), "--out", str(out)]) == 2
+    assert problem in capsys.readouterr().err
     assert not out.exists()

@@ -55,7 +55,7 @@ def names_of(kind):
 
 def test_the_fields_are_those_of_recipe_network_and_command():
     assert names_of(RecipeChanges) == names_of(Recipe) == set(RECIPE_RULES)
-    by_model_alone = {"frozen", "inner"}
+    by_model_alone = {"frozen", "inner", "members"}
     assert names_of(NetworkChanges) == names_of(FusionUNetConfig) - by_model_alone
     assert names_of(FusionUNetConfig) == set(NETWORK_RULES)
     settings = names_of(TrainSettings) - {"recipe", "network"}

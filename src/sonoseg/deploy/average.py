@@ -1,4 +1,8 @@
-"""`sonoseg average`: one network whose weights are the means of several runs' (model soup, Wortsman et al. 2022)."""
+"""`sonoseg average` and `sonoseg ensemble`: one network made of several runs.
+
+The average has the means of their weights (model soup, Wortsman et al. 2022). The ensemble keeps all weights, and has
+the means of their logits.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,13 @@ from torch import Tensor
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, write_json
 from sonoseg.lock import held
+from sonoseg.models.fusion_unet import Ensemble, FusionUNet, FusionUNetConfig
+from sonoseg.models.narrow import insides
+from sonoseg.models.network import NetworkConfig, SegmentationNetwork
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import (
     CONFIG,
+    RunConfig,
     check_claim,
     fingerprint,
     lineage,
@@ -28,6 +36,12 @@ def average_command(runs: Sequence[Path], out: Path, half: bool = False) -> str:
     average_runs(runs, out, half)
     plural = "s" if len(runs) > 1 else ""
     return f"{out}: the mean of {len(runs)} run{plural}"
+
+
+def ensemble_command(runs: Sequence[Path], out: Path, half: bool = False) -> str:
+    """`sonoseg ensemble`: writes the run folder; returns the text to print. See `ensemble_runs`."""
+    ensemble_runs(runs, out, half)
+    return f"{out}: {len(runs)} networks whose logits are averaged"
 
 
 def average_runs(runs: Sequence[Path], out: Path, half: bool = False) -> None:
@@ -48,28 +62,106 @@ def average_runs(runs: Sequence[Path], out: Path, half: bool = False) -> None:
         raise InputError(
             "runs", "an average needs at least two", "name more run folders"
         )
-    first, first_config = load_run(runs[0])
-    states = [first.state_dict()]
-    for folder in runs[1:]:
-        model, config = load_run(folder)
-        if (config.network, config.size) != (first_config.network, first_config.size):
-            problem = f"has another network or image size than {runs[0]}"
-            raise InputError(folder, problem, "average runs of the same network")
-        states.append(model.state_dict())
+    models, config = load_alike(runs)
+    models[0].load_state_dict(mean_state([model.state_dict() for model in models]))
+    config = replace(config, start_from=f"mean of {fingerprints(runs)}")
+    write_combined(runs, models[0], config, out, half)
 
-    record = Record((), seen_before(*runs))
+
+def ensemble_runs(runs: Sequence[Path], out: Path, half: bool = False) -> None:
+    """Writes a run folder whose network is that of all `runs` side by side (see `models.fusion_unet.Ensemble`).
+
+    The runs may have started from different weights. The ensemble is as slow, and as large, as all of them together.
+
+    Args:
+        runs: at least two run folders, or names of bundled models.
+        out: the run folder to write.
+        half: store the weights in 16 bits (see `save_weights`).
+
+    Raises:
+        InputError: fewer than two runs, one twice, a run that cannot be read or cannot be a member, networks or sizes
+            that differ, or an `out` that holds another run.
+    """
+    if len(runs) < 2 or len(set(runs)) < len(runs):
+        problem = "an ensemble needs at least two different ones"
+        raise InputError("runs", problem, "name more run folders")
+    members: list[FusionUNet] = []
+    inner: list[int] = []
+    models, config = load_alike(runs, but_for_inner=True)
+    for run, model in zip(runs, models, strict=True):
+        if not isinstance(model, FusionUNet) or isinstance(model, Ensemble):
+            problem = "its network cannot be a member of an ensemble"
+            raise InputError(run, problem, "give runs of sonoseg-1 or Models 1 to 20")
+        members.append(model)
+        inner += [inside.width for inside in insides(model)]
+    assert isinstance(config.network, FusionUNetConfig)
     config = replace(
-        first_config,
-        cases=record.digest,
-        start_from="mean of " + ", ".join(map(fingerprint, runs)),
-        lineage=lineage(*runs),
+        config,
+        network=replace(config.network, members=len(members), inner=tuple(inner)),
+        start_from=f"ensemble of {fingerprints(runs)}",
     )
+    write_combined(runs, Ensemble(members), config, out, half)
+
+
+def load_alike(
+    runs: Sequence[Path], but_for_inner: bool = False
+) -> tuple[list[SegmentationNetwork], RunConfig]:
+    """The networks of `runs`, and the config of the first.
+
+    Args:
+        runs: run folders, or names of bundled models.
+        but_for_inner: their encoders may be more or less slim (see `sonoseg slim`).
+
+    Raises:
+        InputError: a run cannot be read, or has another network or image size than the first.
+    """
+
+    def kind(config: RunConfig) -> tuple[NetworkConfig, int]:
+        network = config.network
+        if but_for_inner and isinstance(network, FusionUNetConfig):
+            network = replace(network, inner=())
+        return network, config.size
+
+    loaded = [load_run(run) for run in runs]
+    _, first = loaded[0]
+    for run, (_, config) in zip(runs, loaded, strict=True):
+        if kind(config) != kind(first):
+            problem = f"has another network or image size than {runs[0]}"
+            raise InputError(run, problem, "give runs of the same network")
+    return [model for model, _ in loaded], first
+
+
+def fingerprints(runs: Sequence[Path]) -> str:
+    """Names and checksums of the weights of `runs`."""
+    return ", ".join(map(fingerprint, runs))
+
+
+def write_combined(
+    runs: Sequence[Path],
+    model: SegmentationNetwork,
+    config: RunConfig,
+    out: Path,
+    half: bool,
+) -> None:
+    """Writes the run folder of a network that was made of `runs`.
+
+    Args:
+        runs: its parents.
+        model: the network.
+        config: of the first parent, with what has changed.
+        out: the run folder to write.
+        half: store the weights in 16 bits.
+
+    Raises:
+        InputError: `out` holds another run.
+    """
+    record = Record((), seen_before(*runs))
+    config = replace(config, cases=record.digest, lineage=lineage(*runs))
     check_claim(out, config)
-    first.load_state_dict(mean_state(states))
     with held(out), atomic_files():
         # Again, since another process may have written a run before this one had the lock.
         check_claim(out, config)
-        save_weights(out, first, half)
+        save_weights(out, model, half)
         record.write(out)
         write_json(out / CONFIG, config.to_json())
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,10 +36,21 @@ class FusionUNetConfig:
     """A head that can lower the logits of the pixels (a name of `presence.PRESENCE`): none, image (it judges the whole
     image) or parts (it judges each connected part of the mask by itself)."""
     inner: tuple[int, ...] = ()
-    """Channels inside each block of the encoders (see `sonoseg slim`), the first block first; empty: as designed."""
+    """Channels inside each block of the encoders (see `sonoseg slim`), the first block first; empty: as designed. Those
+    of the first member, then those of the next."""
+    members: int = 1
+    """More than one: so many networks side by side, whose logits are averaged (see `sonoseg ensemble`)."""
 
     def build(self, dropout: float = 0.3, pretrained: bool = False) -> FusionUNet:
-        return FusionUNet(self, dropout, pretrained)
+        if self.members == 1:
+            return FusionUNet(self, dropout, pretrained)
+        one = replace(self, members=1, inner=())
+        ensemble = Ensemble(
+            [one.build(dropout, pretrained) for _ in range(self.members)]
+        )
+        if self.inner:
+            narrow(ensemble, self.inner)
+        return ensemble
 
 
 class FusionUNet(SegmentationNetwork):
@@ -56,11 +68,12 @@ class FusionUNet(SegmentationNetwork):
         self, config: FusionUNetConfig, dropout: float = 0.3, pretrained: bool = False
     ) -> None:
         super().__init__()
-        self.encoders = Encoders(config.encoders, config.frozen, pretrained)
+        encoders = Encoders(config.encoders, config.frozen, pretrained)
         if config.inner:
-            narrow(self.encoders, config.inner)
+            narrow(encoders, config.inner)
+        self.encoders: nn.Module = encoders
         self.skips = config.skips
-        *maps, bottleneck = self.encoders.channels
+        *maps, bottleneck = encoders.channels
         skips = maps if config.skips else [0] * len(maps)
         self.bottleneck = nn.Identity()  # a place with a name, for Grad-CAM
         self.dropout = nn.Dropout2d(dropout)
@@ -103,3 +116,75 @@ class FusionUNet(SegmentationNetwork):
             return Output(pixels)
         skip = maps[-1] if self.skips else None
         return Output(pixels, self.presence(coarse, features, skip, stages[0]))
+
+
+class Ensemble(FusionUNet):
+    """Networks of one architecture side by side: the mean of their logits, for pixels and presence.
+
+    Their maps are joined at every layer. So all that looks into a network (Grad-CAM, the familiarity, the head for
+    malignancy) looks into all members at once. The presence heads judge the joint outline; each gets the maps of its
+    own network.
+
+    Args:
+        members: at least two; their parts become those of this network.
+    """
+
+    def __init__(self, members: Sequence[FusionUNet]) -> None:
+        nn.Module.__init__(self)
+        self.encoders = JoinedEncoders([member.encoders for member in members])
+        self.skips = members[0].skips
+        self.bottleneck = nn.Identity()
+        self.dropout = members[0].dropout
+        self.stages = nn.ModuleList()
+        for stages in zip(*(member.stages for member in members), strict=True):
+            self.stages.append(Joined(stages))
+        self.head = Mean([member.head for member in members])
+        heads = [member.presence for member in members if member.presence is not None]
+        self.presence = MeanPresence(heads) if heads else None
+
+
+class Joined(nn.Module):
+    """The same layer of several networks: each gets the channels of its own network. The results are joined."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def each(self, maps: Sequence[Tensor | None], *shared: Tensor) -> list[Tensor]:
+        """What each part returns for `shared`, followed by its own share of each of the maps (N, members · C, h, w)."""
+        results = []
+        for number, part in enumerate(self.parts):
+            own = [
+                None if joined is None else joined.chunk(len(self.parts), 1)[number]
+                for joined in maps
+            ]
+            results.append(part(*shared, *own))
+        return results
+
+    def forward(self, *maps: Tensor | None) -> Tensor:
+        return torch.cat(self.each(maps), 1)
+
+
+class Mean(Joined):
+    """`Joined`, but returns the mean of the results."""
+
+    def forward(self, *maps: Tensor | None) -> Tensor:
+        return torch.stack(self.each(maps)).mean(0)
+
+
+class MeanPresence(Joined):
+    """The mean of several presence heads, which are called as one of them is (see `presence`)."""
+
+    def forward(self, coarse: Tensor, *maps: Tensor | None) -> Tensor:  # type: ignore[override]
+        return torch.stack(self.each(maps, coarse)).mean(0)
+
+
+class JoinedEncoders(Joined):
+    """The encoders of several networks on the same image."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:  # type: ignore[override]
+        """(N, 1 or 3, H, W) in 0..1 → the joined bottlenecks, and the joined maps at strides 2, 4, 8, 16."""
+        encoded = [encoders(image) for encoders in self.parts]
+        features = torch.cat([features for features, _ in encoded], 1)
+        scales = zip(*(maps for _, maps in encoded), strict=True)
+        return features, [torch.cat(maps, 1) for maps in scales]

@@ -135,6 +135,8 @@ def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:
     before = RunConfig.read(find_run(origin)).network
     if not isinstance(before, FusionUNetConfig) or before.encoders != network.encoders:
         return network
+    if before.members != network.members:
+        return network
     return replace(network, inner=before.inner)
 
 

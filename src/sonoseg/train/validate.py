@@ -119,6 +119,7 @@ NETWORK_RULES: Mapping[str, Rule] = {
     "convolution": word_of(get_args(Convolution)),
     "presence": word_of(get_args(Presence)),
     "inner": (lambda value: _are_whole(value, 65_536), "whole numbers from 1 to 65536"),
+    "members": whole_in(1, 100),
 }
 """Field of a network's config → its rule. Only `FusionUNetConfig` has fields."""
 
