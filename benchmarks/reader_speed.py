@@ -2,6 +2,7 @@
 
     python benchmarks/reader_speed.py                  # 60 rounds, the shipped bundle
     python benchmarks/reader_speed.py --rounds 20
+    python benchmarks/reader_speed.py --model accurate
 
 Every row is a call on one image, one after the other, the rows taking turns. "Frame to mask" begins with a decoded
 gray frame of 1000 × 700 pixels and ends with a mask of that size; of ours, also with every lesion measured. The others
@@ -32,7 +33,7 @@ import sonoseg
 from sonoseg.core.resize import resize_image
 from sonoseg.data.phantom import make_phantom
 from sonoseg.models.encoders import Normalize
-from sonoseg.reader.bundle import Bundle, default_bundle_path
+from sonoseg.reader.bundle import Bundle, find_bundle
 
 FRAME = (1000, 700)
 NORMALIZE = Normalize()
@@ -87,13 +88,13 @@ def peers_mask(
     return (logits[0, 0] > 0).numpy()
 
 
-def openvino_sides(image: NDArray[np.float32]) -> dict[str, Callable[[], Any]]:
+def openvino_sides(
+    bundle: Path, image: NDArray[np.float32]
+) -> dict[str, Callable[[], Any]]:
     """Our network in OpenVINO, if it is there: in the precision that we use, and in the one that it may choose."""
     sides = {}
     for precision in ("f32", "bf16"):
-        if (
-            compiled := in_openvino(default_bundle_path(), image, precision)
-        ) is not None:
+        if (compiled := in_openvino(bundle, image, precision)) is not None:
             sides[f"sonoseg-1, OpenVINO in {precision}, network alone"] = partial(
                 compiled, {"image": image}
             )
@@ -105,12 +106,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--model", default="default")
     options = parser.parse_args()
-    segmenter, bundle, scan = (
-        sonoseg.load(),
-        Bundle.read(default_bundle_path()),
-        frame(),
-    )
+    file = find_bundle(options.model)
+    segmenter, bundle, scan = sonoseg.load(file), Bundle.read(file), frame()
     height, width = segmenter.card.size
     image = np.random.default_rng(0).random((1, 1, height, width), np.float32)
     coloured = torch.from_numpy(image).expand(-1, 3, -1, -1).contiguous()
@@ -134,7 +133,7 @@ def main() -> None:
         "sonoseg-1, network and Grad-CAM": lambda: bundle.run(image, explain=True),
         "smp.Unet efficientnet-b0, PyTorch": eager,
         "smp.Unet efficientnet-b0, ONNX Runtime": in_onnx,
-        **openvino_sides(image),
+        **openvino_sides(file, image),
     }
     times = {
         name: spread(values)
@@ -154,7 +153,7 @@ def main() -> None:
         for name, told in times.items()
     ]
     report(
-        "reader_speed",
+        "reader_speed" if options.model == "default" else f"reader_speed_{file.stem}",
         {"rounds": options.rounds, "frame": FRAME, "network input": [height, width]},
         rows,
     )

@@ -32,7 +32,7 @@ def segment(
         image: a PNG, JPEG, TIFF or BMP file: its path, its bytes, or open in binary mode; or a PIL image; or an array
             (H, W), (H, W, 3) or (H, W, 4) of whole or floating-point numbers; or a DICOM file in the same forms, or a
             pydicom data set, of one frame with one B-mode region. For loops see `Segmenter.segment_frames`.
-        model: a shipped name or the path of a bundle; kept in memory for the next call.
+        model: default or accurate, the bundled models, or the path of a bundle; kept in memory for the next call.
         spacing: mm per pixel: one number, or (row, column) where pixels are not square; None leaves measurements in
             pixels.
         sensitivity: an operating point: high, balanced or specific; see `Segmenter.at`. None: as the network was

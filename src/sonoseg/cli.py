@@ -57,7 +57,7 @@ class Demo:
     count: int = 12
     """Number of synthetic images."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the bundled model."""
+    """A bundle file (.onnx), or a bundled model: default, or accurate (slower)."""
 
     def run(self) -> int:
         print(_call("sonoseg.demo:demo_command", self.out, self.count, self.model))
@@ -72,7 +72,7 @@ class Segment:
     """Files or folders: PNG, JPEG, TIFF and BMP; videos such as MP4 and AVI (they need the extra video);
     DICOM (it needs the extra dicom)."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the bundled model."""
+    """A bundle file (.onnx), or a bundled model: default, or accurate (slower)."""
     out: Path = Path("segmented")
     """Folder for results.json and, of each image, STEM_mask.png and STEM_overlay.png.
     Of a video: STEM_overlay.mp4 and STEM_frames.csv."""
@@ -153,7 +153,7 @@ class Serve:
     dicomweb: str | None = None
     """Address of a server with DICOMweb: its studies are listed, fetched into the folder, and get SEG and SR."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the bundled model."""
+    """A bundle file (.onnx), or a bundled model: default, or accurate (slower)."""
     browser: bool = True
     """Open the page in a browser."""
     sensitivity: Sensitivity | None = None
@@ -181,7 +181,7 @@ class CompareReaders:
     folder: Positional[Path]
     """The folder that `sonoseg serve` showed."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the bundled model."""
+    """A bundle file (.onnx), or a bundled model: default, or accurate (slower)."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -203,7 +203,7 @@ class Watch:
     state: Path = Path("sonoseg-watch.json")
     """The file that keeps how far it is. The next start goes on there."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the bundled model."""
+    """A bundle file (.onnx), or a bundled model: default, or accurate (slower)."""
     strict: bool = False
     """Write seg without plane positions; see `sonoseg segment`."""
     once: bool = False
@@ -537,7 +537,7 @@ class Average:
     """Average the weights of runs that started from the same weights. The result is as fast as one network."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders. default is the bundled model."""
+    """Run folders, or a bundled model: default or accurate."""
     out: Path = Path("runs/average")
     """The run folder to write."""
     half: bool = False
@@ -574,7 +574,7 @@ class Slim:
     """Make an EfficientNet-Lite encoder smaller and faster: remove the channels that matter least."""
 
     folder: Positional[Path]
-    """A run folder, or default, the bundled model."""
+    """A run folder, or a bundled model: default or accurate."""
     data: Path
     """The data set on which the run was trained."""
     split: str = "paper"
@@ -641,7 +641,7 @@ class Evaluate:
     """Score a model against reference masks: means with 95 % intervals, ROC curve, one row per image."""
 
     model: Positional[str]
-    """A run folder, a bundle file, default (the bundled model), all-foreground or all-background."""
+    """A run folder, a bundle file, a bundled model (default or accurate), all-foreground or all-background."""
     data: Path
     """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG; or a file of `sonoseg data pack`."""
     split: str = "all"
@@ -672,7 +672,8 @@ class Descriptors:
     data: Path
     """Folder of BrEaST: images/, masks/, and clinical.csv with the words of radiologists."""
     model: str = "default"
-    """A bundle file (.onnx), or default, the bundled model. Its outlines are described, and the reference masks."""
+    """A bundle file (.onnx), or a bundled model: default, or accurate (slower). Its outlines are described, and the
+    reference masks."""
     folds: int = 10
     """Number of parts of the cross-validation; a patient is in one part only."""
     out: Path = Path("descriptors")
@@ -765,7 +766,7 @@ class Explain:
     """Show with Grad-CAM which parts of an image a network uses: original, reference mask, prediction, heat map."""
 
     model: Positional[Path]
-    """A run folder, or default, the bundled model."""
+    """A run folder, or a bundled model: default or accurate."""
     images: Positional[tuple[Path, ...]] = ()
     """PNG, JPEG, TIFF or BMP files, or folders of them. Give none with --score."""
     layer: str | None = None
@@ -873,7 +874,7 @@ class Export:
     """Write a trained network to one file, a bundle. `sonoseg segment` uses it without PyTorch."""
 
     folder: Positional[Path]
-    """A run folder, or default, the bundled model."""
+    """A run folder, or a bundled model: default or accurate."""
     out: Path = Path("model.onnx")
     """The bundle file to write."""
     name: str | None = None

@@ -50,14 +50,16 @@ def exported(network, path, change=lambda model: None):
 def test_probability_and_heat_are_pytorchs_with_all_that_a_decoder_may_have(
     tmp_path, monkeypatch
 ):
-    """Skips, double convolutions, presence of parts, three kinds of attention: one export does for all.
+    """Skips, double convolutions, presence of parts, three kinds of attention, an ensemble: one export does for all.
 
     The encoder is small; a real one is in `bundles`.
     """
 
     def put_others_in(model):
-        model.stages[0].attention = Transformer(32)
-        model.stages[1].attention = NonLocal(16)
+        for stage in model.stages[0].parts:
+            stage.attention = Transformer(32)
+        for stage in model.stages[1].parts:
+            stage.attention = NonLocal(16)
 
     monkeypatch.setattr(fusion_unet, "Encoders", FourMaps)
     network = FusionUNetConfig(
@@ -66,6 +68,7 @@ def test_probability_and_heat_are_pytorchs_with_all_that_a_decoder_may_have(
         widths=(32, 16, 8),
         convolution="double",
         presence="parts",
+        members=2,
     )
     check_agreement(*exported(network, tmp_path / "b.onnx", put_others_in))
 

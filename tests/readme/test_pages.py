@@ -238,6 +238,34 @@ def test_the_false_lesions_on_the_model_card_are_those_that_were_measured(
     assert under_the_curve[1] == f"{metrics['auc']:.3f}"
 
 
+SAME_IMAGES = {
+    "BUS-BRA, fold 5, 383 lesions": "busbra-fold5",
+    "BrEaST, 24 lesions that neither was trained on": "breast-validation",
+    "BUSI, validation, 63 lesions": "busi-validation",
+    "BUSI, test, 62 lesions": "test",
+}
+"""Row of the table of the accurate model → folder of the evaluation."""
+
+
+def test_the_accurate_model_on_the_model_card_is_as_it_was_measured() -> None:
+    text = (ROOT / "docs/model-card.md").read_text(encoding="utf-8")
+    start = text.index("## The accurate model")
+    section = text[start : text.index("\n## ", start + 1)]
+    told = dict(re.findall(r"^\| (.+?): Dice \| [\d.]+ \| ([\d.]+) \|$", section, re.M))
+    assert told.keys() == SAME_IMAGES.keys()
+    for row, folder in SAME_IMAGES.items():
+        file = ROOT / "results/accurate" / folder / "metrics.json"
+        metrics = json.loads(file.read_text())
+        assert told[row] == f"{metrics['conventions']['lesion']['dice']:.3f}"
+    # The last file is that of the test images.
+    normals = metrics["normals"]
+    false = round(normals["images"] * normals["false_lesion"])
+    assert f" {false} of {normals['images']} |" in section
+    speed = ROOT / "results/benchmarks/reader_speed_accurate.json"
+    first = json.loads(speed.read_text())["rows"][0]
+    assert f" {first['median ms']:.0f} ms |" in section
+
+
 def test_the_threshold_on_the_model_card_is_that_of_the_shipped_network() -> None:
     card = sonoseg.load().card
     text = (ROOT / "docs/model-card.md").read_text(encoding="utf-8")

@@ -20,13 +20,12 @@ from sonoseg.train.run_folder import (
 )
 
 
-def test_the_run_inside_is_the_bundle_inside(phantoms):
-    bundle = sonoseg.load()
-    predictor = RunPredictor("default")
-    assert (
-        load_calibration(find_run("default")) is not None
-        and predictor.size == bundle.card.size
-    )
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_run_inside_is_the_bundle_inside(phantoms, name):
+    bundle = sonoseg.load(name)
+    predictor = RunPredictor(name)
+    assert load_calibration(find_run(name)) is not None
+    assert predictor.size == bundle.card.size
     images = [case.read_image() for case in load_cases(phantoms)[:6]]
     own = np.stack(predictor.probability(images))
     assert own.max() > 0.5
@@ -36,16 +35,17 @@ def test_the_run_inside_is_the_bundle_inside(phantoms):
     )  # folded, the weights are rounded to 16 bits once more
 
 
-def test_the_card_of_the_bundle_inside_says_how_its_run_was_trained():
-    folder = find_run("default")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_card_of_the_bundle_inside_says_how_its_run_was_trained(name):
+    folder = find_run(name)
     described = describe_recipe(load_run(folder)[1], load_calibration(folder))
-    assert sonoseg.load().card.recipe == described
+    assert sonoseg.load(name).card.recipe == described
     assert (folder / CALIBRATION).exists()
 
 
 def test_a_path_is_no_shipped_run(tmp_path):
     assert find_run(tmp_path) == tmp_path
-    assert list(SHIPPED) == ["default"]
+    assert set(SHIPPED) == {"default", "accurate"}
 
 
 def test_half_is_half_the_size_and_nearly_the_same(tmp_path):
