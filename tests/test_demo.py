@@ -327,7 +327,7 @@ def test_a_link_into_a_folder_of_others_is_not_followed(tmp_path: Path) -> None:
     [
         (
             ["--model", "no-such"],
-            'no-such: no such model; give "default" or the path of a bundle',
+            'no-such: no such model; give "accurate", "default" or the path of a bundle',
         ),
         (
             ["--count", "0"],

@@ -36,7 +36,7 @@ def default_bundle_path() -> Path:
 
 
 def find_bundle(model: Path | str) -> Path:
-    """The bundle file for a shipped name ("default") or a path.
+    """The bundle file for a shipped name ("default" or "accurate") or a path.
 
     Raises:
         InputError: neither; names the choices.
@@ -51,9 +51,9 @@ def find_bundle(model: Path | str) -> Path:
             f"make a bundle of a run: sonoseg export {model}",
         )
     if not is_there(model):
-        choices = [f'"{name}"' for name in shipped]
-        choices.append("the path of a bundle (.onnx)")
-        raise InputError(model, "no such model", f"give {' or '.join(choices)}")
+        names = ", ".join(f'"{name}"' for name in shipped)
+        choices = " or ".join(filter(None, [names, "the path of a bundle (.onnx)"]))
+        raise InputError(model, "no such model", f"give {choices}")
     return readable_file(model)
 
 
