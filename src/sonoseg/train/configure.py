@@ -133,9 +133,9 @@ def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:
     ):
         return network
     before = RunConfig.read(find_run(origin)).network
-    if not isinstance(before, FusionUNetConfig) or before.encoders != network.encoders:
+    if not isinstance(before, FusionUNetConfig):
         return network
-    if before.members != network.members:
+    if (before.encoders, before.members) != (network.encoders, network.members):
         return network
     return replace(network, inner=before.inner)
 
