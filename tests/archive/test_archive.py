@@ -16,9 +16,9 @@ from PIL import Image
 from pyarrow import parquet
 
 import sonoseg
-from sonoseg.archive import command, shard
+from sonoseg.archive import shard
 from sonoseg.archive.command import archive_command
-from sonoseg.archive.files import files_below, read_list, write_list
+from sonoseg.archive.files import add_list, files_below, read_lists
 from sonoseg.cli import main
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.phantom import write_phantoms
@@ -144,11 +144,36 @@ def test_only_what_is_missing_is_done_again(
         return real(segmenter, name, settings)
 
     monkeypatch.setattr(shard, "segment_file", note)
-    monkeypatch.setattr(command, "write_list", None)  # the files are not listed again
     assert archive_command([archive], out=out, workers=1)[1] == 1
-    assert sorted(seen) == sorted(list(read_list(out / "files.txt", 4))[2])
+    assert sorted(seen) == sorted(list(read_lists(out, 4))[2])
     assert rows_of(out) == rows_of(finished)
     assert masks_of(out) == masks_of(finished)
+
+
+def test_files_that_are_added_later_are_segmented_too(
+    archive: Path, finished: Path, tmp_path: Path
+) -> None:
+    """Those of before keep their rows. A call that finds nothing new changes nothing."""
+    grown = shutil.copytree(archive, tmp_path / "archive")
+    out = shutil.copytree(finished, tmp_path / "out")
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["archive"] = str(grown)
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    picture = grown / "a/images/synthetic_00.png"
+    shutil.copy(picture, grown / "later.png")
+    before = rows_of(finished)
+    for _ in range(2):
+        assert archive_command([grown], out=out, workers=1)[1] == 1
+        rows = rows_of(out)
+        new = rows.pop(("later.png", None))
+        assert rows == before
+        same = before["a/images/synthetic_00.png", None]
+        assert {**new, "file": same["file"], "mask": same["mask"]} == same
+        assert (
+            json.loads((out / "manifest.json").read_text())["images"] == len(rows) + 1
+        )
+        parts = sorted(path.name for path in (out / "parts").iterdir())
+        assert len(parts) == len(list((finished / "parts").iterdir())) + 1
 
 
 def test_an_image_that_ends_three_processes_is_given_up(
@@ -156,7 +181,7 @@ def test_an_image_that_ends_three_processes_is_given_up(
 ) -> None:
     """As a shard leaves it whose process was killed at its second file, twice alone, and once beside the third."""
     out = shutil.copytree(finished, tmp_path / "out")
-    names = next(iter(read_list(out / "files.txt", 4)))
+    names = next(iter(read_lists(out, 4)))
     (out / "parts" / "000000.parquet").unlink()
     noted = {"ended": {"1": 2, "2": 1}, "first": 1, "stop": 2}
     (out / "parts" / "000000.json").write_text(json.dumps(noted))
@@ -198,10 +223,15 @@ def test_names_of_any_kind_are_listed_once(tmp_path: Path) -> None:
     (folder / "link").symlink_to(folder)
     (folder / "nowhere.png").symlink_to(folder / "nothing")
     os.mkfifo(folder / "pipe")
-    count = write_list(folder, folder / "out", tmp_path / "files.txt")
-    shards = list(read_list(tmp_path / "files.txt", 3))
+    count = add_list(folder, folder / "out")
+    shards = list(read_lists(folder / "out", 3))
     assert [len(names) for names in shards] == [3, 1] and count == 4
     assert sorted(shards[0] + shards[1]) == sorted(names)
+    (folder / "later.png").touch()
+    for _ in range(2):
+        assert add_list(folder, folder / "out") == 5
+        *earlier, last = read_lists(folder / "out", 3)
+        assert earlier == shards and last == ("later.png",)
 
 
 def test_names_that_are_no_utf_8_have_a_row(tmp_path: Path) -> None:

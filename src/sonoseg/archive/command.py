@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sonoseg.archive.files import read_list, write_list
+from sonoseg.archive.files import add_list, read_lists
 from sonoseg.archive.shard import MASKS, PARTS, ArchiveSettings, Shard
 from sonoseg.archive.table import Totals, join_parts
 from sonoseg.cluster import Workers
@@ -22,7 +22,7 @@ from sonoseg.lock import held
 from sonoseg.progress import ProgressLine
 from sonoseg.reader.segmenter import load
 
-MANIFEST, FILES, TABLE = "manifest.json", "files.txt", "results.parquet"
+MANIFEST, TABLE = "manifest.json", "results.parquet"
 SHARD = 256
 """Files of a shard: enough that the work of the scheduler does not count, and little to lose."""
 _logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def archive_command(
     sensitivity: str | None = None,
     others: Mapping[str, object] | None = None,
 ) -> tuple[str, int]:
-    """Segments all images in a folder and below. The same command resumes it.
+    """Segments all images in a folder and below. The same command resumes it, and segments what was added since.
 
     Args:
         paths: one folder.
@@ -86,16 +86,16 @@ def archive_command(
             return f"{out}: {problem}", 1
         parts = (one.part for one in shards_of(settings, manifest))
         totals = join_parts(parts, out / TABLE)
-        manifest["ended"] = manifest.get("ended") or now()
+        manifest.setdefault("ended", now())
         write_json(out / MANIFEST, manifest | asdict(totals))
     return describe(out, archive, totals)
 
 
 def begin(settings: ArchiveSettings, name: str, shard: int) -> dict[str, Any]:
-    """Lists the files and writes the manifest; returns that of an earlier call if there is one.
+    """Lists the files that no earlier call has listed, and writes the manifest or completes that of the earlier call.
 
     Raises:
-        InputError: the earlier call had other settings.
+        InputError: the earlier call had other settings, or there are no files.
     """
     import sonoseg
 
@@ -107,23 +107,26 @@ def begin(settings: ArchiveSettings, name: str, shard: int) -> dict[str, Any]:
         "spacing": settings.spacing and list(settings.spacing),
         "sensitivity": settings.sensitivity,
     }
+    manifest: dict[str, Any] = {}
     if is_there(out / MANIFEST):
-        manifest: dict[str, Any] = read_json(out / MANIFEST)
+        manifest = read_json(out / MANIFEST)
         for key, value in asked.items():
             if manifest.get(key) != value:
                 problem = f"holds results of another {key} ({manifest.get(key)})"
                 raise InputError(out, problem, "choose another --out")
-        return manifest
     _logger.info("listing the files of %s", settings.archive)
-    count = write_list(settings.archive, out, out / FILES)
+    count = add_list(settings.archive, out)
     if not count:
-        (out / FILES).unlink()
         raise InputError(settings.archive, "no images in it", "give another folder")
     for folder in (PARTS, MASKS):
         output_folder(out / folder)
-    about = {"sonoseg": sonoseg.__version__, "began": now()}
-    manifest = asked | about | {"files": count, "shard": shard}
-    write_json(out / MANIFEST, manifest)
+    if not manifest:
+        about = {"sonoseg": sonoseg.__version__, "began": now()}
+        manifest = asked | about | {"shard": shard}
+    if count > manifest.get("files", 0):
+        manifest["files"] = count
+        manifest.pop("ended", None)
+        write_json(out / MANIFEST, manifest)
     return manifest
 
 
@@ -156,8 +159,7 @@ def segment_all(
 
 def shards_of(settings: ArchiveSettings, manifest: dict[str, Any]) -> Iterator[Shard]:
     """Yields all shards in their order, done or not."""
-    lists = read_list(settings.out / FILES, manifest["shard"])
-    for number, names in enumerate(lists):
+    for number, names in enumerate(read_lists(settings.out, manifest["shard"])):
         yield Shard(number, names, settings)
 
 

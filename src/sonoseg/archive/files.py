@@ -1,49 +1,85 @@
-"""The files of an archive. They are listed once, into a file, and never held in memory together."""
+"""The files of an archive. They are listed into files, and never held in memory together."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_input
 from sonoseg.errors import InputError
-from sonoseg.files import atomic_path
+from sonoseg.files import atomic_path, is_there
 
 
-def write_list(archive: Path, without: Path, target: Path) -> int:
-    """Writes the names of all files that may be images, one JSON string a line, relative to the archive.
+def add_list(archive: Path, out: Path) -> int:
+    """Lists the files that may be images and that no earlier list has. The list is written only if there are any.
 
     Args:
         archive: a folder.
-        without: a folder that is left out, if it is in the archive.
-        target: the file to write.
+        out: the folder of the lists; it is left out if it is in the archive. A list has one JSON string a line: the
+            name of a file, relative to the archive.
 
     Returns:
-        how many there are.
+        how many files all lists have.
 
     Raises:
-        InputError: a folder cannot be listed, or the file cannot be written.
+        InputError: a folder cannot be listed, or the list cannot be written.
     """
-    count = 0
+    earlier = lists_in(out)
+    known = np.sort(np.fromiter(map(_mark, _lines(earlier)), "S16"))
+    target = out / (f"files-{len(earlier)}.txt" if earlier else "files.txt")
+    added = 0
     with (
         atomic_path(target) as temporary,
         temporary.open("w", encoding="ascii") as file,
     ):
-        for path in files_below(archive, os.path.realpath(without)):
-            file.write(json.dumps(os.path.relpath(path, archive)) + "\n")
-            count += 1
-    return count
+        for path in files_below(archive, os.path.realpath(out)):
+            line = json.dumps(os.path.relpath(path, archive)) + "\n"
+            if not _is_in(_mark(line), known):
+                file.write(line)
+                added += 1
+    if not added:
+        target.unlink()
+    return len(known) + added
 
 
-def read_list(target: Path, size: int) -> Iterator[tuple[str, ...]]:
-    """Yields the names that `write_list` has written, `size` at a time."""
-    with target.open(encoding="ascii") as file:
-        names = map(json.loads, file)
+def lists_in(out: Path) -> list[Path]:
+    """The lists of a folder of results, the first one first: files.txt, files-1.txt, files-2.txt …"""
+    names = itertools.chain(
+        ["files.txt"], (f"files-{number}.txt" for number in itertools.count(1))
+    )
+    return list(itertools.takewhile(is_there, (out / name for name in names)))
+
+
+def read_lists(out: Path, size: int) -> Iterator[tuple[str, ...]]:
+    """Yields the names of all lists, `size` at a time. Each list begins with names of its own."""
+    for target in lists_in(out):
+        names = map(json.loads, _lines([target]))
         while shard := tuple(itertools.islice(names, size)):
             yield shard
+
+
+def _lines(lists: Sequence[Path]) -> Iterator[str]:
+    for target in lists:
+        with target.open(encoding="ascii") as file:
+            yield from file
+
+
+def _mark(line: str) -> bytes:
+    """16 bytes in place of a name: a million of them fit into 16 MB."""
+    return hashlib.blake2b(line.encode(), digest_size=16).digest()
+
+
+def _is_in(mark: bytes, known: NDArray[np.bytes_]) -> bool:
+    """Whether a mark is among sorted ones."""
+    place = int(np.searchsorted(known, np.bytes_(mark)))
+    return place < len(known) and bool(known[place] == np.bytes_(mark))
 
 
 def files_below(folder: Path | str, without: str) -> Iterator[str]:
