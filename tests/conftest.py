@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,7 @@ def made_once(
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
                 making = root / f"making-{name}"
+                shutil.rmtree(making, ignore_errors=True)  # of a call that failed
                 making.mkdir()
                 make(making)
                 making.rename(folder)
