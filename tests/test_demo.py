@@ -21,9 +21,9 @@ from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import make_phantom, write_phantoms
 from sonoseg.demo import demo_command, run_demo
 from sonoseg.errors import InputError
-from sonoseg.serve.journal import Finding
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.records import Finding
 from sonoseg.serve.session import Session
 
 COUNT = 4  # three with a lesion, one without

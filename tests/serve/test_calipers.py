@@ -14,7 +14,7 @@ from sonoseg.serve.calipers import (
     spacing_of,
     split_calipers,
 )
-from sonoseg.serve.journal import Finding
+from sonoseg.serve.records import Finding
 
 MASK = np.zeros((60, 80), bool)
 MASK[10:30, 10:40] = True

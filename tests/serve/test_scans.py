@@ -15,10 +15,10 @@ from sonoseg.data.load import load_cases
 from sonoseg.dicom.read import read_dicom
 from sonoseg.serve.app import build_app
 from sonoseg.serve.edits import Edit
-from sonoseg.serve.journal import Finding
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import to_text
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.records import Finding
 from sonoseg.serve.scenes import Shot
 from sonoseg.serve.session import Session
 

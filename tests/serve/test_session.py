@@ -14,10 +14,10 @@ from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
 from sonoseg.serve import collect
 from sonoseg.serve.edits import Edit
-from sonoseg.serve.journal import Finding
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import to_text
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.records import Finding
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.session import Session
 
@@ -280,17 +280,6 @@ def test_edits_that_do_not_fit_are_refused(session, values):
     with pytest.raises(InputError):
         session.edit(image, "anna", Edit(key=next(keys), after=0, **values))
     assert session.view(image, "anna").revision == 0
-
-
-def test_an_image_that_was_replaced_by_one_of_another_size_is_refused(
-    session, folder, segmenter
-):
-    image = find(session, "one")
-    do(session, image, "clear")
-    Image.fromarray(make_phantom(9, True, (200, 300))[0]).save(folder / "one.png")
-    again = open_session(folder, segmenter)
-    with pytest.raises(InputError, match="another size"):
-        again.view(image, "anna")
 
 
 def test_what_was_not_written_when_the_server_died_is_written_at_the_next_start(

@@ -31,6 +31,7 @@ from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import Scans, read_scan
 from sonoseg.serve.scenes import Scene, Shot, split_identifier, stem_of
 from sonoseg.serve.uploads import check_upload, plain_name, write_upload
+from sonoseg.serve.versions import version_of
 
 THUMBNAIL = 96
 """Pixels of its longer side."""
@@ -44,8 +45,7 @@ class _Version(NamedTuple):
     """An image as it is now: one that was replaced by another under the same name is read again."""
 
     identifier: str
-    modified: int
-    size: int
+    file: str
 
 
 class Album:
@@ -156,7 +156,7 @@ class Album:
             # Nobody waits for it: if it cannot be done now, it is done when it is asked for.
             with contextlib.suppress(Refused):
                 self._future(_version(one), one)
-        self._projector.show(shot.scene, _version(shot).modified)
+        self._projector.show(shot.scene, version_of(shot.path))
 
     def begin(self) -> None:
         """Begins to segment the first image, so that the network is awake when somebody opens it."""
@@ -167,7 +167,7 @@ class Album:
 
     def loop(self, scene: Scene) -> Projector:
         """What is known of the frames of a loop; from now on they are segmented one after the other."""
-        self._projector.show(scene, _version(Shot(scene)).modified)
+        self._projector.show(scene, version_of(scene.path))
         return self._projector
 
     def heat(self, shot: Shot) -> bytes:
@@ -244,7 +244,7 @@ class Album:
     def _read(self, shot: Shot) -> Image:
         path = shot.path
         if shot.scene.is_video:
-            pixels = self._projector.video_frame(shot, _version(shot).modified)
+            pixels = self._projector.video_frame(shot, version_of(shot.path))
             return replace(pixels, source=str(path))
         if not shot.scene.is_copied:
             return read_scan(shot, self._limits)
@@ -271,9 +271,4 @@ def _check_stems(scenes: list[Scene]) -> None:
 
 
 def _version(shot: Shot) -> _Version:
-    try:
-        status = shot.path.stat()
-    except OSError:
-        problem = "is not in the folder any more"
-        raise Refused(404, "image", problem, "reload the page") from None
-    return _Version(shot.identifier, status.st_mtime_ns, status.st_size)
+    return _Version(shot.identifier, version_of(shot.path))

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sonoseg.core.image import parse_spacing
 from sonoseg.core.measure import Diameter, Lesion, Spacing
 from sonoseg.describe.lesion import DescribedLesion
 from sonoseg.errors import InputError
 from sonoseg.reader.result import SegmentationResult, measure_lesions
-from sonoseg.serve.journal import Finding
 from sonoseg.serve.patch import Mask
+from sonoseg.serve.records import Finding
+
+if TYPE_CHECKING:
+    from sonoseg.dicom.read import DicomFile
 
 Line = tuple[float, float, float, float]
 """x and y of one end, then of the other, in pixels of the image."""
 Pair = tuple[Line, Line]
 """The two lines of a lesion."""
 _Any = TypeVar("_Any", bound=Lesion)
+_SAME = 1e-4
+"""Relative difference up to which a typed size of a pixel is that of the file, which is shown in six digits."""
 _MOST = 50
 _FARTHEST = 1e5
 
@@ -50,14 +55,16 @@ def split_calipers(text: str) -> list[Pair]:
 
 
 def measured(
-    mask: Mask, result: SegmentationResult, finding: Finding
+    mask: Mask, result: SegmentationResult, finding: Finding, is_judged: bool = False
 ) -> tuple[list[DescribedLesion], list[bool]]:
     """The lesions of a mask (H, W), the largest first, and which of them a reader measured.
 
-    The size of a pixel is what the reader typed, or else that of the file.
+    The size of a pixel is what the reader typed, or else that of the file. Malignancy is judged only if it is asked
+    for: it takes a few milliseconds for each lesion.
     """
     spacing = spacing_of(finding, result.spacing)
-    lesions = measure_lesions(mask, result.network_map, result.image, spacing)
+    judge = result.judge if is_judged else None
+    lesions = measure_lesions(mask, result.network_map, result.image, spacing, judge)
     return by_hand(lesions, split_calipers(finding.calipers), spacing)
 
 
@@ -69,11 +76,32 @@ def spacing_text(spacing: Spacing) -> str:
 
 def spacing_of(finding: Finding, own: Spacing | None) -> Spacing | None:
     """The size of a pixel that counts: what the reader typed, or `own`, that of the file."""
-    if not finding.spacing or (
-        own is not None and finding.spacing == spacing_text(own)
-    ):
+    if not finding.spacing:
         return own
-    return parse_spacing(finding.spacing)
+    typed = parse_spacing(finding.spacing)
+    return own if own is not None and _are_same(typed, own) else typed
+
+
+def sized(file: DicomFile, region: int, sizes: Collection[Spacing | None]) -> DicomFile:
+    """A file with the sizes of a pixel that count for one region. A doubt says where they differ from the file's own.
+
+    Args:
+        file: as it was read.
+        region: number of the region, from 1.
+        sizes: that count on its frames. If there are several, no size is known for all of the region.
+    """
+    own = file.layout.regions[region - 1]
+    given = [size for size in sizes if size != own.spacing and size is not None]
+    if not given:
+        return file
+    alone = replace(file, layout=replace(file.layout, regions=(own,)))
+    layout = alone.with_spacing(given[0]).layout
+    (mine,) = layout.regions
+    if len(sizes) > 1:
+        mine = replace(mine, spacing=None)
+    regions = list(file.layout.regions)
+    regions[region - 1] = mine
+    return replace(file, layout=replace(layout, regions=tuple(regions)))
 
 
 def by_hand(
@@ -104,6 +132,11 @@ def diameters_text(lesions: Sequence[Lesion]) -> str:
         long, short = lesion.longest.length, lesion.across.length
         words.append(f"{long:.4g} x {short:.4g} {unit}")
     return "; ".join(words)
+
+
+def _are_same(first: Spacing, second: Spacing) -> bool:
+    pairs = zip(first, second, strict=True)
+    return all(math.isclose(one, other, rel_tol=_SAME) for one, other in pairs)
 
 
 def _lesion_of(pair: Pair, lesions: Sequence[Lesion]) -> int | None:

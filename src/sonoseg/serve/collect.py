@@ -20,14 +20,15 @@ from sonoseg.files import (
     atomic_files,
     atomic_path,
     is_folder,
+    is_there,
     output_folder,
     write_error,
     write_text,
 )
 from sonoseg.inputs import guard_cell
-from sonoseg.serve.journal import Accepted
 from sonoseg.serve.lexicon import DESCRIPTORS, split_descriptors
 from sonoseg.serve.patch import Mask
+from sonoseg.serve.records import Accepted
 from sonoseg.serve.scenes import Shot
 
 _IN_TABLE = {"uncertain": "unknown"}
@@ -94,7 +95,7 @@ def write_accepted(
                 Picture.fromarray(image.pixels).save(temporary, "PNG")
         with atomic_path(mask_path(folder, name)) as temporary:
             Picture.fromarray(mask.astype(np.uint8) * 255).save(temporary, "PNG")
-        _write_tables(folder, accepted, reader)
+        write_tables(folder, accepted, reader)
 
 
 def remove_accepted(
@@ -114,7 +115,7 @@ def remove_accepted(
     if not is_folder(folder):
         return
     # The tables come first: data check names an image that they do not have, but not the other way round.
-    _write_tables(folder, accepted, reader)
+    write_tables(folder, accepted, reader)
     for path in (folder / "images" / file, mask_path(folder, file)):
         try:
             path.unlink(missing_ok=True)
@@ -122,11 +123,43 @@ def remove_accepted(
             raise write_error(path, error) from error
 
 
+def move_accepted(folder: Path, target: Path, former: Sequence[Accepted]) -> None:
+    """Moves images and masks into another folder. What is there no more was moved before.
+
+    Args:
+        folder: of the reader.
+        target: made if need be; a data set of its own.
+        former: what was accepted of the images.
+
+    Raises:
+        InputError: a folder cannot be written to.
+    """
+    for one in former:
+        paths = (folder / "images" / one.file, mask_path(folder, one.file))
+        for path in paths:
+            move_file(path, target / path.parent.name)
+
+
+def move_file(path: Path, folder: Path) -> None:
+    """Moves a file into a folder, which is made if need be; nothing if there is no such file.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    if not is_there(path):
+        return
+    try:
+        path.replace(output_folder(folder) / path.name)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def _is_copied(shot: Shot) -> bool:
     return shot.scene.is_copied and orientation(shot.path) == 1
 
 
-def _write_tables(folder: Path, accepted: Sequence[Accepted], reader: str) -> None:
+def write_tables(folder: Path, accepted: Sequence[Accepted], reader: str) -> None:
+    """Writes labels.csv and annotations.csv of what a reader accepted."""
     with atomic_files():
         write_text(folder / "labels.csv", _labels(accepted))
         write_text(folder / "annotations.csv", _annotations(accepted, reader))
@@ -142,7 +175,8 @@ def _labels(accepted: Iterable[Accepted]) -> str:
 
 
 def _annotations(accepted: Iterable[Accepted], reader: str) -> str:
-    rows = [["file", "label", "birads", *DESCRIPTORS, "note", "reader", "accepted"]]
+    head = ["file", "label", "birads", *DESCRIPTORS, "note", "reader", "accepted"]
+    rows = [[*head, "network", "version", "sha256", "changed"]]
     for one in sorted(accepted, key=lambda each: each.file):
         finding = one.finding
         when = datetime.fromtimestamp(one.time, UTC).isoformat(timespec="seconds")
@@ -150,6 +184,8 @@ def _annotations(accepted: Iterable[Accepted], reader: str) -> str:
         row = [one.file, finding.label, finding.birads]
         row += [chosen.get(name, "") for name in DESCRIPTORS]
         row += [finding.note, reader, when]
+        row += [one.network.name, one.network.version, one.network.sha256]
+        row.append(", ".join(one.by_person))
         rows.append(row)
     return _table(rows)
 

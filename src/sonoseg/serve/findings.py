@@ -1,12 +1,34 @@
-"""Whether what a reader says of an image makes sense."""
+"""What a reader says of an image: what is known and shown of it, and whether it makes sense."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sonoseg.core.image import parse_spacing
+from sonoseg.core.measure import Spacing
 from sonoseg.errors import InputError
-from sonoseg.serve.journal import Finding
+from sonoseg.serve.calipers import spacing_text
+from sonoseg.serve.journal import Journal
 from sonoseg.serve.lexicon import BIRADS, LABELS
 from sonoseg.serve.patch import Mask
+from sonoseg.serve.records import Finding
+from sonoseg.serve.scenes import Shot
+
+
+def known_findings(
+    journal: Journal, shot: Shot, reader: str, spacing: Spacing | None
+) -> tuple[Finding, Finding]:
+    """What the reader wrote about an image, and what is shown: words of the loop, and the file's spacing."""
+    known = journal.findings(reader, shot.key)
+    own = shown = known.get(shot.key, Finding())
+    if own == Finding() and shot.scene.frames > 1:
+        begin = f"{shot.scene.key}/"
+        for key, finding in journal.findings(reader).items():
+            if key.startswith(begin):
+                shown = replace(finding, calipers="")
+    if shown == Finding() and spacing is not None:
+        shown = Finding(spacing=spacing_text(spacing))
+    return own, shown
 
 
 def check_words(finding: Finding) -> None:

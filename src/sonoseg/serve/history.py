@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from sonoseg.serve.patch import Mask, Patch, unsqueeze, whole_patch
+from sonoseg.serve.records import Event, Network
 
-import numpy as np
-
-from sonoseg.errors import InputError
-from sonoseg.serve.journal import Event
-from sonoseg.serve.patch import Mask, Patch
+START = "start"
+"""Kind and key of the event with the mask that the reader began with."""
 
 
 class History:
     """A mask and the changes that led to it.
 
     Attributes:
-        start: (H, W) bool, the network's own mask.
+        start: (H, W) bool, the network's own mask, with which the reader began.
+        network: whose mask that is.
         mask: (H, W) bool, as it is now.
-        number: of the last event; 0 if there is none.
+        number: of the last change; 0 if there is none.
+        read: number of the last event; 0 if the journal has none.
     """
 
-    def __init__(self, start: Mask) -> None:
-        self.start = start
-        self.mask = start.copy()
-        self.number = 0
-        self._done: list[Patch] = []
-        self._undone: list[Patch] = []
+    def __init__(self, start: Mask, network: Network) -> None:
+        self.number = self.read = 0
+        self._begin(start, network)
 
     @property
     def undo_count(self) -> int:
@@ -39,11 +36,12 @@ class History:
 
     def apply(self, event: Event) -> None:
         """Makes what an event says. An undo or redo of nothing changes nothing."""
+        self.read = event.number
+        if event.kind == START and event.patch is not None:
+            self._begin(_start_in(event.patch), Network.from_text(event.tool))
+            return
         self.number = event.number
-        if event.kind == "start" and event.patch is not None:
-            event.patch.apply(self.start)
-            self.mask = self.start.copy()
-        elif event.kind == "patch" and event.patch is not None:
+        if event.kind == "patch" and event.patch is not None:
             event.patch.apply(self.mask)
             self._done.append(event.patch)
             self._undone.clear()
@@ -56,23 +54,17 @@ class History:
             patch.apply(self.mask)
             self._done.append(patch)
 
+    def start_event(self) -> Event:
+        """The event that keeps the start and its network in the journal."""
+        network = self.network.to_text()
+        return Event(START, START, network, whole_patch(self.start))
 
-def begin_history(events: Sequence[Event], own: Mask | None) -> History:
-    """The history before its events: nothing if the first event has a start, or else the network's own mask.
+    def _begin(self, start: Mask, network: Network) -> None:
+        self.start, self.network = start, network
+        self.mask = start.copy()
+        self._done: list[Patch] = []
+        self._undone: list[Patch] = []
 
-    Args:
-        events: all that there are.
-        own: (H, W) bool, the network's; None if it is not known, then there must be events.
 
-    Raises:
-        InputError: the mask has another size than when the first event happened.
-    """
-    if not events:
-        assert own is not None
-        return History(own.copy())
-    start = events[0].patch
-    shape = None if start is None else (start.height, start.width)
-    if shape is None or (own is not None and shape != own.shape):
-        problem = "has another size than when it was annotated"
-        raise InputError("image", problem, "give the new image another name")
-    return History(np.zeros(shape, bool))
+def _start_in(patch: Patch) -> Mask:
+    return unsqueeze(patch.after, patch.height, patch.width)

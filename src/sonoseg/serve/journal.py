@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import time
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from sonoseg.errors import InputError, MachineError
+from sonoseg.serve.database import Database
 from sonoseg.serve.patch import Patch
+from sonoseg.serve.records import (
+    Accepted,
+    Content,
+    Event,
+    Finding,
+    details_text,
+    split_details,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -32,124 +38,58 @@ CREATE TABLE IF NOT EXISTS accepted (
     label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
     descriptors TEXT NOT NULL, calipers TEXT NOT NULL,
     number INTEGER NOT NULL, file TEXT NOT NULL, patient TEXT NOT NULL, diameters TEXT NOT NULL,
-    time REAL NOT NULL, stage INTEGER NOT NULL,
+    time REAL NOT NULL, details TEXT NOT NULL, stage INTEGER NOT NULL,
     PRIMARY KEY (image, reader)
 );
+CREATE TABLE IF NOT EXISTS contents (
+    file TEXT PRIMARY KEY, sha256 TEXT NOT NULL,
+    modified INTEGER NOT NULL, changed INTEGER NOT NULL, size INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS replaced (
+    file TEXT NOT NULL, reader TEXT NOT NULL, name TEXT NOT NULL, is_moved INTEGER NOT NULL,
+    PRIMARY KEY (file, reader, name)
+);
+CREATE TABLE IF NOT EXISTS replaced_events AS SELECT '' AS name, * FROM events WHERE 0;
+CREATE TABLE IF NOT EXISTS replaced_findings AS SELECT '' AS name, * FROM findings WHERE 0;
+CREATE TABLE IF NOT EXISTS replaced_accepted AS SELECT '' AS name, * FROM accepted WHERE 0;
 """
+_VERSION = 2
+_OF_IMAGES = ("events", "findings", "accepted")
+"""The tables with the work of readers; for each there is one with what was set aside."""
 _WORDS = "label, birads, note, spacing, descriptors, calipers"
+_ACCEPTED = f"image, number, file, patient, diameters, time, details, stage, {_WORDS}"
 _PENDING, _WRITTEN, _LEAVING = 0, 1, 2
 """Of what was accepted: not yet in the data set, in it, and to be removed from it."""
 _EVENT = "key, kind, tool, x, y, width, height, before, after, number"
-
-
-@dataclass(frozen=True)
-class Event:
-    """One entry of the journal.
-
-    Attributes:
-        key: made by the client, so that an event that is sent twice is kept once.
-        kind: start (the mask to begin with), patch, undo or redo.
-        tool: what the reader used, such as brush.
-        patch: of a start and of a patch; None for the others.
-        number: its place in the journal; 0 before it is appended.
-    """
-
-    key: str
-    kind: str
-    tool: str
-    patch: Patch | None = None
-    number: int = 0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a reader wrote about an image.
-
-    Attributes:
-        label: benign, malignant, normal, uncertain, or "" if not chosen yet.
-        birads: category, such as 4A, or "".
-        note: free text.
-        spacing: mm per pixel as the reader typed it, or "".
-        descriptors: see `lexicon.join_descriptors`.
-        calipers: lines that the reader put down, see `calipers.join_calipers`, or "".
-    """
-
-    label: str = ""
-    birads: str = ""
-    note: str = ""
-    spacing: str = ""
-    descriptors: str = ""
-    calipers: str = ""
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What a reader accepted.
-
-    Attributes:
-        finding: as it was then.
-        number: of the last event of the mask; 0 for the network's own mask.
-        file: name of the image in the data set.
-        patient: a code that images of one patient share, or "".
-        diameters: of the lesions, for labels.csv.
-        time: in seconds since 1970.
-        is_written: whether it is in the data set on the disk.
-    """
-
-    finding: Finding
-    number: int
-    file: str
-    patient: str
-    diameters: str
-    time: float
-    is_written: bool = False
+_OF_FILE = "(image = ? OR substr(image, 1, ?) = ?)"
+"""A condition: of an image, a region or a frame of one file."""
 
 
 class Journal:
     """The file; may be used from several threads.
 
     Raises:
-        InputError: it is no journal, or the disk fails.
+        InputError: it is no journal, another version of sonoseg has written it, or the disk fails.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.RLock()
-        try:
-            self._database = sqlite3.connect(
-                path, check_same_thread=False, isolation_level=None
-            )
-            # Readers need not wait for writers, and each commit is on the disk when it returns.
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
+        self._database = Database(path, _SCHEMA, _VERSION)
+        self._run = self._database.run
 
     def append(self, image: str, reader: str, events: Iterable[Event]) -> None:
         """Adds events to the history of one image and reader, all of them or none."""
-        rows = []
-        for event in events:
-            place = event.patch or Patch(0, 0, 0, 0, b"", b"")
-            box = (place.x, place.y, place.width, place.height)
-            head = (image, reader, event.key, event.kind, event.tool)
-            content = (place.before, place.after, time.time())
-            rows.append(head + box + content)
         names = (
             "image, reader, key, kind, tool, x, y, width, height, before, after, time"
         )
         marks = ", ".join("?" * 12)
-        with self._lock:
-            try:
-                self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany(
-                    f"INSERT INTO events ({names}) VALUES ({marks})", rows
-                )
-                self._database.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise self._failure(error) from error
+        query = f"INSERT INTO events ({names}) VALUES ({marks})"
+        with self._database.transaction():
+            for event in events:
+                place = event.patch or Patch(0, 0, 0, 0, b"", b"")
+                box = (place.x, place.y, place.width, place.height)
+                head = (image, reader, event.key, event.kind, event.tool)
+                content = (place.before, place.after, time.time())
+                self._run(query, *head, *box, *content)
 
     def events(self, image: str, reader: str, after: int = 0) -> list[Event]:
         """The events of one image and reader whose number is above `after`, in order."""
@@ -167,8 +107,9 @@ class Journal:
         )
 
     def last_numbers(self, reader: str, image: str = "") -> dict[str, int]:
-        """The number of the last event of each image that a reader has changed; or of one image."""
+        """The number of the last change of each image that a reader has changed; or of one image."""
         where, values = _where(reader, image)
+        where += " AND kind != 'start'"
         query = f"SELECT image, MAX(number) FROM events WHERE {where} GROUP BY image"
         return {name: int(number) for name, number in self._run(query, *values)}
 
@@ -186,20 +127,16 @@ class Journal:
 
     def accepted(self, reader: str, image: str = "") -> dict[str, Accepted]:
         """What a reader accepted, for each image or for one; not what is being withdrawn."""
-        columns = f"image, number, file, patient, diameters, time, stage, {_WORDS}"
         where, values = _where(reader, image)
-        query = f"SELECT {columns} FROM accepted WHERE {where} AND stage != {_LEAVING}"
-        accepted = {}
-        for row in self._run(query, *values):
-            name, number, file, patient, diameters, when, stage, *words = row
-            state = (number, file, patient, diameters, when, stage == _WRITTEN)
-            accepted[name] = Accepted(Finding(*words), *state)
-        return accepted
+        where += f" AND stage != {_LEAVING}"
+        rows = self._run(f"SELECT {_ACCEPTED} FROM accepted WHERE {where}", *values)
+        return dict(map(_accepted, rows))
 
     def save_accepted(self, image: str, reader: str, accepted: Accepted) -> None:
         """Replaces what a reader accepted of an image."""
         values = [*astuple(accepted.finding), accepted.number, accepted.file]
         values += [accepted.patient, accepted.diameters, accepted.time]
+        values.append(details_text(accepted))
         values.append(_WRITTEN if accepted.is_written else _PENDING)
         marks = ", ".join("?" * (2 + len(values)))
         query = f"INSERT OR REPLACE INTO accepted VALUES ({marks})"
@@ -222,24 +159,65 @@ class Journal:
         """Image, reader and file of what was withdrawn, but may still be in the data set on the disk."""
         return self._in_stage("image, reader, file", _LEAVING)
 
-    def _in_stage(self, columns: str, stage: int) -> list[Any]:
-        return self._run(f"SELECT {columns} FROM accepted WHERE stage = {stage}")
+    def contents(self, file: str = "") -> dict[str, Content]:
+        """By its name, the content that each file had when a reader worked on it; or that of one file."""
+        where, values = ("WHERE file = ?", (file,)) if file else ("", ())
+        rows = self._run(f"SELECT * FROM contents {where}", *values)
+        return {name: Content(*values) for name, *values in rows}
+
+    def save_content(self, file: str, content: Content) -> None:
+        """Keeps which content the work on a file is about."""
+        query = "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?)"
+        self._run(query, file, *astuple(content))
+
+    def set_aside(self, file: str, name: str) -> None:
+        """Moves all readers' work on a file into tables of its own, because the file is another one now.
+
+        Args:
+            file: its name.
+            name: under which the work is kept.
+        """
+        values = (file, len(file) + 1, f"{file}/")
+        with self._database.transaction():
+            readers = set()
+            for table in _OF_IMAGES:
+                rows = f"FROM {table} WHERE {_OF_FILE}"
+                readers.update(self._run(f"SELECT reader {rows}", *values))
+                copy = f"INSERT INTO replaced_{table} SELECT ?, * {rows}"
+                self._run(copy, name, *values)
+                self._run(f"DELETE {rows}", *values)
+            for (reader,) in readers:
+                query = "INSERT INTO replaced VALUES (?, ?, ?, 0)"
+                self._run(query, file, reader, name)
+            self._run("DELETE FROM contents WHERE file = ?", file)
+
+    def unmoved(self) -> list[tuple[str, str]]:
+        """Reader and name of work that was set aside, but whose files may still be in the data set."""
+        return self._run("SELECT reader, name FROM replaced WHERE is_moved = 0")
+
+    def former(self, name: str, reader: str) -> list[Accepted]:
+        """What a reader had accepted of the file whose work was set aside under a name."""
+        where = "name = ? AND reader = ?"
+        query = f"SELECT {_ACCEPTED} FROM replaced_accepted WHERE {where}"
+        return [_accepted(row)[1] for row in self._run(query, name, reader)]
+
+    def note_moved(self, name: str, reader: str) -> None:
+        """The files of work that was set aside are out of the data set."""
+        where = "name = ? AND reader = ?"
+        self._run(f"UPDATE replaced SET is_moved = 1 WHERE {where}", name, reader)
+
+    def set_aside_as(self, file: str, reader: str) -> str:
+        """The name under which a reader's work on the last content of a file was set aside; "" if there is none."""
+        query = "SELECT MAX(name) FROM replaced WHERE file = ? AND reader = ?"
+        ((name,),) = self._run(query, file, reader)
+        return name or ""
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
-            self._database.close()
+        self._database.close()
 
-    def _run(self, query: str, *values: object) -> list[Any]:
-        with self._lock:
-            try:
-                return self._database.execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise self._failure(error) from error
-
-    def _failure(self, error: sqlite3.Error) -> InputError:
-        hint = "check the disk, or move the file away to begin anew"
-        return MachineError(self._path.name, f"cannot be used ({error})", hint)
+    def _in_stage(self, columns: str, stage: int) -> list[Any]:
+        return self._run(f"SELECT {columns} FROM accepted WHERE stage = {stage}")
 
 
 def _where(reader: str, image: str) -> tuple[str, tuple[str, ...]]:
@@ -247,6 +225,13 @@ def _where(reader: str, image: str) -> tuple[str, tuple[str, ...]]:
     if image:
         return "image = ? AND reader = ?", (image, reader)
     return "reader = ?", (reader,)
+
+
+def _accepted(row: tuple[Any, ...]) -> tuple[str, Accepted]:
+    """Of a row with the columns `_ACCEPTED`: the image, and what was accepted."""
+    name, number, file, patient, diameters, when, details, stage, *words = row
+    state = (number, file, patient, diameters, when, *split_details(details))
+    return name, Accepted(Finding(*words), *state, stage == _WRITTEN)
 
 
 def _event(row: tuple[Any, ...]) -> Event:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,22 +12,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonoseg.core.image import Image
-from sonoseg.core.measure import Diameter, Point, find_lesions
+from sonoseg.core.measure import Diameter, Point, Spacing, find_lesions
 from sonoseg.errors import InputError, MachineError
 from sonoseg.files import atomic_path, output_folder
-from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve.calipers import by_hand, spacing_of, split_calipers
-from sonoseg.serve.journal import Finding
+from sonoseg.serve.calipers import by_hand, sized, spacing_of, split_calipers
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import Mask
+from sonoseg.serve.records import OUTLINE, Accepted, Network
 from sonoseg.serve.scans import open_scan
 from sonoseg.serve.scenes import plain_stem
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
     from sonoseg.dicom.lesions import Outline, Tracker
     from sonoseg.dicom.read import DicomFile
 
 _logger = logging.getLogger(__name__)
+_ENDING = re.compile("(-[0-9a-f]{8})?_(seg|sr)[.]dcm")
+"""Of the objects of an image, behind its stem. The digits are of the checksum of the network, if there are several."""
 
 
 @dataclass(frozen=True)
@@ -36,74 +40,136 @@ class Part:
     Attributes:
         frame, region: numbers from 1.
         mask: (h, w) bool, of the region.
-        finding: has the size of a pixel and the calipers.
-        is_corrected: whether the mask is not the network's own.
+        accepted: how it was made and measured.
     """
 
     frame: int
     region: int
     mask: Mask
-    finding: Finding
-    is_corrected: bool
+    accepted: Accepted
 
 
 def write_objects(
-    folder: Path,
-    path: Path,
-    parts: Iterable[Part],
-    reader: str,
-    segmenter: Segmenter,
-    limits: Limits,
+    folder: Path, path: Path, parts: Iterable[Part], reader: str, limits: Limits
 ) -> None:
-    """Writes STEM_seg.dcm, where there is a lesion, and STEM_sr.dcm; removes them if there are no parts.
+    """Writes STEM_seg.dcm, where there is a lesion, and STEM_sr.dcm; removes what is there of earlier ones.
 
-    An image without the UIDs that such objects refer to gets none, which is logged.
+    An object names one network. If the outlines are of several, each network has objects of its own, named
+    STEM-DIGITS_seg.dcm by its checksum. An image without the UIDs that such objects refer to gets none, which is
+    logged.
 
     Args:
         folder: made if need be.
         path: of the image.
         parts: in the order of their frames.
-        reader: who accepted them; named in the report where an outline was corrected.
-        segmenter: the network.
+        reader: who accepted them; named in the report of what a person changed.
         limits: on the image.
 
     Raises:
         InputError: the image cannot be read, or the folder not be written to.
     """
-    from sonoseg.dicom.lesions import Tracker
-    from sonoseg.dicom.objects import make_objects
-    from sonoseg.dicom.options import Options
+    by_network: dict[Network, list[Part]] = {}
+    for part in parts:
+        by_network.setdefault(part.accepted.network, []).append(part)
+    stem = plain_stem(path)
+    written = set()
+    file = open_scan(path, limits)
+    for network, own in by_network.items():
+        digits = f"-{network.sha256[:8]}" if len(by_network) > 1 else ""
+        try:
+            contents = _objects_of(file, own, network, reader)
+        except MachineError:
+            raise
+        except InputError as error:
+            words = "sonoseg: an accepted DICOM image has no SEG and SR: it %s"
+            _logger.warning(words, error.problem)
+            continue
+        output_folder(folder)
+        for kind, content in contents.items():
+            name = f"{stem}{digits}_{kind}.dcm"
+            with atomic_path(folder / name) as temporary:
+                temporary.write_bytes(content)
+            written.add(name)
+    for old in objects_of(folder, stem):
+        if old.name not in written:
+            old.unlink(missing_ok=True)
 
-    file, tracker = open_scan(path, limits), Tracker()
+
+def objects_of(folder: Path, stem: str) -> list[Path]:
+    """The SEG and SR files of an image in a folder, which need not be there."""
+    paths = sorted(folder.glob("*.dcm"))
+    return [path for path in paths if stem_of_object(path.name) == stem]
+
+
+def stem_of_object(name: str) -> str:
+    """The stem of the image that a SEG or SR belongs to, by its file name; "" if it is no such name."""
+    found = _ENDING.search(name)
+    return name[: found.start()] if found and found.end() == len(name) else ""
+
+
+def _objects_of(
+    file: DicomFile, parts: Sequence[Part], network: Network, reader: str
+) -> dict[str, bytes]:
+    """The contents of the objects of one network: "sr", and "seg" where there is a lesion.
+
+    Raises:
+        InputError: the image has no UIDs to refer to.
+    """
+    from sonoseg.dicom import codes
+    from sonoseg.dicom.content import CONTAINS, text_item
+    from sonoseg.dicom.lesions import Tracker
+    from sonoseg.dicom.options import Options
+    from sonoseg.dicom.report import make_report
+    from sonoseg.dicom.seg import make_seg
+    from sonoseg.dicom.source import Algorithm, as_bytes
+
+    algorithm = Algorithm(network.name, network.version, network.sha256)
+    tracker = Tracker()
     outlines: list[Outline] = []
-    is_corrected, count = False, 0
     for part in parts:
         outlines += _outlines(file, tracker, part)
-        is_corrected |= part.is_corrected
-        count += 1
-    stem = plain_stem(path)
-    if not count:
-        for ending in ("seg", "sr"):
-            (folder / f"{stem}_{ending}.dcm").unlink(missing_ok=True)
-        return
-    try:
-        options = Options(corrected_by=reader if is_corrected else None)
-        objects = make_objects(file, outlines, segmenter, options)
-    except MachineError:
-        raise
-    except InputError as error:
-        words = "sonoseg: an accepted DICOM image has no SEG and SR: it %s"
-        _logger.warning(words, error.problem)
-        return
-    output_folder(folder)
-    with atomic_path(folder / f"{stem}_sr.dcm") as temporary:
-        temporary.write_bytes(objects.report)
-    seg = folder / f"{stem}_seg.dcm"
-    if objects.seg is None:
-        seg.unlink(missing_ok=True)
-        return
-    with atomic_path(seg) as temporary:
-        temporary.write_bytes(objects.seg)
+    changed = sorted({word for part in parts for word in part.accepted.by_person})
+    measured = _with_sizes(file, parts)
+    comments = [one for one in measured.layout.doubts if one not in file.layout.doubts]
+    if changed:
+        comments.insert(0, f"A person changed: {', '.join(changed)}")
+    report = make_report(
+        measured, outlines, algorithm, Options(corrected_by=reader if changed else None)
+    )
+    for words in comments:
+        item = text_item(CONTAINS, codes.COMMENT, f"{words}.")
+        report.ContentSequence.append(item)
+    _tell_apart(report, *comments)
+    contents = {"sr": as_bytes(file, report)}
+    if outlines:
+        # Who only measured did not outline.
+        drawn_by = reader if OUTLINE in changed else None
+        seg = make_seg(measured, outlines, algorithm, Options(corrected_by=drawn_by))
+        if measured is not file:
+            _tell_apart(seg, *[region.spacing for region in measured.layout.regions])
+        contents["seg"] = as_bytes(file, seg)
+    return contents
+
+
+def _tell_apart(made: Dataset, *parts: object) -> None:
+    """Gives an object another UID than one that differs from it only in these parts; none leave it as it is."""
+    from sonoseg.dicom.source import new_uid
+
+    if parts:
+        made.SOPInstanceUID = new_uid(made.SOPInstanceUID, *parts)
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+
+
+def _with_sizes(file: DicomFile, parts: Sequence[Part]) -> DicomFile:
+    """The file with the sizes of a pixel that were accepted."""
+    sizes: dict[int, set[Spacing | None]] = {}
+    for part in parts:
+        own = file.layout.regions[part.region - 1].spacing
+        size = spacing_of(part.accepted.finding, own)
+        sizes.setdefault(part.region, set()).add(size)
+    for region, of_region in sizes.items():
+        file = sized(file, region, of_region)
+    return file
 
 
 def _outlines(file: DicomFile, tracker: Tracker, part: Part) -> list[Outline]:
@@ -111,21 +177,24 @@ def _outlines(file: DicomFile, tracker: Tracker, part: Part) -> list[Outline]:
     from sonoseg.dicom.read import View
 
     region = file.layout.regions[part.region - 1]
-    spacing = spacing_of(part.finding, region.spacing)
+    finding = part.accepted.finding
+    spacing = spacing_of(finding, region.spacing)
     # Only its place is asked for, not its pixels.
     image = Image(np.zeros((0, 0), np.uint8), spacing)
     view = View(image, part.frame, part.region, region, file.shape)
     outlines = tracker.follow(view, part.mask)
     lesions = find_lesions(part.mask, part.mask.astype(np.float32), spacing=spacing)
-    pairs = split_calipers(part.finding.calipers)
+    pairs = split_calipers(finding.calipers)
     drawn, is_by_hand = by_hand(lesions, pairs, spacing)
+    judged = part.accepted.malignancies
     corner = float(region.left), float(region.top)
     found = []
-    for outline, lesion, is_drawn in zip(outlines, drawn, is_by_hand, strict=True):
+    for place, (outline, lesion) in enumerate(zip(outlines, drawn, strict=True)):
         axes = None
-        if is_drawn:
+        if is_by_hand[place]:
             axes = _moved(lesion.longest, corner), _moved(lesion.across, corner)
-        found.append(replace(outline, spacing=spacing, drawn=axes))
+        known = replace(outline, spacing=spacing, drawn=axes, malignancy=judged[place])
+        found.append(known)
     return found
 
 

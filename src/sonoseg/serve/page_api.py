@@ -30,6 +30,7 @@ from sonoseg.serve.refusal import Refused, refused_input
 from sonoseg.serve.scenes import PATTERN
 from sonoseg.serve.service import Here
 from sonoseg.serve.session import Session
+from sonoseg.serve.versions import check_version, version_of
 
 router = APIRouter(prefix="/api", include_in_schema=False)
 Identifier = Annotated[str, Field(pattern=PATTERN)]
@@ -60,6 +61,8 @@ def reader_of(reader: Annotated[str, Query(max_length=200)] = "reader") -> str:
 
 
 Open = Annotated[Session, Depends(session_of)]
+Seen = Annotated[str, Query(alias="version", max_length=80)]
+"""The version of the file that the page has shown; "" changes whatever is there."""
 Reader = Annotated[str, Depends(reader_of)]
 
 
@@ -110,7 +113,7 @@ def show(
         "threshold": card.threshold,
         "smallest": card.min_lesion_fraction,
         "map": list(result.network_map.shape),
-        "doubts": list(result.doubts),
+        "version": version_of(shot.path),
         "finding": describe_finding(view.finding),
         "mask": to_text(view.mask),
         **describe_view(view),
@@ -140,13 +143,16 @@ def mask(session: Open, reader: Reader, identifier: Identifier) -> JSONResponse:
 @router.get("/images/{identifier}/pixels.bmp")
 def pixels(session: Open, identifier: Identifier) -> Response:
     """The gray image, upright. As PNG it would be a little smaller, and take much longer."""
+    shot = session.album.shot(identifier)
+    version = version_of(shot.path)
     try:
-        image = session.album.image(session.album.shot(identifier))
+        image = session.album.image(shot)
     except InputError as error:
         raise refused_input(error) from error
     file = io.BytesIO()
     Picture.fromarray(image.pixels).save(file, "BMP")
-    return Response(file.getvalue(), media_type="image/bmp")
+    headers = {"X-Version": version}
+    return Response(file.getvalue(), media_type="image/bmp", headers=headers)
 
 
 @router.get("/images/{identifier}/thumbnail.png")
@@ -180,10 +186,15 @@ def probability_map(session: Open, identifier: Identifier) -> Response:
 
 @router.post("/images/{identifier}/edits")
 def edit(
-    session: Open, reader: Reader, identifier: Identifier, body: EditBody
+    session: Open,
+    reader: Reader,
+    identifier: Identifier,
+    body: EditBody,
+    seen: Seen = "",
 ) -> JSONResponse:
     """Changes the mask; what is answered is on the disk."""
     shot = session.album.shot(identifier)
+    check_version(shot.path, seen)
     try:
         patch = session.edit(shot, reader, Edit(**body.model_dump()))
         view = session.view(shot, reader)
@@ -194,10 +205,15 @@ def edit(
 
 @router.put("/images/{identifier}/finding")
 def write_finding(
-    session: Open, reader: Reader, identifier: Identifier, body: FindingBody
+    session: Open,
+    reader: Reader,
+    identifier: Identifier,
+    body: FindingBody,
+    seen: Seen = "",
 ) -> JSONResponse:
     """Keeps label, category, note, calipers and spacing; measurements follow."""
     shot = session.album.shot(identifier)
+    check_version(shot.path, seen)
     try:
         session.write_finding(shot, reader, body.finding())
         return JSONResponse(describe_view(session.view(shot, reader)))
@@ -207,10 +223,15 @@ def write_finding(
 
 @router.post("/images/{identifier}/accept")
 def accept(
-    session: Open, reader: Reader, identifier: Identifier, body: AcceptBody
+    session: Open,
+    reader: Reader,
+    identifier: Identifier,
+    body: AcceptBody,
+    seen: Seen = "",
 ) -> JSONResponse:
     """Puts the mask into the reader's data set."""
     shot = session.album.shot(identifier)
+    check_version(shot.path, seen)
     try:
         session.accept(shot, reader, body.after)
         return JSONResponse(describe_view(session.view(shot, reader)))

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sonoseg.serve.calipers import join_calipers, split_calipers
 from sonoseg.serve.edits import Tool
-from sonoseg.serve.journal import Finding
 from sonoseg.serve.lexicon import join_descriptors, split_descriptors
 from sonoseg.serve.patch import Patch, to_text, unsqueeze
-from sonoseg.serve.session import View
+from sonoseg.serve.records import Finding
+from sonoseg.serve.view import View
 
 
 class EditBody(BaseModel):
@@ -71,7 +71,11 @@ def describe_view(view: View) -> dict[str, Any]:
     lesions = []
     for lesion, is_by_hand in zip(view.lesions, view.by_hand, strict=True):
         lesions.append({**lesion.to_dict(), "by_hand": is_by_hand})
+    network = f"{view.network.name} {view.network.version}"
     return {
+        "doubts": view.doubts,
+        "notes": view.notes,
+        "network": network,
         "revision": view.revision,
         "undo": view.undo,
         "redo": view.redo,

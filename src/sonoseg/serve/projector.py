@@ -22,7 +22,7 @@ from sonoseg.serve.scenes import Scene, Shot
 _KEPT = 2
 """Loops whose masks, and videos whose frames, are kept."""
 _BUSY_SECONDS = 1.0
-_Key = tuple[str, int]
+_Key = tuple[str, str]
 
 
 class Projector:
@@ -34,21 +34,21 @@ class Projector:
         self._reels: OrderedDict[_Key, Reel] = OrderedDict()
         self._spools: OrderedDict[_Key, Spool] = OrderedDict()
 
-    def show(self, scene: Scene, modified: int) -> None:
+    def show(self, scene: Scene, version: str) -> None:
         """Begins to segment a loop, and stops the one before. A still stops it too: it must not wait.
 
         Args:
             scene: that is looked at.
-            modified: when its file was changed last; a new file has a new reel.
+            version: of its file; a new file has a new reel.
         """
         if scene.frames == 1:
             self.close()
             return
-        key = (scene.identifier, modified)
+        key = (scene.identifier, version)
         with self._lock:
             reel = self._reels.get(key)
             if reel is None:
-                frames = partial(self._frames, scene, modified)
+                frames = partial(self._frames, scene, version)
                 reel = self._reels[key] = Reel(frames, self._segment)
             self._reels.move_to_end(key)
             for other in list(self._reels)[:-1]:
@@ -68,13 +68,13 @@ class Projector:
         seen = None if reel is None else reel.seen(shot.frame)
         return None if seen is None else seen.mask
 
-    def video_frame(self, shot: Shot, modified: int) -> Image:
+    def video_frame(self, shot: Shot, version: str) -> Image:
         """A frame of a video; waits until it was decoded.
 
         Raises:
             InputError: the video cannot be read so far.
         """
-        return self._spool(shot.scene, modified).frame(shot.frame)
+        return self._spool(shot.scene, version).frame(shot.frame)
 
     def close(self) -> None:
         """Stops the work."""
@@ -89,8 +89,8 @@ class Projector:
                     return reel
         return None
 
-    def _spool(self, scene: Scene, modified: int) -> Spool:
-        key = (scene.identifier, modified)
+    def _spool(self, scene: Scene, version: str) -> Spool:
+        key = (scene.identifier, version)
         with self._lock:
             if key not in self._spools:
                 self._spools[key] = Spool(partial(clip_frames, scene.path))
@@ -99,9 +99,9 @@ class Projector:
                 self._spools.popitem(last=False)
             return self._spools[key]
 
-    def _frames(self, scene: Scene, modified: int) -> Iterator[Image]:
+    def _frames(self, scene: Scene, version: str) -> Iterator[Image]:
         if scene.is_video:
-            return self._spool(scene, modified).frames(scene.frames)
+            return self._spool(scene, version).frames(scene.frames)
         return scan_frames(scene, self._limits)
 
     def _segment(self, image: Image) -> SegmentationResult:

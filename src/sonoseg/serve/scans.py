@@ -14,7 +14,9 @@ from sonoseg.dicom.recognise import check_installed, direct_files, is_dicom_file
 from sonoseg.errors import InputError
 from sonoseg.reader.video import Clip, check_av
 from sonoseg.serve.limits import Limits
+from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scenes import Scene, Shot
+from sonoseg.serve.versions import version_of
 
 if TYPE_CHECKING:
     from sonoseg.dicom.read import DicomFile
@@ -27,7 +29,7 @@ class Scans:
     """Finds what is no plain picture in a folder; remembers what each file is."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int], list[Scene]] = {}
+        self._known: dict[tuple[str, str], list[Scene]] = {}
         self._passed_over = dict.fromkeys(_HINTS, 0)
 
     @property
@@ -68,13 +70,12 @@ class Scans:
         for path in paths:
             try:
                 check(path)
-                status = path.stat()
+                key = (path.name, version_of(path))
             except InputError:
                 self._passed_over[what] += 1
                 continue
-            except OSError:  # it has just been removed
+            except Refused:  # it has just been removed
                 continue
-            key = (path.name, status.st_mtime_ns, status.st_size)
             if key not in self._known:
                 self._known[key] = read(path)
             scenes += self._known[key]

@@ -4,62 +4,41 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sonoseg.core.measure import Lesion
+import numpy as np
+
 from sonoseg.errors import InputError
 from sonoseg.files import output_folder
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.serve import collect
+from sonoseg.serve.acceptance import make_accepted
 from sonoseg.serve.album import Album
-from sonoseg.serve.calipers import diameters_text, measured, spacing_text
+from sonoseg.serve.calipers import measured, spacing_text
 from sonoseg.serve.collection import Collection
+from sonoseg.serve.contents import Contents
 from sonoseg.serve.edits import Edit, edited
-from sonoseg.serve.findings import check_label, check_words
-from sonoseg.serve.history import History, begin_history
-from sonoseg.serve.journal import Accepted, Event, Finding, Journal
+from sonoseg.serve.findings import check_label, check_words, known_findings
+from sonoseg.serve.history import START, History
+from sonoseg.serve.journal import Journal
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import Mask, Patch, difference, whole_patch
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.records import Event, Finding, Network
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scenes import Scene, Shot, find_shot
-from sonoseg.serve.states import all_states, joined_state, state_of
+from sonoseg.serve.states import all_states, entries_of, state_of
+from sonoseg.serve.versions import version_of
+from sonoseg.serve.view import View, doubts_of
 
 _logger = logging.getLogger(__name__)
 FOLDER = "annotations"
 """Beside the images: the journal, and a folder with a data set for each reader."""
 _KEPT = 8
 """Histories that are kept in memory; others are read from the journal again."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What a reader sees of one image.
-
-    Attributes:
-        mask: (H, W) bool.
-        revision: number of the last event; 0 if nothing was drawn.
-        undo, redo: how many changes can be undone and redone.
-        lesions: of the mask, in mm if the reader typed a spacing.
-        by_hand: for each lesion, whether its diameters are the reader's calipers.
-        finding: what the reader wrote; of a frame that has none yet, what was last written for its loop.
-        state: open (not touched), edited, accepted, or changed (after it was accepted).
-    """
-
-    mask: Mask
-    revision: int
-    undo: int
-    redo: int
-    lesions: Sequence[Lesion]
-    by_hand: list[bool]
-    finding: Finding
-    state: str
 
 
 class Session:
@@ -81,29 +60,20 @@ class Session:
         self.album = Album(folder, segmenter, pool, limits)
         self.folder = output_folder(folder / FOLDER)
         self.album.refresh()
-        self._card = segmenter.card
+        self._card, self._network = segmenter.card, Network.of(segmenter)
         self._journal = Journal(self.folder / "session.db")
-        self._collection = Collection(self.folder, self._journal, segmenter, limits)
+        self._collection = Collection(self.folder, self._journal, limits)
+        self._contents = Contents(self._journal, self._collection)
         self._lock = threading.RLock()
-        self._histories: OrderedDict[tuple[str, str], History] = OrderedDict()
+        self._limits = limits
+        self._histories: OrderedDict[tuple[str, str, str], History] = OrderedDict()
 
     def entries(self, reader: str) -> list[dict[str, Any]]:
         """One entry per scene: identifier, name, state for this reader, label, and frames: all and accepted."""
-        states = all_states(self._journal, reader)
-        entries = []
-        for identifier, scene in self.album.refresh().items():
-            own = states.get(scene.key, {}).values()
-            entry = {
-                "id": identifier,
-                "name": scene.name,
-                "place": scene.place,
-                "state": joined_state([one.state for one in own]),
-                "label": next((one.label for one in own if one.label), ""),
-                "frames": scene.frames,
-                "accepted": sum(one.state == "accepted" for one in own),
-            }
-            entries.append(entry)
-        return entries
+        scenes = self.album.refresh()
+        with self._lock:
+            self._contents.check(*(scene.path for scene in scenes.values()))
+        return entries_of(scenes, all_states(self._journal, reader))
 
     def frame_states(self, scene: Scene, reader: str) -> dict[int, str]:
         """The state of each frame of a loop that was touched."""
@@ -114,23 +84,38 @@ class Session:
         """An image as a reader left it.
 
         Raises:
-            InputError: the image cannot be read, or has another size than when it was annotated.
+            InputError: the image cannot be read.
         """
         result = self.album.result(shot)
         with self._lock:
+            self._contents.check(shot.path)
             history = self._history(shot, reader, result)
             mask, revision = history.mask.copy(), history.number
             undo, redo = history.undo_count, history.redo_count
-            own, finding = self._findings(shot, reader, result)
+            own, finding = known_findings(self._journal, shot, reader, result.spacing)
             accepted = self._journal.accepted(reader, shot.key).get(shot.key)
+            notes = self._notes(shot, reader, history)
         lesions, by_hand = measured(mask, result, finding)
         state = state_of(own, accepted, revision)
-        return View(mask, revision, undo, redo, lesions, by_hand, finding, state)
+        return View(
+            mask,
+            revision,
+            undo,
+            redo,
+            lesions,
+            by_hand,
+            finding,
+            state,
+            history.network,
+            doubts_of(shot, result, finding, self._limits),
+            notes,
+        )
 
     def known_mask(self, shot: Shot, reader: str) -> Mask | None:
         """A frame's mask as the reader left it, or the network's; None if the frame was not segmented yet."""
         with self._lock:
-            if self._journal.last_numbers(reader, shot.key):
+            self._contents.check(shot.path)
+            if self._journal.has(shot.key, reader, START):
                 return self._history(shot, reader).mask.copy()
         return self.album.loop(shot.scene).mask(shot)
 
@@ -147,6 +132,7 @@ class Session:
         result = self.album.result(shot)
         key = shot.key
         with self._lock:
+            self._contents.check(shot.path)
             history = self._history(shot, reader, result)
             if self._journal.has(key, reader, edit.key):
                 return whole_patch(history.mask)
@@ -157,11 +143,7 @@ class Session:
             else:
                 after = edited(before, history.start, result, self._card, edit)
                 event = Event(edit.key, "patch", edit.tool, difference(before, after))
-            events = [event]
-            if history.number == 0:
-                start = Event("start", "start", "network", whole_patch(history.start))
-                events.insert(0, start)
-            self._journal.append(key, reader, events)
+            self._append(shot, reader, history, [event])
             after = self._history(shot, reader, result).mask
             return difference(before, after)
 
@@ -172,7 +154,10 @@ class Session:
             InputError: an unknown label or category, or a spacing that is no pixel size.
         """
         check_words(finding)
-        self._journal.save_finding(shot.key, reader, finding)
+        with self._lock:
+            self._contents.check(shot.path)
+            self._contents.note(shot.path)
+            self._journal.save_finding(shot.key, reader, finding)
 
     def accept(self, shot: Shot, reader: str, after: int) -> None:
         """Puts the mask and the finding of a reader into the reader's data set.
@@ -180,7 +165,7 @@ class Session:
         Args:
             shot: the image.
             reader: who accepts.
-            after: number of the event that the client saw last.
+            after: number of the change that the client saw last.
 
         Raises:
             Refused: status 409, the client has not seen the last change.
@@ -188,19 +173,24 @@ class Session:
         """
         result = self.album.result(shot)
         with self._lock:
+            self._contents.check(shot.path)
             history = self._history(shot, reader, result)
             _check_seen(after, history)
-            _, finding = self._findings(shot, reader, result)
+            _, finding = known_findings(self._journal, shot, reader, result.spacing)
             check_label(finding.label, history.mask)
-            lesions, _ = measured(history.mask, result, finding)
-            about = (self._collection.patient(shot), diameters_text(lesions))
+            if not finding.spacing and result.spacing is not None:
+                finding = replace(finding, spacing=spacing_text(result.spacing))
             earlier = self._journal.accepted(reader, shot.key).get(shot.key)
-            file = collect.collected_name(shot)
-            accepted = Accepted(finding, history.number, file, *about, time.time())
+            patient = self._collection.patient(shot)
+            accepted = make_accepted(
+                shot, history, finding, result, patient, self._network, earlier
+            )
+            # What was accepted must not change with the network that is in use.
+            self._append(shot, reader, history, [])
             self._journal.save_finding(shot.key, reader, finding)
             self._journal.save_accepted(shot.key, reader, accepted)
             try:
-                self._collection.write(shot, reader, result, history.mask)
+                self._collection.write(shot, reader, result.record, history.mask)
             except InputError:
                 if earlier is None:
                     self._journal.forget_accepted(shot.key, reader)
@@ -215,6 +205,7 @@ class Session:
             InputError: nothing was accepted, or the disk fails.
         """
         with self._lock:
+            self._contents.check(shot.path)
             accepted = self._journal.accepted(reader, shot.key).get(shot.key)
             if accepted is None:
                 raise InputError("image", "is not accepted", "accept it first")
@@ -227,6 +218,7 @@ class Session:
         To be called before anything is edited: the masks must be those that were accepted.
         """
         scenes = self.album.refresh().values()
+        self._contents.check(*(scene.path for scene in scenes))
         for key, reader in self._journal.unwritten():
             shot = find_shot(scenes, key)
             if shot is None:
@@ -234,7 +226,7 @@ class Session:
             try:
                 result = self.album.result(shot)
                 mask = self._history(shot, reader, result).mask
-                self._collection.write(shot, reader, result, mask)
+                self._collection.write(shot, reader, result.record, mask)
             except InputError as error:
                 words = "sonoseg: an accepted image was not written: %s"
                 _logger.warning(words, error.problem)
@@ -252,20 +244,21 @@ class Session:
         self.album.close()
         self._journal.close()
 
-    def _findings(
-        self, shot: Shot, reader: str, result: SegmentationResult
-    ) -> tuple[Finding, Finding]:
-        """What the reader wrote about an image, and what is shown: words of the loop, and the file's spacing."""
-        known = self._journal.findings(reader, shot.key)
-        own = shown = known.get(shot.key, Finding())
-        if own == Finding() and shot.scene.frames > 1:
-            begin = f"{shot.scene.key}/"
-            for key, finding in self._journal.findings(reader).items():
-                if key.startswith(begin):
-                    shown = replace(finding, calipers="")
-        if shown == Finding() and result.spacing is not None:
-            shown = Finding(spacing=spacing_text(result.spacing))
-        return own, shown
+    def _notes(self, shot: Shot, reader: str, history: History) -> list[str]:
+        """What a reader should know of an image that is not as it was."""
+        notes = [self._contents.notice(shot.path, reader)]
+        if history.network != self._network:
+            network = f"{history.network.name} {history.network.version}"
+            notes.append(f"the outline is of {network}, not of the network in use")
+        return [note for note in notes if note]
+
+    def _append(
+        self, shot: Shot, reader: str, history: History, events: list[Event]
+    ) -> None:
+        """Adds events to the journal, and before the first ones the mask that the reader began with."""
+        self._contents.note(shot.path)
+        begin = [] if history.read else [history.start_event()]
+        self._journal.append(shot.key, reader, [*begin, *events])
 
     def _history(
         self, shot: Shot, reader: str, result: SegmentationResult | None = None
@@ -274,15 +267,17 @@ class Session:
 
         Without the result there must be events.
         """
-        key = shot.key
-        history = self._histories.pop((key, reader), None)
-        after = 0 if history is None else history.number
-        events = self._journal.events(key, reader, after)
+        # Another file under the same name has another history.
+        place = (shot.key, reader, version_of(shot.path))
+        history = self._histories.pop(place, None)
+        after = 0 if history is None else history.read
+        events = self._journal.events(shot.key, reader, after)
         if history is None:
-            history = begin_history(events, None if result is None else result.mask)
+            own = np.zeros((0, 0), bool) if result is None else result.mask
+            history = History(own, self._network)
         for event in events:
             history.apply(event)
-        self._histories[key, reader] = history
+        self._histories[place] = history
         if len(self._histories) > _KEPT:
             self._histories.popitem(last=False)
         return history

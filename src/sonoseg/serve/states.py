@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sonoseg.serve.journal import Accepted, Finding, Journal
-from sonoseg.serve.scenes import parts_of
+from sonoseg.files import is_there
+from sonoseg.serve.journal import Journal
+from sonoseg.serve.records import Accepted, Finding
+from sonoseg.serve.scenes import Scene, parts_of
+from sonoseg.serve.versions import version_of
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,32 @@ class FrameState:
 
     state: str
     label: str
+
+
+def entries_of(
+    scenes: Mapping[str, Scene], states: Mapping[str, Mapping[int, FrameState]]
+) -> list[dict[str, Any]]:
+    """One entry for each scene of the list, with its state.
+
+    Args:
+        scenes: by their identifiers.
+        states: see `all_states`.
+    """
+    entries = []
+    for identifier, scene in scenes.items():
+        own = states.get(scene.key, {}).values()
+        entry = {
+            "id": identifier,
+            "version": version_of(scene.path) if is_there(scene.path) else "",
+            "name": scene.name,
+            "place": scene.place,
+            "state": joined_state([one.state for one in own]),
+            "label": next((one.label for one in own if one.label), ""),
+            "frames": scene.frames,
+            "accepted": sum(one.state == "accepted" for one in own),
+        }
+        entries.append(entry)
+    return entries
 
 
 def all_states(journal: Journal, reader: str) -> dict[str, dict[int, FrameState]]:

@@ -1,0 +1,157 @@
+"""What the journal keeps: events of a mask, what a reader wrote, and what a reader accepted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sonoseg.describe.malignancy import Malignancy
+from sonoseg.serve.patch import Patch
+
+if TYPE_CHECKING:
+    from sonoseg.reader.segmenter import Segmenter
+
+OUTLINE, CALIPERS, PIXEL_SIZE = "outline", "calipers", "pixel size"
+"""What a person can change of the network's own measurement."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network outlined an image.
+
+    Attributes:
+        name, version: of its card; the version also names the operating point.
+        sha256: of its bundle, 64 hex digits.
+    """
+
+    name: str
+    version: str
+    sha256: str
+
+    @classmethod
+    def of(cls, segmenter: Segmenter) -> Network:
+        """The network of a loaded bundle."""
+        card = segmenter.card
+        point = segmenter.sensitivity
+        version = (
+            card.version if point is None else f"{card.version}, sensitivity {point}"
+        )
+        return cls(card.name, version, segmenter.sha256)
+
+    def to_text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Network:
+        """The network of which `to_text` made `text`."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Content:
+    """Which content a file has.
+
+    Attributes:
+        sha256: of all its bytes.
+        modified, changed, size: times of its status in ns, and how many bytes it has. A file for which these are the
+            same is not read again.
+    """
+
+    sha256: str
+    modified: int
+    changed: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the journal.
+
+    Attributes:
+        key: made by the client, so that an event that is sent twice is kept once.
+        kind: start (the mask to begin with), patch, undo or redo.
+        tool: what the reader used, such as brush. Of a start, the network as JSON: its mask is the start.
+        patch: of a start and of a patch; None for the others.
+        number: its place in the journal; 0 before it is appended.
+    """
+
+    key: str
+    kind: str
+    tool: str
+    patch: Patch | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a reader wrote about an image.
+
+    Attributes:
+        label: benign, malignant, normal, uncertain, or "" if not chosen yet.
+        birads: category, such as 4A, or "".
+        note: free text.
+        spacing: mm per pixel as the reader typed it, or "".
+        descriptors: see `lexicon.join_descriptors`.
+        calipers: lines that the reader put down, see `calipers.join_calipers`, or "".
+    """
+
+    label: str = ""
+    birads: str = ""
+    note: str = ""
+    spacing: str = ""
+    descriptors: str = ""
+    calipers: str = ""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a reader accepted.
+
+    Attributes:
+        finding: as it was then.
+        number: of the last change of the mask; 0 for the network's own mask.
+        file: name of the image in the data set.
+        patient: a code that images of one patient share, or "".
+        diameters: of the lesions, for labels.csv.
+        time: in seconds since 1970.
+        network: whose mask the reader began with.
+        by_person: what the reader changed: any of `OUTLINE`, `CALIPERS`, `PIXEL_SIZE`.
+        malignancies: of the lesions, the largest first; None where the network does not say.
+        is_written: whether it is in the data set on the disk.
+    """
+
+    finding: Finding
+    number: int
+    file: str
+    patient: str
+    diameters: str
+    time: float
+    network: Network
+    by_person: tuple[str, ...] = ()
+    malignancies: tuple[Malignancy | None, ...] = ()
+    is_written: bool = False
+
+
+def details_text(accepted: Accepted) -> str:
+    """Network, changes and malignancies as JSON, for the journal."""
+    judged = [None if one is None else asdict(one) for one in accepted.malignancies]
+    details = {
+        "network": asdict(accepted.network),
+        "by_person": accepted.by_person,
+        "malignancies": judged,
+    }
+    return json.dumps(details)
+
+
+def split_details(
+    text: str,
+) -> tuple[Network, tuple[str, ...], tuple[Malignancy | None, ...]]:
+    """Network, changes and malignancies of which `details_text` made `text`."""
+    details = json.loads(text)
+    judged = []
+    for one in details["malignancies"]:
+        judged.append(None if one is None else Malignancy(**one))
+    network = Network(**details["network"])
+    return network, tuple(details["by_person"]), tuple(judged)
