@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pydicom
 import pytest
-from orthanc_archive import Archive, fails
+from orthanc_archive import Archive, fails, identifier_of
 
 from sonoseg.cli import main
 from sonoseg.dicom.options import Options
@@ -94,6 +94,21 @@ def test_it_goes_on_where_it_stopped(archive, scans, watcher_of):
     archive.calls.clear()
     watcher_of(archive).run(once=True)
     assert [call for call in archive.calls if "/instances" in call] == []
+
+
+def test_a_corrected_image_gets_new_results(archive, scans, watcher_of):
+    archive.add(scans[0])
+    watcher_of(archive).run(once=True)
+    corrected = pydicom.dcmread(io.BytesIO(scans[0]))
+    corrected.ImageLaterality, corrected.PatientID = "R", "another"
+    content = io.BytesIO()
+    corrected.save_as(content)
+    archive.files.pop(identifier_of(corrected.SOPInstanceUID))
+    archive.add(content.getvalue())
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+    patients = {one.PatientID for one in archive.datasets("SEG")}
+    assert patients == {"another", pydicom.dcmread(io.BytesIO(scans[0])).PatientID}
 
 
 def test_killed_between_storing_and_noting_nothing_is_twice(archive, scans, tmp_path):

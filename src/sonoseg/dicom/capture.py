@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -80,10 +79,7 @@ def make_capture(
         problem = "does not set the B-mode image apart, so the picture may show a name"
         raise InputError(file.header.subject, problem, "leave sc out")
     picture = draw_capture(file, segmented)
-    checksum = hashlib.sha256(picture.tobytes()).hexdigest()
-    capture = new_object.new_object(
-        file, new_object.SC, algorithm, options, (), (checksum,)
-    )
+    capture = new_object.new_object(file, new_object.SC, algorithm, options, ())
     add_image(capture, file, samples=3, bits=8)
     capture.PlanarConfiguration = 0
     capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
@@ -91,7 +87,4 @@ def make_capture(
     side = file.dataset.get("ImageLaterality") or file.dataset.get("Laterality")
     capture.Laterality = side if side in _SIDES else ""  # required, may be empty
     capture.BurnedInAnnotation = "YES" if file.is_whole_frame else "NO"
-    content = picture.tobytes()
-    capture.PixelData = content + b"\0" * (len(content) % 2)
-    capture["PixelData"].VR = "OB"
-    return capture
+    return new_object.finish(capture, picture.tobytes())
