@@ -16,7 +16,7 @@ from sonoseg.dicom.content import (
     number_item,
     text_item,
 )
-from sonoseg.dicom.evaluations import add_evaluations, describe_outlines
+from sonoseg.dicom.evaluations import add_evaluations, describe_outlines, withhold
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.new_object import image_reference
 from sonoseg.dicom.options import Options
@@ -33,6 +33,7 @@ from sonoseg.dicom.source import (
 BIDIRECTIONAL = "Cornerstone3DTools@^0.1.0:Bidirectional"
 """The tracking identifier by which OHIF knows a pair of axes; others it does not show."""
 NO_SCALE = "The size of a pixel is not known, so there are no lengths and areas."
+DOUBTED = "there are doubts about the image"
 _DECIMALS = 2
 _MODIFIES = "HAS CONCEPT MOD"
 _CONTEXT, _INFERRED, _SELECTED = "HAS OBS CONTEXT", "INFERRED FROM", "SELECTED FROM"
@@ -44,6 +45,7 @@ def make_report(
     outlines: Sequence[Outline],
     algorithm: Algorithm,
     options: Options | None = None,
+    doubts: Sequence[str] | None = None,
 ) -> Dataset:
     """A report with long axis, short axis (mm) and area (mm²) of each lesion, and its descriptors.
 
@@ -55,6 +57,8 @@ def make_report(
         outlines: any number, also none.
         algorithm: what outlined them.
         options: see `sonoseg.dicom.options.Options`.
+        doubts: why the result should not be trusted, each in words; None takes those of the file's header. Each is a
+            comment. If there are any, no probability of malignancy is given.
 
     Raises:
         InputError: the image has no UIDs to refer to.
@@ -63,7 +67,10 @@ def make_report(
     shown = largest_outlines(outlines)
     series = () if options.corrected_by is None else (options.person,)
     described = describe_outlines(file, shown)
+    known = file.layout.doubts if doubts is None else doubts
     malignancies = [outline.malignancy for outline in shown]
+    if known:
+        malignancies = [withhold(one, DOUBTED) for one in malignancies]
     report = new_object.new_object(file, new_object.SR, algorithm, options, series)
     report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
     report.PreliminaryFlag = "FINAL"
@@ -73,6 +80,9 @@ def make_report(
     uids = lesion_uids(file, outlines, algorithm)
     groups = [_group(file, one, algorithm, uids[one.segment]) for one in shown]
     items = _report_items(groups, algorithm, options)
+    for doubt in known:
+        words = f"Do not trust this: {doubt}."
+        items.append(text_item(CONTAINS, codes.COMMENT, words))
     if any(outline.spacing is None for outline in shown):
         items.append(text_item(CONTAINS, codes.COMMENT, NO_SCALE))
     report.update(_container(codes.MEASUREMENT_REPORT, items, "1500"))
