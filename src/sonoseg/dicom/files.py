@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from sonoseg.core.measure import Spacing
 from sonoseg.dicom.capture import draw_capture, draw_heat, make_capture
+from sonoseg.dicom.doubts import Doubts
 from sonoseg.dicom.find import DicomPath
 from sonoseg.dicom.frames import NONE, by_frame, joined, largest_lesion, loop_writer
 from sonoseg.dicom.header import NotUltrasound
@@ -78,7 +79,7 @@ class _Found:
     outlines: list[Outline] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
     best: list[Segmented] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
+    doubts: Doubts = field(default_factory=Doubts)
 
 
 def make_dicom_jobs(
@@ -198,7 +199,7 @@ class DicomJob:
             written += self._write_objects(found, Algorithm.of(segmenter), folder)
         return entry | {
             "written": written,
-            "doubts": found.doubts,
+            "doubts": found.doubts.words,
             "notes": [] if self._has_pictures else [NO_PICTURES],
             "views": found.views,
         }
@@ -244,7 +245,10 @@ class DicomJob:
         if "seg" in wanted and found.outlines:
             objects["seg"] = make_seg(file, found.outlines, algorithm, options)
         if "sr" in wanted:
-            objects["sr"] = make_report(file, found.outlines, algorithm, options)
+            doubts = found.doubts.words
+            objects["sr"] = make_report(
+                file, found.outlines, algorithm, options, doubts
+            )
         if "sc" in wanted:
             objects["sc"] = make_capture(file, found.best, algorithm, options)
         if self.settings.fractional and file.frames == 1:
@@ -258,9 +262,7 @@ class DicomJob:
 def _add_frame(found: _Found, frame: Sequence[Segmented], described: bool) -> None:
     for one in frame:
         found.outlines += one.outlines
-        for doubt in one.result.doubts:
-            if doubt not in found.doubts:
-                found.doubts.append(doubt)
+        found.doubts.add(one)
         entry = {"frame": one.view.frame, "region": one.view.number}
         entry |= {"left": one.view.region.left, "top": one.view.region.top}
         found.views.append(entry | one.result.to_dict(described))

@@ -180,11 +180,6 @@ def _hide(dataset: Dataset, key: str) -> None:
     dataset.PatientIdentityRemoved = "YES"
 
 
-def hidden_name(reference: Dataset) -> str:
-    """The code that stands for the patient; "" if the data were not replaced."""
-    return str(reference.PatientID) if "PatientIdentityRemoved" in reference else ""
-
-
 def referenced_class(file: DicomFile) -> str:
     """The SOP class by which the image is referred to.
 
