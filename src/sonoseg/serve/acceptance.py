@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def make_accepted(
     history: History,
     finding: Finding,
     result: SegmentationResult,
-    patient: str,
+    about: tuple[str, Sequence[str]],
     network: Network,
     earlier: Accepted | None,
 ) -> Accepted:
@@ -38,7 +39,7 @@ def make_accepted(
         history: with the mask.
         finding: what the reader wrote.
         result: what the network in use says of the image.
-        patient: see `Accepted`.
+        about: patient and doubts, see `Accepted`.
         network: the one in use.
         earlier: what the reader has accepted before.
     """
@@ -61,10 +62,11 @@ def make_accepted(
         finding,
         history.number,
         collect.collected_name(shot),
-        patient,
+        about[0],
         diameters_text(lesions),
         time.time(),
         history.network,
         tuple(changed),
         judged,
+        tuple(about[1]),
     )

@@ -230,8 +230,9 @@ def _where(reader: str, image: str) -> tuple[str, tuple[str, ...]]:
 def _accepted(row: tuple[Any, ...]) -> tuple[str, Accepted]:
     """Of a row with the columns `_ACCEPTED`: the image, and what was accepted."""
     name, number, file, patient, diameters, when, details, stage, *words = row
-    state = (number, file, patient, diameters, when, *split_details(details))
-    return name, Accepted(Finding(*words), *state, stage == _WRITTEN)
+    state = (number, file, patient, diameters, when)
+    made = split_details(details)
+    return name, Accepted(Finding(*words), *state, **made, is_written=stage == _WRITTEN)
 
 
 def _event(row: tuple[Any, ...]) -> Event:

@@ -23,14 +23,12 @@ from sonoseg.serve.scans import open_scan
 from sonoseg.serve.scenes import plain_stem
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
     from sonoseg.dicom.lesions import Outline, Tracker
     from sonoseg.dicom.read import DicomFile
 
 _logger = logging.getLogger(__name__)
 _ENDING = re.compile("(-[0-9a-f]{8})?_(seg|sr)[.]dcm")
-"""Of the objects of an image, behind its stem. The digits are of the checksum of the network, if there are several."""
+"""Of the objects of an image, behind its stem. The digits are those of the network, if there are several."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def write_objects(
     """Writes STEM_seg.dcm, where there is a lesion, and STEM_sr.dcm; removes what is there of earlier ones.
 
     An object names one network. If the outlines are of several, each network has objects of its own, named
-    STEM-DIGITS_seg.dcm by its checksum. An image without the UIDs that such objects refer to gets none, which is
+    STEM-DIGITS_seg.dcm (see `Network`). An image without the UIDs that such objects refer to gets none, which is
     logged.
 
     Args:
@@ -75,7 +73,7 @@ def write_objects(
     written = set()
     file = open_scan(path, limits)
     for network, own in by_network.items():
-        digits = f"-{network.sha256[:8]}" if len(by_network) > 1 else ""
+        digits = f"-{network.digits}" if len(by_network) > 1 else ""
         try:
             contents = _objects_of(file, own, network, reader)
         except MachineError:
@@ -115,7 +113,7 @@ def _objects_of(
     Raises:
         InputError: the image has no UIDs to refer to.
     """
-    from sonoseg.dicom import codes
+    from sonoseg.dicom import codes, new_object
     from sonoseg.dicom.content import CONTAINS, text_item
     from sonoseg.dicom.lesions import Tracker
     from sonoseg.dicom.options import Options
@@ -126,38 +124,27 @@ def _objects_of(
     algorithm = Algorithm(network.name, network.version, network.sha256)
     tracker = Tracker()
     outlines: list[Outline] = []
+    doubts: dict[str, str] = {}
+    changed: dict[str, None] = {}
     for part in parts:
         outlines += _outlines(file, tracker, part)
-    changed = sorted({word for part in parts for word in part.accepted.by_person})
+        changed |= dict.fromkeys(part.accepted.by_person)
+        for doubt in part.accepted.doubts:
+            doubts.setdefault(doubt.partition(" (")[0], doubt)  # without its number
+    options = Options(corrected_by=reader if changed else None)
     measured = _with_sizes(file, parts)
-    comments = [one for one in measured.layout.doubts if one not in file.layout.doubts]
+    report = make_report(measured, outlines, algorithm, options, list(doubts.values()))
     if changed:
-        comments.insert(0, f"A person changed: {', '.join(changed)}")
-    report = make_report(
-        measured, outlines, algorithm, Options(corrected_by=reader if changed else None)
-    )
-    for words in comments:
-        item = text_item(CONTAINS, codes.COMMENT, f"{words}.")
-        report.ContentSequence.append(item)
-    _tell_apart(report, *comments)
+        words = f"A person changed: {', '.join(changed)}."
+        report.ContentSequence.append(text_item(CONTAINS, codes.COMMENT, words))
+        new_object.finish(report)
     contents = {"sr": as_bytes(file, report)}
     if outlines:
         # Who only measured did not outline.
-        drawn_by = reader if OUTLINE in changed else None
-        seg = make_seg(measured, outlines, algorithm, Options(corrected_by=drawn_by))
-        if measured is not file:
-            _tell_apart(seg, *[region.spacing for region in measured.layout.regions])
+        options = Options(corrected_by=reader if OUTLINE in changed else None)
+        seg = make_seg(measured, outlines, algorithm, options)
         contents["seg"] = as_bytes(file, seg)
     return contents
-
-
-def _tell_apart(made: Dataset, *parts: object) -> None:
-    """Gives an object another UID than one that differs from it only in these parts; none leave it as it is."""
-    from sonoseg.dicom.source import new_uid
-
-    if parts:
-        made.SOPInstanceUID = new_uid(made.SOPInstanceUID, *parts)
-        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
 
 
 def _with_sizes(file: DicomFile, parts: Sequence[Part]) -> DicomFile:

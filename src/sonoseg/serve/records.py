@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonoseg.describe.malignancy import Malignancy
 from sonoseg.serve.patch import Patch
@@ -42,6 +43,11 @@ class Network:
     def to_text(self) -> str:
         """As JSON."""
         return json.dumps(asdict(self))
+
+    @property
+    def digits(self) -> str:
+        """8 hex digits that stand for it in names of files."""
+        return hashlib.sha256(self.to_text().encode()).hexdigest()[:8]
 
     @classmethod
     def from_text(cls, text: str) -> Network:
@@ -119,6 +125,7 @@ class Accepted:
         network: whose mask the reader began with.
         by_person: what the reader changed: any of `OUTLINE`, `CALIPERS`, `PIXEL_SIZE`.
         malignancies: of the lesions, the largest first; None where the network does not say.
+        doubts: why the result should not be trusted, in words.
         is_written: whether it is in the data set on the disk.
     """
 
@@ -131,27 +138,31 @@ class Accepted:
     network: Network
     by_person: tuple[str, ...] = ()
     malignancies: tuple[Malignancy | None, ...] = ()
+    doubts: tuple[str, ...] = ()
     is_written: bool = False
 
 
 def details_text(accepted: Accepted) -> str:
-    """Network, changes and malignancies as JSON, for the journal."""
+    """How it was made, as JSON, for the journal."""
     judged = [None if one is None else asdict(one) for one in accepted.malignancies]
     details = {
         "network": asdict(accepted.network),
         "by_person": accepted.by_person,
         "malignancies": judged,
+        "doubts": accepted.doubts,
     }
     return json.dumps(details)
 
 
-def split_details(
-    text: str,
-) -> tuple[Network, tuple[str, ...], tuple[Malignancy | None, ...]]:
-    """Network, changes and malignancies of which `details_text` made `text`."""
+def split_details(text: str) -> dict[str, Any]:
+    """The attributes of `Accepted` of which `details_text` made `text`."""
     details = json.loads(text)
     judged = []
     for one in details["malignancies"]:
         judged.append(None if one is None else Malignancy(**one))
-    network = Network(**details["network"])
-    return network, tuple(details["by_person"]), tuple(judged)
+    return {
+        "network": Network(**details["network"]),
+        "by_person": tuple(details["by_person"]),
+        "malignancies": tuple(judged),
+        "doubts": tuple(details["doubts"]),
+    }

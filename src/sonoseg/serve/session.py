@@ -181,9 +181,10 @@ class Session:
             if not finding.spacing and result.spacing is not None:
                 finding = replace(finding, spacing=spacing_text(result.spacing))
             earlier = self._journal.accepted(reader, shot.key).get(shot.key)
-            patient = self._collection.patient(shot)
+            doubts = doubts_of(shot, result, finding, self._limits)
+            about = (self._collection.patient(shot), doubts)
             accepted = make_accepted(
-                shot, history, finding, result, patient, self._network, earlier
+                shot, history, finding, result, about, self._network, earlier
             )
             # What was accepted must not change with the network that is in use.
             self._append(shot, reader, history, [])
