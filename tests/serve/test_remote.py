@@ -103,17 +103,52 @@ def test_studies_are_listed_latest_first_and_filtered(client, archive):
     asked = "\n".join(archive.calls)
     assert "PatientName=Doe%2A&" in asked
     assert "PatientID=P1&" in asked
+    assert client.get("/api/studies", params={"days": "20261332"}).status_code == 422
 
 
-def test_a_study_is_fetched_once_and_its_results_are_stored_once(
+def add_studies(archive, scan, days):
+    """Adds a study for each day; their order on the server is that of `days`."""
+    for number, day in enumerate(days):
+        dataset = pydicom.dcmread(io.BytesIO(scan))
+        uids = [f"2.25.{kind}{number}" for kind in (7, 8, 9)]
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, uid = uids
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        dataset.StudyDate = day
+        content = io.BytesIO()
+        dataset.save_as(content)
+        archive.add(content.getvalue())
+
+
+@pytest.mark.parametrize("most", [1000, 10, 3])
+def test_all_studies_are_listed_or_the_latest_and_a_word_that_there_are_more(
+    client, archive, scans, monkeypatch, most
+):
+    monkeypatch.setattr("sonoseg.serve.studies.MOST", most)
+    archive.skips_twice = True
+    days = ["19991231", "20260101", "", "20260511", "20260511", "20250101", "19700101"]
+    add_studies(archive, scans[0], [*days, "20260510", "21000101", "20260601"])
+    answer = client.get("/api/studies").json()
+    wanted = sorted([*days, "20260510", "21000101", "20260601"], reverse=True)
+    wanted = sorted([*wanted, "20260101", "20260102"], reverse=True)
+    found = [study["date"] for study in answer["studies"]]
+    assert found == wanted[:most]
+    assert answer["is_cut"] == (most < len(wanted))
+
+
+def test_more_studies_on_one_day_than_fit_are_cut(client, archive, scans, monkeypatch):
+    monkeypatch.setattr("sonoseg.serve.studies.MOST", 3)
+    add_studies(archive, scans[0], ["20260511"] * 6)
+    answer = client.get("/api/studies", params={"days": "20260511"}).json()
+    assert (len(answer["studies"]), answer["is_cut"]) == (3, True)
+
+
+def test_a_study_is_opened_twice_and_its_results_are_stored_once(
     app, client, archive, tmp_path
 ):
     study = first_study(client)
     for _ in range(2):
         answer = client.post(f"/api/studies/{study['study']}")
         assert answer.json() == {"images": 1}
-    gets = [call for call in archive.calls if "/instances/" in call]
-    assert len(gets) == 1
     (file,) = (tmp_path / "scans").glob("*.dcm")
     assert file.name.startswith("20260102_")
     assert "Doe" not in file.name
@@ -122,8 +157,41 @@ def test_a_study_is_fetched_once_and_its_results_are_stored_once(
     assert results(archive) == ["SEG", "SR"]
     stored = [one for one in archive.headers() if one.Modality != "US"]
     assert {one.StudyInstanceUID for one in stored} == {study["study"]}
+    client.post(f"/api/studies/{study['study']}")
+    (image,) = client.get("/api/images", params={"reader": "ann"}).json()["images"]
+    assert image["state"] == "accepted"
     outbox_of(app).send()
     assert archive.posts == 2
+
+
+def test_a_study_that_was_corrected_on_the_server_is_fetched_again(
+    app, client, archive, tmp_path
+):
+    """The side and the name of the patient were wrong; the UIDs stay."""
+    study = first_study(client)["study"]
+    client.post(f"/api/studies/{study}")
+    accept(client)
+    outbox_of(app).send()
+    for name, content in list(archive.files.items()):
+        dataset = pydicom.dcmread(io.BytesIO(content))
+        if dataset.StudyInstanceUID == study and dataset.Modality == "US":
+            dataset.PatientName, dataset.ImageLaterality = "New^Name", "L"
+            corrected = io.BytesIO()
+            dataset.save_as(corrected)
+            archive.files[name] = corrected.getvalue()
+    client.post(f"/api/studies/{study}")
+    (file,) = (tmp_path / "scans").glob("*.dcm")
+    assert pydicom.dcmread(file).PatientName == "New^Name"
+    (image,) = client.get("/api/images", params={"reader": "ann"}).json()["images"]
+    assert (image["state"], image["label"]) == ("open", "")
+    accept(client)
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SEG", "SR", "SR"]
+    reports = [one for one in archive.headers() if one.Modality == "SR"]
+    assert {str(one.PatientName) for one in reports} == {NAME, "New^Name"}
+    assert "Left breast" in str(reports[-1])
+    names = [path.name for path in (tmp_path / "scans").iterdir()]
+    assert sorted(names) == sorted([file.name, "annotations"])
 
 
 def test_what_was_not_stored_when_it_was_killed_is_stored_by_the_next(

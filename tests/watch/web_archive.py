@@ -30,6 +30,7 @@ class WebArchive(Archive):
     Attributes:
         page: most entries in one answer to a search, whatever was asked for.
         knows_offset: whether it skips entries when it is asked to.
+        skips_twice: whether it does so twice in a search for studies, as Orthanc 1.10 does.
         counts: whether it says how many instances a series has.
         failure: reason why nothing is stored, 0 to store.
         refuses_duplicates: whether an instance that is there is a failure (0x0111).
@@ -38,6 +39,7 @@ class WebArchive(Archive):
     def __init__(self, port: int = 0) -> None:
         self.page = 1000
         self.knows_offset = True
+        self.skips_twice = False
         self.counts = True
         self.failure = 0
         self.refuses_duplicates = False
@@ -145,6 +147,8 @@ class WebHandler(Handler):
         offset = int(query["offset"]) if self.server.knows_offset else 0
         limit = min(int(query["limit"]), self.server.page)
         found = found[offset : offset + limit]
+        if self.server.skips_twice and words[-1] == "studies":
+            found = found[offset:]
         if found:
             self.answer(200, json.dumps(found).encode())
         else:
@@ -158,5 +162,14 @@ def _matches(dataset: Any, words: list[str], query: dict[str, str]) -> bool:
     if path.get("series", dataset.SeriesInstanceUID) != dataset.SeriesInstanceUID:
         return False
     wanted = query.get("Modality", query.get("ModalitiesInStudy", dataset.Modality))
-    day = query.get("StudyDate", "-").partition("-")[0]
-    return wanted == dataset.Modality and str(dataset.get("StudyDate", "")) >= day
+    return wanted == dataset.Modality and _is_in(
+        str(dataset.get("StudyDate", "")), query.get("StudyDate", "")
+    )
+
+
+def _is_in(day: str, span: str) -> bool:
+    """Whether a day lies in a range (PS3.4 C.2.2.2.5)."""
+    first, dash, last = span.partition("-")
+    if not dash:
+        return span in ("", day)
+    return bool(day) and (first or day) <= day <= (last or day)

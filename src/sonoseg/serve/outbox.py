@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from sonoseg.errors import InputError
+from sonoseg.serve.objects import stem_of_object
 from sonoseg.watch.dicomweb import DicomWeb
 from sonoseg.watch.handled import Handled
 from sonoseg.watch.transport import Refusal, Unreachable
@@ -99,8 +100,7 @@ class Outbox:
         """The objects of the server's images that were not looked at; an image's SEG comes before its SR."""
         found = []
         for path in sorted(self._folder.glob("*/dicom/*.dcm")):
-            stem = path.stem.removesuffix("_seg").removesuffix("_sr")
-            if stem == path.stem or stem not in self._fetched:
+            if stem_of_object(path.name) not in self._fetched:
                 continue
             try:
                 status = path.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import re
 import threading
@@ -11,25 +12,22 @@ from typing import Any
 from sonoseg.errors import visible
 from sonoseg.files import is_there
 from sonoseg.serve.refusal import Refused
+from sonoseg.serve.studies import latest_studies
 from sonoseg.temporary import forget, temporary_name
 from sonoseg.watch.dicomweb import (
     DicomWeb,
-    Entry,
     Place,
     first_value,
     series_in,
-    study_in,
 )
 from sonoseg.watch.handled import Handled
 from sonoseg.watch.transport import Refusal, Unreachable
 
 FETCHED = "fetched.txt"
-_MOST_STUDIES = 200
 _MOST_IMAGES = 500
 """Of one study."""
 _DAY = re.compile(r"\d{8}")
-_PATIENT, _NAME, _STUDY_DATE = "00100020", "00100010", "00080020"
-_DESCRIPTION, _IMAGES = "00081030", "00201208"
+_STUDY_DATE = "00080020"
 _SERIES_NUMBER = "00200011"
 
 
@@ -56,32 +54,25 @@ class Remote:
         """The server's address, without password."""
         return self._server.url
 
-    def studies(self, patient: str = "", days: str = "") -> list[dict[str, Any]]:
-        """The studies with ultrasound, the latest first; at most 200.
-
-        Args:
-            patient: Patient ID, or a part of the name with * for what is not known; "" for all.
-            days: the date as YYYYMMDD, or a range as YYYYMMDD-YYYYMMDD; "" for all.
+    def studies(
+        self, patient: str = "", days: str = ""
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """The studies with ultrasound, the latest first, and whether there are more; see `latest_studies`.
 
         Raises:
-            Refused: status 502, the server does not answer, or refuses.
+            Refused: status 422, a day does not exist, or 502, the server does not answer, or refuses.
         """
-        query = {"ModalitiesInStudy": "US", "includefield": _DESCRIPTION}
-        if days:
-            query["StudyDate"] = days
-        if patient:
-            name = any(letter in patient for letter in "*?^")
-            query["PatientName" if name else "PatientID"] = patient
-        studies = []
         with _Answering(self.url):
-            for entry in self._server.search("/studies", query):
-                studies.append(_described(entry))
-                if len(studies) == _MOST_STUDIES:
-                    break
-        return sorted(studies, key=lambda study: str(study["date"]), reverse=True)
+            try:
+                return latest_studies(self._server, patient, days)
+            except ValueError:
+                hint = "write it as YYYYMMDD"
+                raise Refused(422, "days", "a day does not exist", hint) from None
 
     def fetch(self, study: str) -> int:
-        """Fetches the ultrasound of a study that is not in the folder yet; returns how many images it has.
+        """Fetches the ultrasound of a study; returns how many images it has.
+
+        A file that was corrected on the server since replaces its copy in the folder.
 
         Raises:
             Refused: another study is being fetched (429), the study is too large (422), or the server does not
@@ -119,15 +110,15 @@ class Remote:
 
     def _fetch(self, name: str, place: Place) -> None:
         path = self._folder / name
-        if is_there(path):
-            return
         # What a killed server leaves is removed by the next one.
         temporary = self._folder / temporary_name(".dcm")
         try:
             self._server.download(place, temporary)
             if path.stem not in self.fetched:
                 self.fetched.add(path.stem)
-            temporary.replace(path)
+            # The session sees when it is another file than before.
+            if not (is_there(path) and filecmp.cmp(temporary, path, shallow=False)):
+                temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
             forget(temporary)
@@ -148,23 +139,6 @@ class _Answering:
         if isinstance(error, (Unreachable, Refusal)):
             hint = f"look whether {self._url} works"
             raise Refused(502, "DICOMweb", visible(str(error)), hint) from error
-
-
-def _described(entry: Entry) -> dict[str, Any]:
-    name = first_value(entry, _NAME)
-    spelled = name.get("Alphabetic", "") if isinstance(name, dict) else ""
-    return {
-        "study": study_in(entry),
-        "date": _text(first_value(entry, _STUDY_DATE)),
-        "patient": _text(first_value(entry, _PATIENT)),
-        "name": _text(spelled).replace("^", " ").strip(),
-        "description": _text(first_value(entry, _DESCRIPTION)),
-        "objects": _text(first_value(entry, _IMAGES)),
-    }
-
-
-def _text(value: object) -> str:
-    return visible(str(value or ""))[:200]
 
 
 def _short(uid: str) -> str:

@@ -38,8 +38,9 @@ def studies(
     days: Annotated[str, Query(pattern=r"^(\d{8}(-(\d{8})?)?|-\d{8})?$")] = "",
 ) -> dict[str, Any]:
     """The studies, and what waits to be stored."""
-    found = archive.remote.studies(patient, days)
-    return {"server": archive.remote.url, "studies": found, **archive.outbox.status}
+    found, is_cut = archive.remote.studies(patient, days)
+    answer = {"server": archive.remote.url, "studies": found, "is_cut": is_cut}
+    return {**answer, **archive.outbox.status}
 
 
 @router.post("/api/studies/{study}")

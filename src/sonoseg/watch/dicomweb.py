@@ -56,17 +56,20 @@ class DicomWeb:
         """The server's address, without password."""
         return self._transport.address.url
 
-    def search(self, path: str, query: dict[str, str]) -> Iterator[Entry]:
+    def search(
+        self, path: str, query: dict[str, str], size: int = _PAGE
+    ) -> Iterator[Entry]:
         """All entries that a search finds, page by page.
 
         Args:
             path: such as /studies.
             query: what they must match, and what to tell of them.
+            size: how many entries are asked for at once.
         """
         offset = 0
         seen: set[str] = set()
         while True:
-            page = self._search_page(path, query, offset)
+            page = self._search_page(path, query, (size, offset))
             keys = {_key(entry) for entry in page}
             # Some servers do not know `offset`, and answer the same again.
             if keys <= seen:
@@ -110,19 +113,20 @@ class DicomWeb:
             _check_stored(_failures(answer))
 
     def _search_page(
-        self, path: str, query: dict[str, str], offset: int
+        self, path: str, query: dict[str, str], page: tuple[int, int]
     ) -> list[Entry]:
-        words = {**query, "limit": str(_PAGE), "offset": str(offset)}
+        limit, offset = page
+        words = {**query, "limit": str(limit), "offset": str(offset)}
         text = self._transport.read(f"{path}?{urlencode(words)}", _JSON)
         if not text:  # status 204: nothing is found
             return []
-        page = parse_json(text)
-        if not isinstance(page, list):
+        entries = parse_json(text)
+        if not isinstance(entries, list):
             raise strange()
-        for entry in page:
+        for entry in entries:
             if not isinstance(entry, dict):
                 raise strange()
-        return page
+        return entries
 
 
 def series_path(study: str, series: str) -> str:

@@ -13,7 +13,8 @@ export class Refusal extends Error {
 
 /** @param {string} path @returns {string} with the reader's name */
 function address(path) {
-  return `/api/${path}?reader=${encodeURIComponent(state.reader)}`;
+  const sign = path.includes("?") ? "&" : "?";
+  return `/api/${path}${sign}reader=${encodeURIComponent(state.reader)}`;
 }
 
 /**
@@ -54,6 +55,12 @@ export async function sendDelete(path) {
 export async function getPicture(path) {
   const blob = await (await ask(path)).blob();
   return createImageBitmap(blob);
+}
+
+/** @param {string} path @returns {Promise<{picture: ImageBitmap, version: string}>} a picture, and of which file it is */
+export async function getVersioned(path) {
+  const response = await ask(path);
+  return { picture: await createImageBitmap(await response.blob()), version: response.headers.get("X-Version") ?? "" };
 }
 
 /** @param {string} path @returns {Promise<Float32Array>} */

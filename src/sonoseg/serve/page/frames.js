@@ -1,16 +1,31 @@
 // @ts-check
 // Pixels of images and frames, fetched ahead and kept while there is room.
 
-import { getPicture } from "./api.js";
+import { getVersioned } from "./api.js";
 
 const MOST_PIXELS = 64e6;
-/** @type {Map<string, Promise<ImageBitmap>>} the one that was used last at the end */
+/** @typedef {{picture: ImageBitmap, version: string}} Pixels and the version of the file that they are of */
+
+/** @type {Map<string, Promise<Pixels>>} the one that was used last at the end */
 const kept = new Map();
 /** @type {Map<string, number>} pixels of those that have arrived */
 const sizes = new Map();
 
 /** @param {string} id @returns {Promise<ImageBitmap>} */
-export function pixelsOf(id) {
+export async function pixelsOf(id) {
+  return (await versionedPixels(id)).picture;
+}
+
+/** Fetches them again if another file has taken the name. @param {string} id @param {string} version @returns {Promise<ImageBitmap>} */
+export async function pixelsOfVersion(id, version) {
+  const known = await versionedPixels(id);
+  if (known.version === version) return known.picture;
+  kept.delete(id);
+  return pixelsOf(id);
+}
+
+/** @param {string} id @returns {Promise<Pixels>} */
+function versionedPixels(id) {
   const known = kept.get(id);
   kept.delete(id);
   const wanted = known ?? load(id);
@@ -18,13 +33,13 @@ export function pixelsOf(id) {
   return wanted;
 }
 
-/** @param {string} id @returns {Promise<ImageBitmap>} */
+/** @param {string} id @returns {Promise<Pixels>} */
 async function load(id) {
   try {
-    const picture = await getPicture(`images/${id}/pixels.bmp`);
-    sizes.set(id, picture.width * picture.height);
+    const loaded = await getVersioned(`images/${id}/pixels.bmp`);
+    sizes.set(id, loaded.picture.width * loaded.picture.height);
     makeRoom();
-    return picture;
+    return loaded;
   } catch (error) {
     kept.delete(id);
     throw error;

@@ -88,7 +88,7 @@ async function play(scene) {
     if (!state.isPlaying || state.picture?.scene !== scene) return;
     masks.delete(idOf(next));
     const mask = known?.mask ? unpack(known.mask, width * height) : new Uint8Array(width * height);
-    update({ picture: { ...state.picture, id: idOf(next), frame: next, pixels, map: null, doubts: [] }, mask });
+    update({ picture: { ...state.picture, id: idOf(next), frame: next, pixels, map: null }, mask, doubts: [], notes: [] });
   }
 }
 

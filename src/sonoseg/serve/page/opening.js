@@ -2,7 +2,7 @@
 // Opens an image, or a frame of a loop.
 
 import { getFloats, getJson } from "./api.js";
-import { fetchAhead, pixelsOf } from "./frames.js";
+import { fetchAhead, pixelsOf, pixelsOfVersion } from "./frames.js";
 import { unpack } from "./mask.js";
 import { settled, takeDescription } from "./saver.js";
 import { state, update } from "./state.js";
@@ -25,14 +25,14 @@ export async function open(id) {
 
 /** @param {string} id @param {number} number of the call of `open`; if there is a later one, nothing is shown */
 async function load(id, number) {
-  const [shown, pixels] = await Promise.all([getJson(`images/${id}`), pixelsOf(id)]);
+  const [shown] = await Promise.all([getJson(`images/${id}`), pixelsOf(id)]);
+  const pixels = await pixelsOfVersion(id, shown.version);
   if (number !== opening) return;
-  const { scene, frame, frames, frameTime, name, place, width, height, doubts, smallest, threshold, finding } = shown;
+  const { scene, frame, frames, frameTime, name, place, width, height, version, smallest, threshold, finding } = shown;
   const isSameLoop = state.picture?.scene === scene;
-  const model = `${shown.model.name} ${shown.model.version}`;
   const picture = {
-    id: shown.id, scene, frame, frames, frameTime, name, place, width, height, pixels, map: null, mapSize: shown.map,
-    smallest, ownThreshold: threshold, doubts, model,
+    id: shown.id, scene, frame, frames, frameTime, name, place, width, height, version, pixels, map: null,
+    mapSize: shown.map, smallest, ownThreshold: threshold,
   };
   const mask = unpack(shown.mask, width * height);
   const cursor = isSameLoop ? state.cursor : null;

@@ -18,7 +18,7 @@ export async function accept() {
   if (!picture || state.isPlaying) return;
   try {
     await settled();
-    takeDescription(await sendJson(`images/${picture.id}/accept`, { after: state.revision }));
+    takeDescription(await sendJson(`images/${picture.id}/accept?version=${picture.version}`, { after: state.revision }));
     await loadList();
     update({ saved: "accepted", message: "" });
     if (picture.frames === 1) await move(1);
@@ -176,10 +176,13 @@ function showCaption() {
   byId("caption").textContent = parts.filter(Boolean).join(" · ");
 }
 
+function showDoubts() {
+  const doubts = state.doubts.map((text) => element("li", `Do not trust this: ${text}`));
+  byId("doubts").replaceChildren(...doubts, ...state.notes.map((text) => element("li", `Note: ${text}`)));
+  byId("model").textContent = state.picture ? `Network: ${state.network}` : "";
+}
+
 function showPicture() {
-  const doubts = state.picture?.doubts ?? [];
-  byId("doubts").replaceChildren(...doubts.map((text) => element("li", `Do not trust this: ${text}`)));
-  byId("model").textContent = state.picture ? `Network: ${state.picture.model}` : "";
   showDescriptors();
   showTexts();
   if (state.layers.heat) void loadHeat().catch(report);
@@ -194,6 +197,7 @@ onChange((changed) => {
   if (has("threshold", "opacity", "brightness", "contrast")) showSliders();
   if (has("picture", "progress", "isPlaying")) showAccept();
   if (has("picture", "progress", "isPlaying")) showCaption();
+  if (has("picture", "doubts", "notes", "network")) showDoubts();
   if (has("picture") && !state.isPlaying) showPicture();
 });
 showLayers();

@@ -65,7 +65,6 @@ function show() {
 function made(entry) {
   const item = element("li"), button = element("button"), picture = element("img");
   item.dataset.id = entry.id;
-  picture.src = `/api/images/${entry.id}/thumbnail.png`;
   picture.alt = "";
   picture.loading = "lazy";
   picture.fetchPriority = "low";  // the image that is opened comes first
@@ -81,6 +80,9 @@ function filled(item, entry) {
   const sign = /** @type {HTMLElement} */ (button.querySelector(".sign"));
   const label = /** @type {HTMLElement} */ (button.querySelector(".label"));
   const isOpen = entry.id === state.picture?.scene;
+  const address = `/api/images/${entry.id}/thumbnail.png?version=${entry.version}`;
+  const picture = /** @type {HTMLImageElement} */ (button.querySelector("img"));
+  if (picture.getAttribute("src") !== address) picture.src = address;
   if (isOpen && button.getAttribute("aria-current") !== "true") item.scrollIntoView({ block: "nearest", inline: "nearest" });
   button.setAttribute("aria-current", String(isOpen));
   button.title = `${entry.name}${entry.place && `, ${entry.place}`}: ${WORDS[entry.state]}`;

@@ -5,7 +5,7 @@ import { Refusal, getJson, sendJson } from "./api.js";
 import { put, unpack } from "./mask.js";
 import { state, update } from "./state.js";
 
-/** @typedef {{id: string, path: "edits"|"finding", body: any, isLocal: boolean}} Item */
+/** @typedef {{id: string, version: string, path: "edits"|"finding", body: any, isLocal: boolean}} Item */
 
 /** @type {Item[]} */
 const waiting = [];
@@ -20,7 +20,8 @@ let isSending = false;
 export function send(edit, isLocal = false) {
   if (!state.picture) return;
   const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("");
-  waiting.push({ id: state.picture.id, path: "edits", body: { key, ...edit }, isLocal });
+  const { id, version } = state.picture;
+  waiting.push({ id, version, path: "edits", body: { key, ...edit }, isLocal });
   // What the server works out must be seen before the next stroke is drawn on it.
   update({ saved: "saving …", message: "", busy: state.busy || !isLocal });
   void work();
@@ -43,7 +44,8 @@ export function write(changes, delay = 0) {
 function sendFinding() {
   noteTimer = undefined;
   if (!state.picture) return;
-  waiting.push({ id: state.picture.id, path: "finding", body: state.finding, isLocal: true });
+  const { id, version } = state.picture;
+  waiting.push({ id, version, path: "finding", body: state.finding, isLocal: true });
   void work();
 }
 
@@ -82,9 +84,9 @@ async function work() {
 }
 
 /** @param {Item} item @returns {Promise<any>} */
-function post({ id, path, body }) {
-  if (path === "finding") return sendJson(`images/${id}/finding`, body, "PUT");
-  return sendJson(`images/${id}/edits`, { after: state.revision, ...body });
+function post({ id, version, path, body }) {
+  if (path === "finding") return sendJson(`images/${id}/finding?version=${version}`, body, "PUT");
+  return sendJson(`images/${id}/edits?version=${version}`, { after: state.revision, ...body });
 }
 
 /** @param {Item} edit @param {any} answer */
@@ -97,13 +99,13 @@ function take(edit, answer) {
 
 /** @param {any} answer what changes with each edit */
 export function takeDescription(answer) {
-  const { revision, undo, redo, unit, lesions, state: progress } = answer, picture = state.picture;
+  const { revision, undo, redo, unit, lesions, doubts, notes, network, state: progress } = answer, picture = state.picture;
   if (!picture) return;
   const entries = state.entries.map((entry) => (entry.id === picture.scene ? touched(entry, progress) : entry));
   const frameStates = { ...state.frameStates };
   if (progress === "open") delete frameStates[picture.frame];
   else frameStates[picture.frame] = progress;
-  update({ revision, undo, redo, unit, lesions, progress, entries, frameStates });
+  update({ revision, undo, redo, unit, lesions, doubts, notes, network, progress, entries, frameStates });
 }
 
 /** @param {import("./state.js").Entry} entry @param {import("./state.js").Entry["state"]} progress of the open frame */
@@ -117,6 +119,10 @@ function touched(entry, progress) {
 async function reload(id) {
   const shown = await getJson(`images/${id}`);
   if (!state.picture || state.picture.id !== id) return;
+  if (shown.version !== state.picture.version) {
+    location.reload();  // another file has taken the name: pixels, size and list are others
+    return;
+  }
   update({ mask: unpack(shown.mask, shown.width * shown.height), preview: null, finding: shown.finding });
   takeDescription(shown);
 }

@@ -4,6 +4,7 @@
 /**
  * @typedef {object} Entry one image in the list
  * @property {string} id
+ * @property {string} version of its file
  * @property {string} name
  * @property {string} place which image of a split screen it is
  * @property {"open"|"edited"|"accepted"|"changed"} state
@@ -43,13 +44,12 @@
  * @property {string} place
  * @property {number} width
  * @property {number} height
+ * @property {string} version of the file; another file under the same name has another one
  * @property {ImageBitmap} pixels
  * @property {Promise<Float32Array>|null} map the network's own map, row by row, once it was asked for
  * @property {[number, number]} mapSize rows and columns of the map
  * @property {number} smallest share of the image below which a part is dropped
  * @property {number} ownThreshold
- * @property {string[]} doubts
- * @property {string} model
  *
  * @typedef {"pan"|"grow"|"box"|"brush"|"eraser"|"push"|"cut"|"join"|"delete"|"calipers"} Tool
  */
@@ -68,6 +68,9 @@ export const state = {
   undo: 0,
   redo: 0,
   unit: "px",
+  /** @type {string[]} why the open image's result should not be trusted */ doubts: [],
+  /** @type {string[]} what else the reader should know of it */ notes: [],
+  network: "",
   /** @type {Lesion[]} */ lesions: [],
   /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "", descriptors: {}, calipers: [] },
   /** @type {"open"|"edited"|"accepted"|"changed"} of the open image */ progress: "open",

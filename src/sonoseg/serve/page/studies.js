@@ -63,7 +63,8 @@ async function search() {
   const answer = await ask(`/api/studies?${new URLSearchParams({ patient, days })}`);
   byId("server").textContent = answer.server;
   byId("studies").replaceChildren(...answer.studies.map(row));
-  const words = [`${answer.studies.length} studies`];
+  const count = answer.studies.length;
+  const words = [answer.is_cut ? `the latest ${count} studies; there are more: narrow the list by patient or dates` : `${count} studies`];
   if (answer.waiting) words.push(`${answer.waiting} results wait to be stored`);
   if (answer.refused) words.push(`${answer.refused} results were refused by the server`);
   say(words.join(", "));
