@@ -23,6 +23,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.serve.server import Server
 
 import sonoseg
+from sonoseg import load
 from sonoseg.core.measure import drop_small
 from sonoseg.data.check import check_folder
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
@@ -509,6 +510,7 @@ def test_the_documentation_works_without_the_net(browser: Any, server: Server) -
     text = browser.find_element(By.TAG_NAME, "body").text
     assert "POST /api/segment" in text
     assert "SegmentAnswer" in text
+    assert "`" not in text
     assert [
         entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"
     ] == []
@@ -738,6 +740,58 @@ def test_a_dicom_file_is_corrected_and_becomes_seg_and_sr(
     np.testing.assert_array_equal(in_seg, view.whole(drawn))
     assert seg.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
     assert pydicom.dcmread(report).Modality == "SR"
+
+
+def test_an_image_that_was_replaced_is_shown_anew_and_a_line_says_so(
+    browser: Any, server: Server, scans: Path, screenshots: Path
+) -> None:
+    page = Page(browser, server.address)
+    name = sorted(SEEDS)[0]
+    open_image(page, name)
+    page.keys("0", "b")
+    page.drag((20, 20), (60, 30))
+    page.saved()
+    page.keys("1", Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("1 "))
+    open_image(page, name)
+    new = make_phantom(41, True, (260, 380))[0]
+    Image.fromarray(new).save(scans / f"{name}.png")
+    # A stroke on the former image changes nothing; the page shows the new one.
+    page.keys("b")
+    page.drag((30, 60), (60, 60))
+    page.wait(lambda: "380 × 260" in page.text("#caption"))
+    page.wait(lambda: "replaced" in page.text("#doubts"))
+    page.drawn()
+    own = load().segment(scans / f"{name}.png").mask
+    page.waits_for_mask(own)
+    assert page.text("#progress").startswith("0 ")
+    assert "accepted" not in page.text("#caption")
+    browser.save_screenshot(str(screenshots / "replaced.png"))
+
+
+def test_another_network_and_another_size_of_a_pixel_are_named(
+    browser: Any, tmp_path: Path, screenshots: Path
+) -> None:
+    write_dicom_phantoms(tmp_path, 1)
+    (path,) = (tmp_path / "images").iterdir()
+    server = Server(tmp_path / "images")
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption").startswith(path.stem))
+    first = page.text("#model")
+    field = page.find("#spacing")
+    field.clear()
+    field.send_keys("0.5", Keys.ENTER)
+    page.wait(lambda: "the user says otherwise" in page.text("#doubts"))
+    page.keys("1", Keys.ENTER)
+    page.wait(lambda: "accepted" in page.text("#caption"))
+    server.kill()
+    server = Server(tmp_path / "images", options=("--model", "accurate"))
+    page = Page(browser, server.address)
+    page.wait(lambda: "✓ accepted" in page.text("#caption"))
+    assert page.text("#model") == first
+    assert "not of the network in use" in page.text("#doubts")
+    browser.save_screenshot(str(screenshots / "other-network.png"))
+    server.kill()
 
 
 def test_a_suggested_word_is_taken_over_by_a_click(

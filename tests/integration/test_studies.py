@@ -34,6 +34,7 @@ def archive(tmp_path: Path) -> Iterator[Orthanc]:
     ):
         dataset = pydicom.dcmread(path)
         dataset.PatientName, dataset.StudyDate = NAME, f"2026010{number + 1}"
+        dataset.PatientID = "P" * 64
         dataset.save_as(path)
         url = f"{server.url}/instances"
         urllib.request.urlopen(url, path.read_bytes(), timeout=30).close()
@@ -93,6 +94,9 @@ def test_studies_are_opened_and_results_come_back(
     assert NAME.replace("^", " ") in rows(browser)[0].text
     assert "2026-01-02" in rows(browser)[0].text
     assert not rows(browser)[0].find_elements(By.TAG_NAME, "script")
+    button = rows(browser)[0].find_element(By.TAG_NAME, "button")
+    width = browser.execute_script("return document.documentElement.clientWidth")
+    assert button.rect["x"] + button.rect["width"] <= width
     browser.save_screenshot(str(screenshots / "studies.png"))
     open_study(browser, server, 0)
     assert browser.find_element(By.ID, "studies").is_displayed()

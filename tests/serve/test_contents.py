@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import sqlite3
 
 import numpy as np
 import pydicom
@@ -14,6 +15,7 @@ from tests.serve.conftest import ADDRESS, encode_png
 from sonoseg.data.check import check_folder
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.phantom import make_phantom
+from sonoseg.errors import InputError
 from sonoseg.serve import collect
 from sonoseg.serve.app import build_app
 from sonoseg.serve.edits import Edit
@@ -113,6 +115,8 @@ def test_a_new_image_under_an_old_name_is_open_and_nothing_is_lost(
     session.accept(find(session, "one.png"), "anna", 0)
     assert state(session, "one.png") == ("accepted", "benign")
     assert check_folder(own).images == 2
+    remarks = {row["file"]: row["remark"] for row in rows(own)}
+    assert remarks == {"one.png": note, "two.png": ""}
     assert (aside / "images" / "one.png").read_bytes() == old
 
 
@@ -141,6 +145,28 @@ def test_another_image_with_the_same_size_and_time_is_another(session, folder):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_size == status.st_size
     assert state(session, "one.bmp") == ("open", "")
+
+
+def test_what_was_only_drawn_is_kept_in_the_journal(session, folder):
+    bits = to_text(np.ones((9, 9), bool))
+    shot = find(session, "one.png")
+    session.edit(shot, "anna", Edit("key-00000001", 0, "brush", 0, 0, 9, 9, bits))
+    (folder / "one.png").write_bytes(encode_png(make_phantom(9)[0]))
+    view = session.view(find(session, "one.png"), "anna")
+    assert (view.state, view.revision, view.undo) == ("open", 0, 0)
+    assert view.notes[0].endswith("the earlier work is in session.db")
+    with sqlite3.connect(folder / "annotations" / "session.db") as database:
+        kept = database.execute("SELECT tool, after FROM replaced_events").fetchall()
+    assert kept[-1][0] == "brush"
+    assert kept[-1][1]
+
+
+def test_a_journal_of_another_version_is_one_line(folder, segmenter):
+    open_session(folder, segmenter).close()
+    with sqlite3.connect(folder / "annotations" / "session.db") as database:
+        database.execute("PRAGMA user_version = 1")
+    with pytest.raises(InputError, match="another version of sonoseg"):
+        open_session(folder, segmenter)
 
 
 def test_a_second_replacement_is_kept_beside_the_first(session, folder):

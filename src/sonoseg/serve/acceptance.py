@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,18 +27,16 @@ def make_accepted(
     history: History,
     finding: Finding,
     result: SegmentationResult,
-    about: tuple[str, Sequence[str]],
     network: Network,
     earlier: Accepted | None,
 ) -> Accepted:
-    """What is accepted of an image.
+    """What is accepted of an image, but for the patient, the doubts and the remark.
 
     Args:
         shot: the image.
         history: with the mask.
         finding: what the reader wrote.
         result: what the network in use says of the image.
-        about: patient and doubts, see `Accepted`.
         network: the one in use.
         earlier: what the reader has accepted before.
     """
@@ -62,11 +59,10 @@ def make_accepted(
         finding,
         history.number,
         collect.collected_name(shot),
-        about[0],
+        "",
         diameters_text(lesions),
         time.time(),
         history.network,
         tuple(changed),
         judged,
-        tuple(about[1]),
     )

@@ -176,7 +176,7 @@ def _labels(accepted: Iterable[Accepted]) -> str:
 
 def _annotations(accepted: Iterable[Accepted], reader: str) -> str:
     head = ["file", "label", "birads", *DESCRIPTORS, "note", "reader", "accepted"]
-    rows = [[*head, "network", "version", "sha256", "changed"]]
+    rows = [[*head, "network", "version", "sha256", "changed", "remark"]]
     for one in sorted(accepted, key=lambda each: each.file):
         finding = one.finding
         when = datetime.fromtimestamp(one.time, UTC).isoformat(timespec="seconds")
@@ -185,7 +185,7 @@ def _annotations(accepted: Iterable[Accepted], reader: str) -> str:
         row += [chosen.get(name, "") for name in DESCRIPTORS]
         row += [finding.note, reader, when]
         row += [one.network.name, one.network.version, one.network.sha256]
-        row.append(", ".join(one.by_person))
+        row += [", ".join(one.by_person), one.remark]
         rows.append(row)
     return _table(rows)
 

@@ -98,7 +98,7 @@ class Collection:
         folder = self._of(reader)
         if not is_folder(folder) or not former:
             return
-        target = output_folder(self._folder / self.aside(reader, name))
+        target = output_folder(self.aside(reader, name))
         collect.write_tables(target, former, reader)
         collect.move_accepted(folder, target, former)
         for path in objects_of(folder / "dicom", name.rpartition("-")[0]):
@@ -107,8 +107,8 @@ class Collection:
         collect.write_tables(folder, [one for one in left if one.is_written], reader)
 
     def aside(self, reader: str, name: str) -> Path:
-        """Where work that was set aside under a name is, in the folder annotations/."""
-        return Path(collect.folder_name(reader)) / "replaced" / name
+        """Where results that were set aside under a name are, if there were any."""
+        return self._of(reader) / "replaced" / name
 
     def _of(self, reader: str) -> Path:
         return self._folder / collect.folder_name(reader)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sonoseg.errors import InputError
-from sonoseg.files import is_there
+from sonoseg.files import is_folder, is_there
 from sonoseg.serve.collection import Collection
 from sonoseg.serve.journal import Journal
 from sonoseg.serve.records import Content
@@ -65,8 +65,12 @@ class Contents:
     def notice(self, path: Path, reader: str) -> str:
         """A line that says where a reader's work on an earlier content of a file is; "" if there is none."""
         name = self._journal.set_aside_as(name_of(path), reader)
-        place = self._collection.aside(reader, name)
-        return f"{REPLACED} {place}" if name else ""
+        if not name:
+            return ""
+        folder = self._collection.aside(reader, name)
+        # What was not accepted is in the journal alone.
+        place = f"annotations/{folder.parent.parent.name}/replaced/{name}"
+        return f"{REPLACED} {place if is_folder(folder) else 'session.db'}"
 
     def _move(self) -> None:
         """Moves the files of all work that was set aside, also when a server was killed meanwhile."""

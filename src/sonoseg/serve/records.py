@@ -126,6 +126,7 @@ class Accepted:
         by_person: what the reader changed: any of `OUTLINE`, `CALIPERS`, `PIXEL_SIZE`.
         malignancies: of the lesions, the largest first; None where the network does not say.
         doubts: why the result should not be trusted, in words.
+        remark: that the file was replaced after earlier work on it, or "".
         is_written: whether it is in the data set on the disk.
     """
 
@@ -139,6 +140,7 @@ class Accepted:
     by_person: tuple[str, ...] = ()
     malignancies: tuple[Malignancy | None, ...] = ()
     doubts: tuple[str, ...] = ()
+    remark: str = ""
     is_written: bool = False
 
 
@@ -150,6 +152,7 @@ def details_text(accepted: Accepted) -> str:
         "by_person": accepted.by_person,
         "malignancies": judged,
         "doubts": accepted.doubts,
+        "remark": accepted.remark,
     }
     return json.dumps(details)
 
@@ -165,4 +168,5 @@ def split_details(text: str) -> dict[str, Any]:
         "by_person": tuple(details["by_person"]),
         "malignancies": tuple(judged),
         "doubts": tuple(details["doubts"]),
+        "remark": details["remark"],
     }

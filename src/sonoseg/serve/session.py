@@ -181,10 +181,12 @@ class Session:
             if not finding.spacing and result.spacing is not None:
                 finding = replace(finding, spacing=spacing_text(result.spacing))
             earlier = self._journal.accepted(reader, shot.key).get(shot.key)
-            doubts = doubts_of(shot, result, finding, self._limits)
-            about = (self._collection.patient(shot), doubts)
-            accepted = make_accepted(
-                shot, history, finding, result, about, self._network, earlier
+            made = make_accepted(shot, history, finding, result, self._network, earlier)
+            accepted = replace(
+                made,
+                patient=self._collection.patient(shot),
+                doubts=tuple(doubts_of(shot, result, finding, self._limits)),
+                remark=self._contents.notice(shot.path, reader),
             )
             # What was accepted must not change with the network that is in use.
             self._append(shot, reader, history, [])

@@ -22,12 +22,19 @@ function typeOf(schema) {
   return schema.contentMediaType || schema.format === "binary" ? "file" : schema.type ?? "any";
 }
 
+/** @template {"p"|"td"} K @param {K} tag @param {string} text words between backticks are code @returns {HTMLElementTagNameMap[K]} */
+function prose(tag, text) {
+  const made = element(tag);
+  made.append(...text.split("`").map((part, place) => (place % 2 ? element("code", part) : part)));
+  return made;
+}
+
 /** @param {Schema} schema of an object @returns {HTMLTableElement} */
 function table(schema) {
   const rows = element("table");
   for (const [name, field] of Object.entries(schema.properties ?? {})) {
     const row = element("tr"), isNeeded = schema.required?.includes(name);
-    row.append(element("th", name), element("td", typeOf(field) + (isNeeded ? "" : ", optional")), element("td", field.description ?? ""));
+    row.append(element("th", name), element("td", typeOf(field) + (isNeeded ? "" : ", optional")), prose("td", field.description ?? ""));
     rows.append(row);
   }
   return rows;
@@ -36,7 +43,7 @@ function table(schema) {
 for (const [path, methods] of Object.entries(api.paths)) {
   for (const [method, operation] of Object.entries(/** @type {Schema} */ (methods))) {
     const section = element("section");
-    section.append(element("h2", `${method.toUpperCase()} ${path}`), element("p", operation.summary), element("p", operation.description ?? ""));
+    section.append(element("h2", `${method.toUpperCase()} ${path}`), prose("p", operation.summary), prose("p", operation.description ?? ""));
     if (operation.parameters) {
       const asked = element("table");
       for (const one of operation.parameters) {
@@ -51,7 +58,7 @@ for (const [path, methods] of Object.entries(api.paths)) {
     const answers = element("table");
     for (const [status, answer] of Object.entries(operation.responses)) {
       const row = element("tr"), schema = answer.content?.["application/json"]?.schema ?? {};
-      row.append(element("th", status), element("td", answer.description), element("td", schema.$ref ? typeOf(schema) : ""));
+      row.append(element("th", status), prose("td", answer.description), element("td", schema.$ref ? typeOf(schema) : ""));
       answers.append(row);
     }
     section.append(element("h3", "Answers"), answers);
@@ -61,6 +68,6 @@ for (const [path, methods] of Object.entries(api.paths)) {
 for (const [name, schema] of Object.entries(api.components.schemas)) {
   if (name.startsWith("Body_") || !schema.properties) continue;
   const section = element("section");
-  section.append(element("h2", name), element("p", schema.description ?? ""), table(schema));
+  section.append(element("h2", name), prose("p", schema.description ?? ""), table(schema));
   byId("docs").append(section);
 }
