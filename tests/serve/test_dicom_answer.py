@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.dicom.objects import segment_to_objects
+from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.segment import segment_frames
 from sonoseg.serve.limits import Limits
 
@@ -64,6 +66,16 @@ def test_the_answer_is_about_the_whole_frame(client, scans, segmenter, kind, fra
     assert seg.StudyInstanceUID == report.StudyInstanceUID == image.StudyInstanceUID
     drawn = seg.pixel_array.reshape(-1, *mask.shape).any(0)
     np.testing.assert_array_equal(drawn, mask)
+
+
+def test_the_objects_of_a_still_are_those_of_segment(client, scans, segmenter):
+    answer = send(client, scans["still"]).json()
+    wanted = segment_to_objects(segmenter, read_dicom(scans["still"]))
+    assert base64.b64decode(answer["seg"]) == wanted.seg
+    assert base64.b64decode(answer["sr"]) == wanted.report
+    assert "Probability of cancer" in str(dataset_in(answer["sr"]))
+    doubted = send(client, scans["still"], spacing="0.5").json()
+    assert doubted["doubts"][0] in str(dataset_in(doubted["sr"]))
 
 
 def test_options_work_as_for_pictures(client, scans):

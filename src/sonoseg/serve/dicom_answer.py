@@ -119,8 +119,11 @@ def _draw(
             mask = corrected
         if outside is not None:
             outside[view.region.slices] = False
-        regions.append(in_whole_frame(view, replace(result, mask=mask)))
-        outlines += tracker.follow(view, mask)
+        drawn = replace(result, mask=mask)
+        regions.append(in_whole_frame(view, drawn))
+        followed = tracker.follow(view, mask)
+        for outline, lesion in zip(followed, drawn.lesions, strict=True):
+            outlines.append(replace(outline, malignancy=lesion.malignancy))
     has_outside = outside is not None and bool(outside.any())
     return _Drawn(regions, outlines, is_corrected, has_outside)
 
@@ -201,8 +204,9 @@ def _objects(
 
     # Nobody says who sits at the client.
     options = Options(corrected_by="" if drawn.is_corrected else None)
+    of_image = dict.fromkeys(doubt for one in drawn.regions for doubt in one.doubts)
     try:
-        objects = make_objects(file, drawn.outlines, segmenter, options)
+        objects = make_objects(file, drawn.outlines, segmenter, options, list(of_image))
     except InputError as error:
         doubts.append(f"no SEG and no SR: it {error.problem}")
         return {"seg": None, "sr": None}
