@@ -207,7 +207,7 @@ def test_frames_of_two_networks_are_in_objects_of_their_own(
     accept(again, find(again, "loop", 6))
     folder = again.folder / "anna" / "dicom"
     found = {}
-    for path in folder.glob("*_seg.dcm"):
+    for path in folder.glob("*_seg_*.dcm"):
         seg = pydicom.dcmread(path)
         (item, *_) = seg.SegmentSequence
         algorithm = item.SegmentationAlgorithmIdentificationSequence[0]
@@ -220,7 +220,7 @@ def test_frames_of_two_networks_are_in_objects_of_their_own(
         if frames == {2, 3}:  # an archive has it already
             assert seg.SOPInstanceUID == first
     assert found == {segmenter.sha256: {2, 3}, accurate.sha256: {6}}
-    assert len(list(folder.glob("*_sr.dcm"))) == 2
+    assert len(list(folder.glob("*_sr_*.dcm"))) == 2
     shown = [again.view(find(again, "loop", frame), "anna") for frame in (2, 6, 7)]
     assert [one.state for one in shown] == ["accepted", "accepted", "open"]
     networks = [one.network.sha256 for one in shown]
@@ -229,6 +229,22 @@ def test_frames_of_two_networks_are_in_objects_of_their_own(
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["loop_seg.dcm", "loop_sr.dcm"]
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("scan_seg.dcm", "scan"),
+        ("scan-20240501_sr.dcm", "scan-20240501"),
+        ("scan_20240501_seg.dcm", "scan_20240501"),
+        ("scan_seg_2d379c35.dcm", "scan"),
+        ("a_seg_2d379c35_seg.dcm", "a_seg_2d379c35"),
+        ("scan.dcm", ""),
+        ("_seg.dcm", ""),
+    ],
+)
+def test_an_object_belongs_to_the_image_of_its_name(name, stem):
+    assert stem_of_object(name) == stem
 
 
 def test_moved_calipers_are_a_persons_measurement_of_the_networks_outline(

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sonoseg.dicom.read import DicomFile
 
 _logger = logging.getLogger(__name__)
-_ENDING = re.compile("(-[0-9a-f]{8})?_(seg|sr)[.]dcm")
-"""Of the objects of an image, behind its stem. The digits are those of the network, if there are several."""
+_NAME = re.compile("(.+)_(seg|sr)(_[0-9a-f]{8})?[.]dcm")
+"""Of an object: the stem of the image, its kind, and the digits of the network if there are several."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def write_objects(
     """Writes STEM_seg.dcm, where there is a lesion, and STEM_sr.dcm; removes what is there of earlier ones.
 
     An object names one network. If the outlines are of several, each network has objects of its own, named
-    STEM-DIGITS_seg.dcm (see `Network`). An image without the UIDs that such objects refer to gets none, which is
+    STEM_seg_DIGITS.dcm (see `Network`). An image without the UIDs that such objects refer to gets none, which is
     logged.
 
     Args:
@@ -73,7 +73,7 @@ def write_objects(
     written = set()
     file = open_scan(path, limits)
     for network, own in by_network.items():
-        digits = f"-{network.digits}" if len(by_network) > 1 else ""
+        digits = f"_{network.digits}" if len(by_network) > 1 else ""
         try:
             contents = _objects_of(file, own, network, reader)
         except MachineError:
@@ -84,7 +84,7 @@ def write_objects(
             continue
         output_folder(folder)
         for kind, content in contents.items():
-            name = f"{stem}{digits}_{kind}.dcm"
+            name = f"{stem}_{kind}{digits}.dcm"
             with atomic_path(folder / name) as temporary:
                 temporary.write_bytes(content)
             written.add(name)
@@ -101,8 +101,8 @@ def objects_of(folder: Path, stem: str) -> list[Path]:
 
 def stem_of_object(name: str) -> str:
     """The stem of the image that a SEG or SR belongs to, by its file name; "" if it is no such name."""
-    found = _ENDING.search(name)
-    return name[: found.start()] if found and found.end() == len(name) else ""
+    found = _NAME.fullmatch(name)
+    return found[1] if found else ""
 
 
 def _objects_of(
