@@ -714,14 +714,20 @@ def test_a_loop_is_played_and_a_frame_of_it_corrected_and_accepted(
     np.testing.assert_array_equal(in_seg, view.whole(corrected))
 
 
+def open_scan(browser: Any, folder: Path) -> tuple[Path, Server, Page]:
+    """A DICOM still in a folder of its own, shown by a server."""
+    write_dicom_phantoms(folder, 1)
+    (path,) = (folder / "images").iterdir()
+    server = Server(folder / "images")
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption").startswith(path.stem))
+    return path, server, page
+
+
 def test_a_dicom_file_is_corrected_and_becomes_seg_and_sr(
     browser: Any, tmp_path: Path
 ) -> None:
-    write_dicom_phantoms(tmp_path, 1)
-    (path,) = (tmp_path / "images").iterdir()
-    server = Server(tmp_path / "images")
-    page = Page(browser, server.address)
-    page.wait(lambda: page.text("#caption").startswith(path.stem))
+    path, server, page = open_scan(browser, tmp_path)
     view = next(iter(read_dicom(path).views([1])))
     own = page.mask(view.image.pixels.shape)
     page.keys("0", "b")
@@ -772,11 +778,7 @@ def test_an_image_that_was_replaced_is_shown_anew_and_a_line_says_so(
 def test_another_network_and_another_size_of_a_pixel_are_named(
     browser: Any, tmp_path: Path, screenshots: Path
 ) -> None:
-    write_dicom_phantoms(tmp_path, 1)
-    (path,) = (tmp_path / "images").iterdir()
-    server = Server(tmp_path / "images")
-    page = Page(browser, server.address)
-    page.wait(lambda: page.text("#caption").startswith(path.stem))
+    _, server, page = open_scan(browser, tmp_path)
     first = page.text("#model")
     field = page.find("#spacing")
     field.clear()

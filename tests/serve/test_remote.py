@@ -164,6 +164,23 @@ def test_a_study_is_opened_twice_and_its_results_are_stored_once(
     assert archive.posts == 2
 
 
+def test_a_study_that_another_version_of_the_server_sends_is_the_same(client, archive):
+    study = first_study(client)["study"]
+    client.post(f"/api/studies/{study}")
+    accept(client)
+    for name, content in list(archive.files.items()):
+        dataset = pydicom.dcmread(io.BytesIO(content))
+        dataset.file_meta.ImplementationVersionName = "LATER"
+        dataset.file_meta.SourceApplicationEntityTitle = "ARCHIVE"
+        again = io.BytesIO()
+        dataset.save_as(again)
+        archive.files[name] = again.getvalue()
+        assert archive.files[name] != content
+    client.post(f"/api/studies/{study}")
+    (image,) = client.get("/api/images", params={"reader": "ann"}).json()["images"]
+    assert image["state"] == "accepted"
+
+
 def test_a_study_that_was_corrected_on_the_server_is_fetched_again(
     app, client, archive, tmp_path
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import filecmp
+import contextlib
 import hashlib
 import re
 import threading
@@ -29,6 +29,8 @@ _MOST_IMAGES = 500
 _DAY = re.compile(r"\d{8}")
 _STUDY_DATE = "00080020"
 _SERIES_NUMBER = "00200011"
+_META_BEGIN = 144
+"""Bytes before the elements that File Meta Information Group Length counts (PS3.10 section 7.1)."""
 
 
 class Remote:
@@ -117,7 +119,7 @@ class Remote:
             if path.stem not in self.fetched:
                 self.fetched.add(path.stem)
             # The session sees when it is another file than before.
-            if not (is_there(path) and filecmp.cmp(temporary, path, shallow=False)):
+            if not (is_there(path) and _content_of(temporary) == _content_of(path)):
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -139,6 +141,20 @@ class _Answering:
         if isinstance(error, (Unreachable, Refusal)):
             hint = f"look whether {self._url} works"
             raise Refused(502, "DICOMweb", visible(str(error)), hint) from error
+
+
+def _content_of(path: Path) -> tuple[str, str]:
+    """Transfer syntax and checksum of a DICOM file, without what a server writes before it when it sends it."""
+    from pydicom.filereader import read_file_meta_info
+
+    begin, syntax = 0, ""
+    with contextlib.suppress(Exception):  # whatever a damaged file makes pydicom do
+        meta = read_file_meta_info(path)
+        begin = _META_BEGIN + int(meta.FileMetaInformationGroupLength)
+        syntax = str(meta.TransferSyntaxUID)
+    with path.open("rb") as file:
+        file.seek(begin)
+        return syntax, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _short(uid: str) -> str:
