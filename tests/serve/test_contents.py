@@ -72,7 +72,7 @@ def session(folder, segmenter):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("written")
-    write_dicom_phantoms(folder, 2)
+    write_dicom_phantoms(folder, 3)
     return sorted((folder / "images").iterdir())
 
 
@@ -251,6 +251,26 @@ def test_frames_of_a_former_loop_are_set_aside_together(written, tmp_path, segme
         for one in (replaced_folder(scans / "annotations" / "anna") / "masks").iterdir()
     ]
     assert names == ["loop_frame0002.png"]
+
+
+def test_both_images_of_a_split_screen_are_set_aside_once(
+    written, tmp_path, segmenter, caplog
+):
+    splits = [path for path in written if path.stem.endswith("split")]
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    path = shutil.copy(splits[0], scans / "split.dcm")
+    session = open_session(scans, segmenter)
+    for scene in list(session.album.refresh().values()):
+        work(session, Shot(scene))
+    other = pydicom.dcmread(path)
+    other.PatientID = "another"
+    other.save_as(path)
+    states = [entry["state"] for entry in session.entries("anna")]
+    assert states == ["open", "open"]
+    assert sum("replaced" in one.getMessage() for one in caplog.records) == 1
+    aside = replaced_folder(scans / "annotations" / "anna")
+    assert len(list((aside / "masks").iterdir())) == 2
 
 
 def test_a_page_that_shows_the_former_image_changes_nothing(segmenter, folder):

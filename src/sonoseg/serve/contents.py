@@ -46,7 +46,9 @@ class Contents:
             InputError: a file cannot be read, or the work cannot be moved.
         """
         known = self._journal.contents(name_of(paths[0]) if len(paths) == 1 else "")
-        for path in paths:
+        for path in dict.fromkeys(
+            paths
+        ):  # the images of a split screen are of one file
             earlier = known.get(name_of(path))
             if earlier is None or not is_there(path):
                 continue
