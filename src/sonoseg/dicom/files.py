@@ -6,7 +6,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from sonoseg.reader.annotation_files import (
     frame_name,
     write_annotations,
 )
-from sonoseg.reader.annotations import Annotated
+from sonoseg.reader.annotations import FORMATS, Annotated
 from sonoseg.reader.jobs import Job, ShowFrames
 from sonoseg.reader.overlay import write_picture
 from sonoseg.reader.segmenter import Segmenter
@@ -146,6 +146,17 @@ class DicomJob:
             stem = self._frame_stem(frame)
             names.append(f"{stem}_mask.png")
             names += annotation_names(stem, self.settings.to).values()
+        return names
+
+    @property
+    def all_names(self) -> Sequence[str]:
+        """These, and those that it would write with other options."""
+        everything = Settings(
+            explain=True, to=(*OBJECTS, *FORMATS), fractional=True, pseudonym=None
+        )
+        names = list(replace(self, settings=everything).names)
+        if self.file.frames > 1:
+            names.append(f"{self.stem}_overlay.mp4")  # even if PyAV is not there now
         return names
 
     @property
