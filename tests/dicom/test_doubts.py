@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import highdicom
 import numpy as np
+import pydicom
 import pytest
-from dicom_files import as_bytes, make_dataset, region_item
+from dicom_files import as_bytes, conformance_errors, make_dataset, region_item
+from pydicom.dataset import Dataset
+from test_seg import ALGORITHM, _drawn
 
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.describe.malignancy import Malignancy
+from sonoseg.dicom.doubts import Doubts
 from sonoseg.dicom.frames import NONE, largest_lesion
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.regions import CONTRADICTED, MIXED, OBLONG
+from sonoseg.dicom.report import DOUBTED, make_report
 from sonoseg.dicom.source import reference_dataset
 from sonoseg.errors import InputError
-from sonoseg.reader.overlay import write_picture
+from sonoseg.reader.overlay import WARNING, write_picture
 from sonoseg.segment_command import _describe_dicom, segment_command
 
 BOX = (0, 0, 39, 63)
@@ -157,3 +168,108 @@ def test_objects_of_a_study_without_a_uid_are_refused(
     code = segment_command([tmp_path / "a.dcm"], out=tmp_path / "out", to=(kind,))[1]
     assert code == 2 and "has a StudyInstanceUID that is no UID" in caplog.text
     assert segment_command([tmp_path / "a.dcm"], out=tmp_path / "out")[1] == 0
+
+
+def _comments(report: Dataset) -> list[str]:
+    found = []
+    for item in report.ContentSequence:
+        if item.ConceptNameCodeSequence[0].CodeValue == "121106":
+            found.append(str(item.TextValue))
+    return found
+
+
+CONTRADICTING = {
+    "regions": [region_item((16, 16, 79, 79), (0.01, 0.01))],
+    "PixelSpacing": [0.2, 0.2],
+}
+
+
+@pytest.mark.parametrize("has_lesion", [True, False])
+def test_doubts_are_comments_of_the_report(tmp_path: Path, has_lesion: bool) -> None:
+    pixels = np.full((96, 128), 90, np.uint8)
+    file = read_dicom(as_bytes(make_dataset(pixels, **CONTRADICTING)))
+    outlines = _drawn(file, [1]) if has_lesion else []
+    doubts = ["it is blurred", "it is upside down (180°)"]
+    report = make_report(file, outlines, ALGORITHM, None, doubts)
+    path, out = tmp_path / "sr.dcm", tmp_path / "sr.json"
+    report.save_as(path)
+    assert conformance_errors(path) == []
+    wanted = [f"Do not trust this: {doubt}." for doubt in doubts]
+    assert set(wanted) <= set(_comments(pydicom.dcmread(path)))
+    read = highdicom.sr.srread(path)
+    tree = highdicom.sr.utils.find_content_items(read, value_type="TEXT")
+    assert set(wanted) <= {item.TextValue for item in tree}
+    tool = Path(sys.executable).parent / "tid1500reader"
+    command = [tool, "--inputDICOM", path, "--outputMetadata", out]
+    if has_lesion:
+        subprocess.run(command, check=True, capture_output=True)
+        assert len(json.loads(out.read_text())["Measurements"]) == 2
+    dump = shutil.which("dsrdump")
+    if dump is not None:
+        done = subprocess.run([dump, "+Pl", path], check=True, capture_output=True)
+        for words in wanted:
+            assert words in done.stdout.decode()
+    of_header = _comments(make_report(file, outlines, ALGORITHM))
+    assert f"Do not trust this: {CONTRADICTED}." in of_header
+    assert (
+        "Do not trust" not in make_report(file, outlines, ALGORITHM, None, []).to_json()
+    )
+
+
+def test_no_probability_of_cancer_is_given_with_doubts() -> None:
+    file = read_dicom(as_bytes(make_dataset(np.full((96, 128), 90, np.uint8))))
+    outlines = []
+    for outline in _drawn(file, [1]):
+        outlines.append(replace(outline, malignancy=Malignancy(0.925, 0.8, 0.97)))
+    sure = make_report(file, outlines, ALGORITHM, None, [])
+    doubtful = make_report(file, outlines, ALGORITHM, None, ["it is blurred"])
+    assert "111047" in str(sure) and "111047" not in str(doubtful)
+    words = f"Lesion 1: no probability of malignancy is given: {DOUBTED}."
+    assert words in _comments(doubtful) and words not in _comments(sure)
+
+
+def test_what_the_command_doubts_is_in_report_and_picture(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    path = tmp_path / "set" / "a.dcm"
+    pixels = np.random.default_rng(1).integers(20, 90, (160, 320), np.uint8)
+    box = region_item((160, 0, 319, 119), (0.01, 0.01))
+    regions: dict[str, Any] = {"regions": [box], "PixelSpacing": [0.2, 0.2]}
+    captures = []
+    for doubted in (True, False):
+        if not doubted:
+            regions.pop("PixelSpacing")
+        path.write_bytes(as_bytes(make_dataset(pixels, **regions)))
+        words, _ = segment_command([path], out=tmp_path / "out", to=("sr", "sc"))
+        (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["dicom"]
+        report = pydicom.dcmread(tmp_path / "out" / "a_sr.dcm")
+        assert (CONTRADICTED in entry["doubts"]) == (CONTRADICTED in words) == doubted
+        for doubt in entry["doubts"]:
+            assert f"Do not trust this: {doubt}." in _comments(report)
+        captures.append(pydicom.dcmread(tmp_path / "out" / "a_sc.dcm").pixel_array)
+    doubtful, sure = captures
+    below = slice(120, None)
+    assert _is_coloured(doubtful[below]) and not doubtful[below][:, :4].any()
+    assert (doubtful[below] != sure[below]).any()
+
+
+def _is_coloured(picture: Any) -> bool:
+    return bool((picture == WARNING).all(axis=-1).any())
+
+
+def _view(frame: int, *doubts: str) -> Any:
+    view, result = SimpleNamespace(frame=frame), SimpleNamespace(doubts=doubts)
+    return SimpleNamespace(view=view, result=result)
+
+
+def test_doubts_of_a_loop_are_counted() -> None:
+    doubts = Doubts()
+    assert doubts.words == []
+    for frame in (1, 2, 3):
+        strange = [f"unlike the others ({frame} times)"] if frame > 1 else []
+        doubts.add(_view(frame, MIXED, *strange))
+        doubts.add(_view(frame, MIXED, *(["torn (a little)"] if frame == 2 else [])))
+    assert doubts.words == [
+        MIXED,
+        "unlike the others, on 2 of 3 frames",
+        "torn (a little), on 1 of 3 frames",
+    ]

@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
 
 from sonoseg.data.dicom_phantom import make_screen
-from sonoseg.dicom.read import DicomFile, read_dicom
+from sonoseg.dicom.read import UNUSED_BITS, DicomFile, read_dicom
 from sonoseg.errors import InputError
 
 Whole = tuple[int, int, int, int]
@@ -155,6 +155,49 @@ def test_signed_samples_begin_below_zero() -> None:
     ramp = _ramp(np.int16, -2048, 2047)
     gray = _gray(make_dataset(ramp, BitsStored=12, HighBit=11))
     np.testing.assert_array_equal(gray, np.rint((ramp + 2048.0) / 4095 * 255))
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "bits"),
+    [
+        (np.uint16, 0, 4095, 12),
+        (np.uint16, 300, 1000, 10),
+        (np.uint16, 0, 200, 8),
+        (np.uint16, 0, 16383, 14),
+        (np.uint16, 0, 16384, 16),
+        (np.uint16, 0, 65535, 16),
+        (np.int16, 0, 4095, 12),
+        (np.int16, -2048, 2047, 12),
+        (np.int16, -12800, 12700, 16),
+    ],
+)
+def test_values_that_need_fewer_bits_than_the_file_says(
+    kind: type, low: int, high: int, bits: int
+) -> None:
+    ramp = _ramp(kind, low, high)
+    begin = -(2 ** (bits - 1)) if low < 0 else 0
+    expected = np.rint((ramp.astype(float) - begin) / (2**bits - 1) * 255)
+    for slope in (1, 2):
+        content = as_bytes(make_dataset(ramp, RescaleSlope=slope, RescaleIntercept=7))
+        (view,) = read_dicom(content).views()
+        np.testing.assert_array_equal(view.image.pixels, expected)
+        assert (UNUSED_BITS in view.image.doubts) == (bits < 16)
+    black = make_dataset(ramp, "MONOCHROME1")
+    np.testing.assert_array_equal(_gray(black), 255 - expected)
+    window = {"WindowCenter": 2000, "WindowWidth": 4000}
+    (view,) = read_dicom(as_bytes(make_dataset(ramp, **window))).views()
+    assert UNUSED_BITS not in view.image.doubts
+
+
+def test_the_regions_of_a_frame_have_one_range() -> None:
+    pixels = np.full((64, 96), 1000, np.uint16)
+    pixels[:, 48:] = 4000
+    boxes = [(0, 0, 39, 63), (48, 0, 95, 63)]
+    regions = [region_item(box, (0.01, 0.01)) for box in boxes]
+    file = read_dicom(as_bytes(make_dataset(pixels, regions=regions)))
+    grays = {int(view.image.pixels.max()) for view in file.views()}
+    assert grays == {round(1000 / 4095 * 255), round(4000 / 4095 * 255)}
+    assert set(np.unique(file.picture())) == grays
 
 
 def test_a_window_is_applied_after_the_rescale() -> None:

@@ -12,10 +12,11 @@ import threading
 import numpy as np
 import pydicom
 import pytest
-from orthanc_archive import Archive, fails
+from orthanc_archive import Archive, fails, identifier_of
 
 from sonoseg.cli import main
 from sonoseg.dicom.options import Options
+from sonoseg.dicom.regions import CONTRADICTED
 from sonoseg.dicom.segment import segment_still
 from sonoseg.errors import InputError, MachineError
 from sonoseg.watch.address import parse_address
@@ -94,6 +95,35 @@ def test_it_goes_on_where_it_stopped(archive, scans, watcher_of):
     archive.calls.clear()
     watcher_of(archive).run(once=True)
     assert [call for call in archive.calls if "/instances" in call] == []
+
+
+def test_doubts_are_in_the_log_and_in_the_report(archive, scans, watcher_of, caplog):
+    doubted = pydicom.dcmread(io.BytesIO(scans[0]))
+    doubted.PixelSpacing = [0.3, 0.3]
+    content = io.BytesIO()
+    doubted.save_as(content)
+    archive.add(content.getvalue())
+    with caplog.at_level(logging.INFO, "sonoseg"):
+        watcher_of(archive).run(once=True)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith(f"1 lesion, results stored; do not trust this: {CONTRADICTED}")
+    (report,) = archive.datasets("SR")
+    assert f"Do not trust this: {CONTRADICTED}." in report.to_json()
+
+
+def test_a_corrected_image_gets_new_results(archive, scans, watcher_of):
+    archive.add(scans[0])
+    watcher_of(archive).run(once=True)
+    corrected = pydicom.dcmread(io.BytesIO(scans[0]))
+    corrected.ImageLaterality, corrected.PatientID = "R", "another"
+    content = io.BytesIO()
+    corrected.save_as(content)
+    archive.files.pop(identifier_of(corrected.SOPInstanceUID))
+    archive.add(content.getvalue())
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+    patients = {one.PatientID for one in archive.datasets("SEG")}
+    assert patients == {"another", pydicom.dcmread(io.BytesIO(scans[0])).PatientID}
 
 
 def test_killed_between_storing_and_noting_nothing_is_twice(archive, scans, tmp_path):

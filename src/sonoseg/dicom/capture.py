@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 
 from sonoseg.dicom import new_object
@@ -16,24 +18,58 @@ from sonoseg.dicom.read import DicomFile
 from sonoseg.dicom.segment import Segmented
 from sonoseg.dicom.source import Algorithm, refuses_damage
 from sonoseg.errors import InputError
-from sonoseg.reader.overlay import PREDICTION, draw_frame
+from sonoseg.reader.overlay import PREDICTION, WARNING, draw_frame
 from sonoseg.reader.strokes import draw_outline
 
 _SIDES = ("L", "R")
 _MOST_OPAQUE = 0.7
 _STROKE = 1.5  # pixels
+_LETTERS = 14.0  # height of letters, in pixels
 
 
 def draw_capture(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.uint8]:
     """The overlay of the regions of one frame: (H, W, 3) uint8 RGB, black outside the regions.
 
     What the scanner wrote beside the B-mode image, such as the patient's name, is not copied. Each region has the
-    notice "research use, not a medical device" at its foot.
+    notice "research use, not a medical device" at its foot. Doubts are written above or below the regions, as many as
+    fit there.
     """
     picture = np.zeros((*file.shape, 3), np.uint8)
+    doubts: dict[str, None] = {}
     for one in segmented:
         picture[one.view.region.slices] = draw_frame(one.result)
+        doubts |= dict.fromkeys(one.result.doubts)
+    if doubts:
+        lines = [f"Do not trust this: {doubt}" for doubt in doubts]
+        _write_lines(picture, lines, _free_rows(file))
     return picture
+
+
+def _free_rows(file: DicomFile) -> slice:
+    """The rows above or below all regions, whichever are more."""
+    top = min(region.top for region in file.layout.regions)
+    bottom = max(region.top + region.height for region in file.layout.regions)
+    height = file.shape[0]
+    return slice(0, top) if top > height - bottom else slice(bottom, height)
+
+
+def _write_lines(
+    picture: NDArray[np.uint8], sentences: Sequence[str], rows: slice
+) -> None:
+    """Writes sentences into black rows of a picture, each in as many lines as it needs, until the rows are full."""
+    width = picture.shape[1]
+    font = ImageFont.load_default(_LETTERS)
+    columns = int(0.96 * width / font.getlength("n"))
+    lines: list[str] = []
+    for sentence in sentences:
+        lines += textwrap.wrap(sentence, max(columns, 1))
+    canvas = Image.fromarray(picture[rows])
+    draw = ImageDraw.Draw(canvas)
+    step = math.ceil(1.4 * _LETTERS)
+    for number, line in enumerate(lines[: canvas.height // step]):
+        place = 0.02 * width, (number + 0.5) * step
+        draw.text(place, line, WARNING, font, "lm")
+    picture[rows] = np.asarray(canvas)
 
 
 def draw_heat(file: DicomFile, segmented: Sequence[Segmented]) -> NDArray[np.uint8]:
@@ -80,10 +116,7 @@ def make_capture(
         problem = "does not set the B-mode image apart, so the picture may show a name"
         raise InputError(file.header.subject, problem, "leave sc out")
     picture = draw_capture(file, segmented)
-    checksum = hashlib.sha256(picture.tobytes()).hexdigest()
-    capture = new_object.new_object(
-        file, new_object.SC, algorithm, options, (), (checksum,)
-    )
+    capture = new_object.new_object(file, new_object.SC, algorithm, options, ())
     add_image(capture, file, samples=3, bits=8)
     capture.PlanarConfiguration = 0
     capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
@@ -91,7 +124,4 @@ def make_capture(
     side = file.dataset.get("ImageLaterality") or file.dataset.get("Laterality")
     capture.Laterality = side if side in _SIDES else ""  # required, may be empty
     capture.BurnedInAnnotation = "YES" if file.is_whole_frame else "NO"
-    content = picture.tobytes()
-    capture.PixelData = content + b"\0" * (len(content) % 2)
-    capture["PixelData"].VR = "OB"
-    return capture
+    return new_object.finish(capture, picture.tobytes())

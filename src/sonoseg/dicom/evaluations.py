@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from pydicom.dataset import Dataset
 
@@ -111,6 +112,13 @@ def add_evaluations(
             comments.append(f"Lesion {number}: {sentence(malignancy)}.")
     for comment in comments:
         report.ContentSequence.append(text_item(CONTAINS, codes.COMMENT, comment))
+
+
+def withhold(malignancy: Malignancy | None, reason: str) -> Malignancy | None:
+    """The malignancy as "cannot say", for this reason if there was none before."""
+    if malignancy is None:
+        return None
+    return replace(malignancy, withheld=malignancy.withheld or reason)
 
 
 def describe_in_words(descriptors: Descriptors) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import dataclass
 
 from pydicom import uid
@@ -14,7 +16,6 @@ from sonoseg.dicom.source import (
     MANUFACTURER,
     Algorithm,
     content_time,
-    hidden_name,
     new_uid,
     reference_dataset,
     referenced_class,
@@ -26,6 +27,7 @@ _LOSSY = (
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 )
+_OF_THE_INSTANCE = ("SOPInstanceUID", "InstanceNumber")
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,8 @@ def new_object(
     algorithm: Algorithm,
     options: Options,
     series: tuple[object, ...],
-    content: tuple[object, ...],
 ) -> Dataset:
-    """An object about an image, without its content.
+    """An object about an image, without its content. `finish` gives it its identifier.
 
     Args:
         file: the image.
@@ -60,40 +61,62 @@ def new_object(
         algorithm: what outlined the lesions.
         options: see `Options`.
         series: what tells apart the series of this kind that are made of one series of images.
-        content: what tells apart the objects of one image in such a series.
 
     Raises:
         InputError: the image has no UIDs to refer to.
     """
     reference = reference_dataset(file, options.pseudonym)
-    made_of = (algorithm.sha256, hidden_name(reference), *series)
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192"
     made.SOPClassUID = kind.sop_class
-    made.SOPInstanceUID = new_uid(
-        kind.name, reference.SOPInstanceUID, *made_of, *content
-    )
-    made.SeriesInstanceUID = new_uid(
-        f"{kind.name} series", reference.SeriesInstanceUID, *made_of
-    )
     made.Modality, made.SeriesNumber = kind.modality, kind.series_number
     made.SeriesDescription = kind.description
     made.Manufacturer = made.ManufacturerModelName = MANUFACTURER
     made.SoftwareVersions = software()
     made.DeviceSerialNumber = algorithm.sha256[:16]
+    with dicom_errors(file.header.subject):
+        for element in reference:
+            if element.keyword not in _OF_THE_INSTANCE:
+                made.add(element)
+        if "PatientIdentityRemoved" in reference:
+            made.DeidentificationMethod = "patient replaced by a keyed code"
+        # So far there is only what all objects of a series share: patient, study, the series of the image, equipment.
+        shared = _checksum(made)
+        made.SeriesInstanceUID = new_uid(
+            "series", shared, algorithm.sha256, algorithm.version, *series
+        )
+        made.InstanceNumber = int(reference.InstanceNumber)
     # The same input makes the same file, byte for byte, because its UID is the same.
     made.ContentDate, made.ContentTime = content_time(file, options.pseudonym)
-    with dicom_errors(file.header.subject):
-        made.InstanceNumber = int(reference.InstanceNumber)
-        for element in reference:
-            if element.keyword not in made:
-                made.add(element)
-    if hidden_name(reference):
-        made.PatientIdentityRemoved = "YES"
-        made.DeidentificationMethod = "patient replaced by a keyed code"
+    return made
+
+
+def finish(made: Dataset, pixels: bytes | None = None) -> Dataset:
+    """Adds the pixels, and the SOP Instance UID, which is made of everything that the object says.
+
+    Objects that differ in anything, such as the patient, the side or a length, have different UIDs. Otherwise an
+    archive would take a corrected object for one that it has already.
+
+    Args:
+        made: the object, complete but for its pixels.
+        pixels: unsigned samples; None if it has none.
+    """
+    checksums = [_checksum(made)]
+    if pixels is not None:
+        checksums.append(hashlib.sha256(pixels).hexdigest())
+        made.PixelData = pixels + b"\0" * (len(pixels) % 2)
+        made["PixelData"].VR = "OB"
+    made.SOPInstanceUID = new_uid("instance", *checksums)
     made.file_meta = _file_meta(made)
     made.preamble = bytes(128)
     return made
+
+
+def _checksum(dataset: Dataset) -> str:
+    """The sha256 of all elements and their values."""
+    content = io.BytesIO()
+    dataset.save_as(content, implicit_vr=False, little_endian=True)
+    return hashlib.sha256(content.getbuffer()).hexdigest()
 
 
 def add_image(made: Dataset, file: DicomFile, samples: int, bits: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sonoseg.dicom.doubts import Doubts
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
@@ -22,11 +24,13 @@ class Objects:
         seg: content of the SEG file; None if there is no lesion.
         report: content of the SR file.
         lesions: how many there are; one that is seen on several frames of a loop counts once.
+        doubts: why the result should not be trusted, in words; they are in the report, too.
     """
 
     seg: bytes | None
     report: bytes
     lesions: int
+    doubts: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[bytes]:
@@ -39,6 +43,7 @@ def make_objects(
     outlines: list[Outline],
     segmenter: Segmenter,
     options: Options | None = None,
+    doubts: Sequence[str] | None = None,
 ) -> Objects:
     """Writes outlines as objects. The same outlines and network make objects with the same UIDs.
 
@@ -47,6 +52,7 @@ def make_objects(
         outlines: of its lesions, on all frames.
         segmenter: the network that found them.
         options: see `Options`.
+        doubts: see `make_report`.
 
     Raises:
         InputError: the image has no UIDs to refer to, or its header holds what cannot be.
@@ -55,9 +61,10 @@ def make_objects(
     seg = None
     if outlines:
         seg = as_bytes(file, make_seg(file, outlines, algorithm, options))
-    report = as_bytes(file, make_report(file, outlines, algorithm, options))
+    known = file.layout.doubts if doubts is None else tuple(doubts)
+    report = make_report(file, outlines, algorithm, options, known)
     lesions = {outline.segment for outline in outlines}
-    return Objects(seg, report, len(lesions))
+    return Objects(seg, as_bytes(file, report), len(lesions), known)
 
 
 def segment_to_objects(
@@ -69,6 +76,8 @@ def segment_to_objects(
         InputError: as `make_objects`; or the pixel data is damaged.
     """
     outlines: list[Outline] = []
+    doubts = Doubts()
     for one in segment_dicom(segmenter, file):
         outlines += one.outlines
-    return make_objects(file, outlines, segmenter, options)
+        doubts.add(one)
+    return make_objects(file, outlines, segmenter, options, doubts.words)

@@ -26,7 +26,11 @@ from sonoseg.dicom.stream import opened_stream
 from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]
+Range = tuple[float, float]
 PALETTE = "PALETTE COLOR"
+_FEWEST_BITS = 8
+_MUCH_LARGER = 4
+"""How many times larger than the values the range of the stored bits is, if two bits are unused."""
 _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
@@ -118,17 +122,23 @@ def as_colour(pixels: Pixels, dataset: Dataset) -> Pixels:
     return (colours if has_small_values else colours >> 8).astype(np.uint8)
 
 
-def as_gray(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
+def as_gray(
+    pixels: Pixels, dataset: Dataset, values: Range | None = None
+) -> NDArray[np.uint8]:
     """Part of a frame, as `as_colour` returns it, as gray (H, W) uint8.
 
     Colour becomes luminance (ITU-R 601). Gray samples take the steps of PS3.3 C.11: modality table or rescale, then
-    the VOI table or window if there is one; without them the range of the stored bits becomes 0..255. MONOCHROME1 is
-    inverted.
+    the VOI table or window if there is one; without them a range of values becomes 0..255. MONOCHROME1 is inverted.
+
+    Args:
+        pixels: the part.
+        dataset: of the file.
+        values: the smallest and the largest stored value of the range, see `used_range`; None takes all stored bits.
     """
     if pixels.ndim == 3:
         colours = np.ascontiguousarray(_as_bytes(pixels, dataset))
         return np.array(Image.fromarray(colours).convert("L"))
-    gray = _shown(pixels, dataset)
+    gray = _shown(pixels, dataset, values or stored_range(dataset))
     return (
         np.asarray(255 - gray)
         if dataset.PhotometricInterpretation == "MONOCHROME1"
@@ -150,14 +160,14 @@ def _as_bytes(colours: Pixels, dataset: Dataset) -> Pixels:
     return (colours >> max(integer(dataset, "BitsStored") - 8, 0)).astype(np.uint8)
 
 
-def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
+def _shown(pixels: Pixels, dataset: Dataset, values: Range) -> NDArray[np.uint8]:
     """Gray samples in 0..255, before an inversion."""
     window = _window(dataset)
-    low, high = _stored_range(dataset)
+    low, high = values
     if dataset.get("VOILUTSequence") and window is None:
         return _by_table(pixels, dataset)
     if dataset.get("ModalityLUTSequence"):
-        values = apply_modality_lut(pixels, dataset).astype(np.float64)
+        samples = apply_modality_lut(pixels, dataset).astype(np.float64)
         low, high = 0.0, _largest(items(dataset, "ModalityLUTSequence")[0])
     else:
         slope = number(dataset, "RescaleSlope", missing=1) or 1
@@ -169,13 +179,13 @@ def _shown(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
             255,
         ) and pixels.dtype == np.uint8:
             return np.asarray(pixels, np.uint8)
-        values = pixels.astype(np.float64) * slope + intercept
+        samples = pixels.astype(np.float64) * slope + intercept
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     if window is not None:
         return _windowed(
-            values, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
+            samples, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
         )
-    return _scaled((values - low) / (high - low))
+    return _scaled((samples - low) / (high - low))
 
 
 def _largest(table: Dataset) -> float:
@@ -183,11 +193,40 @@ def _largest(table: Dataset) -> float:
     return 2.0 ** third(table, "LUTDescriptor") - 1
 
 
-def _stored_range(dataset: Dataset) -> tuple[float, float]:
-    bits = integer(dataset, "BitsStored")
-    if integer(dataset, "PixelRepresentation", missing=0) == 1:
-        return -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
-    return 0.0, 2.0**bits - 1
+def stored_range(dataset: Dataset) -> Range:
+    """The smallest and the largest value that the stored bits can hold."""
+    is_signed = integer(dataset, "PixelRepresentation", missing=0) == 1
+    return _range_of(integer(dataset, "BitsStored"), is_signed)
+
+
+def used_range(frame: Pixels, dataset: Dataset) -> Range:
+    """The values that become 0..255: those of the stored bits, or of fewer bits if the frame leaves many unused.
+
+    Without a window, the standard shows the range of the stored bits (PS3.3 C.11.2). But some scanners store 10 or 12
+    bits and write 16 as Bits Stored, so that the image would be nearly black. If a gray frame of more than 8 bits,
+    without window and tables, leaves at least two bits unused, the range is that of the bits that it needs.
+
+    Args:
+        frame: (H, W) samples of the whole frame, so that all of its regions have one range.
+        dataset: of the file.
+    """
+    stored = stored_range(dataset)
+    has_table = dataset.get("ModalityLUTSequence") or dataset.get("VOILUTSequence")
+    is_gray = frame.ndim == 2 and dataset.PhotometricInterpretation != PALETTE
+    is_deep = integer(dataset, "BitsStored") > _FEWEST_BITS
+    if not (is_gray and is_deep) or has_table or _window(dataset) is not None:
+        return stored
+    low, high = int(frame.min()), int(frame.max())
+    is_signed = low < 0
+    needed = max(high, -1 - low).bit_length() + is_signed
+    used = _range_of(max(needed, _FEWEST_BITS), is_signed)
+    is_small = (used[1] - used[0] + 1) * _MUCH_LARGER <= stored[1] - stored[0] + 1
+    return used if is_small else stored
+
+
+def _range_of(bits: int, is_signed: bool) -> Range:
+    half = 2.0 ** (bits - 1)
+    return (-half, half - 1) if is_signed else (0.0, 2 * half - 1)
 
 
 def _window(dataset: Dataset) -> tuple[float, float] | None:

@@ -16,7 +16,14 @@ from sonoseg.core.measure import Spacing
 from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.damage import number as number_in
 from sonoseg.dicom.header import Header, read_header
-from sonoseg.dicom.pixels import as_colour, as_gray, coloured_share, iter_frames
+from sonoseg.dicom.pixels import (
+    as_colour,
+    as_gray,
+    coloured_share,
+    iter_frames,
+    stored_range,
+    used_range,
+)
 from sonoseg.dicom.regions import (
     CONTRADICTED,
     MIXED,
@@ -29,6 +36,7 @@ from sonoseg.dicom.regions import (
 from sonoseg.dicom.stream import DicomSource
 from sonoseg.errors import visible
 
+UNUSED_BITS = "its values need fewer bits than it says, and it has no window: the brightness may be wrong"
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
 _ABOUT_SIZE = frozenset((MIXED, CONTRADICTED, OBLONG))
@@ -150,9 +158,9 @@ class DicomFile:
         with dicom_errors(self.header.subject):
             colours = as_colour(pixels, self.dataset)
             if colours.ndim == 2 or colours.dtype != np.uint8:
-                colours = np.repeat(
-                    as_gray(colours, self.dataset)[..., None], 3, axis=2
-                )
+                values = used_range(pixels, self.dataset)
+                gray = as_gray(colours, self.dataset, values)
+                colours = np.repeat(gray[..., None], 3, axis=2)
         return colours
 
     def _view(
@@ -160,11 +168,14 @@ class DicomFile:
     ) -> View:
         with dicom_errors(self.header.subject):
             part = as_colour(pixels[region.slices], self.dataset)
-            gray = as_gray(part, self.dataset)
+            values = used_range(pixels, self.dataset)
+            gray = as_gray(part, self.dataset, values)
             doubts = self.layout.doubts
             only_sizes = _ABOUT_SIZE.issuperset(doubts)
             if only_sizes and coloured_share(part) > _MOST_COLOURED:
                 doubts += ("it has colours, perhaps of colour Doppler",)
+            if values != stored_range(self.dataset):
+                doubts += (UNUSED_BITS,)
         source = ImageSource(
             self.header.subject,
             frame if self.frames > 1 else None,

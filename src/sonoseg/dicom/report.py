@@ -16,12 +16,12 @@ from sonoseg.dicom.content import (
     number_item,
     text_item,
 )
-from sonoseg.dicom.evaluations import add_evaluations, describe_outlines
+from sonoseg.dicom.evaluations import add_evaluations, describe_outlines, withhold
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.new_object import image_reference
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile
-from sonoseg.dicom.seg import segment_uid
+from sonoseg.dicom.seg import lesion_uids
 from sonoseg.dicom.source import (
     MANUFACTURER,
     NOTICE,
@@ -33,6 +33,7 @@ from sonoseg.dicom.source import (
 BIDIRECTIONAL = "Cornerstone3DTools@^0.1.0:Bidirectional"
 """The tracking identifier by which OHIF knows a pair of axes; others it does not show."""
 NO_SCALE = "The size of a pixel is not known, so there are no lengths and areas."
+DOUBTED = "there are doubts about the image"
 _DECIMALS = 2
 _MODIFIES = "HAS CONCEPT MOD"
 _CONTEXT, _INFERRED, _SELECTED = "HAS OBS CONTEXT", "INFERRED FROM", "SELECTED FROM"
@@ -44,6 +45,7 @@ def make_report(
     outlines: Sequence[Outline],
     algorithm: Algorithm,
     options: Options | None = None,
+    doubts: Sequence[str] | None = None,
 ) -> Dataset:
     """A report with long axis, short axis (mm) and area (mm²) of each lesion, and its descriptors.
 
@@ -55,6 +57,8 @@ def make_report(
         outlines: any number, also none.
         algorithm: what outlined them.
         options: see `sonoseg.dicom.options.Options`.
+        doubts: why the result should not be trusted, each in words; None takes those of the file's header. Each is a
+            comment. If there are any, no probability of malignancy is given.
 
     Raises:
         InputError: the image has no UIDs to refer to.
@@ -63,23 +67,27 @@ def make_report(
     shown = largest_outlines(outlines)
     series = () if options.corrected_by is None else (options.person,)
     described = describe_outlines(file, shown)
+    known = file.layout.doubts if doubts is None else doubts
     malignancies = [outline.malignancy for outline in shown]
-    content = [_summary(outline) for outline in shown]
-    content += [str(words) for words in [*described, *malignancies]]
-    report = new_object.new_object(
-        file, new_object.SR, algorithm, options, series, tuple(content)
-    )
+    if known:
+        malignancies = [withhold(one, DOUBTED) for one in malignancies]
+    report = new_object.new_object(file, new_object.SR, algorithm, options, series)
     report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
     report.PreliminaryFlag = "FINAL"
     report.ReferencedPerformedProcedureStepSequence = []
     report.PerformedProcedureCodeSequence = []
     report.CurrentRequestedProcedureEvidenceSequence = [_evidence(file)]
-    tree = _container(
-        codes.MEASUREMENT_REPORT, _report_items(file, shown, algorithm, options), "1500"
-    )
-    report.update(tree)
+    uids = lesion_uids(file, outlines, algorithm)
+    groups = [_group(file, one, algorithm, uids[one.segment]) for one in shown]
+    items = _report_items(groups, algorithm, options)
+    for doubt in known:
+        words = f"Do not trust this: {doubt}."
+        items.append(text_item(CONTAINS, codes.COMMENT, words))
+    if any(outline.spacing is None for outline in shown):
+        items.append(text_item(CONTAINS, codes.COMMENT, NO_SCALE))
+    report.update(_container(codes.MEASUREMENT_REPORT, items, "1500"))
     add_evaluations(report, described, malignancies)
-    return report
+    return new_object.finish(report)
 
 
 def largest_outlines(outlines: Sequence[Outline]) -> list[Outline]:
@@ -99,11 +107,6 @@ def _weight(outline: Outline) -> tuple[bool, float]:
     return outline.drawn is not None, outline.area
 
 
-def _summary(outline: Outline) -> str:
-    long, short = outline.axes()
-    return f"{outline.segment}/{outline.frame}/{outline.area:.4f}/{long}/{short}"
-
-
 def _evidence(file: DicomFile) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = file.dataset.SeriesInstanceUID
@@ -115,27 +118,21 @@ def _evidence(file: DicomFile) -> Dataset:
 
 
 def _report_items(
-    file: DicomFile,
-    outlines: Sequence[Outline],
-    algorithm: Algorithm,
-    options: Options,
+    groups: list[Dataset], algorithm: Algorithm, options: Options
 ) -> list[Dataset]:
-    """The content of TID 1500."""
+    """The content of TID 1500, with the measurement groups."""
     items = [code_item(_MODIFIES, codes.LANGUAGE, codes.ENGLISH)]
     items += _person(options) + _device(algorithm)
     items.append(
         code_item(_MODIFIES, codes.PROCEDURE_REPORTED, codes.ULTRASOUND_OF_BREAST)
     )
-    if outlines:
-        groups = [_group(file, outline, algorithm) for outline in outlines]
+    if groups:
         items.append(_inner(_container(codes.MEASUREMENTS, groups)))
     else:
         # A container of measurements may not be empty: this is one of evaluations (TID 1500 row 9b).
         nothing = text_item(CONTAINS, codes.FINDING, "No lesion was found")
         items.append(_inner(_container(codes.QUALITATIVE_EVALUATIONS, [nothing])))
     items.append(text_item(CONTAINS, codes.COMMENT, f"{NOTICE}."))
-    if any(outline.spacing is None for outline in outlines):
-        items.append(text_item(CONTAINS, codes.COMMENT, NO_SCALE))
     return items
 
 
@@ -160,9 +157,10 @@ def _device(algorithm: Algorithm) -> list[Dataset]:
     ]
 
 
-def _group(file: DicomFile, outline: Outline, algorithm: Algorithm) -> Dataset:
-    """The measurements of a lesion (TID 1501)."""
-    uid = segment_uid(file, algorithm, outline.segment)
+def _group(
+    file: DicomFile, outline: Outline, algorithm: Algorithm, uid: str
+) -> Dataset:
+    """The measurements of a lesion (TID 1501); `uid` is its tracking UID."""
     parameters = f"bundle sha256 {algorithm.sha256}"
     side = codes.breast_of(file.dataset)
     items = [

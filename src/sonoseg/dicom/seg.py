@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +76,14 @@ def make_seg(
     packed = _packed(outline.mask for outline in ordered)
     labels = [f"lesion {place}" for place in places.values()]
     frames = [(places[outline.segment], outline.frame) for outline in ordered]
-    seg = _without_pixels(file, "BINARY", labels, packed, algorithm, options)
+    uids = lesion_uids(file, outlines, algorithm)
+    segments = [
+        (label, uids[number]) for label, number in zip(labels, numbers, strict=True)
+    ]
+    seg = _without_pixels(file, "BINARY", segments, algorithm, options)
     _add_frames(seg, file, frames, options or Options())
     seg.SegmentsOverlap = "NO"
-    return seg
+    return new_object.finish(seg, packed)
 
 
 @refuses_damage
@@ -103,37 +108,49 @@ def make_fractional_seg(
         problem = "probabilities are written for single frames of the same size only"
         raise InputError(file.header.subject, problem, "write a binary segmentation")
     pixels = np.rint(probability * _LEVELS).astype(np.uint8).tobytes()
-    pixels += b"\0" * (len(pixels) % 2)
-    labels = ["lesion probability"]
-    seg = _without_pixels(file, "FRACTIONAL", labels, pixels, algorithm, options)
+    checksum = hashlib.sha256(pixels).hexdigest()
+    uid = new_uid("probability", file.header.instance, algorithm.sha256, checksum)
+    segments = [("lesion probability", uid)]
+    seg = _without_pixels(file, "FRACTIONAL", segments, algorithm, options)
     seg.SegmentationFractionalType = "PROBABILITY"
     seg.MaximumFractionalValue = _LEVELS
     _add_frames(seg, file, [(1, 1)], options or Options())
-    return seg
+    return new_object.finish(seg, pixels)
 
 
-def segment_uid(file: DicomFile, algorithm: Algorithm, segment: int) -> str:
-    """The tracking UID of a lesion; segmentation and report of one run share it."""
-    return new_uid("tracking", file.header.instance, algorithm.sha256, segment)
+def lesion_uids(
+    file: DicomFile, outlines: Iterable[Outline], algorithm: Algorithm
+) -> dict[int, str]:
+    """The tracking UID of each lesion by its number. It is made of the lesion's outlines on all of its frames.
+
+    So segmentation and report of the same outlines have the same UIDs, and no other lesion has them, whatever its
+    number.
+    """
+    checksums: dict[int, Any] = {}
+    for outline in sorted(outlines, key=lambda one: (one.frame, one.corner)):
+        checksum = checksums.setdefault(outline.segment, hashlib.sha256())
+        place = (outline.frame, *outline.corner, *outline.part.shape)
+        checksum.update(repr(place).encode() + np.packbits(outline.part).tobytes())
+    origin = file.header.instance, algorithm.sha256
+    return {
+        number: new_uid("tracking", *origin, checksum.hexdigest())
+        for number, checksum in checksums.items()
+    }
 
 
 def _without_pixels(
     file: DicomFile,
     segmentation_type: str,
-    labels: Sequence[str],
-    pixels: bytes,
+    segments: Sequence[tuple[str, str]],
     algorithm: Algorithm,
     options: Options | None,
 ) -> Dataset:
-    """A segmentation with the pixels and the segments, one for each label, but without its frames."""
+    """A segmentation with its segments, of which the labels and tracking UIDs are given, but without its frames."""
     options = options or Options()
     series: tuple[object, ...] = (segmentation_type, options.strict)
     if options.corrected_by is not None:
         series += (options.person,)
-    content = (hashlib.sha256(pixels).hexdigest(),)
-    seg = new_object.new_object(
-        file, new_object.SEG, algorithm, options, series, content
-    )
+    seg = new_object.new_object(file, new_object.SEG, algorithm, options, series)
     seg.ImageType = ["DERIVED", "PRIMARY"]
     seg.ContentLabel = "LESIONS"
     seg.ContentDescription = f"bundle {algorithm.sha256[:40]}"
@@ -145,14 +162,12 @@ def _without_pixels(
     series_item.SeriesInstanceUID = file.dataset.SeriesInstanceUID
     series_item.ReferencedInstanceSequence = [image]
     seg.ReferencedSeriesSequence = [series_item]
-    segments = []
-    for number, label in enumerate(labels, start=1):
-        segment = _segment(number, label, file, algorithm, options)
-        segment.TrackingUID = segment_uid(file, algorithm, number)
-        segments.append(segment)
-    seg.SegmentSequence = segments
-    seg.PixelData = pixels
-    seg["PixelData"].VR = "OB"
+    items = []
+    for number, (label, uid) in enumerate(segments, start=1):
+        item = _segment(number, label, file, algorithm, options)
+        item.TrackingUID = uid
+        items.append(item)
+    seg.SegmentSequence = items
     return seg
 
 
@@ -184,7 +199,7 @@ def _add_frames(
     """Adds a frame for each pair of a segment and a frame of the image, both from 1."""
     seg.NumberOfFrames = len(frames)
     organization = Dataset()
-    organization.DimensionOrganizationUID = new_uid(seg.SOPInstanceUID, "dimensions")
+    organization.DimensionOrganizationUID = new_uid("dimensions", file.header.instance)
     seg.DimensionOrganizationSequence = [organization]
     dimensions = [(_SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION, "Segment Number")]
     if file.frames > 1:
@@ -255,7 +270,6 @@ def _packed(masks: Iterable[NDArray[np.bool_]]) -> bytes:
         data.write(np.packbits(bits[:full], bitorder="little").tobytes())
         rest = bits[full:]
     data.write(np.packbits(rest, bitorder="little").tobytes())
-    data.write(b"\0" * (data.tell() % 2))
     return data.getvalue()
 
 

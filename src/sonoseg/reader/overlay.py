@@ -25,7 +25,8 @@ TRUTH: Colour = (255, 160, 40)
 CALIPER: Colour = (255, 226, 90)
 WARNING: Colour = (255, 96, 80)
 NOTICE = "Research use, not a medical device"
-DOUBT = "Do not trust this: not an image that the network knows"
+UNKNOWN = "Do not trust this: not an image that the network knows"
+DOUBT = "Do not trust this: there are doubts about the image"
 _WHITE: Colour = (235, 235, 235)
 MIN_WIDTH, MAX_SIDE = 640, 2048
 _LABELLED = 4  # more lesions than this would hide the picture under their labels
@@ -160,9 +161,14 @@ def draw_frame(result: SegmentationResult) -> NDArray[np.uint8]:
     notice = _line(NOTICE, _WHITE, width)
     canvas.paste(notice, (0, height - notice.height), notice)
     if result.doubts:
-        doubt = _line(DOUBT, WARNING, width)
+        doubt = _line(_warning(result), WARNING, width)
         canvas.paste(doubt, (0, 0), doubt)
     return np.array(canvas)
+
+
+def _warning(result: SegmentationResult) -> str:
+    """What is said of a result with doubts."""
+    return DOUBT if (result.unfamiliarity or 0) <= 1 else UNKNOWN
 
 
 @functools.lru_cache(maxsize=8)
@@ -230,7 +236,7 @@ def _with_caption(
     width = max(canvas.width, MIN_WIDTH)
     lines = [(words, _WHITE)] if words else []
     if result.doubts:
-        lines.append((DOUBT, WARNING))
+        lines.append((_warning(result), WARNING))
     foot = (2 + len(lines)) * line + line // 2
     framed = Image.new("RGB", (width, canvas.height + foot), (18, 20, 23))
     framed.paste(canvas, ((width - canvas.width) // 2, 0))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sonoseg.dicom.header import SECONDARY_CAPTURE, ULTRASOUND, NotUltrasound
-from sonoseg.dicom.objects import segment_to_objects
+from sonoseg.dicom.objects import Objects, segment_to_objects
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import read_dicom
 from sonoseg.errors import InputError, MachineError, visible
@@ -125,7 +125,7 @@ class Watcher:
             if kind and kind not in _KINDS:
                 self.counts.others += 1
                 return
-            lesions = self._segment(instance)
+            objects = self._segment(instance)
         except NotUltrasound:
             self.counts.others += 1
         except MachineError:
@@ -144,12 +144,11 @@ class Watcher:
             self._pass_over(instance, f"{error}; see the server's log")
         else:
             self.counts.segmented += 1
-            noun = "lesion" if lesions == 1 else "lesions"
-            _logger.info("sonoseg: %s: %d %s, results stored", instance, lesions, noun)
+            _log_result(instance, objects)
         self._failures.pop(instance, None)
 
-    def _segment(self, instance: str) -> int:
-        """Stores SEG and SR of an instance; returns how many lesions it has."""
+    def _segment(self, instance: str) -> Objects:
+        """Stores SEG and SR of an instance, and returns them."""
         # Beside the state: what a killed process leaves there is removed by the next one.
         path = self._feed.folder / temporary_name(".dcm")
         try:
@@ -161,7 +160,7 @@ class Watcher:
             forget(path)
         for content in objects.files:
             self._store(content)
-        return objects.lesions
+        return objects
 
     def _store(self, content: bytes) -> None:
         try:
@@ -189,3 +188,16 @@ class Watcher:
             hint = "give http://USER:PASSWORD@HOST, or change the rights of the user"
             return InputError(self._url, "does not let sonoseg in", hint)
         return InputError(self._url, str(error), self._feed.HINT)
+
+
+def _log_result(instance: str, objects: Objects) -> None:
+    """Logs how many lesions there are; with the doubts as a warning, if there are any."""
+    noun = "lesion" if objects.lesions == 1 else "lesions"
+    words = f"{objects.lesions} {noun}, results stored"
+    if not objects.doubts:
+        _logger.info("sonoseg: %s: %s", instance, words)
+        return
+    doubts = "; ".join(objects.doubts)
+    _logger.warning(
+        "sonoseg: %s: %s; do not trust this: %s", instance, words, visible(doubts)
+    )
