@@ -70,14 +70,15 @@ class Peer(FusionUNet):
     Args:
         presence: with its classification head, which judges whether there is a lesion.
         dropout: before that.
+        encoder: smp's name of its encoder.
     """
 
-    def __init__(self, presence: bool, dropout: float) -> None:
+    def __init__(
+        self, presence: bool, dropout: float, encoder: str = "efficientnet-b0"
+    ) -> None:
         nn.Module.__init__(self)
         head = {"classes": 1, "dropout": dropout} if presence else None
-        self.network = quicken(
-            smp.Unet("efficientnet-b0", encoder_weights=None, aux_params=head)
-        )
+        self.network = quicken(smp.Unet(encoder, encoder_weights=None, aux_params=head))
 
     def outputs(self, image: Tensor) -> Output:
         answer = self.network((image.expand(-1, 3, -1, -1) - 0.449) / 0.226)

@@ -1011,7 +1011,7 @@ def _run(command: Command) -> int:
         )
     except KeyboardInterrupt:
         print(
-            "sonoseg: stopped; to resume, run the same command again",
+            "sonoseg: stopped; to finish, run the same command again",
             file=sys.stderr,
         )
         return 130

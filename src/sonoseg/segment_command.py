@@ -20,6 +20,7 @@ from sonoseg.reader.jobs import Job, make_jobs
 from sonoseg.reader.segment_files import Summary, segment_jobs
 
 DICOM_OBJECTS = ("seg", "sr", "sc")
+_MOST_NAMED = 3
 _logger = logging.getLogger(__name__)
 
 
@@ -134,6 +135,11 @@ def _text(
     if summary.results is None:
         return "\n".join(lines)
     lines += [*_left_out(found), *ignored]
+    if summary.removed:
+        names = visible(", ".join(summary.removed[:_MOST_NAMED]))
+        more = len(summary.removed) - _MOST_NAMED
+        names += f" and {more} more" if more > 0 else ""
+        lines.append(f"older results of the same files were removed: {names}")
     folder = summary.results.parent
     lines.append(f"masks, overlays and {summary.results.name} are in {folder}")
     if formats:

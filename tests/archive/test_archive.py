@@ -67,7 +67,7 @@ def masks_of(out: Path) -> dict[str, bytes]:
     for path in sorted((out / "masks").iterdir()):
         with ZipFile(path) as file:
             for name in file.namelist():
-                masks[name] = file.read(name)
+                masks[f"{path.name}/{name}"] = file.read(name)
     return masks
 
 
@@ -110,6 +110,7 @@ def test_each_image_has_a_row_and_each_lesion_a_mask(
     # The texts and the two SEG are not ultrasound.
     assert (manifest["files"], manifest["passed_over"]) == (15, 4)
     assert manifest["images"] == len(rows) and manifest["failed"] == 1
+    assert manifest["doubtful"] == sum(bool(row["doubts"]) for row in rows.values())
 
 
 def test_the_operating_point_is_used_and_noted(
@@ -150,30 +151,36 @@ def test_only_what_is_missing_is_done_again(
     assert masks_of(out) == masks_of(finished)
 
 
-def test_files_that_are_added_later_are_segmented_too(
-    archive: Path, finished: Path, tmp_path: Path
+def test_files_that_are_added_or_replaced_later_are_segmented_too(
+    archive: Path, tmp_path: Path
 ) -> None:
-    """Those of before keep their rows. A call that finds nothing new changes nothing."""
-    grown = shutil.copytree(archive, tmp_path / "archive")
-    out = shutil.copytree(finished, tmp_path / "out")
-    manifest = json.loads((out / "manifest.json").read_text())
-    manifest["archive"] = str(grown)
-    (out / "manifest.json").write_text(json.dumps(manifest))
-    picture = grown / "a/images/synthetic_00.png"
-    shutil.copy(picture, grown / "later.png")
-    before = rows_of(finished)
+    """All others keep their rows. A call that finds nothing new changes nothing."""
+    grown, out = tmp_path / "archive", tmp_path / "out"
+    grown.mkdir()
+    pictures = archive / "a/images"
+    for number in range(3):
+        shutil.copy(pictures / f"synthetic_0{number}.png", grown / f"{number}.png")
+    archive_command([grown], out=out, workers=1, shard=2)
+    before = rows_of(out)
+    shutil.copy(pictures / "synthetic_05.png", grown / "later.png")
+    shutil.copy(pictures / "synthetic_04.png", grown / "1.png")
     for _ in range(2):
-        assert archive_command([grown], out=out, workers=1)[1] == 1
-        rows = rows_of(out)
-        new = rows.pop(("later.png", None))
-        assert rows == before
-        same = before["a/images/synthetic_00.png", None]
-        assert {**new, "file": same["file"], "mask": same["mask"]} == same
-        assert (
-            json.loads((out / "manifest.json").read_text())["images"] == len(rows) + 1
-        )
-        parts = sorted(path.name for path in (out / "parts").iterdir())
-        assert len(parts) == len(list((finished / "parts").iterdir())) + 1
+        assert archive_command([grown], out=out, workers=1)[1] == 0
+        rows, masks = rows_of(out), masks_of(out)
+        assert rows.keys() == before.keys() | {("later.png", None)}
+        for name in ("0.png", "2.png"):
+            assert rows[name, None] == before[name, None]
+        for name in ("1.png", "later.png"):
+            row, result = rows[name, None], sonoseg.segment(grown / name)
+            areas = [entry["area"] for entry in row["lesions"]]
+            expected = [lesion.area for lesion in result.lesions]
+            assert areas == pytest.approx(expected, abs=0.01)
+            assert row["mask"] == f"000002.zip/{Path(name).stem}.png_mask.png"
+            with Image.open(io.BytesIO(masks[row["mask"]])) as picture:
+                assert np.array_equal(np.array(picture), result.mask)
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert (manifest["images"], manifest["files"]) == (4, 5)
+        assert len(list((out / "parts").iterdir())) == 3
 
 
 def test_an_image_that_ends_three_processes_is_given_up(
@@ -232,6 +239,9 @@ def test_names_of_any_kind_are_listed_once(tmp_path: Path) -> None:
         assert add_list(folder, folder / "out") == 5
         *earlier, last = read_lists(folder / "out", 3)
         assert earlier == shards and last == ("later.png",)
+    (folder / "later.png").write_text("changed")
+    assert add_list(folder, folder / "out") == 6
+    assert list(read_lists(folder / "out", 3))[-1] == ("later.png",)
 
 
 def test_names_that_are_no_utf_8_have_a_row(tmp_path: Path) -> None:

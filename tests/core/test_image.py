@@ -130,6 +130,17 @@ def test_float_tiff_is_stretched_and_nan_refused(tmp_path: Path) -> None:
             read_image(tmp_path / "bad.tif")
 
 
+def test_floats_from_0_to_1_are_as_dark_as_the_same_bytes(tmp_path: Path) -> None:
+    dark = (GRAY // 4).astype(np.uint8)
+    for values in (dark / 255, (dark / 255).astype(np.float32)):
+        np.testing.assert_array_equal(read_image(values), dark)
+    Image.fromarray((dark / 255).astype(np.float32)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), dark)
+    np.testing.assert_array_equal(
+        read_image(np.full((16, 20), 0.2)), np.full((16, 20), 51)
+    )
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 def test_exif_orientation_turns_the_picture_upright(
     tmp_path: Path, suffix: str

@@ -247,7 +247,7 @@ def test_a_further_folder_without_a_split_is_known_as_a_whole(
 ) -> None:
     """As in train: all of its images are training images, and none is held out."""
     more = tmp_path / "more"
-    write_phantoms(more, 10, seed=9, size=(128, 160))
+    write_phantoms(more, 10, seed=99, size=(128, 160))
     words = ["--data", str(data), "--split", "grouped"]
     reports = {}
     for name, also in {

@@ -141,6 +141,14 @@ def test_evaluate_and_compare_tell_the_kinds_apart(bundle, data, tmp_path, capsy
     assert found["auc"] == pytest.approx(expected, abs=1e-3)
     assert main(["compare", *map(str, folders)]) == 0
     assert "AUC of malignancy +0.000" in capsys.readouterr().out
+    command[1] = (
+        "all-background"  # it judges nothing, and nothing is left of the bundle
+    )
+    assert main([*command, str(folders[1])]) == 0
+    assert not (folders[1] / "malignancy.csv").exists()
+    shutil.copy(folders[0] / "malignancy.csv", folders[1])  # as after a kill
+    assert main(["compare", *map(str, folders)]) == 0
+    assert "malignancy" not in capsys.readouterr().out
 
 
 def test_a_head_for_other_weights_and_damaged_ones_are_refused(run, tmp_path):

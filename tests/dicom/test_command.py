@@ -275,11 +275,74 @@ def test_no_file_of_others_is_replaced(mixed: Path, tmp_path: Path, name: str) -
     for _ in range(2):
         assert segment_command([mixed], **options)[1] == 1
     assert (tmp_path / "out" / name).read_bytes() != b"mine"
-    # A call that writes less keeps the older files, and still knows that they are its own.
+    # A call that writes less removes older files of the same image. It keeps those of others as its own.
     segment_command([mixed / "IM0001"], out=tmp_path / "out")
-    earlier = json.loads((tmp_path / "out" / "results.json").read_text())
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    is_of_others = name in ("lesions_coco.json", "a_lesions.geojson")
+    assert (name in results["earlier_files"]) == is_of_others
     is_new = name == "IM0001_mask.png"
-    assert (name in earlier["earlier_files"]) != is_new
+    assert (tmp_path / "out" / name).exists() == (is_of_others or is_new)
+
+
+def _black(path: Path) -> None:
+    """Makes a file black under the same UIDs, so that it has no lesion."""
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = bytes(len(dataset.PixelData))
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("name", ["synthetic_00_still", "synthetic_01_loop"])
+def test_no_older_object_contradicts_a_new_report(
+    study: Path, tmp_path: Path, name: str
+) -> None:
+    path, out = tmp_path / "in" / "a.dcm", tmp_path / "out"
+    path.parent.mkdir()
+    shutil.copy(study / "series" / f"{name}.dcm", path)
+    segment_command([path], out=out, to=("seg", "sr", "sc", "geojson"))
+    masks = len(list(out.glob("*_mask.png")))
+    assert (out / "a_seg.dcm").exists() and masks >= 1
+    words, _ = segment_command([path], out=out, to=("sr",))
+    assert not list(out.glob("*_s[ce]*.dcm")) and not list(out.glob("*.geojson"))
+    assert "older results of the same files were removed" in words
+    segment_command([path], out=out, to=("seg", "sr"))
+    _black(path)
+    segment_command([path], out=out, to=("seg", "sr"))
+    assert "No lesion was found" in pydicom.dcmread(out / "a_sr.dcm").to_json()
+    results = json.loads((out / "results.json").read_text())
+    (entry,) = results["dicom"]
+    listed = {*entry["written"], entry["overlay"], "results.json"}
+    listed |= {entry["video"]} if "video" in entry else set()
+    assert {one.name for one in out.iterdir()} == listed
+    assert results["earlier_files"] == [] and "a_seg.dcm" not in listed
+
+
+def test_an_object_that_somebody_changed_is_not_removed(
+    study: Path, tmp_path: Path
+) -> None:
+    still = study / "series" / "synthetic_00_still.dcm"
+    out = tmp_path / "out"
+    segment_command([still], out=out, to=("seg", "sr"))
+    seg = out / "synthetic_00_still_seg.dcm"
+    seg.write_bytes(seg.read_bytes() + b"corrected")
+    with pytest.raises(InputError, match="has been changed since"):
+        segment_command([still], out=out, to=("seg",))
+    words, _ = segment_command([still], out=out)
+    assert seg.read_bytes().endswith(b"corrected") and "_sr.dcm" in words
+    results = json.loads((out / "results.json").read_text())
+    assert results["earlier_files"] == [seg.name]
+    assert not (out / "synthetic_00_still_sr.dcm").exists()
+
+
+def test_a_pseudonym_removes_the_older_pictures(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.dcm", tmp_path / "out"
+    for frames in (0, 2):
+        shape = (frames, 64, 96) if frames else (64, 96)
+        path.write_bytes(as_bytes(make_dataset(np.full(shape, 90, np.uint8))))
+        segment_command([path], out=out, to=("sr", "sc"), explain=True)
+        assert (out / "a_overlay.png").exists() and (out / "a_sc.dcm").exists()
+        segment_command([path], out=out, to=("sr",), pseudonym="k")
+        left = {one.name for one in out.iterdir()} - {"results.json", "a_sr.dcm"}
+        assert {one for one in left if not one.endswith("_mask.png")} == set()
 
 
 def test_a_file_that_is_also_given_by_its_folder_is_segmented_once(

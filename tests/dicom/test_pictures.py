@@ -53,16 +53,24 @@ def test_with_a_pseudonym_no_picture_shows_the_whole_frame(
 
 @pytest.mark.parametrize("regions", [WHOLE, NARROWER, HALVES, INSIDE])
 def test_a_capture_of_almost_the_whole_frame_may_show_a_name(
-    tmp_path: Path, regions: Any, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, regions: Any
 ) -> None:
     path = _write(tmp_path / "a.dcm", regions)
     is_inside = regions is INSIDE
     segment_command([path], to=("sc",), out=tmp_path / "out")
     capture = pydicom.dcmread(tmp_path / "out" / "a_sc.dcm")
     assert capture.BurnedInAnnotation == ("NO" if is_inside else "YES")
-    code = segment_command([path], to=("sc",), out=tmp_path / "k", pseudonym="k")[1]
-    assert code == (0 if is_inside else 2)
-    assert ("may show a name" in caplog.text) != is_inside
+    out = tmp_path / "k"
+    words, code = segment_command(
+        [path], to=("seg", "sr", "sc"), out=out, pseudonym="k"
+    )
+    assert code == 0
+    assert ("no overlay and no sc are written" in words) != is_inside
+    (entry,) = json.loads((out / "results.json").read_text())["dicom"]
+    assert bool(entry["notes"]) != is_inside
+    written = {one.name for one in out.iterdir()}
+    assert {"a_sr.dcm", "a_mask.png"} <= written
+    assert ("a_sc.dcm" in written) == ("a_overlay.png" in written) == is_inside
 
 
 @pytest.mark.parametrize("time", ["100000000", "1e-9", "0.0007", "-40", "0"])

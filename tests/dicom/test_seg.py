@@ -21,7 +21,7 @@ from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.seg import COLOURS, make_fractional_seg, make_seg
-from sonoseg.dicom.source import Algorithm
+from sonoseg.dicom.source import Algorithm, reference_dataset
 from sonoseg.errors import InputError
 
 ALGORITHM = Algorithm("sonoseg-1", "1.0", "ab" * 32)
@@ -205,6 +205,29 @@ def test_a_pseudonym_replaces_the_patient(tmp_path: Path) -> None:
     again = make_seg(other, _drawn(other, [1]), ALGORITHM, Options(pseudonym="key"))
     assert seg.PatientID == again.PatientID != "P-17"
     assert seg.PatientIdentityRemoved == "YES"
+
+
+def _code(key: str = "key", **tags: object) -> str:
+    """The code for the patient of a file."""
+    nobody = {"PatientID": "", "PatientName": "", "PatientBirthDate": ""}
+    kept = reference_dataset(_file(**{**nobody, **tags}), key)
+    assert kept.PatientID == kept.PatientName
+    return str(kept.PatientID)
+
+
+def test_patients_of_whom_nothing_is_known_have_a_code_for_each_study() -> None:
+    studies = [{"StudyInstanceUID": f"1.2.{number}"} for number in (3, 4)]
+    for names in ({}, {"PatientName": "^"}, {"PatientBirthDate": "19700101"}):
+        one, other = (_code(**study, **names) for study in studies)
+        assert one != other and one == _code(**studies[0], **names)
+        assert one != _code("another key", **studies[0], **names)
+    known = {"PatientName": "Doe^J", "PatientBirthDate": "19700101"}
+    identified = {"PatientID": "P-1", **known}
+    for names in (known, {"PatientName": "Doe^J"}, identified):
+        one, other = (_code(**study, **names) for study in studies)
+        assert one == other
+    assert _code(PatientName="Doe^J", PatientBirthDate="19700102") != _code(**known)
+    assert _code(**identified) == _code(PatientID="P-1 ")
 
 
 def test_probabilities_travel_in_255_steps(tmp_path: Path) -> None:

@@ -146,6 +146,26 @@ def test_the_command_says_how_many_images_have_a_copy_in_another_subset(
     )
 
 
+def test_what_a_plain_folder_cannot_tell_is_said(tmp_path: Path) -> None:
+    """Near-copies are unknown without groups; and a table need not name all images."""
+    data = tmp_path / "data"
+    write_phantoms(data, 10, size=(128, 160))
+    (data / "labels.csv").unlink()
+    names = sorted(case.name for case in load_cases(data))
+    subsets = ["train"] * 5 + ["test"] * 3
+    lines = [",".join(row) for row in zip(names, subsets, strict=False)]
+    table = tmp_path / "split.csv"
+    table.write_text("\n".join(["file,subset", *lines]))
+    out = tmp_path / "out"
+    text = evaluate_command("all-background", data, str(table), out=out)
+    assert f"2 of 10 images are in no subset of {table}" in text
+    assert f"sonoseg data check {data} --split {table} finds them" in text
+    about = json.loads((out / "metrics.json").read_text())["about"]
+    assert about["leaked"] is None
+    text = evaluate_command("all-background", data, "all", out=out)
+    assert "near-copies" not in text and "no subset" not in text
+
+
 def test_a_perfect_answer_scores_one_where_it_can(
     phantoms: list[Case], tmp_path: Path
 ) -> None:

@@ -211,7 +211,7 @@ def test_ctrl_c_ends_the_command_with_nothing_half_written(
     command = [sys.executable, "-c", INTERRUPTED, *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "sonoseg: stopped; to resume, run the same command again\n"
+    assert done.stderr == "sonoseg: stopped; to finish, run the same command again\n"
     assert list(out.iterdir()) == []
 
 

@@ -114,6 +114,52 @@ def test_what_calls_before_the_last_wrote_may_be_replaced_too(
     assert json.loads((out / "results.json").read_text())["earlier_files"] == []
 
 
+def test_older_results_of_an_image_are_removed_unless_somebody_changed_them(
+    folder: Path, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    segment_files([folder], bundle, out, formats=("geojson", "labelme"))
+    (out / "a_heat.png").write_bytes(b"of somebody else")
+    (out / "a_lesions.geojson").write_bytes(b"corrected")
+    summary = segment_files([folder / "a.png"], bundle, out)
+    assert summary.removed == ["a_labelme.json"]
+    of_b = {f"b_{end}" for end in ("lesions.geojson", "labelme.json", "mask.png")}
+    kept = of_b | {"b_overlay.png", "a_lesions.geojson"}
+    new = {"a_mask.png", "a_overlay.png", "results.json"}
+    assert _names(out) == kept | new | {"a_heat.png"}
+    report = json.loads((out / "results.json").read_text())
+    assert set(report["earlier_files"]) == kept
+    assert (out / "a_lesions.geojson").read_bytes() == b"corrected"
+    # It is still known as changed.
+    segment_files([folder / "a.png"], bundle, out)
+    assert (out / "a_lesions.geojson").read_bytes() == b"corrected"
+    with pytest.raises(InputError, match=r"a_lesions\.geojson: has been changed since"):
+        segment_files([folder / "a.png"], bundle, out, formats=("geojson",))
+
+
+def test_an_image_that_fails_keeps_its_older_results_and_an_input_is_never_removed(
+    folder: Path, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    segment_files([folder], bundle, out, formats=("geojson",))
+    content = (folder / "a.png").read_bytes()
+    (folder / "a.png").write_bytes(b"broken")
+    assert segment_files([folder], bundle, out).exit_code == 1
+    assert "a_lesions.geojson" in _names(out)
+    assert "b_lesions.geojson" not in _names(out)
+    (folder / "a.png").write_bytes(content)
+    # An older result that is now an input.
+    segment_files([folder], bundle, folder)
+    report = json.loads((folder / "results.json").read_text())
+    report["earlier_files"] = ["a_heat.png", "b_heat.png"]
+    (folder / "results.json").write_text(json.dumps(report))
+    for name in report["earlier_files"]:
+        (folder / name).write_bytes(content)
+    inputs = [folder / name for name in ("a.png", "a_heat.png", "b.png")]
+    assert segment_files(inputs, bundle, folder).removed == ["b_heat.png"]
+    assert (folder / "a_heat.png").exists()
+
+
 def test_a_call_that_was_killed_can_be_made_again(
     folder: Path, bundle: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sonoseg.reader.overlay import NOTICE
-from sonoseg.report.evaluation_figures import roc_figure
+from sonoseg.report.evaluation_figures import reliability_figure, roc_figure
 from sonoseg.report.explanation_figures import explanation_panels, faithfulness_figure
 from sonoseg.report.training_figures import grid_figure, learning_curves
 
@@ -78,6 +78,16 @@ def test_the_roc_figure_names_every_curve(tmp_path: Path, words: list[str]) -> N
 def test_a_roc_figure_without_curves_is_still_drawn(tmp_path: Path) -> None:
     roc_figure({}, tmp_path / "roc.png")
     assert (tmp_path / "roc.png").stat().st_size > 1000
+
+
+def test_the_reliability_figure_has_plain_numbers(
+    tmp_path: Path, words: list[str]
+) -> None:
+    at = np.linspace(0.05, 0.95, 10)
+    share = np.geomspace(0.9, 1e-4, 10)
+    reliability_figure(at, at**2, share, 0.1, tmp_path / "reliability.png")
+    assert {"1", "0.01", "0.0001"} <= set(words)
+    assert not [word for word in words if "$" in word]
 
 
 def test_learning_curves_mark_the_epoch_that_was_kept(

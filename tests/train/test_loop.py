@@ -451,7 +451,15 @@ def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(
     for file in [*copies.glob("images/*"), *copies.glob("masks/*")]:
         file.rename(file.with_name(f"other_{file.name}"))
     assert main(words(phantoms, tmp_path / "out", "--also", str(copies))) == 2
-    problem = f"--also: holds {len(subsets['validation'])} validation images of {phantoms}, first {copies}"
+    problem = (
+        f"--also: holds {kept} validation or test images of {phantoms}, first {copies}"
+    )
+    assert problem in capsys.readouterr().err
+    for case in subsets["validation"]:  # test images alone are refused, too
+        (copies / "images" / f"other_{case.name}").unlink()
+        (copies / "masks" / f"other_{case.name}").unlink()
+    assert main(words(phantoms, tmp_path / "out", "--also", str(copies))) == 2
+    problem = f"holds {len(subsets['test'])} validation or test images"
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     training, validation = gather(

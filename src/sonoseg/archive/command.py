@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sonoseg.archive.files import add_list, read_lists
+from sonoseg.archive.files import add_list, lists_in, names_in, read_lists
 from sonoseg.archive.shard import MASKS, PARTS, ArchiveSettings, Shard
 from sonoseg.archive.table import Totals, join_parts
 from sonoseg.cluster import Workers
 from sonoseg.core.image import parse_spacing
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, visible
 from sonoseg.files import is_folder, is_there, output_folder, write_json
 from sonoseg.inputs import read_json
 from sonoseg.jobs import Countdown, outcomes
@@ -39,7 +39,8 @@ def archive_command(
     sensitivity: str | None = None,
     others: Mapping[str, object] | None = None,
 ) -> tuple[str, int]:
-    """Segments all images in a folder and below. The same command resumes it, and segments what was added since.
+    """Segments all images in a folder and below. The same command resumes it, and segments what was added or
+    changed since.
 
     Args:
         paths: one folder.
@@ -84,8 +85,8 @@ def archive_command(
         if missing:
             problem = f"{missing} shards have no result; run the same command again"
             return f"{out}: {problem}", 1
-        parts = (one.part for one in shards_of(settings, manifest))
-        totals = join_parts(parts, out / TABLE)
+        parts = {one.number: one.part for one in shards_of(settings, manifest)}
+        totals = join_parts(parts, last_shards(settings, manifest), out / TABLE)
         manifest.setdefault("ended", now())
         write_json(out / MANIFEST, manifest | asdict(totals))
     return describe(out, archive, totals)
@@ -163,6 +164,16 @@ def shards_of(settings: ArchiveSettings, manifest: dict[str, Any]) -> Iterator[S
         yield Shard(number, names, settings)
 
 
+def last_shards(settings: ArchiveSettings, manifest: dict[str, Any]) -> dict[str, int]:
+    """Name of a file → the last shard that has it. Only files of later lists are here: others are in one shard only."""
+    later = set(names_in(lists_in(settings.out)[1:]))
+    found = {}
+    for shard in shards_of(settings, manifest) if later else ():
+        for name in later.intersection(shard.names):
+            found[visible(name)] = shard.number
+    return found
+
+
 def describe(out: Path, archive: Path, totals: Totals) -> tuple[str, int]:
     """The text for the terminal, and the exit code.
 
@@ -175,6 +186,8 @@ def describe(out: Path, archive: Path, totals: Totals) -> tuple[str, int]:
         )
         raise InputError(archive, problem, f"see the column reason of {out / TABLE}")
     text = f"{out / TABLE}: {totals.images} images, {totals.with_lesion} with a lesion"
+    if totals.doubtful:
+        text += f", {totals.doubtful} with doubts (see the column doubts)"
     if totals.failed:
         text += f", {totals.failed} failed (see the column reason)"
     if totals.passed_over:

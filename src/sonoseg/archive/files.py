@@ -20,13 +20,15 @@ from sonoseg.files import atomic_path, is_there
 def add_list(archive: Path, out: Path) -> int:
     """Lists the files that may be images and that no earlier list has. The list is written only if there are any.
 
+    A file that was changed since is listed again.
+
     Args:
         archive: a folder.
-        out: the folder of the lists; it is left out if it is in the archive. A list has one JSON string a line: the
-            name of a file, relative to the archive.
+        out: the folder of the lists; it is left out if it is in the archive. A list has one JSON array a line: the
+            name of a file, relative to the archive, its size in bytes, and the time of its last change in nanoseconds.
 
     Returns:
-        how many files all lists have.
+        how many lines all lists have.
 
     Raises:
         InputError: a folder cannot be listed, or the list cannot be written.
@@ -40,7 +42,8 @@ def add_list(archive: Path, out: Path) -> int:
         temporary.open("w", encoding="ascii") as file,
     ):
         for path in files_below(archive, os.path.realpath(out)):
-            line = json.dumps(os.path.relpath(path, archive)) + "\n"
+            entry = (os.path.relpath(path, archive), *_version(path))
+            line = json.dumps(entry) + "\n"
             if not _is_in(_mark(line), known):
                 file.write(line)
                 added += 1
@@ -58,11 +61,26 @@ def lists_in(out: Path) -> list[Path]:
 
 
 def read_lists(out: Path, size: int) -> Iterator[tuple[str, ...]]:
-    """Yields the names of all lists, `size` at a time. Each list begins with names of its own."""
+    """Yields the names of all lists, `size` at a time, never of two lists together."""
     for target in lists_in(out):
-        names = map(json.loads, _lines([target]))
+        names = names_in([target])
         while shard := tuple(itertools.islice(names, size)):
             yield shard
+
+
+def names_in(lists: Sequence[Path]) -> Iterator[str]:
+    """Yields the names of some lists."""
+    for line in _lines(lists):
+        yield json.loads(line)[0]
+
+
+def _version(path: str) -> tuple[int, int]:
+    """Size and time of the last change of a file; zeros if it has just been removed."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _lines(lists: Sequence[Path]) -> Iterator[str]:
@@ -72,7 +90,7 @@ def _lines(lists: Sequence[Path]) -> Iterator[str]:
 
 
 def _mark(line: str) -> bytes:
-    """16 bytes in place of a name: a million of them fit into 16 MB."""
+    """16 bytes in place of a line: a million of them fit into 16 MB."""
     return hashlib.blake2b(line.encode(), digest_size=16).digest()
 
 

@@ -120,6 +120,9 @@ class Shard:
             ):
                 for index, answer in self._answers(segmenter):
                     rows[index] = answer.rows
+                    for row in answer.rows:
+                        if row.get("mask"):
+                            row["mask"] = f"{masks.name}/{row['mask']}"
                     for name, png in answer.masks:
                         file.writestr(name, png)
                         has_masks = True

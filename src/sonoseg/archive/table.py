@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,12 +99,14 @@ class Totals:
     Attributes:
         images: rows.
         with_lesion: rows with at least one lesion.
+        doubtful: rows with doubts.
         failed: rows of files that could not be segmented.
         passed_over: files that are no ultrasound, and have no row.
     """
 
     images: int = 0
     with_lesion: int = 0
+    doubtful: int = 0
     failed: int = 0
     passed_over: int = 0
 
@@ -112,20 +114,37 @@ class Totals:
         """Counts the rows of a part."""
         self.images += table.num_rows
         self.with_lesion += table.num_rows - table["mask"].null_count
+        doubts = compute.list_value_length(table["doubts"])
+        self.doubtful += compute.sum(compute.greater(doubts, 0)).as_py() or 0
         is_failed = compute.equal(table["state"], "failed")
         self.failed += compute.sum(is_failed).as_py() or 0
         self.passed_over += int(table.schema.metadata[PASSED_OVER])
 
 
-def join_parts(parts: Iterator[Path], target: Path) -> Totals:
-    """Writes all parts as one table; one of them is in memory at a time."""
+def join_parts(
+    parts: Mapping[int, Path], last: Mapping[str, int], target: Path
+) -> Totals:
+    """Writes all parts as one table; one of them is in memory at a time.
+
+    Args:
+        parts: number of a shard → its part.
+        last: name of a file that is in several shards → the last one. Its rows of the others are left out.
+        target: the file to write.
+
+    Returns:
+        the numbers of what the table has.
+    """
     totals = Totals()
     with (
         atomic_path(target) as temporary,
         parquet.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        for part in parts:
+        for number, part in parts.items():
             table = parquet.read_table(part)
+            if last:
+                files = table["file"].to_pylist()
+                is_last = [last.get(file, number) == number for file in files]
+                table = table.filter(pa.array(is_last, pa.bool_()))
             totals.add(table)
             writer.write_table(table.replace_schema_metadata(None))
     return totals

@@ -116,7 +116,9 @@ def orientation(source: Source) -> int:
 
 
 def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
-    """Any real numbers (H, W) as uint8: their own smallest..largest value as 0..255; one value becomes 0.
+    """Any real numbers (H, W) as uint8. 0..1 becomes 0..255 for floats that are all in 0..1.
+
+    For all others, their own smallest..largest value becomes 0..255; if there is one value only, it becomes 0.
 
     Raises:
         InputError: numbers that are not finite.
@@ -130,6 +132,8 @@ def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
             "has pixels that are not finite numbers (NaN or infinite)",
             "replace them by numbers",
         )
+    if np.issubdtype(array.dtype, np.floating) and low >= 0 and high <= 0.5:
+        low, high = 0.0, 0.5
     gray = np.zeros(array.shape, np.uint8)
     if low == high:
         return gray

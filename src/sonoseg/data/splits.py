@@ -94,6 +94,14 @@ def _is_data(path: str) -> bool:
     return is_folder(path) or is_pack(path)
 
 
+def unnamed(cases: Sequence[Case], split: str) -> str:
+    """A sentence about cases that are in no subset of a table; "" if there are none, or the split is no table."""
+    if not split.endswith(".csv"):
+        return ""
+    left = len(cases) - sum(map(len, split_cases(cases, split).values()))
+    return f"{left} of {len(cases)} images are in no subset of {split}" if left else ""
+
+
 def leaked(subsets: Mapping[str, Sequence[Case]], subset: str) -> set[str]:
     """Names of the images of `subset` that share a group with an image of another subset.
 
@@ -104,6 +112,13 @@ def leaked(subsets: Mapping[str, Sequence[Case]], subset: str) -> set[str]:
         if name != subset:
             groups_elsewhere.update(case.group for case in cases)
     return {case.name for case in subsets[subset] if case.group in groups_elsewhere}
+
+
+def count_leaked(cases: Sequence[Case], split: str, subset: str) -> int | None:
+    """The number of `leaked` images; None if each image of the data set is a group of its own, so nobody knows."""
+    if split != "all" and len({case.group for case in cases}) == len(cases):
+        return None
+    return len(leaked(split_cases(cases, split), subset))
 
 
 def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:

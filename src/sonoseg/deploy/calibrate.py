@@ -35,7 +35,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_files
 from sonoseg.lock import held
 from sonoseg.progress import track
-from sonoseg.train.dataset import gather
+from sonoseg.train.dataset import check_apart, gather
 from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, weights_hash
 
 COLDEST, HOTTEST = 0.05, 20.0
@@ -70,6 +70,7 @@ def calibrate_command(
         raise InputError(folder, problem, "give a folder that sonoseg train made")
     predictor = RunPredictor(folder, calibrated=False)
     known, validation = gather(data, split, tuple(also))
+    check_apart(data, split, known, predictor.size[0])
     held_out = {data_name(data): validation, **_held_out_of(also)}
     others = {data_name(other): load_cases(other) for other in abroad}
     checked = [*held_out.values(), *others.values()]

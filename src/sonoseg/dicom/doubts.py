@@ -6,34 +6,41 @@ from dataclasses import dataclass, field
 
 from sonoseg.dicom.segment import Segmented
 
-_Frames = dict[int, None]
-
 
 @dataclass
-class Doubts:
-    """Collects the doubts of the frames of a file, each once."""
+class _Kind:
+    """Doubts that differ at most in a number in brackets: their sentences, and the frames that have one."""
 
-    _seen: _Frames = field(default_factory=dict)
-    _frames: dict[str, _Frames] = field(default_factory=dict)
-    _words: dict[str, dict[str, None]] = field(default_factory=dict)
+    sentences: set[str] = field(default_factory=set)
+    frames: set[int] = field(default_factory=set)
+
+
+class Doubts:
+    """Collects the doubts of the frames of a file, each kind once."""
+
+    def __init__(self) -> None:
+        self._frames: set[int] = set()
+        self._kinds: dict[str, _Kind] = {}
 
     def add(self, one: Segmented) -> None:
         """Adds those of one region of a frame."""
         frame = one.view.frame
-        self._seen[frame] = None
+        self._frames.add(frame)
         for doubt in one.result.doubts:
-            kind = doubt.partition(" (")[0]  # without a number that differs
-            self._frames.setdefault(kind, {})[frame] = None
-            self._words.setdefault(kind, {})[doubt] = None
+            name, _, _ = doubt.partition(" (")
+            kind = self._kinds.setdefault(name, _Kind())
+            kind.sentences.add(doubt)
+            kind.frames.add(frame)
 
     @property
     def words(self) -> list[str]:
         """One sentence for each kind of doubt; says on how many frames, if it is not on all of them."""
-        sentences = []
-        for kind, words in self._words.items():
-            sentence = kind if len(words) > 1 else next(iter(words))
-            frames, count = self._frames[kind], len(self._seen)
-            if len(frames) < count:
-                sentence = f"{sentence}, on {len(frames)} of {count} frames"
-            sentences.append(sentence)
-        return sentences
+        all_words = []
+        for name, kind in self._kinds.items():
+            words = name
+            if len(kind.sentences) == 1:
+                (words,) = kind.sentences
+            if kind.frames != self._frames:
+                words += f", on {len(kind.frames)} of {len(self._frames)} frames"
+            all_words.append(words)
+        return all_words

@@ -6,7 +6,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,15 @@ from sonoseg.reader.annotation_files import (
     frame_name,
     write_annotations,
 )
-from sonoseg.reader.annotations import Annotated
+from sonoseg.reader.annotations import FORMATS, Annotated
 from sonoseg.reader.jobs import Job, ShowFrames
 from sonoseg.reader.overlay import write_picture
 from sonoseg.reader.segmenter import Segmenter
 
 OBJECTS = ("seg", "sr", "sc")
-NO_PICTURES = (
-    "no overlay is written with --pseudonym: the file does not set the B-mode"
-    " image apart, so the picture may show a name"
-)
+_MAY_SHOW = "with --pseudonym: the file does not set the B-mode image apart, so the picture may show a name"
+NO_PICTURES = f"no overlay is written {_MAY_SHOW}"
+NO_CAPTURE = f"no overlay and no sc are written {_MAY_SHOW}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class DicomJob:
     STEM_heat.png (of a loop for the frame with the largest lesion), all of the size of the whole frame; of a loop
     STEM_overlay.mp4, if PyAV is there; and what the settings ask for: STEM_seg.dcm, STEM_sr.dcm, STEM_sc.dcm,
     STEM_probability.dcm, and outlines beside each mask. If patient data are to be replaced and the file does not say
-    where the B-mode image lies, no overlay, heat map or video is written: a name could be in them.
+    where the B-mode image lies, no overlay, heat map, video or SC is written: a name could be in them.
     """
 
     file: DicomFile
@@ -138,7 +137,7 @@ class DicomJob:
         if self._has_video:
             names.append(f"{self.stem}_overlay.mp4")
         for kind in OBJECTS:
-            if kind in self.settings.to:
+            if kind in self._objects_to:
                 names.append(f"{self.stem}_{kind}.dcm")
         if self.settings.fractional and self.file.frames == 1:
             names.append(f"{self.stem}_probability.dcm")
@@ -149,9 +148,33 @@ class DicomJob:
         return names
 
     @property
+    def all_names(self) -> Sequence[str]:
+        """These, and those that it would write with other options."""
+        everything = Settings(
+            explain=True, to=(*OBJECTS, *FORMATS), fractional=True, pseudonym=None
+        )
+        names = list(replace(self, settings=everything).names)
+        if self.file.frames > 1:
+            names.append(f"{self.stem}_overlay.mp4")  # even if PyAV is not there now
+        return names
+
+    @property
     def _has_pictures(self) -> bool:
         """Whether pictures of the frame are written: not if they may show a name that is to be replaced."""
         return self.settings.pseudonym is None or not self.file.is_whole_frame
+
+    @property
+    def _objects_to(self) -> list[str]:
+        """The DICOM objects to write: no picture if it may show a name that is to be replaced."""
+        wanted = [kind for kind in OBJECTS if kind in self.settings.to]
+        return [kind for kind in wanted if kind != "sc" or self._has_pictures]
+
+    @property
+    def _notes(self) -> list[str]:
+        """What is not written, and why."""
+        if self._has_pictures:
+            return []
+        return [NO_CAPTURE if "sc" in self.settings.to else NO_PICTURES]
 
     @property
     def _has_video(self) -> bool:
@@ -200,7 +223,7 @@ class DicomJob:
         return entry | {
             "written": written,
             "doubts": found.doubts.words,
-            "notes": [] if self._has_pictures else [NO_PICTURES],
+            "notes": self._notes,
             "views": found.views,
         }
 
@@ -240,7 +263,7 @@ class DicomJob:
 
     def _objects(self, found: _Found, algorithm: Algorithm) -> dict[str, Dataset]:
         """The DICOM objects that were asked for; a segmentation only where there is a lesion."""
-        file, wanted, options = self.file, self.settings.to, self.settings.options
+        file, wanted, options = self.file, self._objects_to, self.settings.options
         objects: dict[str, Dataset] = {}
         if "seg" in wanted and found.outlines:
             objects["seg"] = make_seg(file, found.outlines, algorithm, options)

@@ -111,8 +111,8 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
     Args:
         file: the image.
         pseudonym: a key. Name and ID of the patient become a code that is the same for the same patient and key;
-            birth date, times of the study, accession number, study ID and physician are left empty. UIDs stay,
-            because they refer to the image.
+            without both, for the same study and key. Birth date, times of the study, accession number, study ID and
+            physician are left empty. UIDs stay, because they refer to the image.
 
     Raises:
         InputError: the image has no valid UIDs to refer to, or the key is empty.
@@ -171,7 +171,12 @@ def _matching(pattern: re.Pattern[str], value: str) -> str:
 
 
 def _hide(dataset: Dataset, key: str) -> None:
-    who = str(dataset.PatientID or f"{dataset.PatientName}|{dataset.PatientBirthDate}")
+    who, name = str(dataset.PatientID).strip(), str(dataset.PatientName)
+    if not who:
+        # A birth date alone is that of many patients. Without a name, only the study is known to be of one patient.
+        has_name = bool(name.strip(" ^="))
+        birth = dataset.PatientBirthDate
+        who = f"{name}|{birth}" if has_name else str(dataset.StudyInstanceUID)
     code = hmac.new(key.encode(), who.encode(), hashlib.sha256).hexdigest()[:16].upper()
     dataset.PatientID = dataset.PatientName = code
     dataset.PatientBirthDate = ""

@@ -101,17 +101,10 @@ def train_without(
 ) -> Path:
     """Trains `model` on all data sets but `name`; returns its run folder. A finished training is not repeated.
 
-    A fifth of the first of the others is for validation (the validation images of its split `grouped`). All other
-    images are trained on.
+    A fifth of the first of the others is for validation (see `hold_out`). All other images are trained on.
     """
     first, *others = [folder for other, folder in sources.items() if other != name]
-    split = settings.out / f"{data_name(first)}-validation.csv"
-    subsets = split_cases(load_cases(first), "grouped")
-    rows = []
-    for subset, cases in subsets.items():
-        role = "validation" if subset == "validation" else "train"
-        rows += [(case.name, role) for case in cases]
-    write_text(split, csv_text(("file", "subset"), sorted(rows)))
+    split = hold_out(first, settings.out)
     training = replace(
         settings.training,
         model=model,
@@ -122,6 +115,17 @@ def train_without(
     run = settings.out / f"{model}-without-{name}"
     train_command(training, run)
     return run
+
+
+def hold_out(data: Path, out: Path) -> Path:
+    """Writes DATA-validation.csv into `out`: the validation images of `grouped`, all others to train on."""
+    split = out / f"{data_name(data)}-validation.csv"
+    rows = []
+    for subset, cases in split_cases(load_cases(data), "grouped").items():
+        role = "validation" if subset == "validation" else "train"
+        rows += [(case.name, role) for case in cases]
+    write_text(split, csv_text(("file", "subset"), sorted(rows)))
+    return split
 
 
 def read(run: Path, name: str, data: Path, out: Path) -> Reading:

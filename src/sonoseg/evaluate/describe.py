@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sonoseg.core.metrics import CONVENTIONS, METRICS
+from sonoseg.data.case import Case
+from sonoseg.data.splits import unnamed
 from sonoseg.evaluate.judge import describe_malignancy
+from sonoseg.evaluate.predictors import CONSTANTS
 from sonoseg.evaluate.surface import describe_surface
 from sonoseg.report.tables import Cell, text_table
 from sonoseg.train.record import Record
@@ -55,12 +60,29 @@ def _describe_normals(normals: dict[str, Any]) -> list[str]:
     ]
 
 
-def describe_leaks(leaked: int, images: int, split: str) -> list[str]:
-    """Returns the lines about images that have a near-copy in another part of the split; none without any."""
+def describe_split(
+    every: Sequence[Case], data: Path, split: str, leaked: int | None, images: int
+) -> list[str]:
+    """Returns the lines about images that the split leaves out, and about near-copies elsewhere in it.
+
+    Args:
+        every: all images of the data set.
+        data: its folder.
+        split: the split.
+        leaked: images of the evaluation that have a near-copy elsewhere in the split; None if nobody knows.
+        images: of the evaluation.
+    """
+    lines = [note] if (note := unnamed(every, split)) else []
+    if leaked is None:
+        lines.append(
+            "whether images have near-copies elsewhere in the split is not known:"
+        )
+        lines.append(f"sonoseg data check {data} --split {split} finds them")
     if not leaked:
-        return []
+        return lines
     found = f"{leaked} of these {images} images have a near-copy, or another image of their patient,"
     return [
+        *lines,
         f"{found} elsewhere in {split}:",
         "of a network trained on that, part of the score is memory; grouped keeps them apart",
     ]
@@ -71,9 +93,11 @@ def describe_memory(metrics: dict[str, Any], record: Record | None) -> list[str]
 
     Args:
         metrics: what `evaluate` returns.
-        record: which images a run was trained on; None for a predictor that is not a run.
+        record: which images a run was trained on; None if that is not recorded, as for a bundle.
     """
     about = metrics["about"]
+    if about["trained_on"] is None and metrics["model"]["name"] not in CONSTANTS:
+        return ["on which images this network was trained is not recorded in it"]
     of_these = f"of these {metrics['images']} images were used to"
     lines: list[str] = []
     if about["trained_on"]:

@@ -18,10 +18,10 @@ from sonoseg.core.resize import resize_mask, resize_probability
 from sonoseg.core.roc import PixelROC
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
-from sonoseg.data.splits import leaked, split_cases
+from sonoseg.data.splits import count_leaked, split_cases
 from sonoseg.errors import InputError, visible
 from sonoseg.evaluate.curves import write_reliability, write_roc, write_trade_off
-from sonoseg.evaluate.describe import describe, describe_leaks, describe_memory
+from sonoseg.evaluate.describe import describe, describe_memory, describe_split
 from sonoseg.evaluate.judge import judge_cases
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
 from sonoseg.evaluate.surface import (
@@ -64,10 +64,10 @@ def evaluate_command(
             into `out`.
     """
     predictor = load_predictor(model)
-    subsets = split_cases(load_cases(data), split)
-    cases = subsets[subset]
-    copied = len(leaked(subsets, subset))
-    about: dict[str, str | int] = {
+    every = load_cases(data)
+    cases = split_cases(every, split)[subset]
+    copied = count_leaked(every, split, subset)
+    about: dict[str, str | int | None] = {
         "data": data_name(data),
         "split": Path(split).name,
         "subset": subset,
@@ -82,7 +82,7 @@ def evaluate_command(
         "",
     ]
     lines.append(describe(metrics))
-    lines += describe_leaks(copied, len(cases), split)
+    lines += describe_split(every, data, split, copied, len(cases))
     lines += describe_memory(metrics, getattr(predictor, "record", None))
     lines.append("")
     curves = "the curves roc, reliability and tradeoff as .csv and .png"
@@ -113,7 +113,7 @@ def evaluate(
     out: Path | str,
     size: tuple[int, int] = GRID,
     progress: bool = True,
-    about: Mapping[str, str | int] | None = None,
+    about: Mapping[str, str | int | None] | None = None,
     pictures: bool = True,
 ) -> dict[str, Any]:
     """Compares predictions with the reference masks on a grid of `size`, as the paper did, and writes the scores.
@@ -181,7 +181,7 @@ def evaluate(
 
 
 def _about(
-    about: Mapping[str, str | int] | None, found: _Found
+    about: Mapping[str, str | int | None] | None, found: _Found
 ) -> dict[str, str | int | None]:
     """`about` with the number of images that the network has seen in training or validation."""
     words: dict[str, str | int | None] = dict(about or {})

@@ -21,6 +21,7 @@ from sonoseg.errors import InputError
 from sonoseg.evaluate.malignancy import Judged, malignancy_summary
 from sonoseg.evaluate.predictors import BundlePredictor, Predictor
 from sonoseg.files import atomic_files, is_there, write_json, write_text
+from sonoseg.inputs import read_json
 from sonoseg.progress import track
 from sonoseg.report.tables import csv_number, csv_text
 
@@ -51,6 +52,7 @@ def judge_cases(
     segmenter = predictor.segmenter if isinstance(predictor, BundlePredictor) else None
     head = segmenter and segmenter.head
     if not segmenter or not head or len({case.label for case in labelled}) < 2:
+        (folder / TABLE).unlink(missing_ok=True)  # of an earlier evaluation
         return metrics
     rows: list[list[Any]] = []
     raw, sizes = [], []
@@ -156,11 +158,11 @@ def compare_malignancy(reference: Path, others: Sequence[Path]) -> list[dict[str
         InputError: a malignancy.csv is damaged, or is of other images.
     """
     compared: list[dict[str, Any]] = []
-    if not is_there(reference / TABLE):
+    if not _is_judged(reference):
         return compared
     first = _Answers.read(reference)
     for folder in others:
-        if not is_there(folder / TABLE):
+        if not _is_judged(folder):
             continue
         own = _Answers.read(folder)
         if own.files != first.files:
@@ -177,6 +179,13 @@ def compare_malignancy(reference: Path, others: Sequence[Path]) -> list[dict[str
             entry |= {"difference": test[0], "interval": list(test[1]), "p": test[2]}
             compared.append(entry)
     return compared
+
+
+def _is_judged(folder: Path) -> bool:
+    """Whether malignancy.csv belongs to the evaluation in the folder, and not to an earlier one."""
+    return is_there(folder / TABLE) and "malignancy" in read_json(
+        folder / "metrics.json"
+    )
 
 
 def describe_compared(compared: Sequence[dict[str, Any]]) -> list[str]:

@@ -148,6 +148,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load, load_file
 
     file = path / "best.safetensors" if is_folder(path) else path
+    if is_file(path / "config.json") and not is_file(file):
+        problem = "has no weights: its training has not finished an epoch"
+        raise InputError(path, problem, "run the same sonoseg train command again")
     if not is_file(file):
         raise InputError(
             file,

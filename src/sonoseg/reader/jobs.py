@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, atomic_path
 from sonoseg.reader import cine
 from sonoseg.reader.annotation_files import annotation_names, write_annotations
-from sonoseg.reader.annotations import Annotated
+from sonoseg.reader.annotations import FORMATS, Annotated
 from sonoseg.reader.outputs import PICTURES, output_names
 from sonoseg.reader.overlay import draw_heat, save_picture
 from sonoseg.reader.result import SegmentationResult
@@ -39,6 +39,10 @@ class Job(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """The names of the files that `write` may write."""
+
+    @property
+    def all_names(self) -> Sequence[str]:
+        """These, and those that it would write with other options."""
 
     def read(self, segmenter: Segmenter) -> Any:
         """Does what can be done while the results of another job are written."""
@@ -71,6 +75,11 @@ class PictureJob:
         """The names of its pictures and outlines."""
         outlines = annotation_names(self.path.stem, self.formats)
         return (*output_names(self.path, self.explain), *outlines.values())
+
+    @property
+    def all_names(self) -> Sequence[str]:
+        """These, and those that it would write with other options."""
+        return replace(self, explain=True, formats=FORMATS).names
 
     def read(self, segmenter: Segmenter) -> SegmentationResult | InputError:
         """Segments it."""
@@ -127,6 +136,11 @@ class ClipJob:
     def names(self) -> Sequence[str]:
         """The names of its video and its table."""
         return cine.output_names(self.path)
+
+    @property
+    def all_names(self) -> Sequence[str]:
+        """The same: no option adds a file."""
+        return self.names
 
     def read(self, segmenter: Segmenter) -> None:
         """Nothing: the frames are read one by one, while they are written."""

@@ -2,7 +2,9 @@
 
 Only files of an earlier call are replaced. They are listed in results.json, and while a call is running in a hidden
 file beside it. Other files are never replaced, even if they have such a name: NAME_mask.png may be an
-annotator's. Nor are masks and outlines that somebody has changed since: results.json has their checksums.
+annotator's. Nor are masks, outlines and DICOM objects that somebody has changed since: results.json has their
+checksums. What an earlier call wrote for an image, and the new one does not write again, is removed: it could
+contradict the new results.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ GROUPS = ("images", "clips", "dicom")
 PICTURES = ("mask", "overlay", "heat")
 _KEYS = ("mask", "overlay", "heat", "frames_table", "geojson", "labelme", "video")
 """Keys of an entry of results.json whose values are names of files. So are those in `written` of a DICOM file."""
-_CORRECTED = ("_mask.png", "_lesions.geojson", "_labelme.json")
+_CORRECTED = ("_mask.png", "_lesions.geojson", "_labelme.json", ".dcm")
 """Endings of the files that people correct."""
 _ELSEWHERE = "choose another output folder, or move it away"
 _LIMIT = 128 << 20  # bytes of results.json, some hundred thousand images
@@ -90,16 +92,46 @@ def plan_outputs(
 
 def _check_unchanged(folder: Path, names: Sequence[str]) -> None:
     """Refuses to replace a file that somebody has changed since an earlier call wrote it."""
-    known = _noted_checksums(folder)
-    changed = []
-    for name in names:
-        path = folder / name
-        if name in known and is_file(path) and _checksum(path) != known[name]:
-            changed.append(path)
+    known = noted_checksums(folder)
+    changed = [folder / name for name in names if _is_changed(folder, name, known)]
     if changed:
         more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
         problem = f"has been changed since sonoseg segment wrote it{more}"
         raise InputError(changed[0], problem, _ELSEWHERE)
+
+
+def _is_changed(folder: Path, name: str, known: Mapping[str, str]) -> bool:
+    """Whether a file is no longer what an earlier call wrote, as far as its checksum was noted."""
+    path = folder / name
+    return name in known and is_file(path) and _checksum(path) != known[name]
+
+
+def remove_older(
+    folder: Path,
+    names: Iterable[str],
+    entry: Mapping[str, Any],
+    known: Mapping[str, str],
+) -> list[str]:
+    """Removes what earlier calls wrote for a file, and this one has not written again.
+
+    Args:
+        folder: of the results.
+        names: of files of earlier calls.
+        entry: the new one of results.json.
+        known: `noted_checksums`; what somebody has changed since is kept.
+
+    Returns:
+        the names of the removed files.
+    """
+    new = set(_names_in([entry]))
+    removed = []
+    for name in names:
+        if name in new or _is_changed(folder, name, known):
+            continue
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+            removed.append(name)
+    return removed
 
 
 def checksums(
@@ -109,7 +141,7 @@ def checksums(
 
     Of an earlier file it is the one that was noted then.
     """
-    known = _noted_checksums(folder)
+    known = noted_checksums(folder)
     found = {}
     for name in (*earlier, *_names_in(entries)):
         if name.endswith(_CORRECTED):
@@ -124,7 +156,7 @@ def _checksum(path: Path) -> str:
     return ""
 
 
-def _noted_checksums(folder: Path) -> dict[str, str]:
+def noted_checksums(folder: Path) -> dict[str, str]:
     """The checksums in results.json, and in the hidden file of a call that is running or was killed."""
     noted: dict[str, str] = {}
     for name in (RESULTS, AT_WORK):
@@ -148,7 +180,7 @@ def at_work(
     block is interrupted before it has written anything new.
     """
     files = list(names) + list(earlier)
-    kept = _noted_checksums(folder)
+    kept = noted_checksums(folder)
     for name in names:
         kept.pop(name, None)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -81,7 +82,8 @@ class SegmentationResult:
         doubts = self.record.doubts
         if self.unfamiliarity is None or self.unfamiliarity <= 1:
             return doubts
-        times = f"{self.unfamiliarity:.1f} times the limit"
+        # Rounded up: 1.00 would say that the limit is kept.
+        times = f"{math.ceil(self.unfamiliarity * 100) / 100:.2f} times the limit"
         return (*doubts, f"unlike the images that the network was trained on ({times})")
 
     def to_dict(self, described: bool = True) -> dict[str, Any]:

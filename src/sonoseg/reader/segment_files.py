@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,9 @@ from sonoseg.reader.outputs import (
     checksums,
     earlier_files,
     end_work,
+    noted_checksums,
     plan_outputs,
+    remove_older,
     retire_results,
 )
 from sonoseg.reader.overlay import NOTICE
@@ -44,6 +47,7 @@ class Summary:
         failed: the errors of the others; `subject` names the file.
         results: the path of results.json, None when nothing could be segmented.
         dicom: one entry for each DICOM file that was.
+        removed: the names of files of earlier calls that these results replace, and that were not written again.
     """
 
     images: list[dict[str, Any]] = field(default_factory=list)
@@ -51,6 +55,7 @@ class Summary:
     failed: list[InputError] = field(default_factory=list)
     results: Path | None = None
     dicom: list[dict[str, Any]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -81,7 +86,7 @@ def segment_files(
     Writes into `out`: for an image STEM_mask.png (0 and 255, the image's own size), STEM_overlay.png and, if asked
     to explain, STEM_heat.png; for a video what `segment_clip` says; and at the end results.json. Each file appears
     whole or not at all, the files of an image together. What cannot be read or written is noted and passed over.
-    Nothing is replaced but what earlier calls wrote (see `outputs`).
+    Nothing is replaced or removed but what earlier calls wrote (see `outputs`).
 
     Args:
         paths: image files, videos and folders (see `list_images`).
@@ -135,9 +140,10 @@ def segment_jobs(
             # Another call may have written there since.
             stack.enter_context(locked(folder))
             outputs = plan_outputs(planned, folder, common)
+        older = _older_names(folder, jobs, *outputs)
         with at_work(folder, *outputs):
             summary = _segment_all(
-                segmenter, jobs, folder, progress or (lambda *_: None), failed
+                segmenter, jobs, folder, progress or (lambda *_: None), failed, older
             )
         if summary.entries:
             return _finish(segmenter, summary, folder, outputs[1], common)
@@ -146,6 +152,23 @@ def segment_jobs(
             for path in new_folders:
                 path.rmdir()
         return summary
+
+
+def _older_names(
+    folder: Path, jobs: Sequence[Job], planned: Sequence[str], earlier: Sequence[str]
+) -> list[list[str]]:
+    """For each job the names of the files that earlier calls wrote for its file, perhaps with other options."""
+    inputs = {os.path.realpath(job.path) for job in jobs}
+    there, taken = set(earlier), set(planned)
+    older = []
+    for job in jobs:
+        of_others = taken.difference(job.names)
+        names = []
+        for name in sorted(there.intersection(job.all_names) - of_others):
+            if os.path.realpath(folder / name) not in inputs:
+                names.append(name)
+        older.append(names)
+    return older
 
 
 def _finish(
@@ -180,8 +203,10 @@ def _segment_all(
     folder: Path,
     progress: Progress,
     failed: Sequence[InputError],
+    older: Sequence[Sequence[str]],
 ) -> Summary:
     summary = Summary(failed=list(failed))
+    known = noted_checksums(folder)
     groups = {"images": summary.images, "clips": summary.clips, "dicom": summary.dicom}
 
     def outcome(job: Job) -> tuple[Job, Any]:
@@ -197,6 +222,8 @@ def _segment_all(
                     retire_results(folder)
                 entry = job.write(segmenter, read, folder, show)
                 groups[job.group].append(entry)
+                removed = remove_older(folder, older[count], entry, known)
+                summary.removed.extend(removed)
             except InputError as error:
                 summary.failed.append(_failure_of(job.path, error))
             except MemoryError:

@@ -73,11 +73,14 @@ def reliability_figure(
         )
         upper.set(xlim=(0, 1), ylim=(0, 1))
         upper.set(title="Reliability over pixels", ylabel="share that is lesion")
-        upper.legend(loc="upper left")
+        upper.legend(loc="best")
         lower.bar(probability, share, width=0.04, color=LINES[0])
         lower.set(
             yscale="log", xlabel="probability of lesion", ylabel="share of pixels"
         )
+        # The usual labels of a logarithmic axis are formulas, which `new_figure` does not read.
+        lower.yaxis.set_major_formatter("{x:g}")
+        lower.yaxis.set_minor_formatter("")
 
 
 def trade_off_figure(

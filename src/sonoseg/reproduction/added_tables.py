@@ -64,7 +64,7 @@ def normals(rows: Rows, split: str) -> ReportTable:
         missed = []
         for test in row.tests:
             found_pixels = test.counts.tp[test.counts.has_lesion]
-            missed.append((found_pixels == 0).sum())
+            missed.append((found_pixels == 0).mean())
         line: list[Cell] = [
             row.label,
             row.mean("test", "normals", "any_false_positive"),
@@ -76,8 +76,8 @@ def normals(rows: Rows, split: str) -> ReportTable:
     return ReportTable(
         name=f"normals-{split}",
         title=f"Normal images and calibration, split {split}",
-        caption="Shares of the test images without lesion; lesions of which no pixel is found; expected calibration"
-        " error over pixels.",
+        caption="Shares of the test images without lesion; share of the lesions of which no pixel is found; expected"
+        " calibration error over pixels.",
         header=(
             "model",
             "normals with a false pixel",

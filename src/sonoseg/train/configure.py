@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from sonoseg.files import is_folder
 from sonoseg.models.catalog import Experiment, Recipe, find_experiment
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import NetworkConfig
-from sonoseg.train.dataset import gather, record_of
-from sonoseg.train.record import Record
+from sonoseg.train.dataset import check_apart, gather, record_of
 from sonoseg.train.run_folder import RunConfig, find_run, fingerprint, lineage
 from sonoseg.train.settings import (
     NetworkChanges,
@@ -43,7 +41,7 @@ def configure(settings: TrainSettings) -> tuple[RunConfig, list[Case], list[Case
     network = changed_network(experiment, settings.network)
     training, validation = gather(settings.data, settings.split, settings.also)
     record = record_of(training, validation, settings.size)
-    check_apart(settings.data, training, record)
+    check_apart(settings.data, settings.split, training, settings.size)
 
     encoder_weights = settings.encoder_weights if network.encoders else "none"
     encoder_file = None
@@ -94,34 +92,6 @@ def changed_network(experiment: Experiment, changes: NetworkChanges) -> NetworkC
             problem = f"{experiment.name} has no such option"
             raise InputError(f"--{name}", problem, "leave it out or choose model-1")
     return replace(experiment.network, **given)
-
-
-def check_apart(data: Path, training: Sequence[Case], record: Record) -> None:
-    """Refuses a further data set that has validation images, under whatever names.
-
-    Copies within one data set are left alone: published splits have some, and `data check` reports them.
-
-    Args:
-        data: the data set whose validation images are meant.
-        training: all cases to train on.
-        record: of `training` and of the validation images.
-
-    Raises:
-        InputError: there are such images.
-    """
-    trained_on, validated_on = record.own[: len(training)], record.own[len(training) :]
-    chosen_on = {seen.image for seen in validated_on}
-    both: list[Case] = []
-    for case, seen in zip(training, trained_on, strict=True):
-        is_further = not case.image.is_relative_to(data)
-        if is_further and seen.image in chosen_on:
-            both.append(case)
-    if both:
-        problem = (
-            f"holds {len(both)} validation images of {data}, first {both[0].image}"
-        )
-        hint = "take them out, or give FOLDER@SPLIT with a split that leaves them out"
-        raise InputError("--also", problem, hint)
 
 
 def as_narrow_as(network: NetworkConfig, origin: Path | None) -> NetworkConfig:

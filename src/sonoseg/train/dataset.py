@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -16,12 +17,14 @@ from torch.utils.data import BatchSampler, DistributedSampler
 from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.case import Case
-from sonoseg.data.splits import parse_source
+from sonoseg.data.splits import parse_source, unnamed
 from sonoseg.errors import InputError, visible
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 from sonoseg.train.processes import Processes
 from sonoseg.train.record import TRAIN, VALIDATION, Record, Seen, pixel_hash
+
+_logger = logging.getLogger(__name__)
 
 
 def gather(
@@ -39,8 +42,11 @@ def gather(
         InputError: a folder or split is not there, or does not fit; or a further data set has files that `split` keeps
             for validation or test.
     """
-    subsets = split_cases(load_cases(data), split)
+    every = load_cases(data)
+    subsets = split_cases(every, split)
     training = subsets["train"]
+    if note := unnamed(every, split):
+        _logger.warning("%s", note)
     kept = {}
     for name in (VALIDATION, "test"):
         for case in subsets[name]:
@@ -61,6 +67,40 @@ def gather(
             )
         training = training + added
     return training, subsets["validation"]
+
+
+def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> None:
+    """Refuses further data sets that have validation or test images of `split`, under whatever names.
+
+    Copies within one data set are left alone: published splits have some, and `data check` reports them.
+
+    Args:
+        data: the data set whose validation and test images are meant.
+        split: of `data`.
+        training: all cases to train on.
+        size: images are compared at size × size pixels.
+
+    Raises:
+        InputError: there are such images.
+    """
+    further = [case for case in training if not case.image.is_relative_to(data)]
+    if not further:
+        return
+    subsets = split_cases(load_cases(data), split)
+    kept = [*subsets[VALIDATION], *subsets["test"]]
+    hashes = set(_hashes(kept, size))
+    both = []
+    for case, seen in zip(training, _hashes(training, size), strict=True):
+        if seen in hashes and not case.image.is_relative_to(data):
+            both.append(case)
+    if both:
+        problem = f"holds {len(both)} validation or test images of {data}, first {both[0].image}"
+        hint = "take them out, or give FOLDER@SPLIT with a split that leaves them out"
+        raise InputError("--also", problem, hint)
+
+
+def _hashes(cases: Sequence[Case], size: int) -> list[str]:
+    return [pixel_hash(image[0].numpy()) for image in read_once(cases, size).inputs]
 
 
 class Pairs:
@@ -139,7 +179,7 @@ def read_once(cases: Sequence[Case], size: int) -> InMemory:
     return _read_once(tuple(cases), size, tuple(_stamp(case) for case in cases))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=5)
 def _read_once(cases: tuple[Case, ...], size: int, _: tuple[Any, ...]) -> InMemory:
     return InMemory(cases, size, f"reading {len(cases)} images")
 
