@@ -229,6 +229,25 @@ def test_results_of_a_former_scan_are_not_beside_the_new_one(
     assert segs[0].SOPInstanceUID != segs[1].SOPInstanceUID
 
 
+def test_results_of_a_name_that_is_long_and_odd_are_set_aside(
+    written, tmp_path, segmenter
+):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    stills = [path for path in written if path.stem.endswith("still")]
+    name = "long\n" + "ä" * 110 + "-20240501.dcm"
+    path = shutil.copy(stills[0], scans / name)
+    session = open_session(scans, segmenter)
+    work(session, find(session, name))
+    other = pydicom.dcmread(path)
+    other.PatientID = "another"
+    other.save_as(path)
+    assert [entry["state"] for entry in session.entries("anna")] == ["open"]
+    own = scans / "annotations" / "anna"
+    assert list((own / "dicom").iterdir()) == []
+    assert len(list((replaced_folder(own) / "dicom").iterdir())) == 2
+
+
 def test_frames_of_a_former_loop_are_set_aside_together(written, tmp_path, segmenter):
     loops = [path for path in written if path.stem.endswith("loop")]
     scans = tmp_path / "scans"

@@ -84,12 +84,15 @@ class Collection:
             self._write_objects(path, reader)
         self._journal.forget_accepted(key, reader)
 
-    def set_aside(self, reader: str, name: str, former: list[Accepted]) -> None:
+    def set_aside(
+        self, reader: str, name: str, stem: str, former: list[Accepted]
+    ) -> None:
         """Moves the results of a file that was replaced out of the data set, into one of their own.
 
         Args:
             reader: whose data set it is.
-            name: of the new folder in replaced/: the stem of the file, a dash, and the time.
+            name: of the new folder in replaced/.
+            stem: of the file, see `plain_stem`.
             former: what was accepted of it.
 
         Raises:
@@ -101,7 +104,7 @@ class Collection:
         target = output_folder(self.aside(reader, name))
         collect.write_tables(target, former, reader)
         collect.move_accepted(folder, target, former)
-        for path in objects_of(folder / "dicom", name.rpartition("-")[0]):
+        for path in objects_of(folder / "dicom", stem):
             collect.move_file(path, target / "dicom")
         left = self._journal.accepted(reader).values()
         collect.write_tables(folder, [one for one in left if one.is_written], reader)

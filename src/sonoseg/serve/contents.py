@@ -18,6 +18,9 @@ from sonoseg.serve.versions import stamp_of
 _logger = logging.getLogger(__name__)
 REPLACED = "the file was replaced by another one after you worked on it; the earlier work is in"
 
+_LONGEST = 50
+"""Characters of a file's name in the name of a folder."""
+
 
 class Contents:
     """The contents of the files of a folder. The caller holds a lock.
@@ -43,25 +46,24 @@ class Contents:
         """Sets the work on those files aside that have another content than when it was done.
 
         Raises:
-            InputError: a file cannot be read, or the work cannot be moved.
+            InputError: the work cannot be moved.
         """
         known = self._journal.contents(name_of(paths[0]) if len(paths) == 1 else "")
-        for path in dict.fromkeys(
-            paths
-        ):  # the images of a split screen are of one file
+        # The images of a split screen are of one file.
+        for path in dict.fromkeys(paths):
             earlier = known.get(name_of(path))
             if earlier is None or not is_there(path):
                 continue
             if earlier == Content(earlier.sha256, *stamp_of(path)):
                 continue
-            content = _content_of(path)
+            try:
+                content = _content_of(path)
+            except InputError:  # opening the image says why; others must not suffer
+                continue
             if content.sha256 == earlier.sha256:
                 self._journal.save_content(name_of(path), content)
-                continue
-            now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-            self._journal.set_aside(name_of(path), f"{plain_stem(path)}-{now}")
-            words = "sonoseg: an image was replaced by another file; the work on it is in replaced/ of each reader"
-            _logger.warning(words)
+            else:
+                self._set_aside(path)
         self._move()
 
     def notice(self, path: Path, reader: str) -> str:
@@ -74,11 +76,19 @@ class Contents:
         place = f"annotations/{folder.parent.parent.name}/replaced/{name}"
         return f"{REPLACED} {place if is_folder(folder) else 'session.db'}"
 
+    def _set_aside(self, path: Path) -> None:
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        stem = plain_stem(path)
+        # With the time, a long name would be too long for a folder.
+        self._journal.set_aside(name_of(path), f"{stem[:_LONGEST]}-{now}", stem)
+        words = "sonoseg: an image was replaced by another file; the work on it is in replaced/ of each reader"
+        _logger.warning(words)
+
     def _move(self) -> None:
         """Moves the files of all work that was set aside, also when a server was killed meanwhile."""
-        for reader, name in self._journal.unmoved():
+        for reader, name, stem in self._journal.unmoved():
             former = self._journal.former(name, reader)
-            self._collection.set_aside(reader, name, former)
+            self._collection.set_aside(reader, name, stem, former)
             self._journal.note_moved(name, reader)
 
 

@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS contents (
     modified INTEGER NOT NULL, changed INTEGER NOT NULL, size INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS replaced (
-    file TEXT NOT NULL, reader TEXT NOT NULL, name TEXT NOT NULL, is_moved INTEGER NOT NULL,
+    file TEXT NOT NULL, reader TEXT NOT NULL, name TEXT NOT NULL, stem TEXT NOT NULL,
+    is_moved INTEGER NOT NULL,
     PRIMARY KEY (file, reader, name)
 );
 CREATE TABLE IF NOT EXISTS replaced_events AS SELECT '' AS name, * FROM events WHERE 0;
@@ -170,12 +171,13 @@ class Journal:
         query = "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?)"
         self._run(query, file, *astuple(content))
 
-    def set_aside(self, file: str, name: str) -> None:
+    def set_aside(self, file: str, name: str, stem: str) -> None:
         """Moves all readers' work on a file into tables of its own, because the file is another one now.
 
         Args:
             file: its name.
             name: under which the work is kept.
+            stem: of its results in the data sets.
         """
         values = (file, len(file) + 1, f"{file}/")
         with self._database.transaction():
@@ -187,13 +189,13 @@ class Journal:
                 self._run(copy, name, *values)
                 self._run(f"DELETE {rows}", *values)
             for (reader,) in readers:
-                query = "INSERT INTO replaced VALUES (?, ?, ?, 0)"
-                self._run(query, file, reader, name)
+                query = "INSERT INTO replaced VALUES (?, ?, ?, ?, 0)"
+                self._run(query, file, reader, name, stem)
             self._run("DELETE FROM contents WHERE file = ?", file)
 
-    def unmoved(self) -> list[tuple[str, str]]:
-        """Reader and name of work that was set aside, but whose files may still be in the data set."""
-        return self._run("SELECT reader, name FROM replaced WHERE is_moved = 0")
+    def unmoved(self) -> list[tuple[str, str, str]]:
+        """Reader, name and stem of work that was set aside, but whose files may still be in the data set."""
+        return self._run("SELECT reader, name, stem FROM replaced WHERE is_moved = 0")
 
     def former(self, name: str, reader: str) -> list[Accepted]:
         """What a reader had accepted of the file whose work was set aside under a name."""

@@ -70,7 +70,10 @@ Reader = Annotated[str, Depends(reader_of)]
 def images(here: Here, session: Open, reader: Reader) -> dict[str, Any]:
     """The list."""
     words = {"labels": LABELS, "birads": BIRADS, "descriptors": DESCRIPTORS}
-    entries = session.entries(reader)
+    try:
+        entries = session.entries(reader)
+    except InputError as error:
+        raise refused_input(error, "folder") from error
     about = {"notice": session.album.notice, "studies": here.archive is not None}
     return {"images": entries, **about, **words}
 
