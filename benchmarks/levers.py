@@ -1,0 +1,274 @@
+"""Which changes of a training help in a hospital that it has not seen? One at a time, and the peers beside them.
+
+    python benchmarks/levers.py BUSI BUSBRA BREAST --out OUT --encoders lite0.safetensors [--only NAME ...]
+
+The first data set is read, the others are trained on. Each row of `ROWS` is one training by the recipe of sonoseg-1
+with the encoder EfficientNet-Lite0 at 128 pixels, for the same number of epochs; `lite_weights.py` makes its ImageNet
+weights. `--stand-ins` are the encoders that Model 1 starts from. OUT gets the run folders and a table, levers-DATA.csv,
+of what `--only` names, or of all rows. A gain is that of the mean Dice over the first row, with its 95 % interval. Two
+calls with different rows may run side by side. After a crash they go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import peer
+import torch
+import torch.nn.functional as F
+from card import make_view
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.data.case import Case
+from sonoseg.data.load import data_name, load_cases
+from sonoseg.deploy.operating_points import MISSED
+from sonoseg.evaluate.cross import hold_out
+from sonoseg.evaluate.cross_table import SMALL
+from sonoseg.files import write_text
+from sonoseg.models.encoders import load_matching, load_tensors
+from sonoseg.models.network import Output, SegmentationNetwork
+from sonoseg.report.tables import csv_number, csv_text
+from sonoseg.train.augment import AUGMENTATIONS
+from sonoseg.train.choices import Presence
+from sonoseg.train.configure import configure
+from sonoseg.train.dataset import InMemory
+from sonoseg.train.loop import train
+from sonoseg.train.run_folder import BEST, RunConfig, load_run
+from sonoseg.train.settings import NetworkChanges, RecipeChanges, TrainSettings
+
+LEVERS = ("roam", "paste", "grays", "sector", "machine")
+"""Names of `card.make_view`."""
+AUGMENTATIONS["plain"] = make_view(())
+AUGMENTATIONS.update({name: make_view((name,)) for name in LEVERS})
+LITE0 = "tf_efficientnet_lite0"
+FALSE = 0.37
+"""Share of the normal images with a false lesion at which presence heads are compared."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training.
+
+    Attributes:
+        augment: a name of `AUGMENTATIONS`.
+        encoder: of the network.
+        presence: its head.
+        size: side of the images in pixels.
+        seed: of all random choices.
+        model: sonoseg-1; model-1, by its own recipe; or smp, for smp.Unet by the recipe of sonoseg-1.
+    """
+
+    augment: str = "wide"
+    encoder: str = LITE0
+    presence: Presence = "parts"
+    size: int = 128
+    seed: int = 0
+    model: str = "sonoseg-1"
+
+
+ROWS: Mapping[str, Row] = {
+    "plain": Row("plain"),
+    **{name: Row(name) for name in LEVERS},
+    "wide": Row(),
+    "smp": Row(model="smp"),
+    "model-1": Row(model="model-1"),
+    "wide, head for images": Row(presence="image"),
+    "wide, 160 pixels": Row(size=160),
+    "wide, Lite2": Row(encoder="tf_efficientnet_lite2"),
+    "plain, seed 1": Row("plain", seed=1),
+    "wide, seed 1": Row(seed=1),
+    "smp, plain": Row("plain", model="smp"),
+}
+"""`wide` has all levers together."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set that is read, those that are trained on, and the first weights of the encoders."""
+
+    read: Path
+    trained: tuple[Path, ...]
+    out: Path
+    lite: str
+    stand_ins: str
+    epochs: int
+
+
+def network_of(name: str, row: Row, data: Data) -> SegmentationNetwork:
+    """The network of a row. It is trained if it has not been."""
+    out = data.out / name.replace(", ", "-").replace(" ", "-")
+    out.mkdir(parents=True, exist_ok=True)
+    first, *others = data.trained
+    network = NetworkChanges((row.encoder,), presence=row.presence)
+    recipe = RecipeChanges(epochs=data.epochs, monitor="last", patience=0, batch=16)
+    encoders = data.lite
+    if row.model == "model-1":
+        recipe, network = RecipeChanges(epochs=data.epochs), NetworkChanges()
+        encoders = data.stand_ins
+    settings = TrainSettings(
+        "model-1" if row.model == "model-1" else "sonoseg-1",
+        first,
+        str(hold_out(first, out)),
+        tuple(map(str, others)),
+        encoders,
+        size=row.size,
+        seed=row.seed,
+        recipe=recipe,
+        network=network,
+    )
+    config, training, judged = configure(settings)
+    if row.model != "model-1":
+        # Not by its settings: `sonoseg train` does not know the names of single levers.
+        config = replace(config, recipe=replace(config.recipe, augment=row.augment))
+    if row.model == "smp":
+        return train_smp(training, judged, config, data, out / "run")
+    train(config, training, judged, out / "run", encoder_weights=encoders)
+    return load_run(out / "run")[0]
+
+
+def train_smp(
+    training: list[Case],
+    judged: list[Case],
+    config: RunConfig,
+    data: Data,
+    out: Path,
+) -> SegmentationNetwork:
+    """smp.Unet with the same encoder, its own head for presence, and the same recipe."""
+    torch.manual_seed(config.seed)
+    model = peer.Peer(True, config.recipe.dropout, f"tu-{LITE0}")
+    encoder: nn.Module = model.network.encoder  # type: ignore[assignment]  # it is one
+    found = load_tensors(Path(data.lite))
+    encoder.load_state_dict(
+        {
+            name: found[name.replace("model", f"encoders.parts.{LITE0}", 1)]
+            for name in encoder.state_dict()
+        }
+    )
+    peer.train(model, training, judged, config, out)
+    load_matching(model, out / BEST)
+    return model
+
+
+@torch.no_grad()
+def scores(
+    network: SegmentationNetwork, images: InMemory
+) -> tuple[dict[str, float | None], NDArray[np.float64]]:
+    """Dice and missed lesions of the pixels alone at 0.5, and with the presence head where `FALSE` of normals are.
+
+    Args:
+        network: the trained network.
+        images: all images of the data set that is read, at the size of the training. Masks are compared at this size.
+
+    Returns:
+        lesions and normals are numbers of images; dice and missed (Dice under 0.1) are of the pixels alone, small of
+        lesions that cover at most 2 % of the image. `judged` are those of the lesions when the head's limit leaves a
+        false lesion on `FALSE` of the normal images. And Dice of the pixels alone for each image with a lesion.
+    """
+    drawn, evidence = [], []
+    for rows in torch.arange(len(images)).split(16):
+        image = images.inputs[rows].float() / 255
+        answer = network.eval().outputs(image.to(memory_format=torch.channels_last))
+        drawn.append(answer.pixels > 0)
+        evidence.append(judgement(answer))
+    pixels, presence = torch.cat(drawn), torch.cat(evidence)
+    truth = images.masks.bool()
+    area = truth.float().mean((1, 2, 3))
+    lesion = area > 0
+    small = (area > 0) & (area <= SMALL)
+    highest = torch.where(pixels, presence, -torch.inf).amax((1, 2, 3))[~lesion]
+    alone = dice(pixels, truth)
+    of_lesions = alone[lesion].double().numpy()
+    result: dict[str, float | None] = {
+        "lesions": int(lesion.sum()),
+        **mean_and_missed("", alone[lesion]),
+        **mean_and_missed("_small", alone[small]),
+        "normals": len(highest),
+        "false": float((highest > -torch.inf).float().mean()) if len(highest) else None,
+    }
+    limit = (
+        highest.quantile(1 - FALSE)
+        if len(highest) and highest.isfinite().any()
+        else None
+    )
+    if limit is None or not torch.isfinite(presence).all():
+        return {**result, "dice_judged": None, "missed_judged": None}, of_lesions
+    kept = dice(pixels & (presence > limit), truth)
+    return {**result, **mean_and_missed("_judged", kept[lesion])}, of_lesions
+
+
+def judgement(answer: Output) -> Tensor:
+    """The presence head's logit at each pixel, (N, 1, H, W); infinite without such a head."""
+    there = answer.presence
+    if there is None:
+        return torch.full_like(answer.pixels, torch.inf)
+    size = answer.pixels.shape[2:]
+    if there.ndim == 2:
+        return there[:, :, None, None].expand(-1, -1, *size)
+    return F.interpolate(there, tuple(size), mode="bilinear", align_corners=False)
+
+
+def dice(drawn: Tensor, truth: Tensor) -> Tensor:
+    """(N, 1, H, W) bool twice → Dice of each image (N,)."""
+    both = (drawn & truth).sum((1, 2, 3))
+    return 2 * both / (drawn.sum((1, 2, 3)) + truth.sum((1, 2, 3))).clamp(min=1)
+
+
+def mean_and_missed(which: str, dice: Tensor) -> dict[str, float]:
+    """The mean, and the share of missed lesions."""
+    return {
+        f"dice{which}": float(dice.mean()),
+        f"missed{which}": float((dice < MISSED).float().mean()),
+    }
+
+
+def main() -> None:
+    """Trains and reads, and writes the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("read", type=Path)
+    parser.add_argument("trained", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--encoders", dest="lite", required=True)
+    parser.add_argument("--stand-ins", default="imagenet")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=tuple(ROWS))
+    options = parser.parse_args()
+    data = Data(
+        options.read,
+        tuple(options.trained),
+        options.out,
+        options.lite,
+        options.stand_ins,
+        options.epochs,
+    )
+    cases = load_cases(data.read)
+    table: list[list[str]] = []
+    first = None
+    for name in options.only:
+        row = ROWS[name]
+        network = network_of(name, row, data)
+        images = InMemory(cases, row.size)
+        found, each = scores(network, images)
+        has_lesion = images.masks.flatten(1).any(1).tolist()
+        groups = [case.group for case in itertools.compress(cases, has_lesion)]
+        first = each if first is None else first
+        low, high = bootstrap_interval(each - first, groups)
+        found |= {"gain": float((each - first).mean()), "low": low, "high": high}
+        print(name, found, flush=True)
+        trained = "+".join(map(data_name, data.trained))
+        texts = [csv_number(value) for value in found.values()]
+        table.append([name, data_name(data.read), trained, *texts])
+    header = ("row", "read_on", "trained_on", *found)
+    write_text(data.out / f"levers-{data_name(data.read)}.csv", csv_text(header, table))
+
+
+if __name__ == "__main__":
+    main()
