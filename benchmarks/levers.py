@@ -12,8 +12,9 @@ calls with different rows may run side by side. After a crash they go on.
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,11 +29,13 @@ from torch import Tensor, nn
 from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
+from sonoseg.deploy.average import mean_state
 from sonoseg.deploy.operating_points import MISSED
 from sonoseg.evaluate.cross import hold_out
 from sonoseg.evaluate.cross_table import SMALL
 from sonoseg.files import write_text
 from sonoseg.models.encoders import load_matching, load_tensors
+from sonoseg.models.fusion_unet import Ensemble, FusionUNet
 from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.report.tables import csv_number, csv_text
 from sonoseg.train.augment import AUGMENTATIONS
@@ -99,6 +102,27 @@ class Data:
     lite: str
     stand_ins: str
     epochs: int
+
+
+def networks(
+    names: Sequence[str], data: Data
+) -> Iterator[tuple[str, int, SegmentationNetwork]]:
+    """Name, size of the images and network of each row; then the means of those that differ in their views alone.
+
+    These began with the same weights.
+    """
+    alike: list[FusionUNet] = []
+    for name in names:
+        row = ROWS[name]
+        network = network_of(name, row, data)
+        yield name, row.size, network
+        if replace(row, augment="wide") == Row() and isinstance(network, FusionUNet):
+            alike.append(network)
+    if len(alike) > 1:
+        yield "mean of the logits", Row().size, Ensemble(alike)
+        mean = copy.deepcopy(alike[0])
+        mean.load_state_dict(mean_state([each.state_dict() for each in alike]))
+        yield "mean of the weights", Row().size, mean
 
 
 def network_of(name: str, row: Row, data: Data) -> SegmentationNetwork:
@@ -252,10 +276,8 @@ def main() -> None:
     cases = load_cases(data.read)
     table: list[list[str]] = []
     first = None
-    for name in options.only:
-        row = ROWS[name]
-        network = network_of(name, row, data)
-        images = InMemory(cases, row.size)
+    for name, size, network in networks(options.only, data):
+        images = InMemory(cases, size)
         found, each = scores(network, images)
         has_lesion = images.masks.flatten(1).any(1).tolist()
         groups = [case.group for case in itertools.compress(cases, has_lesion)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from drive import Viewer
 from numpy.typing import NDArray
 from PIL import Image
 from selenium import webdriver
-from servers import Study
+from servers import Orthanc, Study
 
-LESIONS, MEASUREMENTS = "sonoseg lesions", "sonoseg measurements"
+from sonoseg.cli import main
+
+LESIONS = "sonoseg, image {}: lesions"
+MEASUREMENTS = "sonoseg, image {}: measurements"
 NEAR = 6
 """Pixels of the screen."""
 
@@ -64,7 +68,7 @@ def test_the_outline_of_a_still_is_drawn_in_its_place(
     ohif.open(pydicom.dcmread(stored.source("still")).StudyInstanceUID)
     expected = on_screen(mask_of(stored, "still"), ohif.picture().shape)
     assert not drawn_near(ohif, expected).any()
-    ohif.load(LESIONS)
+    ohif.load(LESIONS.format(1))
     ohif.answer("Yes")
     drawn = ohif.wait(
         lambda: overlap(drawn_near(ohif, expected), expected) > 0.9, "the outline"
@@ -82,7 +86,7 @@ def test_each_frame_of_a_loop_shows_its_own_outline(
     ohif: Viewer, stored: Study, screenshots: Path
 ) -> None:
     ohif.open(pydicom.dcmread(stored.source("loop")).StudyInstanceUID)
-    ohif.load(LESIONS)
+    ohif.load(LESIONS.format(1))
     ohif.answer("Yes")
     screen = ohif.picture().shape
     for frame in (1, 12):
@@ -105,7 +109,7 @@ def test_the_measurement_of_a_loop_is_drawn_on_its_frame(
     ohif: Viewer, stored: Study, screenshots: Path
 ) -> None:
     ohif.open(pydicom.dcmread(stored.source("loop")).StudyInstanceUID)
-    ohif.load(MEASUREMENTS)
+    ohif.load(MEASUREMENTS.format(1))
     ohif.answer("Yes")
     text = ohif.wait(lambda: ohif.drawn_text("L:"), "the long axis")
     ohif.keep(screenshots / "loop-measurement.png")
@@ -115,3 +119,42 @@ def test_the_measurement_of_a_loop_is_drawn_on_its_frame(
     length, unit = re.search(r"L: ([0-9.]+) (mm|cm)", text).groups()
     shown = float(length) * {"mm": 1, "cm": 10}[unit]
     assert shown == pytest.approx(largest["lesions"][0]["longest_diameter"], abs=0.1)
+
+
+def test_each_image_of_a_series_shows_its_own_results(
+    ohif: Viewer, orthanc: Orthanc, tmp_path: Path, screenshots: Path
+) -> None:
+    """Most examinations are several stills in one series. Of several objects in one series OHIF shows one."""
+    phantoms, images, out = tmp_path / "made", tmp_path / "images", tmp_path / "out"
+    words = ["data", "phantom", str(phantoms), "--dicom", "--count", "4"]
+    assert main([*words, "--seed", "40"]) == 0
+    images.mkdir()
+    uids = {"StudyInstanceUID": "1.2.3.40", "SeriesInstanceUID": "1.2.3.40.1"}
+    for number, path in enumerate(sorted(phantoms.glob("images/*still*")), 1):
+        still = pydicom.dcmread(path)
+        for keyword, value in uids.items():
+            setattr(still, keyword, value)
+        still.PatientID, still.InstanceNumber = "two", number
+        still.save_as(images / f"{number}.dcm")
+    assert main(["segment", str(images), "--to", "seg", "sr", "--out", str(out)]) == 0
+    files = sorted(images.iterdir())
+    command = ["storescu", "--call", "ORTHANC", "127.0.0.1", str(orthanc.dicom_port)]
+    subprocess.run([*command, *map(str, files)], check=True, timeout=60)
+    results = [pydicom.dcmread(path) for path in sorted(out.glob("*.dcm"))]
+    assert len(results) == 4
+    orthanc.client().store_instances(results)
+    ohif.open(uids["StudyInstanceUID"])
+    for number in (1, 2):
+        ohif.load(LESIONS.format(number))
+        ohif.answer("Yes")
+        ohif.wait(lambda number=number: ohif.show_frame(number), f"image {number}")
+        mask = np.asarray(Image.open(out / f"{number}_mask.png")) > 0
+        expected = on_screen(mask, ohif.picture().shape)
+        ohif.wait(
+            lambda expected=expected: (
+                overlap(drawn_near(ohif, expected), expected) > 0.9
+            ),
+            f"the outline of image {number}",
+        )
+        ohif.keep(screenshots / f"series-{number}.png")
+        assert ohif.shows(MEASUREMENTS.format(number))

@@ -32,18 +32,23 @@ _OF_THE_INSTANCE = ("SOPInstanceUID", "InstanceNumber")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of objects: its short name, SOP class, modality, and the number and description of its series."""
+    """A kind of objects: its short name, SOP class, modality, and the number and description of its series.
+
+    If it `is_alone`, each image has a series of its own: of several segmentations in one series, OHIF shows the first;
+    of several reports, the last.
+    """
 
     name: str
     sop_class: str
     modality: str
     series_number: int
     description: str
+    is_alone: bool = True
 
 
-SEG = Kind("SEG", "1.2.840.10008.5.1.4.1.1.66.4", "SEG", 9101, "sonoseg lesions")
-SR = Kind("SR", "1.2.840.10008.5.1.4.1.1.88.33", "SR", 9102, "sonoseg measurements")
-SC = Kind("SC", "1.2.840.10008.5.1.4.1.1.7", "OT", 9103, "sonoseg overlay")
+SEG = Kind("SEG", "1.2.840.10008.5.1.4.1.1.66.4", "SEG", 9101, "lesions")
+SR = Kind("SR", "1.2.840.10008.5.1.4.1.1.88.33", "SR", 9102, "measurements")
+SC = Kind("SC", "1.2.840.10008.5.1.4.1.1.7", "OT", 9103, "overlay", False)
 
 
 def new_object(
@@ -60,7 +65,7 @@ def new_object(
         kind: of object.
         algorithm: what outlined the lesions.
         options: see `Options`.
-        series: what tells apart the series of this kind that are made of one series of images.
+        series: what tells apart the series of this kind that are made of one series of images, besides the image.
 
     Raises:
         InputError: the image has no UIDs to refer to.
@@ -70,7 +75,12 @@ def new_object(
     made.SpecificCharacterSet = "ISO_IR 192"
     made.SOPClassUID = kind.sop_class
     made.Modality, made.SeriesNumber = kind.modality, kind.series_number
-    made.SeriesDescription = kind.description
+    made.SeriesDescription = f"sonoseg {kind.description}"
+    if kind.is_alone:
+        # The number comes first, because viewers cut long descriptions.
+        number = reference.InstanceNumber
+        made.SeriesDescription = f"sonoseg, image {number}: {kind.description}"
+        series += (reference.SOPInstanceUID,)
     made.Manufacturer = made.ManufacturerModelName = MANUFACTURER
     made.SoftwareVersions = software()
     made.DeviceSerialNumber = algorithm.sha256[:16]
