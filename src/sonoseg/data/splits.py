@@ -94,11 +94,13 @@ def _is_data(path: str) -> bool:
     return is_folder(path) or is_pack(path)
 
 
-def unnamed(cases: Sequence[Case], split: str) -> str:
+def unnamed(
+    cases: Sequence[Case], subsets: Mapping[str, Sequence[Case]], split: str
+) -> str:
     """A sentence about cases that are in no subset of a table; "" if there are none, or the split is no table."""
     if not split.endswith(".csv"):
         return ""
-    left = len(cases) - sum(map(len, split_cases(cases, split).values()))
+    left = len(cases) - sum(map(len, subsets.values()))
     return f"{left} of {len(cases)} images are in no subset of {split}" if left else ""
 
 
@@ -114,11 +116,16 @@ def leaked(subsets: Mapping[str, Sequence[Case]], subset: str) -> set[str]:
     return {case.name for case in subsets[subset] if case.group in groups_elsewhere}
 
 
-def count_leaked(cases: Sequence[Case], split: str, subset: str) -> int | None:
+def count_leaked(
+    cases: Sequence[Case],
+    subsets: Mapping[str, Sequence[Case]],
+    subset: str,
+    split: str,
+) -> int | None:
     """The number of `leaked` images; None if each image of the data set is a group of its own, so nobody knows."""
     if split != "all" and len({case.group for case in cases}) == len(cases):
         return None
-    return len(leaked(split_cases(cases, split), subset))
+    return len(leaked(subsets, subset))
 
 
 def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:

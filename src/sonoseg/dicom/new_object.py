@@ -32,13 +32,12 @@ _OF_THE_INSTANCE = ("SOPInstanceUID", "InstanceNumber")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of objects: its short name, SOP class, modality, and the number and description of its series.
+    """A kind of objects: its SOP class, modality, and the number and description of its series.
 
     If it `is_alone`, each image has a series of its own: of several segmentations in one series, OHIF shows the first;
     of several reports, the last.
     """
 
-    name: str
     sop_class: str
     modality: str
     series_number: int
@@ -46,9 +45,9 @@ class Kind:
     is_alone: bool = True
 
 
-SEG = Kind("SEG", "1.2.840.10008.5.1.4.1.1.66.4", "SEG", 9101, "lesions")
-SR = Kind("SR", "1.2.840.10008.5.1.4.1.1.88.33", "SR", 9102, "measurements")
-SC = Kind("SC", "1.2.840.10008.5.1.4.1.1.7", "OT", 9103, "overlay", False)
+SEG = Kind("1.2.840.10008.5.1.4.1.1.66.4", "SEG", 9101, "lesions")
+SR = Kind("1.2.840.10008.5.1.4.1.1.88.33", "SR", 9102, "measurements")
+SC = Kind("1.2.840.10008.5.1.4.1.1.7", "OT", 9103, "overlay", False)
 
 
 def new_object(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sonoseg.core.metrics import CONVENTIONS, METRICS
-from sonoseg.data.case import Case
-from sonoseg.data.splits import unnamed
 from sonoseg.evaluate.judge import describe_malignancy
 from sonoseg.evaluate.predictors import CONSTANTS
 from sonoseg.evaluate.surface import describe_surface
@@ -61,18 +58,18 @@ def _describe_normals(normals: dict[str, Any]) -> list[str]:
 
 
 def describe_split(
-    every: Sequence[Case], data: Path, split: str, leaked: int | None, images: int
+    note: str, data: Path, split: str, leaked: int | None, images: int
 ) -> list[str]:
     """Returns the lines about images that the split leaves out, and about near-copies elsewhere in it.
 
     Args:
-        every: all images of the data set.
-        data: its folder.
+        note: about images that the split leaves out; "" if there are none.
+        data: the data set.
         split: the split.
         leaked: images of the evaluation that have a near-copy elsewhere in the split; None if nobody knows.
         images: of the evaluation.
     """
-    lines = [note] if (note := unnamed(every, split)) else []
+    lines = [note] if note else []
     if leaked is None:
         lines.append(
             "whether images have near-copies elsewhere in the split is not known:"

@@ -18,7 +18,7 @@ from sonoseg.core.resize import resize_mask, resize_probability
 from sonoseg.core.roc import PixelROC
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
-from sonoseg.data.splits import count_leaked, split_cases
+from sonoseg.data.splits import count_leaked, split_cases, unnamed
 from sonoseg.errors import InputError, visible
 from sonoseg.evaluate.curves import write_reliability, write_roc, write_trade_off
 from sonoseg.evaluate.describe import describe, describe_memory, describe_split
@@ -65,8 +65,9 @@ def evaluate_command(
     """
     predictor = load_predictor(model)
     every = load_cases(data)
-    cases = split_cases(every, split)[subset]
-    copied = count_leaked(every, split, subset)
+    subsets = split_cases(every, split)
+    cases = subsets[subset]
+    copied = count_leaked(every, subsets, subset, split)
     about: dict[str, str | int | None] = {
         "data": data_name(data),
         "split": Path(split).name,
@@ -80,14 +81,13 @@ def evaluate_command(
     lines = [
         f"{visible(predictor.name)} on {split}/{subset}, {metrics['images']} images",
         "",
+        describe(metrics),
     ]
-    lines.append(describe(metrics))
-    lines += describe_split(every, data, split, copied, len(cases))
+    left_out = unnamed(every, subsets, split)
+    lines += describe_split(left_out, data, split, copied, len(cases))
     lines += describe_memory(metrics, getattr(predictor, "record", None))
-    lines.append("")
     curves = "the curves roc, reliability and tradeoff as .csv and .png"
-    lines.append(f"{out}: metrics.json, cases.csv; {curves}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"{out}: metrics.json, cases.csv; {curves}"])
 
 
 def require_images(

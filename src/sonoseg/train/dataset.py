@@ -45,7 +45,7 @@ def gather(
     every = load_cases(data)
     subsets = split_cases(every, split)
     training = subsets["train"]
-    if note := unnamed(every, split):
+    if note := unnamed(every, subsets, split):
         _logger.warning("%s", note)
     kept = {}
     for name in (VALIDATION, "test"):
@@ -83,15 +83,16 @@ def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> 
     Raises:
         InputError: there are such images.
     """
-    further = [case for case in training if not case.image.is_relative_to(data)]
-    if not further:
+    is_further = [not case.image.is_relative_to(data) for case in training]
+    if not any(is_further):
         return
     subsets = split_cases(load_cases(data), split)
-    kept = [*subsets[VALIDATION], *subsets["test"]]
-    hashes = set(_hashes(kept, size))
+    # Each by itself: the training has read the validation images already.
+    kept = {*_hashes(subsets[VALIDATION], size), *_hashes(subsets["test"], size)}
+    seen = _hashes(training, size)
     both = []
-    for case, seen in zip(training, _hashes(training, size), strict=True):
-        if seen in hashes and not case.image.is_relative_to(data):
+    for case, further, image in zip(training, is_further, seen, strict=True):
+        if further and image in kept:
             both.append(case)
     if both:
         problem = f"holds {len(both)} validation or test images of {data}, first {both[0].image}"
