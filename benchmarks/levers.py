@@ -3,7 +3,7 @@
     python benchmarks/levers.py BUSI BUSBRA BREAST --out OUT --encoders lite0.safetensors [--only NAME ...]
 
 The first data set is read, the others are trained on. Each row of `ROWS` is one training by the recipe of sonoseg-1
-with the encoder EfficientNet-Lite0 at 128 pixels, for the same number of epochs; `lite_weights.py` makes its ImageNet
+with the encoder EfficientNet-Lite0 at 128 pixels, for the same number of steps; `lite_weights.py` makes its ImageNet
 weights. `--stand-ins` are the encoders that Model 1 starts from. OUT gets the run folders and a table, levers-DATA.csv,
 of what `--only` names, or of all rows. A gain is that of the mean Dice over the first row, with its 95 % interval. Two
 calls with different rows may run side by side. After a crash they go on.
@@ -18,25 +18,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import peer
 import torch
 import torch.nn.functional as F
 from card import make_view
-from numpy.typing import NDArray
+from hard_crops import hard_crops
+from lever_scores import scores
 from torch import Tensor, nn
 
 from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.deploy.average import mean_state
-from sonoseg.deploy.operating_points import MISSED
 from sonoseg.evaluate.cross import hold_out
-from sonoseg.evaluate.cross_table import SMALL
 from sonoseg.files import write_text
 from sonoseg.models.encoders import load_matching, load_tensors
 from sonoseg.models.fusion_unet import Ensemble, FusionUNet
-from sonoseg.models.network import Output, SegmentationNetwork
+from sonoseg.models.network import SegmentationNetwork
 from sonoseg.report.tables import csv_number, csv_text
 from sonoseg.train.augment import AUGMENTATIONS
 from sonoseg.train.choices import Presence
@@ -51,8 +49,18 @@ LEVERS = ("roam", "paste", "grays", "sector", "machine")
 AUGMENTATIONS["plain"] = make_view(())
 AUGMENTATIONS.update({name: make_view((name,)) for name in LEVERS})
 LITE0 = "tf_efficientnet_lite0"
-FALSE = 0.37
-"""Share of the normal images with a false lesion at which presence heads are compared."""
+
+
+def at_any_scale(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Plain views, each batch at 96, 128, 160 or 192 pixels."""
+    image, mask = AUGMENTATIONS["plain"](image, mask)
+    size = [32 * int(torch.randint(3, 7, ()))] * 2
+    image = F.interpolate(image, size, mode="bilinear", antialias=True)
+    mask = F.interpolate(mask, size, mode="bilinear", antialias=True)
+    return image.clamp(0, 1), (mask > 0.5).to(image.dtype)
+
+
+AUGMENTATIONS["scales"] = at_any_scale
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Row:
         size: side of the images in pixels.
         seed: of all random choices.
         model: sonoseg-1; model-1, by its own recipe; or smp, for smp.Unet by the recipe of sonoseg-1.
+        hard: this many training images are crops without a lesion in which the network of the row `plain` draws one.
     """
 
     augment: str = "wide"
@@ -74,22 +83,26 @@ class Row:
     size: int = 128
     seed: int = 0
     model: str = "sonoseg-1"
+    hard: int = 0
 
 
 ROWS: Mapping[str, Row] = {
     "plain": Row("plain"),
     **{name: Row(name) for name in LEVERS},
     "wide": Row(),
+    "scales": Row("scales"),
+    "hard crops": Row("plain", hard=404),
     "smp": Row(model="smp"),
     "model-1": Row(model="model-1"),
     "wide, head for images": Row(presence="image"),
     "wide, 160 pixels": Row(size=160),
+    "wide, 256 pixels": Row(size=256),
     "wide, Lite2": Row(encoder="tf_efficientnet_lite2"),
     "plain, seed 1": Row("plain", seed=1),
     "wide, seed 1": Row(seed=1),
     "smp, plain": Row("plain", model="smp"),
 }
-"""`wide` has all levers together."""
+"""`wide` has all `LEVERS` together."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +120,17 @@ class Data:
 def networks(
     names: Sequence[str], data: Data
 ) -> Iterator[tuple[str, int, SegmentationNetwork]]:
-    """Name, size of the images and network of each row; then the means of those that differ in their views alone.
+    """Name, size of the images and network of each row; then the means of `plain`, of each of `LEVERS` and `wide`.
 
-    These began with the same weights.
+    These began with the same weights, and differ in their views alone.
     """
     alike: list[FusionUNet] = []
     for name in names:
         row = ROWS[name]
         network = network_of(name, row, data)
         yield name, row.size, network
-        if replace(row, augment="wide") == Row() and isinstance(network, FusionUNet):
+        if name in ("plain", *LEVERS, "wide"):
+            assert isinstance(network, FusionUNet)
             alike.append(network)
     if len(alike) > 1:
         yield "mean of the logits", Row().size, Ensemble(alike)
@@ -148,6 +162,12 @@ def network_of(name: str, row: Row, data: Data) -> SegmentationNetwork:
         network=network,
     )
     config, training, judged = configure(settings)
+    if row.hard:
+        plain = network_of("plain", ROWS["plain"], data)
+        training += hard_crops(plain, training, row.size, out / "crops", row.hard)
+        steps = data.epochs * (len(training) - row.hard)
+        epochs = round(steps / len(training))
+        config = replace(config, recipe=replace(config.recipe, epochs=epochs))
     if row.model != "model-1":
         # Not by its settings: `sonoseg train` does not know the names of single levers.
         config = replace(config, recipe=replace(config.recipe, augment=row.augment))
@@ -178,78 +198,6 @@ def train_smp(
     peer.train(model, training, judged, config, out)
     load_matching(model, out / BEST)
     return model
-
-
-@torch.no_grad()
-def scores(
-    network: SegmentationNetwork, images: InMemory
-) -> tuple[dict[str, float | None], NDArray[np.float64]]:
-    """Dice and missed lesions of the pixels alone at 0.5, and with the presence head where `FALSE` of normals are.
-
-    Args:
-        network: the trained network.
-        images: all images of the data set that is read, at the size of the training. Masks are compared at this size.
-
-    Returns:
-        lesions and normals are numbers of images; dice and missed (Dice under 0.1) are of the pixels alone, small of
-        lesions that cover at most 2 % of the image. `judged` are those of the lesions when the head's limit leaves a
-        false lesion on `FALSE` of the normal images. And Dice of the pixels alone for each image with a lesion.
-    """
-    drawn, evidence = [], []
-    for rows in torch.arange(len(images)).split(16):
-        image = images.inputs[rows].float() / 255
-        answer = network.eval().outputs(image.to(memory_format=torch.channels_last))
-        drawn.append(answer.pixels > 0)
-        evidence.append(judgement(answer))
-    pixels, presence = torch.cat(drawn), torch.cat(evidence)
-    truth = images.masks.bool()
-    area = truth.float().mean((1, 2, 3))
-    lesion = area > 0
-    small = (area > 0) & (area <= SMALL)
-    highest = torch.where(pixels, presence, -torch.inf).amax((1, 2, 3))[~lesion]
-    alone = dice(pixels, truth)
-    of_lesions = alone[lesion].double().numpy()
-    result: dict[str, float | None] = {
-        "lesions": int(lesion.sum()),
-        **mean_and_missed("", alone[lesion]),
-        **mean_and_missed("_small", alone[small]),
-        "normals": len(highest),
-        "false": float((highest > -torch.inf).float().mean()) if len(highest) else None,
-    }
-    limit = (
-        highest.quantile(1 - FALSE)
-        if len(highest) and highest.isfinite().any()
-        else None
-    )
-    if limit is None or not torch.isfinite(presence).all():
-        return {**result, "dice_judged": None, "missed_judged": None}, of_lesions
-    kept = dice(pixels & (presence > limit), truth)
-    return {**result, **mean_and_missed("_judged", kept[lesion])}, of_lesions
-
-
-def judgement(answer: Output) -> Tensor:
-    """The presence head's logit at each pixel, (N, 1, H, W); infinite without such a head."""
-    there = answer.presence
-    if there is None:
-        return torch.full_like(answer.pixels, torch.inf)
-    size = answer.pixels.shape[2:]
-    if there.ndim == 2:
-        return there[:, :, None, None].expand(-1, -1, *size)
-    return F.interpolate(there, tuple(size), mode="bilinear", align_corners=False)
-
-
-def dice(drawn: Tensor, truth: Tensor) -> Tensor:
-    """(N, 1, H, W) bool twice → Dice of each image (N,)."""
-    both = (drawn & truth).sum((1, 2, 3))
-    return 2 * both / (drawn.sum((1, 2, 3)) + truth.sum((1, 2, 3))).clamp(min=1)
-
-
-def mean_and_missed(which: str, dice: Tensor) -> dict[str, float]:
-    """The mean, and the share of missed lesions."""
-    return {
-        f"dice{which}": float(dice.mean()),
-        f"missed{which}": float((dice < MISSED).float().mean()),
-    }
 
 
 def main() -> None:
