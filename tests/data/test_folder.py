@@ -40,11 +40,29 @@ def test_a_table_of_the_page_is_read(plain: Path) -> None:
 
 def test_labels_table_gives_label_group_and_spacing(plain: Path) -> None:
     (plain / "labels.csv").write_text(
-        "file,label,group,spacing\nb.tif,malignant,p1,0.08\na.png,,,\n"
+        "file,label,group,spacing\nb.tif,malignant,p1,0.08\na.png,,p2,\n"
     )
     a, b = load_cases(plain)
     assert (b.label, b.group, b.spacing) == ("malignant", "p1", 0.08)
-    assert (a.label, a.group, a.spacing) == ("unknown", "a.png", None)
+    assert (a.label, a.group, a.spacing) == ("unknown", "p2", None)
+
+
+@pytest.mark.parametrize("rest", ["", "a.png,\n"])
+def test_an_image_without_a_group_beside_others_with_one_is_refused(
+    plain: Path, rest: str
+) -> None:
+    """`grouped` would divide its patient, and nobody would know."""
+    (plain / "labels.csv").write_text(f"file,group\nb.tif,p1\n{rest}")
+    problem = r"a\.png: labels\.csv names no group \(patient\) for it, but for others"
+    with pytest.raises(InputError, match=problem):
+        load_cases(plain)
+    kinds = [finding.kind for finding in check_folder(plain).findings]
+    assert kinds == ["image without group"]
+
+
+def test_without_any_group_each_image_is_one(plain: Path) -> None:
+    (plain / "labels.csv").write_text("file,label,group\nb.tif,malignant,\n")
+    assert [case.group for case in load_cases(plain)] == ["a.png", "b.tif"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +119,7 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ("file;spacing\na.png;0,1", "has the spacing 0,1 for a.png"),
         (
             "file,label\nc.png,benign",
-            "images/c.png: labels.csv has a row for it, but it is not there",
+            "images/c.png: labels.csv has a row for it, but it is not there, or hidden",
         ),
     ],
 )

@@ -234,9 +234,12 @@ def test_split_names_are_all_usable() -> None:
         assert list(split_cases(_busi(), name)) == ["train", "validation", "test"]
 
 
-def test_split_from_a_csv_leaves_out_what_it_does_not_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["csv", "CSV"])
+def test_split_from_a_csv_leaves_out_what_it_does_not_name(
+    tmp_path: Path, ending: str
+) -> None:
     cases = _cases(["benign"] * 4, list("abcd"))
-    path = tmp_path / "mine.csv"
+    path = tmp_path / f"mine.{ending}"
     path.write_text("file,subset,note\nc2.png,train,x\nc0.png,test,\n")
     subsets = split_cases(cases, str(path))
     assert (subsets["train"], subsets["validation"], subsets["test"]) == (
@@ -259,6 +262,10 @@ def test_split_from_a_csv_leaves_out_what_it_does_not_name(tmp_path: Path) -> No
         (
             "file,subset\nc9.png,test",
             "1 of its 1 images are not in the data set, first c9.png",
+        ),
+        (
+            "file,subset\nimages/c0.png,test",
+            "name images without their folder and with their ending, as c0.png",
         ),
     ],
 )

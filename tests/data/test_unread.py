@@ -70,7 +70,7 @@ def test_what_does_not_look_like_data_is_passed_over(plain: Path) -> None:
 
 def test_other_tables_are_passed_over_where_one_is_read(plain: Path) -> None:
     _make(plain, "clinical.csv")
-    (plain / "Labels.csv").write_text("file,group\na.png,1\n")
+    (plain / "Labels.csv").write_text("file,group\na.png,1\nb.png,2\n")
     assert _not_read(plain) == []
 
 

@@ -115,7 +115,7 @@ def test_averaging_again_gives_the_same_file_and_other_runs_are_refused(
     assert main(command) == 0
     assert (tmp_path / "mean" / BEST).read_bytes() == first
     assert main(["average", *map(str, runs[1:]), "--out", str(tmp_path / "mean")]) == 2
-    assert "holds a run with another" in capsys.readouterr().err
+    assert "holds a run with other settings" in capsys.readouterr().err
 
 
 def test_runs_that_cannot_be_averaged_leave_nothing_behind(runs, tmp_path, capsys):

@@ -220,7 +220,7 @@ def test_the_command_writes_a_run_and_says_how_small_it_is(
     assert main(command) == 0
     assert (out / BEST).read_bytes() == first
     assert main([*command, "--share", "0.1"]) == 2
-    assert "holds a run with another start_from" in capsys.readouterr().err
+    assert "holds a run with other settings: start_from" in capsys.readouterr().err
     assert (out / BEST).read_bytes() == first
 
 

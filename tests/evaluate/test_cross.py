@@ -2,9 +2,11 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sonoseg.cli import main
 from sonoseg.core.counts import Counts
@@ -62,6 +64,28 @@ def test_a_second_call_trains_and_reads_nothing_again(
     assert weights.stat().st_mtime_ns == changed
     assert rows(crossed) == before
     assert "sonoseg-1-without-south" in capsys.readouterr().out
+
+
+def test_what_was_read_is_read_again_when_its_masks_or_labels_change(
+    crossed, hospitals, tmp_path, capsys
+):
+    data = tmp_path / "north"
+    shutil.copytree(hospitals[0], data)
+    run, out = crossed / "sonoseg-1-without-north", tmp_path / "out"
+    command = ["cross", str(data), hospitals[1], "--runs", str(run), "--out", str(out)]
+    assert main(command) == 0
+    before = (out / "sonoseg-1-without-north-on-north" / "cases.csv").read_text()
+    for path in (data / "masks").iterdir():
+        Image.open(path).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(path)
+    assert main(command) == 0
+    turned = (out / "sonoseg-1-without-north-on-north" / "cases.csv").read_text()
+    assert turned != before
+    table = data / "labels.csv"
+    table.write_text(table.read_text().replace("unknown", "benign"))
+    assert main(command) == 0
+    after = (out / "sonoseg-1-without-north-on-north" / "cases.csv").read_text()
+    assert "unknown" in turned
+    assert "unknown" not in after
 
 
 def test_a_run_reads_only_what_it_has_not_seen(crossed, hospitals, tmp_path):

@@ -216,7 +216,7 @@ def test_a_finished_run_is_left_as_it_is(phantoms, run):
 def test_another_run_does_not_overwrite_this_one(phantoms, run, capsys):
     assert main(words(phantoms, run, "--seed", "5")) == 2
     assert (
-        "holds a run with another seed (0 there, 5 asked for)"
+        "holds a run with other settings: seed (0 there, 5 asked for)"
         in capsys.readouterr().err
     )
 
@@ -466,6 +466,16 @@ def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(
         phantoms, "grouped", [f"{phantoms}@grouped"]
     )  # counts them twice, as is asked for
     assert (training, validation) == (2 * subsets["train"], subsets["validation"])
+
+
+def test_further_images_inside_the_data_set_are_compared_too(
+    phantoms, tmp_path, capsys
+):
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    copies = shutil.copytree(phantoms, data / "extra" / "copies")
+    assert main(words(data, tmp_path / "out", "--also", str(copies))) == 2
+    assert "validation or test images" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

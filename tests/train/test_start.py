@@ -298,7 +298,7 @@ def test_other_settings_are_told_by_what_differs_alone(
     phantoms: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words(phantoms, run, "--epochs", "3", "--learning-rate", "0.01")) == 2
-    expected = "another learning_rate (0.001 there, 0.01 asked for) and another epochs (2 there, 3 asked for)"
+    expected = "other settings: learning_rate (0.001 there, 0.01 asked for) and epochs (2 there, 3 asked for)"
     hint = "choose another --out, or delete the folder"
     assert one_line(capsys) == f"sonoseg: {run}: holds a run with {expected}; {hint}\n"
 

@@ -252,10 +252,13 @@ def test_stopped_by_hand_the_next_call_goes_on(phantoms, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--seed", "3"], "holds a run with another seed (0 there, 3 asked for)"),
+        (
+            ["--seed", "3"],
+            "holds a run with other settings: seed (0 there, 3 asked for)",
+        ),
         (
             ["--patience", "3"],
-            "holds a run with another patience (0 there, 3 asked for)",
+            "holds a run with other settings: patience (0 there, 3 asked for)",
         ),
         (["--cluster", "nowhere"], "--cluster nowhere: is neither an address nor"),
         (["--cluster", "tcp://127.0.0.1:9"], "9: no scheduler answers"),

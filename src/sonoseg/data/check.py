@@ -31,6 +31,7 @@ KINDS = {
     "image without mask": "images without a mask",
     "mask without image": "masks without an image",
     "image without row": "images without a row in the table",
+    "image without group": "images without a group in the table",
     "row without image": "rows in the table without an image",
     "not read": "files and folders that are not read",
     "unknown column": "columns of the table that are not known",

@@ -52,9 +52,9 @@ def scan_folder(root: Path) -> Scan:
 
     labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
     `group` (patient), `spacing` (mm per pixel; two numbers are that of rows and of columns) and `diameters` (of the
-    lesions, as `sonoseg serve` writes them; not read). Where it has no value, the label is "unknown", the image is a
-    group of its own, and the spacing is None. Groups that differ in case or in blanks are one. The cases are ordered
-    by file name.
+    lesions, as `sonoseg serve` writes them; not read). Where it has no value, the label is "unknown" and the spacing
+    None. Without any group, each image is a group of its own; if only some have one, that is a finding. Groups that
+    differ in case or in blanks are one. The cases are ordered by file name.
 
     Raises:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is not a pixel size.
@@ -64,12 +64,19 @@ def scan_folder(root: Path) -> Scan:
     scan = Scan(root, [], duplicate_names(root, images))
     table = _find_table(root)
     rows = _read_labels(table, scan) if table else {}
+    has_groups = any(row.group for row in rows.values())
     own = _masks_of(images, masks, scan)
     for path in images:
         found = tuple(own.get(name_key(path.stem), ()))
         if not found:
             scan.add("image without mask", path, "there is no mask for it")
         known = rows.pop(unicodedata.normalize("NFC", path.name), _Known())
+        if has_groups and not known.group:
+            scan.add(
+                "image without group",
+                path,
+                f"{TABLE} names no group (patient) for it, but for others",
+            )
         scan.cases.append(
             Case(
                 path.name,
@@ -81,7 +88,7 @@ def scan_folder(root: Path) -> Scan:
             )
         )
     for name in rows:
-        message = f"{TABLE} has a row for it, but it is not there"
+        message = f"{TABLE} has a row for it, but it is not there, or hidden"
         scan.findings.append(Finding("row without image", (f"images/{name}",), message))
     return scan
 

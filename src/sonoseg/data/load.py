@@ -18,6 +18,7 @@ _HINTS = {
     "duplicate name": "rename all but one of them",
     "image without mask": "add the missing masks (empty where there is no lesion) or remove the images",
     "mask without image": "rename them as their images are named, with _mask at the end, or remove them",
+    "image without group": "name the group of each image, or of none",
     "image without row": "add the missing rows or remove the images",
     "row without image": "add the missing images or remove the rows",
     "not read": "remove the files that are no ultrasound images or segmentations",

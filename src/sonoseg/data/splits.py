@@ -44,7 +44,7 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
         subset_of = _published(cases, name)
     elif name in SPLITS:
         subset_of = _grouped(cases, int(name.partition("-")[2] or 0))
-    elif name.endswith(".csv"):
+    elif is_table(name):
         subset_of = _from_table(Path(name))
     else:
         raise InputError(
@@ -72,7 +72,7 @@ def parse_source(text: str) -> tuple[Path, str]:
     readings = [(Path(text), "")] if _is_data(text) else []
     for found in re.finditer("@", text):
         folder, split = text[: found.start()], text[found.end() :]
-        is_split = split in SPLITS or split.endswith(".csv")
+        is_split = split in SPLITS or is_table(split)
         if is_split and folder and _is_data(folder):
             readings.append((Path(folder), split))
     if len(readings) > 1:
@@ -94,11 +94,16 @@ def _is_data(path: str) -> bool:
     return is_folder(path) or is_pack(path)
 
 
+def is_table(split: str) -> bool:
+    """Whether a split is the path of a CSV file."""
+    return split.casefold().endswith(".csv")
+
+
 def unnamed(
     cases: Sequence[Case], subsets: Mapping[str, Sequence[Case]], split: str
 ) -> str:
     """A sentence about cases that are in no subset of a table; "" if there are none, or the split is no table."""
-    if not split.endswith(".csv"):
+    if not is_table(split):
         return ""
     left = len(cases) - sum(map(len, subsets.values()))
     return f"{left} of {len(cases)} images are in no subset of {split}" if left else ""
@@ -213,8 +218,7 @@ def _require_files(name: str, cases: Sequence[Case], subset_of: dict[str, str]) 
     missing = sorted(subset_of.keys() - {case.name for case in cases})
     if missing:
         problem = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
-        raise InputError(
-            f"split {name}",
-            problem,
-            "complete the data set or use the split grouped or all",
-        )
+        hint = "complete the data set or use the split grouped or all"
+        if is_table(name) and len(missing) == len(subset_of):
+            hint = f"name images without their folder and with their ending, as {cases[0].name}"
+        raise InputError(f"split {name}", problem, hint)

@@ -5,9 +5,13 @@ It shows how a network works in a hospital that it has never seen.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sonoseg.core.metrics import GRID
+from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.deploy.run_predictor import RunPredictor
@@ -20,6 +24,7 @@ from sonoseg.inputs import read_json
 from sonoseg.lock import held
 from sonoseg.report.tables import csv_text
 from sonoseg.train.command import train_command
+from sonoseg.train.dataset import record_of
 from sonoseg.train.run_folder import RunConfig, find_run, fingerprint
 from sonoseg.train.settings import TrainSettings
 
@@ -129,17 +134,22 @@ def hold_out(data: Path, out: Path) -> Path:
 
 
 def read(run: Path, name: str, data: Path, out: Path) -> Reading:
-    """Evaluates a run on all images of a data set, unless the folder has the scores of the same weights.
+    """Evaluates a run on all images of a data set, unless the folder has the scores of these weights and images.
 
     Raises:
         InputError: the run was trained on some of the images, or as `evaluate`.
     """
     config = RunConfig.read(find_run(run))
     folder = out / f"{run.name}-on-{name}"
-    about = {"data": name, "weights": fingerprint(run), "trained": config.data}
+    cases = load_cases(data)
+    about = {
+        "data": name,
+        "cases": content_hash(cases),
+        "weights": fingerprint(run),
+        "trained": config.data,
+    }
     if not _is_done(folder, about):
         predictor = RunPredictor(run)
-        cases = load_cases(data)
         if predictor.record is not None:
             for case in cases:
                 if predictor.record.subset_of(case.read_image()) is not None:
@@ -149,6 +159,18 @@ def read(run: Path, name: str, data: Path, out: Path) -> Reading:
         evaluate(predictor, cases, folder, about=about, pictures=False)
     trained_on = list(dict.fromkeys(config.data.split("+")))
     return Reading(run.name, trained_on, name, Evaluated.read(folder))
+
+
+def content_hash(cases: Sequence[Case]) -> str:
+    """sha256 of the names, labels, groups, pixels and masks of `cases`, on the grid of the evaluation.
+
+    Raises:
+        InputError: as `record_of`.
+    """
+    rows = [(case.name, case.label, case.group) for case in cases]
+    words = csv_text(("file", "label", "group"), rows)
+    pixels = record_of(cases, (), GRID[0]).digest
+    return hashlib.sha256(f"{words}{pixels}".encode()).hexdigest()
 
 
 def _is_done(folder: Path, about: dict[str, str]) -> bool:

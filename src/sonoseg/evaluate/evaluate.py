@@ -14,7 +14,7 @@ from sonoseg.core.counts import Counts, count, stack
 from sonoseg.core.measure import largest_part
 from sonoseg.core.metrics import GRID, METRICS, image_scores, normals_summary, summary
 from sonoseg.core.reliability import reliability
-from sonoseg.core.resize import resize_mask, resize_probability
+from sonoseg.core.resize import resize_probability
 from sonoseg.core.roc import PixelROC
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
@@ -32,9 +32,10 @@ from sonoseg.evaluate.surface import (
     surface_summary,
 )
 from sonoseg.evaluate.tradeoff import TradeOff
+from sonoseg.evaluate.truths import read_truths
 from sonoseg.files import atomic_files, output_folder, write_json, write_text
 from sonoseg.lock import held
-from sonoseg.progress import Bar, track
+from sonoseg.progress import Bar
 from sonoseg.report.tables import csv_number, csv_text
 from sonoseg.train.record import TRAIN, VALIDATION, Record
 
@@ -149,7 +150,7 @@ def evaluate(
     """
     require_images(cases, predictor, size)
     folder = output_folder(out)
-    truths = _read_truths(cases, size, progress)
+    truths = read_truths(cases, size, progress)
     found = _predict_and_compare(predictor, cases, truths, progress)
     counts = stack(found.counts)
     largest_false_parts = np.array(found.largest_false_parts, dtype=np.int64)
@@ -188,14 +189,6 @@ def _about(
     for entry, subset in SEEN.items():
         words[entry] = None if found.seen_in is None else found.seen_in.count(subset)
     return words
-
-
-def _read_truths(
-    cases: Sequence[Case], size: tuple[int, int], progress: bool
-) -> list[NDArray[np.bool_]]:
-    """Every reference mask on the grid. Reading it also checks that the image can be read and has its size."""
-    bar = track(cases, "reading masks", len(cases), "image", progress)
-    return [resize_mask(case.read_mask(), size) for case in bar]
 
 
 @dataclass

@@ -165,12 +165,15 @@ def write_tables(folder: Path, accepted: Sequence[Accepted], reader: str) -> Non
         write_text(folder / "annotations.csv", _annotations(accepted, reader))
 
 
-def _labels(accepted: Iterable[Accepted]) -> str:
+def _labels(accepted: Sequence[Accepted]) -> str:
     rows = [["file", "label", "group", "spacing", "diameters"]]
+    # Where the patient is known of some images only, each of the others is a group of its own.
+    has_groups = any(one.patient for one in accepted)
     for one in sorted(accepted, key=lambda each: each.file):
+        group = one.patient or (one.file if has_groups else "")
         label = _IN_TABLE.get(one.finding.label, one.finding.label)
         spacing = " ".join(one.finding.spacing.replace(",", " ").split())
-        rows.append([one.file, label, one.patient, spacing, one.diameters])
+        rows.append([one.file, label, group, spacing, one.diameters])
     return _table(rows)
 
 

@@ -83,10 +83,12 @@ def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> 
     Raises:
         InputError: there are such images.
     """
-    is_further = [not case.image.is_relative_to(data) for case in training]
+    cases = load_cases(data)
+    own = {os.path.realpath(case.image) for case in cases}
+    is_further = [os.path.realpath(case.image) not in own for case in training]
     if not any(is_further):
         return
-    subsets = split_cases(load_cases(data), split)
+    subsets = split_cases(cases, split)
     # Each by itself: the training has read the validation images already.
     kept = {*_hashes(subsets[VALIDATION], size), *_hashes(subsets["test"], size)}
     seen = _hashes(training, size)

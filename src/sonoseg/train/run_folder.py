@@ -274,11 +274,13 @@ def check_claim(folder: Path, config: RunConfig, record: Record | None = None) -
         return
     there, asked = RunConfig.read(folder).to_json(), config.to_json()
     cases = there.pop("cases"), asked.pop("cases")
-    found = [f"another {each}" for each in differences(there, asked)]
-    if not found and cases[0] != cases[1]:
-        found = [
+    found = ""
+    if changed := differences(there, asked):
+        found = f"other settings: {' and '.join(changed)}"
+    elif cases[0] != cases[1]:
+        found = (
             record.changes(Record.read(folder)) if record else "other images or masks"
-        ]
+        )
     if found:
-        problem = f"holds a run with {' and '.join(found)}"
-        raise InputError(folder, problem, "choose another --out, or delete the folder")
+        hint = "choose another --out, or delete the folder"
+        raise InputError(folder, f"holds a run with {found}", hint)
