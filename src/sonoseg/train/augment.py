@@ -30,15 +30,6 @@ def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return image.clamp(0, 1), mask
 
 
-def augment_zoomed(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Changes images and their masks (N, 1, H, W) of 0 and 1: lesions of any size and place, and other gray levels.
-
-    This one of the changes of `augment_wide` helps most in a hospital that is not in the training data.
-    """
-    image, mask = views.roam(image, mask)
-    return gamma(time_gain(image)).clamp(0, 1), mask
-
-
 def augment_wide(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Changes images and masks more widely (see `views`), then adds effects of ultrasound machines.
 
@@ -223,7 +214,6 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "none": lambda image, mask: (image, mask),
     "light": augment_light,
     "ultrasound": augment_ultrasound,
-    "zoomed": augment_zoomed,
     "wide": augment_wide,
 }
 """Name → what changes a batch of images and masks, both (N, 1, H, W)."""
