@@ -16,6 +16,8 @@ from sonoseg.train.step import as_input
 
 FALSE = 0.37
 """Share of the normal images with a false lesion at which presence heads are compared."""
+FEWEST_NORMALS = 20
+"""A share of fewer says nothing."""
 
 
 @torch.no_grad()
@@ -31,7 +33,8 @@ def scores(
     Returns:
         lesions and normals are numbers of images; dice and missed (Dice under 0.1) are of the pixels alone, small of
         lesions that cover at most 2 % of the image. `judged` are those of the lesions when the head's limit leaves a
-        false lesion on `FALSE` of the normal images. And Dice of the pixels alone for each image with a lesion.
+        false lesion on `FALSE` of the normal images; None with fewer than `FEWEST_NORMALS`. And Dice of the pixels
+        alone for each image with a lesion.
     """
     logits, presence = answers(network, images.inputs)
     pixels = logits > 0
@@ -51,7 +54,7 @@ def scores(
     }
     limit = (
         highest.quantile(1 - FALSE, interpolation="higher")
-        if len(highest) and highest.isfinite().any()
+        if len(highest) >= FEWEST_NORMALS and highest.isfinite().any()
         else None
     )
     if limit is None or not torch.isfinite(presence).all():

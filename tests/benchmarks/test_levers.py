@@ -92,8 +92,10 @@ def images(tmp_path: Path) -> InMemory:
 
 
 def test_pixels_alone_and_judged_at_the_limit_where_37_percent_of_normals_are_false(
-    lever_scores: ModuleType, images: InMemory
+    lever_scores: ModuleType, images: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert lever_scores.scores(Bright(), images)[0]["dice_judged"] is None  # too few
+    monkeypatch.setattr(lever_scores, "FEWEST_NORMALS", 4)
     found, each = lever_scores.scores(Bright(), images)
     np.testing.assert_allclose(each, [1, 2 / 3, 0, 1], atol=1e-6)
     assert found["lesions"] == found["normals"] == 4
