@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from sonoseg.cli import main
+from sonoseg.core.counts import Counts
+from sonoseg.core.metrics import normals_summary, summary
 from sonoseg.errors import InputError
-from sonoseg.evaluate.compare import Evaluated, compare
+from sonoseg.evaluate.compare import compare
+from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.evaluate.paired_tests import holm, mcnemar_p, signed_rank_p
 
 
@@ -150,6 +153,82 @@ def test_counts_that_no_image_has_are_refused(tmp_path: Path, row: str) -> None:
         match=r"has impossible counts, first (b.png|a row without name); run",
     ):
         Evaluated.read(tmp_path)
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Path:
+    """A folder with scores and their metrics, of two images with a lesion and two without."""
+    tp, fp, truth = [50, 40, 0, 0], [0, 0, 5, 0], [100, 80, 0, 0]
+    folder = write(tmp_path / "evaluation", tp, fp, truth)
+    counts = Counts(
+        tp=np.array(tp),
+        fp=np.array(fp),
+        fn=np.array(truth) - tp,
+        tn=1000 - np.array(truth) - fp,
+    )
+    metrics = {"images": 4, "conventions": summary(counts)}
+    metrics["normals"] = normals_summary(counts, np.array(fp) / 1000)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def test_scores_that_fit_their_metrics_are_read(evaluation: Path) -> None:
+    assert Evaluated.read(evaluation).false_lesion.tolist() == [
+        False, False, True, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("0.png,,case 0,50,0,50,900,0", "0.png,,case 0,51,0,49,900,0"),  # one pixel
+        ("3.png,,case 3,0,0,0,1000,0\r\n", ""),  # an image less
+        ("2.png,,case 2,0,5,0,995,5", "2.png,,case 2,0,5,0,5995,5"),  # a larger image
+    ],
+)
+def test_scores_that_do_not_fit_their_metrics_are_refused(
+    evaluation: Path, old: str, new: str
+) -> None:
+    file = evaluation / "cases.csv"
+    table = file.read_bytes().decode()
+    assert old in table
+    file.write_bytes(table.replace(old, new).encode())
+    with pytest.raises(InputError, match=r"cases\.csv: has other scores than the met"):
+        Evaluated.read(evaluation)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    ["[]", "{}", '{"images": 4, "normals": 1}', '{"images": 4, "normals": {}}'],
+)
+def test_metrics_that_are_none_are_refused(evaluation: Path, metrics: str) -> None:
+    (evaluation / "metrics.json").write_text(metrics)
+    with pytest.raises(InputError, match=r"metrics\.json: not the metrics"):
+        Evaluated.read(evaluation)
+
+
+def test_every_evaluation_of_the_repository_fits_its_metrics() -> None:
+    results = Path(__file__).parents[2] / "results"
+    folders = [file.parent for file in results.rglob("test/cases.csv")]
+    assert len(folders) > 20
+    for folder in folders:
+        assert (folder / "metrics.json").is_file()
+        Evaluated.read(folder)
+
+
+def test_an_evaluation_that_is_given_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Holm's correction would count it as another model."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        write(tmp_path / name, [50, 40, 30, 0, 0], [0, 0, 0, 5, 0], TRUTH)
+    (tmp_path / "link").symlink_to("b")
+    for again in ("./a", f"{tmp_path}/b", "c/../b", "link"):
+        assert main(["compare", "a", "b", "c", again, "--out", "table.json"]) == 2
+        problem = f"{Path(again)}: is given twice; name each evaluation once"
+        assert problem in capsys.readouterr().err
+    assert not (tmp_path / "table.json").exists()
 
 
 @pytest.mark.parametrize(
