@@ -21,7 +21,7 @@ from sonoseg.reproduction.model_results import (
     printed,
     read_results,
 )
-from sonoseg.reproduction.write_report import all_tables
+from sonoseg.reproduction.write_report import all_tables, draw_curves
 
 
 class Moved:
@@ -239,6 +239,16 @@ def test_results_that_cannot_be_compared_image_by_image_are_refused(
     (test / "cases.csv").write_text("\n".join(changed))
     with pytest.raises(InputError, match=f"model-2-grouped-1.*{problem}"):
         check_results(read_results(tmp_path / "out", wanted))
+
+
+def test_a_damaged_curve_is_one_line(out, tmp_path):
+    (job,) = jobs("model-1")
+    shutil.copytree(job.folder(out), job.folder(tmp_path))
+    file = job.folder(tmp_path) / "train" / "roc.csv"
+    file.write_text("false_positive_rate,true_positive_rate\n0.5,high\n")
+    with pytest.raises(InputError, match=r"train/roc\.csv: holds a rate that is no"):
+        draw_curves(tmp_path, read_results(tmp_path, [job]))
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_shipped_tables_are_the_paper_s(real_data):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.core.metrics import image_scores, included
 from sonoseg.errors import InputError
-from sonoseg.evaluate.evaluated import Evaluated, in_order_of
+from sonoseg.evaluate.evaluated import AGAIN, Evaluated, in_order_of
 from sonoseg.files import is_there
 from sonoseg.inputs import read_json
 from sonoseg.models.catalog import TABLE_1, find_experiment
@@ -159,7 +159,7 @@ def check_results(rows: Iterable[ModelResults]) -> None:
             in_order_of(first, test)
             if (test.files, test.groups) != (first.files, first.groups):
                 problem = f"has another order or other groups than {first.name}"
-                raise InputError(test.name, problem, "run sonoseg evaluate again")
+                raise InputError(test.name, problem, AGAIN)
 
 
 def describe_failure(reason: str | None) -> str:
