@@ -20,7 +20,7 @@ from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.core.metrics import image_scores, included
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import leaked, split_cases
-from sonoseg.evaluate.compare import Evaluated, in_order_of
+from sonoseg.evaluate.evaluated import Evaluated, in_order_of
 
 
 def mean_dice(folders: list[Path], reference: Evaluated) -> NDArray[np.float64]:

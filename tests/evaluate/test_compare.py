@@ -1,48 +1,18 @@
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.evaluate.evaluations import write
 
 from sonoseg.cli import main
 from sonoseg.errors import InputError
-from sonoseg.evaluate.compare import Evaluated, compare
+from sonoseg.evaluate.compare import compare
+from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.evaluate.paired_tests import holm, mcnemar_p, signed_rank_p
-
-
-def write(
-    folder: Path,
-    tp: list[int],
-    fp: list[int],
-    truth: list[int],
-    groups: list[str] | None = None,
-) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "cases.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["file", "label", "group", "tp", "fp", "fn", "tn", "largest_false_part"]
-        )
-        for n, (hit, false, size) in enumerate(zip(tp, fp, truth, strict=True)):
-            group = groups[n] if groups else f"case {n}"
-            writer.writerow(
-                [
-                    f"{n}.png",
-                    "",
-                    group,
-                    hit,
-                    false,
-                    size - hit,
-                    1000 - size - false,
-                    false,
-                ]
-            )
-    return folder
-
 
 TRUTH = [100, 80, 60, 0, 0]
 
@@ -127,41 +97,19 @@ def test_no_lesion_at_all(tmp_path: Path) -> None:
         compare(reference, [reference], "lesion")
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        "b.png,b,-100,0,200,4,0",
-        "b.png,b,1,-1,0,4,0",
-        "b.png,b,0,0,0,0,0",
-        "b.png,b,1,2,0,4,3",
-        "b.png,b,1,2,0,4,-1",
-        "b.png,b,1,2,0,4,0",
-        ",b,1,2,0,4,1",
-        "b.png,,1,2,0,4,1",
-    ],
-)
-def test_counts_that_no_image_has_are_refused(tmp_path: Path, row: str) -> None:
-    table = "file,group,tp,fp,fn,tn,largest_false_part\na.png,a,1,2,0,4,1\n"
-    (tmp_path / "cases.csv").write_text(table)
-    assert Evaluated.read(tmp_path).files == ("a.png",)
-    (tmp_path / "cases.csv").write_text(f"{table}{row}\n")
-    with pytest.raises(
-        InputError,
-        match=r"has impossible counts, first (b.png|a row without name); run",
-    ):
-        Evaluated.read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "file,tp\n", "file,group,tp,fp,fn,tn,largest_false_part\na,b,x,0,0,0,0\n"],
-)
-def test_hostile_tables(tmp_path: Path, content: str) -> None:
-    (tmp_path / "cases.csv").write_text(content)
-    with pytest.raises(InputError):
-        Evaluated.read(tmp_path)
-    with pytest.raises(InputError, match="not the scores"):
-        Evaluated.read(tmp_path / "nowhere")
+def test_an_evaluation_that_is_given_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Holm's correction would count it as another model."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        write(tmp_path / name, [50, 40, 30, 0, 0], [0, 0, 0, 5, 0], TRUTH)
+    (tmp_path / "link").symlink_to("b")
+    for again in ("./a", f"{tmp_path}/b", "c/../b", "link"):
+        assert main(["compare", "a", "b", "c", again, "--out", "table.json"]) == 2
+        problem = f"{Path(again)}: is given twice; name each evaluation once"
+        assert problem in capsys.readouterr().err
+    assert not (tmp_path / "table.json").exists()
 
 
 def test_signed_ranks_against_all_signs() -> None:

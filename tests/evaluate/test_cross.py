@@ -11,8 +11,8 @@ from PIL import Image
 from sonoseg.cli import main
 from sonoseg.core.counts import Counts
 from sonoseg.data.phantom import write_phantoms
-from sonoseg.evaluate.compare import Evaluated
 from sonoseg.evaluate.cross_table import Reading, describe, write_readings
+from sonoseg.evaluate.evaluated import Evaluated
 
 
 @pytest.fixture(scope="module")

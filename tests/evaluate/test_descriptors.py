@@ -54,7 +54,17 @@ def read_once(folder):
     return _read
 
 
-def test_the_command_writes_what_the_package_reads(breast, tmp_path):
+def test_the_command_writes_what_the_package_reads(breast, tmp_path, monkeypatch):
+    names = ('left, "upper".png', "=1+1.png")
+
+    def read_renamed(*given):
+        lesions = read_lesions(*given)
+        for number, name in enumerate(names):
+            case = dataclasses.replace(lesions[number].case, name=name)
+            lesions[number] = dataclasses.replace(lesions[number], case=case)
+        return lesions
+
+    monkeypatch.setattr("sonoseg.evaluate.descriptors.read_lesions", read_renamed)
     text = descriptors_command(breast, folds=2, out=tmp_path)
     known = Fitted.of_dict(json.loads((tmp_path / "descriptors.json").read_text()))
     assert known.steepness > 0 and known.smallest > 0
@@ -63,9 +73,11 @@ def test_the_command_writes_what_the_package_reads(breast, tmp_path):
     assert set(metrics["descriptors"]) == set(YARDSTICK)
     assert "reference" not in metrics["descriptors"]["orientation"]
     outlined = metrics["about"]["outlined"]
-    with (tmp_path / "cases.csv").open() as file:
+    with (tmp_path / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 9 + outlined
+    assert {row["file"] for row in rows} > {names[0], f"'{names[1]}"}
+    assert all(None not in row and None not in row.values() for row in rows)
     assert {row["shape_radiologist"] for row in rows} <= {"oval", "round", "irregular"}
     assert "posterior features" in text
 

@@ -1,6 +1,7 @@
 """Each claim of the paper gets the answer that its interval gives, and no answer where a training was cut off early."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.stats import spearmanr
 
 from sonoseg.cli import main
 from sonoseg.core.counts import Counts
-from sonoseg.evaluate.compare import Evaluated
+from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.reproduction.claims import (
     HEADER,
     NOT_RUN,
@@ -160,6 +161,34 @@ def test_the_rank_correlation_is_scipy_s(count):
 def test_without_results_there_is_no_report(words, capsys):
     assert main([*words, "--models", "15", "--report-only"]) == 2
     assert "holds no results to report" in capsys.readouterr().err
+
+
+def test_a_report_of_changed_results_is_refused_before_it_is_written(
+    words, with_model_15, capsys
+):
+    out = with_model_15
+    before = sorted(path.name for path in out.rglob("*"))
+    report = (out / "report.md").read_text(encoding="utf-8")
+    line = [*words, "--models", "15-16", "--report-only"]
+    copy = out / "runs" / "model-16-grouped-0"
+    shutil.copytree(out / "runs" / "model-15-grouped-0", copy)
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert f"{copy}: its result.json says model model-15, split grouped" in error
+    assert len(error.strip().splitlines()) == 1
+    shutil.rmtree(copy)
+
+    file = out / "runs" / "model-15-grouped-0" / "test" / "cases.csv"
+    table = file.read_text().splitlines()
+    file.unlink()  # it is a link to what other tests read
+    file.write_text("\n".join(table[:-1]))
+    for more in (line, line[:-1]):  # a training is not begun either
+        assert main(more) == 2
+        error = capsys.readouterr().err
+        assert f"{file}: has other scores than the metrics.json beside it" in error
+        assert len(error.strip().splitlines()) == 1
+    assert sorted(path.name for path in out.rglob("*")) == before
+    assert (out / "report.md").read_text(encoding="utf-8") == report
 
 
 def test_a_report_is_made_from_the_results_alone(words, with_model_15):

@@ -113,3 +113,37 @@ def test_a_failure_is_recorded_with_its_traceback(tmp_path):
         "reason": "no luck",
         "traceback": "Traceback …",
     }
+
+
+@pytest.mark.parametrize("name", ["result.json", "failed.json"])
+@pytest.mark.parametrize("copy", ["model-6-paper-0", "model-7-paper-1", "my copy"])
+def test_a_copied_folder_is_no_other_job(tmp_path, name, copy):
+    runs = tmp_path / "runs"
+    for folder in ("model-7-paper-0", copy):
+        (runs / folder).mkdir(parents=True)
+        write_json(
+            runs / folder / name, {"model": "model-7", "split": "paper", "seed": 0}
+        )
+    problem = f"{copy}: its {name} says model model-7, split paper, seed 0; remove"
+    with pytest.raises(InputError, match=problem):
+        jobs_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[1]", "names no model, split and seed"),
+        ('{"model": "model-1", "seed": 0}', "names no model, split and seed"),
+        (
+            '{"model": "model-1", "split": "paper", "seed": []}',
+            "names no model, split and seed",
+        ),
+        ('{"model": "model-99", "split": "paper", "seed": 0}', "no such model"),
+    ],
+)
+def test_a_result_of_no_job_is_refused(tmp_path, content, problem):
+    folder = tmp_path / "runs" / "model-99-paper-0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(content)
+    with pytest.raises(InputError, match=problem):
+        jobs_in(tmp_path)

@@ -2,17 +2,26 @@
 
 import csv
 import json
+import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from sonoseg.data import load_cases, split_cases
+from sonoseg.errors import InputError
 from sonoseg.evaluate.evaluate import evaluate
 from sonoseg.reproduction import added_tables
 from sonoseg.reproduction import paper_tables as paper
 from sonoseg.reproduction.jobs import plan
-from sonoseg.reproduction.model_results import best_of, is_ours, printed, read_results
-from sonoseg.reproduction.write_report import all_tables
+from sonoseg.reproduction.model_results import (
+    best_of,
+    check_results,
+    is_ours,
+    printed,
+    read_results,
+)
+from sonoseg.reproduction.write_report import all_tables, draw_curves
 
 
 class Moved:
@@ -71,6 +80,7 @@ def out(subsets, tmp_path_factory):
             "peak_memory_mb": None,
         }
         result = {
+            **asdict(job),
             "training_seconds": 120.0,
             "epochs": 3,
             "cost": {**cost, "device": "CPU", "threads": 1},
@@ -196,6 +206,49 @@ def test_every_table_has_as_many_cells_as_columns(out):
         assert all(len(row) == len(table.shown_header) for row in table.shown_rows), (
             table.name
         )
+
+
+def test_results_of_one_split_are_of_the_same_images(out):
+    models = ("model-1", "model-2", "model-3", "adu-net")
+    splits = ("grouped", "grouped-clean")
+    check_results(read_results(out, jobs(*models, splits=splits, seeds=(0, 1))))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda head, *rows: (head, *rows[:-1]), "holds other images than"),
+        (lambda head, *rows: (head, *rows[::-1]), "has another order or other groups"),
+        (
+            lambda head, *rows: (head, *(row.replace(",synth", ",s") for row in rows)),
+            "has another order or other groups",
+        ),
+    ],
+)
+def test_results_that_cannot_be_compared_image_by_image_are_refused(
+    out, tmp_path, change, problem
+):
+    """Even without the metrics that the scores must fit."""
+    shutil.copytree(out, tmp_path / "out")
+    wanted = jobs("model-1", "model-2", seeds=(0, 1))
+    test = wanted[-1].folder(tmp_path / "out") / "test"
+    (test / "metrics.json").unlink()
+    table = (test / "cases.csv").read_text().splitlines()
+    changed = change(*table)
+    assert list(changed) != table
+    (test / "cases.csv").write_text("\n".join(changed))
+    with pytest.raises(InputError, match=f"model-2-grouped-1.*{problem}"):
+        check_results(read_results(tmp_path / "out", wanted))
+
+
+def test_a_damaged_curve_is_one_line(out, tmp_path):
+    (job,) = jobs("model-1")
+    shutil.copytree(job.folder(out), job.folder(tmp_path))
+    file = job.folder(tmp_path) / "train" / "roc.csv"
+    file.write_text("false_positive_rate,true_positive_rate\n0.5,high\n")
+    with pytest.raises(InputError, match=r"train/roc\.csv: holds a rate that is no"):
+        draw_curves(tmp_path, read_results(tmp_path, [job]))
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_shipped_tables_are_the_paper_s(real_data):

@@ -67,6 +67,7 @@ def tried(monkeypatch, problem=lambda recipe: None):
         problem(recipe)
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.json").write_text(json.dumps(config.to_json()))
+        (out / "best.safetensors").touch()
         dice = 0.4 + 100 * recipe.learning_rate + recipe.batch / 100
         worse = {
             "epoch": 1.0,
@@ -179,6 +180,37 @@ def test_what_is_trained_is_not_trained_again_and_new_values_are_added(
         assert main(words(phantoms, tmp_path, axes=("--grid", axis))) == 0
     assert [batch for _, batch in calls] == [4, 8]
     assert [row["batch"] for row in rows(tmp_path)] == ["8", "4"]
+
+
+def test_a_result_without_its_log_or_its_weights_is_made_again(
+    phantoms, tmp_path, monkeypatch
+):
+    """A real training returns its log from its checkpoint, or begins again without its weights."""
+    calls = tried(monkeypatch)
+    axes = ("--grid", "learning_rate=1e-4", "--grid", "batch=4,8")
+    line = words(phantoms, tmp_path, axes=axes)
+    assert main(line) == 0
+    before = rows(tmp_path)
+    assert [row["validation_dice"] for row in before] == ["0.45", "0.49"]
+    run = tmp_path / "trials" / "learning_rate=0.0001_batch=4"
+    for name, old, new in (
+        ("trial.json", '"dice": 0.45', '"dice": 0.99'),
+        ("trial.json", "{", "["),
+        ("log.csv", "0.45", "0.99"),
+        ("log.csv", "seconds", "minutes"),
+    ):
+        text = (run / name).read_text()
+        assert old in text
+        (run / name).write_text(text.replace(old, new))
+        assert main(line) == 0
+        assert (run / name).read_text() == text
+        assert rows(tmp_path) == before
+    for name in ("trial.json", "log.csv", "best.safetensors"):
+        (run / name).unlink()
+        assert main(line) == 0
+        assert (run / name).exists()
+        assert rows(tmp_path) == before
+    assert [batch for _, batch in calls] == [4, 8, *[4] * 7]
 
 
 @pytest.mark.parametrize(

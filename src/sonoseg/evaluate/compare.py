@@ -2,97 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sonoseg.core.counts import Counts
 from sonoseg.core.intervals import bootstrap_interval
-from sonoseg.core.metrics import FALSE_LESION_FRACTION, image_scores, included
-from sonoseg.data.scan import read_table
+from sonoseg.core.metrics import image_scores, included
 from sonoseg.errors import InputError
+from sonoseg.evaluate.evaluated import Evaluated, in_order_of
 from sonoseg.evaluate.judge import compare_malignancy, describe_compared
 from sonoseg.evaluate.paired_tests import holm, mcnemar_p, signed_rank_p
 from sonoseg.files import output_file, write_json
 from sonoseg.report.tables import Cell, text_table
-
-COLUMNS = ("file", "group", "tp", "fp", "fn", "tn", "largest_false_part")
-"""Columns of cases.csv that a comparison needs."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What `sonoseg evaluate` wrote about each image into the `cases.csv` of one folder.
-
-    Attributes:
-        name: the folder, as the user wrote it.
-        files: N names of images.
-        groups: N names; images of one group belong together.
-        counts: of N images.
-        false_lesion: (N,), a connected false-positive part covers `FALSE_LESION_FRACTION` of the image or more.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    groups: tuple[str, ...]
-    counts: Counts
-    false_lesion: NDArray[np.bool_]
-
-    @classmethod
-    def read(cls, folder: Path) -> Evaluated:
-        """Reads one evaluation.
-
-        Raises:
-            InputError: `folder` has no evaluation, or its cases.csv is damaged.
-        """
-        file = folder / "cases.csv"
-        try:
-            rows = read_table(file, COLUMNS)
-            counts = Counts(
-                tp=_integers(rows, "tp"),
-                fp=_integers(rows, "fp"),
-                fn=_integers(rows, "fn"),
-                tn=_integers(rows, "tn"),
-            )
-            largest = _integers(rows, "largest_false_part")
-        except (InputError, ValueError, OverflowError) as error:
-            hint = "give a folder of sonoseg evaluate"
-            raise InputError(file, "not the scores of an evaluation", hint) from error
-        if not rows:
-            raise InputError(file, "holds no images", "run sonoseg evaluate again")
-        wrong = [
-            row["file"] or "a row without name" for row in rows if not _is_possible(row)
-        ]
-        if wrong:
-            problem = f"has impossible counts, first {wrong[0]}"
-            raise InputError(file, problem, "run sonoseg evaluate again")
-        pixels = counts.tp + counts.fp + counts.fn + counts.tn
-        return cls(
-            name=str(folder),
-            files=tuple(row["file"] for row in rows),
-            groups=tuple(row["group"] for row in rows),
-            counts=counts,
-            false_lesion=largest >= FALSE_LESION_FRACTION * pixels,
-        )
-
-
-def _integers(rows: Sequence[Mapping[str, str]], column: str) -> NDArray[np.int64]:
-    return np.array([int(row[column]) for row in rows])
-
-
-def _is_possible(row: Mapping[str, str]) -> bool:
-    """Whether a row of cases.csv names an image and has counts that an image can have."""
-    counts = [int(row[name]) for name in ("tp", "fp", "fn", "tn")]
-    false_pixels = int(row["fp"])
-    largest_part = int(row["largest_false_part"])
-    has_pixels = min(counts) >= 0 and sum(counts) > 0
-    is_part_possible = 0 <= largest_part <= false_pixels
-    has_part_if_needed = (largest_part > 0) == (false_pixels > 0)
-    has_names = bool(row["file"] and row["group"])
-    return has_pixels and is_part_possible and has_part_if_needed and has_names
 
 
 @dataclass(frozen=True)
@@ -141,12 +62,17 @@ def compare_command(
         out: a JSON file to write the table to.
 
     Raises:
-        InputError: a folder has no evaluation, the images differ, or `out` cannot be written.
+        InputError: a folder has no evaluation or is given twice, the images differ, or `out` cannot be written.
     """
     if out is not None:
         output_file(out)
     first = Evaluated.read(reference)
     others = [Evaluated.read(folder) for folder in models]
+    given = {reference.resolve()}
+    for folder in models:
+        if folder.resolve() in given:
+            raise InputError(folder, "is given twice", "name each evaluation once")
+        given.add(folder.resolve())
     conventions = ("lesion", "all") if first.counts.has_lesion.any() else ("all",)
     comparisons: list[Comparison] = []
     for convention in conventions:
@@ -241,34 +167,3 @@ def compare(
         )
         comparisons.append(comparison)
     return comparisons
-
-
-def in_order_of(reference: Evaluated, other: Evaluated) -> Evaluated:
-    """Returns `other` with its images in the order of `reference`.
-
-    Raises:
-        InputError: the images or their masks differ.
-    """
-    place = {file: row for row, file in enumerate(other.files)}
-    hint = "evaluate both on one data set, split and subset"
-    if len(place) != len(other.files) or set(place) != set(reference.files):
-        raise InputError(other.name, f"holds other images than {reference.name}", hint)
-    order = np.array([place[file] for file in reference.files])
-    counts = other.counts[order]
-    lesion = counts.tp + counts.fn
-    background = counts.fp + counts.tn
-    reference_lesion = reference.counts.tp + reference.counts.fn
-    reference_background = reference.counts.fp + reference.counts.tn
-    has_same_lesions = (lesion == reference_lesion).all()
-    has_same_background = (background == reference_background).all()
-    if not (has_same_lesions and has_same_background):
-        raise InputError(
-            other.name, f"was scored against other masks than {reference.name}", hint
-        )
-    return Evaluated(
-        name=other.name,
-        files=reference.files,
-        groups=reference.groups,
-        counts=counts,
-        false_lesion=other.false_lesion[order],
-    )

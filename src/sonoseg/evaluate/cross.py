@@ -16,9 +16,9 @@ from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import split_cases
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
-from sonoseg.evaluate.compare import Evaluated
 from sonoseg.evaluate.cross_table import Reading, describe, write_readings
 from sonoseg.evaluate.evaluate import evaluate
+from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.files import is_there, output_folder, write_text
 from sonoseg.inputs import read_json
 from sonoseg.lock import held

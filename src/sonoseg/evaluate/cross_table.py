@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.metrics import image_scores
 from sonoseg.deploy.operating_points import MISSED
-from sonoseg.evaluate.compare import Evaluated
+from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.files import write_text
 from sonoseg.report.tables import Cell, csv_number, csv_text, text_table
 

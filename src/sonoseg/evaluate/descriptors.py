@@ -27,9 +27,9 @@ from sonoseg.evaluate.known_lesions import (
 )
 from sonoseg.evaluate.smallest_lesion import KEPT, find_smallest
 from sonoseg.files import atomic_files, output_folder, write_json, write_text
-from sonoseg.inputs import guard_cell
 from sonoseg.progress import track
 from sonoseg.reader.segmenter import load
+from sonoseg.report.tables import csv_text
 
 
 def descriptors_command(
@@ -160,15 +160,15 @@ def _table(lesions: Sequence[KnownLesion], found: Sequence[Found]) -> str:
     for name in NAMES:
         column = name.replace(" ", "_")
         header += [f"{column}_radiologist", column, f"{column}_probability"]
-    lines = [",".join(header)]
+    rows = []
     for lesion, one in zip(lesions, found, strict=True):
         for outline, descriptors in one.items():
             iou = "" if outline == "reference" else f"{lesion.iou:.4f}"
-            row = [guard_cell(lesion.case.name), outline, iou]
+            row = [lesion.case.name, outline, iou]
             for name, descriptor in descriptors.named():
                 row += [_radiologist(name, lesion), *_most(descriptor.probabilities)]
-            lines.append(",".join(row))
-    return "\n".join(lines) + "\n"
+            rows.append(row)
+    return csv_text(header, rows)
 
 
 def _radiologist(name: str, lesion: KnownLesion) -> str:

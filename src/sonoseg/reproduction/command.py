@@ -44,9 +44,10 @@ def reproduce_command(settings: ReproductionSettings) -> tuple[str, int]:
         Text for the terminal, and the exit code: 0, or 1 if a job failed.
 
     Raises:
-        InputError: settings or data are wrong, or the folder has results of other settings.
+        InputError: settings or data are wrong, or the folder has results that are damaged or of other settings.
     """
     from sonoseg.reproduction.material import Material
+    from sonoseg.reproduction.model_results import check_results, read_results
     from sonoseg.reproduction.work import check
     from sonoseg.reproduction.write_report import write_report
     from sonoseg.train.device import visible_gpus
@@ -54,6 +55,7 @@ def reproduce_command(settings: ReproductionSettings) -> tuple[str, int]:
     jobs = plan(parse_models(settings.models), settings.splits, settings.seeds)
     earlier = jobs_in(settings.out)
     settings.check()
+    check_results(read_results(settings.out, earlier))
     if settings.report_only:
         return report_only(settings, jobs, earlier), 0
     workers = Workers(settings.workers, settings.cluster, visible_gpus())

@@ -104,14 +104,37 @@ def parse_models(words: str) -> tuple[str, ...]:
 
 
 def jobs_in(out: Path) -> list[Job]:
-    """Returns the jobs in the folder `out`, done or failed, of any call."""
+    """Returns the jobs in the folder `out`, done or failed, of any call.
+
+    Raises:
+        InputError: a folder has another name than its job, as a copy has, or there is no such model.
+    """
     jobs: list[Job] = []
     for name in (RESULT, FAILED):
         for file in sorted((out / "runs").glob(f"*/{name}")):
             found = _read(file)
             if found is not None:
-                jobs.append(Job(found["model"], found["split"], found["seed"]))
+                jobs.append(_job_of(file, found))
     return list(dict.fromkeys(jobs))
+
+
+def _job_of(file: Path, found: dict[str, Any]) -> Job:
+    """Returns the job that a result.json or failed.json is of.
+
+    Raises:
+        InputError: it names no job that there can be, or its folder has the name of another job.
+    """
+    hint = "remove the folder, or the file if the job is to be done again"
+    try:
+        job = Job(str(found["model"]), str(found["split"]), int(found["seed"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(file, "names no model, split and seed", hint) from error
+    if job.model != BUNDLED_MODEL:
+        find_experiment(job.model)
+    if job.name != file.parent.name:
+        problem = f"its {file.name} says model {job.model}, split {job.split}, seed {job.seed}"
+        raise InputError(file.parent, problem, hint)
+    return job
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:

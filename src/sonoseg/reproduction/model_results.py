@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.core.metrics import image_scores, included
-from sonoseg.evaluate.compare import Evaluated
+from sonoseg.errors import InputError
+from sonoseg.evaluate.evaluated import AGAIN, Evaluated, in_order_of
 from sonoseg.files import is_there
 from sonoseg.inputs import read_json
 from sonoseg.models.catalog import TABLE_1, find_experiment
@@ -142,6 +143,23 @@ def read_results(out: Path, jobs: Sequence[Job]) -> list[ModelResults]:
         failure = "; ".join(dict.fromkeys(reasons))
         rows.append(ModelResults(model, Path(split).stem, tuple(folders), failure))
     return rows
+
+
+def check_results(rows: Iterable[ModelResults]) -> None:
+    """Makes sure that the scores of one split can be compared image by image.
+
+    Raises:
+        InputError: an evaluation is damaged, see `Evaluated.read`, or it has other images, masks or groups than the
+            first one of its split, or another order of the images.
+    """
+    of_split: dict[str, Evaluated] = {}
+    for row in rows:
+        for test in row.tests:
+            first = of_split.setdefault(row.split, test)
+            in_order_of(first, test)
+            if (test.files, test.groups) != (first.files, first.groups):
+                problem = f"has another order or other groups than {first.name}"
+                raise InputError(test.name, problem, AGAIN)
 
 
 def describe_failure(reason: str | None) -> str:

@@ -13,7 +13,9 @@ from sonoseg.core.metrics import CONVENTIONS
 from sonoseg.data.load import data_name
 from sonoseg.data.scan import read_table
 from sonoseg.data.splits import SUBSETS, leaked
-from sonoseg.files import atomic_path, is_there, output_folder, write_text
+from sonoseg.errors import InputError
+from sonoseg.evaluate.evaluated import AGAIN
+from sonoseg.files import atomic_files, atomic_path, is_there, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
 from sonoseg.report.evaluation_figures import roc_figure
 from sonoseg.report.tables import markdown_table, markdown_text
@@ -42,14 +44,15 @@ def write_report(
     changes = changes_of(settings, rows)
     if is_reduced(changes):
         tables = [replace(each, title=f"{each.title}, reduced") for each in tables]
-    folder = output_folder(settings.out / "tables")
-    for each in tables:
-        write_text(folder / f"{each.name}.csv", each.to_csv())
-    curves = draw_curves(settings.out, rows)
     lead = describe(settings, rows, changes)
-    write_text(settings.out / "report.md", _markdown(lead, tables, rows))
+    curves = draw_curves(settings.out, rows)
     page = report_page(lead, tables, rows, curves, material)
-    write_text(settings.out / "report.html", page)
+    folder = output_folder(settings.out / "tables")
+    with atomic_files():
+        for each in tables:
+            write_text(folder / f"{each.name}.csv", each.to_csv())
+        write_text(settings.out / "report.md", _markdown(lead, tables, rows))
+        write_text(settings.out / "report.html", page)
 
 
 def all_tables(
@@ -178,13 +181,20 @@ def _has_curves(row: ModelResults) -> bool:
 def _curve(
     row: ModelResults, subset: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False-positive and true-positive rate of the first seed."""
+    """False-positive and true-positive rate of the first seed.
+
+    Raises:
+        InputError: roc.csv is damaged.
+    """
     file = row.folders[0] / subset / "roc.csv"
     points = read_table(file, ("false_positive_rate", "true_positive_rate"))
     if not points:
         return np.zeros(1), np.zeros(1)
-    false = np.array([float(point["false_positive_rate"]) for point in points])
-    true = np.array([float(point["true_positive_rate"]) for point in points])
+    try:
+        false = np.array([float(point["false_positive_rate"]) for point in points])
+        true = np.array([float(point["true_positive_rate"]) for point in points])
+    except ValueError as error:
+        raise InputError(file, "holds a rate that is no number", AGAIN) from error
     return false, true
 
 
