@@ -193,7 +193,7 @@ def test_runs_that_make_no_ensemble_are_refused(
         (other / CONFIG).write_text(json.dumps(replace(config, size=96).to_json()))
     given = {
         "one": [runs[0]],
-        "twice": [runs[0], runs[0]],
+        "twice": [runs[0], runs[0].parent / ".." / runs[0].parent.name / runs[0].name],
         "ensembles": [ensemble, other],
         "sizes": [runs[0], other],
     }[wrong]

@@ -89,7 +89,7 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(
     capsys.readouterr()
     assert main([*words, "--models", "15", "--batch", "2"]) == 2
     assert (
-        "holds model-15 with another batch (4 there, 2 asked for)"
+        "holds model-15 with other settings: batch (4 there, 2 asked for)"
         in capsys.readouterr().err
     )
 
@@ -106,7 +106,7 @@ def test_the_report_is_of_all_that_the_folder_holds(words, with_model_15, capsys
     assert "2 of 2 models" in (out / "report.md").read_text(encoding="utf-8")
     assert main([*words, "--models", "16", "--batch", "2"]) == 2
     assert (
-        "holds model-15 with another batch (4 there, 2 asked for)"
+        "holds model-15 with other settings: batch (4 there, 2 asked for)"
         in capsys.readouterr().err
     )
 

@@ -134,7 +134,8 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
     )
     check_settings(job, options, material)
     with pytest.raises(
-        InputError, match=r"holds model-1 with another epochs \(3 there, 4 asked for\)"
+        InputError,
+        match=r"holds model-1 with other settings: epochs \(3 there, 4 asked for\)",
     ):
         check_settings(job, replace(options, epochs=4), material)
     other = replace(material, pixels={"grouped": "0" * 64})

@@ -82,7 +82,7 @@ def ensemble_runs(runs: Sequence[Path], out: Path, half: bool = False) -> None:
         InputError: fewer than two runs, one twice, a run that cannot be read or cannot be a member, networks or sizes
             that differ, or an `out` that holds another run.
     """
-    if len(runs) < 2 or len(set(runs)) < len(runs):
+    if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
         problem = "an ensemble needs at least two different ones"
         raise InputError("runs", problem, "name more run folders")
     members: list[FusionUNet] = []

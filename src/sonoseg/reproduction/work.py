@@ -102,13 +102,14 @@ def check_settings(
         return
     asked = json.loads(json.dumps(settings_of(job, settings, material)))
     differing = differences(there, asked)
-    found = [f"another {each}" for each in differing if not each.startswith("pixels")]
+    changed = [each for each in differing if not each.startswith("pixels")]
+    found = [f"other settings: {' and '.join(changed)}"] if changed else []
     if (
         there.get("pixels") != asked["pixels"]
     ):  # the hashes themselves would tell nobody anything
-        found.append("other images or masks")
+        found.insert(0, "other images or masks")
     if found:
-        problem = f"holds {job.model} with {' and '.join(found)}"
+        problem = f"holds {job.model} with {', and '.join(found)}"
         hint = "choose another --out, or the same options"
         raise InputError(job.folder(settings.out), problem, hint)
 
