@@ -106,6 +106,19 @@ def test_a_renamed_copy_of_the_training_images_is_found_by_its_pixels(
     assert "has seen" in capsys.readouterr().err
 
 
+def test_a_pack_of_another_size_cannot_be_evaluated(
+    crossed, hospitals, tmp_path, capsys
+):
+    pack = tmp_path / "west.safetensors"
+    west = tmp_path / "west"
+    write_phantoms(west, 10, seed=200, size=(128, 128))
+    assert main(["data", "pack", str(west), "--size", "64", "--out", str(pack)]) == 0
+    run = crossed / "sonoseg-1-without-north"
+    command = ["cross", hospitals[0], str(pack), "--runs", str(run)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "but evaluation needs 224 × 224" in capsys.readouterr().err
+
+
 def test_what_cannot_be_crossed_is_said_before_work_starts(
     hospitals, crossed, tmp_path, capsys
 ):

@@ -17,7 +17,7 @@ from sonoseg.data.splits import split_cases
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
 from sonoseg.evaluate.cross_table import Reading, describe, write_readings
-from sonoseg.evaluate.evaluate import evaluate
+from sonoseg.evaluate.evaluate import evaluate, require_images
 from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.files import is_there, output_folder, write_text
 from sonoseg.inputs import read_json
@@ -141,7 +141,8 @@ def read(run: Path, name: str, data: Path, out: Path) -> Reading:
     """
     config = RunConfig.read(find_run(run))
     folder = out / f"{run.name}-on-{name}"
-    cases = load_cases(data)
+    cases, predictor = load_cases(data), RunPredictor(run)
+    require_images(cases, predictor)
     about = {
         "data": name,
         "cases": content_hash(cases),
@@ -149,7 +150,6 @@ def read(run: Path, name: str, data: Path, out: Path) -> Reading:
         "trained": config.data,
     }
     if not _is_done(folder, about):
-        predictor = RunPredictor(run)
         if predictor.record is not None:
             for case in cases:
                 if predictor.record.subset_of(case.read_image()) is not None:
