@@ -39,12 +39,13 @@ from sonoseg.files import output_folder, write_json
 from sonoseg.models.catalog import find_experiment
 from sonoseg.reproduction.cost import measure_cost
 from sonoseg.reproduction.jobs import RESULT, SETTINGS, Job
-from sonoseg.reproduction.material import Material, digest_of, pixels_of
+from sonoseg.reproduction.material import Material, digest_of
 from sonoseg.reproduction.settings import ReproductionSettings, recipe_of
 from sonoseg.reproduction.training import configured
 from sonoseg.reproduction.work import settings_of
 from sonoseg.train.log import write_log
 from sonoseg.train.losses import LOSSES
+from sonoseg.train.record import pixels_of
 from sonoseg.train.run_folder import save_weights
 from sonoseg.train.step import monitored_dice
 

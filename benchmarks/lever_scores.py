@@ -41,7 +41,7 @@ def scores(
     truth = images.masks.bool()
     area = truth.float().mean((1, 2, 3))
     lesion = area > 0
-    small = (area > 0) & (area <= SMALL)
+    small = lesion & (area <= SMALL)
     highest = torch.where(pixels, presence, -torch.inf).amax((1, 2, 3))[~lesion]
     alone = dice(pixels, truth)
     of_lesions = alone[lesion].double().numpy()

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sonoseg.core.metrics import GRID
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import split_cases
@@ -22,9 +21,10 @@ from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.files import is_there, output_folder, write_text
 from sonoseg.inputs import read_json
 from sonoseg.lock import held
+from sonoseg.progress import track
 from sonoseg.report.tables import csv_text
 from sonoseg.train.command import train_command
-from sonoseg.train.dataset import record_of
+from sonoseg.train.record import pixels_of
 from sonoseg.train.run_folder import RunConfig, find_run, fingerprint
 from sonoseg.train.settings import TrainSettings
 
@@ -73,7 +73,13 @@ def cross_command(settings: CrossSettings) -> str:
         for model in settings.models:
             for name in sources:
                 pairs.append((train_without(name, model, sources, settings), name))
-        readings = [read(run, name, sources[name], out) for run, name in pairs]
+        # Each data set is read once, however many networks read it.
+        wanted = dict.fromkeys(name for _, name in pairs)
+        cases = {name: load_cases(sources[name]) for name in wanted}
+        contents = {name: content_hash(each) for name, each in cases.items()}
+        readings = [
+            read(run, name, cases[name], contents[name], out) for run, name in pairs
+        ]
         write_readings(out / "cross.csv", readings)
     return f"{describe(readings)}\n\n{out}: cross.csv"
 
@@ -133,23 +139,32 @@ def hold_out(data: Path, out: Path) -> Path:
     return split
 
 
-def read(run: Path, name: str, data: Path, out: Path) -> Reading:
+def read(
+    run: Path, name: str, cases: Sequence[Case], content: str, out: Path
+) -> Reading:
     """Evaluates a run on all images of a data set, unless the folder has the scores of these weights and images.
+
+    Args:
+        run: the run folder.
+        name: of the data set.
+        cases: of the data set.
+        content: `content_hash` of the cases.
+        out: the folder of the command.
 
     Raises:
         InputError: the run was trained on some of the images, or as `evaluate`.
     """
     config = RunConfig.read(find_run(run))
     folder = out / f"{run.name}-on-{name}"
-    cases, predictor = load_cases(data), RunPredictor(run)
-    require_images(cases, predictor)
     about = {
         "data": name,
-        "cases": content_hash(cases),
+        "cases": content,
         "weights": fingerprint(run),
         "trained": config.data,
     }
     if not _is_done(folder, about):
+        predictor = RunPredictor(run)
+        require_images(cases, predictor)
         if predictor.record is not None:
             for case in cases:
                 if predictor.record.subset_of(case.read_image()) is not None:
@@ -162,15 +177,16 @@ def read(run: Path, name: str, data: Path, out: Path) -> Reading:
 
 
 def content_hash(cases: Sequence[Case]) -> str:
-    """sha256 of the names, labels, groups, pixels and masks of `cases`, on the grid of the evaluation.
+    """sha256 of the names, labels, groups, pixels and masks of `cases`.
 
     Raises:
-        InputError: as `record_of`.
+        InputError: an image or mask cannot be read.
     """
-    rows = [(case.name, case.label, case.group) for case in cases]
-    words = csv_text(("file", "label", "group"), rows)
-    pixels = record_of(cases, (), GRID[0]).digest
-    return hashlib.sha256(f"{words}{pixels}".encode()).hexdigest()
+    digest = hashlib.sha256()
+    for case in track(cases, "reading images", len(cases), "image"):
+        line = repr((case.name, case.label, case.group, pixels_of(case)))
+        digest.update(line.encode())
+    return digest.hexdigest()
 
 
 def _is_done(folder: Path, about: dict[str, str]) -> bool:

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from sonoseg.core.metrics import GRID
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
@@ -15,7 +13,7 @@ from sonoseg.data.splits import SUBSETS, split_cases
 from sonoseg.errors import InputError
 from sonoseg.progress import track
 from sonoseg.reproduction.settings import ReproductionSettings
-from sonoseg.train.record import pixel_hash
+from sonoseg.train.record import pixels_of
 
 Subsets = Mapping[str, Sequence[Case]]
 """Name of a subset → its cases."""
@@ -82,16 +80,6 @@ def _hashes_of(splits: Iterable[Subsets]) -> dict[str, str]:
             used |= {case.name: case for case in cases}
     bar = track(used.items(), "reading images", len(used), "image")
     return {name: pixels_of(case) for name, case in bar}
-
-
-def pixels_of(case: Case) -> str:
-    """Returns the hashes of a case's image and mask, at their own size.
-
-    Raises:
-        InputError: one of them cannot be read.
-    """
-    image, mask = case.read()
-    return f"{pixel_hash(image)} {pixel_hash(mask.view(np.uint8))}"
 
 
 def digest_of(subsets: Subsets, hashes: Mapping[str, str]) -> str:

@@ -102,12 +102,13 @@ def check_settings(
         return
     asked = json.loads(json.dumps(settings_of(job, settings, material)))
     differing = differences(there, asked)
+    found = []
+    if there.get("pixels") != asked["pixels"]:
+        found.append("other images or masks")
+    # The hashes themselves would tell nobody anything.
     changed = [each for each in differing if not each.startswith("pixels")]
-    found = [f"other settings: {' and '.join(changed)}"] if changed else []
-    if (
-        there.get("pixels") != asked["pixels"]
-    ):  # the hashes themselves would tell nobody anything
-        found.insert(0, "other images or masks")
+    if changed:
+        found.append(f"other settings: {' and '.join(changed)}")
     if found:
         problem = f"holds {job.model} with {', and '.join(found)}"
         hint = "choose another --out, or the same options"

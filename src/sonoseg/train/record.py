@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.resize import resize_image
+from sonoseg.data.case import Case
 from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
 from sonoseg.files import is_file, write_text
@@ -34,6 +35,16 @@ def pixel_hash(pixels: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(f"{height}x{width} ".encode())
     digest.update(np.ascontiguousarray(pixels).tobytes())
     return digest.hexdigest()[:32]
+
+
+def pixels_of(case: Case) -> str:
+    """The `pixel_hash` of a case's image and that of its mask, at their own size.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    image, mask = case.read()
+    return f"{pixel_hash(image)} {pixel_hash(mask.view(np.uint8))}"
 
 
 @dataclass(frozen=True)
