@@ -45,9 +45,9 @@ from sonoseg.train.run_folder import BEST, RunConfig, load_run
 from sonoseg.train.settings import NetworkChanges, RecipeChanges, TrainSettings
 
 LEVERS = ("roam", "paste", "grays", "sector", "machine")
-"""Names of `card.make_view`."""
+"""Names of `card.make_view`; `sonoseg train` knows the first, too."""
 AUGMENTATIONS["plain"] = make_view(())
-AUGMENTATIONS.update({name: make_view((name,)) for name in LEVERS})
+AUGMENTATIONS.update({name: make_view((name,)) for name in LEVERS[1:]})
 LITE0 = "tf_efficientnet_lite0"
 
 

@@ -17,6 +17,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -56,7 +57,10 @@ class Page:
         self.wait(lambda: driver.execute_script("return document.body.dataset.ready"))
 
     def wait(self, condition: Any) -> Any:
-        return WebDriverWait(self.driver, 60, 0.05).until(lambda _: condition())
+        """Waits until `condition` is true. An element that the page replaces meanwhile is looked for again."""
+        replaced = (StaleElementReferenceException,)
+        wait = WebDriverWait(self.driver, 60, 0.05, ignored_exceptions=replaced)
+        return wait.until(lambda _: condition())
 
     def find(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,24 @@ def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     for change in (time_gain, shadow, speckle, blur, gamma, marks, cut_out):
         image = change(image)
     return image.clamp(0, 1), mask
+
+
+def augment_roam(
+    image: Tensor, mask: Tensor, grays: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Zooms and shifts images and masks widely, with other gray levels.
+
+    The bundled model was trained so. `augment_wide` changes much more.
+
+    Args:
+        image: (N, 1, H, W).
+        mask: (N, 1, H, W) of 0 and 1.
+        grays: Some images get the gray levels of another image of the batch, too.
+    """
+    image, mask = views.roam(image, mask)
+    if grays:
+        image = views.match_grays(image)
+    return gamma(time_gain(image)).clamp(0, 1), mask
 
 
 def augment_wide(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,6 +233,8 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "none": lambda image, mask: (image, mask),
     "light": augment_light,
     "ultrasound": augment_ultrasound,
+    "roam": augment_roam,
+    "roam+grays": partial(augment_roam, grays=True),
     "wide": augment_wide,
 }
 """Name → what changes a batch of images and masks, both (N, 1, H, W)."""

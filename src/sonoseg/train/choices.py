@@ -9,7 +9,7 @@ Loss = Literal["bce", "dice", "bce+dice", "0.4bce+0.6dice", "bce+image-dice"]
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["constant", "one-cycle", "poly"]
 Monitor = Literal["loss", "dice", "last"]
-Augment = Literal["none", "light", "ultrasound", "wide"]
+Augment = Literal["none", "light", "ultrasound", "roam", "roam+grays", "wide"]
 
 Encoder = Literal[
     "resnet18",

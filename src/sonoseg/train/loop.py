@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -193,9 +192,10 @@ def run_epochs(
                 step += 1
                 # To read the loss, the processor waits for the GPU. So it is read only when the bar is drawn again.
                 if bar.update():
-                    known = history[-1]["validation_dice"] if history else math.nan
-                    title = f"epoch {epoch + 1}/{recipe.epochs}"
-                    bar.describe(title, loss=f"{float(loss):.3f}", dice=f"{known:.3f}")
+                    facts = {"loss": f"{float(loss):.3f}"}
+                    if history:
+                        facts["dice"] = f"{history[-1]['validation_dice']:.3f}"
+                    bar.describe(f"epoch {epoch + 1}/{recipe.epochs}", **facts)
 
             # Validate. Every process takes all images: if they were divided equally, some would count twice.
             learner.start_validation()
