@@ -607,10 +607,13 @@ class Calibrate:
     """More data sets on which the run was trained: FOLDER or FOLDER@SPLIT."""
     abroad: tuple[Path, ...] = ()
     """Data sets of other hospitals, which were not trained on. They help to choose the operating points."""
+    points: Path | None = None
+    """The sensitivity.csv of a run that was trained alike, but without some hospital, and calibrated with that one as
+    --abroad. The operating points are chosen there."""
 
     def run(self) -> int:
         calibrate = "sonoseg.deploy.calibrate:calibrate_command"
-        data = (self.data, self.split, self.also, self.abroad)
+        data = (self.data, self.split, self.also, self.abroad, self.points)
         print(_call(calibrate, self.folder, *data))
         return 0
 

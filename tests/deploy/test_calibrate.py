@@ -23,7 +23,7 @@ from sonoseg.data.phantom import write_phantoms
 from sonoseg.data.splits import split_cases
 from sonoseg.deploy.bundle_card import make_card
 from sonoseg.deploy.calibration import load_calibration
-from sonoseg.deploy.operating_points import CUTS
+from sonoseg.deploy.operating_points import CUTS, Point, write_points
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
@@ -240,6 +240,24 @@ def test_the_operating_points_go_onto_the_card_and_other_hospitals_help_to_choos
     card = make_card(RunConfig.read(run), load_calibration(run))
     assert card.sensitivity == report["sensitivity"]
     assert set(card.sensitivity) == set(SENSITIVITIES)
+
+
+def test_the_operating_points_are_chosen_in_the_table_of_another_run(
+    calibrated: Path, data: Path, tmp_path: Path
+) -> None:
+    run = copied(calibrated, tmp_path / "run")
+    table = tmp_path / "table.csv"
+    points = [
+        Point("x", cut, 10, 0.8, 0.0 if cut <= 0.2 else 0.05, 10, cut < 0.8, 0, None)
+        for cut in CUTS
+    ]
+    write_points(table, points)
+    words = ["--data", str(data), "--split", "grouped", "--points", str(table)]
+    assert main(["calibrate", str(run), *words]) == 0
+    report = json.loads((run / CALIBRATION).read_text())
+    assert report["sensitivity"] == {"high": 0.2, "balanced": 0.5, "specific": 0.8}
+    # The table of the run itself has its own images.
+    assert (run / SENSITIVITY).read_text() == (calibrated / SENSITIVITY).read_text()
 
 
 def test_a_further_folder_without_a_split_is_known_as_a_whole(

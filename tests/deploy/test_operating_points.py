@@ -4,6 +4,7 @@ import csv
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from sonoseg.deploy.operating_points import (
@@ -12,8 +13,10 @@ from sonoseg.deploy.operating_points import (
     beside_lesion,
     choose,
     kept_at,
+    read_points,
     write_points,
 )
+from sonoseg.errors import InputError
 from sonoseg.models.network import Output
 
 
@@ -106,3 +109,38 @@ def test_the_table_has_a_row_for_each_point(tmp_path):
     assert float(rows[3]["missed"]) == CUTS[3] / 2
     assert rows[0]["source"] == "here"
     assert rows[0]["false_crops"] == ""
+
+
+def test_the_table_is_read_as_it_was_written(tmp_path):
+    found = points(lambda cut: round(cut / 2, 3), lambda cut: round(1 - cut, 3))
+    write_points(tmp_path / "points.csv", found)
+    assert read_points(tmp_path / "points.csv") == found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("here,0.005,", "here,0.004,", "the cuts of here are not those"),
+        ("here,0.005,100,0.8", "here,0.005,100,1.8", "dice is '1.8'"),
+        ("here,0.005,100,", "here,0.005,-100,", "lesions is '-100'"),
+        ("here,0.005,100,", "here,0.005,nan,", "lesions is 'nan'"),
+        ("here,0.005,100,0.8", "here,0.005,100,nan", "dice is 'nan'"),
+        ("missed", "lost", "missed"),
+    ],
+)
+def test_a_table_that_calibrate_did_not_write_is_refused(tmp_path, old, new, problem):
+    file = tmp_path / "points.csv"
+    write_points(file, points(lambda cut: 0.1, lambda cut: 0.2))
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=problem):
+        read_points(file)
+
+
+def test_a_table_without_lesions_is_refused(tmp_path):
+    file = tmp_path / "points.csv"
+    found = [Point("here", cut, 0, None, None, 10, 0.1, 0, None) for cut in CUTS]
+    write_points(file, found)
+    with pytest.raises(InputError, match="no images with a lesion"):
+        read_points(file)

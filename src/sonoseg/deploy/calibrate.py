@@ -28,6 +28,7 @@ from sonoseg.deploy.operating_points import (
     Point,
     choose,
     measure_points,
+    read_points,
     write_points,
 )
 from sonoseg.deploy.run_predictor import BATCH, RunPredictor
@@ -48,6 +49,7 @@ def calibrate_command(
     split: str,
     also: Sequence[str] = (),
     abroad: Sequence[Path] = (),
+    points: Path | None = None,
 ) -> str:
     """`sonoseg calibrate`: checks the input, writes the files and reports what they change.
 
@@ -57,18 +59,20 @@ def calibrate_command(
         split: the split that it was trained on.
         also: more data sets that it was trained on, FOLDER or FOLDER@SPLIT.
         abroad: data sets of other hospitals, which it was not trained on. They only help to choose operating points.
+        points: sensitivity.csv of another run. The operating points are then chosen there.
 
     Returns:
         The text to print.
 
     Raises:
-        InputError: `folder` is the bundled model or no run, the data cannot be read, or see `calibrate` and
-            `check_held_out`.
+        InputError: `folder` is the bundled model or no run, the data cannot be read, or see `calibrate`,
+            `check_held_out` and `operating_points.read_points`.
     """
     if str(folder) in SHIPPED:
         problem = "the bundled model cannot be calibrated again"
         raise InputError(folder, problem, "give a folder that sonoseg train made")
     predictor = RunPredictor(folder, calibrated=False)
+    chosen_by = read_points(points) if points is not None else None
     known, validation = gather(data, split, tuple(also))
     check_apart(data, split, known, predictor.size[0])
     held_out = {data_name(data): validation, **_held_out_of(also)}
@@ -76,7 +80,9 @@ def calibrate_command(
     checked = [*held_out.values(), *others.values()]
     check_held_out(predictor, folder, list(itertools.chain(*checked)))
     with held(folder):
-        report = calibrate(predictor, folder, known, validation, held_out, others)
+        report = calibrate(
+            predictor, folder, known, validation, held_out, others, chosen_by
+        )
     ece = report["ece"]
     lines = [
         f"{folder}: temperature {report['temperature']:.3f} from {report['images']} validation images;",
@@ -128,6 +134,7 @@ def calibrate(
     validation: Sequence[Case],
     held_out: Mapping[str, Sequence[Case]],
     abroad: Mapping[str, Sequence[Case]],
+    chosen_by: Sequence[Point] | None = None,
 ) -> dict[str, Any]:
     """Writes calibration.json and familiarity.safetensors into a run folder; `sonoseg export` uses them.
 
@@ -141,6 +148,7 @@ def calibrate(
         held_out: name of a data set → images of it that were not trained on, for the limit of `Familiarity` and for
             the operating points.
         abroad: name of a data set of which nothing was trained on → its images, for the operating points alone.
+        chosen_by: the table of another run, in which the operating points are chosen instead.
 
     Returns:
         The content of calibration.json: `temperature`; `ece` and `nll`, each `before` and `after`; numbers of `images`,
@@ -182,7 +190,7 @@ def calibrate(
         "known": len(known),
         "held_out": len(others),
         "unfamiliar": float(over_limit.float().mean()),
-        "sensitivity": choose(points) if points else {},
+        "sensitivity": choose(chosen_by or points) if points else {},
         "weights": weights_hash(folder),
     }
     with atomic_files():

@@ -6,10 +6,12 @@ same at every point.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,9 @@ from sonoseg.core.measure import largest_part
 from sonoseg.core.metrics import FALSE_LESION_FRACTION
 from sonoseg.core.resize import resize_mask
 from sonoseg.data.case import Case
+from sonoseg.data.scan import read_table
 from sonoseg.deploy.run_predictor import BATCH, RunPredictor
+from sonoseg.errors import InputError
 from sonoseg.files import write_text
 from sonoseg.models.network import Output
 from sonoseg.progress import track
@@ -141,6 +145,43 @@ def write_points(file: Path, points: Sequence[Point]) -> None:
         source, *numbers = astuple(point)
         rows.append([source, *map(csv_number, numbers)])
     write_text(file, csv_text(header, rows))
+
+
+def read_points(file: Path) -> list[Point]:
+    """Reads what `write_points` wrote.
+
+    Raises:
+        InputError: the file cannot be read, or is no such table.
+    """
+    names = [field.name for field in fields(Point)]
+    rows = read_table(file, names)
+    hint = "give a sensitivity.csv that sonoseg calibrate wrote"
+    try:
+        points = [Point(row["source"], *_numbers(row)) for row in rows]
+    except ValueError as error:
+        raise InputError(file, f"not a table of cuts ({error})", hint) from error
+    for source, found in itertools.groupby(points, lambda point: point.source):
+        if tuple(point.cut for point in found) != CUTS:
+            problem = f"the cuts of {source} are not those of this version"
+            raise InputError(file, problem, hint)
+    if not any(point.missed is not None for point in points):
+        raise InputError(file, "it has no images with a lesion", hint)
+    return points
+
+
+def _numbers(row: Mapping[str, str]) -> Iterator[Any]:
+    """The fields of a `Point` after its source, in order."""
+    counts = ("lesions", "normals", "crops")
+    for field in fields(Point)[1:]:
+        text = row[field.name]
+        number = float(text) if text else None
+        if field.name in counts:
+            if number is None or not number.is_integer() or number < 0:
+                raise ValueError(f"{field.name} is {text!r}")
+            number = int(number)
+        elif number is not None and not 0 <= number <= 1:
+            raise ValueError(f"{field.name} is {text!r}")
+        yield number
 
 
 def _judge(
