@@ -34,9 +34,7 @@ def augment_ultrasound(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def augment_roam(
     image: Tensor, mask: Tensor, grays: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Zooms and shifts images and masks widely, with other gray levels.
-
-    The bundled model was trained so. `augment_wide` changes much more.
+    """Zooms and shifts images and masks widely, and changes the gain. `augment_wide` changes much more.
 
     Args:
         image: (N, 1, H, W).
