@@ -50,6 +50,7 @@ def test_answer_has_lesions_spacing_model_and_heat(
     assert len(measured) > 0
     for lesion, wanted in zip(answer["lesions"], measured, strict=True):
         assert len(lesion.pop("contour")[0]) > 3
+        assert lesion.pop("unit") == "mm"
         assert lesion == wanted
     np.testing.assert_allclose(picture(answer["heat"]) / 255, result.heat, atol=0.003)
 
