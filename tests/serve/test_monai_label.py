@@ -181,6 +181,20 @@ def test_slicer_adds_a_picture_and_its_label_becomes_a_readers_mask(client, phan
     assert file.content.startswith(b"\x89PNG")
 
 
+def test_a_name_stands_for_one_picture(client, to_png):
+    first, second = (to_png(make_phantom(seed)[0]) for seed in (7, 8))
+    address = "/datastore/?image=again"
+    for content in (first, first):  # the same picture may be sent again
+        added = client.put(address, files={"file": ("again.png", content)})
+        assert added.json() == {"image": "again"}
+    refused = client.put(address, files={"file": ("again.png", second)})
+    assert refused.status_code == 409
+    assert refused.json()["subject"] == "image"
+    assert client.get("/datastore/image?image=again").content == first
+    listed = client.get("/datastore/?output=all").json()["objects"]
+    assert [name for name in listed if name.startswith("again")] == ["again"]
+
+
 def test_ohif_segments_a_series(client, scans, segmenter):
     path = scans / "synthetic_00_still.dcm"
     series = pydicom.dcmread(path, stop_before_pixels=True).SeriesInstanceUID
