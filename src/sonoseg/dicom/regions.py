@@ -134,7 +134,7 @@ def _layout(dataset: Dataset) -> Layout:
             tissue.append(region)
         if item.get("RegionDataType") == _COLOUR_FLOW:
             flow.append(region)
-    return _chosen(tissue, flow, frame, _pixel_spacing(dataset))
+    return _chosen(tissue, flow, frame, pixel_spacing_of(dataset))
 
 
 def _chosen(
@@ -237,7 +237,8 @@ def _region_spacing(item: Dataset) -> Spacing | None:
     return _spacing(row, number(item, "PhysicalDeltaX", missing=0), _MM_PER_CM)
 
 
-def _pixel_spacing(dataset: Dataset) -> Spacing | None:
+def pixel_spacing_of(dataset: Dataset) -> Spacing | None:
+    """Pixel Spacing (0028,0030): (row, column) in mm; None if there is none, or it cannot be."""
     pair = dataset.get("PixelSpacing")
     if not isinstance(pair, MultiValue) or len(pair) != 2:
         return None

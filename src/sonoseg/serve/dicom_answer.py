@@ -18,6 +18,7 @@ from sonoseg.serve.answer import describe, mask_at, png_text
 from sonoseg.serve.limits import Limits
 
 if TYPE_CHECKING:
+    from sonoseg.core.measure import Spacing
     from sonoseg.dicom.lesions import Outline
     from sonoseg.dicom.read import DicomFile
     from sonoseg.dicom.regions import Region
@@ -168,6 +169,13 @@ def read_dicom_upload(
     height, width = file.shape
     check_dimensions("image", width, height, limits.pixels)
     return file if pair is None else file.with_spacing(pair)
+
+
+def dicom_spacing(content: bytes, limits: Limits) -> Spacing | None:
+    """Pixel Spacing of a DICOM file, as `pixel_spacing_of`; that of its regions does not count."""
+    from sonoseg.dicom.regions import pixel_spacing_of
+
+    return pixel_spacing_of(read_dicom_upload(content, limits).dataset)
 
 
 def _joined(answers: list[dict[str, Any]], regions: list[Region]) -> dict[str, Any]:
