@@ -142,7 +142,7 @@ def _text(
         lines.append(f"older results of the same files were removed: {names}")
     folder = summary.results.parent
     lines.append(f"masks, overlays and {summary.results.name} are in {folder}")
-    if formats:
+    if formats and (summary.images or summary.dicom):
         lines.append(f"outlines for {', '.join(formats)} are in {folder}")
     return "\n".join(lines)
 

@@ -512,4 +512,5 @@ def test_an_option_that_does_nothing_is_said(study: Path, tmp_path: Path) -> Non
     options: dict[str, Any] = {"explain": True, "to": ("coco", "labelme")}
     words, _ = segment_command([tmp_path / "v.mp4"], out=tmp_path / "b", **options)
     assert "videos have no heat map, no coco file, no labelme file" in words
+    assert "outlines for" not in words
     assert "no heat map" not in segment_command([loop], out=tmp_path / "c")[0]
