@@ -445,9 +445,9 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
         (0.1, 0.1)
     )
     assert result.unit == "mm" and result.lesions
-    with pytest.raises(InputError, match="has 12 frames with 1 regions each"):
+    with pytest.raises(InputError, match="has 12 frames with 1 B-mode region"):
         sonoseg.segment(loop)
-    with pytest.raises(InputError, match="has 1 frames with 2 regions each"):
+    with pytest.raises(InputError, match="has 1 frame with 2 B-mode regions"):
         sonoseg.segment(str(split))
     segmenter = sonoseg.load()
     results = list(segmenter.segment_frames(loop))

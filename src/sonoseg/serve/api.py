@@ -54,7 +54,7 @@ def _only_fields(*names: str) -> Any:
                 problem = "is not a field of this address"
                 raise Refused(422, visible(name)[:40], problem, "see /docs")
             if len(form.getlist(name)) > 1:
-                hint = "send one request for each image"
+                hint = "send one image, and each option once"
                 raise Refused(422, name, "is sent more than once", hint)
 
     return Depends(check)
