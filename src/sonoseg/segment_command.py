@@ -142,7 +142,7 @@ def _text(
         lines.append(f"older results of the same files were removed: {names}")
     folder = summary.results.parent
     lines.append(f"masks, overlays and {summary.results.name} are in {folder}")
-    if formats:
+    if formats and (summary.images or summary.dicom):
         lines.append(f"outlines for {', '.join(formats)} are in {folder}")
     return "\n".join(lines)
 
@@ -187,7 +187,8 @@ def _describe(entry: dict[str, Any]) -> str:
 
 
 def _describe_clip(entry: dict[str, Any]) -> str:
-    rates = f"{entry['frames']} frames of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
+    frames = "1 frame" if entry["frames"] == 1 else f"{entry['frames']} frames"
+    rates = f"{frames} of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
     if doubtful := entry["frames_in_doubt"]:
         rates += f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
     if (largest := entry["largest"]) is None:

@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.multival import MultiValue
+from pydicom.valuerep import DSfloat
 
 from sonoseg.core import image as core_image
 from sonoseg.core import mask as core_mask
@@ -538,6 +540,7 @@ def test_tall_images_are_stretched_in_parts_as_in_one(height: int) -> None:
         (np.uint8(2), (2.0, 2.0)),
         (Fraction(1, 4), (0.25, 0.25)),
         ((0.1, np.float64(0.2)), (0.1, 0.2)),
+        (MultiValue(DSfloat, ["0.1", "0.2"]), (0.1, 0.2)),
         (None, None),
     ],
 )
@@ -552,6 +555,8 @@ NO_SPACINGS = [
     np.True_,
     "0.1",
     b"1",
+    b"\1\1",
+    "11",
     0,
     -1,
     np.nan,

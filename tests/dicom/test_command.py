@@ -445,9 +445,9 @@ def test_python_segments_a_still_and_the_frames_of_a_loop(study: Path) -> None:
         (0.1, 0.1)
     )
     assert result.unit == "mm" and result.lesions
-    with pytest.raises(InputError, match="has 12 frames with 1 regions each"):
+    with pytest.raises(InputError, match="has 12 frames with 1 B-mode region"):
         sonoseg.segment(loop)
-    with pytest.raises(InputError, match="has 1 frames with 2 regions each"):
+    with pytest.raises(InputError, match="has 1 frame with 2 B-mode regions"):
         sonoseg.segment(str(split))
     segmenter = sonoseg.load()
     results = list(segmenter.segment_frames(loop))
@@ -512,4 +512,5 @@ def test_an_option_that_does_nothing_is_said(study: Path, tmp_path: Path) -> Non
     options: dict[str, Any] = {"explain": True, "to": ("coco", "labelme")}
     words, _ = segment_command([tmp_path / "v.mp4"], out=tmp_path / "b", **options)
     assert "videos have no heat map, no coco file, no labelme file" in words
+    assert "outlines for" not in words
     assert "no heat map" not in segment_command([loop], out=tmp_path / "c")[0]

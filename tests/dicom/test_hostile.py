@@ -127,6 +127,26 @@ def test_pixel_data_of_another_length_than_their_size(length: int) -> None:
     _refused(bytes(content), "is cut short")
 
 
+@pytest.mark.parametrize("rows", [1, 20])
+def test_pixel_data_of_more_than_the_frames_is_refused(rows: int) -> None:
+    dataset = make_dataset(np.zeros((3, 40, 50), np.uint8))
+    dataset.Rows = dataset.Rows - rows
+    _refused(as_bytes(dataset), "has more pixel data than 3 frames of 50 × ")
+    dataset.Rows = 40
+    dataset.NumberOfFrames = 2
+    _refused(as_bytes(dataset), "has more pixel data than 2 frames of 50 × 40 pixels")
+    dataset.NumberOfFrames = 3
+    dataset.compress(uid.RLELossless)
+    dataset.NumberOfFrames = 2
+    _refused(as_bytes(dataset), "has more pixel data than 2 frames of 50 × 40 pixels")
+
+
+def test_a_file_without_pixels_is_refused_as_such() -> None:
+    dataset = make_dataset(PIXELS)
+    del dataset.PixelData
+    _refused(as_bytes(dataset), "has no pixel data")
+
+
 def test_zero_frames_are_one() -> None:
     assert _read(_made(NumberOfFrames="0")) == 1
 

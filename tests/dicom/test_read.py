@@ -338,6 +338,18 @@ def test_overlapping_regions_of_two_scales_void_the_scale() -> None:
     assert file.layout.regions[0].spacing is None and "overlap" in file.layout.doubts[0]
 
 
+def test_a_region_without_a_place_is_not_passed_over() -> None:
+    left = region_item((0, 0, 149, 199), (0.01, 0.01))
+    missing, turned = (region_item((150, 0, 299, 199), (0.01, 0.01)) for _ in range(2))
+    del missing.RegionLocationMinX0
+    turned.RegionLocationMinX0, turned.RegionLocationMaxX1 = 299, 150
+    for right in (missing, turned):
+        layout = _layout(left, right).layout
+        (region,) = layout.regions
+        assert (region.width, region.height, region.spacing) == (300, 200, None)
+        assert "does not say where one of its regions is" in layout.doubts[0]
+
+
 @pytest.mark.parametrize(
     ("right", "is_known"), [(299, True), (300, True), (301, False)]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -195,6 +196,18 @@ def test_pixels_are_not_millimetres(tmp_path: Path) -> None:
         _numbers(report) == [{}, {}]
         and NO_SCALE in pydicom.dcmread(tmp_path / "sr.dcm").to_json()
     )
+
+
+def test_of_two_lesions_only_the_one_without_a_scale_has_no_lengths() -> None:
+    file = _file()
+    first, second = _drawn(file, [1])
+    mixed = [first, dataclasses.replace(second, spacing=None)]
+    report = make_report(file, mixed, ALGORITHM)
+    numbers = _numbers(report)
+    assert numbers[0] and not numbers[1]
+    text = report.to_json()
+    assert "Lesion 2: the size of a pixel is not known" in text
+    assert "Lesion 1: the size" not in text and NO_SCALE not in text
 
 
 def test_nothing_found_is_said(tmp_path: Path) -> None:

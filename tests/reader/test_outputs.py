@@ -247,3 +247,15 @@ def test_a_report_that_cannot_be_written_loses_no_picture(
     assert (summary.exit_code, summary.results, len(summary.images)) == (1, None, 2)
     monkeypatch.undo()
     assert segment_files([folder], bundle, tmp_path / "out").exit_code == 0
+
+
+def test_labelme_finds_the_image_from_its_file(
+    folder: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "deep" / "out"
+    segment_files([folder], bundle, out, formats=("labelme",))
+    named = json.loads((out / "a_labelme.json").read_text())["imagePath"]
+    assert (out / named).resolve() == (folder / "a.png").resolve()
+    monkeypatch.chdir(folder)
+    segment_files([Path("a.png")], bundle, Path(), formats=("labelme",))
+    assert json.loads(Path("a_labelme.json").read_text())["imagePath"] == "a.png"

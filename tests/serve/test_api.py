@@ -50,6 +50,7 @@ def test_answer_has_lesions_spacing_model_and_heat(
     assert len(measured) > 0
     for lesion, wanted in zip(answer["lesions"], measured, strict=True):
         assert len(lesion.pop("contour")[0]) > 3
+        assert lesion.pop("unit") == "mm"
         assert lesion == wanted
     np.testing.assert_allclose(picture(answer["heat"]) / 255, result.heat, atol=0.003)
 
@@ -156,3 +157,16 @@ def test_a_full_line_is_refused_with_429_and_empties_again():
         assert future.result(20)
     assert pool.submit(lambda: 5).result(20) == 5
     pool.close()
+
+
+@pytest.mark.parametrize("address", ["/api/segment", "/api/refine"])
+def test_what_would_not_be_used_is_refused(client, phantom_png, address):
+    one = ("image", ("scan.png", phantom_png))
+    refused = client.post(address, files=[one, one])
+    assert refused.status_code == 422
+    assert refused.json()["subject"] == "image"
+    assert "more than once" in refused.json()["problem"]
+    for field, value in (("spaceing", "0.1"), ("frame", "2")):
+        refused = client.post(address, files=[one], data={field: value})
+        assert (refused.status_code, refused.json()["subject"]) == (422, field)
+    assert client.post(address, files=[one], data={"frame": 1}).status_code == 200

@@ -78,6 +78,35 @@ def test_the_objects_of_a_still_are_those_of_segment(client, scans, segmenter):
     assert doubted["doubts"][0].encode() in base64.b64decode(doubted["sr"])
 
 
+def with_delta(content, delta):
+    """The split screen with another pixel size of its right region, in cm."""
+    image = pydicom.dcmread(io.BytesIO(content))
+    right = image.SequenceOfUltrasoundRegions[1]
+    right.PhysicalDeltaX = right.PhysicalDeltaY = delta
+    file = io.BytesIO()
+    image.save_as(file)
+    return file.getvalue()
+
+
+def test_each_lesion_of_a_split_screen_has_the_unit_of_its_region(client, scans):
+    own = send(client, scans["split"]).json()
+    assert {lesion["unit"] for lesion in own["lesions"]} == {"mm"}
+    mixed = send(client, with_delta(scans["split"], 0.0)).json()
+    left = [one for one in own["lesions"] if one["centre"][0] < 424]
+    units = [lesion["unit"] for lesion in mixed["lesions"]]
+    assert units == ["mm"] * len(left) + ["px"] * (len(units) - len(left))
+    assert [one["area"] for one in mixed["lesions"][: len(left)]] == [
+        one["area"] for one in left
+    ]
+    assert "its regions have pixels of different sizes" in mixed["doubts"]
+
+
+def test_sizes_that_differ_by_rounding_are_the_same(client, scans):
+    known = pydicom.dcmread(io.BytesIO(scans["split"])).SequenceOfUltrasoundRegions[0]
+    near = with_delta(scans["split"], -known.PhysicalDeltaX * (1 + 1e-12))
+    assert send(client, near).json()["doubts"] == []
+
+
 def test_options_work_as_for_pictures(client, scans):
     own = send(client, scans["still"]).json()
     assert "heat" not in own

@@ -8,12 +8,14 @@ sends FormData. Labels were also read with SimpleITK once; here NRRD is read by 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import struct
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 from tests.serve.volumes import PIXELS, VOLUMES
 
@@ -179,6 +181,56 @@ def test_slicer_adds_a_picture_and_its_label_becomes_a_readers_mask(client, phan
     assert answer["id"] == "Volume_1.png"
     file = client.get("/datastore/image", params={"image": answer["id"]})
     assert file.content.startswith(b"\x89PNG")
+
+
+def test_a_name_stands_for_one_picture(client, to_png):
+    first, second = (to_png(make_phantom(seed)[0]) for seed in (7, 8))
+    address = "/datastore/?image=again"
+    for content in (first, first):  # the same picture may be sent again
+        added = client.put(address, files={"file": ("again.png", content)})
+        assert added.json() == {"image": "again"}
+    refused = client.put(address, files={"file": ("again.png", second)})
+    assert refused.status_code == 409
+    assert refused.json()["subject"] == "image"
+    assert client.get("/datastore/image?image=again").content == first
+    listed = client.get("/datastore/?output=all").json()["objects"]
+    assert [name for name in listed if name.startswith("again")] == ["again"]
+
+
+# What SimpleITK 2 reads of such files as GetSpacing.
+PLACED = [
+    ("PNG", {"dpi": (96, 96)}, (1.0, 1.0)),
+    ("JPEG", {}, (1.0, 1.0)),
+    ("JPEG", {"dpi": (127, 254)}, (0.2, 0.1)),
+    ("TIFF", {}, (1.0, 1.0)),
+    ("TIFF", {"dpi": (127, 254)}, (0.2, 0.1)),
+    ("TIFF", {"resolution": 40, "resolution_unit": 3}, (0.25, 0.25)),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "wanted"), PLACED)
+def test_a_label_lies_where_slicer_shows_the_picture(client, kind, options, wanted):
+    file = io.BytesIO()
+    Image.fromarray(make_phantom(3)[0]).save(file, kind, **options)
+    _, fields = label_in(infer(client, file.getvalue()))
+    numbers = fields["space directions"].translate(str.maketrans("(),", "   ")).split()
+    across, down = wanted
+    axes = [across, 0, 0, 0, down, 0, 0, 0, 1]
+    assert [float(number) for number in numbers] == pytest.approx(axes)
+
+
+def test_a_label_has_the_pixel_spacing_of_its_dicom_image(client, scans):
+    image = pydicom.dcmread(scans / "synthetic_00_still.dcm")
+    image.PixelSpacing = [0.5, 0.25]
+    file = io.BytesIO()
+    image.save_as(file)
+    _, fields = label_in(infer(client, file.getvalue()))
+    assert fields["space directions"] == "(0.25,0.0,0.0) (0.0,0.5,0.0) (0.0,0.0,1.0)"
+
+
+def infer(client, content):
+    address = "/infer/sonoseg-1?output=image"
+    return client.post(address, files={"file": ("scan", content)}).content
 
 
 def test_ohif_segments_a_series(client, scans, segmenter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -102,7 +103,8 @@ def pixel_spacing(spacing: Any) -> Spacing | None:
     """
     if spacing is None:
         return None
-    if isinstance(spacing, (tuple, list)) and len(spacing) == 2:
+    is_pair = isinstance(spacing, Sequence) and not isinstance(spacing, (str, bytes))
+    if is_pair and len(spacing) == 2:  # also the Pixel Spacing of pydicom
         return _length(spacing[0]), _length(spacing[1])
     length = _length(spacing)
     return length, length

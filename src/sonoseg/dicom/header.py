@@ -54,6 +54,8 @@ PHOTOMETRIC = (
 )
 MOST_FRAMES = 100_000
 _BYTES_A_FRAGMENT = 8
+_LEFT_OPEN = 0xFFFFFFFF
+"""Length of compressed pixel data, whose items follow."""
 _AGAIN = "copy or export it again"
 _MODALITY = re.compile("[A-Z0-9]{1,16}")
 
@@ -81,6 +83,7 @@ class Header:
         stream: the file's path, or its content in memory with a preamble, from which pixels are decoded.
         frames: how many there are, at least 1.
         pixel_bytes: length of the pixel data as the file says; 0 if there are none, over 2³¹ if it is left open.
+        listed_frames: how many frames the table before compressed pixel data lists; 0 if there is no table.
     """
 
     dataset: Dataset
@@ -88,6 +91,7 @@ class Header:
     stream: Path | bytes
     frames: int = 1
     pixel_bytes: int = 0
+    listed_frames: int = 0
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -128,9 +132,13 @@ def open_dicom(source: DicomSource) -> Header:
         stream = plain_stream(stream, head, subject)
         with opened_stream(stream) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
-            pixel_bytes = _pixel_bytes(file.read(12), dataset)
+            head = file.read(20)
+        pixel_bytes = _pixel_bytes(head[:12], dataset)
+        listed = _listed_frames(head[12:]) if pixel_bytes == _LEFT_OPEN else 0
         _swap_palettes(dataset)
-    return Header(dataset, subject, stream, pixel_bytes=pixel_bytes)
+    return Header(
+        dataset, subject, stream, pixel_bytes=pixel_bytes, listed_frames=listed
+    )
 
 
 def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
@@ -142,6 +150,14 @@ def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
         return 0
     (length,) = struct.unpack_from(f"{order}I", head, place)
     return int(length)
+
+
+def _listed_frames(head: bytes) -> int:
+    """How many frames the Basic Offset Table lists, by its first 8 bytes (PS3.5 A.4); 0 if it is empty."""
+    if len(head) < 8 or struct.unpack_from("<HH", head) != (0xFFFE, 0xE000):
+        return 0
+    (length,) = struct.unpack_from("<I", head, 4)
+    return int(length) // 4
 
 
 def _swap_palettes(dataset: Dataset) -> None:
@@ -229,19 +245,33 @@ def _count_frames(header: Header) -> int:
     return frames
 
 
+def in_words(number: int, noun: str) -> str:
+    """Such as 1 frame, or 12 frames."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _check_length(header: Header, frames: int) -> None:
-    """Refuses more frames than the file has room for, before any memory is taken for them."""
+    """Refuses more or fewer frames than the pixel data has, before any memory is taken for them."""
     dataset = header.dataset
     rows, columns = header.shape
     size = stream_size(header.stream)
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         needed = frames * _BYTES_A_FRAGMENT
+        has_more = header.listed_frames > frames
     else:
         samples = rows * columns * integer(dataset, "SamplesPerPixel") * frames
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
             samples = samples * 2 // 3
         needed = samples * integer(dataset, "BitsAllocated") // 8
         size = header.pixel_bytes if header.pixel_bytes < size else 0
-    if needed > size:
-        problem = f"is cut short: {frames} frames of {columns} × {rows} pixels do not fit in it"
-        raise InputError(header.subject, problem, _AGAIN)
+        row = needed // (rows * frames)
+        has_more = size >= needed + max(row, 2)  # less may be padding
+    if needed <= size and not has_more:
+        return
+    pixels = f"{in_words(frames, 'frame')} of {columns} × {rows} pixels"
+    problem = f"is cut short: {pixels} do not fit in it"
+    if has_more:
+        problem = f"has more pixel data than {pixels}"
+    elif size == 0:
+        problem = "has no pixel data, or is cut short"
+    raise InputError(header.subject, problem, _AGAIN)

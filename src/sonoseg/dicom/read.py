@@ -15,7 +15,7 @@ from sonoseg.core.image import Image, ImageSource
 from sonoseg.core.measure import Spacing
 from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.damage import number as number_in
-from sonoseg.dicom.header import Header, read_header
+from sonoseg.dicom.header import Header, in_words, read_header
 from sonoseg.dicom.pixels import (
     as_colour,
     as_gray,
@@ -210,9 +210,8 @@ def info_command(files: Iterable[Path]) -> str:
     for path in files:
         file = read_dicom(path)
         height, width = file.shape
-        lines.append(
-            f"{visible(str(path))}: {file.frames} frames of {width} × {height} pixels"
-        )
+        count = in_words(file.frames, "frame")
+        lines.append(f"{visible(str(path))}: {count} of {width} × {height} pixels")
         for region in file.layout.regions:
             size = "size of a pixel not known"
             if region.spacing is not None:

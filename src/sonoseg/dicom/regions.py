@@ -90,7 +90,8 @@ def find_layout(dataset: Dataset) -> Layout:
     Each tissue region of two dimensions is an image of its own: a split screen has several. The physical deltas are
     its spacing if their unit is cm. Without such a region the frame is one image, and Pixel Spacing its scale. A
     region beyond the frame shows that the frame was cropped or scaled afterwards: the scale is void, and the whole
-    frame is taken. Without a scale, a Pixel Aspect Ratio other than 1:1 is a doubt.
+    frame is taken. So it is if a tissue region has no place. Without a scale, a Pixel Aspect Ratio other than 1:1 is a
+    doubt.
     """
     layout = _layout(dataset)
     is_unknown = any(region.spacing is None for region in layout.regions)
@@ -117,6 +118,9 @@ def _layout(dataset: Dataset) -> Layout:
     if any(box is not None and _is_beyond(box, rows, columns) for box in boxes):
         words = "its regions lie beyond the image, so the size of a pixel is not known"
         return Layout((frame,), (words,))
+    if any(map(_is_nowhere, found, boxes)):
+        words = "it does not say where one of its regions is, so the size of a pixel is not known"
+        return Layout((frame,), (words,))
     tissue: list[Region] = []
     flow: list[Region] = []
     for item, box in zip(found, boxes, strict=True):
@@ -130,7 +134,7 @@ def _layout(dataset: Dataset) -> Layout:
             tissue.append(region)
         if item.get("RegionDataType") == _COLOUR_FLOW:
             flow.append(region)
-    return _chosen(tissue, flow, frame, _pixel_spacing(dataset))
+    return _chosen(tissue, flow, frame, pixel_spacing_of(dataset))
 
 
 def _chosen(
@@ -139,7 +143,7 @@ def _chosen(
     regions = _without_inner(tissue)
     are_contradicted = False
     if any(_overlap_others(region, regions) for region in regions):
-        words = "its regions overlap with different sizes of a pixel, so the size is not known"
+        words = "its regions overlap, so the size of a pixel is not known"
         return Layout((frame,), (words,))
     if not regions:
         regions = [Region(0, 0, frame.width, frame.height, spacing)]
@@ -203,6 +207,12 @@ def _box(item: Dataset) -> tuple[int, int, int, int] | None:
     return (left, top, right, bottom) if left <= right and top <= bottom else None
 
 
+def _is_nowhere(item: Dataset, box: tuple[int, int, int, int] | None) -> bool:
+    """Whether it is a B-mode image without a place."""
+    kinds = item.get("RegionSpatialFormat"), item.get("RegionDataType")
+    return box is None and kinds == (_TWO_DIMENSIONS, _TISSUE)
+
+
 def _is_beyond(box: tuple[int, int, int, int], rows: int, columns: int) -> bool:
     """Whether a region lies outside the frame; scanners count the last pixel from 0 or from 1."""
     left, top, right, bottom = box
@@ -227,7 +237,8 @@ def _region_spacing(item: Dataset) -> Spacing | None:
     return _spacing(row, number(item, "PhysicalDeltaX", missing=0), _MM_PER_CM)
 
 
-def _pixel_spacing(dataset: Dataset) -> Spacing | None:
+def pixel_spacing_of(dataset: Dataset) -> Spacing | None:
+    """Pixel Spacing (0028,0030): (row, column) in mm; None if there is none, or it cannot be."""
     pair = dataset.get("PixelSpacing")
     if not isinstance(pair, MultiValue) or len(pair) != 2:
         return None

@@ -83,11 +83,20 @@ def make_report(
     for doubt in known:
         words = f"Do not trust this: {doubt}."
         items.append(text_item(CONTAINS, codes.COMMENT, words))
-    if any(outline.spacing is None for outline in shown):
-        items.append(text_item(CONTAINS, codes.COMMENT, NO_SCALE))
+    for words in _about_scale(shown):
+        items.append(text_item(CONTAINS, codes.COMMENT, words))
     report.update(_container(codes.MEASUREMENT_REPORT, items, "1500"))
     add_evaluations(report, described, malignancies)
     return new_object.finish(report)
+
+
+def _about_scale(shown: Sequence[Outline]) -> list[str]:
+    """Which lesions have no lengths."""
+    unknown = [n for n, one in enumerate(shown, start=1) if one.spacing is None]
+    if unknown and len(unknown) == len(shown):
+        return [NO_SCALE]
+    words = "the size of a pixel is not known, so it has no lengths and no area."
+    return [f"Lesion {number}: {words}" for number in unknown]
 
 
 def largest_outlines(outlines: Sequence[Outline]) -> list[Outline]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from sonoseg.core.image import pixel_spacing
+from sonoseg.dicom.header import in_words
 from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.read import DicomFile, View, read_dicom
 from sonoseg.dicom.stream import DicomSource
@@ -105,9 +106,9 @@ def segment_still(
     """
     file = _read(source, spacing)
     if file.frames > 1 or len(file.layout.regions) > 1:
-        problem = (
-            f"has {file.frames} frames with {len(file.layout.regions)} regions each"
-        )
+        frames = in_words(file.frames, "frame")
+        regions = in_words(len(file.layout.regions), "B-mode region")
+        problem = f"has {frames} with {regions}"
         hint = "use segment_frames, or sonoseg segment"
         raise InputError(file.header.subject, problem, hint)
     (view,) = file.views()

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from pydicom.dataset import Dataset
 
@@ -91,18 +91,20 @@ def as_bytes(file: DicomFile, dataset: Dataset) -> bytes:
         InputError: what was taken over from the image cannot be written.
     """
     buffer = io.BytesIO()
-    write_object(file, dataset, buffer)
+    with dicom_errors(file.header.subject):
+        dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def write_object(file: DicomFile, dataset: Dataset, target: Path | IO[bytes]) -> None:
+def write_object(file: DicomFile, dataset: Dataset, path: Path) -> None:
     """Writes the file of an object that refers to `file`, not atomically.
 
     Raises:
         InputError: as `as_bytes`.
+        OSError: the file cannot be written.
     """
-    with dicom_errors(file.header.subject):
-        dataset.save_as(target, enforce_file_format=True)
+    # Not by pydicom: of a full disk it raises an error without a number, as of a damaged image.
+    path.write_bytes(as_bytes(file, dataset))
 
 
 def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:

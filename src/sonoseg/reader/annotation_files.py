@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,13 @@ def write_annotations(
     if "labelme" in names:
         write_json(folder / names["labelme"], to_labelme(image))
     return names
+
+
+def path_from(folder: Path, image: Path) -> str:
+    """Where an image is, seen from a folder: LabelMe looks for it there; its whole path on another Windows drive."""
+    with contextlib.suppress(ValueError):
+        return Path(os.path.relpath(image, folder)).as_posix()
+    return image.as_posix()
 
 
 def write_coco(report: Mapping[str, Any], folder: Path) -> None:

@@ -38,7 +38,7 @@ class Annotated:
     """An image and its mask.
 
     Attributes:
-        name: the image's file name.
+        name: the image's file name; in LabelMe's file, its path from there.
         mask: (H, W) bool.
     """
 

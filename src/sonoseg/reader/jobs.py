@@ -13,7 +13,11 @@ from sonoseg.core.paths import is_clip
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, atomic_path
 from sonoseg.reader import cine
-from sonoseg.reader.annotation_files import annotation_names, write_annotations
+from sonoseg.reader.annotation_files import (
+    annotation_names,
+    path_from,
+    write_annotations,
+)
 from sonoseg.reader.annotations import FORMATS, Annotated
 from sonoseg.reader.outputs import PICTURES, output_names
 from sonoseg.reader.overlay import draw_heat, save_picture
@@ -118,7 +122,7 @@ class PictureJob:
                     places[kind] = stack.enter_context(target)
                 for kind, place in places.items():
                     save_picture(place, pictures[kind])
-            annotated = Annotated(self.path.name, read.mask)
+            annotated = Annotated(path_from(folder, self.path), read.mask)
             stem = self.path.stem
             names |= write_annotations(annotated, stem, folder, self.formats)
         return {"file": str(self.path), **names, **read.to_dict()}

@@ -103,6 +103,7 @@ def describe(
     }
     contours = lesion_contours(result.mask)
     for lesion, contour in zip(answer["lesions"], contours, strict=True):
+        lesion["unit"] = answer["unit"]
         lesion["contour"] = contour
     if result.heat is not None:
         heat = np.rint(result.heat * 255)

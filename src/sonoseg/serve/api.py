@@ -6,13 +6,15 @@ from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from sonoseg.dicom.recognise import is_dicom
+from sonoseg.errors import visible
 from sonoseg.serve.answer import describe_model, segment_upload
 from sonoseg.serve.dicom_answer import segment_dicom_upload
 from sonoseg.serve.refine import parse_corrections
+from sonoseg.serve.refusal import Refused
 from sonoseg.serve.schemas import Problem, SegmentAnswer
 from sonoseg.serve.service import Here
 
@@ -42,8 +44,33 @@ Threshold = Annotated[
 ]
 
 
+def _only_fields(*names: str) -> Any:
+    """A dependency that refuses other fields, such as misspelled ones, and a second image: neither would be used."""
+
+    async def check(request: Request) -> None:
+        form = await request.form()
+        for name in form:
+            if name not in names:
+                problem = "is not a field of this address"
+                raise Refused(422, visible(name)[:40], problem, "see /docs")
+            if len(form.getlist(name)) > 1:
+                hint = "send one image, and each option once"
+                raise Refused(422, name, "is sent more than once", hint)
+
+    return Depends(check)
+
+
+def _check_frame(content: bytes, frame: int | None) -> None:
+    if frame not in (None, 1) and not is_dicom(content):
+        problem = f"frame {frame} is asked for, but a picture has 1"
+        raise Refused(422, "frame", problem, "send DICOM, or leave it out")
+
+
 @router.post(
-    "/api/segment", responses=_ANSWERS, summary="Outlines and measures the lesions"
+    "/api/segment",
+    responses=_ANSWERS,
+    summary="Outlines and measures the lesions",
+    dependencies=[_only_fields("image", "spacing", "explain", "threshold", "frame")],
 )
 async def segment(
     here: Here,
@@ -60,6 +87,7 @@ async def segment(
     Of DICOM the mask is that of the whole frame, and the answer holds SEG and SR.
     """
     content = await image.read()
+    _check_frame(content, frame)
     settings = (here.segmenter, here.limits, content, spacing, explain, threshold)
     work = partial(segment_upload, *settings)
     if is_dicom(content):
@@ -70,7 +98,14 @@ async def segment(
 
 
 @router.post(
-    "/api/refine", responses=_ANSWERS, summary="Corrects a mask by clicks and a box"
+    "/api/refine",
+    responses=_ANSWERS,
+    summary="Corrects a mask by clicks and a box",
+    dependencies=[
+        _only_fields(
+            *("image", "mask", "add", "remove", "box", "spacing", "threshold", "frame")
+        )
+    ],
 )
 async def refine(
     here: Here,
@@ -97,6 +132,7 @@ async def refine(
     Of DICOM, places and mask are those of the whole frame, and the answer holds SEG and SR of what was corrected.
     """
     content = await image.read()
+    _check_frame(content, frame)
     begin = None if mask is None else await mask.read()
 
     def work() -> dict[str, Any]:

@@ -78,5 +78,5 @@ class Database:
             raise InputError(self._path.name, problem, hint)
 
     def _failure(self, error: sqlite3.Error) -> InputError:
-        hint = "check the disk, or move the file away to begin anew"
+        hint = f"check the disk, or move {self._path.name} away to begin anew"
         return MachineError(self._path.name, f"cannot be used ({error})", hint)

@@ -18,6 +18,7 @@ from sonoseg.serve.answer import describe, mask_at, png_text
 from sonoseg.serve.limits import Limits
 
 if TYPE_CHECKING:
+    from sonoseg.core.measure import Spacing
     from sonoseg.dicom.lesions import Outline
     from sonoseg.dicom.read import DicomFile
     from sonoseg.dicom.regions import Region
@@ -56,7 +57,8 @@ def segment_dicom_upload(
         _check_places(file, corrections)
     drawn = _draw(segmenter, file, number, (explain, threshold, corrections))
     cut = segmenter.card.threshold if threshold is None else threshold
-    answer = _joined([describe(segmenter, region, cut) for region in drawn.regions])
+    answers = [describe(segmenter, region, cut) for region in drawn.regions]
+    answer = _joined(answers, [region.view.region for region in drawn.regions])
     if corrections is not None and drawn.has_outside:
         doubt = "the mask reached out of the ultrasound image; that part is left out"
         answer["doubts"].append(doubt)
@@ -169,21 +171,35 @@ def read_dicom_upload(
     return file if pair is None else file.with_spacing(pair)
 
 
-def _joined(answers: list[dict[str, Any]]) -> dict[str, Any]:
-    """One answer for the regions of a frame; size of a pixel and unit are those of the first."""
+def dicom_spacing(content: bytes, limits: Limits) -> Spacing | None:
+    """Pixel Spacing of a DICOM file, as `pixel_spacing_of`; that of its regions does not count."""
+    from sonoseg.dicom.regions import pixel_spacing_of
+
+    return pixel_spacing_of(read_dicom_upload(content, limits).dataset)
+
+
+def _joined(answers: list[dict[str, Any]], regions: list[Region]) -> dict[str, Any]:
+    """One answer for the regions of a frame; size of a pixel and unit are those of the first.
+
+    Lesions in mm come before those in pixels, because their areas cannot be compared.
+    """
+    from sonoseg.dicom.regions import are_equal
+
     answer = answers[0]
-    for other in answers[1:]:
+    for other, region in zip(answers[1:], regions[1:], strict=True):
         answer["lesions"] = answer["lesions"] + other["lesions"]
-        for doubt in other["doubts"]:
+        doubts = list(other["doubts"])
+        if not are_equal(region, regions[0]):
+            doubts.append("its regions have pixels of different sizes")
+        for doubt in doubts:
             if doubt not in answer["doubts"]:
                 answer["doubts"].append(doubt)
-        if other["spacing"] != answer["spacing"]:
-            doubt = "its regions have pixels of different sizes"
-            answer["doubts"].append(doubt)
         if other["unfamiliarity"] is not None:
             known = answer["unfamiliarity"] or 0.0
             answer["unfamiliarity"] = max(known, other["unfamiliarity"])
-    answer["lesions"].sort(key=lambda lesion: lesion["area"], reverse=True)
+    answer["lesions"].sort(
+        key=lambda lesion: (lesion["unit"] == "mm", lesion["area"]), reverse=True
+    )
     return answer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import open_scan
 from sonoseg.serve.scenes import Scene, Shot, name_of, stem_of
 from sonoseg.serve.session import Session
+from sonoseg.serve.uploads import plain_name
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Folder:
     limits: Limits
     names: dict[str, str] = field(default_factory=dict)
     _series: dict[tuple[str, int], str] = field(default_factory=dict)
+    _adding: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, image: str) -> list[Scene]:
         """What the page shows of one file: one scene, or the images of a split screen.
@@ -66,12 +69,23 @@ class Folder:
         """Puts a picture into the folder; returns the name under which the client finds it again.
 
         Raises:
+            Refused: status 409, there is another picture of this name, for which its label would be taken.
             InputError: it is no picture, or the folder cannot be written to.
         """
         picture = picture_of(content, self.limits)
         stem = stem_of(Path(image.removesuffix(".gz").removesuffix(".nii")))
-        # `Album.add` drops what follows the last dot.
-        self.names[image] = self.session.album.add(f"{stem}.x", picture)
+        # `plain_name` drops what follows the last dot.
+        name = f"{stem}.x"
+        with self._adding:
+            for scene in self.session.album.refresh().values():
+                if stem_of(scene.path).casefold() != plain_name(name).casefold():
+                    continue
+                if scene.path.read_bytes() != picture:
+                    problem = "the folder has another picture of this name"
+                    raise Refused(409, "image", problem, "send it under another name")
+                self.names[image] = scene.identifier
+                return image
+            self.names[image] = self.session.album.add(name, picture)
         return image
 
     def save_label(self, image: str, reader: str, content: bytes) -> str:

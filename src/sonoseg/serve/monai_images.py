@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from PIL.TiffImagePlugin import X_RESOLUTION, TiffImageFile
 
 from sonoseg.core.image import Image, read_image
 from sonoseg.core.mask import read_mask
+from sonoseg.core.measure import Spacing
+from sonoseg.core.source import opened
 from sonoseg.dicom.recognise import is_dicom
 from sonoseg.errors import InputError
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.answer import describe, read_upload, segment_upload
-from sonoseg.serve.dicom_answer import segment_dicom_upload
+from sonoseg.serve.dicom_answer import dicom_spacing, segment_dicom_upload
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.nifti import is_nifti, read_nifti
 from sonoseg.serve.nrrd import is_nrrd, read_nrrd, write_nrrd
@@ -27,6 +30,7 @@ from sonoseg.serve.volume import Geometry, Volume
 
 LABEL = "lesion"
 DTYPES = ("uint8", "uint16")
+_MM_PER_INCH = 25.4
 _LEFT_OUT = frozenset(("mask", "seg", "sr"))
 
 
@@ -92,14 +96,19 @@ def label_picture(segmenter: Segmenter, limits: Limits, content: bytes) -> Label
     settings = (segmenter, limits, content, None, False, None)
     if is_dicom(content):
         answer = segment_dicom_upload(*settings)
+        spacing = dicom_spacing(content, limits)
         if answer["frames"] > 1:
             problem = f"is a loop of {answer['frames']} frames, which is no volume"
             hint = "use POST /api/segment with frame, or sonoseg segment"
             raise InputError("image", problem, hint)
     else:
         answer = segment_upload(*settings)
+        spacing = _printed_spacing(content)
     picture = Picture.open(io.BytesIO(base64.b64decode(answer["mask"])))
-    return Labelled(np.asarray(picture) > 0, Geometry(), answer)
+    geometry = Geometry()
+    if spacing is not None:
+        geometry = Geometry((spacing[1], 0.0, 0.0), (0.0, spacing[0], 0.0))
+    return Labelled(np.asarray(picture) > 0, geometry, answer)
 
 
 def picture_of(content: bytes, limits: Limits) -> bytes:
@@ -154,6 +163,23 @@ def multipart(
     )
     body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
     return body, f"multipart/form-data; boundary={boundary}"
+
+
+def _printed_spacing(content: bytes) -> Spacing | None:
+    """The (row, column) in mm that ITK, and so 3D Slicer, takes from the print resolution of JPEG and TIFF.
+
+    It says nothing about the body. But the label must have it, too, to lie on the picture.
+    """
+    with opened(content) as (picture, _):
+        info, mm, density = picture.info, _MM_PER_INCH, None
+        if isinstance(picture, TiffImageFile) and X_RESOLUTION in picture.tag_v2:
+            density = info.get("dpi")
+        if picture.format in ("JPEG", "MPO"):
+            density = info.get("jfif_density")
+            mm = {1: _MM_PER_INCH, 2: 10.0}.get(info.get("jfif_unit", 0), 0.0)
+    if density is None or mm == 0 or min(density) <= 0:
+        return None
+    return mm / float(density[1]), mm / float(density[0])
 
 
 def _read_volume(content: bytes, limits: Limits) -> Volume:

@@ -146,7 +146,7 @@ def datastore(
 def add_image(
     images: Images, file: Annotated[UploadFile, File()], image: ImageName = ""
 ) -> dict[str, str]:
-    """A volume of one slice becomes PNG. Nothing is replaced."""
+    """A volume of one slice becomes PNG. Nothing is replaced: another picture of the same name is refused."""
     try:
         name = image or file.filename or "image"
         return {"image": images.add(name, file.file.read())}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from sonoseg.errors import InputError, visible
+from sonoseg.errors import InputError, MachineError, visible
 
 
 class Refused(HTTPException):
@@ -42,13 +42,15 @@ FIELDS = frozenset(
 
 
 def refused_input(error: InputError, subject: str = "image") -> Refused:
-    """Status 422 for an input that cannot be used.
+    """Status 422 for an input that cannot be used; 503 if the server is to blame, such as its full disk.
 
     Args:
         error: what the reader raised. Its own subject may be a path of the server, so it is sent only if it is one
             of `FIELDS`.
         subject: what the client calls the input.
     """
+    if isinstance(error, MachineError) and subject != error.subject:
+        return Refused(503, "server", visible(error.problem), visible(error.hint))
     if error.subject in FIELDS:
         subject = error.subject
     return Refused(422, subject, visible(error.problem), visible(error.hint))

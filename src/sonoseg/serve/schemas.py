@@ -49,8 +49,9 @@ class MalignancyAnswer(BaseModel):
 
 
 class LesionAnswer(BaseModel):
-    """One connected part of the mask; lengths in the answer's unit, places [x, y] in pixels."""
+    """One connected part of the mask; lengths in its unit, places [x, y] in pixels."""
 
+    unit: str = Field(description="mm, or px where the spacing is not known")
     area: float
     longest_diameter: float
     perpendicular_diameter: float
@@ -88,7 +89,7 @@ class SegmentAnswer(BaseModel):
     width: int
     height: int
     unit: str = Field(
-        description="of lengths: mm, or px where the spacing is not known"
+        description="of lengths: mm, or px where the spacing is not known; as `spacing` of the first DICOM region"
     )
     spacing: SpacingAnswer | None
     unfamiliarity: float | None = Field(
