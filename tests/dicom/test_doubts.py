@@ -25,7 +25,7 @@ from sonoseg.dicom.doubts import Doubts
 from sonoseg.dicom.frames import NONE, largest_lesion
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import read_dicom
-from sonoseg.dicom.regions import CONTRADICTED, MIXED, OBLONG
+from sonoseg.dicom.regions import CONTRADICTED, HUGE, MIXED, OBLONG
 from sonoseg.dicom.report import DOUBTED, make_report
 from sonoseg.dicom.source import reference_dataset
 from sonoseg.errors import InputError
@@ -40,7 +40,7 @@ def _doubts(regions: Any, **tags: Any) -> tuple[str, ...]:
     pixels = np.full((64, 96), 90, np.uint8)
     file = read_dicom(as_bytes(make_dataset(pixels, regions=regions, **tags)))
     mine = set(file.with_spacing((0.1, 0.1)).layout.doubts)
-    assert mine.isdisjoint((MIXED, CONTRADICTED, OBLONG))
+    assert mine.isdisjoint((MIXED, CONTRADICTED, OBLONG, HUGE))
     return file.layout.doubts
 
 
@@ -68,6 +68,16 @@ def test_oblong_pixels_without_a_size_are_doubted() -> None:
     assert _doubts([], PixelAspectRatio=["2", "1"], **spacing) == ()
     known = [region_item(BOX, (0.02, 0.01))]
     assert _doubts(known, PixelAspectRatio=["2", "1"]) == ()
+
+
+def test_an_image_that_is_too_large_is_doubted() -> None:
+    # The box is 40 × 64 pixels: 640 mm where 1 mm was written as 1 cm.
+    assert _doubts([region_item(BOX, (0.1, 0.1))]) == ()
+    assert _doubts([region_item(BOX, (1.0, 1.0))]) == (HUGE,)
+    assert _doubts([region_item(BOX, (0.01, 0.01))], PixelSpacing=[9, 9]) == (
+        CONTRADICTED,
+    )
+    assert _doubts([], PixelSpacing=[9, 9]) == (HUGE,)
 
 
 def _lesion(area: float) -> dict[str, float]:

@@ -113,7 +113,8 @@ def begin(settings: ArchiveSettings, name: str, shard: int) -> dict[str, Any]:
         manifest = read_json(out / MANIFEST)
         for key, value in asked.items():
             if manifest.get(key) != value:
-                problem = f"holds results of another {key} ({manifest.get(key)})"
+                earlier = manifest.get(key) or "none was given"
+                problem = f"holds results of another {key} ({earlier})"
                 raise InputError(out, problem, "choose another --out")
     _logger.info("listing the files of %s", settings.archive)
     count = add_list(settings.archive, out)

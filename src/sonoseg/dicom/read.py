@@ -26,6 +26,7 @@ from sonoseg.dicom.pixels import (
 )
 from sonoseg.dicom.regions import (
     CONTRADICTED,
+    HUGE,
     MIXED,
     OBLONG,
     Layout,
@@ -39,7 +40,7 @@ from sonoseg.errors import visible
 UNUSED_BITS = "its values need fewer bits than it says, and it has no window: the brightness may be wrong"
 _MOST_COLOURED = 0.02
 """Share of coloured pixels from which on an image is taken for colour Doppler."""
-_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED, OBLONG))
+_ABOUT_SIZE = frozenset((MIXED, CONTRADICTED, OBLONG, HUGE))
 """Doubts that a size of a pixel given by the user removes."""
 _WHOLE = 0.95
 """Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""

@@ -21,7 +21,9 @@ _SIMILAR = 0.01
 """Relative difference from which on Pixel Spacing contradicts a region."""
 MIXED = "the size of a pixel is known for some of its regions only"
 CONTRADICTED = "Pixel Spacing and its regions say different sizes of a pixel"
-
+LONGEST_SIDE = 500.0
+"""mm that no ultrasound image is wide or deep. Where mm were written as cm, it is."""
+HUGE = f"by the size of its pixels the image is larger than {LONGEST_SIDE:g} mm: do not trust lengths"
 OBLONG = "its pixels are not square, but their size is not known: lengths in pixels are wrong"
 
 
@@ -45,6 +47,13 @@ class Region:
         """Rows and columns of the frame, to cut the region out."""
         rows = slice(self.top, self.top + self.height)
         return rows, slice(self.left, self.left + self.width)
+
+    @property
+    def sides(self) -> tuple[float, ...]:
+        """Height and width in mm; nothing if they are not known."""
+        if self.spacing is None:
+            return ()
+        return self.height * self.spacing[0], self.width * self.spacing[1]
 
     def overlaps(self, other: Region) -> bool:
         """Whether the two have a pixel in common."""
@@ -91,13 +100,17 @@ def find_layout(dataset: Dataset) -> Layout:
     its spacing if their unit is cm. Without such a region the frame is one image, and Pixel Spacing its scale. A
     region beyond the frame shows that the frame was cropped or scaled afterwards: the scale is void, and the whole
     frame is taken. So it is if a tissue region has no place. Without a scale, a Pixel Aspect Ratio other than 1:1 is a
-    doubt.
+    doubt. So is a side of a region that no probe has, such as when mm were written as cm.
     """
     layout = _layout(dataset)
+    doubts = layout.doubts
     is_unknown = any(region.spacing is None for region in layout.regions)
     if is_unknown and _is_oblong(dataset):
-        return replace(layout, doubts=(*layout.doubts, OBLONG))
-    return layout
+        doubts += (OBLONG,)
+    sides = [side for region in layout.regions for side in region.sides]
+    if max(sides, default=0) > LONGEST_SIDE:
+        doubts += (HUGE,)
+    return replace(layout, doubts=doubts)
 
 
 def _is_oblong(dataset: Dataset) -> bool:
