@@ -48,7 +48,7 @@ def judge_cases(
     Raises:
         InputError: an image cannot be read, or a file cannot be written.
     """
-    labelled = [case for case in cases if is_labelled(case) and case.masks]
+    labelled = [case for case in cases if is_labelled(case) and case.has_truth]
     segmenter = predictor.segmenter if isinstance(predictor, BundlePredictor) else None
     head = segmenter and segmenter.head
     if not segmenter or not head or len({case.label for case in labelled}) < 2:
