@@ -108,11 +108,13 @@ def describe_malignancy(metrics: dict[str, Any]) -> list[str]:
     found = metrics.get("malignancy")
     if found is None:
         return []
+    judged = f"{found['images'] - found['missed']} of {found['images']} labelled images in which a lesion is outlined"
+    answered = f"{found['answered']['share']:.0%} answered"
+    if found["auc"] is None:
+        return [f"malignancy: no AUC over the {judged}: it needs both kinds"]
     low, high = found["interval"]
-    return [
-        f"malignancy: AUC {found['auc']:.3f} ({low:.3f} to {high:.3f}) over {found['images']} labelled images, "
-        f"{found['answered']['share']:.0%} answered"
-    ]
+    score = f"AUC {found['auc']:.3f} ({low:.3f} to {high:.3f})"
+    return [f"malignancy: {score} over the {judged}; {answered}"]
 
 
 @dataclass(frozen=True)
