@@ -289,6 +289,22 @@ def test_different_data_sets_of_one_name_are_refused(
     assert int(rows[0]["lesions"]) + int(rows[0]["normals"]) == 10
 
 
+def test_operating_points_need_a_presence_head(
+    data: Path, tmp_path: Path, shallow: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = FusionUNetConfig(("resnet18",), skips=True, widths=(32, 16, 16, 8))
+    save_weights(tmp_path, FusionUNet(network).eval())
+    config = RunConfig(
+        "model-7", network, Recipe(), "phantoms", "grouped", "", 64, 0, "none", ""
+    )
+    write_json(tmp_path / CONFIG, config.to_json())
+    words = ["calibrate", str(tmp_path), "--data", str(data), "--split", "grouped"]
+    for more in (["--abroad", str(data)], ["--points", str(tmp_path / "points.csv")]):
+        assert main([*words, *more]) == 2
+        assert "has no presence head" in capsys.readouterr().err
+        assert not (tmp_path / CALIBRATION).exists()
+
+
 def test_a_further_folder_without_a_split_is_known_as_a_whole(
     calibrated: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -66,13 +66,17 @@ def calibrate_command(
         The text to print.
 
     Raises:
-        InputError: `folder` is the bundled model or no run, the data cannot be read, or see `calibrate`,
-            `check_names`, `check_held_out` and `operating_points.read_points`.
+        InputError: `folder` is the bundled model or no run, the data cannot be read, the network has no presence head
+            for `abroad` or `points`, or see `calibrate`, `check_names`, `check_held_out` and
+            `operating_points.read_points`.
     """
     if str(folder) in SHIPPED:
         problem = "the bundled model cannot be calibrated again"
         raise InputError(folder, problem, "give a folder that sonoseg train made")
     predictor = RunPredictor(folder, calibrated=False)
+    if (abroad or points is not None) and not has_points(predictor):
+        problem = "has no presence head, so there are no operating points to choose"
+        raise InputError(folder, problem, "leave out --abroad and --points")
     chosen_by = read_points(points) if points is not None else None
     known, validation = gather(data, split, tuple(also))
     check_apart(data, split, known, predictor.size[0])
@@ -101,6 +105,11 @@ def calibrate_command(
         cuts = [f"{name} {cut:g}" for name, cut in report["sensitivity"].items()]
         lines.append(f"lesions are kept from a presence of: {', '.join(cuts)}")
     return "\n".join(lines)
+
+
+def has_points(predictor: RunPredictor) -> bool:
+    """Whether the network has a presence head, whose limit the operating points are."""
+    return getattr(predictor.model, "presence", None) is not None
 
 
 def _held_out_of(sources: Sequence[str]) -> list[tuple[Path, list[Case]]]:
@@ -207,7 +216,7 @@ def calibrate(
     familiarity = Familiarity.fit(summarise(predictor, known), held_out_summaries)
     over_limit = familiarity.distance(held_out_summaries) > familiarity.limit
     points: list[Point] = []
-    if getattr(predictor.model, "presence", None) is not None:
+    if has_points(predictor):
         points = measure_points(predictor, temperature, {**held_out, **abroad})
 
     def error(temperature: float) -> float:
