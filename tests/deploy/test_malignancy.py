@@ -188,6 +188,22 @@ def test_a_head_for_other_weights_and_damaged_ones_are_refused(run, tmp_path):
         load_head(other)
 
 
+def test_a_head_that_was_fitted_before_the_calibration_is_refused(
+    run, data, tmp_path, capsys
+):
+    """Its limit for uncertain outlines belongs to other probabilities."""
+    later = tmp_path / "later"
+    shutil.copytree(run, later)
+    words = ["--data", str(data), "--split", "grouped"]
+    assert main(["calibrate", str(later), *words]) == 0
+    capsys.readouterr()
+    assert main(["export", str(later), "--out", str(tmp_path / "later.onnx")]) == 2
+    assert (
+        "was fitted before the run was calibrated; run sonoseg malignancy again"
+        in capsys.readouterr().err
+    )
+
+
 def test_too_few_lesions_and_the_bundled_model_are_refused(run, data, capsys):
     command = ["--data", str(data), "--split", "grouped"]
     assert main(["malignancy", str(run), *command]) != 0
