@@ -889,7 +889,7 @@ class Export:
     min_lesion_fraction: float = 0.0
     """Connected parts that are smaller than this fraction of the image are removed."""
     half: bool = False
-    """Store the weights in 16 bits, which halves the file. The command prints how much the outputs change."""
+    """Store the weights in 16 bits, which halves the file. The command prints how much probabilities change."""
 
     def run(self) -> int:
         settings = _call(

@@ -260,6 +260,51 @@ def test_the_operating_points_are_chosen_in_the_table_of_another_run(
     assert (run / SENSITIVITY).read_text() == (calibrated / SENSITIVITY).read_text()
 
 
+def test_different_data_sets_of_one_name_are_refused(
+    calibrated: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of them would take the place of the other, in the operating points and in the limit."""
+    first, second, home = (
+        tmp_path / "a/scans",
+        tmp_path / "b/scans",
+        tmp_path / "c" / data.name,
+    )
+    for seed, folder in enumerate((first, second, home)):
+        write_phantoms(folder, 10, seed=30 + seed, size=(128, 160))
+    run = copied(calibrated, tmp_path / "run")
+    before = (run / SENSITIVITY).read_bytes()
+    words = ["calibrate", str(run), "--data", str(data), "--split", "grouped"]
+    for more in (
+        ["--abroad", str(first), str(second)],
+        ["--abroad", str(home)],
+        ["--also", f"{home}@grouped"],
+    ):
+        assert main([*words, *more]) == 2
+        assert "is named" in capsys.readouterr().err
+        assert (run / SENSITIVITY).read_bytes() == before
+    # The same data set twice is one.
+    assert main([*words, "--abroad", str(first), f"{first}/"]) == 0
+    with (run / SENSITIVITY).open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "scans"]
+    assert int(rows[0]["lesions"]) + int(rows[0]["normals"]) == 10
+
+
+def test_operating_points_need_a_presence_head(
+    data: Path, tmp_path: Path, shallow: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = FusionUNetConfig(("resnet18",), skips=True, widths=(32, 16, 16, 8))
+    save_weights(tmp_path, FusionUNet(network).eval())
+    config = RunConfig(
+        "model-7", network, Recipe(), "phantoms", "grouped", "", 64, 0, "none", ""
+    )
+    write_json(tmp_path / CONFIG, config.to_json())
+    words = ["calibrate", str(tmp_path), "--data", str(data), "--split", "grouped"]
+    for more in (["--abroad", str(data)], ["--points", str(tmp_path / "points.csv")]):
+        assert main([*words, *more]) == 2
+        assert "has no presence head" in capsys.readouterr().err
+        assert not (tmp_path / CALIBRATION).exists()
+
+
 def test_a_further_folder_without_a_split_is_known_as_a_whole(
     calibrated: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,13 @@ from sonoseg.cli import main
 from sonoseg.deploy.bundle_card import make_card
 from sonoseg.deploy.calibration import load_calibration
 from sonoseg.deploy.deployed import folded
-from sonoseg.deploy.export import TOLERANCE, Agreement, difference, export_bundle
+from sonoseg.deploy.export import (
+    TOLERANCE,
+    Agreement,
+    difference,
+    example_images,
+    export_bundle,
+)
 from sonoseg.errors import InputError
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
@@ -195,3 +201,12 @@ def test_the_difference_is_a_share_of_large_values_and_nan_where_one_is():
     assert difference(ones + 0.5, ones) == 0.5
     assert difference(10 * ones, 8 * ones) == 0.25
     assert np.isnan(difference(np.array([0, np.nan, 0], np.float32), ones))
+
+
+def test_outputs_are_compared_where_a_network_finds_lesions():
+    """On noise the probabilities are near 0, and rounded weights seem to change nothing."""
+    images = example_images((192, 192))
+    assert images.shape == (2, 1, 192, 192) and images.dtype == torch.float32
+    assert images.min() >= 0 and images.max() <= 1
+    for image in images[:, 0].numpy():
+        assert sonoseg.segment(image).lesions

@@ -15,9 +15,14 @@ from sklearn.metrics import roc_auc_score
 
 import sonoseg
 from sonoseg.cli import main
+from sonoseg.data.load import load_cases
+from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
-from sonoseg.deploy.malignancy import load_head
+from sonoseg.deploy.malignancy import lesions_of, load_head
+from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
+from sonoseg.evaluate.judge import judge_cases
+from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
@@ -151,6 +156,20 @@ def test_evaluate_and_compare_tell_the_kinds_apart(bundle, data, tmp_path, capsy
     assert "malignancy" not in capsys.readouterr().out
 
 
+def test_a_pack_has_the_lesions_of_its_folder(run, bundle, data, tmp_path):
+    pack = tmp_path / "phantoms.safetensors"
+    pack_folder(data, SIZE, pack, progress=False)
+    predictor = RunPredictor(run)
+    folder_cases, packed_cases = load_cases(data), load_cases(pack)
+    own, packed = (
+        lesions_of(predictor, cases) for cases in (folder_cases, packed_cases)
+    )
+    assert own is not None and packed is not None
+    assert packed.malignant.tolist() == own.malignant.tolist()
+    metrics = judge_cases(load_predictor(str(bundle)), packed_cases, tmp_path, {})
+    assert metrics["malignancy"]["images"] == int((~own.is_own).sum())
+
+
 def test_a_head_for_other_weights_and_damaged_ones_are_refused(run, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(run, other)
@@ -167,6 +186,22 @@ def test_a_head_for_other_weights_and_damaged_ones_are_refused(run, tmp_path):
     (other / "malignancy.safetensors").write_bytes(b"0" * 100)
     with pytest.raises(InputError, match="malignancy"):
         load_head(other)
+
+
+def test_a_head_that_was_fitted_before_the_calibration_is_refused(
+    run, data, tmp_path, capsys
+):
+    """Its limit for uncertain outlines belongs to other probabilities."""
+    later = tmp_path / "later"
+    shutil.copytree(run, later)
+    words = ["--data", str(data), "--split", "grouped"]
+    assert main(["calibrate", str(later), *words]) == 0
+    capsys.readouterr()
+    assert main(["export", str(later), "--out", str(tmp_path / "later.onnx")]) == 2
+    assert (
+        "was fitted before the run was calibrated; run sonoseg malignancy again"
+        in capsys.readouterr().err
+    )
 
 
 def test_too_few_lesions_and_the_bundled_model_are_refused(run, data, capsys):

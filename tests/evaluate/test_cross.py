@@ -126,7 +126,7 @@ def test_what_cannot_be_crossed_is_said_before_work_starts(
     south = hospitals[1]
     for command, problem in (
         ([south, "--models", "sonoseg-1"], "at least two data sets"),
-        ([south, south, "--models", "sonoseg-1"], "different names"),
+        ([south, south, "--models", "sonoseg-1"], "rename those of one name"),
         (hospitals, "no network"),
         ([*hospitals, "--models", "sonoseg-9"], "sonoseg-9"),
         ([*hospitals, "--runs", str(tmp_path)], "not the config"),

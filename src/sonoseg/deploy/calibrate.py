@@ -7,6 +7,7 @@ apart from `calibration`, which stores and loads.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,23 +66,34 @@ def calibrate_command(
         The text to print.
 
     Raises:
-        InputError: `folder` is the bundled model or no run, the data cannot be read, or see `calibrate`,
-            `check_held_out` and `operating_points.read_points`.
+        InputError: `folder` is the bundled model or no run, the data cannot be read, the network has no presence head
+            for `abroad` or `points`, or see `calibrate`, `check_names`, `check_held_out` and
+            `operating_points.read_points`.
     """
     if str(folder) in SHIPPED:
         problem = "the bundled model cannot be calibrated again"
         raise InputError(folder, problem, "give a folder that sonoseg train made")
     predictor = RunPredictor(folder, calibrated=False)
+    if (abroad or points is not None) and not has_points(predictor):
+        problem = "has no presence head, so there are no operating points to choose"
+        raise InputError(folder, problem, "leave out --abroad and --points")
     chosen_by = read_points(points) if points is not None else None
     known, validation = gather(data, split, tuple(also))
     check_apart(data, split, known, predictor.size[0])
-    held_out = {data_name(data): validation, **_held_out_of(also)}
-    others = {data_name(other): load_cases(other) for other in abroad}
-    checked = [*held_out.values(), *others.values()]
+    own = [(data, validation), *_held_out_of(also)]
+    others = [(other, load_cases(other)) for other in abroad]
+    check_names([source for source, _ in own + others])
+    checked = [cases for _, cases in own + others]
     check_held_out(predictor, folder, list(itertools.chain(*checked)))
     with held(folder):
         report = calibrate(
-            predictor, folder, known, validation, held_out, others, chosen_by
+            predictor,
+            folder,
+            known,
+            validation,
+            _by_name(own),
+            _by_name(others),
+            chosen_by,
         )
     ece = report["ece"]
     lines = [
@@ -95,18 +107,49 @@ def calibrate_command(
     return "\n".join(lines)
 
 
-def _held_out_of(sources: Sequence[str]) -> dict[str, list[Case]]:
-    """Name of each further data set → its validation images.
+def has_points(predictor: RunPredictor) -> bool:
+    """Whether the network has a presence head, whose limit the operating points are."""
+    return getattr(predictor.model, "presence", None) is not None
+
+
+def _held_out_of(sources: Sequence[str]) -> list[tuple[Path, list[Case]]]:
+    """Each further data set that has a split, and its validation images.
 
     A data set without a split has none: all its images were trained on.
     """
-    cases: dict[str, list[Case]] = {}
+    found = []
     for source in sources:
         folder, split = parse_source(source)
         if split:
             subsets = split_cases(load_cases(folder), split)
-            cases[data_name(folder)] = subsets["validation"]
-    return cases
+            found.append((folder, subsets["validation"]))
+    return found
+
+
+def check_names(folders: Sequence[Path]) -> None:
+    """Refuses different data sets of one name: their measurements could not be told apart.
+
+    Raises:
+        InputError: two of them have one name.
+    """
+    known: dict[str, Path] = {}
+    for folder in folders:
+        first = known.setdefault(data_name(folder), folder)
+        if os.path.realpath(first) != os.path.realpath(folder):
+            problem = f"is named {data_name(folder)}, as {first} is"
+            hint = (
+                "rename the folder of one of them (a pack keeps the name of its folder)"
+            )
+            raise InputError(folder, problem, hint)
+
+
+def _by_name(sources: Sequence[tuple[Path, Sequence[Case]]]) -> dict[str, list[Case]]:
+    """Name of a data set → its images, each once, also if the data set was given twice."""
+    images: dict[str, dict[Path, Case]] = {}
+    for folder, cases in sources:
+        own = images.setdefault(data_name(folder), {})
+        own |= {case.image: case for case in cases}
+    return {name: list(own.values()) for name, own in images.items()}
 
 
 def check_held_out(
@@ -173,7 +216,7 @@ def calibrate(
     familiarity = Familiarity.fit(summarise(predictor, known), held_out_summaries)
     over_limit = familiarity.distance(held_out_summaries) > familiarity.limit
     points: list[Point] = []
-    if getattr(predictor.model, "presence", None) is not None:
+    if has_points(predictor):
         points = measure_points(predictor, temperature, {**held_out, **abroad})
 
     def error(temperature: float) -> float:

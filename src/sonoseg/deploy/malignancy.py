@@ -14,6 +14,7 @@ from sonoseg.core.auc import auc, auc_interval
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name
 from sonoseg.data.splits import parse_source
+from sonoseg.deploy.calibration import load_calibration
 from sonoseg.deploy.fit_malignancy import Fitted, Lesions, fit_malignancy
 from sonoseg.deploy.fitted import check_fitted
 from sonoseg.deploy.malignancy_data import looker, read_lesions
@@ -85,6 +86,8 @@ def malignancy_command(
         fitted = fit_malignancy(lesions, seed)
         sources = [f"{data_name(data)}@{split}", *map(_source_name, also)]
         report = make_report(fitted, lesions, sources, folder)
+        # The outlines' mean probability, which the rules look at, depends on it.
+        report["temperature"] = predictor.temperature
         save_head(folder, fitted.head, report)
     low, high = report["interval"]
     return "\n".join(
@@ -152,7 +155,7 @@ def load_head(folder: Path) -> StoredHead | None:
     """The malignancy head of the run in `folder`; None if it has none.
 
     Raises:
-        InputError: it cannot be read, or was made for other weights than those in the folder.
+        InputError: it cannot be read, or was made for other weights or another temperature than those in the folder.
     """
     folder = find_run(folder)
     file = folder / MALIGNANCY
@@ -170,4 +173,8 @@ def load_head(folder: Path) -> StoredHead | None:
         problem = f"not a malignancy head that can be read{reason}"
         raise InputError(file, problem, HINT) from error
     check_fitted(file, made_for, MALIGNANCY_HEAD, digest, HINT)
+    calibration = load_calibration(folder)
+    temperature = calibration.temperature if calibration else 1.0
+    if report.get("temperature", temperature) != temperature:  # older reports have none
+        raise InputError(file, "was fitted before the run was calibrated", HINT)
     return StoredHead(head, report)

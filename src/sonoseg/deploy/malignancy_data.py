@@ -114,7 +114,7 @@ def read_lesions(
     """
     rows: list[tuple[Seen, bool, str, bool]] = []
     for case in cases:
-        if not is_labelled(case) or not case.masks:
+        if not is_labelled(case) or not case.has_truth:
             continue
         image, truth = case.read()
         if not truth.any():

@@ -64,7 +64,8 @@ def cross_command(settings: CrossSettings) -> str:
     sources = {data_name(folder): folder for folder in settings.data}
     if len(sources) < 2 or len(sources) < len(settings.data):
         problem = "at least two data sets of different names are needed"
-        raise InputError("sonoseg cross", problem, "give two or more folders")
+        hint = "give two or more folders, and rename those of one name"
+        raise InputError("sonoseg cross", problem, hint)
     if not settings.models and not settings.runs:
         raise InputError("sonoseg cross", "no network", "give --models or --runs")
     pairs = [(run, name) for run in settings.runs for name in unseen(run, sources)]

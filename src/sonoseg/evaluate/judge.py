@@ -48,7 +48,7 @@ def judge_cases(
     Raises:
         InputError: an image cannot be read, or a file cannot be written.
     """
-    labelled = [case for case in cases if is_labelled(case) and case.masks]
+    labelled = [case for case in cases if is_labelled(case) and case.has_truth]
     segmenter = predictor.segmenter if isinstance(predictor, BundlePredictor) else None
     head = segmenter and segmenter.head
     if not segmenter or not head or len({case.label for case in labelled}) < 2:
@@ -108,11 +108,13 @@ def describe_malignancy(metrics: dict[str, Any]) -> list[str]:
     found = metrics.get("malignancy")
     if found is None:
         return []
+    judged = f"{found['images'] - found['missed']} of {found['images']} labelled images in which a lesion is outlined"
+    answered = f"{found['answered']['share']:.0%} answered"
+    if found["auc"] is None:
+        return [f"malignancy: no AUC over the {judged}: it needs both kinds"]
     low, high = found["interval"]
-    return [
-        f"malignancy: AUC {found['auc']:.3f} ({low:.3f} to {high:.3f}) over {found['images']} labelled images, "
-        f"{found['answered']['share']:.0%} answered"
-    ]
+    score = f"AUC {found['auc']:.3f} ({low:.3f} to {high:.3f})"
+    return [f"malignancy: {score} over the {judged}; {answered}"]
 
 
 @dataclass(frozen=True)

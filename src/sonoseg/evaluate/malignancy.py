@@ -55,7 +55,7 @@ def malignancy_summary(judged: Judged, rules: Rules) -> dict[str, Any]:
         answer and are in none of the scores below; `auc` and its `interval`; `at`: sensitivity and specificity at the
         two thresholds of `rules`; `calibration_error` `before` and `after` calibration (as `expected_error`), `brier`
         score; `answered`: the share that is not withheld, and AUC, sensitivity and specificity of these; and the AUC by
-        `source`, `size` and `birads`.
+        `source`, `size` and `birads`. A score that is not defined is None, such as the AUC of lesions of one kind.
     """
     is_found = np.isfinite(judged.probability)
     found = judged.pick(is_found)
@@ -73,7 +73,7 @@ def malignancy_summary(judged: Judged, rules: Rules) -> dict[str, Any]:
             "before": expected_error(found.raw, found.malignant),
             "after": expected_error(found.probability, found.malignant),
         },
-        "brier": float(np.mean((found.probability - found.malignant) ** 2)),
+        "brier": _brier(found),
         "answered": {
             "share": float(judged.is_answered.mean()),
             **_auc(answered),
@@ -123,6 +123,12 @@ def _at(found: Judged, threshold: float) -> dict[str, float | None]:
         "sensitivity": _share(called[found.malignant]),
         "specificity": _share(~called[~found.malignant]),
     }
+
+
+def _brier(found: Judged) -> float | None:
+    if not len(found.malignant):
+        return None
+    return float(np.mean((found.probability - found.malignant) ** 2))
 
 
 def _share(values: NDArray[np.bool_]) -> float | None:
