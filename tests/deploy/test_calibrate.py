@@ -37,6 +37,7 @@ from sonoseg.train.run_folder import (
     FAMILIARITY,
     SENSITIVITY,
     RunConfig,
+    file_hash,
     save_weights,
 )
 
@@ -256,6 +257,8 @@ def test_the_operating_points_are_chosen_in_the_table_of_another_run(
     assert main(["calibrate", str(run), *words]) == 0
     report = json.loads((run / CALIBRATION).read_text())
     assert report["sensitivity"] == {"high": 0.2, "balanced": 0.5, "specific": 0.8}
+    assert report["points"] == f"table.csv {file_hash(table)}"
+    assert "points" not in json.loads((calibrated / CALIBRATION).read_text())
     # The table of the run itself has its own images.
     assert (run / SENSITIVITY).read_text() == (calibrated / SENSITIVITY).read_text()
 

@@ -38,7 +38,7 @@ from sonoseg.files import atomic_files
 from sonoseg.lock import held
 from sonoseg.progress import track
 from sonoseg.train.dataset import check_apart, gather
-from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, weights_hash
+from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, file_hash, weights_hash
 
 COLDEST, HOTTEST = 0.05, 20.0
 """The range of temperatures that are tried."""
@@ -77,7 +77,9 @@ def calibrate_command(
     if (abroad or points is not None) and not has_points(predictor):
         problem = "has no presence head, so there are no operating points to choose"
         raise InputError(folder, problem, "leave out --abroad and --points")
-    chosen_by = read_points(points) if points is not None else None
+    chosen_by = None
+    if points is not None:
+        chosen_by = f"{points.name} {file_hash(points)}", read_points(points)
     known, validation = gather(data, split, tuple(also))
     check_apart(data, split, known, predictor.size[0])
     own = [(data, validation), *_held_out_of(also)]
@@ -177,7 +179,7 @@ def calibrate(
     validation: Sequence[Case],
     held_out: Mapping[str, Sequence[Case]],
     abroad: Mapping[str, Sequence[Case]],
-    chosen_by: Sequence[Point] | None = None,
+    chosen_by: tuple[str, Sequence[Point]] | None = None,
 ) -> dict[str, Any]:
     """Writes calibration.json and familiarity.safetensors into a run folder; `sonoseg export` uses them.
 
@@ -191,12 +193,13 @@ def calibrate(
         held_out: name of a data set → images of it that were not trained on, for the limit of `Familiarity` and for
             the operating points.
         abroad: name of a data set of which nothing was trained on → its images, for the operating points alone.
-        chosen_by: the table of another run, in which the operating points are chosen instead.
+        chosen_by: name of another run's table, and its points: the operating points are chosen there instead.
 
     Returns:
         The content of calibration.json: `temperature`; `ece` and `nll`, each `before` and `after`; numbers of `images`,
         `known` and `held_out`; `unfamiliar`, the share of held_out over the limit; `sensitivity`, the operating points
-        (see `operating_points.choose`); `weights`, their sha256; and that of familiarity.safetensors.
+        (see `operating_points.choose`), and `points`, the name of the table if they were chosen in that of another run;
+        `weights`, their sha256; and that of familiarity.safetensors.
 
     Raises:
         InputError: too few images, one that cannot be read, or no lesion in `validation`.
@@ -233,7 +236,8 @@ def calibrate(
         "known": len(known),
         "held_out": len(others),
         "unfamiliar": float(over_limit.float().mean()),
-        "sensitivity": choose(chosen_by or points) if points else {},
+        "sensitivity": choose(chosen_by[1] if chosen_by else points) if points else {},
+        **({"points": chosen_by[0]} if chosen_by else {}),
         "weights": weights_hash(folder),
     }
     with atomic_files():
