@@ -127,7 +127,7 @@ def test_the_operating_point_is_used_and_noted(
     usual = {file: row["lesions"] for (file, _), row in rows_of(finished).items()}
     assert any(found[name] > len(usual[f"a/images/{name}"]) for name in found)
     assert json.loads((out / "manifest.json").read_text())["sensitivity"] == "high"
-    with pytest.raises(InputError, match=r"another sensitivity \(none was given\)"):
+    with pytest.raises(InputError, match=r"another sensitivity \(high\)"):
         archive_command([pictures], out=out, workers=1, sensitivity="specific")
 
 
@@ -266,7 +266,7 @@ def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--spacing", "0.2"], "holds results of another spacing"),
+        (["--spacing", "0.2"], "another spacing (none was given)"),
         (["--explain"], "--explain: is not for archives"),
         (["--to", "coco"], "--to: is not for archives"),
         (["--model", "nowhere"], "nowhere: no such model"),
