@@ -308,6 +308,19 @@ def test_operating_points_need_a_presence_head(
         assert not (tmp_path / CALIBRATION).exists()
 
 
+def test_a_table_that_is_missing_is_one_line(
+    calibrated: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--data", str(data), "--split", "grouped"]
+    table = tmp_path / "nowhere.csv"
+    assert main(["calibrate", str(calibrated), *words, "--points", str(table)]) == 2
+    error = capsys.readouterr().err
+    assert str(table) in error and len(error.strip().splitlines()) == 1
+
+
 def test_a_further_folder_without_a_split_is_known_as_a_whole(
     calibrated: Path, data: Path, tmp_path: Path
 ) -> None:

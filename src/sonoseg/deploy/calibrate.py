@@ -79,12 +79,13 @@ def calibrate_command(
         raise InputError(folder, problem, "leave out --abroad and --points")
     chosen_by = None
     if points is not None:
-        chosen_by = f"{points.name} {file_hash(points)}", read_points(points)
+        table = read_points(points)
+        chosen_by = f"{points.name} {file_hash(points)}", table
     known, validation = gather(data, split, tuple(also))
-    check_apart(data, split, known, predictor.size[0])
     own = [(data, validation), *_held_out_of(also)]
     others = [(other, load_cases(other)) for other in abroad]
     check_names([source for source, _ in own + others])
+    check_apart(data, split, known, predictor.size[0])
     checked = [cases for _, cases in own + others]
     check_held_out(predictor, folder, list(itertools.chain(*checked)))
     with held(folder):
@@ -134,15 +135,13 @@ def check_names(folders: Sequence[Path]) -> None:
     Raises:
         InputError: two of them have one name.
     """
+    hint = "rename the folder of one of them (a pack keeps the name of its folder)"
     known: dict[str, Path] = {}
     for folder in folders:
-        first = known.setdefault(data_name(folder), folder)
+        name = data_name(folder)
+        first = known.setdefault(name, folder)
         if os.path.realpath(first) != os.path.realpath(folder):
-            problem = f"is named {data_name(folder)}, as {first} is"
-            hint = (
-                "rename the folder of one of them (a pack keeps the name of its folder)"
-            )
-            raise InputError(folder, problem, hint)
+            raise InputError(folder, f"is named {name}, as {first} is", hint)
 
 
 def _by_name(sources: Sequence[tuple[Path, Sequence[Case]]]) -> dict[str, list[Case]]:
