@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sonoseg.errors import InputError, visible
+from sonoseg.errors import InputError, counted, visible
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_an_error_is_one_line_of_plain_characters(name: str, shown: str) -> None
 
 def test_line_ends_of_a_text_can_be_kept() -> None:
     assert visible("a\n\x1bb\tc", keep="\n") == "a\n\\x1bb\\tc"
+
+
+def test_one_of_a_thing_has_no_s() -> None:
+    assert [counted(n, "frame") for n in (0, 1, 2)] == [
+        "0 frames",
+        "1 frame",
+        "2 frames",
+    ]

@@ -14,7 +14,7 @@ from sonoseg.core.image import parse_spacing
 from sonoseg.core.paths import list_images
 from sonoseg.dicom.find import Found, find_files
 from sonoseg.dicom.recognise import check_installed
-from sonoseg.errors import InputError, visible
+from sonoseg.errors import InputError, counted, visible
 from sonoseg.progress import ProgressLine
 from sonoseg.reader.jobs import Job, make_jobs
 from sonoseg.reader.segment_files import Summary, segment_jobs
@@ -160,7 +160,7 @@ def _left_out(found: Found) -> list[str]:
         ("DICOM file", found.dicom_below),
     ):
         if below:
-            words = f"1 {kind}" if len(below) == 1 else f"{len(below)} {kind}s"
+            words = counted(len(below), kind)
             verb = "was" if len(below) == 1 else "were"
             hint = "name their folders as well"
             lines.append(f"{words} in subfolders {verb} skipped: {hint}")
@@ -187,7 +187,7 @@ def _describe(entry: dict[str, Any]) -> str:
 
 
 def _describe_clip(entry: dict[str, Any]) -> str:
-    frames = "1 frame" if entry["frames"] == 1 else f"{entry['frames']} frames"
+    frames = counted(entry["frames"], "frame")
     rates = f"{frames} of {entry['fps']:g} a second, segmented at {entry['rate_held']:g} a second"
     if doubtful := entry["frames_in_doubt"]:
         rates += f"; do not trust {doubtful} of them: unlike the images that the network was trained on"
@@ -210,5 +210,4 @@ def _describe_dicom(entry: dict[str, Any]) -> str:
     frame = (
         f" in frame {view['frame']} of {entry['frames']}" if entry["frames"] > 1 else ""
     )
-    count = "1 outline" if len(found) == 1 else f"{len(found)} outlines"
-    return f"{count}, the largest{frame} {long:.1f} x {short:.1f} {view['unit']}"
+    return f"{counted(len(found), 'outline')}, the largest{frame} {long:.1f} x {short:.1f} {view['unit']}"

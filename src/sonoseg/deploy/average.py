@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.files import atomic_files, write_json
 from sonoseg.lock import held
 from sonoseg.models.fusion_unet import Ensemble, FusionUNet, FusionUNetConfig
@@ -34,8 +34,7 @@ from sonoseg.train.run_folder import (
 def average_command(runs: Sequence[Path], out: Path, half: bool = False) -> str:
     """`sonoseg average`: writes the run folder; returns the text to print. See `average_runs`."""
     average_runs(runs, out, half)
-    plural = "s" if len(runs) > 1 else ""
-    return f"{out}: the mean of {len(runs)} run{plural}"
+    return f"{out}: the mean of {counted(len(runs), 'run')}"
 
 
 def ensemble_command(runs: Sequence[Path], out: Path, half: bool = False) -> str:

@@ -85,9 +85,7 @@ def malignancy_command(
     with held(folder):
         fitted = fit_malignancy(lesions, seed)
         sources = [f"{data_name(data)}@{split}", *map(_source_name, also)]
-        report = make_report(fitted, lesions, sources, folder)
-        # The outlines' mean probability, which the rules look at, depends on it.
-        report["temperature"] = predictor.temperature
+        report = make_report(fitted, lesions, sources, predictor, folder)
         save_head(folder, fitted.head, report)
     low, high = report["interval"]
     return "\n".join(
@@ -122,7 +120,11 @@ def _fewest(lesions: Lesions) -> int:
 
 
 def make_report(
-    fitted: Fitted, lesions: Lesions, sources: Sequence[str], folder: Path
+    fitted: Fitted,
+    lesions: Lesions,
+    sources: Sequence[str],
+    predictor: RunPredictor,
+    folder: Path,
 ) -> dict[str, Any]:
     """The content of malignancy.json: the data, the rules, and the AUC on patients that a head has not seen."""
     rows = lesions.is_own & np.isfinite(fitted.logits)
@@ -135,6 +137,8 @@ def make_report(
         "auc": auc(tested.malignant, logits),
         "interval": auc_interval(tested.malignant, logits, list(tested.groups)),
         "rules": asdict(fitted.head.rules),
+        # The outlines' mean probability, which the rules look at, depends on it.
+        "temperature": predictor.temperature,
         "weights": weights_hash(folder),
     }
 

@@ -23,7 +23,7 @@ from sonoseg.dicom.stream import (
     stream_of,
     stream_size,
 )
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 
 ULTRASOUND = {
     "1.2.840.10008.5.1.4.1.1.6.1": "Ultrasound Image",
@@ -245,11 +245,6 @@ def _count_frames(header: Header) -> int:
     return frames
 
 
-def in_words(number: int, noun: str) -> str:
-    """Such as 1 frame, or 12 frames."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _check_length(header: Header, frames: int) -> None:
     """Refuses more or fewer frames than the pixel data has, before any memory is taken for them."""
     dataset = header.dataset
@@ -268,7 +263,7 @@ def _check_length(header: Header, frames: int) -> None:
         has_more = size >= needed + max(row, 2)  # less may be padding
     if needed <= size and not has_more:
         return
-    pixels = f"{in_words(frames, 'frame')} of {columns} × {rows} pixels"
+    pixels = f"{counted(frames, 'frame')} of {columns} × {rows} pixels"
     problem = f"is cut short: {pixels} do not fit in it"
     if has_more:
         problem = f"has more pixel data than {pixels}"

@@ -15,7 +15,7 @@ from sonoseg.core.image import Image, ImageSource
 from sonoseg.core.measure import Spacing
 from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.damage import number as number_in
-from sonoseg.dicom.header import Header, in_words, read_header
+from sonoseg.dicom.header import Header, read_header
 from sonoseg.dicom.pixels import (
     as_colour,
     as_gray,
@@ -35,7 +35,7 @@ from sonoseg.dicom.regions import (
     find_layout,
 )
 from sonoseg.dicom.stream import DicomSource
-from sonoseg.errors import visible
+from sonoseg.errors import counted, visible
 
 UNUSED_BITS = "its values need fewer bits than it says, and it has no window: the brightness may be wrong"
 _MOST_COLOURED = 0.02
@@ -211,7 +211,7 @@ def info_command(files: Iterable[Path]) -> str:
     for path in files:
         file = read_dicom(path)
         height, width = file.shape
-        count = in_words(file.frames, "frame")
+        count = counted(file.frames, "frame")
         lines.append(f"{visible(str(path))}: {count} of {width} × {height} pixels")
         for region in file.layout.regions:
             size = "size of a pixel not known"

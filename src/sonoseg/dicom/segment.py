@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from sonoseg.core.image import pixel_spacing
-from sonoseg.dicom.header import in_words
 from sonoseg.dicom.lesions import Outline, Tracker
 from sonoseg.dicom.read import DicomFile, View, read_dicom
 from sonoseg.dicom.stream import DicomSource
 from sonoseg.dicom.whole_frame import WholeFrameResult, in_whole_frame
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import PixelSize, Segmenter
@@ -106,8 +105,8 @@ def segment_still(
     """
     file = _read(source, spacing)
     if file.frames > 1 or len(file.layout.regions) > 1:
-        frames = in_words(file.frames, "frame")
-        regions = in_words(len(file.layout.regions), "B-mode region")
+        frames = counted(file.frames, "frame")
+        regions = counted(len(file.layout.regions), "B-mode region")
         problem = f"has {frames} with {regions}"
         hint = "use segment_frames, or sonoseg segment"
         raise InputError(file.header.subject, problem, hint)

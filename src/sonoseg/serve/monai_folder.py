@@ -76,9 +76,10 @@ class Folder:
         stem = stem_of(Path(image.removesuffix(".gz").removesuffix(".nii")))
         # `plain_name` drops what follows the last dot.
         name = f"{stem}.x"
+        wanted = plain_name(name).casefold()
         with self._adding:
             for scene in self.session.album.refresh().values():
-                if stem_of(scene.path).casefold() != plain_name(name).casefold():
+                if stem_of(scene.path).casefold() != wanted:
                     continue
                 if scene.path.read_bytes() != picture:
                     problem = "the folder has another picture of this name"

@@ -11,7 +11,7 @@ from sonoseg.dicom.header import SECONDARY_CAPTURE, ULTRASOUND, NotUltrasound
 from sonoseg.dicom.objects import Objects, segment_to_objects
 from sonoseg.dicom.options import Options
 from sonoseg.dicom.read import read_dicom
-from sonoseg.errors import InputError, MachineError, visible
+from sonoseg.errors import InputError, MachineError, counted, visible
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.temporary import forget, temporary_name
 from sonoseg.watch.feed import Feed
@@ -192,8 +192,7 @@ class Watcher:
 
 def _log_result(instance: str, objects: Objects) -> None:
     """Logs how many lesions there are; with the doubts as a warning, if there are any."""
-    noun = "lesion" if objects.lesions == 1 else "lesions"
-    words = f"{objects.lesions} {noun}, results stored"
+    words = f"{counted(objects.lesions, 'lesion')}, results stored"
     if not objects.doubts:
         _logger.info("sonoseg: %s: %s", instance, words)
         return
