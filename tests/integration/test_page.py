@@ -41,6 +41,8 @@ for (let i = 3; i < pixels.data.length; i += 4) shown.push(pixels.data[i] > 127 
 return shown.join("");
 """
 
+FRAMES = "const [done] = arguments; requestAnimationFrame(() => requestAnimationFrame(done));"
+
 
 class Page:
     """The page in a browser, and what a user does to it.
@@ -77,8 +79,18 @@ class Page:
         """Waits until the server has answered."""
         self.wait(lambda: self.text("#saved") in ("saved", "accepted"))
 
+    def painted(self) -> None:
+        """Waits until the canvas shows what the page holds: it is drawn at the next frame, however long that takes."""
+        self.driver.execute_async_script(FRAMES)
+
+    def scale(self) -> float:
+        """How many pixels of the canvas a pixel of the image takes."""
+        self.painted()
+        return float(self.find("#overlay").get_dom_attribute("data-scale"))
+
     def place(self, x: float, y: float) -> tuple[int, int]:
         """Where a pixel of the image lies, counted from the middle of the canvas."""
+        self.painted()
         canvas = self.find("#overlay")
         left, top, scale = (
             float(canvas.get_dom_attribute(f"data-{name}"))
@@ -119,7 +131,7 @@ class Page:
         self.keys("9")
         self.driver.execute_script("document.activeElement.blur()")
         ActionChains(self.driver).move_to_element(self.find("h1")).perform()
-        time.sleep(0.3)  # two frames of a slow machine
+        self.painted()
         shown = self.driver.execute_script(CANVAS, shape[1], shape[0])
         return np.frombuffer(shown.encode(), np.uint8).reshape(shape) == ord("1")
 
@@ -489,14 +501,13 @@ def test_fingers_draw_and_zoom(browser: Any, server: Server) -> None:
     assert drawn[40, 40]
     assert drawn[60, 80]
     page.keys("0")
-    scale = float(page.find("#overlay").get_dom_attribute("data-scale"))
+    scale = page.scale()
     touch(page, "touchStart", (200, 200))
     touch(page, "touchStart", (200, 200), (220, 200))
     touch(page, "touchMove", (150, 200), (220, 200))
     touch(page, "touchMove", (150, 200), (300, 200))
     touch(page, "touchEnd")
-    time.sleep(0.3)
-    assert float(page.find("#overlay").get_dom_attribute("data-scale")) > 2 * scale
+    assert page.scale() > 2 * scale
     np.testing.assert_array_equal(page.mask(shape), drawn)
     assert (own & ~drawn).sum() == 0
     page.keys("z")
