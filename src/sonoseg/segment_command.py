@@ -13,13 +13,13 @@ from typing import Any
 from sonoseg.core.image import parse_spacing
 from sonoseg.core.paths import list_images
 from sonoseg.dicom.find import Found, find_files
+from sonoseg.dicom.options import OBJECTS, Options, Settings
 from sonoseg.dicom.recognise import check_installed
 from sonoseg.errors import InputError, counted, visible
 from sonoseg.progress import ProgressLine
 from sonoseg.reader.jobs import Job, make_jobs
 from sonoseg.reader.segment_files import Summary, segment_jobs
 
-DICOM_OBJECTS = ("seg", "sr", "sc")
 _MOST_NAMED = 3
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ def segment_command(
         out: a folder, made if need be; for the files in it see `segment_files` and `sonoseg.dicom.files.DicomJob`.
         spacing: mm per pixel as a text, see `parse_spacing`; replaces that of DICOM files.
         explain: also draw where the network looked.
-        to: any of `DICOM_OBJECTS`, which only DICOM files get, and of `sonoseg.reader.annotations.FORMATS`.
+        to: any of `sonoseg.dicom.options.OBJECTS`, which only DICOM files get, and of
+            `sonoseg.reader.annotations.FORMATS`.
         strict, pseudonym: see `sonoseg.dicom.options.Options`.
         fractional: write probabilities of DICOM stills as well.
         sensitivity: an operating point of the model, see `sonoseg.reader.segmenter.Segmenter.at`.
@@ -56,8 +57,8 @@ def segment_command(
         InputError: as `segment_files`; options of DICOM for other files; or what reads DICOM is not installed.
     """
     found = find_files(paths)
-    objects = [name for name in to if name in DICOM_OBJECTS]
-    formats = [name for name in to if name not in DICOM_OBJECTS]
+    objects = [name for name in to if name in OBJECTS]
+    formats = [name for name in to if name not in OBJECTS]
     is_for_dicom = bool(objects) or strict or fractional or pseudonym is not None
     if is_for_dicom and not found.dicom:
         problem = (
@@ -76,9 +77,8 @@ def segment_command(
     if found.dicom:
         check_installed()
         files = import_module("sonoseg.dicom.files")  # needs pydicom
-        settings = files.Settings(
-            size, explain, tuple(to), strict, fractional, pseudonym
-        )
+        options = Options(strict, pseudonym)
+        settings = Settings(size, explain, tuple(to), options, fractional)
         dicom_jobs, failed, skipped = files.make_dicom_jobs(found.dicom, settings)
         jobs += dicom_jobs
         found.skipped += skipped

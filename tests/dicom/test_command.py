@@ -200,6 +200,15 @@ def test_info_names_regions_and_doubts(capsys: pytest.CaptureFixture[str]) -> No
     assert "beyond the image" in said and "size of a pixel not known" in said
 
 
+def test_an_empty_key_is_refused_before_any_work(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still, out = str(study / "series" / "synthetic_00_still.dcm"), tmp_path / "out"
+    assert main(["segment", still, "--out", str(out), "--pseudonym", "  "]) == 2
+    assert "--pseudonym: the key is empty" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     folder = str(study / "series")
@@ -207,12 +216,30 @@ def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     assert main(["segment", folder, "--out", str(out), "--to", *formats]) == 0
     coco = json.loads((out / "lesions_coco.json").read_text())
     names = [one["file_name"] for one in coco["images"]]
-    assert (
-        "synthetic_00_still.dcm" in names and "synthetic_01_loop_frame0001.png" in names
-    )
     assert coco["annotations"]
+    # Every picture that is named is there, and has the size of its mask; where the view is, its pixels.
+    assert {
+        "synthetic_00_still_image.png",
+        "synthetic_01_loop_frame0001_image.png",
+    } <= set(names)
+    for one in coco["images"]:
+        with Image.open(out / one["file_name"]) as picture:
+            assert picture.size == (one["width"], one["height"])
+    for path in out.glob("*_labelme.json"):
+        named = json.loads(path.read_text())["imagePath"]
+        assert (
+            named == path.name.replace("_labelme.json", "_image.png") and named in names
+        )
+    with Image.open(out / "synthetic_02_split_image.png") as picture:
+        pixels = np.asarray(picture)
+    views = list(read_dicom(study / "series" / "synthetic_02_split.dcm").views())
+    assert len(views) == 2
+    for view in views:
+        np.testing.assert_array_equal(pixels[view.region.slices], view.image.pixels)
     assert (out / "synthetic_00_still_lesions.geojson").exists()
-    assert (out / "synthetic_02_split_labelme.json").exists()
+    # The next call without these formats removes the pictures too.
+    assert main(["segment", folder, "--out", str(out)]) == 0
+    assert not list(out.glob("*_image.png"))
 
 
 @pytest.fixture
@@ -246,7 +273,7 @@ def test_pictures_and_dicom_of_one_folder_share_one_results_file(
     listed |= {*still["written"], still["overlay"], results["coco"], "results.json"}
     assert {path.name for path in out.iterdir()} == listed
     coco = json.loads((out / results["coco"]).read_text())
-    assert [one["file_name"] for one in coco["images"]] == ["a.png", "IM0001"]
+    assert [one["file_name"] for one in coco["images"]] == ["a.png", "IM0001_image.png"]
 
 
 @pytest.mark.parametrize(
@@ -513,4 +540,5 @@ def test_an_option_that_does_nothing_is_said(study: Path, tmp_path: Path) -> Non
     words, _ = segment_command([tmp_path / "v.mp4"], out=tmp_path / "b", **options)
     assert "videos have no heat map, no coco file, no labelme file" in words
     assert "outlines for" not in words
+    assert not (tmp_path / "b" / "lesions_coco.json").exists()
     assert "no heat map" not in segment_command([loop], out=tmp_path / "c")[0]

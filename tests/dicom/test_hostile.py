@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import struct
 import types
 import warnings
@@ -17,7 +18,10 @@ import pytest
 from dicom_files import as_bytes, find_real, make_dataset, region_item
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 from pydicom import uid
+from pydicom.encaps import encapsulate, generate_frames
 from test_seg import ALGORITHM
 
 from sonoseg.dicom.damage import dicom_errors
@@ -139,6 +143,43 @@ def test_pixel_data_of_more_than_the_frames_is_refused(rows: int) -> None:
     dataset.compress(uid.RLELossless)
     dataset.NumberOfFrames = 2
     _refused(as_bytes(dataset), "has more pixel data than 2 frames of 50 × 40 pixels")
+
+
+def _in_jpeg_2000(frame: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "JPEG2000", no_jp2=True, irreversible=False)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize(
+    "syntax", [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless]
+)
+def test_compressed_frames_without_a_table_are_counted(
+    syntax: uid.UID, frames: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50), np.uint8)
+    dataset = make_dataset(pixels)
+    if syntax == uid.JPEG2000Lossless:
+        encoded = [_in_jpeg_2000(frame) for frame in pixels]
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset["PixelData"].is_undefined_length = True
+    else:
+        dataset.compress(syntax)
+        encoded = [*generate_frames(dataset.PixelData, number_of_frames=3)]
+    dataset.PixelData = encapsulate(encoded, has_bot=False)
+    assert read_dicom(as_bytes(dataset)).frames == 3
+    dataset.NumberOfFrames = frames
+    _refused(as_bytes(dataset), "has more pixel data than")
+    # The fragments of one frame are not taken for frames.
+    dataset.NumberOfFrames = 3
+    if syntax != uid.RLELossless:
+        dataset.PixelData = encapsulate(encoded, 4, has_bot=True)
+        assert len(list(read_dicom(as_bytes(dataset)).views())) == 3
+        dataset.NumberOfFrames = 1
+        dataset.PixelData = encapsulate(encoded[:1], 4, has_bot=False)
+        (view,) = read_dicom(as_bytes(dataset)).views()
+        np.testing.assert_array_equal(view.image.pixels, pixels[0])
 
 
 def test_a_file_without_pixels_is_refused_as_such() -> None:

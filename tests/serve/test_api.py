@@ -127,6 +127,8 @@ def test_model_health_metrics_and_openapi(phantom_png, segmenter):
     client = TestClient(build_app(segmenter), base_url="http://127.0.0.1:8417")
     send(client, phantom_png)
     assert client.get("/healthz").json() == {"status": "ok"}
+    head = client.head("/healthz")
+    assert (head.status_code, head.content) == (200, b"")
     model = client.get("/api/model").json()
     assert model["sha256"] == segmenter.sha256
     assert model["card"]["limits"] == segmenter.card.limits

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from sonoseg.core.measure import Spacing
 from sonoseg.dicom.capture import draw_capture, draw_heat, make_capture
 from sonoseg.dicom.doubts import Doubts
 from sonoseg.dicom.find import DicomPath
 from sonoseg.dicom.frames import NONE, by_frame, joined, largest_lesion, loop_writer
 from sonoseg.dicom.header import NotUltrasound
 from sonoseg.dicom.lesions import Outline
-from sonoseg.dicom.options import Options
+from sonoseg.dicom.options import OBJECTS, Settings
 from sonoseg.dicom.read import DicomFile, read_dicom
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.seg import make_fractional_seg, make_seg
@@ -31,44 +30,14 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, atomic_path
 from sonoseg.reader.ahead import ahead
 from sonoseg.reader.annotation_files import (
+    IMAGE,
     annotation_names,
-    frame_name,
     write_annotations,
 )
 from sonoseg.reader.annotations import FORMATS, Annotated
 from sonoseg.reader.jobs import Job, ShowFrames
 from sonoseg.reader.overlay import write_picture
 from sonoseg.reader.segmenter import Segmenter
-
-OBJECTS = ("seg", "sr", "sc")
-_MAY_SHOW = "with --pseudonym: the file does not set the B-mode image apart, so the picture may show a name"
-NO_PICTURES = f"no overlay is written {_MAY_SHOW}"
-NO_CAPTURE = f"no overlay and no sc are written {_MAY_SHOW}"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is written of DICOM files.
-
-    Attributes:
-        spacing: mm per pixel (row, column), in place of the file's own; None takes that of the file.
-        explain: also draw where the network looked.
-        to: any of `OBJECTS` and of `sonoseg.reader.annotations.FORMATS`.
-        strict, pseudonym: see `sonoseg.dicom.options.Options`.
-        fractional: write probabilities of stills as well.
-    """
-
-    spacing: Spacing | None = None
-    explain: bool = False
-    to: tuple[str, ...] = ()
-    strict: bool = False
-    fractional: bool = False
-    pseudonym: str | None = None
-
-    @property
-    def options(self) -> Options:
-        """Those of the DICOM objects."""
-        return Options(self.strict, self.pseudonym)
 
 
 @dataclass
@@ -116,8 +85,9 @@ class DicomJob:
     Writes STEM_mask.png (of a loop one for each frame with a lesion, STEM_frame0007_mask.png), STEM_overlay.png and
     STEM_heat.png (of a loop for the frame with the largest lesion), all of the size of the whole frame; of a loop
     STEM_overlay.mp4, if PyAV is there; and what the settings ask for: STEM_seg.dcm, STEM_sr.dcm, STEM_sc.dcm,
-    STEM_probability.dcm, and outlines beside each mask. If patient data are to be replaced and the file does not say
-    where the B-mode image lies, no overlay, heat map, video or SC is written: a name could be in them.
+    STEM_probability.dcm, and outlines beside each mask, with the image as STEM_image.png for programs that read no
+    DICOM. If patient data are to be replaced and the file does not say where the B-mode image lies, no overlay, heat
+    map, video, image or SC is written: a name could be in them.
     """
 
     file: DicomFile
@@ -130,10 +100,10 @@ class DicomJob:
     def names(self) -> Sequence[str]:
         """The names of all files that it may write."""
         names = []
-        if self._has_pictures:
+        if not self._hides:
             names.append(f"{self.stem}_overlay.png")
-        if self._has_pictures and self.settings.explain:
-            names.append(f"{self.stem}_heat.png")
+            if self.settings.explain:
+                names.append(f"{self.stem}_heat.png")
         if self._has_video:
             names.append(f"{self.stem}_overlay.mp4")
         for kind in OBJECTS:
@@ -144,41 +114,39 @@ class DicomJob:
         for frame in range(1, self.file.frames + 1):
             stem = self._frame_stem(frame)
             names.append(f"{stem}_mask.png")
+            if self._has_images:
+                names.append(f"{stem}{IMAGE}")
             names += annotation_names(stem, self.settings.to).values()
         return names
 
     @property
     def all_names(self) -> Sequence[str]:
         """These, and those that it would write with other options."""
-        everything = Settings(
-            explain=True, to=(*OBJECTS, *FORMATS), fractional=True, pseudonym=None
-        )
+        everything = Settings(explain=True, to=(*OBJECTS, *FORMATS), fractional=True)
         names = list(replace(self, settings=everything).names)
         if self.file.frames > 1:
             names.append(f"{self.stem}_overlay.mp4")  # even if PyAV is not there now
         return names
 
     @property
-    def _has_pictures(self) -> bool:
-        """Whether pictures of the frame are written: not if they may show a name that is to be replaced."""
-        return self.settings.pseudonym is None or not self.file.is_whole_frame
+    def _hides(self) -> bool:
+        """Whether pictures are left out: they may show a name that is to be replaced."""
+        return self.settings.options.pseudonym is not None and self.file.is_whole_frame
+
+    @property
+    def _has_images(self) -> bool:
+        """Whether each mask has its image beside it."""
+        return self.settings.needs_images and not self._hides
 
     @property
     def _objects_to(self) -> list[str]:
-        """The DICOM objects to write: no picture if it may show a name that is to be replaced."""
+        """The DICOM objects to write."""
         wanted = [kind for kind in OBJECTS if kind in self.settings.to]
-        return [kind for kind in wanted if kind != "sc" or self._has_pictures]
-
-    @property
-    def _notes(self) -> list[str]:
-        """What is not written, and why."""
-        if self._has_pictures:
-            return []
-        return [NO_CAPTURE if "sc" in self.settings.to else NO_PICTURES]
+        return [kind for kind in wanted if kind != "sc" or not self._hides]
 
     @property
     def _has_video(self) -> bool:
-        is_loop = self._has_pictures and self.file.frames > 1
+        is_loop = self.file.frames > 1 and not self._hides
         return is_loop and importlib.util.find_spec("av") is not None
 
     def _frame_stem(self, frame: int) -> str:
@@ -217,26 +185,30 @@ class DicomJob:
                         written += self._write_mask(frame, folder)
                     if file.frames > 1:
                         show(number)
-            if self._has_pictures:
+            if not self._hides:
                 entry |= self._write_pictures(found.best, folder)
             written += self._write_objects(found, Algorithm.of(segmenter), folder)
         return entry | {
             "written": written,
             "doubts": found.doubts.words,
-            "notes": self._notes,
+            "notes": [self.settings.left_out] if self._hides else [],
             "views": found.views,
         }
 
     def _write_mask(self, frame: Sequence[Segmented], folder: Path) -> list[str]:
-        """Writes the mask of a frame, and its outlines; returns the names."""
+        """Writes the mask of a frame, its outlines and their image; returns the names."""
         stem = self._frame_stem(frame[0].view.frame)
         whole = joined(self.file.shape, frame, "mask", np.bool_)
-        name = f"{stem}_mask.png"
-        write_picture(folder / name, whole.astype(np.uint8) * 255)
-        picture = frame_name(str(self.path), name, self.file.frames)
+        names = [f"{stem}_mask.png"]
+        write_picture(folder / names[0], whole.astype(np.uint8) * 255)
+        picture = f"{stem}{IMAGE}"
+        if self._has_images:
+            names.append(picture)
+            pixels = joined(self.file.shape, frame, "image", np.uint8)
+            write_picture(folder / picture, pixels)
         annotated = Annotated(picture, whole)
-        names = write_annotations(annotated, stem, folder, self.settings.to)
-        return [name, *names.values()]
+        outlines = write_annotations(annotated, stem, folder, self.settings.to)
+        return [*names, *outlines.values()]
 
     def _write_pictures(
         self, frame: Sequence[Segmented], folder: Path

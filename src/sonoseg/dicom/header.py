@@ -18,6 +18,7 @@ from sonoseg.dicom.damage import dicom_errors, integer
 from sonoseg.dicom.recognise import HEAD, is_dicom
 from sonoseg.dicom.stream import (
     DicomSource,
+    count_frames,
     opened_stream,
     plain_stream,
     stream_of,
@@ -83,7 +84,7 @@ class Header:
         stream: the file's path, or its content in memory with a preamble, from which pixels are decoded.
         frames: how many there are, at least 1.
         pixel_bytes: length of the pixel data as the file says; 0 if there are none, over 2³¹ if it is left open.
-        listed_frames: how many frames the table before compressed pixel data lists; 0 if there is no table.
+        held_frames: at least how many frames compressed pixel data holds; 0 if it cannot be told.
     """
 
     dataset: Dataset
@@ -91,7 +92,7 @@ class Header:
     stream: Path | bytes
     frames: int = 1
     pixel_bytes: int = 0
-    listed_frames: int = 0
+    held_frames: int = 0
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -132,13 +133,11 @@ def open_dicom(source: DicomSource) -> Header:
         stream = plain_stream(stream, head, subject)
         with opened_stream(stream) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
-            head = file.read(20)
-        pixel_bytes = _pixel_bytes(head[:12], dataset)
-        listed = _listed_frames(head[12:]) if pixel_bytes == _LEFT_OPEN else 0
+            pixel_bytes = _pixel_bytes(file.read(12), dataset)
+            is_open = pixel_bytes == _LEFT_OPEN
+            held = count_frames(file, MOST_FRAMES) if is_open else 0
         _swap_palettes(dataset)
-    return Header(
-        dataset, subject, stream, pixel_bytes=pixel_bytes, listed_frames=listed
-    )
+    return Header(dataset, subject, stream, pixel_bytes=pixel_bytes, held_frames=held)
 
 
 def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
@@ -150,14 +149,6 @@ def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
         return 0
     (length,) = struct.unpack_from(f"{order}I", head, place)
     return int(length)
-
-
-def _listed_frames(head: bytes) -> int:
-    """How many frames the Basic Offset Table lists, by its first 8 bytes (PS3.5 A.4); 0 if it is empty."""
-    if len(head) < 8 or struct.unpack_from("<HH", head) != (0xFFFE, 0xE000):
-        return 0
-    (length,) = struct.unpack_from("<I", head, 4)
-    return int(length) // 4
 
 
 def _swap_palettes(dataset: Dataset) -> None:
@@ -252,7 +243,7 @@ def _check_length(header: Header, frames: int) -> None:
     size = stream_size(header.stream)
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         needed = frames * _BYTES_A_FRAGMENT
-        has_more = header.listed_frames > frames
+        has_more = header.held_frames > frames
     else:
         samples = rows * columns * integer(dataset, "SamplesPerPixel") * frames
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":

@@ -117,10 +117,8 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
             physician are left empty. UIDs stay, because they refer to the image.
 
     Raises:
-        InputError: the image has no valid UIDs to refer to, or the key is empty.
+        InputError: the image has no valid UIDs to refer to.
     """
-    if pseudonym is not None and not pseudonym:
-        raise InputError("--pseudonym", "the key is empty", "give a secret word")
     source = file.dataset
     for name in _NEEDED:
         if not source.get(name):

@@ -19,6 +19,11 @@ from sonoseg.inputs import readable_file
 
 _META_START = HEAD
 _LONG_TYPES = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+_ITEM = (0xFFFE, 0xE000)
+_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+"""What a JPEG, also lossless or LS, and a JPEG 2000 stream begin with; the latter may lie in a file format."""
+_RLE_FIRST = 64
+"""Where the first segment of an RLE frame lies: behind a header that is always so long (PS3.5 G.5)."""
 DicomSource = Path | str | bytes | bytearray | memoryview | IO[bytes] | Dataset
 """A path, the content of a file, an open file, or a pydicom data set."""
 
@@ -52,6 +57,48 @@ def opened_stream(stream: Path | bytes) -> Any:
 def stream_size(stream: Path | bytes) -> int:
     """Bytes of a header's stream."""
     return len(stream) if isinstance(stream, bytes) else stream.stat().st_size
+
+
+def count_frames(file: IO[bytes], most: int) -> int:
+    """At least how many frames compressed pixel data holds, by its offset table and by its fragments (PS3.5 A.4).
+
+    Without a table, the frames are not told apart: the header's number would join several, or leave some out.
+
+    Args:
+        file: at the first item.
+        most: where to stop.
+    """
+    table = _next_item(file)
+    if table is None:
+        return 0
+    listed = table // 4
+    file.seek(table, 1)
+    begun = 0
+    while begun < most:
+        length = _next_item(file)
+        if length is None:
+            break
+        head = file.read(min(8, length))
+        begun += head.startswith(_STARTS) or _begins_rle(head)
+        file.seek(length - len(head), 1)
+    return max(listed, begun)
+
+
+def _next_item(file: IO[bytes]) -> int | None:
+    """The length of the item that begins here; None if none does."""
+    head = file.read(8)
+    if len(head) < 8:
+        return None
+    *tag, length = struct.unpack("<HHI", head)
+    return length if tuple(tag) == _ITEM else None
+
+
+def _begins_rle(head: bytes) -> bool:
+    """Whether a fragment begins with the header of an RLE frame: 1 to 15 segments, and where the first lies."""
+    if len(head) < 8:
+        return False
+    segments, first = struct.unpack("<II", head)
+    return bool(1 <= segments <= 15 and first == _RLE_FIRST)
 
 
 def plain_stream(stream: Path | bytes, head: bytes, subject: str) -> Path | bytes:

@@ -14,6 +14,8 @@ from sonoseg.reader.annotations import Annotated, to_coco, to_geojson, to_labelm
 
 COCO = "lesions_coco.json"
 """One file for all images."""
+IMAGE = "_image.png"
+"""After the stem of a DICOM file or frame: the picture that is written for programs which read no DICOM."""
 _ENDINGS = {"geojson": "_lesions.geojson", "labelme": "_labelme.json"}
 
 
@@ -64,10 +66,5 @@ def _written_masks(report: Mapping[str, Any], folder: Path) -> Iterator[Annotate
     for entry in report["dicom"]:
         masks = [name for name in entry["written"] if name.endswith("_mask.png")]
         for name in masks:
-            picture = frame_name(entry["file"], name, entry["frames"])
+            picture = name.removesuffix("_mask.png") + IMAGE
             yield Annotated(picture, read_mask(folder / name).pixels)
-
-
-def frame_name(file: str, mask: str, frames: int) -> str:
-    """What annotation programs call a frame of a DICOM file: the file itself, or of a loop a picture of the frame."""
-    return mask.replace("_mask.png", ".png") if frames > 1 else Path(file).name

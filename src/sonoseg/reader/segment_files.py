@@ -125,7 +125,8 @@ def segment_jobs(
         sensitivity: an operating point, see `sonoseg.reader.segmenter.Segmenter.at`.
     """
     folder = Path(out)
-    common = [COCO] if "coco" in formats else []
+    has_masks = any(job.group != "clips" for job in jobs)
+    common = [COCO] if "coco" in formats and has_masks else []
     planned = [(job.path, job.names) for job in jobs]
     new_folders = [path for path in (folder, *folder.parents) if not is_there(path)]
     with ExitStack() as stack:

@@ -153,6 +153,7 @@ def model(here: Here) -> dict[str, Any]:
     return {**describe_model(here.segmenter), "card": asdict(here.segmenter.card)}
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Whether the server works")
 async def health() -> dict[str, str]:
     """Answers as long as the server takes requests."""
