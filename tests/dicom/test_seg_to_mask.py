@@ -25,6 +25,7 @@ from dicom_files import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset
 from test_seg import ALGORITHM, _drawn
 
 from sonoseg.core.mask import read_mask
@@ -140,44 +141,11 @@ def test_the_three_kinds_of_a_still_by_highdicom(kind: str) -> None:
 def test_segmentations_of_dcmqi(tmp_path: Path, kind: str, frames: int) -> None:
     shape = (frames, 64, 80)
     pixels = np.zeros(shape if frames > 1 else shape[1:], np.uint8)
-    (tmp_path / "image.dcm").write_bytes(as_bytes(make_dataset(pixels)))
     labels = np.zeros(shape, np.uint8)
     labels[-1, 10:30, 20:50] = 1
     if frames > 1:
         labels[1, 12:31, 21:50] = 1
-    _write_nrrd(tmp_path / "labels.nrrd", labels)
-    category = {"CodeValue": "49755003", "CodingSchemeDesignator": "SCT"}
-    category["CodeMeaning"] = "Morphologically Abnormal Structure"
-    mass = {"CodeValue": "4147007", "CodingSchemeDesignator": "SCT"}
-    mass["CodeMeaning"] = "Mass"
-    segment = {
-        "labelID": 1,
-        "SegmentDescription": "lesion",
-        "SegmentAlgorithmType": "MANUAL",
-        "SegmentedPropertyCategoryCodeSequence": category,
-        "SegmentedPropertyTypeCodeSequence": mass,
-    }
-    words = {
-        "ContentCreatorName": "Reader",
-        "SeriesDescription": "Segmentation",
-        "SeriesNumber": "300",
-        "InstanceNumber": "1",
-        "segmentAttributes": [[segment]],
-    }
-    (tmp_path / "words.json").write_text(json.dumps(words))
-    tool = Path(sys.executable).parent / "itkimage2segimage"
-    options = {
-        "inputImageList": "labels.nrrd",
-        "inputDICOMList": "image.dcm",
-        "inputMetadata": "words.json",
-        "outputDICOM": "seg.dcm",
-        "segmentationType": kind,
-        "referencesGeometryCheck": "0",
-    }
-    command = [str(tool)]
-    for name, value in options.items():
-        command += [f"--{name}", value]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    _run_dcmqi(tmp_path, pixels, labels, kind)
     found = union_by_frame(read_seg(tmp_path / "seg.dcm"))
     expected = {}
     for number, mask in enumerate(labels == 1, start=1):
@@ -186,6 +154,79 @@ def test_segmentations_of_dcmqi(tmp_path: Path, kind: str, frames: int) -> None:
     with_lesion = {frame: mask for frame, mask in found.items() if mask.any()}
     _assert_same(with_lesion, expected)
     _assert_data_set(tmp_path, expected)
+
+
+@pytest.mark.parametrize(("first", "step"), [(-2.5, 1), (-3, 1), (2, 1), (0, -1)])
+def test_masks_that_lie_elsewhere_than_the_frames_are_refused(
+    tmp_path: Path, first: float, step: float
+) -> None:
+    """Slices about the middle of the volume, beyond its end, or counted backwards: the frame cannot be told."""
+    labels = np.zeros((6, 64, 80), np.uint8)
+    for frame in range(6):
+        labels[frame, 10:18, 5 + 8 * frame : 17 + 8 * frame] = 1
+    _run_dcmqi(tmp_path, np.zeros_like(labels), labels, "binary", first, step)
+    scan = scan_dicom(tmp_path)
+    assert scan.cases == []
+    assert {finding.kind for finding in scan.findings} == {
+        "image without mask",
+        "not read" if first != 2 else "mask without image",
+    }
+    with pytest.raises(InputError, match=r"which frames|a mask for frame 8"):
+        write_masks(tmp_path / "seg.dcm", tmp_path / "out", tmp_path / "image.dcm")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("first", [-2.5, 0, 12])
+def test_the_place_of_a_still_in_space_says_nothing(
+    tmp_path: Path, first: float
+) -> None:
+    labels = np.zeros((1, 64, 80), np.uint8)
+    labels[0, 10:18, 5:17] = 1
+    _run_dcmqi(tmp_path, labels[0], labels, "binary", first)
+    _assert_data_set(tmp_path, {1: labels[0] == 1})
+    write_masks(tmp_path / "seg.dcm", tmp_path / "out", tmp_path / "image.dcm")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["image_mask.png"]
+    # So it is if the still is named, but no frame of it.
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    image = pydicom.dcmread(tmp_path / "image.dcm")
+    item = Dataset()
+    item.ReferencedSOPClassUID = image.SOPClassUID
+    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
+    series = Dataset()
+    series.SeriesInstanceUID = image.SeriesInstanceUID
+    series.ReferencedInstanceSequence = [item]
+    seg.ReferencedSeriesSequence = [series]
+    seg.save_as(tmp_path / "seg.dcm")
+    _assert_data_set(tmp_path, {1: labels[0] == 1})
+
+
+def test_a_frame_that_the_image_does_not_have_is_refused(tmp_path: Path) -> None:
+    file = _loop()
+    seg = make_seg(file, _drawn(file, FRAMES), ALGORITHM)
+    seg.save_as(tmp_path / "seg.dcm")
+    short = make_dataset(np.zeros((2, 64, 80), np.uint8))
+    short.SOPInstanceUID = file.header.instance
+    (tmp_path / "image.dcm").write_bytes(as_bytes(short))
+    problem = f"has a mask for frame {max(FRAMES)}, but the image has 2 frames"
+    assert ("not read", problem) in {
+        (finding.kind, finding.message) for finding in scan_dicom(tmp_path).findings
+    }
+    with pytest.raises(InputError, match=problem):
+        write_masks(tmp_path / "seg.dcm", tmp_path / "out", tmp_path / "image.dcm")
+
+
+def test_masks_have_the_names_that_segment_gives(tmp_path: Path) -> None:
+    """A UID is no stem with an ending; the only mask of a loop has its frame's number."""
+    file = _loop()
+    make_seg(file, _drawn(file, [1]), ALGORITHM).save_as(tmp_path / "seg.dcm")
+    assert isinstance(file.header.stream, bytes)
+    for name in ("1.2.840.1.1", "1.2.840.1.2"):
+        (tmp_path / name).write_bytes(file.header.stream)
+        write_masks(tmp_path / "seg.dcm", tmp_path / "out", tmp_path / name)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "1.2.840.1.1_frame0001_mask.png",
+        "1.2.840.1.2_frame0001_mask.png",
+    }
 
 
 def test_a_segmentation_without_reference_goes_to_the_only_image_that_fits(
@@ -217,8 +258,53 @@ def _assert_data_set(folder: Path, expected: dict[int, Any]) -> None:
     _assert_same({frame: mask for frame, mask in read.items() if mask.any()}, expected)
 
 
-def _write_nrrd(path: Path, volume: Any) -> None:
-    """A volume (frames, rows, columns) of bytes, its frames one slice apart."""
+def _run_dcmqi(
+    folder: Path,
+    pixels: Any,
+    labels: Any,
+    kind: str = "binary",
+    first: float = 0,
+    step: float = 1,
+) -> None:
+    """Writes image.dcm, and seg.dcm by dcmqi, which 3D Slicer uses, from a volume of labels placed in space."""
+    (folder / "image.dcm").write_bytes(as_bytes(make_dataset(pixels)))
+    _write_nrrd(folder / "labels.nrrd", labels, first, step)
+    category = {"CodeValue": "49755003", "CodingSchemeDesignator": "SCT"}
+    category["CodeMeaning"] = "Morphologically Abnormal Structure"
+    mass = {"CodeValue": "4147007", "CodingSchemeDesignator": "SCT"}
+    mass["CodeMeaning"] = "Mass"
+    segment = {
+        "labelID": 1,
+        "SegmentDescription": "lesion",
+        "SegmentAlgorithmType": "MANUAL",
+        "SegmentedPropertyCategoryCodeSequence": category,
+        "SegmentedPropertyTypeCodeSequence": mass,
+    }
+    words = {
+        "ContentCreatorName": "Reader",
+        "SeriesDescription": "Segmentation",
+        "SeriesNumber": "300",
+        "InstanceNumber": "1",
+        "segmentAttributes": [[segment]],
+    }
+    (folder / "words.json").write_text(json.dumps(words))
+    tool = Path(sys.executable).parent / "itkimage2segimage"
+    options = {
+        "inputImageList": "labels.nrrd",
+        "inputDICOMList": "image.dcm",
+        "inputMetadata": "words.json",
+        "outputDICOM": "seg.dcm",
+        "segmentationType": kind,
+        "referencesGeometryCheck": "0",
+    }
+    command = [str(tool)]
+    for name, value in options.items():
+        command += [f"--{name}", value]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+
+
+def _write_nrrd(path: Path, volume: Any, first: float = 0, step: float = 1) -> None:
+    """A volume (frames, rows, columns) of bytes, its first frame at z = `first`, the others `step` apart."""
     sizes = " ".join(str(size) for size in reversed(volume.shape))
     lines = [
         "NRRD0004",
@@ -226,10 +312,10 @@ def _write_nrrd(path: Path, volume: Any) -> None:
         "dimension: 3",
         "space: left-posterior-superior",
         f"sizes: {sizes}",
-        "space directions: (0.1,0,0) (0,0.1,0) (0,0,1)",
+        f"space directions: (0.1,0,0) (0,0.1,0) (0,0,{step})",
         "kinds: domain domain domain",
         "encoding: raw",
-        "space origin: (0,0,0)",
+        f"space origin: (0,0,{first})",
     ]
     path.write_bytes("\n".join(lines).encode() + b"\n\n" + volume.tobytes())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,17 +41,17 @@ class DicomCase(Case):
 
     def read_image(self) -> NDArray[np.uint8]:
         """The region, (H, W) gray, 0 to 255."""
-        return self._view().image.pixels
+        return self._view()[1].image.pixels
 
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The region and the union (H, W) of the segments that lie in it."""
         from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame
 
-        view = self._view()
+        file, view = self._view()
         union = np.zeros(view.shape, np.bool_)
         for path in self.masks:
-            frames = union_by_frame(read_seg(path), _instance(self.image), self.frame)
-            mask = frames.get(self.frame)
+            seg = read_seg(path).of_image(file.header.instance, file.frames)
+            mask = union_by_frame(seg, self.frame).get(self.frame)
             if mask is None:
                 continue
             if mask.shape != view.shape:
@@ -59,12 +60,13 @@ class DicomCase(Case):
             union |= mask
         return view.image.pixels, union[view.region.slices]
 
-    def _view(self) -> View:
+    def _view(self) -> tuple[DicomFile, View]:
         from sonoseg.dicom.read import read_dicom
 
-        for view in read_dicom(self.image).views([self.frame]):
+        file = read_dicom(self.image)
+        for view in file.views([self.frame]):
             if view.number == self.region:
-                return view
+                return file, view
         raise InputError(
             self.image, f"has no region {self.region}", "copy the data set again"
         )
@@ -101,24 +103,40 @@ def scan_dicom(root: Path) -> Scan:
                 images.append((path, read_dicom(path)))
         except InputError as error:
             scan.add("not read", path, error.problem)
-    used: set[Path] = set()
-    for path, file in images:
-        own = [(place, seg) for place, seg in segs if _frames_of(seg, file, images)]
-        used.update(place for place, _ in own)
-        if not own:
+    frames, unclear = _pair(segs, images)
+    for path, problem in unclear.items():
+        scan.add("not read", path, problem)
+    for (path, file), found in zip(images, frames, strict=True):
+        if not found:
             scan.add("image without mask", path, "there is no segmentation for it")
-        frames = {1}
-        if file.frames > 1:
-            frames = set()
-            for _, seg in own:
-                frames |= _frames_of(seg, file, images)
-        masks = tuple(place for place, _ in own)
-        scan.cases.extend(_cases(scan, path, file, masks, frames))
+        meant = {1} if file.frames == 1 else set().union(*found.values())
+        scan.cases.extend(_cases(scan, path, file, tuple(found), meant))
+    used = set(unclear).union(*frames)
     for path, _ in segs:
         if path not in used:
             problem = "there is no image for it, or it refers to none and several fit"
             scan.add("mask without image", path, problem)
     return scan
+
+
+def _pair(
+    segs: list[tuple[Path, SegFile]], images: list[tuple[Path, DicomFile]]
+) -> tuple[list[dict[Path, set[int]]], dict[Path, str]]:
+    """For each image its segmentations with the frames they have; and what is unclear about some of them."""
+    unclear: dict[Path, str] = {}
+    pairs = []
+    for _, file in images:
+        found = {}
+        for path, seg in segs:
+            try:
+                frames = _frames_of(seg, file, images)
+            except InputError as error:
+                unclear[path] = error.problem
+            else:
+                if frames:
+                    found[path] = frames
+        pairs.append(found)
+    return pairs, unclear
 
 
 def _frames_of(
@@ -128,22 +146,29 @@ def _frames_of(
 
     3D Slicer (dcmqi) writes no reference to an image that has no place in space, as ultrasound has none. Such a
     segmentation belongs to the only image of its study that has its size.
+
+    Raises:
+        InputError: it belongs to the image, but not to frames that the image has.
     """
     own = file.header.instance
-    frames = {frame for instance, frame, _ in seg.places if instance == own}
-    if frames or any(instance for instance, _, _ in seg.places):
-        return frames
-    fitting = [image for _, image in images if _fits(seg, image)]
-    is_meant = len(fitting) == 1 and fitting[0] is file
-    return {frame for _, frame, _ in seg.places} if is_meant else set()
+    if not any(seg.instances):
+        fitting = [image for _, image in images if _fits(seg, image)]
+        is_meant = len(fitting) == 1 and fitting[0] is file
+    else:
+        is_meant = own in seg.instances
+    return seg.of_image(own, file.frames).frames if is_meant else set()
 
 
 def _fits(seg: SegFile, file: DicomFile) -> bool:
     """Whether a segmentation can be of an image: the same study and size, and no frame that the image has not."""
     mine, its = seg.header.dataset, file.dataset
-    last = max(frame for _, frame, _ in seg.places)
     is_of_study = mine.get("StudyInstanceUID") == its.get("StudyInstanceUID")
-    return is_of_study and seg.header.shape == file.shape and last <= file.frames
+    if not is_of_study or seg.header.shape != file.shape:
+        return False
+    with contextlib.suppress(InputError):
+        seg.of_image(file.header.instance, file.frames)
+        return True
+    return False
 
 
 def _cases(
@@ -171,12 +196,6 @@ def patient_of(file: DicomFile, path: Path) -> str:
     if not who:
         return path.name
     return "patient-" + hashlib.sha256(who.encode()).hexdigest()[:12]
-
-
-def _instance(path: Path) -> str:
-    from sonoseg.dicom.header import open_dicom
-
-    return open_dicom(path).instance
 
 
 def _dicom_paths(folder: Path) -> Iterator[Path]:

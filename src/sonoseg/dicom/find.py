@@ -131,10 +131,10 @@ def _add(found: Found, seen: set[str], path: Path, name: Path, is_named: bool) -
     place = _place(path)
     if place not in seen:
         seen.add(place)
-        found.dicom.append(DicomPath(path, _stem(name), is_named))
+        found.dicom.append(DicomPath(path, stem_of(name), is_named))
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
     """The path in one word, without a DICOM ending; other dots belong to the name, as in UIDs."""
     is_ending = path.suffix.lower() in _ENDINGS
     bare = path.with_suffix("") if is_ending else path

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sonoseg.dicom.damage import dicom_errors, integer
-from sonoseg.dicom.header import open_dicom
+from sonoseg.dicom.find import stem_of
+from sonoseg.dicom.header import Header, open_dicom
 from sonoseg.dicom.seg_to_mask import (
     Mask,
     SegFile,
@@ -39,19 +40,24 @@ def write_masks(
         What was done, in a line.
 
     Raises:
-        InputError: as `read_seg`; it belongs to several images, or to another than `image`; `image` is not DICOM or
-            has another size; a file of another content is there already; or `out` cannot be written to.
+        InputError: as `read_seg` and `SegFile.of_image`; it belongs to several images, or to another than `image`;
+            `image` is not DICOM or has another size; a file of another content is there already; or `out` cannot be
+            written to.
     """
     seg = read_seg(source)
-    instances = {instance for instance, _, _ in seg.places}
-    if len(instances) > 1:
-        problem = f"belongs to {len(instances)} images"
+    if len(seg.instances) > 1:
+        problem = f"belongs to {len(seg.instances)} images"
         raise InputError(source, problem, "use a segmentation of one image")
+    has_several = seg.frames != {1}
     if image is not None:
-        _check_image(seg, image)
-    stem = Path(image if image is not None else source).stem
+        header = open_dicom(image)
+        with dicom_errors(header.subject):
+            frames = integer(header.dataset, "NumberOfFrames", missing=1) or 1
+        _check_image(seg, header)
+        seg = seg.of_image(header.instance, frames)
+        has_several = frames > 1
+    stem = stem_of(Path(Path(image if image is not None else source).name))
     union = union_by_frame(seg)
-    has_several = len(union) > 1 or any(frame > 1 for frame in union)
     folder = Path(out)
     contents = {}
     for frame, mask in sorted(union.items()):
@@ -67,24 +73,21 @@ def write_masks(
     return f"{len(union)} masks written to {folder}"
 
 
-def _check_image(seg: SegFile, image: Path | str) -> None:
-    header = open_dicom(image)
-    with dicom_errors(header.subject):
-        shape = header.shape
+def _check_image(seg: SegFile, image: Header) -> None:
+    with dicom_errors(image.subject):
+        shape = image.shape
     with dicom_errors(seg.header.subject):
         dataset = seg.header.dataset
         size = integer(dataset, "Rows"), integer(dataset, "Columns")
-        named = {instance for instance, _, _ in seg.places}
-        named |= set(referenced_instances(dataset))
+        named = seg.instances | set(referenced_instances(dataset))
     named.discard("")
     hint = "give the image that was segmented"
-    if named and header.instance not in named:
-        problem = f"belongs to another image than {image}"
+    if named and image.instance not in named:
+        problem = f"belongs to another image than {image.subject}"
         raise InputError(seg.header.subject, problem, hint)
     if shape != size:
-        problem = (
-            f"has {size[1]} × {size[0]} pixels, but {image} {shape[1]} × {shape[0]}"
-        )
+        its = f"{image.subject} {shape[1]} × {shape[0]}"
+        problem = f"has {size[1]} × {size[0]} pixels, but {its}"
         raise InputError(seg.header.subject, problem, hint)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,11 @@ from sonoseg.dicom.header import (
     open_dicom,
 )
 from sonoseg.dicom.stream import opened_stream, stream_size
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 
 Mask = NDArray[np.bool_]
+_OFF_SLICE = 0.1
+"""How far from a slice, in slices, a mask may lie: what is written as text is rounded."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,72 @@ class SegmentFrame:
     mask: Mask
 
 
+class Place(NamedTuple):
+    """What a frame of a segmentation belongs to.
+
+    Attributes:
+        seg_index: of the frame in the segmentation, from 0.
+        instance: SOP Instance UID of the image; "" if the file does not say.
+        frame: of the image, from 1.
+        segment: its number.
+        known_by: a number in the file, the place in space (frame i lies at i - 1 slices), or nothing: then it is 1.
+    """
+
+    seg_index: int
+    instance: str
+    frame: int
+    segment: int
+    known_by: Literal["number", "space", "nothing"]
+
+
 @dataclass(frozen=True)
 class SegFile:
     """A segmentation whose header is read, its pixels not.
 
     Attributes:
         header: the elements before the pixel data.
-        places: for each frame of the file the image's SOP Instance UID, the image's frame, and the segment.
+        places: of its frames.
     """
 
     header: Header
-    places: tuple[tuple[str, int, int], ...]
+    places: tuple[Place, ...]
+
+    @property
+    def frames(self) -> set[int]:
+        """The frames of the image that it has."""
+        return {place.frame for place in self.places}
+
+    @property
+    def instances(self) -> set[str]:
+        """SOP Instance UIDs of the images that its frames belong to; "" if the file does not say."""
+        return {place.instance for place in self.places}
+
+    def of_image(self, instance: str, frames: int) -> SegFile:
+        """The part that belongs to an image, or names none. Without a number, it belongs to the only frame of a still.
+
+        Args:
+            instance: SOP Instance UID of the image.
+            frames: how many the image has.
+
+        Raises:
+            InputError: it does not say which frame is meant, or it means one that the image does not have.
+        """
+        own = [place for place in self.places if place.instance in (instance, "")]
+        if frames == 1:
+            own = [
+                place if place.known_by == "number" else place._replace(frame=1)
+                for place in own
+            ]
+        elif any(place.known_by == "nothing" for place in own):
+            raise _unclear(self.header)
+        last = max((place.frame for place in own), default=1)
+        if last > frames:
+            problem = f"has a mask for frame {last}, but the image has {counted(frames, 'frame')}"
+            raise InputError(
+                self.header.subject, problem, "give the image that was segmented"
+            )
+        _check_once(self.header, own)
+        return replace(self, places=tuple(own))
 
     def segment_frames(self, frame: int | None = None) -> Iterator[SegmentFrame]:
         """Decodes the frames one by one; a frame of a label map is yielded once for each label in it.
@@ -68,17 +126,17 @@ class SegFile:
             InputError: the pixel data is damaged or cut short.
         """
         header = self.header
-        wanted = [i for i, place in enumerate(self.places) if frame in (None, place[1])]
+        wanted = [place for place in self.places if frame in (None, place.frame)]
         with dicom_errors(header.subject):
             file = opened_stream(header.stream)
         # pydicom goes back to where the file stood when its generator ends: it must end first.
-        with file, closing(iter_pixels(file, indices=wanted)) as decoded:  # type: ignore[type-var]
-            for index in wanted:
-                instance, place, segment = self.places[index]
+        indices = [place.seg_index for place in wanted]
+        with file, closing(iter_pixels(file, indices=indices)) as decoded:  # type: ignore[type-var]
+            for place in wanted:
                 with dicom_errors(header.subject):
-                    masks = list(self._masks(next(decoded), segment))
+                    masks = list(self._masks(next(decoded), place.segment))
                 for number, mask in masks:
-                    yield SegmentFrame(instance, place, number, mask)
+                    yield SegmentFrame(place.instance, place.frame, number, mask)
 
     def _masks(self, pixels: NDArray[Any], segment: int) -> Iterator[tuple[int, Mask]]:
         dataset = self.header.dataset
@@ -96,7 +154,8 @@ def read_seg(source: Path | str | bytes) -> SegFile:
     """Reads the header of a segmentation: ours, or that of 3D Slicer, OHIF and other programs.
 
     Raises:
-        InputError: not DICOM, not a segmentation, damaged, or pixel data of another length than its size says.
+        InputError: not DICOM, not a segmentation, damaged, pixel data of another length than its size says, or it
+            does not say which frames of the image its masks belong to.
     """
     header = open_dicom(source)
     with dicom_errors(header.subject):
@@ -109,25 +168,40 @@ def read_seg(source: Path | str | bytes) -> SegFile:
             header.subject, integer(dataset, "Columns"), integer(dataset, "Rows")
         )
         _check_frames(header, frames)
-        return SegFile(header, tuple(_places(dataset, frames)))
+        places = tuple(_places(dataset, frames))
+    is_clear = {place.known_by == "nothing" for place in places} != {True, False}
+    if not is_clear:
+        raise _unclear(header)
+    _check_once(header, places)
+    return SegFile(header, places)
 
 
-def union_by_frame(
-    seg: SegFile, instance: str | None = None, frame: int | None = None
-) -> dict[int, Mask]:
+def union_by_frame(seg: SegFile, frame: int | None = None) -> dict[int, Mask]:
     """For each frame of the image the union (H, W) bool of its segments.
 
     Args:
-        seg: the segmentation.
-        instance: SOP Instance UID of the image; None takes all.
+        seg: the segmentation of one image.
         frame: number of the only frame that is wanted; None for all.
     """
     union: dict[int, Mask] = {}
     for one in seg.segment_frames(frame):
-        if instance is None or one.instance in (instance, ""):
-            known = union.get(one.frame)
-            union[one.frame] = one.mask if known is None else known | one.mask
+        known = union.get(one.frame)
+        union[one.frame] = one.mask if known is None else known | one.mask
     return union
+
+
+def _check_once(header: Header, places: Sequence[Place]) -> None:
+    """Refuses two masks of one segment for one frame: what tells the frames apart was not understood."""
+    if len({(each.instance, each.frame, each.segment) for each in places}) < len(
+        places
+    ):
+        raise _unclear(header)
+
+
+def _unclear(header: Header) -> InputError:
+    problem = "does not say which frames of the image its masks belong to"
+    hint = "save it with references to the frames, or as slices from the first frame on"
+    return InputError(header.subject, problem, hint)
 
 
 def _check_frames(header: Header, frames: int) -> None:
@@ -149,7 +223,7 @@ def _check_frames(header: Header, frames: int) -> None:
         raise InputError(header.subject, problem, "copy or export it again")
 
 
-def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:
+def _places(dataset: Dataset, frames: int) -> Iterator[Place]:
     shared = (items(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
     groups = items(dataset, "PerFrameFunctionalGroupsSequence")
     only = _only_instance(dataset)
@@ -157,8 +231,13 @@ def _places(dataset: Dataset, frames: int) -> Iterator[tuple[str, int, int]]:
         group = groups[index] if index < len(groups) else Dataset()
         image = _source_image(group) or _source_image(shared) or Dataset()
         instance = str(image.get("ReferencedSOPInstanceUID") or only)
-        frame = _frame_number(image, group) or _frame_by_position(group, shared)
-        yield instance, frame, _segment_number(group, shared)
+        segment = _segment_number(group, shared)
+        if frame := _frame_number(image, group):
+            yield Place(index, instance, frame, segment, "number")
+        elif frame := _frame_by_position(group, shared):
+            yield Place(index, instance, frame, segment, "space")
+        else:
+            yield Place(index, instance, 1, segment, "nothing")
 
 
 def _segment_number(group: Dataset, shared: Dataset) -> int:
@@ -187,18 +266,19 @@ def _frame_number(image: Dataset, group: Dataset) -> int:
 
 
 def _frame_by_position(group: Dataset, shared: Dataset) -> int:
-    """By the place in space: programs that read a loop as a volume put frame i at i - 1 slices; otherwise 1."""
+    """By the place in space: programs that read a loop as a volume put frame i at i - 1 slices; else 0."""
     positions = items(group, "PlanePositionSequence")
     measures = items(shared, "PixelMeasuresSequence")
     if not positions or not measures:
-        return 1
+        return 0
     place = positions[0].get("ImagePositionPatient")
     step = number(measures[0], "SpacingBetweenSlices", missing=0)
     step = step or number(measures[0], "SliceThickness", missing=0)
     if not isinstance(place, MultiValue) or len(place) != 3 or step <= 0:
-        return 1
-    frame = round(float(place[2]) / step) + 1
-    return frame if 1 <= frame <= MOST_FRAMES else 1
+        return 0
+    slices = float(place[2]) / step
+    is_one = math.isfinite(slices) and abs(slices - round(slices)) < _OFF_SLICE
+    return round(slices) + 1 if is_one and 0 <= round(slices) < MOST_FRAMES else 0
 
 
 def _only_instance(dataset: Dataset) -> str:
