@@ -30,6 +30,7 @@ from test_seg import ALGORITHM, _drawn
 
 from sonoseg.core.mask import read_mask
 from sonoseg.core.measure import find_lesions
+from sonoseg.data.case import UNKNOWN_PATIENT
 from sonoseg.data.dicom import DicomCase, find_dicom, scan_dicom
 from sonoseg.data.dicom_phantom import KINDS, make_screen, write_dicom_phantoms
 from sonoseg.data.load import load_cases
@@ -380,6 +381,49 @@ def test_phantoms_are_a_data_set(tmp_path: Path) -> None:
             assert mask.any() and case.has_truth
     for path in (tmp_path / "set").rglob("*.dcm"):
         assert conformance_errors(path) == []
+
+
+@pytest.mark.parametrize("has_study", [True, False])
+def test_files_without_an_id_are_never_called_one_patient_or_known(
+    tmp_path: Path, has_study: bool
+) -> None:
+    """As de-identified archives are: the same file names in a folder for each patient."""
+    for number in range(2):
+        folder = tmp_path / f"patient{number}"
+        write_dicom_phantoms(folder, 2, seed=number)
+        for path in folder.rglob("*.dcm"):
+            dataset = pydicom.dcmread(path)
+            dataset.PatientID = ""
+            dataset.PatientName = "^"
+            if not has_study:
+                dataset.StudyInstanceUID = ""
+            dataset.save_as(path)
+    cases = scan_dicom(tmp_path).cases
+    folders: dict[str, set[str]] = {}
+    for case in cases:
+        place = case.image.relative_to(tmp_path).parts[0]
+        folders.setdefault(case.group, set()).add(place)
+    assert all(group.startswith(UNKNOWN_PATIENT) for group in folders)
+    assert all(len(places) == 1 for places in folders.values())
+    # Those with a name are known by it and the birth date.
+    for path in tmp_path.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName = "Meier^Anna"
+        dataset.PatientBirthDate = "19700101"
+        dataset.save_as(path)
+    (group,) = {case.group for case in scan_dicom(tmp_path).cases}
+    assert group.startswith("patient-")
+
+
+def test_two_images_that_would_have_one_name_are_found(tmp_path: Path) -> None:
+    for number, name in enumerate(("1/1_2.dcm", "1_1/2.dcm")):
+        (tmp_path / name).parent.mkdir()
+        dataset = make_dataset(
+            np.zeros((64, 80), np.uint8), SOPInstanceUID=f"1.2.{number}"
+        )
+        (tmp_path / name).write_bytes(as_bytes(dataset))
+    with pytest.raises(InputError, match=r"has the same name as 1/1_2\.dcm"):
+        load_cases(tmp_path)
 
 
 def test_pixels_that_are_not_square_keep_both_sizes(tmp_path: Path) -> None:

@@ -212,18 +212,45 @@ def test_only_studies_of_the_last_days_are_looked_at(archive, scans, watcher_of)
     assert kinds(archive) == ["SEG", "SR"]
 
 
-@pytest.mark.parametrize("uid", ["../../secret", "..", "1.2/secret", ""])
-def test_a_uid_that_is_a_path_is_not_asked_for(archive, watcher_of, uid):
-    entry = {"0020000D": {"Value": ["1.2"]}, "0020000E": {"Value": [uid]}}
+@pytest.mark.parametrize("uid", ["../../secret", "..", "1.2/secret", "", "ANON-1.2"])
+def test_what_is_no_uid_is_passed_over_and_not_asked_for(
+    archive, scans, watcher_of, uid, caplog
+):
+    archive.add(scans[0])
+    (header,) = archive.headers()
+    pairs = ("1.2", uid), (header.StudyInstanceUID, header.SeriesInstanceUID)
+    series = [
+        {"0020000D": {"Value": [one]}, "0020000E": {"Value": [two]}}
+        for one, two in pairs
+    ]
 
     def fault(handler, method, path):
-        handler.answer(200, json.dumps([entry]).encode())
-        return True
+        if method == "GET" and path.startswith("/dicom-web/series?"):
+            entries = series if "offset=0" in path else []
+            handler.answer(200, json.dumps(entries).encode())
+            return True
+        return False
 
     archive.fault = fault
-    with pytest.raises(MachineError, match="not that of DICOMweb"):
-        watcher_of(archive).run(once=True)
-    assert not any("instances" in call for call in archive.calls)
+    watcher = watcher_of(archive)
+    for _ in range(2):
+        watcher.run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert caplog.text.count("is no UID; what it names is passed over") == 1
+    assert not any("secret" in call or "ANON" in call for call in archive.calls)
+
+
+@pytest.mark.parametrize("status", [404, 405, 413])
+def test_a_server_that_takes_no_results_loses_none(archive, scans, watcher_of, status):
+    for scan in (scans[0], scans[3]):
+        archive.add(scan)
+    archive.fault = fails(status, 1, "POST")
+    watcher = watcher_of(archive)
+    with pytest.raises(MachineError, match=rf"does not take results .*{status}"):
+        watcher.run(once=True)
+    assert kinds(archive) == []
+    watcher_of(archive).run(once=True)  # what is noted on the disk is all that it knows
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"{}", b"[3]", b'[{"a": 1}]'])

@@ -17,6 +17,8 @@ from sonoseg.errors import InputError
 _logger = logging.getLogger(__name__)
 
 LABELS = ("benign", "malignant", "normal", "unknown")
+UNKNOWN_PATIENT = "unknown-"
+"""Begins the groups of images whose patient is not known: other groups may hold images of the same patient."""
 
 
 @dataclass(frozen=True)

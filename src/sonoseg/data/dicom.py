@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.data.case import Case, size_problem
+from sonoseg.data.case import UNKNOWN_PATIENT, Case, size_problem
 from sonoseg.data.scan import Scan
 from sonoseg.dicom.recognise import (
     check_installed,
@@ -81,7 +81,7 @@ def scan_dicom(root: Path) -> Scan:
     """Pairs images with the segmentations that refer to them, whatever their names and folders.
 
     A still is a case for each of its regions. Of a loop the frames are cases that a segmentation has. The patient is
-    the group, under a checksum of the ID; the spacing is that of the file. Labels are "unknown".
+    the group, see `patient_of`; the spacing is that of the file. Labels are "unknown".
 
     Raises:
         InputError: pydicom is not installed.
@@ -111,12 +111,22 @@ def scan_dicom(root: Path) -> Scan:
             scan.add("image without mask", path, "there is no segmentation for it")
         meant = {1} if file.frames == 1 else set().union(*found.values())
         scan.cases.extend(_cases(scan, path, file, tuple(found), meant))
+    _find_same_names(scan)
     used = set(unclear).union(*frames)
     for path, _ in segs:
         if path not in used:
             problem = "there is no image for it, or it refers to none and several fit"
             scan.add("mask without image", path, problem)
     return scan
+
+
+def _find_same_names(scan: Scan) -> None:
+    first: dict[str, Path] = {}
+    for case in scan.cases:
+        other = first.setdefault(case.name, case.image)
+        if other != case.image:
+            words = f"has the same name as {scan.relative(other)}: {case.name}"
+            scan.add("duplicate name", case.image, words)
 
 
 def _pair(
@@ -184,18 +194,27 @@ def _cases(
             name = scan.relative(path).replace("/", "_")
             name += f"_frame{frame:04d}" if file.frames > 1 else ""
             name += f"_region{number}" if len(regions) > 1 else ""
-            group = patient_of(file, path)
+            group = patient_of(file, scan.relative(path))
             yield DicomCase(
                 name, path, masks, "unknown", group, region.spacing, frame, number
             )
 
 
-def patient_of(file: DicomFile, path: Path) -> str:
-    """A code for the patient: splits and results are passed on, and must not hold an ID."""
-    who = str(file.dataset.get("PatientID") or "")
-    if not who:
-        return path.name
-    return "patient-" + hashlib.sha256(who.encode()).hexdigest()[:12]
+def patient_of(file: DicomFile, place: str) -> str:
+    """A code for the patient: splits and results are passed on, and must not hold an ID.
+
+    Without ID and name it begins with `UNKNOWN_PATIENT`: images of a study share it, or it is of the file alone.
+
+    Args:
+        file: the image.
+        place: its path in the data set.
+    """
+    from sonoseg.dicom.source import has_patient, patient_key
+
+    who = patient_key(file.dataset)
+    code = hashlib.sha256(who.encode()).hexdigest()[:12] if who else place
+    kind = "patient-" if has_patient(file.dataset) else UNKNOWN_PATIENT
+    return f"{kind}{code}"
 
 
 def _dicom_paths(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from sonoseg.core.source import quiet
@@ -73,6 +74,14 @@ def _is_raised_here(error: BaseException) -> bool:
         return True
     module = str(trace.tb_frame.f_globals.get("__name__", ""))
     return module.partition(".")[0] == "sonoseg"
+
+
+def text(dataset: Dataset, name: str) -> str:
+    """The value of an element as it stands in the file, several values joined by backslashes; "" if it is missing."""
+    value = dataset.get(name)
+    if isinstance(value, MultiValue):
+        return "\\".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def number(dataset: Dataset, name: str, missing: float | None = None) -> float:

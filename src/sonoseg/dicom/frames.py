@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.dicom.read import DicomFile
+from sonoseg.dicom.read import USUAL_FRAME_TIME, DicomFile
 from sonoseg.dicom.segment import Segmented
 from sonoseg.files import atomic_path
 from sonoseg.reader.video_writer import VideoWriter, video_writer
 
-_USUAL_RATE = 25
-"""Frames a second of a loop that does not say its own."""
 NONE = (False, 0.0)
 
 
@@ -44,10 +42,8 @@ def joined(
 @contextmanager
 def loop_writer(file: DicomFile, path: Path) -> Iterator[VideoWriter]:
     """A video that runs at the rate of the loop."""
-    time = file.frame_time
-    rate = Fraction(_USUAL_RATE)
-    if time is not None:
-        rate = (1000 / Fraction(time)).limit_denominator(1000)
+    time = Fraction(file.frame_time or USUAL_FRAME_TIME)
+    rate = (1000 / time).limit_denominator(1000)
     with (
         atomic_path(path) as temporary,
         video_writer(temporary, rate, 1 / rate) as video,

@@ -94,9 +94,15 @@ class Outline:
 
 
 class Tracker:
-    """Gives each lesion of a loop its number: that of the lesion of an earlier frame that it overlaps most."""
+    """Gives each lesion of a loop its number: that of the lesion of an earlier frame that it overlaps most.
 
-    def __init__(self) -> None:
+    Args:
+        most_apart: how many frames back the earlier lesion may lie; None for any. In a sweep the probe moves, so the
+            place on the screen soon says nothing.
+    """
+
+    def __init__(self, most_apart: int | None = None) -> None:
+        self._most_apart = most_apart
         self._last: dict[int, Outline] = {}
 
     def follow(self, view: View, mask: Mask) -> list[Outline]:
@@ -124,7 +130,10 @@ class Tracker:
     def _number(self, outline: Outline, taken: set[int]) -> int:
         best, most = 0, 0
         for number, last in self._last.items():
-            if number in taken or last.frame == outline.frame:
+            apart = outline.frame - last.frame
+            if number in taken or apart == 0:
+                continue
+            if self._most_apart is not None and apart > self._most_apart:
                 continue
             shared = outline.shared_pixels(last)
             if shared > most:

@@ -44,6 +44,8 @@ _ABOUT_SIZE = frozenset((MIXED, CONTRADICTED, OBLONG, HUGE))
 """Doubts that a size of a pixel given by the user removes."""
 _WHOLE = 0.95
 """Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""
+USUAL_FRAME_TIME = 40.0
+"""Milliseconds from frame to frame of a loop that does not say its own."""
 _FRAME_TIMES = 1.0, 10_000.0
 """Milliseconds from frame to frame that can be: 1000 to 0.1 frames a second."""
 

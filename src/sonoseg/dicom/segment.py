@@ -9,7 +9,7 @@ from itertools import islice
 
 from sonoseg.core.image import pixel_spacing
 from sonoseg.dicom.lesions import Outline, Tracker
-from sonoseg.dicom.read import DicomFile, View, read_dicom
+from sonoseg.dicom.read import USUAL_FRAME_TIME, DicomFile, View, read_dicom
 from sonoseg.dicom.stream import DicomSource
 from sonoseg.dicom.whole_frame import WholeFrameResult, in_whole_frame
 from sonoseg.errors import InputError, counted
@@ -19,6 +19,9 @@ from sonoseg.reader.segmenter import PixelSize, Segmenter
 
 TOGETHER = 2
 """Views in one run of the network: two take a fifth less processor time than one after the other."""
+
+_LOST_AFTER = 500.0
+"""Milliseconds after which a lesion that was not seen is taken for another one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def segment_dicom(
     Raises:
         InputError: the pixel data is damaged or cut short.
     """
-    tracker = Tracker()
+    apart = _LOST_AFTER / (file.frame_time or USUAL_FRAME_TIME)
+    tracker = Tracker(max(1, round(apart)))
     # Compressed frames are decoded while those before are segmented; others take less time than a thread does.
     decoded = file.views()
     with closing(ahead(decoded, TOGETHER) if file.is_compressed else decoded) as views:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from pydicom.dataset import Dataset
 
 import sonoseg
-from sonoseg.dicom.damage import dicom_errors
+from sonoseg.dicom.damage import dicom_errors, text
 from sonoseg.dicom.header import ULTRASOUND, WRITER
 from sonoseg.errors import InputError
 
@@ -129,7 +129,7 @@ def reference_dataset(file: DicomFile, pseudonym: str | None = None) -> Dataset:
             raise InputError(file.header.subject, problem, "export it again")
     kept = Dataset()
     for name in (*_PATIENT, *_STUDY):
-        setattr(kept, name, str(source.get(name) or ""))
+        setattr(kept, name, text(source, name))
     for name in _KEPT:
         if source.get(name) is not None:
             setattr(kept, name, source.get(name))
@@ -170,13 +170,26 @@ def _matching(pattern: re.Pattern[str], value: str) -> str:
     return value if pattern.fullmatch(value) else ""
 
 
+def has_patient(dataset: Dataset) -> bool:
+    """Whether a file says whose it is, by an ID or a name."""
+    return any(text(dataset, name).strip(" ^=") for name in _PATIENT[:2])
+
+
+def patient_key(dataset: Dataset) -> str:
+    """What tells a patient from others: the ID; name and birth date; or that of the study, which is of one patient.
+
+    A birth date alone is that of many patients.
+    """
+    if who := text(dataset, "PatientID").strip():
+        return who
+    if has_patient(dataset):
+        name = text(dataset, "PatientName")
+        return f"{name}|{_date(dataset, 'PatientBirthDate')}"
+    return text(dataset, "StudyInstanceUID")
+
+
 def _hide(dataset: Dataset, key: str) -> None:
-    who, name = str(dataset.PatientID).strip(), str(dataset.PatientName)
-    if not who:
-        # A birth date alone is that of many patients. Without a name, only the study is known to be of one patient.
-        has_name = bool(name.strip(" ^="))
-        birth = dataset.PatientBirthDate
-        who = f"{name}|{birth}" if has_name else str(dataset.StudyInstanceUID)
+    who = patient_key(dataset)
     code = hmac.new(key.encode(), who.encode(), hashlib.sha256).hexdigest()[:16].upper()
     dataset.PatientID = dataset.PatientName = code
     dataset.PatientBirthDate = ""

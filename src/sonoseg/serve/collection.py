@@ -35,7 +35,7 @@ class Collection:
     def patient(self, shot: Shot) -> str:
         """A code that images of one patient share, as far as that is known; "" if nothing is."""
         if is_dicom_file(shot.path):
-            return patient_of(open_scan(shot.path, self._limits), shot.path)
+            return patient_of(open_scan(shot.path, self._limits), shot.path.name)
         return name_of(shot.path) if shot.scene.frames > 1 else ""
 
     def write(self, shot: Shot, reader: str, image: Image, mask: Mask) -> None:

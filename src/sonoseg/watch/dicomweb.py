@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Iterator
@@ -21,11 +22,13 @@ _FILE = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax
 """As it is stored: the server need not decompress it."""
 _UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
+_LEVELS = (_INSTANCE, _SERIES, _STUDY)
 _FAILED, _REASON = "00081198", "00081197"
 _DUPLICATE = 0x0111
 """Failure reason of an instance that is there already (PS3.18 table I.2-2)."""
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
+_logger = logging.getLogger(__name__)
 Entry = dict[str, Any]
 """One answer of a search, in the DICOM JSON model (PS3.18 annex F)."""
 
@@ -50,6 +53,7 @@ class DicomWeb:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._left_out: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -60,6 +64,9 @@ class DicomWeb:
         self, path: str, query: dict[str, str], size: int = _PAGE
     ) -> Iterator[Entry]:
         """All entries that a search finds, page by page.
+
+        Those whose UID is none, as some programs for anonymisation write, are left out and logged: such a UID must not
+        become part of an address.
 
         Args:
             path: such as /studies.
@@ -75,8 +82,19 @@ class DicomWeb:
             if keys <= seen:
                 return
             seen |= keys
-            yield from page
+            yield from filter(self._is_usable, page)
             offset += len(page)
+
+    def _is_usable(self, entry: Entry) -> bool:
+        wrong = []
+        for tag in _LEVELS:
+            if tag in entry and not _UID.fullmatch(_text(entry, tag)):
+                wrong.append(_text(entry, tag))
+        for uid in set(wrong) - self._left_out:
+            self._left_out.add(uid)
+            words = visible(f'"{uid[:64]}" is no UID; what it names is passed over')
+            _logger.warning("sonoseg: %s: %s", self.url, words)
+        return not wrong
 
     def instances(self, study: str, series: str) -> list[Place]:
         """The instances of a series, in the order in which the server lists them."""
@@ -166,10 +184,18 @@ def series_in(entry: Entry) -> str:
 
 def _key(entry: Entry) -> str:
     """What an entry is of: its lowest UID."""
-    for tag in (_INSTANCE, _SERIES, _STUDY):
+    for tag in _LEVELS:
         if tag in entry:
-            return uid_in(entry, tag)
+            return _text(entry, tag)
     raise strange()
+
+
+def _text(entry: Entry, tag: str) -> str:
+    """The first value of an element that holds text; "" if it is empty."""
+    value = first_value(entry, tag)
+    if not isinstance(value, str | None):
+        raise strange()
+    return value or ""
 
 
 def _failures(text: bytes) -> list[int]:

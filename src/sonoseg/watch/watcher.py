@@ -20,6 +20,8 @@ from sonoseg.watch.transport import Refusal, ServerFailure, Unreachable
 _logger = logging.getLogger(__name__)
 _KINDS = ULTRASOUND.keys() | SECONDARY_CAPTURE.keys()
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+_TAKES_NOTHING = (404, 405, 411, 413, 415)
+"""The statuses of a server that has no such call, or no room for such a body: not the fault of one object."""
 _TRIES = 3
 """How often an instance is asked for at which the server fails."""
 
@@ -73,8 +75,8 @@ class Watcher:
             once: return when there are no more, and do not wait for a server that cannot be reached.
 
         Raises:
-            InputError: the server refuses the calls, or the state cannot be written; with `once` also: the server
-                cannot be reached.
+            InputError: the server refuses the calls or takes no results, or the state cannot be written; with `once`
+                also: the server cannot be reached.
         """
         while True:
             try:
@@ -167,6 +169,12 @@ class Watcher:
             self._feed.store(content)
         except ServerFailure as error:  # such as a full disk: it is waited for
             raise Unreachable(str(error)) from error
+        except Refusal as error:
+            if error.status not in _TAKES_NOTHING:
+                raise
+            problem = f"does not take results ({error})"
+            hint = "let it store DICOM of any size, and run the same command again"
+            raise MachineError(self._url, problem, hint) from error
 
     def _pass_over(self, instance: str, reason: str) -> None:
         self.counts.failed += 1
