@@ -18,6 +18,7 @@ from PIL import Image
 import sonoseg
 from sonoseg.cli import main
 from sonoseg.core.mask import read_mask
+from sonoseg.data.dicom import scan_dicom
 from sonoseg.data.dicom_phantom import make_screen, write_dicom_phantoms
 from sonoseg.dicom.find import find_files
 from sonoseg.dicom.read import read_dicom
@@ -200,6 +201,19 @@ def test_info_names_regions_and_doubts(capsys: pytest.CaptureFixture[str]) -> No
     assert "beyond the image" in said and "size of a pixel not known" in said
 
 
+def test_info_goes_on_after_a_file_that_is_not_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image, other = (
+        str(find_real(name)) for name in ("gdcm-US-ALOKA-16.dcm", "CT_small.dcm")
+    )
+    assert main(["dicom", "info", other, image]) == 1
+    said = capsys.readouterr()
+    assert "region 304 × 392" in said.out
+    assert "is not an ultrasound image" in said.err
+    assert main(["dicom", "info", other]) == 2
+
+
 def test_an_empty_key_is_refused_before_any_work(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +254,17 @@ def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     # The next call without these formats removes the pictures too.
     assert main(["segment", folder, "--out", str(out)]) == 0
     assert not list(out.glob("*_image.png"))
+
+
+def test_hidden_folders_are_left_out(study: Path, tmp_path: Path) -> None:
+    """What a trash bin or a snapshot holds was deleted, or is there already."""
+    still = study / "series" / "synthetic_00_still.dcm"
+    for name in ("IM1.dcm", ".Trash-1000/files/IM9.dcm", ".snapshot/IM1.dcm"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(still, tmp_path / name)
+    found = find_files([tmp_path])
+    assert [one.path for one in found.dicom] == [tmp_path / "IM1.dcm"]
+    assert [case.name for case in scan_dicom(tmp_path).cases] == ["IM1.dcm"]
 
 
 @pytest.fixture
@@ -526,7 +551,7 @@ def test_python_takes_bytes_files_and_data_sets(study: Path) -> None:
     assert mine.spacing == (0.2, 0.1)
     assert mine.to_dict()["spacing"]["source"].startswith("given by the user, in place")
     assert any("the user says otherwise" in doubt for doubt in mine.doubts)
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="has no transfer syntax"):
         sonoseg.segment(pydicom.Dataset())
 
 

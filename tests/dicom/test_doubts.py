@@ -25,7 +25,7 @@ from sonoseg.dicom.doubts import Doubts
 from sonoseg.dicom.frames import NONE, largest_lesion
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.read import read_dicom
-from sonoseg.dicom.regions import CONTRADICTED, HUGE, MIXED, OBLONG
+from sonoseg.dicom.regions import CONTRADICTED, HUGE, MIXED, NO_B_MODE, OBLONG
 from sonoseg.dicom.report import DOUBTED, make_report
 from sonoseg.dicom.source import reference_dataset
 from sonoseg.errors import InputError
@@ -68,6 +68,28 @@ def test_oblong_pixels_without_a_size_are_doubted() -> None:
     assert _doubts([], PixelAspectRatio=["2", "1"], **spacing) == ()
     known = [region_item(BOX, (0.02, 0.01))]
     assert _doubts(known, PixelAspectRatio=["2", "1"]) == ()
+
+
+@pytest.mark.parametrize(("form", "kind"), [(3, 3), (2, 1), (0, 0), (1, 10)], ids=str)
+def test_regions_without_a_b_mode_image_are_doubted(form: int, kind: int) -> None:
+    """Spectral Doppler, M-mode, none, an ECG: Pixel Spacing would not be that of an image."""
+    region = region_item(BOX, (0.01, 0.01), kind=kind, form=form)
+    assert _doubts([region], PixelSpacing=[0.1, 0.1]) == (NO_B_MODE,)
+    pixels = np.full((64, 96), 90, np.uint8)
+    dataset = make_dataset(pixels, regions=[region], PixelSpacing=[0.1, 0.1])
+    (view,) = read_dicom(as_bytes(dataset)).views()
+    assert view.region.spacing is None and view.shape == (64, 96)
+    assert NO_B_MODE in view.image.doubts
+
+
+def test_a_size_that_the_user_gives_is_known() -> None:
+    """What is wrong with the regions stays a doubt; that the size is not known does not."""
+    beyond = region_item((0, 0, 200, 63), (0.01, 0.01))
+    pixels = np.full((64, 96), 90, np.uint8)
+    file = read_dicom(as_bytes(make_dataset(pixels, regions=[beyond])))
+    words = "its regions lie beyond the image"
+    assert file.layout.doubts == (f"{words}, so the size of a pixel is not known",)
+    assert file.with_spacing((0.1, 0.1)).layout.doubts == (words,)
 
 
 def test_an_image_that_is_too_large_is_doubted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import struct
 import types
 import warnings
@@ -22,11 +23,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import get_decoder
 from test_seg import ALGORITHM
 
+from sonoseg.dicom import header
 from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.header import PHOTOMETRIC
 from sonoseg.dicom.lesions import Tracker
+from sonoseg.dicom.pixels import complaints
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.recognise import is_dicom, is_dicom_file
 from sonoseg.dicom.report import make_report
@@ -188,6 +192,49 @@ def test_a_file_without_pixels_is_refused_as_such() -> None:
     _refused(as_bytes(dataset), "has no pixel data")
 
 
+def test_a_decoder_that_is_missing_is_not_damage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = find_real("JPGLosslessP14SV1_1s_1f_8b.dcm")
+    assert read_dicom(path).frames == 1
+    decoder = get_decoder(uid.JPEGLosslessSV1)
+    monkeypatch.setattr(decoder, "_available", {})
+    with pytest.raises(InputError, match="is not read here") as caught:
+        read_dicom(path)
+    assert caught.value.hint == "export it uncompressed"
+    monkeypatch.setattr(header, "_DECODERS", ("gdcm", "not_a_module"))
+    with pytest.raises(InputError, match=r"pip install '.\[dicom\]'"):
+        read_dicom(path)
+
+
+def test_a_data_set_in_memory_needs_a_transfer_syntax() -> None:
+    dataset = make_dataset(PIXELS)
+    del dataset.file_meta
+    with pytest.raises(InputError, match=r"has no transfer syntax; set its file_meta"):
+        read_dicom(dataset)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_damage"),
+    [
+        (b"Invalid HTTP request received.\n", False),
+        (b"Invalid SOS parameters for sequential JPEG\n", True),
+        (b"Corrupt JPEG data: premature end of data segment\n", True),
+    ],
+)
+def test_what_other_threads_write_meanwhile_is_no_damage(
+    line: bytes,
+    is_damage: bool,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The decoder complains on stderr, which all threads share."""
+    header = read_dicom(find_real("JPGLosslessP14SV1_1s_1f_8b.dcm")).header
+    refused = pytest.raises(InputError, match="damaged JPEG data")
+    with refused if is_damage else contextlib.nullcontext(), complaints(header):
+        os.write(2, line)
+    assert capfd.readouterr().err.encode() == (b"" if is_damage else line)
+
+
 def test_zero_frames_are_one() -> None:
     assert _read(_made(NumberOfFrames="0")) == 1
 
@@ -247,7 +294,12 @@ def test_private_types_and_odd_regions_are_read_over() -> None:
 
 @pytest.mark.parametrize(
     ("syntax", "words"),
-    [(uid.MPEG4HP41, "is a video .MPEG-4"), ("1.2.3.4", "not known .1.2.3.4")],
+    [
+        (uid.MPEG4HP41, "is a video .MPEG-4"),
+        ("1.2.3.4", "not known .1.2.3.4"),
+        (uid.HTJ2KLossless, "is not read here .High-Throughput JPEG 2000"),
+        (uid.UID("1.2.840.10008.1.2.4.92"), "is not read here .JPEG 2000 Part 2"),
+    ],
 )
 def test_videos_and_unknown_forms_are_refused_by_name(syntax: str, words: str) -> None:
     dataset = make_dataset(PIXELS)

@@ -251,12 +251,17 @@ def test_rgb_by_planes() -> None:
     np.testing.assert_array_equal(_gray(dataset), expected)
 
 
-def test_a_palette_whose_table_has_8_bits_in_16() -> None:
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("scale", [1, 256, 257])
+def test_the_values_of_a_palette_count_not_the_bits_that_it_names(
+    bits: int, scale: int
+) -> None:
+    """As viewers do: 8 bits in 16, in the lower or the upper byte, whatever the descriptor says."""
     indices = _ramp(np.uint8, 0, 255)
     dataset = make_dataset(indices, "PALETTE COLOR")
-    table = np.arange(256)[::-1].astype("<u2").tobytes()
+    table = (np.arange(256)[::-1] * scale).astype("<u2").tobytes()
     for colour in ("Red", "Green", "Blue"):
-        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 8])
+        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, bits])
         setattr(dataset, f"{colour}PaletteColorLookupTableData", table)
     np.testing.assert_array_equal(_gray(dataset), 255 - indices)
 

@@ -275,6 +275,22 @@ def test_a_capture_shows_the_regions_and_nothing_beside_them(
         )
 
 
+def test_captures_of_one_series_are_of_one_side(tmp_path: Path) -> None:
+    """Laterality is of the series: dcentvfy of dicom3tools compares the objects of each."""
+    series = set()
+    for number, side in enumerate("LR"):
+        file = _file(None, ImageLaterality=side, SOPInstanceUID=f"1.2.3.{number}")
+        capture = make_capture(file, _segmented(file), ALGORITHM)
+        capture.save_as(tmp_path / f"{side}.dcm")
+        series.add(capture.SeriesInstanceUID)
+        assert capture.Laterality == side
+    assert len(series) == 2
+    tool = Path(sys.executable).parent / "dcentvfy"
+    words = [tool, tmp_path / "L.dcm", tmp_path / "R.dcm"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert "Error" not in done.stdout + done.stderr
+
+
 def test_a_picture_that_may_show_a_name_is_not_written_under_a_pseudonym() -> None:
     file = _file(None)
     assert make_capture(file, _segmented(file), ALGORITHM).BurnedInAnnotation == "YES"

@@ -116,12 +116,14 @@ def make_capture(
         problem = "does not set the B-mode image apart, so the picture may show a name"
         raise InputError(file.header.subject, problem, "leave sc out")
     picture = draw_capture(file, segmented)
-    capture = new_object.new_object(file, new_object.SC, algorithm, options, ())
+    side = file.dataset.get("ImageLaterality") or file.dataset.get("Laterality")
+    side = side if side in _SIDES else ""
+    # It is a property of the series (PS3.3 C.7.3.1), so that each side has its own.
+    capture = new_object.new_object(file, new_object.SC, algorithm, options, (side,))
     add_image(capture, file, samples=3, bits=8)
     capture.PlanarConfiguration = 0
     capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     capture.ConversionType = "DI"
-    side = file.dataset.get("ImageLaterality") or file.dataset.get("Laterality")
-    capture.Laterality = side if side in _SIDES else ""  # required, may be empty
+    capture.Laterality = side  # required, may be empty
     capture.BurnedInAnnotation = "YES" if file.is_whole_frame else "NO"
     return new_object.finish(capture, picture.tobytes())

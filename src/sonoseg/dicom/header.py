@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import re
 import struct
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.pixels.decoders.base import get_decoder
 
 from sonoseg.core.source import check_dimensions
 from sonoseg.dicom.damage import dicom_errors, integer
@@ -53,6 +56,8 @@ PHOTOMETRIC = (
     "YBR_ICT",
     "YBR_RCT",
 )
+_DECODERS = ("gdcm", "jpeg_ls")
+"""Modules that decode what pydicom and Pillow do not; they come with the extra `dicom`."""
 MOST_FRAMES = 100_000
 _BYTES_A_FRAGMENT = 8
 _LEFT_OPEN = 0xFFFFFFFF
@@ -207,6 +212,19 @@ def _check_storage(header: Header) -> None:
     if syntax.is_private or (syntax.is_encapsulated and syntax.name == syntax):
         problem = f"is stored in a form that is not known ({str(syntax)[:64]})"
         raise InputError(header.subject, problem, "export it uncompressed")
+    if syntax.is_encapsulated:
+        _check_decoder(header, syntax)
+
+
+def _check_decoder(header: Header, syntax: uid.UID) -> None:
+    with contextlib.suppress(NotImplementedError):  # pydicom does not know it
+        if get_decoder(syntax).is_available:
+            return
+    hint = "export it uncompressed"
+    if any(importlib.util.find_spec(name) is None for name in _DECODERS):
+        hint = "pip install '.[dicom]' in the source folder, or export it uncompressed"
+    problem = f"is stored in a form that is not read here ({syntax.name})"
+    raise InputError(header.subject, problem, hint)
 
 
 def _check_samples(header: Header, colours: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ Pixels = NDArray[Any]
 Range = tuple[float, float]
 PALETTE = "PALETTE COLOR"
 _FEWEST_BITS = 8
+_BYTE = 255
 _MUCH_LARGER = 4
 """How many times larger than the values the range of the stored bits is, if two bits are unused."""
 _COLOURED = 48
@@ -42,13 +44,11 @@ _DECODERS = {
     uid.JPEG2000: "pillow",
 }
 """pydicom would ask GDCM first, which ends the process where header and JPEG data differ."""
-_DAMAGE = (
-    b"Corrupt JPEG",
-    b"Bogus",
-    b"Invalid",
-    b"Unsupported marker",
-    b"contains no image",
+_DAMAGE = re.compile(
+    rb"(Corrupt JPEG data|Bogus |Invalid (JPEG file|SOS|progressive|component|scan|memory)|Unsupported marker type"
+    rb"|JPEG datastream contains no image)"
 )
+"""How libjpeg begins what it says of damaged data, a line each."""
 
 
 def iter_frames(
@@ -70,7 +70,7 @@ def iter_frames(
     frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin)
     try:
         for _ in check_frames(header, wanted):
-            with dicom_errors(header.subject), _complaints(header):
+            with dicom_errors(header.subject), complaints(header):
                 frame = next(frames)
                 _check_frame(header, frame)
             yield frame
@@ -81,7 +81,7 @@ def iter_frames(
 
 
 @contextlib.contextmanager
-def _complaints(header: Header) -> Iterator[None]:
+def complaints(header: Header) -> Iterator[None]:
     """Refuses what GDCM's JPEG decoder only complains of on stderr, returning an image of which a part is missing."""
     if header.dataset.file_meta.TransferSyntaxUID not in BY_GDCM:
         yield
@@ -96,8 +96,11 @@ def _complaints(header: Header) -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
         file.seek(0)
-        said = file.read()
-    if any(words in said for words in _DAMAGE):
+        lines = file.read().splitlines(keepends=True)
+    # Other threads may have written in between.
+    others = [line for line in lines if not _DAMAGE.match(line)]
+    os.write(2, b"".join(others))
+    if len(others) < len(lines):
         problem = "has damaged JPEG data, parts of the image may be missing"
         raise InputError(header.subject, problem, "copy or export it again")
 
@@ -111,15 +114,17 @@ def _check_frame(header: Header, frame: Pixels) -> None:
 def as_colour(pixels: Pixels, dataset: Dataset) -> Pixels:
     """Frames of a palette as (H, W, 3) uint8 RGB; others as they are.
 
-    A palette of 16 bits is reduced to its upper 8 bits (PS3.3 C.7.6.3.1.5).
+    A palette with values over 255 is reduced to its upper 8 bits (PS3.3 C.7.6.3.1.5). The bits that its descriptor
+    names are not believed: some files have small values in 16 bits, or large ones in what should be 8.
     """
     if dataset.PhotometricInterpretation != PALETTE:
         return pixels
     colours = apply_color_lut(pixels, dataset)[..., :3]
     if colours.dtype == np.uint8:
         return colours
-    has_small_values = third(dataset, "RedPaletteColorLookupTableDescriptor") == 8
-    return (colours if has_small_values else colours >> 8).astype(np.uint8)
+    indices = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=pixels.dtype)
+    largest = apply_color_lut(indices[None], dataset)[..., :3].max()
+    return (colours >> 8 if largest > _BYTE else colours).astype(np.uint8)
 
 
 def as_gray(

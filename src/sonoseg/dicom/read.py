@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,13 +30,14 @@ from sonoseg.dicom.regions import (
     HUGE,
     MIXED,
     OBLONG,
+    UNKNOWN_SIZE,
     Layout,
     Region,
     are_equal,
     find_layout,
 )
 from sonoseg.dicom.stream import DicomSource
-from sonoseg.errors import counted, visible
+from sonoseg.errors import InputError, counted, visible
 
 UNUSED_BITS = "its values need fewer bits than it says, and it has no window: the brightness may be wrong"
 _MOST_COLOURED = 0.02
@@ -44,6 +46,7 @@ _ABOUT_SIZE = frozenset((MIXED, CONTRADICTED, OBLONG, HUGE))
 """Doubts that a size of a pixel given by the user removes."""
 _WHOLE = 0.95
 """Share of the frame from which on the regions are as good as the whole frame: names may lie in them."""
+_logger = logging.getLogger(__name__)
 USUAL_FRAME_TIME = 40.0
 """Milliseconds from frame to frame of a loop that does not say its own."""
 _FRAME_TIMES = 1.0, 10_000.0
@@ -140,7 +143,11 @@ class DicomFile:
     def with_spacing(self, spacing: Spacing) -> DicomFile:
         """The file with a size of a pixel that the user knows, for all regions; a doubt says where it differs."""
         regions = []
-        doubts = [one for one in self.layout.doubts if one not in _ABOUT_SIZE]
+        doubts = [
+            one.removesuffix(UNKNOWN_SIZE)
+            for one in self.layout.doubts
+            if one not in _ABOUT_SIZE
+        ]
         source = "given by the user"
         for region in self.layout.regions:
             mine = replace(region, spacing=spacing)
@@ -203,15 +210,20 @@ def read_dicom(source: DicomSource) -> DicomFile:
         return DicomFile(header, find_layout(header.dataset))
 
 
-def info_command(files: Iterable[Path]) -> str:
-    """What is read of each file, in a few lines without patient data.
+def info_command(files: Iterable[Path]) -> tuple[str, int]:
+    """What is read of each file, in a few lines without patient data; what cannot be read is logged.
 
-    Raises:
-        InputError: as `read_dicom`.
+    Returns:
+        the text, and the exit code: 0; 1 if some files cannot be read; 2 if none can.
     """
-    lines = []
+    lines, failed = [], 0
     for path in files:
-        file = read_dicom(path)
+        try:
+            file = read_dicom(path)
+        except InputError as error:
+            _logger.warning("sonoseg: %s", error)
+            failed += 1
+            continue
         height, width = file.shape
         count = counted(file.frames, "frame")
         lines.append(f"{visible(str(path))}: {count} of {width} × {height} pixels")
@@ -223,4 +235,5 @@ def info_command(files: Iterable[Path]) -> str:
             place = f"{region.width} × {region.height} at ({region.left}, {region.top})"
             lines.append(f"  region {place}, {size}")
         lines += [f"  doubt: {doubt}" for doubt in file.layout.doubts]
-    return "\n".join(lines)
+    code = 0 if not failed else 1 if lines else 2
+    return "\n".join(lines), code

@@ -103,9 +103,9 @@ def direct_files(folder: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files in a folder and below, in the order of their paths; hidden ones left out."""
+    """The files in a folder and below, in the order of their paths; hidden files and folders left out."""
     for place, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(place) / name

@@ -14,6 +14,9 @@ from sonoseg.core.source import MIN_SIDE
 from sonoseg.dicom.damage import integer, items, number
 
 _TWO_DIMENSIONS, _TISSUE, _COLOUR_FLOW, _CENTIMETRES = 1, 1, 2, 3
+UNKNOWN_SIZE = ", so the size of a pixel is not known"
+"""Ends doubts; where the user gives the size, it is left out."""
+NO_B_MODE = "the file names regions, but none with a B-mode image"
 _MM_PER_CM = 10.0
 _SAME = 1e-4
 """Relative difference up to which two sizes of a pixel are the same."""
@@ -97,7 +100,8 @@ def find_layout(dataset: Dataset) -> Layout:
     """Finds the B-mode regions of a file.
 
     Each tissue region of two dimensions is an image of its own: a split screen has several. The physical deltas are
-    its spacing if their unit is cm. Without such a region the frame is one image, and Pixel Spacing its scale. A
+    its spacing if their unit is cm. Without regions the frame is one image, and Pixel Spacing its scale; if there are
+    only regions of other kinds, such as spectra, that is a doubt, and Pixel Spacing not used. A
     region beyond the frame shows that the frame was cropped or scaled afterwards: the scale is void, and the whole
     frame is taken. So it is if a tissue region has no place. Without a scale, a Pixel Aspect Ratio other than 1:1 is a
     doubt. So is a side of a region that no probe has, such as when mm were written as cm.
@@ -129,10 +133,10 @@ def _layout(dataset: Dataset) -> Layout:
     found = items(dataset, "SequenceOfUltrasoundRegions")
     boxes = [_box(item) for item in found]
     if any(box is not None and _is_beyond(box, rows, columns) for box in boxes):
-        words = "its regions lie beyond the image, so the size of a pixel is not known"
+        words = f"its regions lie beyond the image{UNKNOWN_SIZE}"
         return Layout((frame,), (words,))
     if any(map(_is_nowhere, found, boxes)):
-        words = "it does not say where one of its regions is, so the size of a pixel is not known"
+        words = f"it does not say where one of its regions is{UNKNOWN_SIZE}"
         return Layout((frame,), (words,))
     tissue: list[Region] = []
     flow: list[Region] = []
@@ -147,6 +151,8 @@ def _layout(dataset: Dataset) -> Layout:
             tissue.append(region)
         if item.get("RegionDataType") == _COLOUR_FLOW:
             flow.append(region)
+    if found and not tissue and not flow:
+        return Layout((frame,), (NO_B_MODE,))
     return _chosen(tissue, flow, frame, pixel_spacing_of(dataset))
 
 
@@ -156,7 +162,7 @@ def _chosen(
     regions = _without_inner(tissue)
     are_contradicted = False
     if any(_overlap_others(region, regions) for region in regions):
-        words = "its regions overlap, so the size of a pixel is not known"
+        words = f"its regions overlap{UNKNOWN_SIZE}"
         return Layout((frame,), (words,))
     if not regions:
         regions = [Region(0, 0, frame.width, frame.height, spacing)]

@@ -33,6 +33,10 @@ def stream_of(source: DicomSource) -> Path | bytes:
     if isinstance(source, (Path, str)):
         return readable_file(source)
     if isinstance(source, Dataset):
+        meta = getattr(source, "file_meta", None)
+        if meta is None or "TransferSyntaxUID" not in meta:
+            hint = "set its file_meta.TransferSyntaxUID"
+            raise InputError("image", "has no transfer syntax", hint)
         buffer = io.BytesIO()
         with dicom_errors("image"):
             source.save_as(buffer, enforce_file_format=True)
