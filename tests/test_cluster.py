@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from distributed import Client
 from tests.archive.test_archive import masks_of, rows_of
 from tests.jobs_for_workers import Noted, Prepared
 from tests.reproduction.conftest import smallest, ten_phantoms, train_smallest
@@ -46,6 +48,15 @@ def cluster() -> Iterator[Any]:
 def phantoms(made_once: Any) -> Path:
     """Those on which `train_smallest` trains."""
     return ten_phantoms(made_once)
+
+
+def test_a_worker_trains_with_the_threads_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Dask alone would give PyTorch one thread."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with _local_cluster(Workers(1)) as started, Client(started) as client:
+        assert client.submit(torch.get_num_threads).result(60) == 2
 
 
 def wait_for(happens: Callable[[], object], seconds: float = 1200) -> None:

@@ -176,7 +176,7 @@ def test_the_printed_table_says_synthetic_and_where_to_look(
     assert [line.split()[0] for line in lines[2:6]] == [
         f"synthetic_{n:02d}" for n in range(4)
     ]
-    assert "on the 3 synthetic images with a lesion." in lines[7]
+    assert "on 3 synthetic images with a lesion." in lines[7]
     assert lines[8].startswith("A false lesion on ")
     assert lines[9] == "Research use, not a medical device."
     assert f"open {out / 'report.html'};" in caplog.text

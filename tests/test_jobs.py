@@ -110,7 +110,7 @@ def test_without_dask_one_process_can_work(monkeypatch: pytest.MonkeyPatch) -> N
     Workers().check()
     Workers(1, gpus=("0", "1")).check()
     for several in (Workers(2), Workers(gpus=("0", "1")), Workers(cluster="a:1")):
-        with pytest.raises(InputError, match=r"pip install 'sonoseg\[cluster\]'"):
+        with pytest.raises(InputError, match=r"pip install '\.\[cluster\]'"):
             several.check()
 
 
@@ -120,7 +120,7 @@ def test_each_gpu_has_a_worker_and_without_them_the_cores_are_shared(
     """The workers of a local cluster are described as Dask's Nanny is told."""
     seen = {}
     monkeypatch.setattr("distributed.SpecCluster", lambda each, *_, **__: each)
-    monkeypatch.setattr(cluster.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cluster, "usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for name, workers in {
         "gpus": Workers(gpus=("2", "5")),
@@ -133,4 +133,4 @@ def test_each_gpu_has_a_worker_and_without_them_the_cores_are_shared(
     gpus = [env["CUDA_VISIBLE_DEVICES"] for env in seen["gpus"]]
     assert gpus == ["2", "5"]
     assert [env["CUDA_VISIBLE_DEVICES"] for env in seen["more"]] == ["2", "5", "2"]
-    assert seen["cores"] == [{"OMP_NUM_THREADS": "2"}] * 3
+    assert seen["cores"] == [{"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}] * 3

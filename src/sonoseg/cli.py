@@ -19,7 +19,7 @@ from tyro.conf import (
     UseAppendAction,
 )
 
-from sonoseg.errors import InputError, is_out_of_memory
+from sonoseg.errors import InputError, counted, is_out_of_memory
 from sonoseg.progress import on_stderr
 from sonoseg.terminal import finish, screens
 from sonoseg.train import choices
@@ -34,7 +34,6 @@ LAB = {
     "torchvision",
     "timm",
     "lightning_fabric",
-    "monai",
     "filelock",
     "matplotlib",
     "onnx",
@@ -95,7 +94,7 @@ class Segment:
     sensitivity: Sensitivity | None = None
     """Operating point: high misses few lesions, specific has few false lesions. Default: as the network was trained."""
     workers: int = 0
-    """For an archive, a folder with any number of images at any depth: number of processes. It needs sonoseg[cluster].
+    """For an archive, a folder with any number of images at any depth: number of processes. It needs the extra cluster.
     Writes results.parquet, and the masks in zip files."""
     cluster: str = ""
     """For an archive: the address of a Dask scheduler, such as tcp://host:8786, or its scheduler file."""
@@ -257,12 +256,12 @@ class Phantom:
             _call("sonoseg.dicom.recognise:check_installed")
             write = "sonoseg.data.dicom_phantom:write_dicom_phantoms"
             _call(write, self.folder, self.count, self.seed)
-            print(
-                f"{self.folder}: {self.count} synthetic DICOM files with segmentations"
-            )
+            files = counted(self.count, "synthetic DICOM file")
+            print(f"{self.folder}: {files} with segmentations")
             return 0
         _call("sonoseg.data.phantom:write_phantoms", self.folder, self.count, self.seed)
-        print(f"{self.folder}: {self.count} synthetic images with masks")
+        images = counted(self.count, "synthetic image")
+        print(f"{self.folder}: {images} with masks")
         return 0
 
 
@@ -490,7 +489,7 @@ class Sweep:
     out: Path | None = None
     """Folder for the table, the picture and the runs. Default: runs/MODEL-SPLIT-sweep."""
     workers: int = 0
-    """Number of trainings at the same time on this machine. 0: one per GPU, or one. 2 or more need sonoseg[cluster]."""
+    """Number of trainings at the same time on this machine. 0: one per GPU, or one. More need the extra cluster."""
     cluster: str = ""
     """Train on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     encoder_weights: str = "imagenet"
@@ -837,7 +836,7 @@ class Reproduce:
     """Names of the test images to show. Default: the first benign and the first malignant image."""
     workers: int = 0
     """Number of models trained at the same time on this machine. 0: one per GPU, or one. Without a GPU, they share the
-    processor cores. 2 or more need sonoseg[cluster]."""
+    processor cores. 2 or more need the extra cluster."""
     cluster: str = ""
     """Work on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or its scheduler file."""
     report_only: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonoseg.cores import usable_cores
 from sonoseg.errors import InputError
 from sonoseg.files import is_file
 
@@ -68,7 +69,7 @@ class Workers:
             hint = "give one such as tcp://host:8786, or the --scheduler-file of dask scheduler"
             raise InputError(option, problem, hint)
         if not self.are_here and importlib.util.find_spec("distributed") is None:
-            hint = "pip install 'sonoseg[cluster]', or give --workers 1"
+            hint = "pip install '.[cluster]' in the source folder, or give --workers 1"
             raise InputError("workers", "Dask distributed is not installed", hint)
 
 
@@ -107,10 +108,11 @@ def _local_cluster(workers: Workers) -> Any:
     dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1})
     count = workers.local
     # With more threads than cores, the threads would wait for each other.
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
     each: dict[int, dict[str, Any]] = {}
     for number in range(count):
-        env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+        # Dask gives MKL one thread, and PyTorch takes its number from MKL.
+        env = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         if workers.gpus:
             env["CUDA_VISIBLE_DEVICES"] = workers.gpus[number % len(workers.gpus)]
         options = {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1", "env": env}

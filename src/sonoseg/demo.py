@@ -22,7 +22,7 @@ from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.data.scan import read_table
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.files import is_folder, output_folder, write_error, write_json, write_text
 from sonoseg.inputs import read_json
 from sonoseg.reader.overlay import NOTICE, write_picture
@@ -70,9 +70,8 @@ def demo_command(out: Path, count: int = 12, model: str = "default") -> str:
     dice = results["conventions"]["lesion"]["dice"]
     with_lesion = len(entries) - normals["images"]
     lines = [text_table(HEADER, [image_row(entry) for entry in entries]), ""]
-    lines.append(
-        f"Mean Dice {dice:.3f} on the {with_lesion} synthetic images with a lesion."
-    )
+    images = counted(with_lesion, "synthetic image")
+    lines.append(f"Mean Dice {dice:.3f} on {images} with a lesion.")
     if normals["images"]:
         false_lesions = round(normals["false_lesion"] * normals["images"])
         lines.append(

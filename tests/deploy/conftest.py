@@ -54,9 +54,17 @@ def bundles(run, made_once):
     return made_once("bundles", lambda folder: export_both(run, folder))
 
 
+SCORES = {
+    "images": 3,
+    "conventions": {},
+    "normals": {},
+    "model": {"name": "mine", "threshold": 0.4, "min_lesion_fraction": 0},
+}
+
+
 def export_both(run, folder):
     scores = folder / "metrics.json"
-    scores.write_text(json.dumps({"images": 3}))
+    scores.write_text(json.dumps(SCORES))
     traced = []
 
     def trace_once(*arguments):

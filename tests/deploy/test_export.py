@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from tests.deploy.conftest import SCORES
 
 import sonoseg
 from sonoseg.cli import main
@@ -117,7 +119,7 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
         "mine",
         (64, 64),
         0.4,
-        {"images": 3},
+        SCORES,
     )
     assert card.training_data == ["phantoms, split grouped, 64 pixels"]
     Image.fromarray(
@@ -144,13 +146,20 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
     [
         (["--threshold", "1.5"], "is not between 0 and 1"),
         (["--scores", "nowhere.json"], "not a readable metrics.json"),
+        (["--scores", "cut.json"], "was measured with threshold 0.5, not 0.4"),
+        (["--scores", "calibration.json"], "not a metrics.json"),
         (["--name", "x" * 200], "name is not a line"),
     ],
 )
-def test_bad_options_write_no_bundle(run, tmp_path, capsys, more, problem):
-    assert main(["export", str(run), "--out", str(tmp_path / "b.onnx"), *more]) == 2
+def test_bad_options_write_no_bundle(run, tmp_path, capsys, monkeypatch, more, problem):
+    monkeypatch.chdir(tmp_path)
+    at_one_half = {**SCORES, "model": {**SCORES["model"], "threshold": 0.5}}
+    Path("cut.json").write_text(json.dumps(at_one_half))
+    Path("calibration.json").write_text(json.dumps({"temperature": 1.5}))
+    line = ["export", str(run), "--out", "b.onnx", "--threshold", "0.4", *more]
+    assert main(line) == 2
     assert problem in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert not Path("b.onnx").exists()
 
 
 def test_the_cards_recipe_is_a_sentence(run):

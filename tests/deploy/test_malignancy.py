@@ -75,6 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     command = ["malignancy", str(folder), "--data", str(data), "--split", "grouped"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sonoseg.deploy.malignancy.FEWEST", 2)
+        patch.setattr("sonoseg.deploy.malignancy.FEWEST_PATIENTS", 2)
         assert main(command) == 0
     return folder
 
@@ -204,9 +205,23 @@ def test_a_head_that_was_fitted_before_the_calibration_is_refused(
     )
 
 
-def test_too_few_lesions_and_the_bundled_model_are_refused(run, data, capsys):
+def test_too_few_lesions_or_patients_and_the_bundled_model_are_refused(
+    run, data, tmp_path, capsys, monkeypatch
+):
     command = ["--data", str(data), "--split", "grouped"]
-    assert main(["malignancy", str(run), *command]) != 0
+    assert main(["malignancy", str(run), *command]) == 2
     assert "fewer than 20" in capsys.readouterr().err
-    assert main(["malignancy", "default", *command]) != 0
+    monkeypatch.setattr("sonoseg.deploy.malignancy.FEWEST", 2)
+    one = shutil.copytree(data, tmp_path / "one")
+    with (one / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows):
+        row["group"] = f"patient {number % 6}"
+    with (one / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert main(["malignancy", str(run), "--data", str(one), "--split", "grouped"]) == 2
+    assert "lesions of fewer than 5 patients" in capsys.readouterr().err
+    assert main(["malignancy", "default", *command]) == 2
     assert "cannot be replaced" in capsys.readouterr().err

@@ -388,6 +388,18 @@ def test_an_operating_point_keeps_or_drops_lesions_and_leaves_their_outlines(
     assert sonoseg.load(path).sensitivity is None
 
 
+def test_an_operating_point_that_changes_nothing_is_said(
+    judging: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = judging(POINTS | {"high": 0.5})
+    sonoseg.load(path, "balanced")
+    sonoseg.load(path, "specific")
+    assert not caplog.messages
+    sonoseg.load(path, "high")
+    (said,) = caplog.messages
+    assert said.endswith("high of dark-blobs is the same as balanced (0.5)")
+
+
 def test_a_bundle_without_operating_points_refuses_them_by_name(
     judging: Callable[..., Path], bundle: Path
 ) -> None:

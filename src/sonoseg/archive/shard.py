@@ -27,6 +27,7 @@ from sonoseg.cluster import ATTEMPTS
 from sonoseg.core.image import ImageSource
 from sonoseg.core.measure import Spacing
 from sonoseg.core.paths import IMAGE_SUFFIXES
+from sonoseg.cores import asked_threads, usable_cores
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError, is_out_of_memory, visible
 from sonoseg.files import atomic_files, atomic_path, is_there, write_error
@@ -34,7 +35,6 @@ from sonoseg.inputs import read_json
 from sonoseg.reader.bundle import Bundle
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
-from sonoseg.reader.session import asked_threads
 
 PARTS, MASKS = "parts", "masks"
 AHEAD = 8
@@ -238,7 +238,7 @@ def as_png(mask: NDArray[np.bool_]) -> bytes:
 
 def threads() -> int:
     """How many images are segmented at a time: what `OMP_NUM_THREADS` says, or one for each core."""
-    return asked_threads() or os.cpu_count() or 1
+    return asked_threads() or usable_cores()
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -73,7 +74,8 @@ def export_command(
         The text to print.
 
     Raises:
-        InputError: a setting is out of its range, the run or the scores cannot be read, or see `export_bundle`.
+        InputError: a setting is out of its range, the run or the scores cannot be read, the scores are those of
+            another threshold, or see `export_bundle`.
     """
     output_file(out)
     if not 0 < settings.threshold < 1 or not 0 <= settings.min_lesion_fraction < 1:
@@ -85,7 +87,7 @@ def export_command(
     model, config = load_run(folder)
     calibration, stored = load_calibration(folder), load_head(folder)
     if scores is not None:
-        settings = replace(settings, scores=_read_scores(scores))
+        settings = replace(settings, scores=_read_scores(scores, settings))
     try:
         card = make_card(config, calibration, settings)
         if stored is not None:
@@ -108,12 +110,24 @@ def export_command(
     return "\n".join(lines)
 
 
-def _read_scores(path: Path) -> dict[str, object]:
+def _read_scores(path: Path, settings: CardSettings) -> dict[str, Any]:
+    """A metrics.json of a model that makes masks by the card's rule, so that the scores are those of the bundle."""
+    hint = "give one of sonoseg evaluate"
     try:
-        found: dict[str, object] = read_json(path)
+        found: dict[str, Any] = read_json(path)
     except InputError as error:
-        problem = "not a readable metrics.json"
-        raise InputError(path, problem, "give one of sonoseg evaluate") from error
+        raise InputError(path, "not a readable metrics.json", hint) from error
+    if not {"images", "conventions", "normals"} <= found.keys():
+        raise InputError(path, "not a metrics.json", hint)
+    for name, wanted in (
+        ("threshold", settings.threshold),
+        ("min_lesion_fraction", settings.min_lesion_fraction),
+    ):
+        measured = (found.get("model") or {}).get(name, wanted)
+        if measured != wanted:
+            problem = f"was measured with {name} {measured:g}, not {wanted:g}"
+            hint = "export without --scores, evaluate the bundle, and export again with its metrics.json"
+            raise InputError(path, problem, hint)
     return found
 
 

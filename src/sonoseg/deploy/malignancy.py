@@ -39,6 +39,8 @@ from sonoseg.train.run_folder import (
 HINT = "run sonoseg malignancy again"
 FEWEST = 20
 """Lesions of each kind that a head needs."""
+FEWEST_PATIENTS = 5
+"""Patients of each kind that a head needs: it is validated on those that its resample leaves out."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def malignancy_command(
 
     Raises:
         InputError: `folder` is the bundled model or no run, the data cannot be read, or there are fewer than `FEWEST`
-            benign or malignant lesions.
+            benign or malignant lesions, or they are of fewer than `FEWEST_PATIENTS`.
     """
     if str(folder) in SHIPPED:
         problem = "the head of the bundled model cannot be replaced"
@@ -82,6 +84,10 @@ def malignancy_command(
     if lesions is None or _fewest(lesions) < FEWEST:
         problem = f"has fewer than {FEWEST} benign or malignant lesions to learn from"
         raise InputError(data, problem, "choose another --split, or add data sets")
+    if _fewest_patients(lesions) < FEWEST_PATIENTS:
+        problem = f"has benign or malignant lesions of fewer than {FEWEST_PATIENTS} patients to learn from"
+        hint = "add data sets, or name the patients in the column group of labels.csv"
+        raise InputError(data, problem, hint)
     with held(folder):
         fitted = fit_malignancy(lesions, seed)
         sources = [f"{data_name(data)}@{split}", *map(_source_name, also)]
@@ -117,6 +123,12 @@ def _source_name(source: str) -> str:
 def _fewest(lesions: Lesions) -> int:
     malignant = lesions.malignant[lesions.is_own]
     return int(min(malignant.sum(), (~malignant).sum()))
+
+
+def _fewest_patients(lesions: Lesions) -> int:
+    own = lesions.pick(lesions.is_own)
+    kinds = own.groups[own.malignant], own.groups[~own.malignant]
+    return min(len(set(kind)) for kind in kinds)
 
 
 def make_report(

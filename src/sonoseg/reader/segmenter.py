@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,14 @@ from sonoseg.core.measure import Spacing, drop_small
 from sonoseg.core.resize import enlarge, reach, resize_image, unit_range
 from sonoseg.core.source import Source
 from sonoseg.describe.malignancy_head import Judge, MalignancyHead
+from sonoseg.errors import visible
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle, find_bundle
 from sonoseg.reader.card import Card
 from sonoseg.reader.file_kinds import kind_of
 from sonoseg.reader.result import SegmentationResult
 
+_logger = logging.getLogger(__name__)
 ImageLike = Source | Image
 """See `sonoseg.core.image.read_image`."""
 PixelSize = float | Spacing
@@ -206,6 +209,8 @@ class Segmenter:
 def load(model: Path | str = "default", sensitivity: str | None = None) -> Segmenter:
     """Loads a network by its shipped name or from a bundle file; the last two are kept in memory.
 
+    An operating point that is the same as "balanced", because nothing better was found for it, is logged as a warning.
+
     Args:
         model: a shipped name or a bundle file.
         sensitivity: an operating point, see `Segmenter.at`; None: as the network was trained.
@@ -216,7 +221,19 @@ def load(model: Path | str = "default", sensitivity: str | None = None) -> Segme
     path = find_bundle(model).resolve()
     status = path.stat()
     segmenter = _load(path, status.st_mtime_ns, status.st_size)
-    return segmenter if sensitivity is None else segmenter.at(sensitivity)
+    if sensitivity is None:
+        return segmenter
+    chosen = segmenter.at(sensitivity)
+    cuts = segmenter.card.sensitivity
+    if sensitivity != "balanced" and cuts[sensitivity] == cuts.get("balanced"):
+        name = visible(segmenter.card.name)
+        _logger.warning(
+            "sonoseg: the operating point %s of %s is the same as balanced (%g)",
+            sensitivity,
+            name,
+            cuts[sensitivity],
+        )
+    return chosen
 
 
 @functools.lru_cache(maxsize=2)

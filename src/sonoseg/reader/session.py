@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sonoseg.cores import asked_threads
 from sonoseg.errors import InputError
 
 LOAD_SECONDS = 60.0
@@ -68,12 +69,6 @@ def open_session(path: Path, content: bytes, threads: int) -> Any:
                 )
                 hint = "give another bundle or use a faster computer"
             raise InputError(path, problem, hint) from error
-
-
-def asked_threads() -> int:
-    """The threads that `OMP_NUM_THREADS` asks for, as PyTorch reads it, but at most one for each core; 0 if none."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(given), os.cpu_count() or 1) if given.isdecimal() else 0
 
 
 @contextlib.contextmanager
