@@ -61,6 +61,22 @@ def test_a_spool_that_is_closed_decodes_no_more():
         spool.frame(1000)
 
 
+def test_a_frame_that_is_not_decoded_yet_is_not_called_missing(monkeypatch):
+    may_go_on = threading.Event()
+
+    def images():
+        may_go_on.wait()
+        yield PICTURE
+
+    monkeypatch.setattr("sonoseg.serve.reel._PATIENCE", 0)
+    spool = Spool(images)
+    with pytest.raises(Refused) as refused:
+        spool.frame(1)
+    assert refused.value.status_code == 503
+    may_go_on.set()
+    spool.close()
+
+
 @pytest.fixture(params=["dicom", "video"])
 def loop_folder(tmp_path, request):
     """A folder with a loop."""
