@@ -288,6 +288,22 @@ def test_colour_arrays_become_gray_as_files_do(tmp_path: Path) -> None:
     assert np.corrcoef(stretched.ravel(), GRAY.ravel())[0, 1] > 0.9999
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("white", [0.99, 1.0])
+def test_three_equal_channels_are_as_one(dtype: type, white: float) -> None:
+    gray = np.full((16, 20), 0.4, dtype)
+    gray[0, :3] = white, 0.6, 0.6
+    colour = np.repeat(gray[..., None], 3, 2)
+    assert read_image(gray)[0, 1:4].tolist() == [153, 153, 102]
+    np.testing.assert_array_equal(read_image(colour), read_image(gray))
+
+
+def test_whole_numbers_are_stretched_also_where_their_gray_is_in_0_to_1() -> None:
+    colour = np.zeros((16, 20, 3), np.uint16)
+    colour[0, 0, 1] = 1
+    assert read_image(colour)[0, :2].tolist() == [255, 0]
+
+
 def test_gray_does_not_share_memory_with_the_callers_array() -> None:
     gray = read_image(GRAY)
     assert not np.shares_memory(gray, GRAY)

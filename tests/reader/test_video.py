@@ -235,6 +235,20 @@ BAD: dict[str, tuple[Callable[[Path, MakeClip, Loop], Any], str]] = {
 }
 
 
+@pytest.mark.parametrize("kind", [kind for kind in BAD if "cut short" in kind])
+def test_of_a_clip_that_is_cut_short_more_frames_are_counted_than_can_be_read(
+    tmp_path: Path, make_clip: MakeClip, loop: Loop, kind: str
+) -> None:
+    path = tmp_path / "a.mp4"
+    BAD[kind][0](path, make_clip, loop)
+    read = 0
+    with closing(Clip(path)) as clip, pytest.raises(InputError):
+        for _ in clip.frames():
+            read += 1
+    with closing(Clip(path)) as clip:
+        assert clip.count_frames() > read
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_what_is_no_video_is_told_in_one_line(
     tmp_path: Path,

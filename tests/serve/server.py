@@ -15,6 +15,7 @@ class Server:
 
     Attributes:
         address: of the page, without the slash at its end.
+        errors: what it has printed on stderr after its address, when it was stopped.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Server:
         assert found, line + self._process.stderr.read()
         self.address = f"http://127.0.0.1:{found[1]}"
         self.port = int(found[1])
+        self.errors = ""
 
     def kill(self) -> None:
         """Ends it at once, whatever it is doing."""
@@ -49,5 +51,5 @@ class Server:
     def stop(self) -> tuple[int, str]:
         """Ends it as Ctrl+C does; returns its exit code and what it printed."""
         self._process.send_signal(signal.SIGINT)
-        output, _ = self._process.communicate(timeout=60)
+        output, self.errors = self._process.communicate(timeout=60)
         return self._process.returncode, output

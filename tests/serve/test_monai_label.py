@@ -197,6 +197,71 @@ def test_a_name_stands_for_one_picture(client, to_png):
     assert [name for name in listed if name.startswith("again")] == ["again"]
 
 
+@pytest.fixture
+def small_client(segmenter, tmp_path, phantom_png):
+    """One whose folder has one picture, named as Slicer names a volume."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "scan 1.png").write_bytes(phantom_png)
+    with TestClient(build_app(segmenter, folder=folder), base_url=ADDRESS) as client:
+        yield client, folder
+
+
+def test_a_label_never_gets_to_another_picture_of_the_name(
+    small_client, phantom_png, to_png
+):
+    client, folder = small_client
+    other = to_png(make_phantom(8)[0])
+    address = "/datastore/?image="
+    for name in ("scan 1", "scan 1.png"):
+        refused = client.put(address + name, files={"file": ("x.png", other)})
+        assert refused.status_code == 409
+        again = client.put(address + name, files={"file": ("x.png", phantom_png)})
+        assert again.json() == {"image": name}
+    assert [path.name for path in folder.glob("*.png")] == ["scan 1.png"]
+    # A file of this name that comes later leaves two, and neither is taken for the other.
+    added = client.put(f"{address}scan 2", files={"file": ("x.png", other)})
+    assert added.json() == {"image": "scan 2"}
+    assert client.get("/datastore/image?image=scan 2").content == other
+    (folder / "scan 2.png").write_bytes(phantom_png)
+    label = {"label": ("l.png", to_png(np.zeros((20, 30), np.uint8)))}
+    refused = client.put("/datastore/label?image=scan 2", files=label)
+    assert refused.status_code == 404
+    assert "stands for 2 images" in refused.json()["problem"]
+    (folder / "scan_2.png").unlink()
+    refused = client.get("/datastore/image?image=scan 2")
+    assert refused.status_code == 404
+
+
+def test_a_name_that_only_another_file_has_is_refused(small_client, phantom_png):
+    client, folder = small_client
+    (folder / "note.dcm").mkdir()  # nothing that is shown
+    for name in ("note", "NOTE"):
+        files = {"file": ("x.png", phantom_png)}
+        refused = client.put(f"/datastore/?image={name}", files=files)
+        assert refused.status_code == 409
+
+
+def test_no_name_stands_for_no_picture(small_client, phantom_png):
+    client, _ = small_client
+    files = {"image": ("x.png", phantom_png)}
+    address = "/infer/sonoseg-1?output=json"
+    wrong = client.post(address, files=files)
+    assert wrong.status_code == 422
+    assert wrong.json()["subject"] == "image"
+    assert "send params, file, label" in wrong.json()["hint"]
+    twice = client.post(address, files=[("file", ("x.png", phantom_png))] * 2)
+    assert twice.status_code == 422
+    label = {"label": ("l.png", phantom_png)}
+    for answer in (
+        client.post(address),
+        client.get("/datastore/image?image="),
+        client.put("/datastore/label?image=", files=label),
+    ):
+        assert answer.status_code == 422
+        assert answer.json()["problem"] == "is not named"
+
+
 # What SimpleITK 2 reads of such files as GetSpacing.
 PLACED = [
     ("PNG", {"dpi": (96, 96)}, (1.0, 1.0)),

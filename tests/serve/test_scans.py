@@ -1,4 +1,4 @@
-"""DICOM in a folder that is served: what is shown, what is accepted, and what is said when the extra is missing."""
+"""DICOM and videos in a folder that is served: what is shown, accepted, and said when the extra is missing."""
 
 import shutil
 
@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
+from tests.serve.clips import write_clip
 from tests.serve.conftest import ADDRESS
 
 from sonoseg.data.check import check_folder
@@ -195,3 +196,25 @@ def test_a_damaged_scan_is_listed_and_opening_it_says_why(scans, segmenter):
     assert entries[0]["name"] == "1.2.840.7"
     assert answer.status_code == 422
     assert "cut short" in answer.json()["problem"]
+
+
+CLIPS = [
+    ("live.webm", 40 * np.arange(20), {"live": "1"}),  # as browsers record
+    ("fast.mkv", 17 * np.arange(20), {}),
+    ("vfr.mkv", np.cumsum([40] * 10 + [200] * 10), {}),
+    ("parts.mp4", 40 * np.arange(20), {"movflags": "frag_every_frame"}),
+]
+
+
+@pytest.mark.parametrize(("name", "times", "options"), CLIPS)
+def test_all_frames_of_a_video_are_listed(
+    segmenter, tmp_path, monkeypatch, name, times, options
+):
+    write_clip(tmp_path / name, [int(time) for time in times], options)
+    with TestClient(build_app(segmenter, folder=tmp_path), base_url=ADDRESS) as page:
+        (entry,) = page.get("/api/images").json()["images"]
+        assert entry["frames"] == 20
+        last = page.get(f"/api/images/{entry['id']}-20/pixels.bmp")
+        assert last.status_code == 200
+        monkeypatch.delattr("sonoseg.reader.video.Clip.count_frames")  # once is enough
+        assert page.get("/api/images").status_code == 200

@@ -95,6 +95,9 @@ def test_token_is_demanded_and_taken_as_header_or_cookie(segmenter, phantom_png)
     )
     cookie = {"cookie": f"{COOKIE}={cookie_of(TOKEN)}"}
     assert post(client, phantom_png, headers=cookie).status_code == 200
+    for others in ("theme=dark; ", 'prefs={"a":1}; ', "user=Anna Meier; ", "=; é; "):
+        headers = {"cookie": (others + cookie["cookie"]).encode("latin-1")}
+        assert client.get("/metrics", headers=headers).status_code == 200
     assert client.get("/healthz").status_code == 200
 
 

@@ -9,6 +9,9 @@ from sonoseg.core.measure import connected_runs
 
 Ring = list[list[int]]
 """The corners [x, y] of a closed polygon, in pixels; the last one is joined to the first."""
+JOINED, APART = (3, 0, 1), (1, 0, 3)
+"""What a walk along the edges tries first, in quarter turns to the right. To the left, it goes on around the other one
+of two pixels that touch at a corner; to the right, it stays with the same one."""
 
 
 def lesion_contours(mask: NDArray[np.bool_]) -> list[list[Ring]]:
@@ -34,49 +37,47 @@ def lesion_contours(mask: NDArray[np.bool_]) -> list[list[Ring]]:
     return contours
 
 
-def rings_of(part: NDArray[np.bool_], left: int = 0, top: int = 0) -> list[Ring]:
-    """The rings of a part (h, w) whose top left pixel is (left, top) in the image; see `lesion_contours`."""
+def rings_of(
+    part: NDArray[np.bool_],
+    left: int = 0,
+    top: int = 0,
+    turns: tuple[int, int, int] = JOINED,
+) -> list[Ring]:
+    """The rings of a part; see `lesion_contours`.
+
+    Args:
+        part: (h, w).
+        left, top: where its top left pixel lies in the image.
+        turns: `JOINED` or `APART`, for pixels that touch at a corner only.
+    """
     stride = part.shape[1] + 1
-    leaving = _edges(part, stride)
     moves = (1, stride, -1, -stride)
+    edges = _edges(part, stride)
+    left_over = edges.copy()
     rings = []
-    while leaving:
-        start, directions = next(iter(leaving.items()))
-        place, direction = start, directions[0]
+    while left_over:
+        first = edge = next(iter(left_over))
         corners = []
         previous = -1
-        while True:
-            choices = leaving.get(place)
-            if choices is None:
-                break
-            direction = _next_direction(choices, previous)
-            choices.remove(direction)
-            if not choices:
-                del leaving[place]
+        while edge in left_over:
+            del left_over[edge]
+            place, direction = divmod(edge, 4)
             if direction != previous:
                 corners.append([place % stride + left, place // stride + top])
             place += moves[direction]
+            for turn in turns:
+                edge = 4 * place + (direction + turn) % 4
+                if edge in edges:
+                    break
             previous = direction
-        if len(corners) > 1 and _is_straight(corners[-1], corners[0], corners[1]):
+        if previous == first % 4:
             del corners[0]  # the walk began in the middle of a side
         rings.append(corners)
     return rings
 
 
-def _next_direction(choices: list[int], previous: int) -> int:
-    """Where two pixels touch at a corner the walk turns left, and so goes on around the other pixel."""
-    if len(choices) == 1 or previous < 0:
-        return choices[0]
-    left_turn = (previous + 3) % 4
-    return left_turn if left_turn in choices else choices[0]
-
-
-def _is_straight(before: list[int], at: list[int], after: list[int]) -> bool:
-    return before[0] == at[0] == after[0] or before[1] == at[1] == after[1]
-
-
-def _edges(part: NDArray[np.bool_], stride: int) -> dict[int, list[int]]:
-    """The directions in which edges leave each corner of pixels; the part lies on their right hand."""
+def _edges(part: NDArray[np.bool_], stride: int) -> dict[int, None]:
+    """The edges of pixels: 4 times the corner where one begins, plus its direction. The part lies on its right hand."""
     padded = np.pad(part, 1)
     inside = padded[1:-1, 1:-1]
     neighbours = (
@@ -86,10 +87,9 @@ def _edges(part: NDArray[np.bool_], stride: int) -> dict[int, list[int]]:
         padded[1:-1, :-2],
     )
     begin = (0, 1, stride + 1, stride)
-    leaving: dict[int, list[int]] = {}
+    edges: dict[int, None] = {}  # a set that keeps the order
     for direction, neighbour in enumerate(neighbours):
         rows, columns = np.nonzero(inside & ~neighbour)
         corners = rows * stride + columns + begin[direction]
-        for corner in corners.tolist():
-            leaving.setdefault(corner, []).append(direction)
-    return leaving
+        edges |= dict.fromkeys((4 * corners + direction).tolist())
+    return edges

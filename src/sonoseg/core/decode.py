@@ -21,7 +21,7 @@ _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _COLOUR = ("RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 _KNOWN = frozenset(("1", "L", "P")) | frozenset(_ALPHA) | frozenset(_COLOUR)
 """Pillow's modes of 8 bits."""
-_GRAY = np.array((0.299, 0.587, 0.114), np.float32)
+_GRAY = np.array((0.299, 0.587, 0.114))
 """ITU-R 601."""
 _LOSSY = ("JPEG", "MPO", "WEBP")
 _ORIENTATION = 0x112
@@ -115,10 +115,15 @@ def orientation(source: Source) -> int:
         return _orientation(image)
 
 
-def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
-    """Any real numbers (H, W) as uint8. 0..1 becomes 0..255 for floats that are all in 0..1.
+def _stretch(
+    array: Pixels, subject: object, are_shares: bool = False
+) -> NDArray[np.uint8]:
+    """Any real numbers (H, W) as uint8: their own smallest..largest value becomes 0..255; one value alone becomes 0.
 
-    For all others, their own smallest..largest value becomes 0..255; if there is one value only, it becomes 0.
+    Args:
+        array: the numbers.
+        subject: what messages call them.
+        are_shares: see `_are_shares`; then 0..1 becomes 0..255.
 
     Raises:
         InputError: numbers that are not finite.
@@ -132,7 +137,7 @@ def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
             "has pixels that are not finite numbers (NaN or infinite)",
             "replace them by numbers",
         )
-    if np.issubdtype(array.dtype, np.floating) and low >= 0 and high <= 0.5:
+    if are_shares:
         low, high = 0.0, 0.5
     gray = np.zeros(array.shape, np.uint8)
     if low == high:
@@ -146,23 +151,32 @@ def stretch(array: Pixels, subject: object) -> NDArray[np.uint8]:
     return gray
 
 
+def _are_shares(stored: Pixels) -> bool:
+    """Whether all are floats in 0..1 as they are stored. Mixed to gray, whole numbers are floats, and 1 may be more."""
+    is_float = np.issubdtype(stored.dtype, np.floating)
+    return bool(is_float and stored.min() >= 0 and stored.max() <= 1)
+
+
 def _gray_array(array: Pixels) -> NDArray[np.uint8]:
     if array.ndim == 2:
-        return array.copy() if array.dtype == np.uint8 else stretch(array, "image")
+        if array.dtype == np.uint8:
+            return array.copy()
+        return _stretch(array, "image", _are_shares(array))
     if array.dtype == np.uint8:
         colour = np.ascontiguousarray(array[..., :3])
         return np.array(Image.fromarray(colour).convert("L"))
-    return stretch(array[..., :3] @ _GRAY.astype(np.float64), "image")
+    colour = array[..., :3]
+    return _stretch(colour @ _GRAY, "image", _are_shares(colour))
 
 
 def _gray(image: Image.Image, subject: str) -> NDArray[np.uint8]:
     if deep.is_deep(image):
         rows = [_gray_of_band(band) for band in deep.bands(image)]
-        return stretch(np.concatenate(rows), subject)
+        return _stretch(np.concatenate(rows), subject)
     image.load()
     numbers = _numbers(image)
     if numbers is not None:
-        return stretch(numbers, subject)
+        return _stretch(numbers, subject, _are_shares(numbers))
     if "transparency" in image.info or image.mode in ("La", "RGBa", "HSV"):
         image = _as_colour(image, subject)
     elif image.mode not in _KNOWN:
@@ -172,7 +186,9 @@ def _gray(image: Image.Image, subject: str) -> NDArray[np.uint8]:
 
 def _gray_of_band(band: Pixels) -> Pixels:
     """Gray (h, W) of rows with gray and alpha, RGB or RGBA."""
-    gray: Pixels = band[..., 0] if band.shape[2] == 2 else band[..., :3] @ _GRAY
+    gray: Pixels = (
+        band[..., 0] if band.shape[2] == 2 else band[..., :3] @ _GRAY.astype(np.float32)
+    )
     return gray
 
 

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonoseg.core.contour import APART, rings_of
 from sonoseg.core.measure import connected_runs
 
 FORMATS = ("coco", "geojson", "labelme")
 LABEL = "lesion"
 Ring = list[tuple[int, int]]
 Mask = NDArray[np.bool_]
-_RIGHT, _DOWN, _LEFT, _UP = (1, 0), (0, 1), (-1, 0), (0, -1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def lesion_masks(mask: Mask) -> list[Mask]:
 
 def trace(mask: Mask) -> list[Polygon]:
     """The polygons of a mask: areas that touch at a corner only have a ring each."""
-    rings = _rings(mask)
+    rings = [[(x, y) for x, y in ring] for ring in rings_of(mask, turns=APART)]
     outer = [ring for ring in rings if _signed_area(ring) > 0]
     inner = [ring for ring in rings if _signed_area(ring) < 0]
     holes: dict[int, list[Ring]] = {}
@@ -185,63 +185,6 @@ def _labelme_mask(mask: Mask) -> dict[str, Any]:
 
 def _closed(ring: Ring) -> list[list[int]]:
     return [list(point) for point in (*ring, ring[0])]
-
-
-def _edges(mask: Mask) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """The directions in which edges leave each corner; the mask lies to the right of an edge as one walks."""
-    padded = np.pad(mask, 1)
-    inside = padded[1:-1, 1:-1]
-    sides = (
-        (~padded[:-2, 1:-1], (0, 0), _RIGHT),  # nothing above: along the top
-        (~padded[1:-1, 2:], (1, 0), _DOWN),
-        (~padded[2:, 1:-1], (1, 1), _LEFT),
-        (~padded[1:-1, :-2], (0, 1), _UP),
-    )
-    leaving: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for outside, (right, down), direction in sides:
-        y, x = np.nonzero(inside & outside)
-        for corner in zip((x + right).tolist(), (y + down).tolist(), strict=True):
-            leaving.setdefault(corner, []).append(direction)
-    return leaving
-
-
-def _rings(mask: Mask) -> list[Ring]:
-    """All borders as rings of corners; each goes around its area so that the area lies to the right."""
-    leaving = _edges(mask)
-    rings = []
-    while leaving:
-        start = next(iter(leaving))
-        place, direction = start, leaving[start][0]
-        ring: Ring = []
-        while True:
-            ways = leaving[place]
-            taken = _next_way(ways, direction) if ring else direction
-            if not ring or taken != direction:
-                ring.append(place)
-            ways.remove(taken)
-            if not ways:
-                del leaving[place]
-            direction = taken
-            place = place[0] + direction[0], place[1] + direction[1]
-            if place == start:
-                break
-        rings.append(_without_first_if_straight(ring))
-    return rings
-
-
-def _next_way(
-    ways: list[tuple[int, int]], direction: tuple[int, int]
-) -> tuple[int, int]:
-    """At a corner where two areas touch: the way that turns right, because it stays on the border of the same area."""
-    right = (-direction[1], direction[0])
-    return right if right in ways else ways[0]
-
-
-def _without_first_if_straight(ring: Ring) -> Ring:
-    """The ring without its first corner if the border goes straight on there."""
-    (ax, ay), (bx, by), (cx, cy) = ring[-1], ring[0], ring[1]
-    is_straight = (bx - ax) * (cy - by) == (by - ay) * (cx - bx)
-    return ring[1:] if is_straight else ring
 
 
 def _signed_area(ring: Ring) -> float:

@@ -121,11 +121,21 @@ class Clip:
         """Closes the file."""
         self._opened.close()
 
-    @property
-    def expected_frames(self) -> int:
-        """How many frames there are, as the file says, or by its duration; 0 if it says neither."""
-        seconds = (self._container.duration or 0) / 1e6
-        return int(self._stream.frames or round(seconds * float(self.rate)))
+    def count_frames(self) -> int:
+        """How many frames there are; of a damaged file one more than can be read, so that reading them all tells it.
+
+        They are counted without being decoded: many files do not say how many they have, or say it of their first part.
+        `frames` has none after that.
+        """
+        count = 0
+        try:
+            for packet in self._packets():
+                count += packet.size > 0 and not packet.is_discard
+                if count > MAX_FRAMES:
+                    break
+        except Exception:
+            count += 1
+        return count
 
     def _check_count(self, frames: int) -> None:
         if frames > MAX_FRAMES:
@@ -195,34 +205,32 @@ class Clip:
         return resize_image(image, self._square_size(height, width))
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        packets, count, end = self._container.demux(), 0, 0.0
+        packets, count = self._packets(), 0
         while True:
             try:
                 packet = next(packets, None)
                 if packet is None:
-                    if self._is_cut_short(end):
-                        raise self._damaged(count)
                     return
-                if packet.pts is not None:
-                    end = max(
-                        end,
-                        float((packet.pts + (packet.duration or 0)) * packet.time_base),
-                    )
-                if (
-                    packet.stream.index != self._stream.index
-                ):  # sound; it is read only to know where the data ends
-                    continue
-                frames: Any = [] if packet.is_corrupt else packet.decode()
-            except InputError:
-                raise
-            except (
-                Exception
-            ) as error:  # damaged files make FFmpeg raise nearly anything
+                frames: Any = packet.decode()
+            except Exception as error:
                 raise self._damaged(count) from error
-            if packet.is_corrupt:
-                raise self._damaged(count)
             count += len(frames)
             yield from frames
+
+    def _packets(self) -> Iterator[Any]:
+        """The packets of the pictures; raises nearly anything if the file is damaged, EOFError if it is cut short."""
+        end = 0.0
+        for packet in self._container.demux():
+            if packet.pts is not None:
+                length = packet.pts + (packet.duration or 0)
+                end = max(end, float(length * packet.time_base))
+            if packet.stream.index != self._stream.index:
+                continue  # sound; it is read only to know where the data ends
+            if packet.is_corrupt:
+                raise EOFError
+            yield packet
+        if self._is_cut_short(end):
+            raise EOFError
 
     def _is_cut_short(self, end: float) -> bool:
         """Whether the data ends, after `end` seconds in all streams, before the end that the file's header has."""

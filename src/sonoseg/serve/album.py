@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
@@ -29,7 +28,7 @@ from sonoseg.serve.pool import Pool
 from sonoseg.serve.projector import Projector
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import Scans, read_scan
-from sonoseg.serve.scenes import Scene, Shot, split_identifier, stem_of
+from sonoseg.serve.scenes import Scene, Shot, split_identifier, stem_of, whole_stem
 from sonoseg.serve.uploads import check_upload, plain_name, write_upload
 from sonoseg.serve.versions import version_of
 
@@ -201,15 +200,16 @@ class Album:
         """
         suffix = check_upload(name, content, self._limits)
         with self._adding:
-            taken = {
-                stem_of(scene.path).casefold() for scene in self.refresh().values()
-            }
-            stem = plain_name(name)
-            path = write_upload(self.folder, stem, suffix, taken, content)
-            for scene in self.refresh().values():
-                if scene.path == path:
-                    return scene.identifier
-        raise InputError("image", "cannot be shown", "install the extra that reads it")
+            path = write_upload(self.folder, plain_name(name), suffix, content)
+            try:
+                for scene in self.refresh().values():
+                    if scene.path == path:
+                        return scene.identifier
+                hint = "install the extra that reads it"
+                raise InputError("image", "cannot be shown", hint)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
 
     def close(self) -> None:
         """Ends what is done in the background."""
@@ -263,7 +263,7 @@ def _check_stems(scenes: list[Scene]) -> None:
             raise InputError(scene.path, problem, "rename one of them")
     for scene in scenes:
         stem = stem_of(scene.path).casefold()
-        base = re.sub(r"(_frame\d{4,})?(_region\d+)?$", "", stem)
+        base = whole_stem(stem)
         other = stems.get(base, scene)
         if base != stem and not other.is_copied:
             problem = f"has the name of a part of {other.path.name}"

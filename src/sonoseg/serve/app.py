@@ -110,9 +110,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     if service.archive is not None:
         service.archive.outbox.stop()
-    service.pool.close()
     if service.session is not None:
-        service.session.close()
+        service.session.close()  # before the pool, in which it still works
+    service.pool.close()
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.counts import Counts, count, stack
-from sonoseg.core.image import read_image
 from sonoseg.core.kappa import kappa, kappa_of_table
 from sonoseg.core.metrics import image_scores
 from sonoseg.data.scan import read_table
@@ -20,6 +19,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_file, is_folder
 from sonoseg.reader.segmenter import Segmenter, load
 from sonoseg.report.tables import text_table
+from sonoseg.serve.collect import read_mask
 
 Mask = NDArray[np.bool_]
 NETWORK = "network"
@@ -47,8 +47,7 @@ class Reader:
 
     def mask(self, file: str) -> Mask:
         """The mask (H, W) of an image."""
-        path = self.folder / "masks" / f"{Path(file).stem}.png"
-        return read_image(path).pixels > 127
+        return read_mask(self.folder, file)
 
     def image(self, file: str) -> Path:
         """The file of an image."""

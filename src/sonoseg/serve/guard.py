@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sonoseg.errors import InputError
@@ -120,11 +120,9 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and is_same(given.strip(), self._token):
             return True
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and is_same(cookie.value, cookie_of(self._token))
+        # Other applications on this machine set cookies too, which http.cookies would not read past.
+        given = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return is_same(given, cookie_of(self._token))
 
 
 def _is_open(path: str) -> bool:

@@ -18,7 +18,7 @@ from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import open_scan
 from sonoseg.serve.scenes import Scene, Shot, name_of, stem_of
 from sonoseg.serve.session import Session
-from sonoseg.serve.uploads import plain_name
+from sonoseg.serve.uploads import free_stem, plain_name
 
 
 @dataclass
@@ -28,12 +28,12 @@ class Folder:
     Attributes:
         session: that serves it.
         limits: on what is sent.
-        names: identifiers of images that clients added, by the names that they gave them.
+        names: files of images that clients added, by the names that they gave them.
     """
 
     session: Session
     limits: Limits
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, Path] = field(default_factory=dict)
     _series: dict[tuple[str, int], str] = field(default_factory=dict)
     _adding: threading.Lock = field(default_factory=threading.Lock)
 
@@ -44,21 +44,23 @@ class Folder:
             image: the file's name with or without ending, the name under which it was sent, or a Series Instance UID.
 
         Raises:
-            Refused: status 404, there is no such image, or the series has several.
+            Refused: status 422, no image is named; or 404, there is none, or the name or the series has several.
         """
+        if not image:
+            raise Refused(422, "image", "is not named", "name one; see /datastore/")
         files: dict[Path, list[Scene]] = {}
         for scene in self.session.album.refresh().values():
             files.setdefault(scene.path, []).append(scene)
-        for path, scenes in files.items():
-            names = (self.names.get(image), name_of(path), stem_of(path))
-            if scenes[0].identifier == names[0] or image in names[1:]:
-                return scenes
-        found = [path for path in files if self._series_of(path) == image]
-        if len(found) == 1:
-            return files[found[0]]
-        problem = "is not in the folder"
-        if found:
-            problem = f"is a series of {len(found)} images, which is no volume"
+        found = {path for path in files if _is_name_of(path, image)}
+        if image in self.names:  # its file may be gone; then no other is meant
+            found.add(self.names[image])
+        if not found:
+            found = {path for path in files if self._series_of(path) == image}
+        problem = f"stands for {len(found)} images, which are no volume"
+        if len(found) < 2:
+            problem = "is not in the folder"
+            for path in found & files.keys():
+                return files[path]
         raise Refused(404, "image", problem, "name one image; see /datastore/")
 
     def path(self, image: str) -> Path:
@@ -69,24 +71,28 @@ class Folder:
         """Puts a picture into the folder; returns the name under which the client finds it again.
 
         Raises:
-            Refused: status 409, there is another picture of this name, for which its label would be taken.
+            Refused: status 409, there is another file of this name, for which its label would be taken.
             InputError: it is no picture, or the folder cannot be written to.
         """
         picture = picture_of(content, self.limits)
         stem = stem_of(Path(image.removesuffix(".gz").removesuffix(".nii")))
         # `plain_name` drops what follows the last dot.
         name = f"{stem}.x"
-        wanted = plain_name(name).casefold()
+        plain, album = plain_name(name), self.session.album
         with self._adding:
-            for scene in self.session.album.refresh().values():
-                if stem_of(scene.path).casefold() != wanted:
-                    continue
-                if scene.path.read_bytes() != picture:
-                    problem = "the folder has another picture of this name"
-                    raise Refused(409, "image", problem, "send it under another name")
-                self.names[image] = scene.identifier
-                return image
-            self.names[image] = self.session.album.add(name, picture)
+            same = [
+                scene.path
+                for scene in album.refresh().values()
+                if stem_of(scene.path).casefold() == plain.casefold()
+                or _is_name_of(scene.path, image)
+            ]
+            is_taken = not same and free_stem(album.folder, plain) != plain
+            if is_taken or any(path.read_bytes() != picture for path in same):
+                problem = "the folder has another file of this name"
+                raise Refused(409, "image", problem, "send it under another name")
+            if not same:
+                same = [album.shot(album.add(name, picture)).path]
+            self.names[image] = same[0]
         return image
 
     def save_label(self, image: str, reader: str, content: bytes) -> str:
@@ -154,6 +160,10 @@ class Folder:
         if key not in self._series:
             self._series[key] = _read_series(path)
         return self._series[key]
+
+
+def _is_name_of(path: Path, image: str) -> bool:
+    return image in (name_of(path), stem_of(path))
 
 
 def _read_series(path: Path) -> str:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, File, Form, Query, Request, Upload
 from fastapi.responses import JSONResponse, Response
 
 import sonoseg
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, visible
 from sonoseg.serve.monai_folder import Folder
 from sonoseg.serve.monai_images import (
     DTYPES,
@@ -29,6 +29,7 @@ router = APIRouter(tags=["MONAI Label"])
 STRATEGY = "first"
 _BINARY = "application/octet-stream"
 _READER = "monai-label"
+_FIELDS = ("params", "file", "label")
 Output = Literal["image", "json", "all", "dicom_seg"]
 ImageName = Annotated[str, Query(max_length=200)]
 Parameters = Annotated[str, Form(max_length=20_000)]
@@ -84,7 +85,21 @@ def auth() -> dict[str, bool]:
     return {"enabled": False}
 
 
-@router.post("/infer/{model}", summary="Outlines the lesions as a label")
+async def _check_fields(request: Request) -> None:
+    """Refuses a picture that is sent under another name: the answer would be of one in the folder, or of the first."""
+    form = await request.form()
+    for name in form:
+        if name not in _FIELDS or len(form.getlist(name)) > 1:
+            hint = f"send {', '.join(_FIELDS)}, each once at most"
+            problem = "is not a field of this address, or is sent twice"
+            raise Refused(422, visible(name)[:40], problem, hint)
+
+
+@router.post(
+    "/infer/{model}",
+    summary="Outlines the lesions as a label",
+    dependencies=[Depends(_check_fields)],
+)
 async def infer(
     request: Request,
     here: Here,

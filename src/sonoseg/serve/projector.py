@@ -42,7 +42,9 @@ class Projector:
             version: of its file; a new file has a new reel.
         """
         if scene.frames == 1:
-            self.close()
+            with self._lock:
+                for other in self._reels.values():
+                    other.stop()
             return
         key = (scene.identifier, version)
         with self._lock:
@@ -51,8 +53,8 @@ class Projector:
                 frames = partial(self._frames, scene, version)
                 reel = self._reels[key] = Reel(frames, self._segment)
             self._reels.move_to_end(key)
-            for other in list(self._reels)[:-1]:
-                self._reels[other].stop()
+            for other in list(self._reels.values())[:-1]:
+                other.stop()
             while len(self._reels) > _KEPT:
                 self._reels.popitem(last=False)
             reel.start()
@@ -77,10 +79,13 @@ class Projector:
         return self._spool(shot.scene, version).frame(shot.frame)
 
     def close(self) -> None:
-        """Stops the work."""
+        """Ends the work and waits for its threads: as the interpreter ends, they could begin nothing more."""
         with self._lock:
-            for reel in self._reels.values():
-                reel.stop()
+            reels, spools = list(self._reels.values()), list(self._spools.values())
+        for reel in reels:  # they may wait for a spool
+            reel.close()
+        for spool in spools:
+            spool.close()
 
     def _reel(self, scene: Scene) -> Reel | None:
         with self._lock:

@@ -62,11 +62,14 @@ class Reel:
     ) -> None:
         self._images, self._segment = images, segment
         self._seen: list[Seen] = []
+        self._is_damaged = False
         self._is_stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins, or goes on where it was stopped."""
+        """Begins, or goes on where it was stopped; but does not read again what could not be read."""
+        if self._is_damaged:
+            return
         self._is_stopped.clear()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, daemon=True)
@@ -75,6 +78,12 @@ class Reel:
     def stop(self) -> None:
         """Ends the thread after the frame that it works on."""
         self._is_stopped.set()
+
+    def close(self) -> None:
+        """As `stop`, and waits for the thread."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
 
     @property
     def shares(self) -> list[float]:
@@ -95,6 +104,7 @@ class Reel:
                     if place >= len(self._seen):
                         self._add(image)
         except (InputError, Refused, CancelledError) as error:
+            self._is_damaged = isinstance(error, InputError)
             words = getattr(error, "problem", "the server was busy")
             _logger.warning("sonoseg: a loop was not segmented to its end: %s", words)
 
@@ -120,18 +130,24 @@ class Spool:
         self._error: InputError | None = None
         self._is_done = False
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, daemon=True).start()
+        self._is_stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def frame(self, number: int) -> Image:
         """A frame, counted from 1; waits until it was decoded.
 
         Raises:
             InputError: the video is damaged, too long, or has no such frame.
+            Refused: status 503, it takes too long.
         """
         with self._changed:
             self._changed.wait_for(
                 lambda: self._is_done or self._count >= number, _PATIENCE
             )
+            if self._count < number and not self._is_done:
+                problem = f"frame {number} is not decoded yet"
+                raise Refused(503, "video", problem, "try again later")
             if self._count < number:
                 problem = f"has no frame {number}"
                 hint = "choose an earlier one"
@@ -140,6 +156,11 @@ class Spool:
             self._file.seek((number - 1) * height * width)
             content = self._file.read(height * width)
         return Image(np.frombuffer(content, np.uint8).reshape(height, width))
+
+    def close(self) -> None:
+        """Ends the thread after the frame that it decodes, and waits for it."""
+        self._is_stopped.set()
+        self._thread.join()
 
     def frames(self, count: int) -> Iterator[Image]:
         """The first `count` frames in their order."""
@@ -150,6 +171,8 @@ class Spool:
         try:
             with closing(self._images()) as images:  # type: ignore[type-var]
                 for image in images:
+                    if self._is_stopped.is_set():
+                        break
                     self._add(image)
         except InputError as error:
             self._error = error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonoseg.core.image import Image
-from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_clip, is_input
+from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_input
 from sonoseg.core.source import check_dimensions
 from sonoseg.dicom.recognise import check_installed, direct_files, is_dicom_file
 from sonoseg.errors import InputError
@@ -140,7 +140,7 @@ def _dicom_scenes(path: Path) -> list[Scene]:
 def _clip_scenes(path: Path) -> list[Scene]:
     try:
         with closing(Clip(path)) as clip:
-            return [Scene(path, max(1, clip.expected_frames), 1000 / float(clip.rate))]
+            return [Scene(path, max(1, clip.count_frames()), 1000 / float(clip.rate))]
     except InputError:
         return [Scene(path)]
 
@@ -154,8 +154,3 @@ def clip_frames(path: Path) -> Iterator[Image]:
     with closing(Clip(path)) as clip:
         for frame in clip.frames():
             yield Image(frame.image, source=str(path))
-
-
-def is_sequence(path: Path) -> bool:
-    """Whether a file may hold several frames."""
-    return is_dicom_file(path) or is_clip(path)

@@ -14,6 +14,8 @@ from sonoseg.errors import visible
 
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _IDENTIFIER = re.compile("([0-9a-f]{16})(?:-([0-9]{1,6}))?")
+_PART = re.compile(r"(_frame\d{4,})?(_region\d+)?$")
+"""What `Shot.stem` puts behind the name of a file."""
 PATTERN = f"^{_IDENTIFIER.pattern}$"
 """Of an identifier in an address: 16 hex digits, and the number of a frame."""
 
@@ -118,6 +120,11 @@ def stem_of(path: Path) -> str:
     suffix = path.suffix.lower()
     is_known = suffix in IMAGE_SUFFIXES or suffix in CLIP_SUFFIXES
     return path.stem if is_known or suffix in _ENDINGS else path.name
+
+
+def whole_stem(stem: str) -> str:
+    """The stem of the file of which an image with this stem is a frame or a region, by its name."""
+    return _PART.sub("", stem)
 
 
 def plain_stem(path: Path) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from sonoseg.core.paths import is_clip
 from sonoseg.core.source import opened
+from sonoseg.data.scan import entries
 from sonoseg.dicom.recognise import is_dicom
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path
 from sonoseg.serve.answer import read_upload
 from sonoseg.serve.dicom_answer import read_dicom_upload
 from sonoseg.serve.limits import Limits
+from sonoseg.serve.scenes import stem_of, whole_stem
 
 _SUFFIXES = {
     "PNG": ".png",
@@ -28,7 +30,7 @@ def plain_name(name: str) -> str:
     last = re.split(r"[\\/]", name)[-1]
     words = re.sub(r"[^A-Za-z0-9_-]+", "_", last.rpartition(".")[0])
     # Names that end so are those of results, which are not listed.
-    own = re.sub(r"_(mask(_?\d+)?|overlay|heat)$", "", words[:80], flags=re.I)
+    own = re.sub(r"(_(mask(_?\d+)?|overlay|heat)?)+$", "", words[:80], flags=re.I)
     return own.strip("_") or "image"
 
 
@@ -48,19 +50,31 @@ def check_upload(name: str, content: bytes, limits: Limits) -> str:
         return _SUFFIXES.get(header.format or "", ".png")
 
 
-def write_upload(
-    folder: Path, stem: str, suffix: str, taken: set[str], content: bytes
-) -> Path:
-    """Writes a file; returns its path, whose stem is in none of `taken` (case-folded).
+def free_stem(folder: Path, stem: str) -> str:
+    """`stem`, with a number behind it if need be: no file has it, also none that is not shown.
+
+    It is not the name of a frame or a region of another file either, nor is the name of another that of its own.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    # Upper and lower case are one name on many disks.
+    taken = {stem_of(path).casefold() for path in entries(folder)}
+    taken_or_whole = taken.union(map(whole_stem, taken))
+    number, free = 1, stem
+    while (own := free.casefold()) in taken_or_whole or whole_stem(own) in taken:
+        number += 1
+        free = f"{stem}-{number}"
+    return free
+
+
+def write_upload(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    """Writes a file; returns its path, whose stem is `free_stem`.
 
     Raises:
         InputError: the folder cannot be written to.
     """
-    number, free = 1, stem
-    while free.casefold() in taken:
-        number += 1
-        free = f"{stem}-{number}"
-    path = folder / f"{free}{suffix}"
+    path = folder / f"{free_stem(folder, stem)}{suffix}"
     if len(path.name.encode()) > 255:
         raise InputError("name", "is too long", "give the file a shorter name")
     with atomic_path(path) as temporary:
