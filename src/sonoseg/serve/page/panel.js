@@ -18,7 +18,7 @@ export async function accept() {
   if (!picture || state.isPlaying) return;
   try {
     await settled();
-    takeDescription(await sendJson(`images/${picture.id}/accept?version=${picture.version}`, { after: state.revision }));
+    takeDescription(await sendJson(`images/${picture.id}/accept?version=${picture.version}`, { after: state.revision, words: state.words }));
     await loadList();
     update({ saved: "accepted", message: "" });
     if (picture.frames === 1) await move(1);

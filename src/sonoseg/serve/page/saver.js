@@ -85,7 +85,7 @@ async function work() {
 
 /** @param {Item} item @returns {Promise<any>} */
 function post({ id, version, path, body }) {
-  if (path === "finding") return sendJson(`images/${id}/finding?version=${version}`, body, "PUT");
+  if (path === "finding") return sendJson(`images/${id}/finding?version=${version}`, { words: state.words, ...body }, "PUT");
   return sendJson(`images/${id}/edits?version=${version}`, { after: state.revision, ...body });
 }
 
@@ -99,13 +99,13 @@ function take(edit, answer) {
 
 /** @param {any} answer what changes with each edit */
 export function takeDescription(answer) {
-  const { revision, undo, redo, unit, lesions, doubts, notes, network, state: progress } = answer, picture = state.picture;
+  const { revision, words, undo, redo, unit, lesions, doubts, notes, network, state: progress } = answer, picture = state.picture;
   if (!picture) return;
   const entries = state.entries.map((entry) => (entry.id === picture.scene ? touched(entry, progress) : entry));
   const frameStates = { ...state.frameStates };
   if (progress === "open") delete frameStates[picture.frame];
   else frameStates[picture.frame] = progress;
-  update({ revision, undo, redo, unit, lesions, doubts, notes, network, progress, entries, frameStates });
+  update({ revision, words, undo, redo, unit, lesions, doubts, notes, network, progress, entries, frameStates });
 }
 
 /** @param {import("./state.js").Entry} entry @param {import("./state.js").Entry["state"]} progress of the open frame */

@@ -65,6 +65,7 @@ export const state = {
   /** @type {Uint8Array} one byte per pixel, 1 is lesion */ mask: new Uint8Array(0),
   /** @type {Uint8Array|null} shown instead of the mask while the threshold moves */ preview: null,
   revision: 0,
+  /** digits of what the server has of the finding */ words: "",
   undo: 0,
   redo: 0,
   unit: "px",
