@@ -148,11 +148,14 @@ class Page:
         self.wait(lambda: np.array_equal(self.mask(wanted.shape), wanted))
 
     def drawn(self) -> None:
-        """Waits until the open image, or frame, is drawn at its place."""
-        canvas = self.find("#overlay")
+        """Waits until the open image, or frame, is drawn at its place, and no other one is being opened."""
+        canvas, stage = self.find("#overlay"), self.find("#stage")
         self.wait(
             lambda: self.driver.execute_script(
-                "return '#' + arguments[0].dataset.shown === location.hash", canvas
+                "return '#' + arguments[0].dataset.shown === location.hash"
+                " && arguments[1].ariaBusy !== 'true'",
+                canvas,
+                stage,
             )
         )
 
@@ -216,8 +219,8 @@ def open_image(page: Page, name: str) -> None:
         )
     )
     page.find(f'#list button[title^="{name}"]').click()
-    page.wait(lambda: page.text("#caption").startswith(name))
     page.drawn()
+    page.wait(lambda: page.text("#caption").startswith(name))
 
 
 def disk_mask(scans: Path, name: str, reader: str = "reader") -> NDArray[np.bool_]:

@@ -192,6 +192,7 @@ function showAccept() {
 
 /** What is written must not get to the next image. A field that is typed in keeps the focus: its keys would be commands. */
 function showLock() {
+  byId("stage").ariaBusy = String(state.isOpening);
   for (const name of ["note", "spacing"]) byId(name).readOnly = isLocked();
   for (const name of ["labels", "birads", "descriptors", "lesions"]) byId(name).inert = isLocked();
 }
