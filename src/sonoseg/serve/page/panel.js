@@ -43,6 +43,8 @@ async function decide(done, ask) {
   update({ accepting: picture.id, preview: null });
   try {
     if (!(await settled())) return false;
+    // What was seen of another image must not speak for this one.
+    if (state.picture?.id !== picture.id) throw new Error("was left before it was saved; open it and do this again");
     await ask(picture);
     update({ saved: isShown() ? done : `${picture.name}: ${done}` });
     if (isShown()) update({ message: "" });
