@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from proxy import Proxy
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
@@ -145,11 +148,14 @@ class Page:
         self.wait(lambda: np.array_equal(self.mask(wanted.shape), wanted))
 
     def drawn(self) -> None:
-        """Waits until the open image, or frame, is drawn at its place."""
-        canvas = self.find("#overlay")
+        """Waits until the open image, or frame, is drawn at its place, and no other one is being opened."""
+        canvas, stage = self.find("#overlay"), self.find("#stage")
         self.wait(
             lambda: self.driver.execute_script(
-                "return '#' + arguments[0].dataset.shown === location.hash", canvas
+                "return '#' + arguments[0].dataset.shown === location.hash"
+                " && arguments[1].ariaBusy !== 'true'",
+                canvas,
+                stage,
             )
         )
 
@@ -167,6 +173,23 @@ class Page:
             elif identifier in begun:
                 times.append(round(time_of - begun.pop(identifier), 1))
         return times
+
+
+def ask(server: Server, path: str, body: Any = None, method: str = "GET") -> Any:
+    """What the server answers to another window of the same reader."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(
+        f"{server.address}/api/{path}", data, headers, method=method
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def identifier(server: Server, name: str) -> str:
+    """The identifier of an image."""
+    entries = ask(server, "images")["images"]
+    return next(one["id"] for one in entries if one["name"].startswith(name))
 
 
 @pytest.fixture
@@ -196,8 +219,8 @@ def open_image(page: Page, name: str) -> None:
         )
     )
     page.find(f'#list button[title^="{name}"]').click()
-    page.wait(lambda: page.text("#caption").startswith(name))
     page.drawn()
+    page.wait(lambda: page.text("#caption").startswith(name))
 
 
 def disk_mask(scans: Path, name: str, reader: str = "reader") -> NDArray[np.bool_]:
@@ -404,6 +427,183 @@ def test_a_server_that_is_killed_in_the_middle_of_a_stroke_loses_nothing(
     page.wait(lambda: page.text("#progress").startswith("1 of 3"))
     np.testing.assert_array_equal(disk_mask(scans, "one"), shown)
     again.kill()
+
+
+@pytest.mark.parametrize("status", [502, 408])
+def test_strokes_wait_while_a_proxy_does_not_reach_the_server(
+    browser: Any, server: Server, scans: Path, status: int
+) -> None:
+    shape = make_phantom(SEEDS["one"])[1].shape
+    with Proxy(server.port) as proxy:
+        page = Page(browser, proxy.address)
+        open_image(page, "one")
+        page.keys("b")
+        proxy.status = lambda *_: status
+        page.drag((20, 20), (60, 40))
+        page.wait(lambda: f"status {status}; trying again" in page.text("#saved"))
+        page.drag((100, 20), (140, 40))
+        page.keys("4", "n")  # the image stays until all is saved
+        proxy.status = lambda *_: 0
+        page.wait(lambda: page.text("#caption").startswith("three"))
+        open_image(page, "one")
+        shown = page.mask(shape)
+        assert shown[20, 20]
+        assert shown[40, 140]
+        page.keys(Keys.ENTER)
+        page.wait(lambda: page.text("#progress").startswith("1 of 3"))
+    np.testing.assert_array_equal(disk_mask(scans, "one"), shown)
+
+
+def test_what_was_refused_is_not_shown_as_saved(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    own = load().segment(scans / "one.png").mask
+    with Proxy(server.port) as proxy:
+        page = Page(browser, proxy.address)
+        open_image(page, "one")
+        page.keys("b")
+        proxy.status = lambda method, _: 422 if method == "POST" else 502
+        page.drag((20, 20), (60, 40))
+        page.wait(lambda: page.text("#saved").startswith("not saved"))
+        page.drag((100, 20), (140, 40))  # not drawn on a mask that nobody has
+        page.keys("4", Keys.DELETE, Keys.ENTER)
+        assert page.text("#saved").startswith("not saved")
+        proxy.status = lambda *_: 0
+        page.saved()
+        assert "422" in page.text("#message")
+        page.waits_for_mask(own)
+    shown = ask(server, f"images/{identifier(server, 'one')}")
+    assert (shown["state"], shown["revision"]) == ("open", 0)
+
+
+def test_a_stroke_waits_until_the_token_is_typed_again(
+    browser: Any, scans: Path, tmp_path: Path
+) -> None:
+    token = "correct-horse-battery"
+    (tmp_path / "token").write_text(token)
+    server = Server(scans, options=("--token-file", str(tmp_path / "token")))
+    page = Page(browser, f"{server.address}/#token={token}")
+    open_image(page, "one")
+    shape = make_phantom(SEEDS["one"])[1].shape
+    page.keys("b")
+    browser.delete_all_cookies()
+    page.drag((20, 20), (60, 40))
+    page.wait(lambda: page.find("#login").is_displayed())
+    page.find("#token").send_keys("wrong", Keys.ENTER)
+    page.wait(lambda: "wrong" in page.text("#login-problem"))
+    page.find("#token").clear()
+    page.find("#token").send_keys(token, Keys.ENTER)
+    page.saved()
+    assert not page.find("#login").is_displayed()
+    shown = page.mask(shape)
+    assert shown[20, 20]
+    page.keys("4", Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("1 of 3"))
+    np.testing.assert_array_equal(disk_mask(scans, "one"), shown)
+    server.kill()
+
+
+def test_words_and_strokes_of_another_window_are_shown_before_they_are_changed(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    address = f"images/{identifier(server, 'one')}"
+    words = ask(server, address)["words"]
+    finding = {"words": words, "label": "malignant", "note": "spiculated"}
+    words = ask(server, f"{address}/finding", finding, "PUT")["words"]
+    page.keys("1")
+    page.wait(lambda: "other words" in page.text("#message"))
+    page.saved()
+    note = page.find("#note")
+    assert note.get_property("value") == "spiculated"
+    assert ask(server, address)["words"] == words
+    edit = {"key": "k" * 8, "after": 0, "tool": "clear"}
+    ask(server, f"{address}/edits", edit, "POST")
+    page.keys("2")
+    page.wait(lambda: "another window" in page.text("#message"))
+    page.saved()
+    page.waits_for_mask(np.zeros(make_phantom(SEEDS["one"])[1].shape, bool))
+    ask(server, f"{address}/finding", {"words": words, "label": "normal"}, "PUT")
+    page.keys(Keys.ENTER)
+    page.wait(lambda: "other words" in page.text("#message"))
+    page.wait(lambda: note.get_property("value") == "")
+    assert ask(server, address)["state"] == "edited"
+    # What one window writes in a row does not hinder itself.
+    page.keys("1", "2", "4", "1")
+    note.send_keys("a simple cyst")
+    page.keys("4", Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("1 of 3"))
+    table = (scans / "annotations" / "reader" / "annotations.csv").read_text()
+    assert "uncertain" in table
+    assert "a simple cyst" in table
+
+
+def test_an_image_that_is_accepted_while_another_one_is_opened(
+    browser: Any, server: Server
+) -> None:
+    with Proxy(server.port) as proxy:
+        page = Page(browser, proxy.address)
+        open_image(page, "three")
+        page.painted()
+        lesions = page.text("#lesions")
+        open_image(page, "one")
+        page.keys("1")
+        page.saved()
+        accepts = f"/api/images/{identifier(server, 'one')}/accept"
+        with proxy.hold("POST", accepts) as gate:
+            page.keys(Keys.ENTER, Keys.ENTER, Keys.DELETE)
+            assert gate.arrived.wait(60)
+            page.keys("n")
+            page.wait(lambda: page.text("#caption").startswith("three"))
+        page.wait(lambda: page.text("#progress").startswith("1 of 3"))
+        assert gate.count == 1
+        page.drawn()
+        assert page.text("#caption").startswith("three")
+        assert "accepted" not in page.text("#caption")
+        assert page.text("#lesions") == lesions
+        open_image(page, "one")
+        page.wait(lambda: "✓ accepted" in page.text("#caption"))
+
+
+def test_a_key_that_is_held_accepts_nothing(browser: Any, server: Server) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    page.keys("1")
+    page.saved()
+    held = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+    page.driver.execute_cdp_cmd(
+        "Input.dispatchKeyEvent", {"type": "rawKeyDown", "autoRepeat": True, **held}
+    )
+    page.keys("n")
+    page.wait(lambda: page.text("#caption").startswith("three"))
+    assert ask(server, f"images/{identifier(server, 'one')}")["state"] == "edited"
+
+
+def test_what_is_typed_while_an_image_is_opened_does_not_get_into_it(
+    browser: Any, server: Server
+) -> None:
+    of_one, of_three = identifier(server, "one"), identifier(server, "three")
+    with Proxy(server.port) as proxy:
+        page = Page(browser, proxy.address)
+        open_image(page, "one")
+        note = page.find("#note")
+        with proxy.hold("GET", f"/api/images/{of_three}") as gate:
+            note.send_keys("cyst")
+            page.find('#list button[title^="three"]').click()
+            assert gate.arrived.wait(60)
+            note.send_keys(", no, spiculated")
+            page.driver.execute_script("document.activeElement.blur()")
+            ActionChains(browser).send_keys("3", Keys.DELETE).perform()
+            note.click()
+        page.wait(lambda: page.text("#caption").startswith("three"))
+        assert note.get_property("value") == ""
+        note.send_keys("new")
+        page.saved()
+    assert ask(server, f"images/{of_one}")["finding"]["note"] == "cyst"
+    three = ask(server, f"images/{of_three}")
+    assert (three["finding"]["note"], three["finding"]["label"]) == ("new", "")
+    assert three["revision"] == 0
 
 
 def test_two_readers_at_once(browser: Any, server: Server, scans: Path) -> None:
@@ -727,6 +927,31 @@ def test_a_loop_is_played_and_a_frame_of_it_corrected_and_accepted(
     assert source.ReferencedFrameNumber == 3
     in_seg = seg.pixel_array.reshape(view.shape) > 0
     np.testing.assert_array_equal(in_seg, view.whole(corrected))
+
+
+def test_frames_that_pass_by_are_not_changed(browser: Any, tmp_path: Path) -> None:
+    write_dicom_phantoms(tmp_path, 2)
+    folder = tmp_path / "images"
+    (path,) = folder.glob("*_loop.dcm")
+    server = Server(folder)
+    page = Page(browser, server.address)
+    open_image(page, path.stem)
+    frames = f"images/{identifier(server, path.stem)}-1/frames"
+    page.keys("b", "l")
+    page.wait(lambda: "frame 3 of 12" in page.text("#caption"))
+    page.keys(Keys.DELETE, "3", "t", "T", "M", "q", "z", " ", Keys.ENTER)
+    page.wait(lambda: "Pause first" in page.text("#message"))
+    page.drag((30, 30), (60, 40))
+    page.keys("l")
+    page.wait(lambda: page.find("#play").get_dom_attribute("aria-label") == "Play")
+    page.drawn()
+    assert ask(server, frames)["states"] == {}
+    page.keys(Keys.DELETE)
+    page.wait(lambda: "no lesion" in page.text("#lesions"))
+    page.saved()
+    number = page.text("#frame-number").split(" ")[0]
+    assert ask(server, frames)["states"] == {number: "edited"}
+    server.kill()
 
 
 def open_scan(browser: Any, folder: Path) -> tuple[Path, Server, Page]:

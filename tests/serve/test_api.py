@@ -66,6 +66,15 @@ def test_threshold_moves_the_mask(client, phantom_png, segmenter, phantom):
     assert areas[own] == np.count_nonzero(segmenter.segment(phantom[0]).mask)
 
 
+def test_a_threshold_is_not_taken_where_it_has_no_use(
+    client, phantom, phantom_png, to_png
+):
+    mask = to_png(phantom[1].astype(np.uint8) * 255)
+    files = {"image": ("a.png", phantom_png), "mask": ("mask.png", mask)}
+    answer = client.post("/api/refine", files=files, data={"threshold": "0.9"})
+    assert (answer.status_code, answer.json()["subject"]) == (422, "threshold")
+
+
 def test_refine_removes_and_adds(client, phantom_png, phantom):
     y, x = np.argwhere(phantom[1]).mean(0).astype(int)
     gone = send(client, phantom_png, "/api/refine", remove=f"{x},{y}").json()

@@ -303,10 +303,13 @@ def test_a_page_that_shows_the_former_image_changes_nothing(segmenter, folder):
     (folder / "one.png").write_bytes(encode_png(make_phantom(9)[0]))
     seen = {"version": shown["version"]}
     edit = {"key": "key-00000001", "after": 0, "tool": "clear"}
+    words = {"words": shown["words"]}
     answers = [
         client.post(f"{address}/edits", params=seen, json=edit),
-        client.put(f"{address}/finding", params=seen, json={"label": "benign"}),
-        client.post(f"{address}/accept", params=seen, json={"after": 0}),
+        client.put(
+            f"{address}/finding", params=seen, json={**words, "label": "benign"}
+        ),
+        client.post(f"{address}/accept", params=seen, json={**words, "after": 0}),
     ]
     assert [answer.status_code for answer in answers] == [409] * 3
     assert "replaced" in answers[0].json()["problem"]

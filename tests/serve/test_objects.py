@@ -320,8 +320,10 @@ def test_the_page_shows_the_doubt_as_soon_as_the_size_is_typed(scans, segmenter)
     client = TestClient(app, base_url=ADDRESS)
     (entry,) = client.get("/api/images").json()["images"]
     address = f"/api/images/{entry['id']}"
-    assert client.get(address).json()["doubts"] == []
-    answer = client.put(f"{address}/finding", json={"spacing": "0.5"}).json()
+    shown = client.get(address).json()
+    assert shown["doubts"] == []
+    body = {"words": shown["words"], "spacing": "0.5"}
+    answer = client.put(f"{address}/finding", json=body).json()
     assert "the user says otherwise" in answer["doubts"][0]
     assert client.get(address).json()["doubts"] == answer["doubts"]
     app.state.service.session.close()

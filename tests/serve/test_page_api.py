@@ -81,22 +81,54 @@ def test_edit_label_accept(page, folder):
     assert answer["undo"] == 1
     assert answer["patch"]["width"] == 5
     chosen = {"margin": "angular", "shape": "oval"}
+    seen = {"words": answer["words"]}
     words = {"label": "benign", "birads": "2", "spacing": "0.1", "descriptors": chosen}
+    words |= seen
     wrong = {**words, "descriptors": {"shape": "<b>"}}
     assert page.put(f"/api/images/{image}/finding", json=wrong).status_code == 422
     described = page.put(f"/api/images/{image}/finding", json=words).json()
     assert described["unit"] == "mm"
     assert page.get(f"/api/images/{image}").json()["finding"]["descriptors"] == chosen
-    accepted = page.post(
-        f"/api/images/{image}/accept", json={"after": answer["revision"]}
-    ).json()
+    body = {"after": answer["revision"], "words": described["words"]}
+    accepted = page.post(f"/api/images/{image}/accept", json=body).json()
     assert accepted["state"] == "accepted"
     mask = np.asarray(
         Image.open(folder / "annotations" / "reader" / "masks" / "one.png")
     )
     assert mask[2:6, 3:8].all()
-    stale = page.post(f"/api/images/{image}/accept", json={"after": 0})
+    stale = page.post(f"/api/images/{image}/accept", json={**body, "after": 0})
     assert stale.status_code == 409
+
+
+def test_words_of_another_window_are_neither_replaced_nor_accepted_unseen(page, folder):
+    address = f"/api/images/{identifier(page)}"
+    seen = page.get(address).json()
+    of_first = {**seen["finding"], "words": seen["words"], "label": "benign"}
+    calipers = [[[100, 100, 150, 100], [120, 80, 120, 120]]]
+    of_second = {**of_first, "label": "malignant", "note": "seen", "calipers": calipers}
+    answer = page.put(f"{address}/finding", json=of_second).json()
+    refused = page.put(f"{address}/finding", json=of_first)
+    accepted = page.post(f"{address}/accept", json={"after": 0, "words": seen["words"]})
+    assert (refused.status_code, accepted.status_code) == (409, 409)
+    now = page.get(address).json()
+    assert (now["finding"]["label"], now["finding"]["note"]) == ("malignant", "seen")
+    assert now["words"] == answer["words"] != seen["words"]
+    # The answer to the second window may have been lost: it sends the same again.
+    assert page.put(f"{address}/finding", json=of_second).status_code == 200
+    body = {"after": 0, "words": now["words"]}
+    assert page.post(f"{address}/accept", json=body).json()["state"] == "accepted"
+
+
+def test_an_image_whose_file_is_gone_is_not_withdrawn(page, folder):
+    address = f"/api/images/{identifier(page)}"
+    seen = page.get(address).json()["words"]
+    body = {"words": seen, "label": "benign"}
+    words = page.put(f"{address}/finding", json=body).json()["words"]
+    page.post(f"{address}/accept", json={"after": 0, "words": words})
+    (folder / "one.png").unlink()
+    assert page.delete(f"{address}/accept").status_code == 404
+    table = (folder / "annotations" / "reader" / "labels.csv").read_text()
+    assert "one.png" in table
 
 
 def test_refusals_do_not_tell_where_the_folder_is(page, folder):
@@ -106,7 +138,9 @@ def test_refusals_do_not_tell_where_the_folder_is(page, folder):
         answer = page.get(f"/api/images/{image}{address}")
         assert answer.status_code == 422
         assert str(folder.parent) not in answer.text
-    missing = page.post(f"/api/images/{identifier(page)}/accept", json={"after": 0})
+    address = f"/api/images/{identifier(page)}"
+    body = {"after": 0, "words": page.get(address).json()["words"]}
+    missing = page.post(f"{address}/accept", json=body)
     assert missing.status_code == 422
     assert missing.json()["subject"] == "label"
 
@@ -225,3 +259,26 @@ def test_huge_images_of_the_folder_are_refused_before_they_are_decoded(page, fol
         answer = page.get(f"/api/images/{image}{address}")
         assert answer.status_code == 422
         assert "megapixels" in answer.json()["problem"]
+
+
+def test_a_full_disk_is_the_servers_fault_so_that_the_page_sends_again(
+    segmenter, folder
+):
+    app = build_app(segmenter, folder=folder)
+    with TestClient(app, base_url=ADDRESS) as client:
+        address = f"/api/images/{identifier(client)}"
+        words = client.get(address).json()["words"]
+        database = app.state.service.session._journal._database
+        ((pages,),) = database.run("PRAGMA page_count")
+        database.run(f"PRAGMA max_page_count = {pages}")
+        bits = to_text(np.random.default_rng(1).random((256, 256)) > 0.5)
+        edit = {"tool": "brush", "width": 256, "height": 256, "bits": bits}
+        note = {"words": words, "note": "é" * 4000}
+        answers = [
+            client.post(f"{address}/edits", json={**edit, "key": "k" * 10, "after": 0}),
+            client.put(f"{address}/finding", json=note),
+        ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["subject"]) == (503, "server")
+        assert "full" in answer.json()["problem"]
+        assert "move" not in answer.json()["hint"]

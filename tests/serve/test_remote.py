@@ -80,10 +80,11 @@ def accept(client, reader="ann"):
     assert listed["studies"]  # the page shows the way back to them
     (image,) = listed["images"]
     address, who = f"/api/images/{image['id']}", {"reader": reader}
-    revision = client.get(address, params=who).json()["revision"]
-    finding = {"label": "benign", "birads": "", "note": "", "spacing": ""}
-    client.put(f"{address}/finding", params=who, json={**finding, "descriptors": {}})
-    answer = client.post(f"{address}/accept", params=who, json={"after": revision})
+    words = client.get(address, params=who).json()["words"]
+    finding = {"label": "benign", "words": words}
+    seen = client.put(f"{address}/finding", params=who, json=finding).json()
+    body = {"after": seen["revision"], "words": seen["words"]}
+    answer = client.post(f"{address}/accept", params=who, json=body)
     assert answer.status_code == 200, answer.text
 
 

@@ -138,6 +138,16 @@ def test_an_edit_that_is_sent_twice_is_made_once(session):
     assert session.view(image, "anna").undo == 1
 
 
+def test_an_edit_that_is_sent_again_after_another_window_drew_is_refused(session):
+    image = find(session, "one")
+    edit = Edit(next(keys), 0, "brush", 0, 0, 2, 2, to_text(np.ones((2, 2), bool)))
+    session.edit(image, "anna", edit)
+    do(session, image, "clear")
+    with pytest.raises(Refused) as refused:
+        session.edit(image, "anna", edit)
+    assert refused.value.status_code == 409
+
+
 def test_a_window_that_did_not_see_the_last_edit_is_refused(session):
     image = find(session, "one")
     do(session, image, "clear")

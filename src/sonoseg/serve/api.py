@@ -131,6 +131,9 @@ async def refine(
 
     Of DICOM, places and mask are those of the whole frame, and the answer holds SEG and SR of what was corrected.
     """
+    if mask is not None and threshold is not None:
+        problem = "has no use, because a mask to begin with is sent"
+        raise Refused(422, "threshold", problem, "send one of the two")
     content = await image.read()
     _check_frame(content, frame)
     begin = None if mask is None else await mask.read()

@@ -11,6 +11,14 @@ from typing import Any
 
 from sonoseg.errors import InputError, MachineError
 
+_PASSING = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+)
+"""Errors that say nothing against the file: what is in it must not be given up."""
+
 
 class Database:
     """A file with tables.
@@ -78,5 +86,9 @@ class Database:
             raise InputError(self._path.name, problem, hint)
 
     def _failure(self, error: sqlite3.Error) -> InputError:
-        hint = f"check the disk, or move {self._path.name} away to begin anew"
-        return MachineError(self._path.name, f"cannot be used ({error})", hint)
+        name = self._path.name
+        hint = f"check the disk, or move {name} away to begin anew"
+        # The lowest eight bits are the code; those above them say more of it.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            hint = f"look for free space, for other programs that use {name}, and whether it may be written"
+        return MachineError(name, f"cannot be used ({error})", hint)

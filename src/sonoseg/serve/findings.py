@@ -12,6 +12,7 @@ from sonoseg.serve.journal import Journal
 from sonoseg.serve.lexicon import BIRADS, LABELS
 from sonoseg.serve.patch import Mask
 from sonoseg.serve.records import Finding
+from sonoseg.serve.refusal import SEE_AGAIN, Refused
 from sonoseg.serve.scenes import Shot
 
 
@@ -44,6 +45,21 @@ def check_words(finding: Finding) -> None:
         raise InputError("BI-RADS", "is not a category", "choose 0 to 6")
     if finding.spacing:
         parse_spacing(finding.spacing)
+
+
+def check_words_seen(seen: str | None, shown: Finding) -> None:
+    """Refuses a client that has not seen what is shown.
+
+    Args:
+        seen: digits of the finding that it has seen; None: it need not have seen any.
+        shown: what is shown of the image.
+
+    Raises:
+        Refused: status 409, it has seen another finding.
+    """
+    if seen not in (None, shown.digits):
+        problem = "has other words now, from another window"
+        raise Refused(409, "image", problem, SEE_AGAIN)
 
 
 def check_label(label: str, mask: Mask) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sonoseg.serve.patch import Mask, Patch, unsqueeze, whole_patch
 from sonoseg.serve.records import Event, Network
+from sonoseg.serve.refusal import SEE_AGAIN, Refused
 
 START = "start"
 """Kind and key of the event with the mask that the reader began with."""
+_ELSEWHERE = "was changed in another window"
 
 
 class History:
@@ -18,10 +20,12 @@ class History:
         mask: (H, W) bool, as it is now.
         number: of the last change; 0 if there is none.
         read: number of the last event; 0 if the journal has none.
+        last_key: of the last change; "" if there is none.
     """
 
     def __init__(self, start: Mask, network: Network) -> None:
         self.number = self.read = 0
+        self.last_key = ""
         self._begin(start, network)
 
     @property
@@ -40,7 +44,7 @@ class History:
         if event.kind == START and event.patch is not None:
             self._begin(_start_in(event.patch), Network.from_text(event.tool))
             return
-        self.number = event.number
+        self.number, self.last_key = event.number, event.key
         if event.kind == "patch" and event.patch is not None:
             event.patch.apply(self.mask)
             self._done.append(event.patch)
@@ -53,6 +57,24 @@ class History:
             patch = self._undone.pop()
             patch.apply(self.mask)
             self._done.append(patch)
+
+    def check_seen(self, after: int) -> None:
+        """Refuses a client that has not seen the last change.
+
+        Raises:
+            Refused: status 409, `after` is not the number of the last change.
+        """
+        if after != self.number:
+            raise Refused(409, "image", _ELSEWHERE, SEE_AGAIN)
+
+    def check_last(self, key: str) -> None:
+        """Refuses a client that sends a change again, if another one was made since.
+
+        Raises:
+            Refused: status 409, `key` is not that of the last change.
+        """
+        if key != self.last_key:
+            raise Refused(409, "image", _ELSEWHERE, SEE_AGAIN)
 
     def start_event(self) -> Event:
         """The event that keeps the start and its network in the journal."""

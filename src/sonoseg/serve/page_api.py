@@ -218,7 +218,7 @@ def write_finding(
     shot = session.album.shot(identifier)
     check_version(shot.path, seen)
     try:
-        session.write_finding(shot, reader, body.finding())
+        session.write_finding(shot, reader, body.finding(), body.words)
         return JSONResponse(describe_view(session.view(shot, reader)))
     except InputError as error:
         raise refused_input(error, error.subject) from error
@@ -236,7 +236,7 @@ def accept(
     shot = session.album.shot(identifier)
     check_version(shot.path, seen)
     try:
-        session.accept(shot, reader, body.after)
+        session.accept(shot, reader, body.after, body.words)
         return JSONResponse(describe_view(session.view(shot, reader)))
     except InputError as error:
         raise refused_input(error, _subject_of(error)) from error
@@ -246,6 +246,7 @@ def accept(
 def withdraw(session: Open, reader: Reader, identifier: Identifier) -> JSONResponse:
     """Takes the image out of the reader's data set."""
     shot = session.album.shot(identifier)
+    version_of(shot.path)  # if the file is gone, nothing is withdrawn
     try:
         session.withdraw(shot, reader)
         return JSONResponse(describe_view(session.view(shot, reader)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,10 +30,15 @@ class EditBody(BaseModel):
     threshold: float = Field(0.5, gt=0, lt=1)
 
 
+Words = Annotated[str, Field(max_length=16)]
+"""Digits of the finding that the page has seen, see `Finding.digits`."""
+
+
 class FindingBody(BaseModel):
     """See `Finding`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+    words: Words
     label: str = Field("", max_length=20)
     birads: str = Field("", max_length=4)
     note: str = Field("", max_length=4000)
@@ -53,10 +58,11 @@ class FindingBody(BaseModel):
 
 
 class AcceptBody(BaseModel):
-    """Number of the last event that the page has seen."""
+    """Number of the last event, and digits of the finding, that the page has seen."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     after: int
+    words: Words
 
 
 class LoginBody(BaseModel):
@@ -77,6 +83,7 @@ def describe_view(view: View) -> dict[str, Any]:
         "notes": view.notes,
         "network": network,
         "revision": view.revision,
+        "words": view.finding.digits,
         "undo": view.undo,
         "redo": view.redo,
         "state": view.state,

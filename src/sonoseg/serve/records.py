@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sonoseg.describe.malignancy import Malignancy
@@ -109,6 +109,12 @@ class Finding:
     spacing: str = ""
     descriptors: str = ""
     calipers: str = ""
+
+    @property
+    def digits(self) -> str:
+        """16 hex digits that stand for it: a window shows by them which words it has seen."""
+        text = json.dumps(astuple(self))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ class Refused(HTTPException):
         self.hint = hint
 
 
+SEE_AGAIN = "look at it again, then repeat the last step"
+"""The hint for a window that shows an older state than the server has."""
 FIELDS = frozenset(
     ("add", "box", "frame", "label", "mask", "output", "remove", "spacing")
 )
@@ -49,7 +51,7 @@ def refused_input(error: InputError, subject: str = "image") -> Refused:
             of `FIELDS`.
         subject: what the client calls the input.
     """
-    if isinstance(error, MachineError) and subject != error.subject:
+    if isinstance(error, MachineError):
         return Refused(503, "server", visible(error.problem), visible(error.hint))
     if error.subject in FIELDS:
         subject = error.subject

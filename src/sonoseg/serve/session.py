@@ -21,18 +21,22 @@ from sonoseg.serve.calipers import measured, spacing_text
 from sonoseg.serve.collection import Collection
 from sonoseg.serve.contents import Contents
 from sonoseg.serve.edits import Edit, edited
-from sonoseg.serve.findings import check_label, check_words, known_findings
+from sonoseg.serve.findings import (
+    check_label,
+    check_words,
+    check_words_seen,
+    known_findings,
+)
 from sonoseg.serve.history import START, History
 from sonoseg.serve.journal import Journal
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import Mask, Patch, difference, whole_patch
 from sonoseg.serve.pool import Pool
 from sonoseg.serve.records import Event, Finding, Network
-from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scenes import Scene, Shot, find_shot
 from sonoseg.serve.states import all_states, entries_of, state_of
 from sonoseg.serve.versions import version_of
-from sonoseg.serve.view import View, doubts_of
+from sonoseg.serve.view import View, doubts_of, other_network
 
 _logger = logging.getLogger(__name__)
 FOLDER = "annotations"
@@ -94,7 +98,8 @@ class Session:
             undo, redo = history.undo_count, history.redo_count
             own, finding = known_findings(self._journal, shot, reader, result.spacing)
             accepted = self._journal.accepted(reader, shot.key).get(shot.key)
-            notes = self._notes(shot, reader, history)
+            notice = self._contents.notice(shot.path, reader)
+        notes = [notice, other_network(history.network, self._network)]
         lesions, by_hand = measured(mask, result, finding)
         state = state_of(own, accepted, revision)
         return View(
@@ -108,7 +113,7 @@ class Session:
             state,
             history.network,
             doubts_of(shot, result, finding, self._limits),
-            notes,
+            [note for note in notes if note],
         )
 
     def known_mask(self, shot: Shot, reader: str) -> Mask | None:
@@ -130,13 +135,13 @@ class Session:
             InputError: the edit does not fit the image.
         """
         result = self.album.result(shot)
-        key = shot.key
         with self._lock:
             self._contents.check(shot.path)
             history = self._history(shot, reader, result)
-            if self._journal.has(key, reader, edit.key):
+            if self._journal.has(shot.key, reader, edit.key):
+                history.check_last(edit.key)
                 return whole_patch(history.mask)
-            _check_seen(edit.after, history)
+            history.check_seen(edit.after)
             before = history.mask.copy()
             if edit.tool in ("undo", "redo"):
                 event = Event(edit.key, edit.tool, edit.tool)
@@ -147,36 +152,53 @@ class Session:
             after = self._history(shot, reader, result).mask
             return difference(before, after)
 
-    def write_finding(self, shot: Shot, reader: str, finding: Finding) -> None:
+    def write_finding(
+        self, shot: Shot, reader: str, finding: Finding, words: str | None = None
+    ) -> None:
         """Keeps what a reader wrote; what was accepted before stays accepted as it was.
 
+        Args:
+            shot: the image.
+            reader: who writes.
+            finding: replaces what is there.
+            words: digits of the finding that the client saw last; None replaces any.
+
         Raises:
+            Refused: status 409, the client has not seen what is there.
             InputError: an unknown label or category, or a spacing that is no pixel size.
         """
         check_words(finding)
+        spacing = self.album.result(shot).spacing
         with self._lock:
             self._contents.check(shot.path)
+            own, shown = known_findings(self._journal, shot, reader, spacing)
+            if finding != own:  # else it is sent again, because its answer was lost
+                check_words_seen(words, shown)
             self._contents.note(shot.path)
             self._journal.save_finding(shot.key, reader, finding)
 
-    def accept(self, shot: Shot, reader: str, after: int) -> None:
+    def accept(
+        self, shot: Shot, reader: str, after: int, words: str | None = None
+    ) -> None:
         """Puts the mask and the finding of a reader into the reader's data set.
 
         Args:
             shot: the image.
             reader: who accepts.
             after: number of the change that the client saw last.
+            words: digits of the finding that the client saw last; None accepts any.
 
         Raises:
-            Refused: status 409, the client has not seen the last change.
+            Refused: status 409, the client has not seen the last change, or the finding.
             InputError: the label is missing, or does not fit the mask; or the disk fails.
         """
         result = self.album.result(shot)
         with self._lock:
             self._contents.check(shot.path)
             history = self._history(shot, reader, result)
-            _check_seen(after, history)
+            history.check_seen(after)
             _, finding = known_findings(self._journal, shot, reader, result.spacing)
+            check_words_seen(words, finding)
             check_label(finding.label, history.mask)
             if not finding.spacing and result.spacing is not None:
                 finding = replace(finding, spacing=spacing_text(result.spacing))
@@ -247,14 +269,6 @@ class Session:
         self.album.close()
         self._journal.close()
 
-    def _notes(self, shot: Shot, reader: str, history: History) -> list[str]:
-        """What a reader should know of an image that is not as it was."""
-        notes = [self._contents.notice(shot.path, reader)]
-        if history.network != self._network:
-            network = f"{history.network.name} {history.network.version}"
-            notes.append(f"the outline is of {network}, not of the network in use")
-        return [note for note in notes if note]
-
     def _append(
         self, shot: Shot, reader: str, history: History, events: list[Event]
     ) -> None:
@@ -284,11 +298,3 @@ class Session:
         if len(self._histories) > _KEPT:
             self._histories.popitem(last=False)
         return history
-
-
-def _check_seen(after: int, history: History) -> None:
-    if after != history.number:
-        problem = "was changed in another window"
-        raise Refused(
-            409, "image", problem, "look at it again, then repeat the last step"
-        )

@@ -61,3 +61,11 @@ def doubts_of(
     typed = sized(file, shot.scene.region, [size])
     kept = [one for one in result.doubts if one not in file.layout.doubts]
     return [*kept, *typed.layout.doubts]
+
+
+def other_network(made_with: Network, in_use: Network) -> str:
+    """A note if the outline is not of the network in use; else ""."""
+    if made_with == in_use:
+        return ""
+    network = f"{made_with.name} {made_with.version}"
+    return f"the outline is of {network}, not of the network in use"

@@ -1,6 +1,7 @@
 // @ts-check
 // Requests to the server. A refusal is an error with the server's own words.
 
+import { askForToken } from "./login.js";
 import { state } from "./state.js";
 
 export class Refusal extends Error {
@@ -23,7 +24,12 @@ function address(path) {
  * @returns {Promise<Response>}
  */
 async function ask(path, options = {}) {
-  const response = await fetch(address(path), { credentials: "same-origin", ...options });
+  const send = () => fetch(address(path), { credentials: "same-origin", ...options });
+  let response = await send();
+  while (response.status === 401 && path !== "login") {
+    await askForToken((token) => sendJson("login", { token }));
+    response = await send();
+  }
   if (response.ok) return response;
   let text = `the server answered with status ${response.status}`;
   try {

@@ -10,6 +10,7 @@ import { shownLesions } from "./view.js";
 const LINES = /** @type {const} */ (["longest_diameter_ends", "perpendicular_diameter_ends"]);
 const LENGTHS = /** @type {const} */ (["longest_diameter", "perpendicular_diameter"]);
 /** @type {{lesion: number, line: 0|1, end: 0|1}|null} the end that is held */ let held = null;
+/** @type {import("./state.js").Lesion[]} as they were when it was taken */ let before = [];
 
 /** Takes the end that is nearest to a point. @param {Point} point @param {number} reach in image pixels */
 export function grabEnd(point, reach) {
@@ -26,6 +27,7 @@ export function grabEnd(point, reach) {
       }
     }
   }
+  before = state.lesions;
   if (held) dragEnd(point);
 }
 
@@ -47,6 +49,12 @@ export function dropEnd() {
   held = null;
   write({ calipers: pairs(state.lesions) });
   return true;
+}
+
+/** Leaves the end where it was. */
+export function leaveEnd() {
+  if (held) update({ lesions: before });
+  held = null;
 }
 
 /** Back to the diameters that are worked out. @param {import("./state.js").Lesion} [lesion] without it, of all */

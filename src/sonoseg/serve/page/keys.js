@@ -22,8 +22,7 @@ const resizeBrush = (factor) => () => update({ brush: Math.min(200, Math.max(1, 
 /** @param {number} step */
 const moveThreshold = (step) => () => {
   const threshold = Math.min(0.98, Math.max(0.02, Math.round(100 * (state.threshold + step)) / 100));
-  update({ threshold });
-  send({ tool: "threshold", threshold });
+  if (send({ tool: "threshold", threshold })) update({ threshold });
 };
 
 /** @type {Command[]} */
@@ -38,10 +37,10 @@ const COMMANDS = [
   { keys: ["d"], text: "Delete a lesion", run: choose("delete"), tool: "delete", sign: "✕" },
   { keys: ["m"], text: "Move the ends of the calipers", run: choose("calipers"), tool: "calipers", sign: "↔" },
   { keys: ["v"], text: "Move the view", run: choose("pan"), tool: "pan", sign: "✥" },
-  { keys: ["z"], text: "Undo", run: () => send({ tool: "undo" }), sign: "↶" },
-  { keys: ["y"], text: "Redo", run: () => send({ tool: "redo" }), sign: "↷" },
-  { keys: ["q"], text: "Back to the network's own mask", run: () => send({ tool: "reset" }), sign: "⟲" },
-  { keys: ["Delete"], text: "Delete all lesions", run: () => send({ tool: "clear" }), sign: "∅" },
+  { keys: ["z"], text: "Undo", run: () => void send({ tool: "undo" }), sign: "↶" },
+  { keys: ["y"], text: "Redo", run: () => void send({ tool: "redo" }), sign: "↷" },
+  { keys: ["q"], text: "Back to the network's own mask", run: () => void send({ tool: "reset" }), sign: "⟲" },
+  { keys: ["Delete"], text: "Delete all lesions", run: () => void send({ tool: "clear" }), sign: "∅" },
   { keys: ["n", "PageDown"], text: "Next image", run: () => void move(1).catch(report) },
   { keys: ["p", "PageUp"], text: "Previous image", run: () => void move(-1).catch(report) },
   { keys: ["Enter"], text: "Accept, and open the next image", run: () => void accept() },
@@ -83,6 +82,10 @@ const NAMES = { " ": "Space", ArrowLeft: "← → ↑ ↓" };
 function onKey(event) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (document.querySelector("dialog[open]")) return;
+  if (event.key === "Enter" && event.repeat && !target.matches("textarea")) {
+    event.preventDefault();  // a key that is held would accept images that nobody has looked at
+    return;
+  }
   if (event.ctrlKey || event.metaKey) {
     onControl(event);
     return;

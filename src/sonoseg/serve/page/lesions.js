@@ -4,7 +4,7 @@
 import { forgetCalipers } from "./calipers.js";
 import { boxKey, boxOf, partAt } from "./mask.js";
 import { send } from "./saver.js";
-import { byId, element, onChange, state, update } from "./state.js";
+import { byId, canDraw, element, onChange, state, update } from "./state.js";
 
 function show() {
   const rows = state.lesions.map(rowOf);
@@ -52,7 +52,7 @@ function toggle(lesion) {
 /** @param {import("./state.js").Lesion} lesion */
 function remove(lesion) {
   const picture = state.picture, { x, y, width } = lesion.box;
-  if (!picture || state.busy) return;
+  if (!picture || !canDraw()) return;
   const seen = new Uint8Array(state.mask.length);
   for (let column = x; column < x + width; column++) {
     const place = y * picture.width + column;

@@ -33,8 +33,8 @@ export async function showFrame(frame) {
   isSeeking = true;
   try {
     // While a frame is being opened, the slider may have moved on: those in between are passed over.
-    while (state.picture?.scene === picture.scene && (state.picture.frame !== wanted || state.isPlaying)) {
-      await open(idOf(wanted));
+    while (state.picture?.scene === picture.scene && (state.picture.frame !== wanted || state.isStale)) {
+      if (!(await open(idOf(wanted)))) return;
     }
   } finally {
     isSeeking = false;
@@ -61,15 +61,16 @@ export function nextLesion(direction) {
 /** Plays, or pauses and opens the frame that is shown. */
 export async function playOrPause() {
   const picture = state.picture;
-  if (!picture || picture.frames === 1) return;
+  if (!picture || picture.frames === 1 || state.isOpening || state.accepting) return;
   if (state.isPlaying) {
     await showFrame(picture.frame);
     return;
   }
-  await settled();
-  update({ isPlaying: true, busy: true, lesions: [], preview: null, heat: null, message: "" });
+  if (!(await settled()) || state.isOpening) return;
+  // What is written of a frame, and its number of changes, are not known while it passes by.
+  update({ isPlaying: true, isStale: true, lesions: [], preview: null, heat: null, message: "" });
   await play(picture.scene).catch((error) => {
-    update({ isPlaying: false, busy: false });
+    update({ isPlaying: false });
     report(error);
   });
 }

@@ -3,7 +3,7 @@
 
 import "./keys.js";
 import "./lesions.js";
-import { Refusal, sendJson } from "./api.js";
+import { sendJson } from "./api.js";
 import { firstImage, open } from "./opening.js";
 import { loadList, report } from "./pictures.js";
 import { settled } from "./saver.js";
@@ -19,21 +19,6 @@ async function logInFromAddress() {
   await sendJson("login", { token: decodeURIComponent(found[1]) });
 }
 
-/** @returns {Promise<void>} when the server has taken a token */
-function askForToken() {
-  return new Promise((resolve) => {
-    byId("login").showModal();
-    byId("login").addEventListener("cancel", (/** @type {Event} */ event) => event.preventDefault());
-    byId("login-form").addEventListener("submit", (/** @type {Event} */ event) => {
-      event.preventDefault();
-      sendJson("login", { token: byId("token").value }).then(() => {
-        byId("login").close();
-        resolve();
-      }, (error) => { byId("login-problem").textContent = error.message; });
-    });
-  });
-}
-
 async function showFirst() {
   const wanted = location.hash.slice(1);
   const entry = state.entries.find(({ id }) => id === wanted.split("-")[0]);
@@ -45,19 +30,16 @@ async function showFirst() {
 async function start() {
   update({ reader: localStorage.getItem(READER) || "reader" });
   byId("reader").value = state.reader;
-  try {
-    await logInFromAddress();
-    await loadList();
-  } catch (error) {
-    if (!(error instanceof Refusal) || error.status !== 401) throw error;
-    await askForToken();
-    await loadList();
-  }
+  await logInFromAddress().catch(() => {});  // if the token is wrong, the list asks for another one
+  await loadList();
   await showFirst();
 }
 
 byId("reader").addEventListener("change", async () => {
-  await settled();
+  if (!(await settled())) {
+    byId("reader").value = state.reader;
+    return;
+  }
   const reader = byId("reader").value.trim() || "reader";
   localStorage.setItem(READER, reader);
   // What one reader sees must not be changed in the name of another.

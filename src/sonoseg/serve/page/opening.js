@@ -9,25 +9,27 @@ import { state, update } from "./state.js";
 
 let opening = 0;
 
-/** Opens an image once all edits of the last one are saved. @param {string} id */
+/** Opens an image once all edits of the last one are saved. @param {string} id @returns {Promise<boolean>} whether it is shown */
 export async function open(id) {
   const number = ++opening;
   performance.mark(`open ${id}`);
-  await settled();
-  if (number !== opening) return;
-  update({ busy: true, isPlaying: false });
+  update({ isOpening: true, isPlaying: false, message: "" });
   try {
-    await load(id, number);
+    // If an edit is refused, its image stays, beside the line that says why.
+    return (await settled()) && number === opening && (await load(id, number));
   } finally {
-    if (number === opening) update({ busy: false });
+    if (number === opening) update({ isOpening: false });
   }
 }
 
-/** @param {string} id @param {number} number of the call of `open`; if there is a later one, nothing is shown */
+/**
+ * @param {string} id @param {number} number of the call of `open`; if there is a later one, nothing is shown
+ * @returns {Promise<boolean>} whether it is shown
+ */
 async function load(id, number) {
   const [shown] = await Promise.all([getJson(`images/${id}`), pixelsOf(id)]);
   const pixels = await pixelsOfVersion(id, shown.version);
-  if (number !== opening) return;
+  if (number !== opening) return false;
   const { scene, frame, frames, frameTime, name, place, width, height, version, smallest, threshold, finding } = shown;
   const isSameLoop = state.picture?.scene === scene;
   const picture = {
@@ -37,10 +39,11 @@ async function load(id, number) {
   const mask = unpack(shown.mask, width * height);
   const cursor = isSameLoop ? state.cursor : null;
   if (!isSameLoop) update({ shares: [], frameStates: {} });
-  update({ picture, mask, preview: null, finding, threshold, heat: null, cursor, box: null, link: null, hidden: [], message: "" });
-  takeDescription(shown);
+  update({ picture, mask, preview: null, finding, threshold, heat: null, cursor, box: null, link: null, hidden: [], isStale: false });
+  takeDescription(shown, picture.id);
   history.replaceState(null, "", `#${id}`);
   lookAhead(picture);
+  return true;
 }
 
 /** @param {import("./state.js").Picture} picture */

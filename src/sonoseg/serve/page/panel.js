@@ -1,12 +1,12 @@
 // @ts-check
 // The right side: doubts, measurements, labels, note, layers and sliders.
 
-import { getPicture, sendDelete, sendJson } from "./api.js";
+import { Refusal, getPicture, sendDelete, sendJson } from "./api.js";
 import { coloured } from "./heat.js";
 import { mapOfPicture } from "./opening.js";
 import { loadList, move, report } from "./pictures.js";
-import { send, settled, takeDescription, write } from "./saver.js";
-import { byId, element, onChange, state, update } from "./state.js";
+import { giveUp, reload, send, settled, takeDescription, write } from "./saver.js";
+import { byId, canDraw, element, isLocked, onChange, state, update } from "./state.js";
 import { enlarge, maskAt } from "./threshold.js";
 
 const LAYERS = { outline: "Outline (O)", fill: "Mask (F)", calipers: "Calipers (C)", heat: "Heat (H)" };
@@ -14,30 +14,50 @@ const LAYERS = { outline: "Outline (O)", fill: "Mask (F)", calipers: "Calipers (
 
 /** Accepts the image and opens the next one; of a loop, the frame, which stays open. */
 export async function accept() {
-  const picture = state.picture;
-  if (!picture || state.isPlaying) return;
-  try {
-    await settled();
-    takeDescription(await sendJson(`images/${picture.id}/accept?version=${picture.version}`, { after: state.revision }));
-    await loadList();
-    update({ saved: "accepted", message: "" });
-    if (picture.frames === 1) await move(1);
-  } catch (error) {
-    report(/** @type {Error} */ (error));
-  }
+  const isShown = await decide("accepted", async ({ id, version }) => {
+    const seen = { after: state.revision, words: state.words };
+    takeDescription(await sendJson(`images/${id}/accept?version=${version}`, seen), id);
+  });
+  if (isShown && state.picture?.frames === 1) await move(1).catch(report);
 }
 
 /** Takes the image out of what is accepted. What was drawn and written stays. */
 export async function withdraw() {
+  if (!isAccepted()) return;
+  await decide("withdrawn", async ({ id }) => {
+    await sendDelete(`images/${id}/accept`);
+    await reload(id);  // another window may have drawn
+  });
+}
+
+/**
+ * Has the server accept or withdraw the open image. The reader may open another one meanwhile.
+ * @param {string} done what is shown when it is done
+ * @param {(picture: import("./state.js").Picture) => Promise<void>} ask
+ * @returns {Promise<boolean>} whether it is done, and the image is still the one that is looked at
+ */
+async function decide(done, ask) {
   const picture = state.picture;
-  if (!picture || !isAccepted()) return;
+  if (!picture || state.accepting || isLocked()) return false;
+  const isShown = () => state.picture?.id === picture.id && !state.isOpening;
+  update({ accepting: picture.id, preview: null });
   try {
-    await settled();
-    takeDescription(await sendDelete(`images/${picture.id}/accept`));
-    await loadList();
-    update({ saved: "withdrawn", message: "" });
+    if (!(await settled())) return false;
+    // What was seen of another image must not speak for this one.
+    if (state.picture?.id !== picture.id) throw new Error("was left before it was saved; open it and do this again");
+    await ask(picture);
+    update({ saved: isShown() ? done : `${picture.name}: ${done}` });
+    if (isShown()) update({ message: "" });
+    await loadList().catch(report);
+    return isShown();
   } catch (error) {
-    report(/** @type {Error} */ (error));
+    const { message } = /** @type {Error} */ (error);
+    if (error instanceof Refusal && error.status === 409 && isShown()) await giveUp(picture.id, error);
+    else update({ message: isShown() ? message : `${picture.name}: ${message}` });
+    update({ saved: `not ${done}` });
+    return false;
+  } finally {
+    update({ accepting: "" });
   }
 }
 
@@ -68,7 +88,10 @@ async function loadHeat() {
 /** Shows the mask of a threshold, without keeping it. @param {number} threshold */
 export async function preview(threshold) {
   const picture = state.picture;
-  if (!picture || state.busy) return;
+  if (!picture || !canDraw()) {
+    showSliders();
+    return;
+  }
   update({ threshold });
   const { id, mapSize, width, height, smallest } = picture;
   if (enlarged?.id !== id) {
@@ -77,7 +100,7 @@ export async function preview(threshold) {
     enlarged = { id, large: enlarge(map, mapSize, width, height) };
   }
   // The slider may have moved on, or been let go, while the map came.
-  if (state.threshold !== threshold || state.busy) return;
+  if (state.threshold !== threshold || !canDraw()) return;
   update({ preview: maskAt(enlarged.large, width, height, threshold, smallest * width * height) });
 }
 
@@ -125,11 +148,11 @@ function suggestion(word, probability, take) {
   return button;
 }
 
-/** Shows note and spacing, but does not replace what is being typed. */
-function showTexts() {
+/** Shows note and spacing. @param {boolean} isOther whether it also replaces what is being typed */
+function showTexts(isOther) {
   for (const name of /** @type {const} */ (["note", "spacing"])) {
     const field = byId(name);
-    if (field !== document.activeElement) field.value = state.finding[name];
+    if (isOther || field !== document.activeElement) field.value = state.finding[name];
   }
 }
 
@@ -154,7 +177,9 @@ for (const name of ["opacity", "brightness", "contrast"]) {
   byId(name).addEventListener("input", () => update({ [name]: Number(byId(name).value) }));
 }
 byId("threshold").addEventListener("input", () => void preview(Number(byId("threshold").value)).catch(report));
-byId("threshold").addEventListener("change", () => send({ tool: "threshold", threshold: state.threshold }));
+byId("threshold").addEventListener("change", () => {
+  if (!send({ tool: "threshold", threshold: state.threshold })) showSliders();
+});
 byId("birads").addEventListener("change", () => write({ birads: byId("birads").value }));
 byId("spacing").addEventListener("change", () => write({ spacing: byId("spacing").value.trim() }));
 byId("note").addEventListener("input", () => write({ note: byId("note").value }, 500));
@@ -163,8 +188,15 @@ byId("withdraw").addEventListener("click", () => void withdraw());
 function showAccept() {
   const picture = state.picture, isLoop = picture !== null && picture.frames > 1;
   byId("accept-text").textContent = isLoop ? `Accept frame ${picture.frame}` : "Accept";
-  byId("accept").disabled = !picture || state.isPlaying;
+  byId("accept").disabled = !picture || state.isStale;
   byId("withdraw").hidden = !isAccepted();
+}
+
+/** What is written must not get to the next image. A field that is typed in keeps the focus: its keys would be commands. */
+function showLock() {
+  byId("stage").ariaBusy = String(state.isOpening);
+  for (const name of ["note", "spacing"]) byId(name).readOnly = isLocked();
+  for (const name of ["labels", "birads", "descriptors", "lesions"]) byId(name).inert = isLocked();
 }
 
 function showCaption() {
@@ -184,7 +216,6 @@ function showDoubts() {
 
 function showPicture() {
   showDescriptors();
-  showTexts();
   if (state.layers.heat) void loadHeat().catch(report);
 }
 
@@ -193,9 +224,10 @@ onChange((changed) => {
   if (has("labels", "finding")) showLabels();
   if (has("descriptors", "lesions")) showDescriptors();
   if (has("layers")) showLayers();
-  if (has("finding")) showTexts();
+  if (has("finding")) showTexts(has("isStale"));  // the server has just been asked
   if (has("threshold", "opacity", "brightness", "contrast")) showSliders();
-  if (has("picture", "progress", "isPlaying")) showAccept();
+  if (has("picture", "progress", "isStale")) showAccept();
+  if (has("picture", "isOpening", "isStale", "accepting")) showLock();
   if (has("picture", "progress", "isPlaying")) showCaption();
   if (has("picture", "doubts", "notes", "network")) showDoubts();
   if (has("picture") && !state.isPlaying) showPicture();

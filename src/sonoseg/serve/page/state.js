@@ -65,6 +65,7 @@ export const state = {
   /** @type {Uint8Array} one byte per pixel, 1 is lesion */ mask: new Uint8Array(0),
   /** @type {Uint8Array|null} shown instead of the mask while the threshold moves */ preview: null,
   revision: 0,
+  /** digits of what the server has of the finding */ words: "",
   undo: 0,
   redo: 0,
   unit: "px",
@@ -91,10 +92,23 @@ export const state = {
   /** @type {{x: number, y: number}|null} the cross, in image pixels */ cursor: null,
   /** @type {{x: number, y: number, width: number, height: number}|null} */ box: null,
   /** @type {[Place, Place]|null} from one lesion to another */ link: null,
-  busy: false,
+  /** whether the server works out what the last edit changes */ busy: false,
+  /** whether another image, or frame, is being opened */ isOpening: false,
+  /** whether the server may have another mask, or other words, than are shown */ isStale: false,
+  /** identifier of the image that is being accepted or withdrawn, or "" */ accepting: "",
   message: "",
   saved: "",
 };
+
+/** @returns {boolean} whether nothing can be changed now: it could get to another image than the one that is seen */
+export function isLocked() {
+  return state.isOpening || state.isStale || (state.accepting !== "" && state.accepting === state.picture?.id);
+}
+
+/** @returns {boolean} whether strokes can be drawn */
+export function canDraw() {
+  return state.picture !== null && !state.busy && !isLocked();
+}
 
 /** @type {((changed: Set<string>) => void)[]} */
 const listeners = [];

@@ -1,10 +1,10 @@
 // @ts-check
 // What the pointer, and the cross of the keyboard, do to the mask.
 
-import { dragEnd, dropEnd, grabEnd } from "./calipers.js";
+import { dragEnd, dropEnd, grabEnd, leaveEnd } from "./calipers.js";
 import { boxKey, drawLine, pack, union } from "./mask.js";
 import { send } from "./saver.js";
-import { state, update } from "./state.js";
+import { canDraw, isLocked, onChange, state, update } from "./state.js";
 import { maskChanged, onCanvas, overlay, pan, shownLesions, toImage, zoom } from "./view.js";
 
 /** @typedef {{x: number, y: number}} Point */
@@ -17,6 +17,7 @@ const pointers = new Map();
 /** @type {Uint8Array|null} the mask as it was when the brush was put down */ let before = null;
 /** @type {0|1} what the stroke paints: lesion or not */ let ink = 1;
 let isPanning = false;
+/** Whether the pointer was put down on the image that is open, to draw. */ let isHeld = false;
 /** Whether the cross of the keyboard draws a cut. */ let isCutting = false;
 /** Half the width of a cut, in pixels: no two pixels touch across it. */
 const CUT = 1.01;
@@ -141,7 +142,7 @@ export function hideAtCross() {
     does a line from lesion to lesion, and the end of a caliper: taken, then put down. */
 export function useAtCross() {
   const cursor = state.cursor;
-  if (!state.picture || !cursor || state.busy) return;
+  if (!cursor || !canDraw()) return;
   const point = { x: cursor.x + 0.5, y: cursor.y + 0.5 };
   if (state.tool === "grow" || state.tool === "delete") click(point);
   else if (state.tool === "cut") {
@@ -171,6 +172,15 @@ export function moveCross(dx, dy) {
   dragEnd({ x: x + 0.5, y: y + 0.5 });
 }
 
+/** Takes back what is being drawn: it must not get to the next image. */
+function letGo() {
+  if (last || isCutting) dropStroke();
+  last = null;
+  isHeld = false;
+  cancel();
+  leaveEnd();
+}
+
 /** Leaves a box, a line or a cut that was begun. @returns {boolean} whether there was one */
 export function cancel() {
   const had = corner !== null;
@@ -195,7 +205,8 @@ overlay.addEventListener("pointerdown", (event) => {
     last = null;
     return;
   }
-  if (state.busy) return;
+  isHeld = canDraw();
+  if (!isHeld) return;
   update({ message: "" });
   if (isStroke()) {
     last = point;
@@ -243,7 +254,7 @@ function moveView(moved, from, place) {
 /** @param {PointerEvent} event */
 function lift(event) {
   if (!pointers.delete(event.pointerId)) return;
-  if (!isPanning && !state.busy && event.type === "pointerup") {
+  if (!isPanning && isHeld && canDraw() && event.type === "pointerup") {
     if (state.tool === "grow" || state.tool === "delete") click(toImage(onCanvas(event)));
     else if (corner) endPair();
   }
@@ -256,6 +267,12 @@ overlay.addEventListener("pointerup", lift);
 overlay.addEventListener("pointercancel", lift);
 overlay.addEventListener("pointerleave", () => {
   if (pointers.size === 0 && !corner) update({ cursor: null });
+});
+let wasLocked = false;
+onChange(() => {
+  const isNew = isLocked() && !wasLocked;
+  wasLocked = isLocked();
+  if (isNew) letGo();
 });
 overlay.addEventListener("contextmenu", (event) => event.preventDefault());
 overlay.addEventListener("wheel", (event) => {
