@@ -6,17 +6,16 @@ from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from sonoseg.dicom.recognise import is_dicom
-from sonoseg.errors import visible
 from sonoseg.serve.answer import describe_model, segment_upload
 from sonoseg.serve.dicom_answer import segment_dicom_upload
 from sonoseg.serve.refine import parse_corrections
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.schemas import Problem, SegmentAnswer
-from sonoseg.serve.service import Here
+from sonoseg.serve.service import Here, only_fields
 
 router = APIRouter()
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -44,22 +43,6 @@ Threshold = Annotated[
 ]
 
 
-def _only_fields(*names: str) -> Any:
-    """A dependency that refuses other fields, such as misspelled ones, and a second image: neither would be used."""
-
-    async def check(request: Request) -> None:
-        form = await request.form()
-        for name in form:
-            if name not in names:
-                problem = "is not a field of this address"
-                raise Refused(422, visible(name)[:40], problem, "see /docs")
-            if len(form.getlist(name)) > 1:
-                hint = "send one image, and each option once"
-                raise Refused(422, name, "is sent more than once", hint)
-
-    return Depends(check)
-
-
 def _check_frame(content: bytes, frame: int | None) -> None:
     if frame not in (None, 1) and not is_dicom(content):
         problem = f"frame {frame} is asked for, but a picture has 1"
@@ -70,7 +53,7 @@ def _check_frame(content: bytes, frame: int | None) -> None:
     "/api/segment",
     responses=_ANSWERS,
     summary="Outlines and measures the lesions",
-    dependencies=[_only_fields("image", "spacing", "explain", "threshold", "frame")],
+    dependencies=[only_fields("image", "spacing", "explain", "threshold", "frame")],
 )
 async def segment(
     here: Here,
@@ -102,7 +85,7 @@ async def segment(
     responses=_ANSWERS,
     summary="Corrects a mask by clicks and a box",
     dependencies=[
-        _only_fields(
+        only_fields(
             *("image", "mask", "add", "remove", "box", "spacing", "threshold", "frame")
         )
     ],

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, File, Form, Query, Request, Upload
 from fastapi.responses import JSONResponse, Response
 
 import sonoseg
-from sonoseg.errors import InputError, visible
+from sonoseg.errors import InputError
 from sonoseg.serve.monai_folder import Folder
 from sonoseg.serve.monai_images import (
     DTYPES,
@@ -23,13 +23,12 @@ from sonoseg.serve.monai_images import (
 from sonoseg.serve.monai_sessions import Kept, no_session
 from sonoseg.serve.page_api import reader_of
 from sonoseg.serve.refusal import Refused, refused_input
-from sonoseg.serve.service import Here
+from sonoseg.serve.service import Here, only_fields
 
 router = APIRouter(tags=["MONAI Label"])
 STRATEGY = "first"
 _BINARY = "application/octet-stream"
 _READER = "monai-label"
-_FIELDS = ("params", "file", "label")
 Output = Literal["image", "json", "all", "dicom_seg"]
 ImageName = Annotated[str, Query(max_length=200)]
 Parameters = Annotated[str, Form(max_length=20_000)]
@@ -85,20 +84,11 @@ def auth() -> dict[str, bool]:
     return {"enabled": False}
 
 
-async def _check_fields(request: Request) -> None:
-    """Refuses a picture that is sent under another name: the answer would be of one in the folder, or of the first."""
-    form = await request.form()
-    for name in form:
-        if name not in _FIELDS or len(form.getlist(name)) > 1:
-            hint = f"send {', '.join(_FIELDS)}, each once at most"
-            problem = "is not a field of this address, or is sent twice"
-            raise Refused(422, visible(name)[:40], problem, hint)
-
-
 @router.post(
     "/infer/{model}",
     summary="Outlines the lesions as a label",
-    dependencies=[Depends(_check_fields)],
+    # The answer to a picture under another name would be of one in the folder.
+    dependencies=[only_fields("params", "file", "label")],
 )
 async def infer(
     request: Request,

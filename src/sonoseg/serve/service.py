@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from sonoseg.errors import visible
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.metrics import Metrics
 from sonoseg.serve.outbox import Outbox
 from sonoseg.serve.pool import Pool
+from sonoseg.serve.refusal import Refused
 from sonoseg.serve.remote import Remote
 from sonoseg.serve.session import Session
 
@@ -60,3 +62,20 @@ def service_of(request: Request) -> Service:
 
 Here = Annotated[Service, Depends(service_of)]
 """A parameter of a request's function: the service."""
+
+
+def only_fields(*names: str) -> Any:
+    """A dependency that refuses other fields, such as misspelled ones, and a second image: neither would be used."""
+
+    async def check(request: Request) -> None:
+        form = await request.form()
+        for name in form:
+            if name not in names:
+                problem = "is not a field of this address"
+                hint = f"send {', '.join(names)}"
+                raise Refused(422, visible(name)[:40], problem, hint)
+            if len(form.getlist(name)) > 1:
+                hint = "send one image, and each option once"
+                raise Refused(422, name, "is sent more than once", hint)
+
+    return Depends(check)
