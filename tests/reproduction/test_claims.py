@@ -158,6 +158,11 @@ def test_the_rank_correlation_is_scipy_s(count):
     assert p == pytest.approx(theirs.pvalue, abs=0.05)
 
 
+def test_the_p_of_an_order_is_never_0():
+    values = np.arange(16.0)
+    assert rank_correlation(values, values) == (1, 1 / 100_001)
+
+
 def test_without_results_there_is_no_report(words, capsys):
     assert main([*words, "--models", "15", "--report-only"]) == 2
     assert "holds no results to report" in capsys.readouterr().err
