@@ -19,6 +19,10 @@ _logger = logging.getLogger(__name__)
 LABELS = ("benign", "malignant", "normal", "unknown")
 
 
+NO_PATIENT = "file-"
+"""So begins the group of an image whose data set names patients, but not this one's."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One image of a data set. Nothing is read before `read_image` or `read_mask` is called.
