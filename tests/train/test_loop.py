@@ -24,6 +24,7 @@ from sonoseg.train import loop
 from sonoseg.train.configure import check_recipe, configure
 from sonoseg.train.dataset import BatchOrder, Pairs, gather
 from sonoseg.train.device import make_fabric
+from sonoseg.train.log import read_log
 from sonoseg.train.losses import LOSSES
 from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import RunConfig, best_epoch, load_run
@@ -159,6 +160,16 @@ def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(
     assert found == ["0.25", "0.75", "0.5", "0.5"]
     assert len(saved) == 2
     assert "4 epochs; best is epoch 2" in capsys.readouterr().out
+
+
+def test_the_epoch_that_is_kept_is_the_best_of_the_log(phantoms, tmp_path, monkeypatch):
+    """A sweep takes it from log.csv, where numbers have six digits; of equals the later one is kept."""
+    saved = []
+    monkeypatch.setattr(loop, "validate", MadeUpScores([0.71234561, 0.71234559]))
+    monkeypatch.setattr(loop, "save_weights", lambda *_: saved.append(True))
+    more = ("--monitor", "dice", "--epochs", "2")
+    assert main(words(phantoms, tmp_path, *more)) == 0
+    assert best_epoch(read_log(tmp_path), "dice")["epoch"] == len(saved) == 2
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,7 @@ def _held_out_of(sources: Sequence[str]) -> list[tuple[Path, list[Case]]]:
     A data set without a split has none: all its images were trained on.
     """
     found = []
-    for source in sources:
-        folder, split = parse_source(source)
+    for folder, split in map(parse_source, sources):
         if split:
             subsets = split_cases(load_cases(folder), split)
             found.append((folder, subsets["validation"]))
@@ -165,6 +164,7 @@ def check_held_out(
     record = predictor.record
     if record is None:
         return
+    record.warn_of_pack(cases)
     trained = [case.name for case in cases if not record.is_held_out(case.read_image())]
     if trained:
         problem = f"was trained on {len(trained)} of these {len(cases)} held-out images, first {trained[0]}"

@@ -29,7 +29,7 @@ from sonoseg.train.dataset import (
     record_of,
 )
 from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
-from sonoseg.train.log import History, write_log
+from sonoseg.train.log import History, as_logged, write_log
 from sonoseg.train.processes import find_processes
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import (
@@ -206,6 +206,7 @@ def run_epochs(
             row |= validation_scores.mean("validation")
             row |= {"learning_rate": learner.optimizer.param_groups[0]["lr"]}
             row |= {"seconds": time.monotonic() - began}
+            row = as_logged(row)
             history.append(row)
 
             # Save. The checkpoint comes last. After a crash before it, the epoch is repeated and writes the same files.
