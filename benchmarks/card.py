@@ -35,7 +35,7 @@ from sonoseg.models.encoders import load_tensors
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.train import augment, views
 from sonoseg.train.dataset import InMemory
-from sonoseg.train.losses import LOSSES, presence_loss
+from sonoseg.train.losses import LOSSES, presence_terms
 
 SPLITS = {
     "busi": "paper-clean",
@@ -198,7 +198,8 @@ def train(spec: Spec, data: Path, out: Path, began: float) -> None:
         pixels, there = pixels.float(), (truth.sum((1, 2, 3)) > 20).float()
         loss = LOSSES["bce+image-dice"](pixels, told, there)
         if presence is not None:
-            loss = loss + 0.3 * presence_loss(presence.float(), pixels, truth, there)
+            judged = presence_terms(presence.float(), pixels, truth, there)
+            loss = loss + 0.3 * judged.means.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 5.0)
         optimizer.step()

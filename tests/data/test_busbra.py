@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sonoseg.data import load_cases, split_cases
-from sonoseg.data.busbra import official_folds
+from sonoseg.data.busbra import official_folds, warn_of_folds
+from sonoseg.data.packing import pack_folder
 from sonoseg.errors import InputError
 
 
@@ -130,9 +131,24 @@ def test_busbra_fold_that_is_no_fold_is_refused(small: Path) -> None:
         split_cases(load_cases(small), "grouped")
 
 
-def test_busbra_without_fold_file_is_split_by_patient(small: Path) -> None:
+def test_busbra_without_fold_file_is_split_by_patient_and_says_so(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (small / "5-fold-cv.csv").unlink()
+    warn_of_folds.cache_clear()
     subsets = split_cases(load_cases(small), "grouped")
+    split_cases(load_cases(small), "grouped-1")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{small / '5-fold-cv.csv'}: there is no such file; grouped-K is not the published fold K"
+    ]
+    caplog.clear()
+    pack = tmp_path / "pack.safetensors"
+    pack_folder(small, 64, pack)
+    packed = split_cases(load_cases(pack), "grouped")
+    for subset, cases in subsets.items():
+        names = [case.name for case in cases]
+        assert [case.name for case in packed[subset]] == names
+    assert "the pack has no folds of BUS-BRA" in caplog.text
     assert sum(map(len, subsets.values())) == 6
     assert (
         len(

@@ -15,6 +15,8 @@ from PIL import Image
 from sonoseg.data import check
 from sonoseg.data.busi import busi_images
 from sonoseg.data.check import KINDS, check_folder
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.data.load import load_cases
 from sonoseg.errors import InputError
 
 
@@ -196,6 +198,21 @@ def test_patient_in_two_subsets_leaks_and_unknown_labels_conflict_with_none(
         ("exact copies", ("images/a.png", "images/b.png")),
         ("leakage", ("images/a.png", "images/c.png")),
     ]
+
+
+def test_a_loop_that_the_split_divides_leaks(tmp_path: Path) -> None:
+    write_dicom_phantoms(tmp_path, 2)
+    frames = [case for case in load_cases(tmp_path) if "_frame" in case.name]
+    rows = "".join(f"{case.name},train\n" for case in frames[:-1])
+    table = tmp_path / "split.csv"
+    table.write_text(f"file,subset\n{rows}{frames[-1].name},test\n")
+    leakage = [
+        files for kind, files in _found(tmp_path, str(table)) if kind == "leakage"
+    ]
+    loop = frames[0].image.relative_to(tmp_path).as_posix()
+    assert leakage == [(loop, loop)]
+    report = check_folder(tmp_path, str(table))
+    assert "in test, train in this order" in report.to_text()
 
 
 def test_copies_of_flat_images_are_exact_only(

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from sonoseg.data import SPLITS, Case, load_cases, split_cases
 from sonoseg.data.busi import busi_files, busi_images
-from sonoseg.data.splits import leaked, parse_source, stratified_folds
+from sonoseg.data.splits import count_leaked, leaked, parse_source, stratified_folds
 from sonoseg.errors import InputError
 
 
@@ -107,6 +107,17 @@ def test_leaked_images_are_those_with_a_relative_elsewhere() -> None:
     assert leaked({**subsets, "validation": [copy]}, "test") == {test.name}
     assert leaked({**subsets, "train": [copy]}, "train") == {copy.name}
     assert leaked({**subsets, "test": [test, copy]}, "test") == set()
+
+
+def test_how_many_are_leaked_is_not_known_if_a_patient_is_missing() -> None:
+    known = _cases(["benign"] * 4, ["a", "a", "b", "c"])
+    lost = _cases(["benign"] * 4, ["a", "a", "b", "file-c3.png"])
+    for cases, found in ((known, 1), (lost, None)):
+        subsets = {"train": cases[1:3], "validation": [], "test": [cases[0], cases[3]]}
+        assert count_leaked(cases, subsets, "test", "split.csv") == found
+        assert count_leaked(cases, {**subsets, "test": cases[:1]}, "test", "b.csv") == 1
+    whole = {"train": [], "validation": [], "test": lost}
+    assert count_leaked(lost, whole, "test", "all") == 0
 
 
 def test_paper_clean_and_grouped_have_no_near_copy_across_subsets_in_the_real_images(

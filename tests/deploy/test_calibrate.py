@@ -18,9 +18,11 @@ from safetensors.numpy import load_file, save_file
 
 import sonoseg
 from sonoseg.cli import main
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.data.splits import split_cases
+from sonoseg.deploy import calibrate, malignancy
 from sonoseg.deploy.bundle_card import make_card
 from sonoseg.deploy.calibration import load_calibration
 from sonoseg.deploy.operating_points import CUTS, Point, write_points
@@ -290,6 +292,15 @@ def test_different_data_sets_of_one_name_are_refused(
     with (run / SENSITIVITY).open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["source"] == "scans"]
     assert int(rows[0]["lesions"]) + int(rows[0]["normals"]) == 10
+
+
+def test_all_frames_of_a_loop_are_kept_and_each_once(tmp_path: Path) -> None:
+    write_dicom_phantoms(tmp_path, 2)
+    cases = load_cases(tmp_path)
+    assert len({case.image for case in cases}) < len(cases)
+    found = calibrate._by_name([(tmp_path, cases), (tmp_path, cases)])
+    assert found == {tmp_path.name: cases}
+    assert malignancy._unique([*cases, *cases]) == cases
 
 
 def test_operating_points_need_a_presence_head(

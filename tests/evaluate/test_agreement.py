@@ -39,6 +39,16 @@ def test_always_the_same_word_is_chance():
     assert found["kappa"] == 0
 
 
+def test_kappa_is_not_defined_if_both_always_say_one_word():
+    found = agreement(["a"] * 10, [{"a": 0.9, "b": 0.1}] * 10, list("abcdefghij"))
+    assert found["agreement"] == 1
+    assert found["kappa"] is found["kappa_interval"] is None
+    mostly = agreement(
+        ["a"] * 3 + ["b"], [{"a": 0.9, "b": 0.1}] * 3 + [{"a": 0, "b": 1}], list("abcd")
+    )
+    assert mostly["kappa_interval"] == [1, 1]  # of the resamples that have both words
+
+
 def test_images_of_one_patient_make_the_interval_wider():
     words, probabilities = random_answers(1)
     apart = agreement(words, probabilities, [str(n) for n in range(90)])

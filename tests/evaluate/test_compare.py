@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.evaluate.evaluations import write
 
@@ -12,7 +10,6 @@ from sonoseg.cli import main
 from sonoseg.errors import InputError
 from sonoseg.evaluate.compare import compare
 from sonoseg.evaluate.evaluated import Evaluated
-from sonoseg.evaluate.paired_tests import holm, mcnemar_p, signed_rank_p
 
 TRUTH = [100, 80, 60, 0, 0]
 
@@ -112,33 +109,6 @@ def test_an_evaluation_that_is_given_twice_is_refused(
     assert not (tmp_path / "table.json").exists()
 
 
-def test_signed_ranks_against_all_signs() -> None:
-    differences = np.array([0.3, -0.1, 0.2, 0.45, -0.05, 0.6])
-    ranks = np.argsort(np.argsort(np.abs(differences))) + 1
-    own = ranks[differences > 0].sum()
-    sums = [
-        ranks[np.array(signs)].sum()
-        for signs in itertools.product([False, True], repeat=6)
-    ]
-    total = ranks.sum()
-    extreme = sum(abs(s - total / 2) >= abs(own - total / 2) for s in sums)
-    assert signed_rank_p(differences) == pytest.approx(extreme / 64)
-    assert signed_rank_p(np.zeros(5)) == 1
-
-
-def test_mcnemar_by_hand() -> None:
-    one, other = np.array([True] * 5 + [False] * 3), np.zeros(8, dtype=bool)
-    assert mcnemar_p(one, other) == pytest.approx(2 / 32)
-    assert mcnemar_p(one, one) == 1
-    assert mcnemar_p(one[:0], one[:0]) is None
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1, 1]
-    assert holm([]) == []
-
-
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = write(tmp_path / "a", [50, 40, 30, 0, 0], [0, 0, 0, 5, 0], TRUTH)
     second = write(tmp_path / "b", [100, 80, 60, 0, 0], [0] * 5, TRUTH)
@@ -150,3 +120,15 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads((tmp_path / "c.json").read_text())
     assert [row["convention"] for row in rows] == ["lesion", "all"]
     assert main(["compare", str(first), str(tmp_path / "no")]) == 2
+
+
+def test_images_of_one_patient_are_not_independent(tmp_path: Path) -> None:
+    """Three patients of four images each cannot show a difference, however many images they have."""
+    tp, fp, truth = [50] * 12 + [0] * 12, [0] * 24, [100] * 12 + [0] * 12
+    patients = [f"patient {n // 4}" for n in range(24)]
+    first = Evaluated.read(write(tmp_path / "first", tp, fp, truth, patients))
+    better = [60 + n for n in range(12)] + [0] * 12
+    false = [0] * 12 + [9] * 12
+    second = Evaluated.read(write(tmp_path / "second", better, false, truth, patients))
+    (row,) = compare(first, [second], "lesion")
+    assert (row.p, row.p_false_lesions) == pytest.approx((1 / 4, 1 / 4))

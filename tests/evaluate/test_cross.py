@@ -141,6 +141,22 @@ def test_what_cannot_be_crossed_is_said_before_work_starts(
     assert "was trained on all of north, south" in capsys.readouterr().err
 
 
+def test_runs_of_one_name_are_refused(crossed, hospitals, tmp_path, capsys):
+    name = "sonoseg-1-without-north"
+    run = str(crossed / name)
+    other = shutil.copytree(run, tmp_path / "other" / name)
+    command = ["cross", *hospitals, "--out", str(tmp_path / "out"), "--runs", run]
+    for again in (str(other), run):
+        assert main([*command, again]) == 2
+        problem = f"{again}: is named {name}, as {run} is; rename one of them"
+        assert problem in capsys.readouterr().err
+    assert main([*words(hospitals, tmp_path / "out"), "--runs", run]) == 2
+    assert (
+        f"is named {name}, as {tmp_path / 'out' / name} is" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_table_against_plain_loops(tmp_path):
     random = np.random.default_rng(0)
     parts = random.integers(0, 60, (4, 40))

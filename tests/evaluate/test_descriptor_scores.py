@@ -90,3 +90,14 @@ def test_a_margin_is_circumscribed_or_not_or_not_known():
     assert margin_of(LESIONS[0]) == "circumscribed"
     assert margin_of(LESIONS[2]) == "not circumscribed"
     assert margin_of(lesion(4, "oval", (), (1.0,))) is None
+
+
+def test_what_cannot_be_compared_has_no_scores():
+    """No radiologist says a word of the margin, and the network outlines nothing."""
+    lesions, descriptors = [], []
+    for number, one in enumerate(FOUND):
+        lesions.append(lesion(number, "oval", (), (0.6,)))
+        descriptors.append({"reference": one["reference"]})
+    scores = score(lesions, descriptors)["descriptors"]
+    assert scores["shape"].keys() == {"reference", "auto_birads_agreement"}
+    assert scores["margin"].keys() == {"auto_birads_agreement"}

@@ -82,6 +82,38 @@ def test_the_command_writes_what_the_package_reads(breast, tmp_path, monkeypatch
     assert "posterior features" in text
 
 
+def test_a_table_without_a_kind_of_word_says_no_such_word(
+    breast, tmp_path, monkeypatch
+):
+    def read_silent(*given):
+        silent = []
+        for lesion in read_lesions(*given):
+            words = dataclasses.replace(lesion.words, posterior_features=None)
+            silent.append(dataclasses.replace(lesion, words=words))
+        return silent
+
+    monkeypatch.setattr("sonoseg.evaluate.descriptors.read_lesions", read_silent)
+    descriptors_command(breast, folds=2, out=tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    scores = metrics["descriptors"]["posterior features"]
+    assert scores.keys() == {"auto_birads_agreement"}
+    assert "posterior features" in metrics["not_said"]
+
+
+def test_a_network_that_outlines_nothing_is_refused(breast, tmp_path, monkeypatch):
+    def read_missed(*given):
+        missed = []
+        for lesion in read_lesions(*given):
+            features = {"reference": lesion.features["reference"]}
+            missed.append(dataclasses.replace(lesion, features=features))
+        return missed
+
+    monkeypatch.setattr("sonoseg.evaluate.descriptors.read_lesions", read_missed)
+    with pytest.raises(InputError, match="default: outlines none of the 9 lesions"):
+        descriptors_command(breast, folds=2, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_features_tell_is_found_and_nothing_else(lesions):
     scores = score(lesions, cross_validate(lesions, 4))["descriptors"]
     for outline in ("reference", "own"):

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
+from sonoseg.data import load
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.deploy import run_predictor
 from sonoseg.errors import InputError
+from sonoseg.explain import explain
 from sonoseg.explain.explain import explain_files, find_case
 
 
@@ -170,6 +172,29 @@ def test_the_truth_of_a_loose_image_is_the_masks_beside_it(
         "scan [1]_mask.png",
         "scan [1]_mask_1.png",
     ]
+
+
+def test_for_the_truth_of_an_image_no_other_folders_are_searched(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder above may be a home folder, or the whole disk."""
+    folder = tmp_path / "home" / "scans"
+    folder.mkdir(parents=True)
+    for name in ("synthetic_00.png", "synthetic_01.png"):
+        shutil.copy(phantoms / "images" / name, folder)
+
+    def searched(folder: Path) -> Path:
+        raise AssertionError(f"{folder} was searched")
+
+    def looked_at(folder: Path) -> None:
+        folders.append(folder)
+
+    folders: list[Path] = []
+    monkeypatch.setattr(load, "find_dicom", searched)
+    assert find_case(folder / "synthetic_00.png") is None
+    monkeypatch.setattr(explain, "scan_pictures", looked_at)
+    assert explain_files(run, [folder], tmp_path / "out")[1] == 0
+    assert folders == [tmp_path / "home"]
 
 
 def test_an_image_of_a_plain_folder_finds_its_mask_by_its_relative_path(

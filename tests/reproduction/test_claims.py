@@ -158,9 +158,23 @@ def test_the_rank_correlation_is_scipy_s(count):
     assert p == pytest.approx(theirs.pvalue, abs=0.05)
 
 
+def test_the_p_of_an_order_is_never_0():
+    values = np.arange(16.0)
+    assert rank_correlation(values, values) == (1, 1 / 100_001)
+
+
 def test_without_results_there_is_no_report(words, capsys):
     assert main([*words, "--models", "15", "--report-only"]) == 2
     assert "holds no results to report" in capsys.readouterr().err
+
+
+def test_the_report_is_about_the_splits_that_have_results(words, with_model_15):
+    """The default split, paper, is only for BUSI."""
+    line = ["--models", "15-16", "--report-only"]
+    place = words.index("--split")
+    assert main([*words[:place], *words[place + 2 :], *line]) == 0
+    tables = {path.name for path in (with_model_15 / "tables").iterdir()}
+    assert "dice-grouped.csv" in tables and "dice-paper.csv" not in tables
 
 
 def test_a_report_of_changed_results_is_refused_before_it_is_written(

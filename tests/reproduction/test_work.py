@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from sonoseg.data import load_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import Recipe, find_experiment
+from sonoseg.reproduction import work
 from sonoseg.reproduction.jobs import plan
 from sonoseg.reproduction.material import Material, chosen_pictures
 from sonoseg.reproduction.settings import ReproductionSettings, recipe_of
@@ -144,6 +145,23 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
         match="holds model-1 with other images or masks; choose another --out",
     ):
         check_settings(job, options, other)
+
+
+def test_the_results_of_an_earlier_bundled_model_are_not_taken_for_those_of_this_one(
+    tmp_path, monkeypatch
+):
+    options = replace(FULL, out=tmp_path)
+    (job,) = plan(("default",), ("paper",), (0,))
+    folder = job.folder(tmp_path)
+    folder.mkdir(parents=True)
+    settings = settings_of(job, options, NO_IMAGES)
+    (folder / "settings.json").write_text(json.dumps(settings))
+    check_settings(job, options, NO_IMAGES)
+    newer = tmp_path / "default.onnx"
+    newer.write_bytes(b"newer")
+    monkeypatch.setattr(work, "default_bundle_path", lambda: newer)
+    with pytest.raises(InputError, match="holds default with another version of it;"):
+        check_settings(job, options, NO_IMAGES)
 
 
 def test_the_pixels_of_test_images_count_too(phantoms, tmp_path):

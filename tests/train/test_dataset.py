@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from sonoseg.data import load_cases
+from sonoseg.data.busi import busi_files
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
 from sonoseg.models.fusion_unet import FusionUNetConfig
@@ -54,6 +55,33 @@ def test_further_data_sets_join_the_training_images_only(phantoms, tmp_path):
     more, same = gather(phantoms, "grouped", (str(tmp_path), f"{tmp_path}@grouped-1"))
     assert validation == same
     assert len(more) == len(alone) + 24 + len(gather(tmp_path, "grouped-1", ())[0])
+
+
+@pytest.fixture
+def busi(tmp_path):
+    """BUSI's files by name. Their content is not read."""
+    root = tmp_path / "BUSI"
+    for file in busi_files():
+        path = root / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_near_copies_that_the_split_leaves_out_do_not_come_back(busi):
+    training, _ = gather(busi, "paper-clean", (f"{busi}@paper-clean",))
+    assert len(training) == 2 * len(gather(busi, "paper-clean", ())[0])
+    other_name = busi.with_name("linked")
+    other_name.symlink_to(busi)
+    for folder in (busi, other_name):
+        also = f"{folder}@paper"
+        with pytest.raises(InputError, match="has 72 images of the patients or near-"):
+            gather(busi, "paper-clean", (also,))
+
+
+def test_near_copies_that_the_split_trains_on_may_come_twice(busi):
+    training, _ = gather(busi, "paper", (f"{busi}@paper",))
+    assert len(training) == 2 * len(gather(busi, "paper", ())[0])
 
 
 def test_a_mask_of_another_size_is_refused_by_name(tmp_path):

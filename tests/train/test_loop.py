@@ -19,9 +19,12 @@ from sonoseg.cli import main
 from sonoseg.data import load_cases, split_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
+from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.train import loop
 from sonoseg.train.configure import check_recipe, configure
-from sonoseg.train.dataset import BatchOrder, gather
+from sonoseg.train.dataset import BatchOrder, Pairs, gather
+from sonoseg.train.device import make_fabric
+from sonoseg.train.log import read_log
 from sonoseg.train.losses import LOSSES
 from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import RunConfig, best_epoch, load_run
@@ -29,6 +32,7 @@ from sonoseg.train.settings import NetworkChanges, TrainSettings
 from sonoseg.train.start import first_weights
 from sonoseg.train.step import Learner
 from sonoseg.train.stopping import is_over
+from sonoseg.train.teachers import Teachers
 
 OPTIONS = [
     "--split",
@@ -105,6 +109,43 @@ class MadeUpScores:
         }
 
 
+class KnownAnswers(SegmentationNetwork):
+    """Answers what the images say: presence for the image, lesion where it is bright."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(6.0))
+        self.parts = parts
+
+    def outputs(self, image):
+        logits = self.scale * (image - 0.5)
+        parts = torch.nn.functional.avg_pool2d(logits, 8)
+        return Output(logits, parts if self.parts else parts.mean((1, 2, 3))[:, None])
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("loss", ["bce", "bce+image-dice"])
+def test_the_validation_loss_does_not_depend_on_the_batch(parts, loss):
+    """The pixels of images without a lesion do not count, and lesions are not spread evenly over the batches."""
+    masks = torch.zeros(32, 1, 32, 32, dtype=torch.uint8)
+    masks[0, :, 4:12, 4:12] = 1
+    masks[16:, :, 8:24, 4:20] = 1
+    noise = torch.rand(masks.shape, generator=torch.Generator().manual_seed(0))
+    images = (130 * masks + 120 * noise).to(torch.uint8)
+    images[0] = 20  # the first lesion is missed
+    images[5, :, 16:32, 16:32] = 250  # a false part
+    losses = []
+    for batch in (1, 4, 32):
+        recipe = replace(find_experiment("sonoseg-1").recipe, batch=batch, loss=loss)
+        fabric = make_fabric(Processes())
+        learner = Learner(
+            fabric, KnownAnswers(parts), recipe, 0, 1, Teachers([]), bfloat16=False
+        )
+        scores = loop.validate(learner, Pairs(images, masks))
+        losses.append(scores.mean("validation")["validation_loss"])
+    assert losses == pytest.approx([losses[-1]] * 3, rel=1e-5)
+
+
 def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(
     phantoms, tmp_path, monkeypatch, capsys
 ):
@@ -119,6 +160,16 @@ def test_a_run_keeps_the_weights_of_the_best_dice_and_stops_when_it_stays_away(
     assert found == ["0.25", "0.75", "0.5", "0.5"]
     assert len(saved) == 2
     assert "4 epochs; best is epoch 2" in capsys.readouterr().out
+
+
+def test_the_epoch_that_is_kept_is_the_best_of_the_log(phantoms, tmp_path, monkeypatch):
+    """A sweep takes it from log.csv, where numbers have six digits; of equals the later one is kept."""
+    saved = []
+    monkeypatch.setattr(loop, "validate", MadeUpScores([0.71234561, 0.71234559]))
+    monkeypatch.setattr(loop, "save_weights", lambda *_: saved.append(True))
+    more = ("--monitor", "dice", "--epochs", "2")
+    assert main(words(phantoms, tmp_path, *more)) == 0
+    assert best_epoch(read_log(tmp_path), "dice")["epoch"] == len(saved) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 import torch
 from monai.losses import DiceLoss
 
-from sonoseg.train.losses import LOSSES, presence_loss
+from sonoseg.train.losses import LOSSES, presence_terms
 
 
 @pytest.fixture
@@ -79,9 +79,11 @@ def test_presence_is_wrong_where_a_lesion_is_doubted_and_where_a_false_part_is_b
     presence = torch.tensor(
         [[[[2.0, -7.0], [5.0, -3.0]]], [[[9.0, 9.0], [9.0, 9.0]]]]
     ).requires_grad_()
-    loss = presence_loss(
+    terms = presence_terms(
         presence, pixels.requires_grad_(), truth, torch.tensor([1.0, 0.0])
     )
+    assert terms.counts.tolist() == [1, 1]
+    loss = terms.means.sum()
     expected = torch.nn.functional.softplus(
         torch.tensor(-2.0)
     ) + torch.nn.functional.softplus(torch.tensor(-3.0))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sonoseg.data import load_cases
+from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
 from sonoseg.train.dataset import record_of
@@ -157,6 +158,23 @@ def test_an_image_is_recognised_under_any_name(data: Path) -> None:
     assert later.subset_of(cases[0].read_image()) == "train"
     both = Record((replace(record.own[0], subset="validation"),), record.own[:1])
     assert both.subset_of(cases[0].read_image()) == "train"
+
+
+def test_images_that_were_seen_at_another_size_than_that_of_a_pack_are_not_recognised(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = replace(look(data), earlier=(Seen("default", "unknown", 0, "", ""),))
+    record.warn_of_pack(load_cases(data))
+    for size in (64, 96):
+        pack_folder(data, size, tmp_path / f"{size}.safetensors", progress=False)
+    packed = load_cases(tmp_path / "64.safetensors")
+    record.warn_of_pack(packed)
+    assert record.subset_of(packed[0].read_image()) == "train"
+    assert not caplog.records
+    larger = load_cases(tmp_path / "96.safetensors")
+    record.warn_of_pack(larger)
+    assert record.subset_of(larger[0].read_image()) is None
+    assert "trained on at 64 pixels are not recognised in a pack" in caplog.text
 
 
 def test_the_size_is_part_of_the_hash() -> None:

@@ -38,7 +38,9 @@ def pixels():
 
 def loss_of(model, truth, loss="bce+image-dice"):
     objective = Objective(model, loss, bfloat16=False, is_encoded=False)
-    return objective(torch.rand_like(truth), truth, truth)
+    value, terms, logits = objective(torch.rand_like(truth), truth, truth)
+    assert float(terms.means.sum()) == pytest.approx(float(value.detach()))
+    return value, logits
 
 
 @pytest.mark.parametrize("loss", LOSSES)

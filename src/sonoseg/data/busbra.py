@@ -5,6 +5,8 @@ Gómez-Flores et al., Medical Physics 51 (2024) 3110.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from sonoseg.data.pack import PackedCase
 from sonoseg.data.scan import Scan, duplicate_names, images_in, read_table, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_there
+
+_logger = logging.getLogger(__name__)
 
 TABLE = "bus_data.csv"
 FOLDS = "5-fold-cv.csv"
@@ -76,10 +80,17 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
     return rows
 
 
+@functools.cache
+def warn_of_folds(problem: str) -> None:
+    """Says once that folds are not those that BUS-BRA publishes."""
+    _logger.warning("%s; grouped-K is not the published fold K", problem)
+
+
 def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
     """BUS-BRA's own five folds by patient, 0 to 4 by case name; None if `cases` are not from BUS-BRA.
 
-    A pack of BUS-BRA holds them itself.
+    A pack of BUS-BRA holds them itself. Where they are missing it returns None, too, and logs a warning: folds that are
+    made instead have the same names, but other images.
 
     Raises:
         InputError: 5-fold-cv.csv does not hold every case, or no fold of 1 to 5 for it.
@@ -87,11 +98,18 @@ def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
     packed = [case for case in cases if isinstance(case, PackedCase)]
     if packed:
         own = {case.name: case.fold for case in packed if case.fold is not None}
-        return own if len(own) == len(cases) else None
+        if len(own) == len(cases):
+            return own
+        if all(case.name.startswith("bus_") for case in cases):
+            warn_of_folds("the pack has no folds of BUS-BRA")
+        return None
     roots = {case.image.parent.parent for case in cases}
     root = roots.pop()
     path = root / FOLDS
-    if roots or find_busbra(root) is None or not is_there(path):
+    if roots or find_busbra(root) is None:
+        return None
+    if not is_there(path):
+        warn_of_folds(f"{path}: there is no such file")
         return None
     fold_of = {row["ID"]: row["kFold"] for row in read_table(path, ("ID", "kFold"))}
     folds = {}

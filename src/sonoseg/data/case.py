@@ -21,6 +21,10 @@ UNKNOWN_PATIENT = "unknown-"
 """Begins the groups of images whose patient is not known: other groups may hold images of the same patient."""
 
 
+NO_PATIENT = "file-"
+"""So begins the group of an image whose data set names patients, but not this one's."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One image of a data set. Nothing is read before `read_image` or `read_mask` is called.

@@ -269,21 +269,27 @@ def _check_leakage(
     pairs: list[tuple[int, int]],
     subsets: dict[str, list[Case]],
 ) -> None:
-    """Copies and groups that lie in more than one subset; images in no subset join nothing."""
-    subset_of: dict[str, str] = {}
-    for subset, cases in subsets.items():
-        subset_of.update((case.name, subset) for case in cases)
-    used = [case.name in subset_of for case in images.cases]
+    """Copies and groups that lie in more than one subset; images in no subset join nothing.
+
+    All frames of a loop are of one group, but only the first one is compared with other images.
+    """
+    cases, subset_of = [], []
+    for subset, own in subsets.items():
+        cases += own
+        subset_of += [subset] * len(own)
+    place_of = {case.name: place for place, case in enumerate(cases)}
     first: dict[str, int] = {}
-    joined = [pair for pair in pairs if used[pair[0]] and used[pair[1]]]
-    for number, case in enumerate(images.cases):
-        if used[number]:
-            joined.append((first.setdefault(case.group, number), number))
-    for members in connected(len(images.cases), joined):
-        names = [subset_of.get(images.cases[i].name, "") for i in members]
-        if len(set(names)) > 1:
-            message = f"copies or one patient, in {', '.join(names)} in this order"
-            _add_group(found, images, "leakage", members, message)
+    joined = [(first.setdefault(case.group, n), n) for n, case in enumerate(cases)]
+    for one, other in pairs:
+        names = images.cases[one].name, images.cases[other].name
+        if names[0] in place_of and names[1] in place_of:
+            joined.append((place_of[names[0]], place_of[names[1]]))
+    for members in connected(len(cases), joined):
+        if len({subset_of[i] for i in members}) > 1:
+            found_in = {(found.relative(cases[i].image), subset_of[i]) for i in members}
+            files, places = zip(*sorted(found_in), strict=True)
+            message = f"copies or one patient, in {', '.join(places)} in this order"
+            found.findings.append(Finding("leakage", files, message))
 
 
 def _add_group(

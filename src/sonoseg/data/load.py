@@ -30,6 +30,27 @@ _LAYOUTS = (
 )
 
 
+_PICTURES = (
+    (find_busi, scan_busi),
+    (find_busbra, scan_busbra),
+    (find_folder, scan_folder),
+)
+"""The layouts that are recognised by the names in the folder itself."""
+
+
+def scan_pictures(folder: Path) -> Scan | None:
+    """The data set of pictures that a folder is; None if it has no layout of these. No folder below is searched.
+
+    Raises:
+        InputError: its table is malformed.
+    """
+    for find, read in _PICTURES:
+        root = find(folder)
+        if root is not None:
+            return read(root)
+    return None
+
+
 def scan(folder: Path | str) -> Scan:
     """Lists the cases of a data set, and the problems that its file names show. No image is read; a pack is read whole.
 
@@ -50,12 +71,7 @@ def scan(folder: Path | str) -> Scan:
             "give the folder of a data set, or a pack of sonoseg data pack",
         )
     empty = None
-    for find, read in (
-        (find_busi, scan_busi),
-        (find_busbra, scan_busbra),
-        (find_folder, scan_folder),
-        (find_dicom, scan_dicom),
-    ):
+    for find, read in (*_PICTURES, (find_dicom, scan_dicom)):
         root = find(folder)
         if root is not None:
             found = read(root)

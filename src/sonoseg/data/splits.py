@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from sonoseg.data.busbra import official_folds
 from sonoseg.data.busi import busi_images
-from sonoseg.data.case import Case
+from sonoseg.data.case import NO_PATIENT, Case
 from sonoseg.data.pack import is_pack
 from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
@@ -127,8 +128,16 @@ def count_leaked(
     subset: str,
     split: str,
 ) -> int | None:
-    """The number of `leaked` images; None if each image of the data set is a group of its own, so nobody knows."""
-    if split != "all" and len({case.group for case in cases}) == len(cases):
+    """The number of `leaked` images; None if nobody knows.
+
+    So it is if each image of the data set is a group of its own, or the patient of an image in a subset is missing.
+    """
+    if split == "all":
+        return 0
+    used = itertools.chain(*subsets.values())
+    if any(case.group.startswith(NO_PATIENT) for case in used):
+        return None
+    if len({case.group for case in cases}) == len(cases):
         return None
     return len(leaked(subsets, subset))
 

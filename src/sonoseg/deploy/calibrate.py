@@ -81,10 +81,11 @@ def calibrate_command(
     if points is not None:
         table = read_points(points)
         chosen_by = f"{points.name} {file_hash(points)}", table
+    held_out = _held_out_of(also)
+    check_names([data, *(source for source, _ in held_out), *abroad])
     known, validation = gather(data, split, tuple(also))
-    own = [(data, validation), *_held_out_of(also)]
+    own = [(data, validation), *held_out]
     others = [(other, load_cases(other)) for other in abroad]
-    check_names([source for source, _ in own + others])
     check_apart(data, split, known, predictor.size[0])
     checked = [cases for _, cases in own + others]
     check_held_out(predictor, folder, list(itertools.chain(*checked)))
@@ -121,8 +122,7 @@ def _held_out_of(sources: Sequence[str]) -> list[tuple[Path, list[Case]]]:
     A data set without a split has none: all its images were trained on.
     """
     found = []
-    for source in sources:
-        folder, split = parse_source(source)
+    for folder, split in map(parse_source, sources):
         if split:
             subsets = split_cases(load_cases(folder), split)
             found.append((folder, subsets["validation"]))
@@ -145,11 +145,11 @@ def check_names(folders: Sequence[Path]) -> None:
 
 
 def _by_name(sources: Sequence[tuple[Path, Sequence[Case]]]) -> dict[str, list[Case]]:
-    """Name of a data set → its images, each once, also if the data set was given twice."""
-    images: dict[str, dict[Path, Case]] = {}
+    """Name of a data set → its images, frames of a loop too, each once even if the data set was given twice."""
+    images: dict[str, dict[tuple[Path, str], Case]] = {}
     for folder, cases in sources:
         own = images.setdefault(data_name(folder), {})
-        own |= {case.image: case for case in cases}
+        own |= {(case.image, case.name): case for case in cases}
     return {name: list(own.values()) for name, own in images.items()}
 
 
@@ -164,6 +164,7 @@ def check_held_out(
     record = predictor.record
     if record is None:
         return
+    record.warn_of_pack(cases)
     trained = [case.name for case in cases if not record.is_held_out(case.read_image())]
     if trained:
         problem = f"was trained on {len(trained)} of these {len(cases)} held-out images, first {trained[0]}"

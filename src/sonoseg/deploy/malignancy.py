@@ -111,7 +111,8 @@ def lesions_of(predictor: RunPredictor, cases: Sequence[Case]) -> Lesions | None
 
 def _unique(cases: Sequence[Case]) -> list[Case]:
     """Each image once: a training may have repeated a data set."""
-    return list({case.image: case for case in cases}.values())
+    # A file may hold several images, such as the frames of a loop.
+    return list({(case.image, case.name): case for case in cases}.values())
 
 
 def _source_name(source: str) -> str:

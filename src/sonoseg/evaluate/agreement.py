@@ -28,10 +28,11 @@ def agreement(
         groups: N patients; intervals are by patient.
 
     Returns:
-        For JSON: `lesions`; `agreement` (share) and `kappa` (Cohen 1960), each with its 95 % `interval`;
-        `most_frequent`, the agreement of always saying the most frequent word; `log_loss` (natural logarithm), and
-        `log_loss_of_frequencies`, of saying how frequent the words are; `calibration_error`, the mean distance of the
-        probability of the most probable word from the agreement, in five groups of equal size.
+        For JSON: `lesions`; `agreement` (share) and `kappa` (Cohen 1960), each with its 95 % `interval`; κ and its
+        interval are None if both always say the same one word, for which it is 0/0; `most_frequent`, the agreement of
+        always saying the most frequent word; `log_loss` (natural logarithm), and `log_loss_of_frequencies`, of saying
+        how frequent the words are; `calibration_error`, the mean distance of the probability of the most probable word
+        from the agreement, in five groups of equal size.
     """
     names = sorted({*words, *probabilities[0]})
     said = [max(one, key=lambda word: one[word]) for one in probabilities]
@@ -49,8 +50,8 @@ def agreement(
         "lesions": len(words),
         "agreement": _rounded(rate),
         "agreement_interval": _interval(rates),
-        "kappa": _rounded(kappa),
-        "kappa_interval": _interval(kappas),
+        "kappa": None if np.isnan(kappa) else _rounded(kappa),
+        "kappa_interval": None if np.isnan(kappa) else _interval(kappas),
         "most_frequent": _rounded(counts.max()),
         "log_loss": _rounded(-np.log(np.maximum(own, 1e-6)).mean()),
         "log_loss_of_frequencies": _rounded(-(counts * np.log(counts)).sum()),
@@ -87,18 +88,22 @@ def _rates(
     draws: NDArray[np.float64],
     words: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Agreement and κ, each (R,), of R resamples, whose rows say how often each lesion (N,) is drawn."""
+    """Agreement and κ, each (R,), of R resamples, whose rows say how often each lesion (N,) is drawn.
+
+    κ is NaN where both always say the same one word.
+    """
     total = draws.sum(1)
     rate = draws @ (truth == guess) / total
     frequency = draws @ np.eye(words)[truth] / total[:, None]
     said = draws @ np.eye(words)[guess] / total[:, None]
     chance = (frequency * said).sum(1)
-    kappa = (rate - chance) / np.maximum(1 - chance, 1e-9)
-    return rate, kappa
+    beyond_chance = 1 - chance
+    beyond_chance[beyond_chance < 1e-9] = np.nan  # 0/0
+    return rate, (rate - chance) / beyond_chance
 
 
 def _interval(values: NDArray[np.float64]) -> list[float]:
-    low, high = np.quantile(values, ENDS)
+    low, high = np.nanquantile(values, ENDS)
     return [_rounded(low), _rounded(high)]
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.core.metrics import image_scores, included
 from sonoseg.errors import InputError
@@ -29,11 +31,11 @@ class Comparison:
         reference_dice: mean of the reference.
         difference: mean of model − reference, computed for each image.
         interval: 95 % bootstrap interval of the difference, groups drawn whole.
-        p: two-sided, of Wilcoxon's signed-rank test (Pratt's treatment of zeros).
+        p: two-sided, of the signed-rank test by group, see `signed_rank_p`.
         p_holm: `p` after Holm's correction over all comparisons of one call under this convention.
         false_lesions: number of normal images on which the model has a false lesion.
         reference_false_lesions: the same for the reference.
-        p_false_lesions: two-sided, of the exact McNemar test; None if there are no normal images.
+        p_false_lesions: two-sided, of McNemar's test by group; None if there are no normal images.
     """
 
     model: str
@@ -137,14 +139,14 @@ def compare(
     if not rows.any():
         problem = f"has no images that count under the convention {convention}"
         raise InputError(reference.name, problem, "choose another convention")
-    groups = [
-        group for group, chosen in zip(reference.groups, rows, strict=True) if chosen
-    ]
+    all_groups = np.array(reference.groups)
+    groups = list(all_groups[rows])
     reference_scores = image_scores(reference.counts, convention)["dice"]
     scores = [image_scores(other.counts, convention)["dice"] for other in paired]
-    p_values = [signed_rank_p(own - reference_scores) for own in scores]
+    p_values = [signed_rank_p(own - reference_scores, groups) for own in scores]
     corrected = holm(p_values)
     normal = ~reference.counts.has_lesion
+    normal_groups = list(all_groups[normal])
     reference_false = reference.false_lesion[normal]
     comparisons = []
     for other, own, p, p_holm in zip(paired, scores, p_values, corrected, strict=True):
@@ -163,7 +165,7 @@ def compare(
             p_holm=p_holm,
             false_lesions=int(false.sum()),
             reference_false_lesions=int(reference_false.sum()),
-            p_false_lesions=mcnemar_p(false, reference_false),
+            p_false_lesions=mcnemar_p(false, reference_false, normal_groups),
         )
         comparisons.append(comparison)
     return comparisons

@@ -6,7 +6,7 @@ It shows how a network works in a hospital that it has never seen.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,8 +58,8 @@ def cross_command(settings: CrossSettings) -> str:
         the table to print.
 
     Raises:
-        InputError: fewer than two data sets, two of one name, nothing to read with, a run that has seen all data sets,
-            or as `train_command` and `evaluate`.
+        InputError: fewer than two data sets, two of one name, nothing to read with, two runs of one name, a run that
+            has seen all data sets, or as `train_command` and `evaluate`.
     """
     sources = {data_name(folder): folder for folder in settings.data}
     if len(sources) < 2 or len(sources) < len(settings.data):
@@ -68,6 +68,7 @@ def cross_command(settings: CrossSettings) -> str:
         raise InputError("sonoseg cross", problem, hint)
     if not settings.models and not settings.runs:
         raise InputError("sonoseg cross", "no network", "give --models or --runs")
+    check_names(settings, sources)
     pairs = [(run, name) for run in settings.runs for name in unseen(run, sources)]
     out = output_folder(settings.out)
     with held(out):
@@ -83,6 +84,24 @@ def cross_command(settings: CrossSettings) -> str:
         ]
         write_readings(out / "cross.csv", readings)
     return f"{describe(readings)}\n\n{out}: cross.csv"
+
+
+def check_names(settings: CrossSettings, sources: Iterable[str]) -> None:
+    """Refuses runs of one name: the evaluation of one would replace that of the other.
+
+    Raises:
+        InputError: two runs, or a run and a training of this command, have one name.
+    """
+    taken = {}
+    for model in settings.models:
+        for name in sources:
+            run = run_without(name, model, settings)
+            taken[run.name.casefold()] = run
+    for run in settings.runs:
+        first = taken.setdefault(run.name.casefold(), run)
+        if first is not run:
+            problem = f"is named {run.name}, as {first} is"
+            raise InputError(run, problem, "rename one of them, and give each run once")
 
 
 def unseen(run: Path, sources: dict[str, Path]) -> list[str]:
@@ -124,9 +143,14 @@ def train_without(
         split=str(split),
         also=tuple(map(str, others)),
     )
-    run = settings.out / f"{model}-without-{name}"
+    run = run_without(name, model, settings)
     train_command(training, run)
     return run
+
+
+def run_without(name: str, model: str, settings: CrossSettings) -> Path:
+    """The folder of the training of `model` without the data set `name`."""
+    return settings.out / f"{model}-without-{name}"
 
 
 def hold_out(data: Path, out: Path) -> Path:

@@ -30,7 +30,8 @@ def score(lesions: Sequence[KnownLesion], found: Sequence[Found]) -> dict[str, A
     """How well each descriptor agrees, on each kind of outline; see `agreement`.
 
     `orientation` compares the outline of the network with the reference mask, both by the definition; `margin` is
-    circumscribed or not; `margin kind` counts the lesions that are not circumscribed.
+    circumscribed or not; `margin kind` counts the lesions that are not circumscribed. An outline is left out where
+    there is nothing to compare.
     """
     scores: dict[str, Any] = {name: {} for name in NAMES}
     kinds = {}
@@ -38,6 +39,8 @@ def score(lesions: Sequence[KnownLesion], found: Sequence[Found]) -> dict[str, A
         for name in NAMES:
             rows = _rows(name, outline, lesions, found)
             if name == "orientation" and outline == "reference":
+                continue
+            if not rows:
                 continue
             words, probabilities, said, groups = zip(*rows, strict=True)
             scores[name][outline] = agreement(words, probabilities, groups)
@@ -106,7 +109,7 @@ def _score_kinds(
         kind = max(KINDS, key=lambda name: probabilities[name])
         hits.append(kind in margin)
     for kind in KINDS:
-        is_kind = np.array([kind in margin for margin, _ in rows])
+        is_kind = np.array([kind in margin for margin, _ in rows], dtype=bool)
         values = np.array([probabilities[kind] for _, probabilities in rows])
         scores[kind] = {"lesions": int(is_kind.sum()), "auc": _auc(values, is_kind)}
     most = max(one["lesions"] for one in scores.values()) / max(len(rows), 1)

@@ -44,11 +44,14 @@ def descriptors_command(
     cases.csv (one row for each outline).
 
     Raises:
-        InputError: the data set, its table or the model cannot be read, there are fewer patients than folds, or `out`
-            cannot be written to.
+        InputError: the data set, its table or the model cannot be read, the model outlines none of the lesions, there
+            are fewer patients than folds, or `out` cannot be written to.
     """
     segmenter = load(model)
     lesions = read_lesions(data, segmenter)
+    if not any("own" in lesion.features for lesion in lesions):
+        problem = f"outlines none of the {len(lesions)} lesions"
+        raise InputError(model, problem, "give another --model")
     patients = len(set(groups_of(lesions)))
     if not 2 <= folds <= patients:
         problem = f"{folds} folds of {patients} patients cannot be made"
@@ -86,7 +89,12 @@ def descriptors_command(
 
 def _no_better_than_chance(scores: Mapping[str, Any]) -> list[str]:
     """The descriptors whose κ on the network's own outlines is not above 0 with 95 % confidence."""
-    return [name for name in NAMES if scores[name]["own"]["kappa_interval"][0] <= 0]
+    found = []
+    for name in NAMES:
+        interval = scores[name].get("own", {}).get("kappa_interval")
+        if interval is None or interval[0] <= 0:
+            found.append(name)
+    return found
 
 
 def fit_all(lesions: Sequence[KnownLesion]) -> Fitted:
@@ -213,5 +221,7 @@ def _text(metrics: Mapping[str, Any], folder: Path) -> str:
 
 
 def _with_interval(scores: Mapping[str, Any], name: str) -> str:
+    if scores[name] is None:
+        return "–"
     low, high = scores[f"{name}_interval"]
     return f"{scores[name]:.2f} ({low:.2f} to {high:.2f})"

@@ -219,6 +219,8 @@ def _predict_and_compare(
 ) -> _Found:
     """Predicts all images, some at once, and compares each prediction with its reference mask."""
     record: Record | None = getattr(predictor, "record", None)
+    if record is not None:
+        record.warn_of_pack(cases)
     found = _Found(
         PixelROC(), TradeOff(predictor.min_lesion_fraction), [] if record else None
     )

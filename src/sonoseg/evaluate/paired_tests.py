@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_TOTALS = 2**14
+"""With more different totals than this, `_sign_flip_p` uses the normal distribution. 14 groups never have more."""
 
-def signed_rank_p(differences: NDArray[np.float64]) -> float:
-    """Returns the two-sided p of Wilcoxon's signed-rank test that paired `differences` (N,) centre on 0.
 
-    It is 1 if all differences are 0.
+def signed_rank_p(differences: NDArray[np.float64], groups: Sequence[str]) -> float:
+    """Returns the two-sided p of the signed-rank test that paired `differences` centre on 0.
+
+    Images of one patient are not independent, nor are near-copies of one image. So the signed ranks are summed in each
+    group, and the signs of whole groups are flipped (Rosner, Glynn and Lee 2006, Biometrics 62:185). Zeros are ranked
+    and then left out (Pratt 1959). If each image has a group of its own, it is Wilcoxon's test.
+
+    Args:
+        differences: (N,), one per image.
+        groups: N names.
+
+    Returns:
+        0 to 1; 1 if all differences are 0.
     """
-    from scipy.stats import wilcoxon
+    from scipy.stats import rankdata
 
-    if not differences.any():
-        return 1.0
-    return float(wilcoxon(differences, zero_method="pratt").pvalue)
+    signed_ranks = np.sign(differences) * rankdata(np.abs(differences))
+    return _sign_flip_p(signed_ranks, groups)
 
 
-def mcnemar_p(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
-    """Returns the two-sided exact p that two paired yes-no answers (N,) have the same rate; None if N = 0."""
-    from scipy.stats import binomtest
+def mcnemar_p(
+    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Sequence[str]
+) -> float | None:
+    """Returns the two-sided p that two paired yes-no answers have the same rate; None if N = 0.
 
+    As in `signed_rank_p`, whole groups are flipped. If each image has a group of its own, it is the exact McNemar test.
+
+    Args:
+        one, other: (N,), the answers.
+        groups: N names.
+    """
     if not len(one):
         return None
-    only_one = int((one & ~other).sum())
-    only_other = int((other & ~one).sum())
-    if only_one + only_other == 0:
-        return 1.0
-    return float(binomtest(only_one, only_one + only_other).pvalue)
+    return _sign_flip_p(one.astype(np.float64) - other, groups)
+
+
+def _sign_flip_p(values: NDArray[np.float64], groups: Sequence[str]) -> float:
+    """The share of the sign patterns of the groups with a total of `values` (N,) at least as far from 0 as theirs.
+
+    Each value is a multiple of ½. The share is exact unless there are more than `MOST_TOTALS` different totals.
+    """
+    if len(groups) != len(values):
+        raise ValueError(f"{len(values)} values but {len(groups)} groups")
+    _, member_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    sums = np.bincount(member_of, values)
+    found = abs(sums.sum())
+    totals = np.zeros(1)
+    shares = np.ones(1)
+    for own in sums[sums != 0]:
+        both = np.concatenate([totals - own, totals + own])
+        totals, place = np.unique(both, return_inverse=True)
+        shares = np.bincount(place, np.tile(shares / 2, 2)).astype(np.float64)
+        if len(totals) > MOST_TOTALS:
+            return math.erfc(found / math.sqrt(2 * (sums**2).sum()))
+    return min(1.0, float(shares[np.abs(totals) >= found].sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sonoseg.core.metrics import image_scores
 from sonoseg.core.paths import list_images
 from sonoseg.core.resize import resize_probability
 from sonoseg.data.case import Case
-from sonoseg.data.load import scan
+from sonoseg.data.load import scan_pictures
 from sonoseg.data.scan import images_in, mask_stem, name_key
 from sonoseg.deploy.run_predictor import RunPredictor
 from sonoseg.errors import InputError
@@ -89,9 +90,11 @@ def explain_files(
     paths = list_images(images)
     folder = output_folder(out)
     failed = 0
+    cases_in = functools.cache(cases_of)
     for path in track(paths, "explaining", len(paths), "image", leave=True):
         try:
-            case = find_case(path) or Case(path.name, path, (), "unknown", path.name)
+            known = find_case(path, cases_in)
+            case = known or Case(path.name, path, (), "unknown", path.name)
             explain_case(predictor, case, folder / f"{path.stem}_explained.png", layer)
         except InputError as error:
             failed += 1
@@ -103,22 +106,30 @@ def explain_files(
     return text, 1 if failed else 0
 
 
-def find_case(image: Path) -> Case | None:
+def cases_of(folder: Path) -> list[Case]:
+    """Returns the cases of a data set of pictures; none if the folder is no such data set, or a damaged one."""
+    try:
+        found = scan_pictures(folder)
+    except InputError:
+        return []
+    return found.cases if found else []
+
+
+def find_case(
+    image: Path, cases_in: Callable[[Path], list[Case]] = cases_of
+) -> Case | None:
     """Returns the image with its ground truth, if it is part of a known data set or has masks beside it.
 
     Args:
         image: an image file, in BUSI's, BUS-BRA's or a plain images/ folder, or with NAME_mask.png,
             NAME_mask_1.png, … beside it.
+        cases_in: returns the cases of a data set; it may remember them.
 
     Returns:
         None if the truth is not known. A normal image without a mask is known to have no lesion.
     """
     image = image.absolute()
-    try:
-        cases = scan(image.parent.parent).cases
-    except InputError:  # not a known data set
-        cases = []
-    for case in cases:
+    for case in cases_in(image.parent.parent):
         if case.image.absolute() == image and case.has_truth:
             return case
     stem = name_key(image.stem)

@@ -156,14 +156,16 @@ def across_splits(rows: Rows) -> ReportTable:
             own = row.scores(convention, "dice")
             own_clean = clean.scores(convention, "dice")
             difference = own_clean - own
-            low, high = bootstrap_interval(difference, row.groups(convention))
+            groups = row.groups(convention)
+            low, high = bootstrap_interval(difference, groups)
+            p = signed_rank_p(difference, groups)
             line: list[Cell] = [
                 row.label,
                 convention,
                 float(own.mean()),
                 float(own_clean.mean()),
             ]
-            line += [float(difference.mean()), low, high, signed_rank_p(difference)]
+            line += [float(difference.mean()), low, high, p]
             cells.append(line)
     return ReportTable(
         name="paper-clean",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sonoseg.cluster import Workers
@@ -89,6 +89,8 @@ def report_only(
 ) -> str:
     """Writes the report of the results in `settings.out`. Trains nothing.
 
+    It is about the splits that have results: the data set may not have the others, such as the default `paper`.
+
     Raises:
         InputError: there are no results, or the data does not exist.
     """
@@ -99,8 +101,11 @@ def report_only(
     if not done:
         hint = "give the --out of an earlier call, or leave --report-only out"
         raise InputError(settings.out, "holds no results to report", hint)
-    material = Material.read(settings, [job.split for job in earlier])
-    write_report(settings, in_order(jobs + earlier), material)
+    there = dict.fromkeys(job.split for job in earlier)
+    asked = tuple(split for split in settings.splits if split in there)
+    material = Material.read(replace(settings, splits=asked), there)
+    asked_jobs = [job for job in jobs if job.split in there]
+    write_report(settings, in_order(asked_jobs + earlier), material)
     return f"{settings.out / 'report.html'}: {len(done)} results there"
 
 

@@ -235,7 +235,7 @@ def paired_cells(
         reference_scores = reference.scores(convention, "dice")
         groups = reference.groups(convention)
         scores = [row.scores(convention, "dice") for row in rows]
-        p_values = [signed_rank_p(own - reference_scores) for own in scores]
+        p_values = [signed_rank_p(own - reference_scores, groups) for own in scores]
         corrected = holm(p_values)
         for row, own, p, p_holm in zip(rows, scores, p_values, corrected, strict=True):
             difference = own - reference_scores

@@ -21,6 +21,7 @@ from sonoseg.explain.gradcam import DEFAULT_LAYER
 from sonoseg.explain.score import score_explanations
 from sonoseg.files import is_there, output_folder, write_json
 from sonoseg.models.catalog import find_experiment
+from sonoseg.reader.bundle import default_bundle_path
 from sonoseg.reproduction.jobs import (
     BUNDLED_MODEL,
     EXPLANATIONS,
@@ -35,6 +36,7 @@ from sonoseg.reproduction.settings import ReproductionSettings
 from sonoseg.reproduction.training import first_weights_for, train_job
 from sonoseg.train.configure import check_recipe
 from sonoseg.train.differences import differences
+from sonoseg.train.run_folder import file_hash
 
 
 def settings_of(
@@ -46,7 +48,7 @@ def settings_of(
         "pixels": material.pixels[job.split],
     }
     if job.model == BUNDLED_MODEL:
-        return entries
+        return entries | {"bundle": file_hash(default_bundle_path())}
     entries["size"] = settings.size
     entries["recipe"] = asdict(settings.recipe_of(job.model))
     entries["departures"] = settings.departures()
@@ -105,8 +107,11 @@ def check_settings(
     found = []
     if there.get("pixels") != asked["pixels"]:
         found.append("other images or masks")
+    if there.get("bundle") != asked.get("bundle"):
+        found.append("another version of it")
     # The hashes themselves would tell nobody anything.
-    changed = [each for each in differing if not each.startswith("pixels")]
+    hashes = ("pixels", "bundle")
+    changed = [each for each in differing if not each.startswith(hashes)]
     if changed:
         found.append(f"other settings: {' and '.join(changed)}")
     if found:

@@ -25,7 +25,8 @@ def save_checkpoint(file: Path, learner: Learner, history: History) -> None:
         InputError: the disk is full or cannot be written to.
     """
     content = io.BytesIO()
-    torch.save({**learner.state_dict(), "history": history}, content)
+    about = {"history": history, "processes": learner.fabric.world_size}
+    torch.save({**learner.state_dict(), **about}, content)
     # PyTorch's own writer reports a full disk as an error that is no OSError.
     with atomic_path(file) as temporary:
         temporary.write_bytes(content.getbuffer())
@@ -38,7 +39,8 @@ def restore(file: Path, learner: Learner) -> History:
     train, so the log alone is returned.
 
     Raises:
-        InputError: the file is damaged, of another network, or of an unfinished run of an earlier version.
+        InputError: the file is damaged, of another network, or of an unfinished run of an earlier version or of another
+            number of processes: the number of steps and the learning rates depend on it.
     """
     try:
         # weights_only: a checkpoint may come from elsewhere, and unpickling runs what it finds.
@@ -58,8 +60,20 @@ def restore(file: Path, learner: Learner) -> History:
     for name in ("model", "averaged"):
         if _shapes(state[name]) != _shapes(own[name]):
             raise InputError(file, "belongs to another network", HINT)
-    learner.load_state_dict(state)
     history: History = state["history"]
+    begun_by = state.get("processes", 1)  # checkpoints of earlier versions do not say
+    if begun_by != learner.fabric.world_size and not is_finished(
+        history, learner.recipe
+    ):
+        count, again = "one process", "without torchrun and srun"
+        if begun_by > 1:
+            count = f"{begun_by} processes"
+            again = (
+                f"with torchrun --nproc-per-node {begun_by}, or srun with as many tasks"
+            )
+        hint = f"start it {again}, or choose another --out"
+        raise InputError(file, f"was begun by {count}", hint)
+    learner.load_state_dict(state)
     return history
 
 

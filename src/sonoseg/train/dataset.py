@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from torch.utils.data import BatchSampler, DistributedSampler
 from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.case import Case
+from sonoseg.data.load import data_name
 from sonoseg.data.splits import parse_source, unnamed
-from sonoseg.errors import InputError, visible
+from sonoseg.errors import InputError, counted, visible
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 from sonoseg.train.processes import Processes
@@ -40,7 +41,7 @@ def gather(
 
     Raises:
         InputError: a folder or split is not there, or does not fit; or a further data set has files that `split` keeps
-            for validation or test.
+            for validation or test, or is `data` again, with near-copies of them or other images of their patients.
     """
     every = load_cases(data)
     subsets = split_cases(every, split)
@@ -65,8 +66,36 @@ def gather(
                 problem,
                 "give FOLDER@SPLIT, with a split that leaves them out",
             )
+        if _is_same(data, every, folder, cases):
+            _check_groups(source, added, subsets, split)
         training = training + added
     return training, subsets["validation"]
+
+
+def _is_same(
+    data: Path, every: Sequence[Case], folder: Path, cases: Sequence[Case]
+) -> bool:
+    """Whether two data sets are one: of one name, as a pack and its folder are, or with a common file."""
+    own = {os.path.realpath(case.image) for case in every}
+    shared = any(os.path.realpath(case.image) in own for case in cases)
+    return shared or data_name(data) == data_name(folder)
+
+
+def _check_groups(
+    source: str,
+    added: Sequence[Case],
+    subsets: Mapping[str, Sequence[Case]],
+    split: str,
+) -> None:
+    """Refuses images of the groups that `split` keeps apart; groups that it divides itself are left alone."""
+    apart = {case.group for case in (*subsets[VALIDATION], *subsets["test"])}
+    apart -= {case.group for case in subsets["train"]}
+    both = [case for case in added if case.group in apart]
+    if both:
+        problem = f"has {counted(len(both), 'image')} of the patients or near-copies that {split} keeps apart"
+        first = f"first {both[0].name}"
+        hint = f"give FOLDER@{split} (if it is another data set, rename its folder)"
+        raise InputError(f"--also {source}", f"{problem}, {first}", hint)
 
 
 def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> None:

@@ -14,6 +14,11 @@ History = list[dict[str, float]]
 """The log: one row per epoch."""
 
 
+def as_logged(row: dict[str, float]) -> dict[str, float]:
+    """The row as `read_log` returns it: the best epoch is chosen by the numbers that everybody can read."""
+    return {name: float(csv_number(value)) for name, value in row.items()}
+
+
 def write_log(folder: Path, history: History) -> None:
     """Writes log.csv, one row per epoch."""
     header = list(history[0])

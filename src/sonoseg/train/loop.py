@@ -29,7 +29,7 @@ from sonoseg.train.dataset import (
     record_of,
 )
 from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
-from sonoseg.train.log import History, write_log
+from sonoseg.train.log import History, as_logged, write_log
 from sonoseg.train.processes import find_processes
 from sonoseg.train.record import Record
 from sonoseg.train.run_folder import (
@@ -51,7 +51,7 @@ from sonoseg.train.start import (
     origins_of,
     smallest_step,
 )
-from sonoseg.train.step import Learner
+from sonoseg.train.step import BatchScores, Learner
 from sonoseg.train.stopping import is_over, not_finite
 from sonoseg.train.teachers import Teachers
 
@@ -185,14 +185,14 @@ def run_epochs(
             train_scores = Scores(fabric)
             for rows in order.of_epoch(epoch):
                 inputs, masks = training.inputs[rows], training.masks[rows]
-                loss, dice = learner.step(inputs, masks, step)
-                train_scores.add(loss, dice, len(rows))
-                if step % look_every == 0 and not loss.isfinite():
+                scores = learner.step(inputs, masks, step)
+                train_scores.add(scores, len(rows))
+                if step % look_every == 0 and not scores.loss.isfinite():
                     raise not_finite(recipe, epoch, step)
                 step += 1
                 # To read the loss, the processor waits for the GPU. So it is read only when the bar is drawn again.
                 if bar.update():
-                    facts = {"loss": f"{float(loss):.3f}"}
+                    facts = {"loss": f"{float(scores.loss):.3f}"}
                     if history:
                         facts["dice"] = f"{history[-1]['validation_dice']:.3f}"
                     bar.describe(f"epoch {epoch + 1}/{recipe.epochs}", **facts)
@@ -206,6 +206,7 @@ def run_epochs(
             row |= validation_scores.mean("validation")
             row |= {"learning_rate": learner.optimizer.param_groups[0]["lr"]}
             row |= {"seconds": time.monotonic() - began}
+            row = as_logged(row)
             history.append(row)
 
             # Save. The checkpoint comes last. After a crash before it, the epoch is repeated and writes the same files.
@@ -225,32 +226,35 @@ def validate(learner: Learner, images: Pairs) -> Scores:
     for first in range(0, len(images), learner.recipe.batch):
         rows = slice(first, first + learner.recipe.batch)
         inputs, masks = images.inputs[rows], images.masks[rows]
-        loss, dice = learner.judge_batch(inputs, masks)
-        scores.add(loss, dice, len(masks))
+        scores.add(learner.judge_batch(inputs, masks), len(masks))
     return scores
 
 
 class Scores:
-    """Sums of loss and Dice over images.
+    """Sums of loss and Dice over images. Each term of the loss is summed over what it is the mean of.
 
     They stay on the device until the epoch ends: reading them earlier would make the processor wait for the GPU.
     """
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
-        self.loss = self.dice = torch.zeros((), device=fabric.device)
-        self.count = torch.tensor(0, device=fabric.device)
+        self.terms = self.counts = self.dice = torch.zeros((), device=fabric.device)
+        self.images = torch.tensor(0, device=fabric.device)
 
-    def add(self, loss: Tensor, dice: Tensor, count: int) -> None:
-        """Adds the means over `count` images."""
-        self.loss = self.loss + loss * count
-        self.dice = self.dice + dice * count
-        self.count = self.count + count
+    def add(self, batch: BatchScores, images: int) -> None:
+        """Adds the scores of a batch of so many images."""
+        means, counts = batch.terms
+        self.terms = self.terms + means * counts
+        self.counts = self.counts + counts
+        self.dice = self.dice + batch.dice * images
+        self.images = self.images + images
 
     def mean(self, subset: str) -> dict[str, float]:
         """SUBSET_dice and SUBSET_loss, the means over the images of all processes."""
-        count = self._total(self.count)
-        dice, loss = self._total(self.dice) / count, self._total(self.loss) / count
+        dice = self._total(self.dice) / self._total(self.images)
+        # A term that nothing counts for, such as pixels without a lesion, is 0.
+        terms = self._total(self.terms) / self._total(self.counts).clamp(min=1)
+        loss = terms.sum()
         return {f"{subset}_dice": float(dice), f"{subset}_loss": float(loss)}
 
     def _total(self, value: Tensor) -> Tensor:

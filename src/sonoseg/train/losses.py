@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -73,10 +74,24 @@ PRESENCE_SHARE = 0.3
 """Weight of the presence head's loss beside that of the pixels."""
 
 
+class Terms(NamedTuple):
+    """The terms of a loss. Their sum is the loss of a batch.
+
+    Each is a mean over other images: over several batches, each is to be weighted by its own count.
+
+    Attributes:
+        means: (T,).
+        counts: (T,), how many images, lesions or false parts each is the mean of.
+    """
+
+    means: Tensor
+    counts: Tensor
+
+
 def segmentation_loss(
     output: Output, loss: str, mask: Tensor, target: Tensor
-) -> Tensor:
-    """The loss of what a network returned for a batch, a number.
+) -> tuple[Tensor, Terms]:
+    """The loss of what a network returned for a batch, a number, and its terms, without a gradient.
 
     In a network that judges presence, only the presence head learns from images without a lesion. Its pixels learn
     from the images that have one: pixels that also learn from normal images overlook faint lesions.
@@ -89,15 +104,20 @@ def segmentation_loss(
     """
     has_lesion = (mask.sum((1, 2, 3)) > SMALLEST_LESION).float()
     if output.presence is None:
-        return LOSSES[loss](output.pixels, target, torch.ones_like(has_lesion))
+        every = torch.ones_like(has_lesion)
+        pixel_loss = LOSSES[loss](output.pixels, target, every)
+        return pixel_loss, Terms(pixel_loss.detach()[None], every.sum()[None])
     pixel_loss = LOSSES[loss](output.pixels, target, has_lesion)
-    judged = presence_loss(output.presence, output.pixels, mask, has_lesion)
-    return pixel_loss + PRESENCE_SHARE * judged
+    judged = presence_terms(output.presence, output.pixels, mask, has_lesion)
+    means = torch.cat([pixel_loss[None], PRESENCE_SHARE * judged.means])
+    counts = torch.cat([has_lesion.sum()[None], judged.counts])
+    total = pixel_loss + PRESENCE_SHARE * judged.means.sum()
+    return total, Terms(means.detach(), counts)
 
 
-def presence_loss(
+def presence_terms(
     presence: Tensor, pixels: Tensor, truth: Tensor, there: Tensor
-) -> Tensor:
+) -> Terms:
     """How wrong the presence head judges: cross-entropy of each image, or of lesions and false parts.
 
     Of a head that judges parts, what is drawn inside the true lesion counts as one lesion, and what is drawn away from
@@ -110,11 +130,12 @@ def presence_loss(
         there: which images have a lesion, (N,) of 0 and 1.
 
     Returns:
-        The mean over the images; or the sum of the mean over the lesions and the mean over the false parts, 0 where
-        there are none.
+        The mean over the images; or the mean over the lesions and the mean over the false parts, each 0 where there are
+        none. The loss is their sum.
     """
     if presence.ndim == 2:
-        return F.binary_cross_entropy_with_logits(presence[:, 0], there)
+        mean = F.binary_cross_entropy_with_logits(presence[:, 0], there)
+        return Terms(mean[None], torch.ones_like(there).sum()[None])
     cell = truth.shape[2] // presence.shape[2]
     drawn = pixels.detach().float().sigmoid()
     near = F.max_pool2d(truth, 2 * BORDER + 1, 1, BORDER)
@@ -127,7 +148,8 @@ def presence_loss(
     part = F.binary_cross_entropy_with_logits(
         _weighted(presence, wrong), torch.zeros_like(there), reduction="none"
     )
-    return _mean(lesion, there) + _mean(part, false)
+    means = torch.stack([_mean(lesion, there), _mean(part, false)])
+    return Terms(means, torch.stack([there.sum(), false.sum()]))
 
 
 BORDER = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 
 from sonoseg.core.resize import resize_image
 from sonoseg.data.case import Case
+from sonoseg.data.pack import PackedCase
 from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
 from sonoseg.files import is_file, write_text
 from sonoseg.report.tables import csv_text
+
+_logger = logging.getLogger(__name__)
 
 IMAGES = "images.csv"
 TRAIN, VALIDATION, UNKNOWN = "train", "validation", "unknown"
@@ -114,6 +118,19 @@ class Record:
             if subset in found:
                 return subset
         return None
+
+    def warn_of_pack(self, cases: Sequence[Case]) -> None:
+        """Says if images of a pack cannot be recognised: resized twice, an image has other pixels than resized once."""
+        of_pack = {case.own.size for case in cases if isinstance(case, PackedCase)}
+        seen = {one.size for one in self.own + self.earlier if one.subset != UNKNOWN}
+        others = sorted(seen - of_pack)
+        if of_pack and others:
+            sizes = " and ".join(map(str, others))
+            _logger.warning(
+                "images that the network was trained on at %s pixels are not recognised in a pack of another size:"
+                " give the folder",
+                sizes,
+            )
 
     def is_held_out(self, image: NDArray[np.uint8]) -> bool:
         """Whether this image (H, W) is a validation image, or one that the network has not seen.

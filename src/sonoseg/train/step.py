@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.train.augment import AUGMENTATIONS
-from sonoseg.train.losses import segmentation_loss
+from sonoseg.train.losses import Terms, segmentation_loss
 from sonoseg.train.teachers import Teachers
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -71,8 +71,8 @@ class Objective(nn.Module):
 
     def forward(
         self, inputs: Tensor, mask: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The loss, a number, and the logits (N, 1, H, W) that it was computed from.
+    ) -> tuple[Tensor, Terms, Tensor]:
+        """The loss, a number, its terms, and the logits (N, 1, H, W) that it was computed from.
 
         Args:
             inputs: images (N, 1, H, W) in 0..1, or features (N, C, h, w).
@@ -81,13 +81,28 @@ class Objective(nn.Module):
         """
         with mixed_precision(inputs.device, self.is_mixed):
             output = self.outputs(inputs, mask.shape[2:]).float()
-            return segmentation_loss(output, self.loss, mask, target), output.logits
+            loss, terms = segmentation_loss(output, self.loss, mask, target)
+            return loss, terms, output.logits
 
     def outputs(self, inputs: Tensor, size: Sequence[int]) -> Output:
         """What the network returns for images, or for features of images of `size` (H, W)."""
         if self.is_encoded:
             return self.model.decode(inputs, [], size)
         return self.model.outputs(inputs)
+
+
+class BatchScores(NamedTuple):
+    """The scores of a batch, on the device.
+
+    Attributes:
+        loss: a number.
+        terms: of the loss.
+        dice: the mean over the images, see `monitored_dice`.
+    """
+
+    loss: Tensor
+    terms: Terms
+    dice: Tensor
 
 
 class Learner:
@@ -156,16 +171,13 @@ class Learner:
         else:
             self.model.train()
 
-    def step(self, inputs: Tensor, masks: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    def step(self, inputs: Tensor, masks: Tensor, number: int) -> BatchScores:
         """Takes one training step.
 
         Args:
             inputs: images (N, 1, H, W) uint8, or features (N, C, h, w) of frozen encoders.
             masks: (N, 1, H, W) of 0 and 1, uint8.
             number: of the step, from 0.
-
-        Returns:
-            the loss and the mean Dice of the batch, two numbers on the device.
         """
         # The randomness of a step depends on its number alone: a step that is repeated after a crash is the same.
         torch.manual_seed((self.seed << 40) + (self.fabric.global_rank << 32) + number)
@@ -173,7 +185,7 @@ class Learner:
             as_input(inputs), masks.float()
         )
         image = image.to(memory_format=torch.channels_last)
-        loss, logits = self.objective(image, mask, self.target(image, mask))
+        loss, terms, logits = self.objective(image, mask, self.target(image, mask))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -181,7 +193,7 @@ class Learner:
             self.schedule.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        return loss.detach(), monitored_dice(logits, mask)
+        return BatchScores(loss.detach(), terms, monitored_dice(logits, mask))
 
     def target(self, image: Tensor, mask: Tensor) -> Tensor:
         """The target of the pixel loss: the masks, or with teachers the mean of masks and teacher predictions."""
@@ -198,12 +210,12 @@ class Learner:
                 torch.distributed.broadcast(buffer, src=0)
 
     @torch.inference_mode()
-    def judge_batch(self, inputs: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss and the mean Dice of `kept` on a batch, shaped as for `step`."""
+    def judge_batch(self, inputs: Tensor, masks: Tensor) -> BatchScores:
+        """The scores of `kept` on a batch, shaped as for `step`."""
         image = as_input(inputs).to(memory_format=torch.channels_last)
         mask = masks.float()
-        loss, logits = self.judge(image, mask, mask)
-        return loss, monitored_dice(logits, mask)
+        loss, terms, logits = self.judge(image, mask, mask)
+        return BatchScores(loss, terms, monitored_dice(logits, mask))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later process needs to continue with the next step."""
