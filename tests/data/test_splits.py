@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from sonoseg.data import SPLITS, Case, load_cases, split_cases
 from sonoseg.data.busi import busi_files, busi_images
+from sonoseg.data.case import NO_PATIENT
 from sonoseg.data.splits import count_leaked, leaked, parse_source, stratified_folds
 from sonoseg.errors import InputError
 
@@ -111,7 +112,7 @@ def test_leaked_images_are_those_with_a_relative_elsewhere() -> None:
 
 def test_how_many_are_leaked_is_not_known_if_a_patient_is_missing() -> None:
     known = _cases(["benign"] * 4, ["a", "a", "b", "c"])
-    lost = _cases(["benign"] * 4, ["a", "a", "b", "file-c3.png"])
+    lost = _cases(["benign"] * 4, ["a", "a", "b", f"{NO_PATIENT}c3.png"])
     for cases, found in ((known, 1), (lost, None)):
         subsets = {"train": cases[1:3], "validation": [], "test": [cases[0], cases[3]]}
         assert count_leaked(cases, subsets, "test", "split.csv") == found

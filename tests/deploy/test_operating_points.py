@@ -12,6 +12,7 @@ from sonoseg.deploy.operating_points import (
     Point,
     beside_lesion,
     choose,
+    describe_choice,
     kept_at,
     read_points,
     write_points,
@@ -90,6 +91,13 @@ def test_the_points_are_the_last_harmless_cut_the_trained_one_and_the_first_stri
 def test_the_strict_point_does_not_lose_too_many_lesions():
     here = points(lambda cut: 0.3 if cut > 0.65 else 0.0, lambda cut: 0.5)
     assert choose(here) == {"high": 0.5, "balanced": 0.5, "specific": 0.65}
+
+
+def test_a_point_that_was_not_found_is_said():
+    cuts = {"high": 0.1, "balanced": 0.5, "specific": 0.9}
+    assert describe_choice({}) == []
+    assert len(describe_choice(cuts)) == 1
+    assert "same as balanced" in describe_choice(cuts | {"high": 0.5})[1]
 
 
 def test_every_data_set_counts_alike():

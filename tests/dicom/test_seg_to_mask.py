@@ -30,7 +30,7 @@ from test_seg import ALGORITHM, _drawn
 
 from sonoseg.core.mask import read_mask
 from sonoseg.core.measure import find_lesions
-from sonoseg.data.case import UNKNOWN_PATIENT
+from sonoseg.data.case import NO_PATIENT
 from sonoseg.data.dicom import DicomCase, find_dicom, scan_dicom
 from sonoseg.data.dicom_phantom import KINDS, make_screen, write_dicom_phantoms
 from sonoseg.data.load import load_cases
@@ -403,7 +403,7 @@ def test_files_without_an_id_are_never_called_one_patient_or_known(
     for case in cases:
         place = case.image.relative_to(tmp_path).parts[0]
         folders.setdefault(case.group, set()).add(place)
-    assert all(group.startswith(UNKNOWN_PATIENT) for group in folders)
+    assert all(group.startswith(NO_PATIENT) for group in folders)
     assert all(len(places) == 1 for places in folders.values())
     # Those with a name are known by it and the birth date.
     for path in tmp_path.rglob("*.dcm"):

@@ -17,12 +17,8 @@ from sonoseg.errors import InputError
 _logger = logging.getLogger(__name__)
 
 LABELS = ("benign", "malignant", "normal", "unknown")
-UNKNOWN_PATIENT = "unknown-"
+NO_PATIENT = "no-patient-"
 """Begins the groups of images whose patient is not known: other groups may hold images of the same patient."""
-
-
-NO_PATIENT = "file-"
-"""So begins the group of an image whose data set names patients, but not this one's."""
 
 
 @dataclass(frozen=True)

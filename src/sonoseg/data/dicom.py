@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.data.case import UNKNOWN_PATIENT, Case, size_problem
+from sonoseg.data.case import NO_PATIENT, Case, size_problem
 from sonoseg.data.scan import Scan
 from sonoseg.dicom.recognise import (
     check_installed,
@@ -203,7 +203,7 @@ def _cases(
 def patient_of(file: DicomFile, place: str) -> str:
     """A code for the patient: splits and results are passed on, and must not hold an ID.
 
-    Without ID and name it begins with `UNKNOWN_PATIENT`: images of a study share it, or it is of the file alone.
+    Without ID and name it begins with `NO_PATIENT`: images of a study share it, or it is of the file alone.
 
     Args:
         file: the image.
@@ -213,7 +213,7 @@ def patient_of(file: DicomFile, place: str) -> str:
 
     who = patient_key(file.dataset)
     code = hashlib.sha256(who.encode()).hexdigest()[:12] if who else place
-    kind = "patient-" if has_patient(file.dataset) else UNKNOWN_PATIENT
+    kind = "patient-" if has_patient(file.dataset) else NO_PATIENT
     return f"{kind}{code}"
 
 

@@ -28,6 +28,7 @@ from sonoseg.deploy.familiarity import Familiarity
 from sonoseg.deploy.operating_points import (
     Point,
     choose,
+    describe_choice,
     measure_points,
     read_points,
     write_points,
@@ -105,10 +106,7 @@ def calibrate_command(
         f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels",
         f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar",
     ]
-    if report["sensitivity"]:
-        cuts = [f"{name} {cut:g}" for name, cut in report["sensitivity"].items()]
-        lines.append(f"lesions are kept from a presence of: {', '.join(cuts)}")
-    return "\n".join(lines)
+    return "\n".join(lines + describe_choice(report["sensitivity"]))
 
 
 def has_points(predictor: RunPredictor) -> bool:

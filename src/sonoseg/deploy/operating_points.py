@@ -137,6 +137,19 @@ def choose(points: Sequence[Point]) -> dict[str, float]:
     }
 
 
+def describe_choice(cuts: Mapping[str, float]) -> list[str]:
+    """What was chosen, in lines for the user; nothing if there are no points."""
+    if not cuts:
+        return []
+    words = ", ".join(f"{name} {cut:g}" for name, cut in cuts.items())
+    lines = [f"lesions are kept from a presence of: {words}"]
+    if cuts["high"] == cuts["balanced"]:
+        lines.append(
+            "high is the same as balanced: to choose it on another hospital, give --abroad or --points"
+        )
+    return lines
+
+
 def write_points(file: Path, points: Sequence[Point]) -> None:
     """Writes the points as CSV, one row for each data set and cut."""
     header = [field.name for field in fields(Point)]
