@@ -148,6 +148,8 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
         (["--scores", "nowhere.json"], "not a readable metrics.json"),
         (["--scores", "cut.json"], "was measured with threshold 0.5, not 0.4"),
         (["--scores", "calibration.json"], "not a metrics.json"),
+        (["--scores", "compared.json"], "not a metrics.json"),
+        (["--scores", "odd.json"], "not a metrics.json"),
         (["--name", "x" * 200], "name is not a line"),
     ],
 )
@@ -155,6 +157,8 @@ def test_bad_options_write_no_bundle(run, tmp_path, capsys, monkeypatch, more, p
     monkeypatch.chdir(tmp_path)
     at_one_half = {**SCORES, "model": {**SCORES["model"], "threshold": 0.5}}
     Path("cut.json").write_text(json.dumps(at_one_half))
+    Path("compared.json").write_text(json.dumps([{"model": "m", "p": 0.1}]))
+    Path("odd.json").write_text(json.dumps({**SCORES, "model": "mine"}))
     Path("calibration.json").write_text(json.dumps({"temperature": 1.5}))
     line = ["export", str(run), "--out", "b.onnx", "--threshold", "0.4", *more]
     assert main(line) == 2

@@ -91,6 +91,23 @@ def test_copies_of_the_images_add_nothing(patients: int) -> None:
     assert mcnemar_p(*copies, names(patients, 5)) == pytest.approx(p_of_answers)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_few_long_loops_among_single_images_against_all_signs(seed: int) -> None:
+    """The total is not normally distributed: half of what the normal distribution gives would be wrong."""
+    random = np.random.default_rng(seed)
+    sizes = np.array([400] * 4 + [1] * 12)
+    group = np.repeat(np.arange(16), sizes)
+    effect = np.array([0.05] * 4 + [-0.05] * 8 + [0.05] * 4)
+    differences = effect[group] + random.normal(0, 0.01, len(group))
+    ranks = np.argsort(np.argsort(np.abs(differences))) + 1.0
+    sums = np.bincount(group, np.sign(differences) * ranks)
+    signs = ((np.arange(2**16)[:, None] >> np.arange(16)) & 1) * 2 - 1
+    every = (np.abs(signs @ sums) >= abs(sums.sum())).mean()
+    assert every > 0.09
+    found = signed_rank_p(differences, [str(each) for each in group])
+    assert found == pytest.approx(every, abs=0.004)
+
+
 def test_every_value_has_a_group() -> None:
     with pytest.raises(ValueError, match="3 values but 2 groups"):
         signed_rank_p(np.ones(3), names(2))

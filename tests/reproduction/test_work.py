@@ -160,7 +160,9 @@ def test_the_results_of_an_earlier_bundled_model_are_not_taken_for_those_of_this
     newer = tmp_path / "default.onnx"
     newer.write_bytes(b"newer")
     monkeypatch.setattr(work, "default_bundle_path", lambda: newer)
-    with pytest.raises(InputError, match="holds default with another version of it;"):
+    with pytest.raises(
+        InputError, match="holds default with a result of another version of it; delete"
+    ):
         check_settings(job, options, NO_IMAGES)
 
 

@@ -53,12 +53,5 @@ def test_a_training_of_one_process_goes_on_with_one(tmp_path, monkeypatch):
         restore(file, two)
 
 
-def test_a_checkpoint_that_names_no_number_was_written_by_one_process(begun_by_two):
-    state = torch.load(begun_by_two, weights_only=True)
-    del state["processes"]
-    torch.save(state, begun_by_two)
-    assert restore(begun_by_two, learner(2)) == HISTORY
-
-
 def test_of_a_finished_training_the_number_does_not_matter(begun_by_two):
     assert restore(begun_by_two, learner(1)) == HISTORY

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sonoseg.data.scan import Scan, duplicate_names, images_in, read_table, subf
 from sonoseg.errors import InputError
 from sonoseg.files import is_there
 
+_NAME = re.compile(r"bus_\d{4}-[a-z]")
 _logger = logging.getLogger(__name__)
 
 TABLE = "bus_data.csv"
@@ -100,7 +102,7 @@ def official_folds(cases: Sequence[Case]) -> dict[str, int] | None:
         own = {case.name: case.fold for case in packed if case.fold is not None}
         if len(own) == len(cases):
             return own
-        if all(case.name.startswith("bus_") for case in cases):
+        if all(_NAME.match(case.name) for case in cases):
             warn_of_folds("the pack has no folds of BUS-BRA")
         return None
     roots = {case.image.parent.parent for case in cases}

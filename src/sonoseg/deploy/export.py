@@ -117,15 +117,20 @@ def _read_scores(path: Path, settings: CardSettings) -> dict[str, Any]:
         found: dict[str, Any] = read_json(path)
     except InputError as error:
         raise InputError(path, "not a readable metrics.json", hint) from error
-    if not {"images", "conventions", "normals"} <= found.keys():
+    model = found.get("model") if isinstance(found, dict) else None
+    if (
+        not isinstance(found, dict)
+        or not {"images", "conventions", "normals"} <= found.keys()
+        or not isinstance(model, dict | None)
+    ):
         raise InputError(path, "not a metrics.json", hint)
     for name, wanted in (
         ("threshold", settings.threshold),
         ("min_lesion_fraction", settings.min_lesion_fraction),
     ):
-        measured = (found.get("model") or {}).get(name, wanted)
+        measured = (model or {}).get(name, wanted)
         if measured != wanted:
-            problem = f"was measured with {name} {measured:g}, not {wanted:g}"
+            problem = f"was measured with {name} {measured}, not {wanted:g}"
             hint = "export without --scores, evaluate the bundle, and export again with its metrics.json"
             raise InputError(path, problem, hint)
     return found

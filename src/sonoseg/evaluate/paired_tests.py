@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_TOTALS = 2**14
-"""With more different totals than this, `_sign_flip_p` uses the normal distribution. 14 groups never have more."""
+"""With more different totals than this, `_sign_flip_p` is not exact. 14 groups never have more."""
+LARGEST_SHARE = 0.03
+"""Up to this share of one group in the variance of the total, the total is taken to be normally distributed."""
+DRAWS, AT_ONCE = 100_000, 1_000
+"""Random sign patterns where a group has a larger share, as a long loop among single images has."""
 
 
 def signed_rank_p(differences: NDArray[np.float64], groups: Sequence[str]) -> float:
@@ -51,12 +55,13 @@ def mcnemar_p(
 def _sign_flip_p(values: NDArray[np.float64], groups: Sequence[str]) -> float:
     """The share of the sign patterns of the groups with a total of `values` (N,) at least as far from 0 as theirs.
 
-    Each value is a multiple of ½. The share is exact unless there are more than `MOST_TOTALS` different totals.
+    Each value is a multiple of ½, so that totals are exact. The share is exact unless there are more than `MOST_TOTALS`
+    different totals; then it is that of a normal distribution, or of `DRAWS` random patterns with the found one added.
     """
     if len(groups) != len(values):
         raise ValueError(f"{len(values)} values but {len(groups)} groups")
     _, member_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    sums = np.bincount(member_of, values)
+    sums = np.bincount(member_of, values).astype(np.float64)
     found = abs(sums.sum())
     totals = np.zeros(1)
     shares = np.ones(1)
@@ -65,8 +70,20 @@ def _sign_flip_p(values: NDArray[np.float64], groups: Sequence[str]) -> float:
         totals, place = np.unique(both, return_inverse=True)
         shares = np.bincount(place, np.tile(shares / 2, 2)).astype(np.float64)
         if len(totals) > MOST_TOTALS:
-            return math.erfc(found / math.sqrt(2 * (sums**2).sum()))
+            return _approximate_p(sums, found)
     return min(1.0, float(shares[np.abs(totals) >= found].sum()))
+
+
+def _approximate_p(sums: NDArray[np.float64], found: float) -> float:
+    variance = (sums**2).sum()
+    if (sums**2).max() <= LARGEST_SHARE * variance:
+        return math.erfc(found / math.sqrt(2 * variance))
+    random = np.random.default_rng(0)
+    reached = 1
+    for _ in range(DRAWS // AT_ONCE):
+        signs = 2.0 * random.integers(0, 2, (AT_ONCE, len(sums))) - 1
+        reached += int((np.abs(signs @ sums) >= found).sum())
+    return reached / (DRAWS + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -38,6 +38,8 @@ from sonoseg.train.configure import check_recipe
 from sonoseg.train.differences import differences
 from sonoseg.train.run_folder import file_hash
 
+OTHER_BUNDLE = "a result of another version of it"
+
 
 def settings_of(
     job: Job, settings: ReproductionSettings, material: Material
@@ -108,7 +110,7 @@ def check_settings(
     if there.get("pixels") != asked["pixels"]:
         found.append("other images or masks")
     if there.get("bundle") != asked.get("bundle"):
-        found.append("another version of it")
+        found.append(OTHER_BUNDLE)
     # The hashes themselves would tell nobody anything.
     hashes = ("pixels", "bundle")
     changed = [each for each in differing if not each.startswith(hashes)]
@@ -117,6 +119,8 @@ def check_settings(
     if found:
         problem = f"holds {job.model} with {', and '.join(found)}"
         hint = "choose another --out, or the same options"
+        if found == [OTHER_BUNDLE]:
+            hint = "delete this folder: it is evaluated again in minutes"
         raise InputError(job.folder(settings.out), problem, hint)
 
 

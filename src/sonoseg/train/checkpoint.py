@@ -55,13 +55,17 @@ def restore(file: Path, learner: Learner) -> History:
             return written
         raise InputError(file, "was written by an earlier version of sonoseg", HINT)
     own = learner.state_dict()
-    if not isinstance(state, dict) or not state.keys() >= {*own, "history"}:
+    if not isinstance(state, dict) or not state.keys() >= {
+        *own,
+        "history",
+        "processes",
+    }:
         raise InputError(file, "is damaged or cut short", HINT)
     for name in ("model", "averaged"):
         if _shapes(state[name]) != _shapes(own[name]):
             raise InputError(file, "belongs to another network", HINT)
     history: History = state["history"]
-    begun_by = state.get("processes", 1)  # checkpoints of earlier versions do not say
+    begun_by = state["processes"]
     if begun_by != learner.fabric.world_size and not is_finished(
         history, learner.recipe
     ):

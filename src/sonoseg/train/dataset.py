@@ -17,7 +17,6 @@ from torch.utils.data import BatchSampler, DistributedSampler
 from sonoseg.core.resize import resize_image, resize_mask
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.case import Case
-from sonoseg.data.load import data_name
 from sonoseg.data.splits import parse_source, unnamed
 from sonoseg.errors import InputError, counted, visible
 from sonoseg.models.network import SegmentationNetwork
@@ -26,6 +25,9 @@ from sonoseg.train.processes import Processes
 from sonoseg.train.record import TRAIN, VALIDATION, Record, Seen, pixel_hash
 
 _logger = logging.getLogger(__name__)
+_LOOKED_AT, _SMALL, _ALIKE = 3, (32, 32), 5.0
+"""How many images of two data sets are compared, at which size, and the mean difference of gray up to which they are
+the same: between different images of BUSI it is 20 and more."""
 
 
 def gather(
@@ -66,19 +68,28 @@ def gather(
                 problem,
                 "give FOLDER@SPLIT, with a split that leaves them out",
             )
-        if _is_same(data, every, folder, cases):
+        if _is_same(every, cases):
             _check_groups(source, added, subsets, split)
         training = training + added
     return training, subsets["validation"]
 
 
-def _is_same(
-    data: Path, every: Sequence[Case], folder: Path, cases: Sequence[Case]
-) -> bool:
-    """Whether two data sets are one: of one name, as a pack and its folder are, or with a common file."""
-    own = {os.path.realpath(case.image) for case in every}
-    shared = any(os.path.realpath(case.image) in own for case in cases)
-    return shared or data_name(data) == data_name(folder)
+def _is_same(one: Sequence[Case], other: Sequence[Case]) -> bool:
+    """Whether two data sets are one, perhaps as a copy, a pack or a part: images of one name look alike."""
+    own = {case.name: case for case in one}
+    common = [case for case in other if case.name in own][:_LOOKED_AT]
+    return bool(common) and all(_look_alike(own[case.name], case) for case in common)
+
+
+def _look_alike(one: Case, other: Case) -> bool:
+    """Whether two images are one file, or nearly the same pixels: those of a pack were made smaller."""
+    if os.path.realpath(one.image) == os.path.realpath(other.image):
+        return True
+    small = [
+        resize_image(case.read_image(), _SMALL).astype(np.int16)
+        for case in (one, other)
+    ]
+    return float(np.abs(small[0] - small[1]).mean()) < _ALIKE
 
 
 def _check_groups(
@@ -94,8 +105,9 @@ def _check_groups(
     if both:
         problem = f"has {counted(len(both), 'image')} of the patients or near-copies that {split} keeps apart"
         first = f"first {both[0].name}"
-        hint = f"give FOLDER@{split} (if it is another data set, rename its folder)"
-        raise InputError(f"--also {source}", f"{problem}, {first}", hint)
+        raise InputError(
+            f"--also {source}", f"{problem}, {first}", f"give FOLDER@{split}"
+        )
 
 
 def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> None:

@@ -77,7 +77,8 @@ PRESENCE_SHARE = 0.3
 class Terms(NamedTuple):
     """The terms of a loss. Their sum is the loss of a batch.
 
-    Each is a mean over other images: over several batches, each is to be weighted by its own count.
+    Each is a mean over other images: over several batches, each is to be weighted by its own count. Only the Dice of a
+    whole batch is no such mean, and depends on the batch.
 
     Attributes:
         means: (T,).
