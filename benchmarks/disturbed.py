@@ -21,7 +21,8 @@ from common import lesion_dice, report
 from sonoseg.core.resize import resize_probability
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
 from sonoseg.train.augment import augment_ultrasound
-from sonoseg.train.dataset import InMemory, Pairs, gather
+from sonoseg.train.dataset import InMemory, Pairs
+from sonoseg.train.gather import gather
 from sonoseg.train.losses import SMALLEST_LESION
 
 SIDE, DRAWS = 256, 3

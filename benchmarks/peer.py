@@ -33,8 +33,9 @@ from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
 from sonoseg.models.network import Output
 from sonoseg.train.augment import AUGMENTATIONS, gamma, move, time_gain
 from sonoseg.train.checkpoint import restore
-from sonoseg.train.dataset import BatchOrder, InMemory, gather
+from sonoseg.train.dataset import BatchOrder, InMemory
 from sonoseg.train.device import has_bfloat16, make_deterministic, make_fabric
+from sonoseg.train.gather import gather
 from sonoseg.train.loop import run_epochs
 from sonoseg.train.processes import Processes
 from sonoseg.train.run_folder import BEST, LAST, RunConfig

@@ -22,8 +22,9 @@ from sonoseg.models.catalog import find_experiment
 from sonoseg.models.network import Output, SegmentationNetwork
 from sonoseg.train import loop
 from sonoseg.train.configure import check_recipe, configure
-from sonoseg.train.dataset import BatchOrder, Pairs, gather
+from sonoseg.train.dataset import BatchOrder, Pairs
 from sonoseg.train.device import make_fabric
+from sonoseg.train.gather import gather
 from sonoseg.train.log import read_log
 from sonoseg.train.losses import LOSSES
 from sonoseg.train.processes import Processes

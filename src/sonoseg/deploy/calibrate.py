@@ -38,7 +38,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import atomic_files
 from sonoseg.lock import held
 from sonoseg.progress import track
-from sonoseg.train.dataset import check_apart, gather
+from sonoseg.train.gather import check_apart, gather
 from sonoseg.train.run_folder import SENSITIVITY, SHIPPED, file_hash, weights_hash
 
 COLDEST, HOTTEST = 0.05, 20.0

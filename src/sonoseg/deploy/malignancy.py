@@ -26,7 +26,7 @@ from sonoseg.inputs import read_json
 from sonoseg.lock import held
 from sonoseg.models.encoders import load_tensors
 from sonoseg.progress import track
-from sonoseg.train.dataset import gather
+from sonoseg.train.gather import gather
 from sonoseg.train.run_folder import (
     MALIGNANCY,
     MALIGNANCY_HEAD,

@@ -26,7 +26,8 @@ from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.narrow import Inside, insides
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
-from sonoseg.train.dataset import gather, read_once, record_of
+from sonoseg.train.dataset import read_once, record_of
+from sonoseg.train.gather import gather
 from sonoseg.train.record import Record, union
 from sonoseg.train.run_folder import (
     CONFIG,

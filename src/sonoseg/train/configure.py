@@ -16,7 +16,8 @@ from sonoseg.files import is_folder
 from sonoseg.models.catalog import Experiment, Recipe, find_experiment
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.models.network import NetworkConfig
-from sonoseg.train.dataset import check_apart, gather, record_of
+from sonoseg.train.dataset import record_of
+from sonoseg.train.gather import check_apart, gather
 from sonoseg.train.run_folder import RunConfig, find_run, fingerprint, lineage
 from sonoseg.train.settings import (
     NetworkChanges,

@@ -1,0 +1,92 @@
+"""Further data sets join a training without what its split keeps apart."""
+
+import csv
+import shutil
+
+import pytest
+
+from sonoseg.data.busi import busi_files
+from sonoseg.data.packing import pack_folder
+from sonoseg.data.phantom import write_phantoms
+from sonoseg.errors import InputError
+from sonoseg.train.gather import gather
+
+
+def test_further_data_sets_join_the_training_images_only(phantoms, tmp_path):
+    write_phantoms(tmp_path, 24, seed=2, size=(128, 160))
+    alone, validation = gather(phantoms, "grouped", ())
+    more, same = gather(phantoms, "grouped", (str(tmp_path), f"{tmp_path}@grouped-1"))
+    assert validation == same
+    assert len(more) == len(alone) + 24 + len(gather(tmp_path, "grouped-1", ())[0])
+
+
+@pytest.fixture
+def busi(tmp_path):
+    """BUSI's files by name. Their content is not read."""
+    root = tmp_path / "BUSI"
+    for file in busi_files():
+        path = root / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_near_copies_that_the_split_leaves_out_do_not_come_back(busi):
+    training, _ = gather(busi, "paper-clean", (f"{busi}@paper-clean",))
+    assert len(training) == 2 * len(gather(busi, "paper-clean", ())[0])
+    other_name = busi.with_name("linked")
+    other_name.symlink_to(busi)
+    for folder in (busi, other_name):
+        also = f"{folder}@paper"
+        with pytest.raises(InputError, match="has 72 images of the patients or near-"):
+            gather(busi, "paper-clean", (also,))
+
+
+@pytest.mark.parametrize("kind", ["copy", "pack", "part"])
+def test_a_copy_of_the_data_under_another_name_is_the_same_data_set(tmp_path, kind):
+    """Two images of each patient; another division of the images brings the other one back."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_phantoms(one, 24, seed=2, size=(128, 160))
+    _group_by_two(one)
+    shutil.copytree(one, other)
+    if kind == "part":
+        for path in sorted((other / "images").iterdir())[20:]:
+            path.unlink()
+            (other / "masks" / path.name).unlink()
+        _group_by_two(other)
+    if kind == "pack":
+        pack_folder(other, 64, tmp_path / "other.safetensors")
+        other = tmp_path / "other.safetensors"
+    with pytest.raises(InputError, match="of the patients or near-copies that grouped"):
+        gather(one, "grouped", (str(other),))
+
+
+def test_other_images_of_the_same_names_are_another_data_set(tmp_path):
+    """As two hospitals export them, into folders of one name."""
+    one, other = tmp_path / "a" / "export", tmp_path / "b" / "export"
+    write_phantoms(one, 24, seed=2, size=(128, 160))
+    write_phantoms(other, 24, seed=30, size=(128, 160))
+    for folder in (one, other):
+        (folder / "labels.csv").unlink()
+    training, _ = gather(one, "grouped", (str(other),))
+    assert len(training) == len(gather(one, "grouped", ())[0]) + 24
+
+
+def _group_by_two(folder):
+    names = [path.name for path in sorted((folder / "images").iterdir())]
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "group"])
+        for number, name in enumerate(names):
+            writer.writerow([name, "benign", f"patient {number // 2}"])
+
+
+def test_near_copies_that_the_split_trains_on_may_come_twice(busi):
+    training, _ = gather(busi, "paper", (f"{busi}@paper",))
+    assert len(training) == 2 * len(gather(busi, "paper", ())[0])
+
+
+def test_clean_split_of_busi_trains_on_no_test_image(real_data):
+    training, validation = gather(real_data / "busi", "paper-clean", ())
+    assert len(training) > 500
+    assert not {case.group for case in training} & {case.group for case in validation}
