@@ -233,8 +233,8 @@ def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     assert coco["annotations"]
     # Every picture that is named is there, and has the size of its mask; where the view is, its pixels.
     assert {
-        "synthetic_00_still_image.png",
-        "synthetic_01_loop_frame0001_image.png",
+        "synthetic_00_still_shown.png",
+        "synthetic_01_loop_frame0001_shown.png",
     } <= set(names)
     for one in coco["images"]:
         with Image.open(out / one["file_name"]) as picture:
@@ -242,9 +242,9 @@ def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     for path in out.glob("*_labelme.json"):
         named = json.loads(path.read_text())["imagePath"]
         assert (
-            named == path.name.replace("_labelme.json", "_image.png") and named in names
+            named == path.name.replace("_labelme.json", "_shown.png") and named in names
         )
-    with Image.open(out / "synthetic_02_split_image.png") as picture:
+    with Image.open(out / "synthetic_02_split_shown.png") as picture:
         pixels = np.asarray(picture)
     views = list(read_dicom(study / "series" / "synthetic_02_split.dcm").views())
     assert len(views) == 2
@@ -253,7 +253,7 @@ def test_outlines_for_annotation_programs(study: Path, tmp_path: Path) -> None:
     assert (out / "synthetic_00_still_lesions.geojson").exists()
     # The next call without these formats removes the pictures too.
     assert main(["segment", folder, "--out", str(out)]) == 0
-    assert not list(out.glob("*_image.png"))
+    assert not list(out.glob("*_shown.png"))
 
 
 def test_hidden_folders_are_left_out(study: Path, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_pictures_and_dicom_of_one_folder_share_one_results_file(
     listed |= {*still["written"], still["overlay"], results["coco"], "results.json"}
     assert {path.name for path in out.iterdir()} == listed
     coco = json.loads((out / results["coco"]).read_text())
-    assert [one["file_name"] for one in coco["images"]] == ["a.png", "IM0001_image.png"]
+    assert [one["file_name"] for one in coco["images"]] == ["a.png", "IM0001_shown.png"]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_capture_of_almost_the_whole_frame_may_show_a_name(
     assert ("a_sc.dcm" in written) == ("a_overlay.png" in written) == is_inside
     words, _ = segment_command([path], to=("coco",), out=out, pseudonym="k")
     assert ("no overlay and no image are written" in words) != is_inside
-    assert (out / "a_image.png").exists() == is_inside
+    assert (out / "a_shown.png").exists() == is_inside
 
 
 @pytest.mark.parametrize("time", ["100000000", "1e-9", "0.0007", "-40", "0"])

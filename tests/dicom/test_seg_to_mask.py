@@ -201,6 +201,42 @@ def test_the_place_of_a_still_in_space_says_nothing(
     _assert_data_set(tmp_path, {1: labels[0] == 1})
 
 
+@pytest.mark.parametrize("places", [(-0.5, 0), (0, 0.5), (-0.5, 0, 0.5), (0.2, 1.0)])
+def test_masks_that_name_stills_belong_to_them_wherever_they_lie(
+    tmp_path: Path, places: tuple[float, ...]
+) -> None:
+    """Slices of a volume scan: each frame of the SEG names its still, and no number."""
+    pixels = np.zeros((64, 80), np.uint8)
+    file = _loop()
+    seg = make_seg(file, _drawn(file, FRAMES)[:1], ALGORITHM)
+    (first,) = seg.PerFrameFunctionalGroupsSequence
+    groups, masks = [], []
+    for number, z in enumerate(places):
+        still = make_dataset(pixels, SOPInstanceUID=f"1.2.3.{number + 1}")
+        (tmp_path / f"{number}.dcm").write_bytes(as_bytes(still))
+        group = copy.deepcopy(first)
+        image = group.DerivationImageSequence[0].SourceImageSequence[0]
+        image.ReferencedSOPInstanceUID = still.SOPInstanceUID
+        if "ReferencedFrameNumber" in image:
+            del image.ReferencedFrameNumber
+        del group.FrameContentSequence
+        group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, z]
+        groups.append(group)
+        masks.append(
+            np.roll(np.pad(np.ones((8, 12), np.uint8), ((0, 56), (0, 68))), number, 1)
+        )
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = 0.5
+    seg.PerFrameFunctionalGroupsSequence = groups
+    seg.NumberOfFrames = len(places)
+    seg.PixelData = np.packbits(np.stack(masks), bitorder="little").tobytes()
+    seg.save_as(tmp_path / "seg.dcm")
+    scan = scan_dicom(tmp_path)
+    assert scan.findings == []
+    for case, mask in zip(scan.cases, masks, strict=True):
+        np.testing.assert_array_equal(case.read()[1], mask == 1)
+
+
 def test_a_frame_that_the_image_does_not_have_is_refused(tmp_path: Path) -> None:
     file = _loop()
     seg = make_seg(file, _drawn(file, FRAMES), ALGORITHM)

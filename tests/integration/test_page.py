@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from proxy import Proxy
+from pydicom.encaps import encapsulate
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
@@ -474,6 +475,23 @@ def test_what_was_refused_is_not_shown_as_saved(
         page.waits_for_mask(own)
     shown = ask(server, f"images/{identifier(server, 'one')}")
     assert (shown["state"], shown["revision"]) == ("open", 0)
+
+
+def test_an_edit_at_which_the_server_fails_is_given_up(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    """It would fail again each time, and hold the reader on this image."""
+    own = load().segment(scans / "one.png").mask
+    with Proxy(server.port) as proxy:
+        page = Page(browser, proxy.address)
+        open_image(page, "one")
+        page.keys("b")
+        proxy.status = lambda method, _: 500 if method == "POST" else 0
+        page.drag((20, 20), (60, 40))
+        page.wait(lambda: "500" in page.text("#message"))
+        page.waits_for_mask(own)
+        page.keys("n")
+        page.wait(lambda: page.text("#caption").startswith("three"))
 
 
 def test_a_stroke_waits_until_the_token_is_typed_again(
@@ -951,6 +969,39 @@ def test_frames_that_pass_by_are_not_changed(browser: Any, tmp_path: Path) -> No
     page.saved()
     number = page.text("#frame-number").split(" ")[0]
     assert ask(server, frames)["states"] == {number: "edited"}
+    server.kill()
+
+
+def test_a_loop_that_cannot_be_played_to_its_end_can_be_corrected(
+    browser: Any, tmp_path: Path
+) -> None:
+    write_dicom_phantoms(tmp_path, 2)
+    folder = tmp_path / "images"
+    (path,) = folder.glob("*_loop.dcm")
+    dataset = pydicom.dcmread(path)
+    frames = []
+    for frame in dataset.pixel_array[:3]:
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG2000", no_jp2=True, irreversible=False)
+        frames.append(buffer.getvalue())
+    dataset.PixelData = encapsulate([*frames[:2], frames[2][:60]])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.NumberOfFrames = 3
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    dataset.save_as(path)
+    server = Server(folder)
+    page = Page(browser, server.address)
+    open_image(page, path.stem)
+    page.wait(lambda: "frame 1 of 3" in page.text("#caption"))
+    page.keys("l")
+    page.wait(lambda: "frame 2 of 3" in page.text("#caption"))
+    page.wait(lambda: "damaged" in page.text("#message"))
+    page.wait(lambda: page.find("#play").get_dom_attribute("aria-label") == "Play")
+    page.keys("4")
+    page.saved()
+    page.wait(lambda: page.find("#accept").is_enabled())
+    page.keys(Keys.ENTER)
+    page.wait(lambda: "frame 2 of 3 · ✓ accepted" in page.text("#caption"))
     server.kill()
 
 

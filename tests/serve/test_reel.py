@@ -41,6 +41,25 @@ def test_a_damaged_loop_is_read_once_and_a_busy_server_is_asked_again(
     assert len(warnings) == times
 
 
+def test_a_disk_that_was_away_is_asked_again_after_a_while(segmenter, monkeypatch):
+    tries = []
+
+    def images():
+        tries.append(None)
+        yield PICTURE
+        if len(tries) == 1:
+            raise InputError("loop", "cannot be read", "check the disk")
+        yield PICTURE
+
+    reel = Reel(images, segmenter.segment)
+    for seconds in (60.0, 60.0, 0.0):
+        monkeypatch.setattr("sonoseg.serve.reel._AGAIN_SECONDS", seconds)
+        reel.start()
+        if reel._thread is not None:
+            reel._thread.join()
+    assert (len(tries), len(reel.shares)) == (2, 2)
+
+
 def test_a_spool_that_is_closed_decodes_no_more():
     count, may_go_on = [], threading.Event()
 

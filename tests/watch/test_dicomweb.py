@@ -240,7 +240,7 @@ def test_what_is_no_uid_is_passed_over_and_not_asked_for(
     assert not any("secret" in call or "ANON" in call for call in archive.calls)
 
 
-@pytest.mark.parametrize("status", [404, 405, 413])
+@pytest.mark.parametrize("status", [404, 405])
 def test_a_server_that_takes_no_results_loses_none(archive, scans, watcher_of, status):
     for scan in (scans[0], scans[3]):
         archive.add(scan)
@@ -250,6 +250,33 @@ def test_a_server_that_takes_no_results_loses_none(archive, scans, watcher_of, s
         watcher.run(once=True)
     assert kinds(archive) == []
     watcher_of(archive).run(once=True)  # what is noted on the disk is all that it knows
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+
+
+def test_results_that_are_too_large_do_not_stop_the_others(
+    archive, scans, watcher_of, caplog
+):
+    """A proxy limits bodies: the loop's results are refused each time, and tried again by the next process."""
+    for scan in (scans[3], scans[0]):
+        archive.add(scan)
+    large = pydicom.dcmread(io.BytesIO(scans[3])).SOPInstanceUID
+    sent = []
+
+    def fault(handler, method, path):
+        if method != "POST":
+            return False
+        sent.append(int(handler.headers["Content-Length"]))
+        if len(sent) == 1:
+            handler.answer(413, b"")
+        return len(sent) == 1
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert (watcher.counts.segmented, watcher.counts.failed) == (1, 1)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert f"instance {large}: its results are too large" in caplog.text
+    watcher_of(archive).run(once=True)
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
 

@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = frozenset(
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"}
 )
-_OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat)$", re.IGNORECASE)
+_OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat|shown)$", re.IGNORECASE)
 
 
 def is_clip(path: Path) -> bool:
@@ -29,7 +29,7 @@ def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:
     """The image files that `paths` (files and folders) stand for, each once, in the order of `paths`.
 
     A folder stands for its own PNG, JPEG, TIFF and BMP files, sorted by name; not those of folders inside it,
-    hidden files, or masks and overlays as sonoseg and BUSI name them (`..._mask`, `..._mask_1`,
+    hidden files, or masks and other results as sonoseg and BUSI name them (`..._mask`, `..._mask_1`,
     `..._overlay`). A file is taken whatever its name; whether it is a picture shows when it is read.
     Links are files of their own, whatever they lead to; one in a folder that leads to nothing is listed too.
 

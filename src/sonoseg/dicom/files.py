@@ -85,7 +85,7 @@ class DicomJob:
     Writes STEM_mask.png (of a loop one for each frame with a lesion, STEM_frame0007_mask.png), STEM_overlay.png and
     STEM_heat.png (of a loop for the frame with the largest lesion), all of the size of the whole frame; of a loop
     STEM_overlay.mp4, if PyAV is there; and what the settings ask for: STEM_seg.dcm, STEM_sr.dcm, STEM_sc.dcm,
-    STEM_probability.dcm, and outlines beside each mask, with the image as STEM_image.png for programs that read no
+    STEM_probability.dcm, and outlines beside each mask, with the image as STEM_shown.png for programs that read no
     DICOM. If patient data are to be replaced and the file does not say where the B-mode image lies, no overlay, heat
     map, video, image or SC is written: a name could be in them.
     """

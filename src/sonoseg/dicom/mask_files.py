@@ -18,7 +18,7 @@ from sonoseg.dicom.seg_to_mask import (
     referenced_instances,
     union_by_frame,
 )
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.files import atomic_files, atomic_path, is_there, output_folder
 from sonoseg.reader.overlay import save_picture
 
@@ -58,6 +58,9 @@ def write_masks(
         has_several = frames > 1
     stem = stem_of(Path(Path(image if image is not None else source).name))
     union = union_by_frame(seg)
+    if not union:
+        problem = f"has no mask for {image}"
+        raise InputError(source, problem, "give the image that was segmented")
     folder = Path(out)
     contents = {}
     for frame, mask in sorted(union.items()):
@@ -70,7 +73,7 @@ def write_masks(
         for path, content in contents.items():
             with atomic_path(path) as temporary:
                 temporary.write_bytes(content)
-    return f"{len(union)} masks written to {folder}"
+    return f"{counted(len(union), 'mask')} written to {folder}"
 
 
 def _check_image(seg: SegFile, image: Header) -> None:

@@ -169,8 +169,10 @@ def read_seg(source: Path | str | bytes) -> SegFile:
         )
         _check_frames(header, frames)
         places = tuple(_places(dataset, frames))
-    is_clear = {place.known_by == "nothing" for place in places} != {True, False}
-    if not is_clear:
+    known: dict[str, set[bool]] = {}
+    for place in places:
+        known.setdefault(place.instance, set()).add(place.known_by != "nothing")
+    if any(len(both) > 1 for both in known.values()):  # some frames of an image
         raise _unclear(header)
     _check_once(header, places)
     return SegFile(header, places)

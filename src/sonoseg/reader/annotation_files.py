@@ -14,7 +14,7 @@ from sonoseg.reader.annotations import Annotated, to_coco, to_geojson, to_labelm
 
 COCO = "lesions_coco.json"
 """One file for all images."""
-IMAGE = "_image.png"
+IMAGE = "_shown.png"
 """After the stem of a DICOM file or frame: the picture that is written for programs which read no DICOM."""
 _ENDINGS = {"geojson": "_lesions.geojson", "labelme": "_labelme.json"}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing
@@ -25,6 +27,8 @@ _MOST_SPOOLED = 2 << 30
 """Bytes of a video's frames on the disk."""
 _PATIENCE = 60.0
 """Seconds for which a frame of a video is waited for."""
+_AGAIN_SECONDS = 60.0
+"""After which a loop that could not be read is read again: a disk may have been away."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,13 @@ class Reel:
     ) -> None:
         self._images, self._segment = images, segment
         self._seen: list[Seen] = []
-        self._is_damaged = False
+        self._failed_at = -math.inf
         self._is_stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins, or goes on where it was stopped; but does not read again what could not be read."""
-        if self._is_damaged:
+        """Begins, or goes on where it was stopped; but not at once with what could not be read."""
+        if time.monotonic() < self._failed_at + _AGAIN_SECONDS:
             return
         self._is_stopped.clear()
         if self._thread is None or not self._thread.is_alive():
@@ -104,7 +108,8 @@ class Reel:
                     if place >= len(self._seen):
                         self._add(image)
         except (InputError, Refused, CancelledError) as error:
-            self._is_damaged = isinstance(error, InputError)
+            if isinstance(error, InputError):
+                self._failed_at = time.monotonic()
             words = getattr(error, "problem", "the server was busy")
             _logger.warning("sonoseg: a loop was not segmented to its end: %s", words)
 

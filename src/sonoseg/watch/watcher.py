@@ -20,10 +20,16 @@ from sonoseg.watch.transport import Refusal, ServerFailure, Unreachable
 _logger = logging.getLogger(__name__)
 _KINDS = ULTRASOUND.keys() | SECONDARY_CAPTURE.keys()
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
-_TAKES_NOTHING = (404, 405, 411, 413, 415)
-"""The statuses of a server that has no such call, or no room for such a body: not the fault of one object."""
+_TAKES_NOTHING = (404, 405, 411, 415)
+"""The statuses of a server that has no such call: not the fault of one object."""
+_TOO_LARGE = 413
+"""The status of a server, or a proxy before it, that limits the size of a body."""
 _TRIES = 3
 """How often an instance is asked for at which the server fails."""
+
+
+class _TooLarge(InputError):
+    """The results of one image are too large for the server."""
 
 
 @dataclass
@@ -112,21 +118,26 @@ class Watcher:
             self._is_checked = True
         instances = self._feed.next()
         for instance in instances or []:
-            self._handle(instance)
-            self._feed.finish(instance)
+            if self._handle(instance):
+                self._feed.finish(instance)
         return instances is not None
 
     @property
     def _url(self) -> str:
         return self._feed.url
 
-    def _handle(self, instance: str) -> None:
-        """Segments one instance and stores the results. What cannot be read is logged in one line."""
+    def _handle(self, instance: str) -> bool:
+        """Segments one instance and stores the results. What cannot be read is logged in one line.
+
+        Returns:
+            whether it is done with; False if it is not to be noted, so that the next process may try again.
+        """
+        is_done = True
         try:
             kind = self._feed.kind(instance)
             if kind and kind not in _KINDS:
                 self.counts.others += 1
-                return
+                return True
             objects = self._segment(instance)
         except NotUltrasound:
             self.counts.others += 1
@@ -134,6 +145,7 @@ class Watcher:
             raise
         except InputError as error:
             self._pass_over(instance, f"{error.problem}; {error.hint}")
+            is_done = not isinstance(error, _TooLarge)
         except Refusal as error:
             if error.status in (401, 403):
                 raise
@@ -148,6 +160,7 @@ class Watcher:
             self.counts.segmented += 1
             _log_result(instance, objects)
         self._failures.pop(instance, None)
+        return is_done
 
     def _segment(self, instance: str) -> Objects:
         """Stores SEG and SR of an instance, and returns them."""
@@ -170,10 +183,16 @@ class Watcher:
         except ServerFailure as error:  # such as a full disk: it is waited for
             raise Unreachable(str(error)) from error
         except Refusal as error:
+            if error.status == _TOO_LARGE:
+                problem, hint = (
+                    "its results are too large",
+                    "let the server take larger files",
+                )
+                raise _TooLarge(self._url, f"{problem} ({error})", hint) from error
             if error.status not in _TAKES_NOTHING:
                 raise
             problem = f"does not take results ({error})"
-            hint = "let it store DICOM of any size, and run the same command again"
+            hint = "let it store DICOM, and run the same command again"
             raise MachineError(self._url, problem, hint) from error
 
     def _pass_over(self, instance: str, reason: str) -> None:

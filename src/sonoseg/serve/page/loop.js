@@ -63,14 +63,15 @@ export async function playOrPause() {
   const picture = state.picture;
   if (!picture || picture.frames === 1 || state.isOpening || state.accepting) return;
   if (state.isPlaying) {
-    await showFrame(picture.frame);
+    await showFrame(picture.frame).catch(report);
     return;
   }
   if (!(await settled()) || state.isOpening) return;
   // What is written of a frame, and its number of changes, are not known while it passes by.
   update({ isPlaying: true, isStale: true, lesions: [], preview: null, heat: null, message: "" });
-  await play(picture.scene).catch((error) => {
-    update({ isPlaying: false });
+  await play(picture.scene).catch(async (error) => {
+    // The frame that is shown is opened: only then it can be changed again.
+    await showFrame(state.picture?.frame ?? 1).catch(report);
     report(error);
   });
 }

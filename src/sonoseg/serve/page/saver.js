@@ -7,6 +7,8 @@ import { isLocked, state, update } from "./state.js";
 
 /** @typedef {{id: string, version: string, path: "edits"|"finding", body: any, isLocal: boolean}} Item */
 
+/** What a server that is busy, has a full disk or starts again answers, or a proxy before it. */
+const PASSING = [408, 429, 502, 503, 504];
 /** @type {Item[]} all of the open image: another one is opened when they are saved */
 const waiting = [];
 let isSending = false;
@@ -102,7 +104,7 @@ async function untilAnswered(ask) {
       return await ask();
     } catch (error) {
       const { status, message } = error instanceof Refusal ? error : { status: 503, message: "the server does not answer" };
-      if (status < 500 && status !== 408 && status !== 429) throw error;
+      if (!PASSING.includes(status)) throw error;
       update({ saved: `not saved: ${message}; trying again` });
       await pause(700);
     }
