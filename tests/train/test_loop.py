@@ -526,6 +526,12 @@ def test_further_images_inside_the_data_set_are_compared_too(
     data = shutil.copytree(phantoms, tmp_path / "data")
     copies = shutil.copytree(phantoms, data / "extra" / "copies")
     assert main(words(data, tmp_path / "out", "--also", str(copies))) == 2
+    assert "that grouped keeps apart" in capsys.readouterr().err
+    # Under other names they are known by their pixels alone.
+    (copies / "labels.csv").unlink()
+    for path in [*(copies / "images").iterdir(), *(copies / "masks").iterdir()]:
+        path.rename(path.with_name(f"other_{path.name}"))
+    assert main(words(data, tmp_path / "out", "--also", str(copies))) == 2
     assert "validation or test images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
