@@ -114,26 +114,24 @@ def _read_scores(path: Path, settings: CardSettings) -> dict[str, Any]:
     """A metrics.json of a model that makes masks by the card's rule, so that the scores are those of the bundle."""
     hint = "give one of sonoseg evaluate"
     try:
-        found: dict[str, Any] = read_json(path)
+        found = read_json(path)
     except InputError as error:
         raise InputError(path, "not a readable metrics.json", hint) from error
-    model = found.get("model") if isinstance(found, dict) else None
-    if (
-        not isinstance(found, dict)
-        or not {"images", "conventions", "normals"} <= found.keys()
-        or not isinstance(model, dict | None)
-    ):
+    scores: dict[str, Any] = found if isinstance(found, dict) else {}
+    model = scores.get("model") or {}
+    is_whole = {"images", "conventions", "normals"} <= scores.keys()
+    if not is_whole or not isinstance(model, dict):
         raise InputError(path, "not a metrics.json", hint)
     for name, wanted in (
         ("threshold", settings.threshold),
         ("min_lesion_fraction", settings.min_lesion_fraction),
     ):
-        measured = (model or {}).get(name, wanted)
+        measured = model.get(name, wanted)
         if measured != wanted:
             problem = f"was measured with {name} {measured}, not {wanted:g}"
             hint = "export without --scores, evaluate the bundle, and export again with its metrics.json"
             raise InputError(path, problem, hint)
-    return found
+    return scores
 
 
 def export_bundle(

@@ -89,7 +89,7 @@ class Header:
         stream: the file's path, or its content in memory with a preamble, from which pixels are decoded.
         frames: how many there are, at least 1.
         pixel_bytes: length of the pixel data as the file says; 0 if there are none, over 2³¹ if it is left open.
-        held_frames: at least how many frames compressed pixel data holds; 0 if it cannot be told.
+        pixels_at: where in the stream the pixel data begin, or of compressed ones the first item.
     """
 
     dataset: Dataset
@@ -97,7 +97,7 @@ class Header:
     stream: Path | bytes
     frames: int = 1
     pixel_bytes: int = 0
-    held_frames: int = 0
+    pixels_at: int = 0
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -139,10 +139,11 @@ def open_dicom(source: DicomSource) -> Header:
         with opened_stream(stream) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
             pixel_bytes = _pixel_bytes(file.read(12), dataset)
-            is_open = pixel_bytes == _LEFT_OPEN
-            held = count_frames(file, MOST_FRAMES) if is_open else 0
+            pixels_at = file.tell()
         _swap_palettes(dataset)
-    return Header(dataset, subject, stream, pixel_bytes=pixel_bytes, held_frames=held)
+    return Header(
+        dataset, subject, stream, pixel_bytes=pixel_bytes, pixels_at=pixels_at
+    )
 
 
 def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
@@ -254,6 +255,15 @@ def _count_frames(header: Header) -> int:
     return frames
 
 
+def _held_frames(header: Header, most: int) -> int:
+    """At least how many frames compressed pixel data holds, counted up to `most`; 0 if it cannot be told."""
+    if header.pixel_bytes != _LEFT_OPEN:
+        return 0
+    with opened_stream(header.stream) as file:
+        file.seek(header.pixels_at)
+        return count_frames(file, most)
+
+
 def _check_length(header: Header, frames: int) -> None:
     """Refuses more or fewer frames than the pixel data has, before any memory is taken for them."""
     dataset = header.dataset
@@ -261,7 +271,7 @@ def _check_length(header: Header, frames: int) -> None:
     size = stream_size(header.stream)
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         needed = frames * _BYTES_A_FRAGMENT
-        has_more = header.held_frames > frames
+        has_more = _held_frames(header, frames + 1) > frames
     else:
         samples = rows * columns * integer(dataset, "SamplesPerPixel") * frames
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
