@@ -584,6 +584,28 @@ def test_an_image_that_is_accepted_while_another_one_is_opened(
         page.wait(lambda: "✓ accepted" in page.text("#caption"))
 
 
+def test_keys_count_before_the_list_has_come(browser: Any, server: Server) -> None:
+    with Proxy(server.port) as proxy:
+        page = Page(browser, proxy.address)
+        open_image(page, "one")
+        page.keys("1")
+        page.saved()
+        with proxy.hold("GET", "/api/images") as gate:
+            page.keys(Keys.ENTER)
+            assert gate.arrived.wait(60)
+            page.wait(lambda: page.text("#caption").startswith("three"))
+            page.keys("p")
+            page.wait(lambda: "✓ accepted" in page.text("#caption"))
+            page.keys("w")
+            page.wait(lambda: page.text("#progress").startswith("0 of 3"))
+            page.keys(Keys.ENTER)
+            page.wait(lambda: page.text("#caption").startswith("three"))
+            assert page.text("#progress").startswith("1 of 3")
+        page.keys("p")
+        page.wait(lambda: "✓ accepted" in page.text("#caption"))
+    assert ask(server, f"images/{identifier(server, 'one')}")["state"] == "accepted"
+
+
 def test_a_key_that_is_held_accepts_nothing(browser: Any, server: Server) -> None:
     page = Page(browser, server.address)
     open_image(page, "one")
@@ -932,8 +954,8 @@ def test_a_loop_is_played_and_a_frame_of_it_corrected_and_accepted(
     page.keys("a")
     page.wait(lambda: "frame 3 of 12" in page.text("#caption"))
     page.waits_for_mask(corrected)
-    label = page.find('#list button[aria-current="true"] .label').text
-    assert label == "benign · 1 of 12 frames"
+    label = '#list button[aria-current="true"] .label'
+    page.wait(lambda: page.text(label) == "benign · 1 of 12 frames")
     server.kill()
     name = f"{path.stem}_frame0003"
     np.testing.assert_array_equal(disk_mask(folder, name), corrected)

@@ -48,7 +48,7 @@ async function decide(done, ask) {
     await ask(picture);
     update({ saved: isShown() ? done : `${picture.name}: ${done}` });
     if (isShown()) update({ message: "" });
-    await loadList().catch(report);
+    void loadList().catch(report);  // nobody waits for it: a key that comes before the list counts
     return isShown();
   } catch (error) {
     const { message } = /** @type {Error} */ (error);

@@ -9,10 +9,13 @@ const SIGNS = { open: "○", edited: "◐", accepted: "✓", changed: "!" };
 const WORDS = { open: "not looked at", edited: "in work", accepted: "accepted", changed: "changed after it was accepted" };
 const FILTERS = { all: "all", left: "left to do", accepted: "accepted" };
 /** @type {HTMLUListElement} */ const list = byId("list");
+let lists = 0;
 
-/** Asks for the list again. */
+/** Asks for the list again. One that comes after a later one was asked for is not shown. */
 export async function loadList() {
+  const number = ++lists;
   const { images, notice, studies, labels, birads, descriptors } = await getJson("images");
+  if (number !== lists) return;
   update({ entries: images, labels, categories: birads, descriptors });
   byId("passed-over").textContent = notice;
   byId("passed-over").hidden = !notice;
