@@ -11,12 +11,14 @@ from starlette.testclient import TestClient
 from tests.serve.conftest import ADDRESS
 
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.dicom.evaluations import NAMES
 from sonoseg.dicom.objects import segment_to_objects
 from sonoseg.dicom.read import read_dicom
 from sonoseg.reader.bundle import Bundle, find_bundle
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.app import build_app
 from sonoseg.serve.edits import Edit
+from sonoseg.serve.lexicon import join_descriptors
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.objects import stem_of_object
 from sonoseg.serve.patch import to_text
@@ -26,6 +28,19 @@ from sonoseg.serve.scenes import Shot
 from sonoseg.serve.session import Session
 
 CANCER = "Probability of cancer"
+CHOSEN = {
+    "shape": "round",
+    "orientation": "not parallel",
+    "margin": "spiculated",
+    "posterior features": "shadowing",
+}
+CODED = {
+    "Shape": "Round shape",
+    "Orientation": "Not parallel",
+    "Margins": "Spiculated lesion",
+    "Posterior acoustic features": "Posterior shadowing",
+}
+"""The same in the codes of DICOM; none is suggested for the largest lesion of the still."""
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +78,9 @@ def find(session, name="still", frame=1, region=1):
     raise AssertionError(name)
 
 
-def accept(session, shot, spacing="", calipers=""):
-    finding = Finding("benign", spacing=spacing, calipers=calipers)
+def accept(session, shot, spacing="", calipers="", words=None, birads=""):
+    descriptors = join_descriptors(words or {})
+    finding = Finding("benign", birads, "", spacing, descriptors, calipers)
     session.write_finding(shot, "anna", finding)
     session.accept(shot, "anna", session.view(shot, "anna").revision)
 
@@ -104,6 +120,29 @@ def values(report):
     return found
 
 
+def coded(report):
+    """The coded words of each measurement group, by the name of their descriptor."""
+    names = {name.meaning for name in NAMES.values()}
+    found = []
+    for item in report.iterall():
+        is_group = item.keyword == "ContentSequence" and any(
+            one.ConceptNameCodeSequence[0].CodeMeaning == "Tracking Identifier"
+            for one in item.value
+        )
+        if is_group:
+            said = [
+                (one.ConceptNameCodeSequence[0].CodeMeaning, one) for one in item.value
+            ]
+            found.append(
+                {
+                    name: one.ConceptCodeSequence[0].CodeMeaning
+                    for name, one in said
+                    if name in names
+                }
+            )
+    return found
+
+
 def row(session):
     with (session.folder / "anna" / "annotations.csv").open() as file:
         (found,) = csv.DictReader(file)
@@ -131,6 +170,92 @@ def test_an_unchanged_outline_has_the_objects_of_segment(scans, segmenter):
     (lesion,) = segmenter.segment(scans / "still.dcm").lesions
     assert probability == pytest.approx(100 * lesion.malignancy.probability, abs=0.06)
     assert row(session)["changed"] == ""
+
+
+def test_a_report_has_the_words_of_the_reader_in_place_of_the_suggested_ones(
+    scans, segmenter
+):
+    session = open_session(scans, segmenter)
+    shot = find(session)
+    paint(session, shot)  # a second, smaller lesion
+    suggested = session.view(shot, "anna").lesions[0].descriptors
+    for name, one in suggested.named():
+        assert one.word != CHOSEN.get(name, "")
+    accept(session, shot, words=CHOSEN, birads="5")
+    _, report = objects(session)
+    # The words are of the largest lesion. Of the other one the reader said nothing.
+    assert coded(report) == [CODED, {}]
+    said = values(report)
+    assert said["Person Observer Name"] == ["anna"]
+    words = ", ".join(f"{name} {word}" for name, word in CHOSEN.items())
+    assert f"Lesion 1, chosen by anna: {words}." in said["Comment"]
+    assert "BI-RADS category 5, chosen by anna." in said["Comment"]
+    begin = f"Lesion 1, suggested by a program: shape {suggested.shape.word}"
+    assert any(one.startswith(begin) for one in said["Comment"])
+
+
+def test_words_alone_are_a_persons_too_but_no_change_of_the_outline(scans, segmenter):
+    session = open_session(scans, segmenter)
+    accept(session, find(session), words={"shape": "irregular"})
+    seg, report = objects(session)
+    assert coded(report) == [{"Shape": "Irregular"}]
+    said = values(report)
+    assert said["Person Observer Name"] == ["anna"]
+    assert not any("A person changed" in one for one in said["Comment"])
+    assert seg.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+    accept(session, find(session), birads="3")
+    (words,) = coded(objects(session)[1])
+    assert words == {}
+    said = values(objects(session)[1])
+    assert "BI-RADS category 3, chosen by anna." in said["Comment"]
+
+
+def test_no_suggested_word_is_coded_in_a_persons_report(scans, segmenter):
+    session = open_session(scans, segmenter)
+    shot = find(session)
+    accept(session, shot)
+    (words,) = coded(objects(session)[1])
+    assert "Shape" in words  # the device is the only observer
+    paint(session, shot)
+    accept(session, shot)
+    report = objects(session)[1]
+    assert values(report)["Person Observer Name"] == ["anna"]
+    assert coded(report) == [{}, {}]
+    assert "suggested by a program" in " ".join(values(report)["Comment"])
+
+
+def test_words_of_frames_name_their_frames(scans, written, segmenter):
+    shutil.copy(written["loop"], scans / "loop.dcm")
+    session = open_session(scans, segmenter)
+    sizes = {}
+    for frame in (2, 3, 6):
+        shot = find(session, "loop", frame)
+        sizes[frame] = session.view(shot, "anna").mask.sum()
+        shape = "round" if frame == 6 else "irregular"
+        birads = "3" if frame == 6 else "4A"
+        accept(session, shot, words={"shape": shape}, birads=birads)
+    report = objects(session, "loop")[1]
+    comments = values(report)["Comment"]
+    assert "Lesion 1 (frame 2, 3), chosen by anna: shape irregular." in comments
+    assert "Lesion 1 (frame 6), chosen by anna: shape round." in comments
+    assert "BI-RADS category 4A (frame 2, frame 3), chosen by anna." in comments
+    assert "BI-RADS category 3 (frame 6), chosen by anna." in comments
+    # The frame that is measured is that of the coded word.
+    largest = max(sizes, key=sizes.get)
+    shape = "Round shape" if largest == 6 else "Irregular"
+    assert coded(report)[0] == {"Shape": shape}
+
+
+def test_a_category_of_an_image_without_a_lesion(scans, segmenter):
+    session = open_session(scans, segmenter)
+    shot = find(session)
+    session.edit(shot, "anna", Edit("key-00000001", 0, "clear"))
+    session.write_finding(shot, "anna", Finding("normal", "1"))
+    session.accept(shot, "anna", session.view(shot, "anna").revision)
+    folder = session.folder / "anna" / "dicom"
+    said = values(pydicom.dcmread(folder / "still_sr.dcm"))
+    assert said["Finding"] == ["No lesion was found"]
+    assert "BI-RADS category 1, chosen by anna." in said["Comment"]
 
 
 def test_the_probability_of_cancer_is_that_of_the_corrected_outline(scans, segmenter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydicom.dataset import Dataset
@@ -86,24 +86,29 @@ def add_evaluations(
     report: Dataset,
     described: Sequence[Descriptors],
     malignancies: Sequence[Malignancy | None],
+    chosen: Sequence[Mapping[str, str]] | None = None,
 ) -> None:
     """Adds to each measurement group of a report the descriptors and the malignancy of its lesion.
 
-    Comments repeat both with probabilities and intervals, and say that a program wrote them.
+    Comments repeat what a program said, with probabilities and intervals, and say that a program said it.
 
     Args:
         report: TID 1500, with a measurement group for each lesion.
         described: one for each group, in their order.
         malignancies: one for each group; None if the network does not say.
+        chosen: of a report in a person's name, the words that this person chose for each group. Only these are coded:
+            what a program suggested and nobody took over is not the person's word. None codes the program's words.
     """
     if not described:
         return
     groups = list(_groups(report.ContentSequence))
+    if chosen is None:
+        chosen = [_suggested(descriptors) for descriptors in described]
     comments = []
-    for number, (group, descriptors, malignancy) in enumerate(
-        zip(groups, described, malignancies, strict=True), start=1
+    for number, (group, descriptors, malignancy, coded) in enumerate(
+        zip(groups, described, malignancies, chosen, strict=True), start=1
     ):
-        group.ContentSequence.extend(_evaluations(descriptors))
+        group.ContentSequence.extend(_evaluations(coded))
         group.ContentSequence.extend(_probability(malignancy))
         words = describe_in_words(descriptors)
         if words:
@@ -130,6 +135,29 @@ def describe_in_words(descriptors: Descriptors) -> str:
     return ", ".join(parts)
 
 
+def comments_of_person(outlines: Sequence[Outline], person: str) -> list[str]:
+    """The words that a person chose, as sentences that name the person, and the frames if there are several.
+
+    Args:
+        outlines: of all lesions, on all frames.
+        person: the name of the person.
+    """
+    frames = {outline.frame for outline in outlines}
+    said: dict[tuple[int, str], list[str]] = {}
+    for outline in outlines:
+        words = ", ".join(f"{name} {word}" for name, word in outline.chosen.items())
+        if words:
+            said.setdefault((outline.segment, words), []).append(str(outline.frame))
+    # The numbers of the measurement groups, which are in the order of the segments.
+    segments = sorted({outline.segment for outline in outlines})
+    comments = []
+    for (segment, words), own in sorted(said.items()):
+        number = segments.index(segment) + 1
+        place = f" (frame {', '.join(own)})" if len(frames) > 1 else ""
+        comments.append(f"Lesion {number}{place}, chosen by {person}: {words}.")
+    return comments
+
+
 def _groups(items: Iterable[Dataset]) -> Iterator[Dataset]:
     """The measurement groups, at any depth."""
     for item in items:
@@ -139,11 +167,16 @@ def _groups(items: Iterable[Dataset]) -> Iterator[Dataset]:
             yield from _groups(item.ContentSequence)
 
 
-def _evaluations(descriptors: Descriptors) -> list[Dataset]:
+def _suggested(descriptors: Descriptors) -> dict[str, str]:
+    """The words that the program says."""
+    return {name: one.word for name, one in descriptors.named() if one.word is not None}
+
+
+def _evaluations(words: Mapping[str, str]) -> list[Dataset]:
     items = []
-    for name, one in descriptors.named():
-        if one.word in WORDS:
-            items.append(code_item(CONTAINS, NAMES[name], WORDS[one.word]))
+    for name, word in words.items():
+        if word in WORDS:
+            items.append(code_item(CONTAINS, NAMES[name], WORDS[word]))
     return items
 
 

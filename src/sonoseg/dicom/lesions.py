@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,7 @@ class Outline:
         spacing: mm between neighbouring (rows, columns); None if it is not known.
         drawn: the two axes that a person put down, the long one first; None measures the outline.
         malignancy: how probable it is that the lesion is malignant; None if the network does not say.
+        chosen: the words that a person chose for it, by the name of their descriptor, such as "shape": "oval".
     """
 
     frame: int
@@ -42,6 +43,7 @@ class Outline:
     spacing: Spacing | None
     drawn: tuple[Diameter, Diameter] | None = None
     malignancy: Malignancy | None = None
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mask(self) -> Mask:

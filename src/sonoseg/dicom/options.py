@@ -20,7 +20,8 @@ class Options:
         strict: write no plane positions. The standard defines them only for images with a frame of reference. OHIF
             and dcmqi do not open a segmentation without them.
         pseudonym: a key to replace the patient's data with; see `reference_dataset`.
-        corrected_by: the name of the person who has changed the outlines of the network; None if nobody has.
+        corrected_by: the name of the person who changed what the network found, or described it in a report; None if
+            nobody has.
 
     Raises:
         InputError: the key is empty.

@@ -16,7 +16,12 @@ from sonoseg.dicom.content import (
     number_item,
     text_item,
 )
-from sonoseg.dicom.evaluations import add_evaluations, describe_outlines, withhold
+from sonoseg.dicom.evaluations import (
+    add_evaluations,
+    comments_of_person,
+    describe_outlines,
+    withhold,
+)
 from sonoseg.dicom.lesions import Outline
 from sonoseg.dicom.new_object import image_reference
 from sonoseg.dicom.options import Options
@@ -50,7 +55,8 @@ def make_report(
     """A report with long axis, short axis (mm) and area (mm²) of each lesion, and its descriptors.
 
     Of a lesion of a loop the frame counts on which it is largest. Lesions whose scale is not known are named without
-    measurements, and a comment says why. Who has corrected the outlines is named as an observer before the device.
+    measurements, and a comment says why. A person who corrected or described them is named as an observer before the
+    device. Then the coded descriptors are the words that this person chose, of the frame that counts.
 
     Args:
         file: the image that was segmented.
@@ -86,7 +92,12 @@ def make_report(
     for words in _about_scale(shown):
         items.append(text_item(CONTAINS, codes.COMMENT, words))
     report.update(_container(codes.MEASUREMENT_REPORT, items, "1500"))
-    add_evaluations(report, described, malignancies)
+    chosen = None
+    if options.corrected_by is not None:
+        chosen = [outline.chosen for outline in shown]
+        for words in comments_of_person(outlines, options.person):
+            report.ContentSequence.append(text_item(CONTAINS, codes.COMMENT, words))
+    add_evaluations(report, described, malignancies, chosen)
     return new_object.finish(report)
 
 
@@ -146,7 +157,7 @@ def _report_items(
 
 
 def _person(options: Options) -> list[Dataset]:
-    """Who has corrected the outlines (TID 1003)."""
+    """Who has corrected or described the outlines (TID 1003)."""
     if options.corrected_by is None:
         return []
     name = content_item("PNAME", _CONTEXT, codes.PERSON_NAME, PersonName=options.person)

@@ -16,6 +16,7 @@ from sonoseg.core.measure import Diameter, Point, Spacing, find_lesions
 from sonoseg.errors import InputError, MachineError
 from sonoseg.files import atomic_path, output_folder
 from sonoseg.serve.calipers import by_hand, sized, spacing_of, split_calipers
+from sonoseg.serve.lexicon import split_descriptors
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import Mask
 from sonoseg.serve.records import OUTLINE, Accepted, Network
@@ -60,7 +61,7 @@ def write_objects(
         folder: made if need be.
         path: of the image.
         parts: in the order of their frames.
-        reader: who accepted them; named in the report of what a person changed.
+        reader: who accepted them; named in the report of what a person changed or said.
         limits: on the image.
 
     Raises:
@@ -131,20 +132,44 @@ def _objects_of(
         changed |= dict.fromkeys(part.accepted.by_person)
         for doubt in part.accepted.doubts:
             doubts.setdefault(doubt.partition(" (")[0], doubt)  # without its number
-    options = Options(corrected_by=reader if changed else None)
+    categories = _categories(file, parts)
+    is_said = bool(categories) or any(outline.chosen for outline in outlines)
+    options = Options(corrected_by=reader if changed or is_said else None)
     measured = _with_sizes(file, parts)
     report = make_report(measured, outlines, algorithm, options, list(doubts.values()))
+    comments = [f"{one}, chosen by {options.person}." for one in categories]
     if changed:
-        words = f"A person changed: {', '.join(changed)}."
+        comments.append(f"A person changed: {', '.join(changed)}.")
+    for words in comments:
         report.ContentSequence.append(text_item(CONTAINS, codes.COMMENT, words))
+    if comments:
         new_object.finish(report)
     contents = {"sr": as_bytes(file, report)}
     if outlines:
-        # Who only measured did not outline.
+        # Who only measured or described did not outline.
         options = Options(corrected_by=reader if OUTLINE in changed else None)
         seg = make_seg(measured, outlines, algorithm, options)
         contents["seg"] = as_bytes(file, seg)
     return contents
+
+
+def _categories(file: DicomFile, parts: Sequence[Part]) -> list[str]:
+    """The BI-RADS categories that the reader chose, each with its frames and images if the file has several.
+
+    They are words of a comment: their codes are of a scheme that is licensed (PS3.16 CID 6026).
+    """
+    places: dict[str, list[str]] = {}
+    for part in parts:
+        place = [f"frame {part.frame}"] if file.frames > 1 else []
+        if len(file.layout.regions) > 1:
+            place.append(f"image {part.region}")
+        if part.accepted.finding.birads:
+            category = f"BI-RADS category {part.accepted.finding.birads}"
+            places.setdefault(category, []).append(" ".join(place))
+    return [
+        f"{category} ({', '.join(own)})" if own[0] else category
+        for category, own in places.items()
+    ]
 
 
 def _with_sizes(file: DicomFile, parts: Sequence[Part]) -> DicomFile:
@@ -182,6 +207,10 @@ def _outlines(file: DicomFile, tracker: Tracker, part: Part) -> list[Outline]:
             axes = _moved(lesion.longest, corner), _moved(lesion.across, corner)
         known = replace(outline, spacing=spacing, drawn=axes, malignancy=judged[place])
         found.append(known)
+    if found:
+        # The page asks for the words of the largest lesion, which comes first.
+        words = split_descriptors(finding.descriptors)
+        found[0] = replace(found[0], chosen=words)
     return found
 
 
