@@ -146,6 +146,14 @@ def test_what_is_left_out_in_subfolders_is_said(nested: Path) -> None:
     assert "2 pictures in subfolders were skipped: name their folders" in words
     words, _ = segment_command([nested / "b"], out=nested / "o2")
     assert "1 DICOM file in subfolders was skipped: name their folders" in words
+    assert "picture" not in words
+    for name in ("p.png", "p_overlay.png"):  # the second one is a result
+        shutil.copy(nested / "b" / "r.png", nested / "b" / "deep" / name)
+    words, _ = segment_command([nested / "b"], out=nested / "o2")
+    assert "1 picture in subfolders was skipped: name their folders" in words
+    both = [nested / "b", nested / "b" / "deep"]
+    words, _ = segment_command(both, out=nested / "o4")
+    assert "picture in" not in words
     with pytest.raises(InputError, match="or name the subfolders that hold DICOM"):
         segment_command([nested / "b"], out=nested / "o3", to=("sr",))
 

@@ -43,7 +43,7 @@ class Found:
         dicom: each DICOM file once.
         pictures: pictures, videos, and folders in which there is no DICOM.
         skipped: how many files in folders with DICOM are neither, by their kind.
-        pictures_below: pictures and videos in subfolders of folders with DICOM, which are left out.
+        pictures_below: pictures and videos in subfolders, which are left out.
         dicom_below: DICOM files in subfolders of folders with pictures, which are left out.
     """
 
@@ -88,7 +88,7 @@ def _search(folder: Path, found: Found, seen: set[str]) -> None:
     pictures = [path for path in others if is_input(path, suffixes)]
     if pictures and not dicom:
         found.pictures.append(folder)
-        found.dicom_below += _dicom_below(folder, suffixes)
+        _note_below(folder, found, suffixes)
         return
     skipped: Counter[str] = Counter()
     has_any = False
@@ -111,15 +111,16 @@ def _search(folder: Path, found: Found, seen: set[str]) -> None:
         found.pictures.append(folder)
 
 
-def _dicom_below(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """DICOM files in the subfolders of a folder of pictures; files with the names of pictures are not opened."""
-    below = []
+def _note_below(folder: Path, found: Found, suffixes: frozenset[str]) -> None:
+    """Lists what is in the subfolders of a folder of pictures; files with the names of pictures are not opened."""
     for path in files_below(folder):
-        is_other = path.parent != folder and path.suffix.lower() not in suffixes
-        is_other &= not is_directory_file(path)
-        if is_other and is_dicom_file(path):
-            below.append(path)
-    return below
+        if path.parent == folder or is_directory_file(path):
+            continue
+        if path.suffix.lower() in suffixes:
+            if is_input(path, suffixes):
+                found.pictures_below.append(path)
+        elif is_dicom_file(path):
+            found.dicom_below.append(path)
 
 
 def _place(path: Path) -> str:
