@@ -17,9 +17,10 @@ from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_sco
 
 import sonoseg
 from sonoseg.cli import main
+from sonoseg.core.counts import count
 from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import make_phantom, write_phantoms
-from sonoseg.demo import demo_command, run_demo
+from sonoseg.demo import _verdict, demo_command, run_demo
 from sonoseg.errors import InputError
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.pool import Pool
@@ -90,6 +91,15 @@ def test_results_name_files_that_are_there_with_one_size(
                 entry["height"],
             )
         assert Image.open(demo / entry["overlay"]).mode == "RGB"
+
+
+def test_a_result_says_how_many_were_outlined_where_no_lesion_is() -> None:
+    normal = np.zeros((9, 9), np.bool_)
+    outlined = normal.copy()
+    outlined[2, 2] = outlined[6, 6] = True
+    assert _verdict(count(outlined, normal), 2) == "no lesion, but 2 outlined"
+    assert _verdict(count(outlined, normal), 1) == "no lesion, but one outlined"
+    assert _verdict(count(normal, normal), 0) == "no lesion, none outlined"
 
 
 def test_scores_equal_those_recomputed_from_the_written_masks(

@@ -229,7 +229,7 @@ def _segment(segmenter: Segmenter, case: Case, folder: Path) -> Outcome:
         "truth": f"masks/{case.name}",
         "mask": mask_name,
         "overlay": overlay_name,
-        "result": _verdict(counts),
+        "result": _verdict(counts, len(result.lesions)),
         "tp": int(counts.tp[0]),
         "fp": int(counts.fp[0]),
         "fn": int(counts.fn[0]),
@@ -257,14 +257,17 @@ def _true_lesions(
     return lesions
 
 
-def _verdict(counts: Counts) -> str:
+def _verdict(counts: Counts, outlined: int) -> str:
+    """In words; `outlined`: how many lesions the network outlined."""
     if counts.tp[0]:
         return "lesion outlined"
     if counts.has_lesion[0]:
         return (
             "lesion missed, another place outlined" if counts.fp[0] else "lesion missed"
         )
-    return "no lesion, but one outlined" if counts.fp[0] else "no lesion, none outlined"
+    if outlined == 0:
+        return "no lesion, none outlined"
+    return f"no lesion, but {'one' if outlined == 1 else outlined} outlined"
 
 
 def _scores(counts: Counts) -> dict[str, float | None]:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from sonoseg.data import check
 from sonoseg.data.busi import busi_images
-from sonoseg.data.check import KINDS, check_folder
+from sonoseg.data.check import KINDS, Report, check_folder
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.load import load_cases
+from sonoseg.data.scan import Finding
 from sonoseg.errors import InputError
 
 
@@ -148,12 +149,18 @@ def test_report_as_text_groups_by_kind_with_counts(good: Path) -> None:
     (good / "normal/normal x1.png").unlink()
     lines = check_folder(good).to_text().splitlines()
     assert lines[0] == f"{good}: 5 images, 3 problems found"
-    assert lines[2] == "    2  files that cannot be read"
+    assert lines[2] == "files that cannot be read: 2"
     assert lines[3].startswith("       benign/benign x1.png: ")
     assert lines[6:] == [
-        "    1  masks without an image",
+        "masks without an image: 1",
         "       normal/normal x1_mask.png: there is no image for it",
     ]
+
+
+def test_one_image_and_one_problem_are_said_in_the_singular() -> None:
+    finding = Finding("image without row", ("one.png",), "there is no row for it")
+    lines = Report(Path("set"), 1, (finding,)).to_text().splitlines()
+    assert lines[0] == "set: 1 image, 1 problem found"
 
 
 def test_exact_copies_of_other_files_and_their_label_conflict(good: Path) -> None:

@@ -22,7 +22,7 @@ from sonoseg.data.pack import PackedCase, is_pack, open_pack
 from sonoseg.data.scan import Finding, Scan
 from sonoseg.data.splits import split_cases
 from sonoseg.data.unread import note_unread
-from sonoseg.errors import InputError, visible
+from sonoseg.errors import InputError, counted, visible
 
 KINDS = {
     "unreadable": "files that cannot be read",
@@ -73,11 +73,12 @@ class Report:
     def to_text(self) -> str:
         """The findings as lines: each kind with its count, then one line a finding."""
         what = f"a pack of {self.pack}, " if self.pack else ""
-        count = len(self.findings) or "no"
-        lines = [f"{self.folder}: {what}{self.images} images, {count} problems found"]
+        images, number = counted(self.images, "image"), len(self.findings)
+        problems = counted(number, "problem") if number else "no problems"
+        lines = [f"{self.folder}: {what}{images}, {problems} found"]
         for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
             findings = list(group)
-            lines += ["", f"{len(findings):5d}  {KINDS[kind]}"]
+            lines += ["", f"{KINDS[kind]}: {len(findings)}"]
             for finding in findings:
                 files = ", ".join(finding.files)
                 lines.append(f"       {visible(files)}: {visible(finding.message)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.train.configure import configure
 from sonoseg.train.loop import train
 from sonoseg.train.processes import find_processes
@@ -50,7 +50,7 @@ def train_command(
     best = best_epoch(history, config.recipe.monitor)
     loss, dice = best["validation_loss"], best["validation_dice"]
     return (
-        f"{out}: {len(history)} epochs; best is epoch {best['epoch']:.0f} "
+        f"{out}: {counted(len(history), 'epoch')}; best is epoch {best['epoch']:.0f} "
         f"with validation loss {loss:.4f} and Dice {dice:.4f}"
     )
 
