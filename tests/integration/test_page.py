@@ -712,6 +712,68 @@ def test_nothing_is_wider_than_the_screen(
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+CONTRAST = """
+const light = (colour) => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((digits) => {
+    const value = Number(digits) / 255;
+    return value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const { color, backgroundColor } = getComputedStyle(document.querySelector(arguments[0]));
+const [dark, bright] = [light(color), light(backgroundColor)].sort((one, other) => one - other);
+return (bright + 0.05) / (dark + 0.05);
+"""
+"""The contrast of text and background of an element (WCAG 2.2, 1.4.3)."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_buttons_can_be_read_under_the_pointer(
+    browser: Any, server: Server, scheme: str
+) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption"))
+    page.keys("1", "b")
+    page.saved()
+    for chosen in (
+        "#accept",
+        "#labels button[aria-checked=true]",
+        "#labels button[aria-checked=false]",
+        "#tools button[aria-pressed=true]",
+        "#layers button[aria-pressed=true]",
+    ):
+        ActionChains(browser).move_to_element(page.find(chosen)).perform()
+        page.wait(lambda chosen=chosen: page.find(f"{chosen}:hover"))
+        assert browser.execute_script(CONTRAST, chosen) >= 4.5, chosen
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_a_refusal_and_the_end_of_the_caption_are_in_sight(
+    browser: Any, server: Server, scans: Path, width: int, height: int
+) -> None:
+    name = "a-very-long-name-of-an-ultrasound-image-" * 4
+    (scans / "one.png").rename(scans / f"{name}.png")
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#caption").startswith(name))
+    cut = "const e = document.querySelector(arguments[0]); return [e.clientWidth, e.scrollWidth]"
+    first, last = "#caption span:first-child", "#caption span:last-child"
+    shown, needed = browser.execute_script(cut.replace("client", "offset"), first)
+    assert 60 < shown < needed
+    shown, needed = browser.execute_script(cut.replace("client", "offset"), last)
+    assert shown >= needed
+    page.find("#accept").click()  # without a label
+    page.wait(lambda: page.find("#message").is_displayed())
+    box = "const r = document.getElementById('message').getBoundingClientRect(); return [r.top, r.bottom]"
+    top, bottom = browser.execute_script(box)
+    assert 0 <= top < bottom <= height
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def touch(page: Page, kind: str, *points: tuple[float, float]) -> None:
     """Puts fingers down at pixels of the image, moves or lifts them."""
     middle = page.driver.execute_script(

@@ -201,11 +201,13 @@ function showLock() {
 
 function showCaption() {
   const picture = state.picture;
-  const parts = picture ? [picture.name, picture.place, `${picture.width} × ${picture.height}`] : [];
+  const parts = picture ? [picture.place, `${picture.width} × ${picture.height}`] : [];
   if (picture && picture.frames > 1) parts.push(`frame ${picture.frame} of ${picture.frames}`);
   if (state.progress === "accepted" && !state.isPlaying) parts.push("✓ accepted");
   if (state.progress === "changed" && !state.isPlaying) parts.push("changed after it was accepted");
-  byId("caption").textContent = parts.filter(Boolean).join(" · ");
+  const rest = parts.filter(Boolean).map((part) => ` · ${part}`).join("");
+  // A long name is cut short, and what follows it stays.
+  byId("caption").replaceChildren(...picture ? [element("span", picture.name), element("span", rest)] : []);
 }
 
 function showDoubts() {
