@@ -29,6 +29,7 @@ from sonoseg.serve.projector import Projector
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import Scans, read_scan
 from sonoseg.serve.scenes import Scene, Shot, split_identifier, stem_of, whole_stem
+from sonoseg.serve.table import Table
 from sonoseg.serve.uploads import check_upload, plain_name, write_upload
 from sonoseg.serve.versions import version_of
 
@@ -55,6 +56,12 @@ class Album:
         segmenter: the network.
         pool: where images are read and segmented.
         limits: on the images.
+
+    Attributes:
+        table: labels.csv beside the images.
+
+    Raises:
+        InputError: the folder cannot be read or written to, or labels.csv cannot be used.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Album:
         )
         self.folder = inner if is_folder(inner) and not has_own else folder
         output_folder(self.folder)
+        self.table = Table(self.folder)
         self._segmenter, self._pool, self._limits = segmenter, pool, limits
         self._projector = Projector(segmenter, pool, limits)
         self._lock = threading.Lock()
@@ -94,7 +102,11 @@ class Album:
     @property
     def notice(self) -> str:
         """What the page should say of the folder, "" if nothing."""
-        return self._scans.notice
+        with self._lock:
+            scenes = list(self._scenes.values())
+        pictures = [scene.path for scene in scenes if scene.is_copied]
+        words = [self._scans.notice, *self.table.notices(pictures)]
+        return ". ".join(word for word in words if word)
 
     def shot(self, identifier: str) -> Shot:
         """The image with an identifier.
@@ -243,14 +255,15 @@ class Album:
 
     def _read(self, shot: Shot) -> Image:
         path = shot.path
+        spacing = self.table.of(path).spacing
         if shot.scene.is_video:
-            pixels = self._projector.video_frame(shot, version_of(shot.path))
-            return replace(pixels, source=str(path))
+            frame = self._projector.video_frame(shot, version_of(shot.path))
+            return read_image(replace(frame, source=str(path)), spacing)
         if not shot.scene.is_copied:
             return read_scan(shot, self._limits)
         with opened(path) as (header, subject):
             check_dimensions(subject, header.width, header.height, self._limits.pixels)
-        return read_image(path)
+        return read_image(path, spacing)
 
 
 def _check_stems(scenes: list[Scene]) -> None:

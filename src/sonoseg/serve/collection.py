@@ -18,6 +18,7 @@ from sonoseg.serve.patch import Mask
 from sonoseg.serve.records import Accepted
 from sonoseg.serve.scans import open_scan
 from sonoseg.serve.scenes import Shot, name_of, parts_of
+from sonoseg.serve.table import Table
 
 
 class Collection:
@@ -27,13 +28,20 @@ class Collection:
         folder: that holds them.
         journal: what was accepted.
         limits: on the images.
+        table: labels.csv beside the images that are served.
     """
 
-    def __init__(self, folder: Path, journal: Journal, limits: Limits) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal, limits: Limits, table: Table
+    ) -> None:
         self._folder, self._journal, self._limits = folder, journal, limits
+        self._table = table
 
     def patient(self, shot: Shot) -> str:
         """A code that images of one patient share, as far as that is known; "" if nothing is."""
+        group = self._table.of(shot.path).group
+        if group:
+            return group
         if is_dicom_file(shot.path):
             return patient_of(open_scan(shot.path, self._limits), shot.path.name)
         return name_of(shot.path) if shot.scene.frames > 1 else ""

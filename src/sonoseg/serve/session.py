@@ -66,7 +66,8 @@ class Session:
         self.album.refresh()
         self._card, self._network = segmenter.card, Network.of(segmenter)
         self._journal = Journal(self.folder / "session.db")
-        self._collection = Collection(self.folder, self._journal, limits)
+        places = (self.folder, self._journal, limits, self.album.table)
+        self._collection = Collection(*places)
         self._contents = Contents(self._journal, self._collection)
         self._lock = threading.RLock()
         self._limits = limits
