@@ -1123,6 +1123,33 @@ def test_a_dicom_file_is_corrected_and_becomes_seg_and_sr(
     assert pydicom.dcmread(report).Modality == "SR"
 
 
+def test_an_image_that_left_the_folder_is_withdrawn_and_twins_are_named(
+    browser: Any, server: Server, scans: Path, screenshots: Path
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    page.keys("1", Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("1 "))
+    assert not page.find("#gone").is_displayed()
+    (scans / "one.png").rename(scans.parent / "one.png")
+    Image.fromarray(make_phantom(9)[0]).save(scans / "two.bmp")
+    page = Page(browser, server.address)
+    page.wait(lambda: page.text("#progress") == "0 of 3 accepted")
+    assert "two.bmp and two.png have one name" in page.text("#passed-over")
+    assert page.text("#gone-list li").split() == ["one.png", "Withdraw"]
+    browser.save_screenshot(str(screenshots / "gone.png"))
+    own = scans / "annotations" / "reader"
+    page.find("#gone button").click()
+    browser.switch_to.alert.dismiss()
+    assert (own / "masks" / "one.png").exists()
+    page.find("#gone button").click()
+    browser.switch_to.alert.accept()
+    page.wait(lambda: not page.find("#gone").is_displayed())
+    assert page.text("#saved") == "one.png: withdrawn"
+    assert [path.name for path in own.rglob("*.png")] == []
+    assert "one" not in (own / "labels.csv").read_text()
+
+
 def test_an_image_that_was_replaced_is_shown_anew_and_a_line_says_so(
     browser: Any, server: Server, scans: Path, screenshots: Path
 ) -> None:

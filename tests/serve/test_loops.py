@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
 
 from sonoseg.core.paths import list_images
 from sonoseg.data.check import check_folder
@@ -201,14 +200,6 @@ def test_all_frames_are_segmented_ahead(session, segmenter):
         wanted = painted if view.frame == 2 else mask
         np.testing.assert_array_equal(known, wanted)
     assert session.frame_states(shot.scene, "anna") == {2: "edited"}
-
-
-def test_a_picture_that_has_the_name_of_a_frame_is_refused(session):
-    shot = find(session, "loop")
-    name = f"{shot.path.stem}_frame0003.png"
-    Image.fromarray(make_phantom(3)[0]).save(shot.path.parent / name)
-    with pytest.raises(InputError, match="part of"):
-        session.entries("anna")
 
 
 def test_a_video_is_a_loop(tmp_path, segmenter):

@@ -32,8 +32,14 @@ _LIKE_TABLE = re.compile(
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What labels.csv says of an image."""
+class Known:
+    """What labels.csv says of an image.
+
+    Attributes:
+        label: one of `LABELS`.
+        group: patient, or ""; groups that look the same are written in the same way.
+        spacing: mm per pixel, one number, or (row, column); None if it is not known.
+    """
 
     label: str = "unknown"
     group: str = ""
@@ -61,16 +67,15 @@ def scan_folder(root: Path) -> Scan:
     """
     images = images_in(subfolder(root, "images"))
     masks = images_in(subfolder(root, "masks"))
-    scan = Scan(root, [], duplicate_names(root, images))
-    table = _find_table(root)
-    rows = _read_labels(table, scan) if table else {}
+    rows, findings = read_labels(root)
+    scan = Scan(root, [], [*duplicate_names(root, images), *findings])
     has_groups = any(row.group for row in rows.values())
     own = _masks_of(images, masks, scan)
     for path in images:
         found = tuple(own.get(name_key(path.stem), ()))
         if not found:
             scan.add("image without mask", path, "there is no mask for it")
-        known = rows.pop(unicodedata.normalize("NFC", path.name), _Known())
+        known = rows.pop(unicodedata.normalize("NFC", path.name), Known())
         if has_groups and not known.group:
             scan.add(
                 "image without group",
@@ -91,6 +96,44 @@ def scan_folder(root: Path) -> Scan:
         message = f"{TABLE} has a row for it, but it is not there, or hidden"
         scan.findings.append(Finding("row without image", (f"images/{name}",), message))
     return scan
+
+
+def read_labels(root: Path) -> tuple[dict[str, Known], list[Finding]]:
+    """What labels.csv in `root` says of each image, by its file name as NFC; and the columns that are not known.
+
+    Raises:
+        InputError: as `scan_folder`; there are two tables, or one of a kind that is not read.
+    """
+    path = _find_table(root)
+    if path is None:
+        return {}, []
+    findings = []
+    known: dict[str, Known] = {}
+    groups: dict[str, str] = {}
+    rows = read_table(path, ("file",), COLUMNS)
+    for column in rows[0] if rows else ():
+        if column not in ("file", *COLUMNS):
+            message = f"has the column {column}, which is not known"
+            findings.append(Finding("unknown column", (path.name,), message))
+    for row in rows:
+        name = unicodedata.normalize("NFC", row["file"])
+        label = (row.get("label") or "unknown").casefold()
+        if not name:
+            raise InputError(
+                path, "has a row without a file", "name its image, or remove the row"
+            )
+        if name in known:
+            raise InputError(path, f"has two rows for {name}", "keep one of them")
+        if label not in LABELS:
+            raise InputError(
+                path,
+                f"has the unknown label {label} for {name}",
+                f"use one of {', '.join(LABELS)}",
+            )
+        group = row.get("group", "")
+        group = groups.setdefault(_group_key(group), group)  # as it is first written
+        known[name] = Known(label, group, _spacing(path, name, row.get("spacing", "")))
+    return known, findings
 
 
 def _masks_of(
@@ -130,36 +173,6 @@ def _find_table(root: Path) -> Path | None:
             tables[0], f"there is also {tables[1].name}", "keep one of them"
         )
     return tables[0] if tables else None
-
-
-def _read_labels(path: Path, scan: Scan) -> dict[str, _Known]:
-    """What labels.csv says of each image; notes the columns that are not known."""
-    known: dict[str, _Known] = {}
-    groups: dict[str, str] = {}
-    rows = read_table(path, ("file",), COLUMNS)
-    for column in rows[0] if rows else ():
-        if column not in ("file", *COLUMNS):
-            message = f"has the column {column}, which is not known"
-            scan.findings.append(Finding("unknown column", (path.name,), message))
-    for row in rows:
-        name = unicodedata.normalize("NFC", row["file"])
-        label = (row.get("label") or "unknown").casefold()
-        if not name:
-            raise InputError(
-                path, "has a row without a file", "name its image, or remove the row"
-            )
-        if name in known:
-            raise InputError(path, f"has two rows for {name}", "keep one of them")
-        if label not in LABELS:
-            raise InputError(
-                path,
-                f"has the unknown label {label} for {name}",
-                f"use one of {', '.join(LABELS)}",
-            )
-        group = row.get("group", "")
-        group = groups.setdefault(_group_key(group), group)  # as it is first written
-        known[name] = _Known(label, group, _spacing(path, name, row.get("spacing", "")))
-    return known
 
 
 def _group_key(group: str) -> str:

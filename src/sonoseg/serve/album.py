@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from sonoseg.core.image import Image, read_image
-from sonoseg.core.paths import list_images
+from sonoseg.core.paths import IMAGE_SUFFIXES, is_input
 from sonoseg.core.source import check_dimensions, opened
 from sonoseg.data.scan import images_in
 from sonoseg.errors import InputError
@@ -28,7 +28,8 @@ from sonoseg.serve.pool import Pool
 from sonoseg.serve.projector import Projector
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import Scans, read_scan
-from sonoseg.serve.scenes import Scene, Shot, split_identifier, stem_of, whole_stem
+from sonoseg.serve.scenes import Scene, Shot, split_identifier, twins_notice
+from sonoseg.serve.table import Table
 from sonoseg.serve.uploads import check_upload, plain_name, write_upload
 from sonoseg.serve.versions import version_of
 
@@ -55,6 +56,12 @@ class Album:
         segmenter: the network.
         pool: where images are read and segmented.
         limits: on the images.
+
+    Attributes:
+        table: labels.csv beside the images.
+
+    Raises:
+        InputError: the folder cannot be read or written to, or labels.csv cannot be used.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Album:
         )
         self.folder = inner if is_folder(inner) and not has_own else folder
         output_folder(self.folder)
+        self.table = Table(self.folder)
         self._segmenter, self._pool, self._limits = segmenter, pool, limits
         self._projector = Projector(segmenter, pool, limits)
         self._lock = threading.Lock()
@@ -80,11 +88,13 @@ class Album:
         """Looks for new and removed files; returns all scenes by identifier, in the order of their names.
 
         Raises:
-            InputError: two images share a stem, so that their masks would have one name.
+            InputError: the folder cannot be listed.
         """
-        files = list_images([self.folder]) if images_in(self.folder) else []
-        scenes = [*map(Scene, files), *self._scans.find(self.folder)]
-        _check_stems(scenes)
+        scenes = []
+        for path in images_in(self.folder):
+            if is_input(path, IMAGE_SUFFIXES):
+                scenes.append(Scene(path))
+        scenes += self._scans.find(self.folder)
         scenes.sort(key=lambda scene: (scene.path.name, scene.region))
         by_identifier = {scene.identifier: scene for scene in scenes}
         with self._lock:
@@ -94,7 +104,12 @@ class Album:
     @property
     def notice(self) -> str:
         """What the page should say of the folder, "" if nothing."""
-        return self._scans.notice
+        with self._lock:
+            scenes = list(self._scenes.values())
+        pictures = [scene.path for scene in scenes if scene.is_copied]
+        words = [self._scans.notice, twins_notice(scenes)]
+        words += self.table.notices(pictures)
+        return ". ".join(word for word in words if word)
 
     def shot(self, identifier: str) -> Shot:
         """The image with an identifier.
@@ -243,31 +258,15 @@ class Album:
 
     def _read(self, shot: Shot) -> Image:
         path = shot.path
+        spacing = self.table.of(path).spacing
         if shot.scene.is_video:
-            pixels = self._projector.video_frame(shot, version_of(shot.path))
-            return replace(pixels, source=str(path))
+            frame = self._projector.video_frame(shot, version_of(shot.path))
+            return read_image(replace(frame, source=str(path)), spacing)
         if not shot.scene.is_copied:
             return read_scan(shot, self._limits)
         with opened(path) as (header, subject):
             check_dimensions(subject, header.width, header.height, self._limits.pixels)
-        return read_image(path)
-
-
-def _check_stems(scenes: list[Scene]) -> None:
-    """Raises InputError if the masks of two images would have one name."""
-    stems: dict[str, Scene] = {}
-    for scene in scenes:
-        other = stems.setdefault(stem_of(scene.path).casefold(), scene)
-        if other.path != scene.path:
-            problem = f"has the same name as {other.path.name}"
-            raise InputError(scene.path, problem, "rename one of them")
-    for scene in scenes:
-        stem = stem_of(scene.path).casefold()
-        base = whole_stem(stem)
-        other = stems.get(base, scene)
-        if base != stem and not other.is_copied:
-            problem = f"has the name of a part of {other.path.name}"
-            raise InputError(scene.path, problem, "rename one of them")
+        return read_image(path, spacing)
 
 
 def _version(shot: Shot) -> _Version:

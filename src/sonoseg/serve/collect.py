@@ -117,10 +117,19 @@ def remove_accepted(
     # The tables come first: data check names an image that they do not have, but not the other way round.
     write_tables(folder, accepted, reader)
     for path in (folder / "images" / file, mask_path(folder, file)):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise write_error(path, error) from error
+        remove_file(path)
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file, if it is there.
+
+    Raises:
+        InputError: its folder cannot be written to.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def move_accepted(folder: Path, target: Path, former: Sequence[Accepted]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, ValuesView
 from dataclasses import replace
 from pathlib import Path
 
 from sonoseg.core.image import Image
 from sonoseg.data.dicom import patient_of
 from sonoseg.dicom.recognise import is_dicom_file
+from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, is_folder, output_folder
 from sonoseg.serve import collect
 from sonoseg.serve.journal import Journal
@@ -17,7 +19,18 @@ from sonoseg.serve.objects import Part, objects_of, write_objects
 from sonoseg.serve.patch import Mask
 from sonoseg.serve.records import Accepted
 from sonoseg.serve.scans import open_scan
-from sonoseg.serve.scenes import Shot, name_of, parts_of
+from sonoseg.serve.scenes import (
+    Scene,
+    Shot,
+    find_shot,
+    name_of,
+    parts_of,
+    plain_stem,
+    stem_in,
+)
+from sonoseg.serve.table import Table
+
+_logger = logging.getLogger(__name__)
 
 
 class Collection:
@@ -27,16 +40,37 @@ class Collection:
         folder: that holds them.
         journal: what was accepted.
         limits: on the images.
+        table: labels.csv beside the images that are served.
     """
 
-    def __init__(self, folder: Path, journal: Journal, limits: Limits) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal, limits: Limits, table: Table
+    ) -> None:
         self._folder, self._journal, self._limits = folder, journal, limits
+        self._table = table
 
     def patient(self, shot: Shot) -> str:
         """A code that images of one patient share, as far as that is known; "" if nothing is."""
+        group = self._table.of(shot.path).group
+        if group:
+            return group
         if is_dicom_file(shot.path):
             return patient_of(open_scan(shot.path, self._limits), shot.path.name)
         return name_of(shot.path) if shot.scene.frames > 1 else ""
+
+    def check_name(self, shot: Shot, reader: str) -> None:
+        """Refuses an image that would replace the mask, or SEG and SR, of another file in the data set.
+
+        Raises:
+            InputError: it has the name of a file of which images are accepted.
+        """
+        own = {shot.stem.casefold(), plain_stem(shot.path).casefold()}
+        for key, one in self._journal.accepted(reader).items():
+            name, _, _ = parts_of(key)
+            others = (Path(one.file).stem.casefold(), stem_in(key, one.file).casefold())
+            if name != name_of(shot.path) and not own.isdisjoint(others):
+                problem = f"has the same name as {name}, which you have accepted"
+                raise InputError("image", problem, f"rename it, or withdraw {name}")
 
     def write(self, shot: Shot, reader: str, image: Image, mask: Mask) -> None:
         """Writes one accepted image, and the tables of all that are on the disk.
@@ -71,7 +105,8 @@ class Collection:
             key: of the image in the journal.
             reader: whose data set it is.
             file: the image's name there.
-            path: of the file that is served; None if it is gone.
+            path: of the file that is served; None if it is gone. Then no SEG and SR of it are left, because what is
+                still accepted of it could not be written.
 
         Raises:
             InputError: the disk fails.
@@ -80,9 +115,27 @@ class Collection:
             one for one in self._journal.accepted(reader).values() if one.is_written
         ]
         collect.remove_accepted(self._of(reader), file, left, reader)
-        if path is not None and is_dicom_file(path):
+        if path is None:
+            for old in objects_of(self._of(reader) / "dicom", stem_in(key, file)):
+                collect.remove_file(old)
+        elif is_dicom_file(path):
             self._write_objects(path, reader)
         self._journal.forget_accepted(key, reader)
+
+    def finish_removing(self, scenes: ValuesView[Scene]) -> None:
+        """Removes what was withdrawn before the server was killed, and did not get off the disk.
+
+        Args:
+            scenes: that are in the folder.
+        """
+        for key, reader, file in self._journal.leaving():
+            shot = find_shot(scenes, key)
+            path = None if shot is None else shot.path
+            try:
+                self.remove(key, reader, file, path)
+            except InputError as error:
+                words = "sonoseg: a withdrawn image was not removed: %s"
+                _logger.warning(words, error.problem)
 
     def set_aside(
         self, reader: str, name: str, stem: str, former: list[Accepted]

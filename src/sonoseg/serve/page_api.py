@@ -71,11 +71,11 @@ def images(here: Here, session: Open, reader: Reader) -> dict[str, Any]:
     """The list."""
     words = {"labels": LABELS, "birads": BIRADS, "descriptors": DESCRIPTORS}
     try:
-        entries = session.entries(reader)
+        entries, gone = session.entries(reader), session.gone.entries(reader)
     except InputError as error:
         raise refused_input(error, "folder") from error
     about = {"notice": session.album.notice, "studies": here.archive is not None}
-    return {"images": entries, **about, **words}
+    return {"images": entries, "gone": gone, **about, **words}
 
 
 @router.post("/images")
@@ -246,12 +246,24 @@ def accept(
 def withdraw(session: Open, reader: Reader, identifier: Identifier) -> JSONResponse:
     """Takes the image out of the reader's data set."""
     shot = session.album.shot(identifier)
-    version_of(shot.path)  # if the file is gone, nothing is withdrawn
+    version_of(shot.path)  # what is gone is withdrawn as a whole, see below
     try:
         session.withdraw(shot, reader)
         return JSONResponse(describe_view(session.view(shot, reader)))
     except InputError as error:
         raise refused_input(error, _subject_of(error)) from error
+
+
+@router.delete("/gone/{identifier}")
+def withdraw_gone(
+    session: Open, reader: Reader, identifier: Identifier
+) -> dict[str, str]:
+    """Takes all images of a file that is gone out of the reader's data set."""
+    try:
+        session.gone.withdraw(identifier, reader)
+    except InputError as error:
+        raise refused_input(error, "folder") from error
+    return {"status": "withdrawn"}
 
 
 @router.post("/login")

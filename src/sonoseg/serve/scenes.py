@@ -57,7 +57,7 @@ class Scene:
     @property
     def identifier(self) -> str:
         """16 hex digits that stand for it in addresses."""
-        return hashlib.sha256(self.key.encode()).hexdigest()[:16]
+        return identifier_of(self.key)
 
     @property
     def is_video(self) -> bool:
@@ -102,6 +102,11 @@ class Shot:
         return f"{plain_stem(self.path)}{frame}{region}"
 
 
+def identifier_of(key: str) -> str:
+    """16 hex digits that stand for a file, or a scene, in addresses."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
 def split_identifier(identifier: str) -> tuple[str, int]:
     """The scene's identifier and the number of the frame, 1 if there is none."""
     found = _IDENTIFIER.fullmatch(identifier)
@@ -125,6 +130,38 @@ def stem_of(path: Path) -> str:
 def whole_stem(stem: str) -> str:
     """The stem of the file of which an image with this stem is a frame or a region, by its name."""
     return _PART.sub("", stem)
+
+
+def stem_in(key: str, file: str) -> str:
+    """The stem of an image's file, see `plain_stem`, by its key in the journal and its name in a data set."""
+    stem = Path(file).stem
+    _, region, frame = parts_of(key)
+    if "/region" in key:
+        stem = stem.removesuffix(f"_region{region}")
+    if "/frame" in key:
+        stem = stem.removesuffix(f"_frame{frame:04d}")
+    return stem
+
+
+def twins_notice(scenes: Iterable[Scene]) -> str:
+    """A line that names files whose masks would have one name, see `Shot.stem`; "" if there are none."""
+    by_stem: dict[str, Scene] = {}
+    pairs: dict[tuple[str, str], None] = {}
+    files = {scene.path: scene for scene in scenes}
+    for path, scene in sorted(files.items()):
+        # Upper and lower case are one name on many disks.
+        other = by_stem.setdefault(stem_of(path).casefold(), scene)
+        if other is not scene:
+            pairs[other.name, scene.name] = None
+    for stem, scene in by_stem.items():
+        whole = by_stem.get(whole_stem(stem), scene)
+        if whole is not scene and (whole.frames > 1 or whole.regions > 1):
+            pairs[whole.name, scene.name] = None
+    if not pairs:
+        return ""
+    first, second = next(iter(pairs))
+    more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+    return f"{first} and {second}{more} have one name in the data set, which cannot hold both: rename one of them"
 
 
 def plain_stem(path: Path) -> str:

@@ -27,6 +27,7 @@ from sonoseg.serve.findings import (
     check_words_seen,
     known_findings,
 )
+from sonoseg.serve.gone import Gone
 from sonoseg.serve.history import START, History
 from sonoseg.serve.journal import Journal
 from sonoseg.serve.limits import Limits
@@ -54,8 +55,11 @@ class Session:
         pool: where images are segmented.
         limits: on the images.
 
+    Attributes:
+        gone: what is accepted of files that are not in the folder any more.
+
     Raises:
-        InputError: the folder cannot be read or written to.
+        InputError: the folder cannot be read or written to, or has a labels.csv that cannot be used.
     """
 
     def __init__(
@@ -66,9 +70,11 @@ class Session:
         self.album.refresh()
         self._card, self._network = segmenter.card, Network.of(segmenter)
         self._journal = Journal(self.folder / "session.db")
-        self._collection = Collection(self.folder, self._journal, limits)
+        about = (self._journal, limits, self.album.table)
+        self._collection = Collection(self.folder, *about)
         self._contents = Contents(self._journal, self._collection)
         self._lock = threading.RLock()
+        self.gone = Gone(self.album, self._journal, self._collection, self._lock)
         self._limits = limits
         self._histories: OrderedDict[tuple[str, str, str], History] = OrderedDict()
 
@@ -190,7 +196,7 @@ class Session:
 
         Raises:
             Refused: status 409, the client has not seen the last change, or the finding.
-            InputError: the label is missing, or does not fit the mask; or the disk fails.
+            InputError: the label is missing, or does not fit the mask; another file has the name; or the disk fails.
         """
         result = self.album.result(shot)
         with self._lock:
@@ -200,6 +206,7 @@ class Session:
             _, finding = known_findings(self._journal, shot, reader, result.spacing)
             check_words_seen(words, finding)
             check_label(finding.label, history.mask)
+            self._collection.check_name(shot, reader)
             if not finding.spacing and result.spacing is not None:
                 finding = replace(finding, spacing=spacing_text(result.spacing))
             earlier = self._journal.accepted(reader, shot.key).get(shot.key)
@@ -255,14 +262,7 @@ class Session:
             except InputError as error:
                 words = "sonoseg: an accepted image was not written: %s"
                 _logger.warning(words, error.problem)
-        for key, reader, file in self._journal.leaving():
-            shot = find_shot(scenes, key)
-            path = None if shot is None else shot.path
-            try:
-                self._collection.remove(key, reader, file, path)
-            except InputError as error:
-                words = "sonoseg: a withdrawn image was not removed: %s"
-                _logger.warning(words, error.problem)
+        self._collection.finish_removing(scenes)
 
     def close(self) -> None:
         """Ends the work in the background and closes the journal."""

@@ -1,7 +1,7 @@
 // @ts-check
 // The list of images: what is there, what is done, and adding more.
 
-import { getJson, sendFile } from "./api.js";
+import { getJson, sendDelete, sendFile } from "./api.js";
 import { firstImage, open } from "./opening.js";
 import { byId, element, onChange, state, update } from "./state.js";
 
@@ -14,12 +14,13 @@ let lists = 0;
 /** Asks for the list again. One that comes after a later one was asked for is not shown. */
 export async function loadList() {
   const number = ++lists;
-  const { images, notice, studies, labels, birads, descriptors } = await getJson("images");
+  const { images, gone, notice, studies, labels, birads, descriptors } = await getJson("images");
   if (number !== lists) return;
   update({ entries: images, labels, categories: birads, descriptors });
   byId("passed-over").textContent = notice;
   byId("passed-over").hidden = !notice;
   byId("studies").hidden = !studies;
+  showGone(gone);
 }
 
 /** @returns {import("./state.js").Entry[]} those that the filter shows */
@@ -52,6 +53,34 @@ export async function add(files) {
   await loadList();
   if (first) await open(first);
   update({ message });
+}
+
+/** @typedef {{id: string, name: string, accepted: number}} Gone a file that left the folder after images of it were accepted */
+
+/** @param {Gone[]} gone */
+function showGone(gone) {
+  const items = gone.map((file) => {
+    const item = element("li"), button = element("button", "Withdraw");
+    const images = file.accepted > 1 ? ` (${file.accepted} images)` : "";
+    button.setAttribute("aria-label", `Withdraw ${file.name}`);
+    button.addEventListener("click", () => void withdrawGone(file).catch(report));
+    item.append(element("span", file.name + images), button);
+    return item;
+  });
+  byId("gone-list").replaceChildren(...items);
+  byId("gone").hidden = !gone.length;
+}
+
+/** @param {Gone} file */
+async function withdrawGone({ id, name }) {
+  // The data set may have the only copy.
+  if (!confirm(`Delete image and mask of ${name} from your data set? The folder has no such file any more.`)) return;
+  try {
+    await sendDelete(`gone/${id}`);
+    update({ saved: `${name}: withdrawn` });
+  } finally {
+    await loadList();
+  }
 }
 
 function show() {
