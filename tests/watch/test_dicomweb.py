@@ -24,6 +24,7 @@ from sonoseg.watch.dicomweb import DicomWeb
 from sonoseg.watch.handled import Handled
 from sonoseg.watch.multipart import only_part
 from sonoseg.watch.new_instances import NewInstances
+from sonoseg.watch.stored import failure_reasons
 from sonoseg.watch.transport import Refusal, Transport, Unreachable
 from sonoseg.watch.watcher import Watcher
 
@@ -280,6 +281,90 @@ def test_results_that_are_too_large_do_not_stop_the_others(
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
 
+LOGIN = b"<html><body>Log in</body></html>"
+XML = (
+    b'<?xml version="1.0" encoding="utf-8"?><NativeDicomModel%s>'
+    b'<DicomAttribute tag="00081198" vr="SQ">%s</DicomAttribute>'
+    b'<DicomAttribute tag="00081199" vr="SQ"><Item number="1"/></DicomAttribute>'
+    b"</NativeDicomModel>"
+)
+NAMESPACE = b' xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"'
+FAILED = (
+    b'<Item number="1"><DicomAttribute tag="00081197" vr="US">'
+    b'<Value number="1">%d</Value></DicomAttribute></Item>'
+)
+BOMB = (
+    b'<!DOCTYPE a [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
+    b"<NativeDicomModel>&b;</NativeDicomModel>"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasons"),
+    [
+        (b"", []),
+        (b'{"00081199": {"vr": "SQ", "Value": [{}]}, "00081198": {"vr": "SQ"}}', []),
+        (b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}, {}]}}', [272, 0]),
+        (b'[{"0008119A": {"Value": [{"00081197": {"Value": [273]}}]}}]', [273]),
+        (XML % (b"", b""), []),
+        (XML % (NAMESPACE, b'<Value number="1" />'), []),
+        (XML % (NAMESPACE, FAILED % 272 + b"<Item/>"), [272, 0]),
+        (b"\xef\xbb\xbf" + XML % (b"", FAILED % 273), [273]),
+        (LOGIN, None),
+        (LOGIN[:-9], None),
+        (b"<!DOCTYPE html>" + LOGIN, None),
+        (BOMB, None),
+        (b"success", None),
+        (b"[]", None),
+        (b"{}", None),
+        (b'{"error": "log in"}', None),
+    ],
+)
+def test_what_was_not_stored_is_read_from_json_and_xml(answer, reasons):
+    assert failure_reasons(answer) == reasons
+
+
+def answers_post(status, content, times=99):
+    """A fault: results are not stored, and the first requests are answered with this."""
+    left = [times]
+
+    def fault(handler, method, path):
+        if method != "POST" or not left[0]:
+            return False
+        left[0] -= 1
+        handler.answer(status, content)
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize("content", [LOGIN, b"<!DOCTYPE html>" + LOGIN, b"success"])
+def test_a_page_in_place_of_an_answer_is_no_success(
+    archive, scans, watcher_of, content
+):
+    archive.add(scans[0])
+    archive.fault = answers_post(200, content)
+    with pytest.raises(MachineError, match="not that of DICOMweb"):
+        watcher_of(archive).run(once=True)
+    archive.fault = lambda *_: False
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert (watcher.counts.segmented, kinds(archive)) == (1, ["SEG", "SR"])
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "segmented"), [(200, 272, 0), (409, 272, 0), (409, 273, 1)]
+)
+def test_failures_in_xml_are_read(
+    archive, scans, watcher_of, status, reason, segmented
+):
+    archive.add(scans[0])
+    archive.fault = answers_post(status, XML % (NAMESPACE, FAILED % reason))
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert watcher.counts.segmented == segmented
+
+
 @pytest.mark.parametrize("content", [b"<html>", b"{}", b"[3]", b'[{"a": 1}]'])
 def test_broken_answers_are_not_believed(archive, content, watcher_of):
     def fault(handler, method, path):
@@ -333,8 +418,10 @@ def test_the_part_is_the_same_however_it_arrives(size):
 def test_broken_multiparts_are_refused(answer, error):
     with pytest.raises(error):
         parts([answer])
-    with pytest.raises(Unreachable):
-        parts([CONTENT], "multipart/related")
+    for kind in ("multipart/related", "text/html; charset=utf-8", "Text/Plain"):
+        with pytest.raises(Unreachable):
+            parts([CONTENT], kind)
+    assert parts([CONTENT], "") == CONTENT
 
 
 def test_a_line_that_was_cut_by_a_kill_is_dropped(tmp_path):
