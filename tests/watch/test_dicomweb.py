@@ -281,6 +281,126 @@ def test_results_that_are_too_large_do_not_stop_the_others(
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
 
+def uid_of(scan):
+    return pydicom.dcmread(io.BytesIO(scan), stop_before_pixels=True).SOPInstanceUID
+
+
+def undelivered(scans, content, status=504):
+    """A fault: these images are listed, and their files do not come, or not whole."""
+    paths = tuple(f"/instances/{uid_of(scan)}" for scan in scans)
+
+    def fault(handler, method, path):
+        if method != "GET" or not path.endswith(paths):
+            return False
+        if content:
+            handler.answer(200, content, 2 * len(content))
+            handler.close_connection = True
+        else:
+            handler.answer(status, b"")
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize("content", [b"", bytes(9000)], ids=["504", "cut"])
+def test_images_that_are_never_delivered_do_not_hold_up_the_others(
+    archive, scans, watcher_of, caplog, content
+):
+    for scan in scans:
+        archive.add(scan)
+    archive.fault = undelivered(scans[:2], content)
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+    assert (watcher.counts.segmented, watcher.counts.failed) == (2, 2)
+    assert sum(watcher.pauses) <= 6
+    for scan in scans[:2]:
+        asked = [call for call in fetched_of(archive, scan) if "GET" in call]
+        assert len(asked) == 3
+        assert caplog.text.count(f"instance {uid_of(scan)}: ") == 1
+    archive.fault = lambda *_: False
+    watcher_of(archive).run(once=True)  # they are not noted
+    assert kinds(archive) == ["SEG"] * 4 + ["SR"] * 4
+
+
+def fetched_of(archive, scan):
+    return [call for call in archive.calls if call.endswith(uid_of(scan))]
+
+
+def test_what_was_passed_over_is_tried_again_after_a_while(
+    archive, scans, watcher_of, monkeypatch
+):
+    monkeypatch.setattr("sonoseg.watch.watcher._RETRY_SECONDS", 100.0)
+    archive.add(scans[0])
+    archive.fault = undelivered([scans[0]], b"")
+    watcher = watcher_of(archive)
+
+    def is_over():
+        if sum(watcher.pauses) > 90:
+            archive.fault = lambda *_: False
+        else:
+            assert len(fetched_of(archive, scans[0])) <= 3
+        return kinds(archive) == ["SEG", "SR"] or sum(watcher.pauses) > 200
+
+    run_until(watcher, is_over)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert watcher.counts.segmented == 1
+
+
+def test_a_server_that_is_down_is_waited_for_without_passing_over(
+    archive, scans, watcher_of
+):
+    """It fails in the midst of a download, and then for long."""
+    archive.add(scans[0])
+    down = []
+
+    def fault(handler, method, path):
+        if "/instances/" in path:
+            down.append(path)
+        if not down or len(watcher.pauses) >= 12:
+            return False
+        handler.answer(503, b"")
+        return True
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    run_until(watcher, lambda: kinds(archive) == ["SEG", "SR"])
+    assert (watcher.counts.segmented, watcher.counts.failed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [
+        ("GET", 301),
+        ("GET", 307),
+        ("GET", 406),
+        ("GET", 407),
+        ("POST", 302),
+        ("POST", 406),
+    ],
+)
+def test_a_redirect_or_a_login_is_no_fault_of_an_image(
+    archive, scans, watcher_of, method, status
+):
+    for scan in (scans[0], scans[3]):
+        archive.add(scan)
+
+    def fault(handler, asked, path):
+        if asked != method or (method == "GET" and "/instances/" not in path):
+            return False
+        handler.answer(status, b"")
+        return True
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    with pytest.raises(InputError):
+        watcher.run(once=True)
+    assert watcher.counts.failed == 0
+    archive.fault = lambda *_: False
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+
+
 LOGIN = b"<html><body>Log in</body></html>"
 XML = (
     b'<?xml version="1.0" encoding="utf-8"?><NativeDicomModel%s>'
