@@ -255,6 +255,51 @@ def test_a_refused_result_is_counted_and_named_once(app, client, archive, caplog
     assert not any("Doe" in line or "script" in line for line in lines)
 
 
+@pytest.mark.parametrize("status", [401, 403, 407, 302, 404, 405])
+def test_a_login_or_an_address_that_is_mended_loses_no_result(
+    app, client, archive, status
+):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+    archive.fault = fails(status, 1, "POST")
+    with pytest.raises(Unreachable, match=f"status {status}"):
+        outbox_of(app).send()
+    assert outbox_of(app).status == {"waiting": 2, "refused": 0, "is_away": False}
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SR"]
+    assert outbox_of(app).status["waiting"] == 0
+
+
+def test_a_page_of_a_proxy_is_not_taken_for_stored(app, client, archive, tmp_path):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+
+    def fault(handler, method, path):
+        if method == "POST":
+            handler.answer(200, b"<html>Log in</html>")
+        return method == "POST"
+
+    archive.fault = fault
+    with pytest.raises(Unreachable, match="not that of DICOMweb"):
+        outbox_of(app).send()
+    assert not (tmp_path / "scans" / "annotations" / "sent.txt").exists()
+    archive.fault = lambda *_: False
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SR"]
+
+
+def test_a_result_that_is_too_large_waits_and_holds_up_no_other(app, client, archive):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+    archive.fault = fails(413, 1, "POST")
+    with pytest.raises(Unreachable, match="too large"):
+        outbox_of(app).send()
+    assert results(archive) == ["SR"]
+    assert outbox_of(app).status["waiting"] == 1
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SR"]
+
+
 def test_a_server_that_is_away_is_an_answer(client, archive):
     study = first_study(client)["study"]
     archive.fault = fails(503, 99, "GET")
