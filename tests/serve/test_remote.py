@@ -136,6 +136,20 @@ def test_all_studies_are_listed_or_the_latest_and_a_word_that_there_are_more(
     assert answer["is_cut"] == (most < len(wanted))
 
 
+@pytest.mark.parametrize("undated", [1, 3, 4])
+def test_studies_without_a_date_are_not_left_out_in_silence(
+    client, archive, scans, monkeypatch, undated
+):
+    """With the two of the archive there are five with a date, and 6, 8 or 9 in all."""
+    monkeypatch.setattr("sonoseg.serve.studies.MOST", 7)
+    days = ["20260510", "20260511", "20260512"] + [""] * undated
+    add_studies(archive, scans[0], days)
+    answer = client.get("/api/studies").json()
+    count = len(days) + 2
+    assert len(answer["studies"]) == (count if count <= 7 else 5)
+    assert answer["is_cut"] == (count > 7)
+
+
 def test_more_studies_on_one_day_than_fit_are_cut(client, archive, scans, monkeypatch):
     monkeypatch.setattr("sonoseg.serve.studies.MOST", 3)
     add_studies(archive, scans[0], ["20260511"] * 6)
