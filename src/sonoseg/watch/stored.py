@@ -20,7 +20,7 @@ def failure_reasons(answer: bytes) -> list[int] | None:
     Servers answer in JSON, or in XML whatever they were asked for (the models of PS3.18 annex F and PS3.19 A.1).
 
     Args:
-        answer: its content; an empty one names no failures.
+        answer: its content; an empty one, or an empty object, names no failures.
 
     Returns:
         a reason for each instance that was not stored, 0 if none is told; None if the answer is neither empty nor one
@@ -46,8 +46,7 @@ def failure_reasons(answer: bytes) -> list[int] | None:
 
 def _is_dicom(result: Any) -> bool:
     """Whether it is an object of which each name is a tag."""
-    is_object = isinstance(result, dict) and bool(result)
-    return is_object and all(_TAG.fullmatch(name) for name in result)
+    return isinstance(result, dict) and all(_TAG.fullmatch(name) for name in result)
 
 
 def _values(element: Any) -> list[Any]:
