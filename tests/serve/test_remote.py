@@ -136,6 +136,20 @@ def test_all_studies_are_listed_or_the_latest_and_a_word_that_there_are_more(
     assert answer["is_cut"] == (most < len(wanted))
 
 
+@pytest.mark.parametrize("undated", [1, 3, 4])
+def test_studies_without_a_date_are_not_left_out_in_silence(
+    client, archive, scans, monkeypatch, undated
+):
+    """With the two of the archive there are five with a date, and 6, 8 or 9 in all."""
+    monkeypatch.setattr("sonoseg.serve.studies.MOST", 7)
+    days = ["20260510", "20260511", "20260512"] + [""] * undated
+    add_studies(archive, scans[0], days)
+    answer = client.get("/api/studies").json()
+    count = len(days) + 2
+    assert len(answer["studies"]) == (count if count <= 7 else 5)
+    assert answer["is_cut"] == (count > 7)
+
+
 def test_more_studies_on_one_day_than_fit_are_cut(client, archive, scans, monkeypatch):
     monkeypatch.setattr("sonoseg.serve.studies.MOST", 3)
     add_studies(archive, scans[0], ["20260511"] * 6)
@@ -253,6 +267,51 @@ def test_a_refused_result_is_counted_and_named_once(app, client, archive, caplog
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
     assert not any("Doe" in line or "script" in line for line in lines)
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 302, 404, 405])
+def test_a_login_or_an_address_that_is_mended_loses_no_result(
+    app, client, archive, status
+):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+    archive.fault = fails(status, 1, "POST")
+    with pytest.raises(Unreachable, match=f"status {status}"):
+        outbox_of(app).send()
+    assert outbox_of(app).status == {"waiting": 2, "refused": 0, "is_away": False}
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SR"]
+    assert outbox_of(app).status["waiting"] == 0
+
+
+def test_a_page_of_a_proxy_is_not_taken_for_stored(app, client, archive, tmp_path):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+
+    def fault(handler, method, path):
+        if method == "POST":
+            handler.answer(200, b"<html>Log in</html>")
+        return method == "POST"
+
+    archive.fault = fault
+    with pytest.raises(Unreachable, match="not that of DICOMweb"):
+        outbox_of(app).send()
+    assert not (tmp_path / "scans" / "annotations" / "sent.txt").exists()
+    archive.fault = lambda *_: False
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SR"]
+
+
+def test_a_result_that_is_too_large_waits_and_holds_up_no_other(app, client, archive):
+    client.post(f"/api/studies/{first_study(client)['study']}")
+    accept(client)
+    archive.fault = fails(413, 1, "POST")
+    with pytest.raises(Unreachable, match="too large"):
+        outbox_of(app).send()
+    assert results(archive) == ["SR"]
+    assert outbox_of(app).status["waiting"] == 1
+    outbox_of(app).send()
+    assert results(archive) == ["SEG", "SR"]
 
 
 def test_a_server_that_is_away_is_an_answer(client, archive):

@@ -42,6 +42,39 @@ def test_pixels_and_places_are_those_that_were_written(name, wanted):
     assert geometry.spacing == pytest.approx((0.1, 0.2))
 
 
+def nrrd_with(*lines):
+    """A file of 4 rows with 6 pixels, and these lines in its head."""
+    head = ["NRRD0004", "type: uint8", "encoding: raw", *lines]
+    return "\n".join(head).encode() + b"\n\n" + bytes(range(72))
+
+
+@pytest.mark.parametrize(
+    ("lines", "column", "row", "through"),
+    [
+        (("sizes: 6 4 1", "spacings: 0.08 0.09 2"), 0.08, 0.09, 2),
+        (("sizes: 6 4", "spacings: 0.08 0.09"), 0.08, 0.09, 1),
+        (("sizes: 6 4 1", "spacings: 0.08 0.09 nan"), 0.08, 0.09, 1),
+        (
+            ("sizes: 3 6 4", "kinds: RGB-color domain domain", "spacings: NaN 0.2 0.1"),
+            *(0.2, 0.1, 1),
+        ),
+        (("sizes: 6 4 1", "spacings: nan nan nan"), 1, 1, 1),
+        (
+            ("sizes: 6 4", "space directions: (3,0,0) (0,2,0)", "spacings: 7 7"),
+            *(3, 2, 1),
+        ),
+    ],
+)
+def test_nrrd_may_have_spacings_in_place_of_directions(lines, column, row, through):
+    geometry = read(nrrd_with(*lines)).geometry
+    wanted = Geometry((column, 0, 0), (0, row, 0), (0, 0, through))
+    assert geometry == wanted
+    label = read(write_nrrd(np.ones((4, 6), bool), geometry, "uint8"))
+    assert label.geometry == wanted
+    spacing = None if column == row == 1 else (row, column)
+    assert geometry.spacing == spacing
+
+
 def test_a_spacing_of_1_is_not_known():
     assert Geometry().spacing is None
     assert Geometry(column=(0, 50, 0)).spacing is None
@@ -90,6 +123,7 @@ def broken():
     yield nrrd.replace(b"sizes: 32 24 1", b"sizes: 32")
     yield nrrd.replace(b"space origin: (3", b"space origin: (x")
     yield nrrd.replace(b"left-posterior", b"scanner")
+    yield nrrd_with("sizes: 6 4 1", "spacings: wide 0.1 1")
     yield nrrd.replace(b"\n\n", b"\ndata file: /etc/passwd\n\n", 1)
 
 

@@ -24,6 +24,7 @@ from sonoseg.watch.dicomweb import DicomWeb
 from sonoseg.watch.handled import Handled
 from sonoseg.watch.multipart import only_part
 from sonoseg.watch.new_instances import NewInstances
+from sonoseg.watch.stored import failure_reasons
 from sonoseg.watch.transport import Refusal, Transport, Unreachable
 from sonoseg.watch.watcher import Watcher
 
@@ -280,6 +281,210 @@ def test_results_that_are_too_large_do_not_stop_the_others(
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
 
+def uid_of(scan):
+    return pydicom.dcmread(io.BytesIO(scan), stop_before_pixels=True).SOPInstanceUID
+
+
+def undelivered(scans, content, status=504):
+    """A fault: these images are listed, and their files do not come, or not whole."""
+    paths = tuple(f"/instances/{uid_of(scan)}" for scan in scans)
+
+    def fault(handler, method, path):
+        if method != "GET" or not path.endswith(paths):
+            return False
+        if content:
+            handler.answer(200, content, 2 * len(content))
+            handler.close_connection = True
+        else:
+            handler.answer(status, b"")
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize("content", [b"", bytes(9000)], ids=["504", "cut"])
+def test_images_that_are_never_delivered_do_not_hold_up_the_others(
+    archive, scans, watcher_of, caplog, content
+):
+    for scan in scans:
+        archive.add(scan)
+    archive.fault = undelivered(scans[:2], content)
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+    assert (watcher.counts.segmented, watcher.counts.failed) == (2, 2)
+    assert sum(watcher.pauses) <= 6
+    for scan in scans[:2]:
+        asked = [call for call in fetched_of(archive, scan) if "GET" in call]
+        assert len(asked) == 3
+        assert caplog.text.count(f"instance {uid_of(scan)}: ") == 1
+    archive.fault = lambda *_: False
+    watcher_of(archive).run(once=True)  # they are not noted
+    assert kinds(archive) == ["SEG"] * 4 + ["SR"] * 4
+
+
+def fetched_of(archive, scan):
+    return [call for call in archive.calls if call.endswith(uid_of(scan))]
+
+
+def test_what_was_passed_over_is_tried_again_after_a_while(
+    archive, scans, watcher_of, monkeypatch
+):
+    monkeypatch.setattr("sonoseg.watch.watcher._RETRY_SECONDS", 100.0)
+    archive.add(scans[0])
+    archive.fault = undelivered([scans[0]], b"")
+    watcher = watcher_of(archive)
+
+    def is_over():
+        if sum(watcher.pauses) > 90:
+            archive.fault = lambda *_: False
+        else:
+            assert len(fetched_of(archive, scans[0])) <= 3
+        return kinds(archive) == ["SEG", "SR"] or sum(watcher.pauses) > 200
+
+    run_until(watcher, is_over)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert watcher.counts.segmented == 1
+
+
+def test_a_server_that_is_down_is_waited_for_without_passing_over(
+    archive, scans, watcher_of
+):
+    """It fails in the midst of a download, and then for long."""
+    archive.add(scans[0])
+    down = []
+
+    def fault(handler, method, path):
+        if "/instances/" in path:
+            down.append(path)
+        if not down or len(watcher.pauses) >= 12:
+            return False
+        handler.answer(503, b"")
+        return True
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    run_until(watcher, lambda: kinds(archive) == ["SEG", "SR"])
+    assert (watcher.counts.segmented, watcher.counts.failed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [
+        ("GET", 301),
+        ("GET", 307),
+        ("GET", 406),
+        ("GET", 407),
+        ("POST", 302),
+        ("POST", 406),
+    ],
+)
+def test_a_redirect_or_a_login_is_no_fault_of_an_image(
+    archive, scans, watcher_of, method, status
+):
+    for scan in (scans[0], scans[3]):
+        archive.add(scan)
+
+    def fault(handler, asked, path):
+        if asked != method or (method == "GET" and "/instances/" not in path):
+            return False
+        handler.answer(status, b"")
+        return True
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    with pytest.raises(InputError):
+        watcher.run(once=True)
+    assert watcher.counts.failed == 0
+    archive.fault = lambda *_: False
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+
+
+LOGIN = b"<html><body>Log in</body></html>"
+XML = (
+    b'<?xml version="1.0" encoding="utf-8"?><NativeDicomModel%s>'
+    b'<DicomAttribute tag="00081198" vr="SQ">%s</DicomAttribute>'
+    b'<DicomAttribute tag="00081199" vr="SQ"><Item number="1"/></DicomAttribute>'
+    b"</NativeDicomModel>"
+)
+NAMESPACE = b' xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"'
+FAILED = (
+    b'<Item number="1"><DicomAttribute tag="00081197" vr="US">'
+    b'<Value number="1">%d</Value></DicomAttribute></Item>'
+)
+BOMB = (
+    b'<!DOCTYPE a [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
+    b"<NativeDicomModel>&b;</NativeDicomModel>"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasons"),
+    [
+        (b"", []),
+        (b"{}", []),
+        (b'{"00081199": {"vr": "SQ", "Value": [{}]}, "00081198": {"vr": "SQ"}}', []),
+        (b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}, {}]}}', [272, 0]),
+        (b'[{"0008119A": {"Value": [{"00081197": {"Value": [273]}}]}}]', [273]),
+        (XML % (b"", b""), []),
+        (XML % (NAMESPACE, b'<Value number="1" />'), []),
+        (XML % (NAMESPACE, FAILED % 272 + b"<Item/>"), [272, 0]),
+        (b"\xef\xbb\xbf" + XML % (b"", FAILED % 273), [273]),
+        (LOGIN, None),
+        (LOGIN[:-9], None),
+        (b"<!DOCTYPE html>" + LOGIN, None),
+        (BOMB, None),
+        (b"success", None),
+        (b"[]", None),
+        (b'{"error": "log in"}', None),
+    ],
+)
+def test_what_was_not_stored_is_read_from_json_and_xml(answer, reasons):
+    assert failure_reasons(answer) == reasons
+
+
+def answers_post(status, content, times=99):
+    """A fault: results are not stored, and the first requests are answered with this."""
+    left = [times]
+
+    def fault(handler, method, path):
+        if method != "POST" or not left[0]:
+            return False
+        left[0] -= 1
+        handler.answer(status, content)
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize("content", [LOGIN, b"<!DOCTYPE html>" + LOGIN, b"success"])
+def test_a_page_in_place_of_an_answer_is_no_success(
+    archive, scans, watcher_of, content
+):
+    archive.add(scans[0])
+    archive.fault = answers_post(200, content)
+    with pytest.raises(MachineError, match="not that of DICOMweb"):
+        watcher_of(archive).run(once=True)
+    archive.fault = lambda *_: False
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert (watcher.counts.segmented, kinds(archive)) == (1, ["SEG", "SR"])
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "segmented"), [(200, 272, 0), (409, 272, 0), (409, 273, 1)]
+)
+def test_failures_in_xml_are_read(
+    archive, scans, watcher_of, status, reason, segmented
+):
+    archive.add(scans[0])
+    archive.fault = answers_post(status, XML % (NAMESPACE, FAILED % reason))
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert watcher.counts.segmented == segmented
+
+
 @pytest.mark.parametrize("content", [b"<html>", b"{}", b"[3]", b'[{"a": 1}]'])
 def test_broken_answers_are_not_believed(archive, content, watcher_of):
     def fault(handler, method, path):
@@ -333,8 +538,10 @@ def test_the_part_is_the_same_however_it_arrives(size):
 def test_broken_multiparts_are_refused(answer, error):
     with pytest.raises(error):
         parts([answer])
-    with pytest.raises(Unreachable):
-        parts([CONTENT], "multipart/related")
+    for kind in ("multipart/related", "text/html; charset=utf-8", "Text/Plain"):
+        with pytest.raises(Unreachable):
+            parts([CONTENT], kind)
+    assert parts([CONTENT], "") == CONTENT
 
 
 def test_a_line_that_was_cut_by_a_kill_is_dropped(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -88,7 +89,7 @@ def read_nrrd(content: bytes, most_pixels: int) -> Volume:
     name = next((n for names, n in _TYPES.items() if kind in names), None)
     if name is None or "data file" in fields or "datafile" in fields:
         raise InputError("image", "is a NRRD file of a kind that is not read", HINT)
-    channels, sizes, directions = _layout(fields)
+    channels, sizes, directions, spacings = _layout(fields)
     width, height, *others = sizes
     check_sizes(width, height, others, most_pixels)
     if fields.get("encoding") in ("gzip", "gz"):
@@ -97,20 +98,22 @@ def read_nrrd(content: bytes, most_pixels: int) -> Volume:
         raise InputError("image", "is a NRRD file of a kind that is not read", HINT)
     order = ">" if fields.get("endian") == "big" else "<"
     numbers = numbers_in(data, order + name, (height, width, channels))
-    return Volume(as_picture(numbers), _geometry(fields, directions))
+    return Volume(as_picture(numbers), _geometry(fields, directions, spacings))
 
 
-def _layout(fields: dict[str, str]) -> tuple[int, list[int], list[str]]:
-    """Numbers per pixel; width, height and more sizes; and the directions of these as texts."""
+def _layout(fields: dict[str, str]) -> tuple[int, list[int], list[str], list[str]]:
+    """Numbers per pixel; width, height and more sizes; and the directions and spacings of these as texts."""
     sizes = [int(word) for word in re.findall(r"\d+", fields.get("sizes", ""))]
     directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
+    spacings = fields.get("spacings", "").split()
     kinds = fields.get("kinds", "").split()
     channels = 1
     if len(sizes) > 2 and kinds and kinds[0] in _VECTORS:
-        channels, sizes, directions = sizes[0], sizes[1:], directions[1:]
+        channels, sizes = sizes[0], sizes[1:]
+        directions, spacings = directions[1:], spacings[1:]
     if len(sizes) < 2 or channels not in (1, 3):
         raise damaged()
-    return channels, sizes, directions
+    return channels, sizes, directions, spacings
 
 
 def _fields(head: str) -> dict[str, str]:
@@ -122,7 +125,9 @@ def _fields(head: str) -> dict[str, str]:
     return fields
 
 
-def _geometry(fields: dict[str, str], directions: list[str]) -> Geometry:
+def _geometry(
+    fields: dict[str, str], directions: list[str], spacings: list[str]
+) -> Geometry:
     space = fields.get("space", "left-posterior-superior").lower()
     signs = {
         "left-posterior-superior": (1, 1, 1),
@@ -133,11 +138,22 @@ def _geometry(fields: dict[str, str], directions: list[str]) -> Geometry:
     if signs is None:
         raise InputError("image", "is a NRRD file in a space that is not read", HINT)
     vectors = [_parsed(text, signs) for text in directions[:3]]
-    default = Geometry()
-    steps = (default.column, default.row, default.slice)
+    sizes = [_size(spacings, axis) for axis in range(3)]
+    steps = ((sizes[0], 0.0, 0.0), (0.0, sizes[1], 0.0), (0.0, 0.0, sizes[2]))
     column, row, through = (*vectors, *steps[len(vectors) :])
     origin = fields.get("space origin", "(0,0,0)")
     return Geometry(column, row, through, _parsed(origin, signs))
+
+
+def _size(spacings: list[str], axis: int) -> float:
+    """The spacing along an axis of a file without directions; 1 if it is not told (NaN)."""
+    if axis >= len(spacings):
+        return 1.0
+    try:
+        size = float(spacings[axis])
+    except ValueError:
+        raise damaged() from None
+    return size if math.isfinite(size) else 1.0
 
 
 def _parsed(text: str, signs: tuple[int, int, int]) -> Vector:

@@ -10,12 +10,14 @@ from sonoseg.errors import InputError
 from sonoseg.serve.objects import stem_of_object
 from sonoseg.watch.dicomweb import DicomWeb
 from sonoseg.watch.handled import Handled
-from sonoseg.watch.transport import Refusal, Unreachable
+from sonoseg.watch.transport import TAKES_NOTHING, TOO_LARGE, Refusal, Unreachable
 
 _logger = logging.getLogger(__name__)
 SENT = "sent.txt"
 _POLL_SECONDS = 1.0
 _LONGEST_WAIT = 60.0
+_MAY_CHANGE = (*TAKES_NOTHING, TOO_LARGE)
+"""The statuses that are not the fault of an object, or that other settings of the server change."""
 
 _Version = tuple[str, int, int]
 
@@ -66,16 +68,26 @@ class Outbox:
         """Sends what is new.
 
         Raises:
-            Unreachable: the server does not work now.
+            Unreachable: the server does not work now, or takes no results, or one is too large for it: what is not
+                stored is sent by a later call.
             InputError: the list of what was sent cannot be written.
         """
         found = self._new_files()
         self._waiting = len(found)
+        held: Refusal | None = None
         for version, path in found:
             if self._stopped.is_set():
                 return
-            self._send_one(version, path)
+            try:
+                self._send_one(version, path)
+            except Refusal as error:
+                if error.status != TOO_LARGE:
+                    raise Unreachable(str(error)) from error
+                held = error  # it does not hold up the others
+                continue
             self._waiting -= 1
+        if held is not None:
+            raise Unreachable(f"a result is too large ({held})") from held
 
     def _run(self) -> None:
         wait = _POLL_SECONDS
@@ -112,6 +124,12 @@ class Outbox:
         return found
 
     def _send_one(self, version: _Version, path: Path) -> None:
+        """Stores an object. One that the server refuses is not sent again, but after a restart.
+
+        Raises:
+            Unreachable: the server does not work now.
+            Refusal: it is not about this object, or its size.
+        """
         try:
             content = path.read_bytes()
         except OSError:
@@ -122,6 +140,8 @@ class Outbox:
                 self._server.store(content)
                 self._sent.add(uid)
             except Refusal as error:
+                if error.is_general or error.status in _MAY_CHANGE:
+                    raise
                 self._refused += 1
                 _logger.warning("sonoseg: a result was not stored: %s", error)
         self._seen.add(version)

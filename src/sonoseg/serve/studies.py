@@ -74,7 +74,7 @@ def latest_studies(
         days: see `Days`; "" for all.
 
     Returns:
-        the studies, and whether there are more.
+        the studies, and whether there are more. If there are, those without a date are left out.
     """
     query = {"ModalitiesInStudy": "US", "includefield": _DESCRIPTION}
     if patient:
@@ -89,6 +89,8 @@ def latest_studies(
         entries = list(islice(asked, MOST + 1))
         halves = span.halves() if len(entries) > MOST else []
         if halves:
+            # Not all of them fit, even if the halves have fewer: they lack the studies without a date.
+            is_cut = True
             waiting += halves
             continue
         is_cut |= len(entries) > MOST

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from sonoseg.errors import visible
 from sonoseg.watch.multipart import only_part
+from sonoseg.watch.stored import failure_reasons
 from sonoseg.watch.transport import Refusal, Transport, Unreachable, parse_json
 
 _PAGE = 100
@@ -23,7 +24,6 @@ _FILE = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax
 _UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _LEVELS = (_INSTANCE, _SERIES, _STUDY)
-_FAILED, _REASON = "00081198", "00081197"
 _DUPLICATE = 0x0111
 """Failure reason of an instance that is there already (PS3.18 table I.2-2)."""
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
@@ -123,12 +123,14 @@ class DicomWeb:
             headers = {**_JSON, "Content-Type": kind}
             answer = self._transport.read("/studies", headers, body)
         except Refusal as refusal:
-            reasons = _failures(refusal.content)
+            reasons = failure_reasons(refusal.content)
             if refusal.status != 409 or not reasons:
                 raise
-            _check_stored(reasons)
         else:
-            _check_stored(_failures(answer))
+            reasons = failure_reasons(answer)
+            if reasons is None:  # a proxy's page: nothing was stored
+                raise strange()
+        _check_stored(reasons)
 
     def _search_page(
         self, path: str, query: dict[str, str], page: tuple[int, int]
@@ -196,18 +198,6 @@ def _text(entry: Entry, tag: str) -> str:
     if not isinstance(value, str | None):
         raise strange()
     return value or ""
-
-
-def _failures(text: bytes) -> list[int]:
-    """The reasons why instances were not stored. An answer that is no JSON says nothing of failures."""
-    answer = parse_json(text)
-    failed = answer.get(_FAILED) if isinstance(answer, dict) else None
-    entries = failed.get("Value") if isinstance(failed, dict) else None
-    reasons = []
-    for entry in entries if isinstance(entries, list) else []:
-        reason = first_value(entry, _REASON) if isinstance(entry, dict) else None
-        reasons.append(reason if isinstance(reason, int) else 0)
-    return reasons
 
 
 def _check_stored(reasons: list[int]) -> None:

@@ -11,7 +11,7 @@ _LONGEST_HEAD = 1 << 16
 
 
 def only_part(content_type: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The content of the only part of an answer; an answer that is not multipart is passed on as it is.
+    """The content of the only part of an answer; a file that comes without multipart is passed on as it is.
 
     Args:
         content_type: the header of that name.
@@ -21,6 +21,8 @@ def only_part(content_type: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         Unreachable: the answer is cut short, or not what its header says.
         Refusal: it has several parts.
     """
+    if content_type.lower().startswith("text/"):  # such as a proxy's page
+        raise Unreachable("its answer is not that of DICOMweb")
     header = Message()
     header["Content-Type"] = content_type
     if header.get_content_maintype() != "multipart":

@@ -24,6 +24,11 @@ _JSON_SECONDS, _FILE_SECONDS = 60.0, 900.0
 """How long an answer may take in all."""
 _WORKING = (408, 425, 429)
 """Statuses below 500 by which a server or a proxy says: not now."""
+_GENERAL = (401, 403, 406, 407)
+TAKES_NOTHING = (404, 405, 411, 415)
+"""The statuses of a server that has no call to store: not the fault of one object."""
+TOO_LARGE = 413
+"""The status of a server, or a proxy before it, that limits the size of a body."""
 
 
 class Unreachable(Exception):
@@ -46,6 +51,11 @@ class Refusal(Exception):
         super().__init__(reason)
         self.status = status
         self.content = content
+
+    @property
+    def is_general(self) -> bool:
+        """Whether it is about every call, and not about one instance: a login, a redirect, or the form of answers."""
+        return self.status in _GENERAL or 300 <= self.status < 400
 
 
 class Transport:

@@ -15,21 +15,29 @@ from sonoseg.errors import InputError, MachineError, counted, visible
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.temporary import forget, temporary_name
 from sonoseg.watch.feed import Feed
-from sonoseg.watch.transport import Refusal, ServerFailure, Unreachable
+from sonoseg.watch.transport import (
+    TAKES_NOTHING,
+    TOO_LARGE,
+    Refusal,
+    ServerFailure,
+    Unreachable,
+)
 
 _logger = logging.getLogger(__name__)
 _KINDS = ULTRASOUND.keys() | SECONDARY_CAPTURE.keys()
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
-_TAKES_NOTHING = (404, 405, 411, 415)
-"""The statuses of a server that has no such call: not the fault of one object."""
-_TOO_LARGE = 413
-"""The status of a server, or a proxy before it, that limits the size of a body."""
 _TRIES = 3
-"""How often an instance is asked for at which the server fails."""
+"""How often an instance is asked for that the server does not deliver."""
+_RETRY_SECONDS = 3600.0
+"""After how long without work the instances that were passed over are tried again."""
 
 
 class _TooLarge(InputError):
     """The results of one image are too large for the server."""
+
+
+class _Undelivered(Unreachable):
+    """The server lists an image, and does not deliver it now."""
 
 
 @dataclass
@@ -73,6 +81,8 @@ class Watcher:
         self._wait = 0.0
         self._is_checked = False
         self._failures: dict[str, int] = {}
+        self._passed: set[str] = set()
+        self._idle = 0.0
 
     def run(self, once: bool = False) -> None:
         """Handles new images until the process is stopped.
@@ -102,7 +112,7 @@ class Watcher:
             if not has_more:
                 if once:
                     return
-                self._sleep(self._feed.POLL_SECONDS)
+                self._rest()
 
     def step(self) -> bool:
         """Handles the next instances; returns whether there may be more.
@@ -118,8 +128,12 @@ class Watcher:
             self._is_checked = True
         instances = self._feed.next()
         for instance in instances or []:
+            if instance in self._passed:
+                continue
             if self._handle(instance):
                 self._feed.finish(instance)
+            else:
+                self._passed.add(instance)
         return instances is not None
 
     @property
@@ -147,27 +161,37 @@ class Watcher:
             self._pass_over(instance, f"{error.problem}; {error.hint}")
             is_done = not isinstance(error, _TooLarge)
         except Refusal as error:
-            if error.status in (401, 403):
+            if error.is_general:
                 raise
             self._pass_over(instance, f"{error}; see the server's log")
-        except ServerFailure as error:
-            tries = self._failures.get(instance, 0) + 1
-            self._failures[instance] = tries
-            if tries < _TRIES:
-                raise
-            self._pass_over(instance, f"{error}; see the server's log")
+        except (_Undelivered, ServerFailure) as error:
+            self._count(instance, error)
+            is_done = False
         else:
             self.counts.segmented += 1
             _log_result(instance, objects)
         self._failures.pop(instance, None)
         return is_done
 
+    def _count(self, instance: str, error: Unreachable) -> None:
+        """Raises `_Undelivered` until an instance was asked for often enough, then passes it over."""
+        # The instances are listed again before each try: a server that is down is not counted.
+        tries = self._failures.get(instance, 0) + 1
+        self._failures[instance] = tries
+        if tries < _TRIES:
+            raise _Undelivered(str(error)) from error
+        self._pass_over(instance, f"{error}; see the server's log")
+        self._wait = 0.0  # the others are not held up longer
+
     def _segment(self, instance: str) -> Objects:
         """Stores SEG and SR of an instance, and returns them."""
         # Beside the state: what a killed process leaves there is removed by the next one.
         path = self._feed.folder / temporary_name(".dcm")
         try:
-            self._feed.download(instance, path)
+            try:
+                self._feed.download(instance, path)
+            except Unreachable as error:
+                raise _Undelivered(str(error)) from error
             file = read_dicom(path)
             objects = segment_to_objects(self._segmenter, file, self._options)
         finally:
@@ -183,13 +207,13 @@ class Watcher:
         except ServerFailure as error:  # such as a full disk: it is waited for
             raise Unreachable(str(error)) from error
         except Refusal as error:
-            if error.status == _TOO_LARGE:
+            if error.status == TOO_LARGE:
                 problem, hint = (
                     "its results are too large",
                     "let the server take larger files",
                 )
                 raise _TooLarge(self._url, f"{problem} ({error})", hint) from error
-            if error.status not in _TAKES_NOTHING:
+            if error.status not in TAKES_NOTHING:
                 raise
             problem = f"does not take results ({error})"
             hint = "let it store DICOM, and run the same command again"
@@ -200,8 +224,20 @@ class Watcher:
         _logger.warning("sonoseg: instance %s: %s", instance, visible(reason))
 
     def _may_recover(self, error: Unreachable) -> bool:
-        """Whether to ask again although nobody waits: the server works, and fails at one call."""
+        """Whether to ask again although nobody waits: the server works, and fails at one image or call."""
+        if isinstance(error, _Undelivered):
+            return True
         return isinstance(error, ServerFailure) and self._wait < _TRIES - 1
+
+    def _rest(self) -> None:
+        """Waits for new images. After long enough, those that were passed over are tried again."""
+        self._sleep(self._feed.POLL_SECONDS)
+        self._idle += self._feed.POLL_SECONDS
+        if self._idle >= _RETRY_SECONDS:
+            self._idle = 0.0
+            if self._passed:
+                self._passed.clear()
+                self._is_checked = False  # so that the feed lists them again
 
     def _wait_for_server(self, error: Unreachable) -> None:
         """Waits, each time twice as long as before."""
@@ -211,7 +247,7 @@ class Watcher:
         self._sleep(self._wait)
 
     def _refused(self, error: Refusal) -> InputError:
-        if error.status in (401, 403):
+        if error.status in (401, 403, 407):
             hint = "give http://USER:PASSWORD@HOST, or change the rights of the user"
             return InputError(self._url, "does not let sonoseg in", hint)
         return InputError(self._url, str(error), self._feed.HINT)
