@@ -950,6 +950,47 @@ def test_calipers_of_a_lesion_that_is_cut_in_two_do_not_count(
     assert not page.text("#doubts")
 
 
+def test_an_end_in_hand_is_put_back_by_escape_undo_and_another_tool(
+    browser: Any, server: Server
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    own = axes(page)
+    for leave in (Keys.ESCAPE, "z", "b"):
+        page.keys("m", Keys.ARROW_UP, " ", Keys.ARROW_UP)
+        page.wait(lambda: is_measured(page))
+        page.keys(leave)
+        page.wait(lambda: axes(page) == own)
+        page.keys(Keys.ARROW_UP)
+        page.painted()
+        assert not is_measured(page)
+    assert page.find('button[data-command="z"]').get_property("disabled")
+    # A label is no reason to put it back.
+    page.keys("m", " ", Keys.ARROW_UP)
+    moved = axes(page)
+    page.keys("1")
+    page.saved()
+    assert axes(page) == moved
+    page.keys(Keys.ESCAPE)
+    page.wait(lambda: axes(page) == own)
+
+
+def test_the_diameters_that_are_shown_are_accepted_with_an_end_in_hand(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    page.keys("1", "m", Keys.ARROW_UP, " ", *[Keys.ARROW_UP] * 9)
+    page.wait(lambda: is_measured(page))
+    shown = [float(length) for length in axes(page).split(" × ")]
+    page.keys(Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("1 of 3"))
+    table = (scans / "annotations" / "reader" / "labels.csv").read_text()
+    written = table.splitlines()[1].rsplit(",", 1)[1].removesuffix(" px")
+    lengths = [float(length) for length in written.split(" x ")]
+    np.testing.assert_allclose(lengths, sorted(shown)[::-1], atol=0.51)
+
+
 def test_calipers_are_dragged_and_written(
     browser: Any, server: Server, scans: Path
 ) -> None:
