@@ -947,6 +947,112 @@ def rows(page: Page) -> int:
     return len(found) - 1
 
 
+def axes(page: Page) -> str:
+    """The diameters of the largest lesion, as the table shows them."""
+    return page.text("#lesions tr:nth-child(2) td")
+
+
+def is_measured(page: Page) -> bool:
+    """Whether the table shows diameters by hand."""
+    return bool(page.driver.find_elements(By.CSS_SELECTOR, ".by-hand"))
+
+
+def test_what_was_done_last_is_undone_first_be_it_a_stroke_or_calipers(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    own = axes(page)
+    page.keys("b")
+    page.drag((8, 8), (12, 8))
+    page.saved()
+    page.wait(lambda: rows(page) == 2)
+    x, y = sonoseg.segment(scans / "one.png").lesions[0].longest.start
+    page.keys("m")
+    page.drag((x - 0.5, y - 0.5), (x + 20, y + 20))
+    page.saved()
+    moved = axes(page)
+    assert is_measured(page)
+    assert moved != own
+    page.keys("z")
+    page.wait(lambda: axes(page) == own)
+    page.saved()
+    assert rows(page) == 2
+    page.keys("y")
+    page.wait(lambda: axes(page) == moved)
+    page.saved()
+    page.keys("z", "z")
+    page.wait(lambda: rows(page) == 1)
+    page.saved()
+    assert not is_measured(page)
+
+
+def test_calipers_of_a_lesion_that_is_cut_in_two_do_not_count(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    lesion = sonoseg.segment(scans / "one.png").lesions[0]
+    (x, y), (middle, _) = lesion.longest.start, lesion.centre
+    page.keys("m")
+    page.drag((x - 0.5, y - 0.5), (x + 20, y + 20))
+    page.saved()
+    assert is_measured(page)
+    _, top, _, height = lesion.box
+    page.keys("k")
+    page.drag((middle, top - 4), (middle, top + height + 4))
+    page.saved()
+    page.wait(lambda: rows(page) == 2)
+    assert not is_measured(page)
+    assert "measure it again" in page.text("#doubts")
+    page.keys("z")
+    page.wait(lambda: rows(page) == 1)
+    page.saved()
+    assert is_measured(page)
+    assert not page.text("#doubts")
+
+
+def test_an_end_in_hand_is_put_back_by_escape_undo_and_another_tool(
+    browser: Any, server: Server
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    own = axes(page)
+    for leave in (Keys.ESCAPE, "z", "b"):
+        page.keys("m", Keys.ARROW_UP, " ", Keys.ARROW_UP)
+        page.wait(lambda: is_measured(page))
+        page.keys(leave)
+        page.wait(lambda: axes(page) == own)
+        page.keys(Keys.ARROW_UP)
+        page.painted()
+        assert not is_measured(page)
+    assert page.find('button[data-command="z"]').get_property("disabled")
+    # A label is no reason to put it back.
+    page.keys("m", " ", Keys.ARROW_UP)
+    moved = axes(page)
+    page.keys("1")
+    page.saved()
+    assert axes(page) == moved
+    page.keys(Keys.ESCAPE)
+    page.wait(lambda: axes(page) == own)
+
+
+def test_the_diameters_that_are_shown_are_accepted_with_an_end_in_hand(
+    browser: Any, server: Server, scans: Path
+) -> None:
+    page = Page(browser, server.address)
+    open_image(page, "one")
+    page.keys("1", "m", Keys.ARROW_UP, " ", *[Keys.ARROW_UP] * 9)
+    page.wait(lambda: is_measured(page))
+    shown = [float(length) for length in axes(page).split(" × ")]
+    page.keys(Keys.ENTER)
+    page.wait(lambda: page.text("#progress").startswith("1 of 3"))
+    table = (scans / "annotations" / "reader" / "labels.csv").read_text()
+    written = table.splitlines()[1].rsplit(",", 1)[1].removesuffix(" px")
+    lengths = [float(length) for length in written.split(" x ")]
+    np.testing.assert_allclose(lengths, sorted(shown)[::-1], atol=0.51)
+
+
 def test_calipers_are_dragged_and_written(
     browser: Any, server: Server, scans: Path
 ) -> None:

@@ -48,9 +48,9 @@ def paint(session, shot, key):
     return session.view(shot, "anna").mask
 
 
-def accept(session, shot, label="benign", calipers=""):
+def accept(session, shot, label="benign"):
     spacing = session.view(shot, "anna").finding.spacing
-    finding = Finding(label, spacing=spacing, calipers=calipers)
+    finding = Finding(label, spacing=spacing)
     session.write_finding(shot, "anna", finding)
     session.accept(shot, "anna", session.view(shot, "anna").revision)
     return session.view(shot, "anna").mask
@@ -137,9 +137,13 @@ def test_images_of_a_split_screen_are_in_one_seg(session):
 
 def test_calipers_are_in_the_table_and_in_the_sr(session):
     shot = find(session, "still")
-    x, y = session.view(shot, "anna").lesions[0].centre
-    lines = f"[[[{x - 10},{y},{x + 10},{y}],[{x},{y - 7},{x},{y + 7}]]]"
-    accept(session, shot, calipers=lines)
+    lesion = session.view(shot, "anna").lesions[0]
+    x, y = lesion.centre
+    lines = [[x - 10, y, x + 10, y], [x, y - 7, x, y + 7]]
+    session.edit(
+        shot, "anna", Edit("key-00000001", 0, "calipers", *lesion.box, lines=lines)
+    )
+    accept(session, shot)
     assert session.view(shot, "anna").by_hand == [True]
     folder = session.folder / "anna"
     assert "2 x 1.4 mm" in (folder / "labels.csv").read_text()
@@ -155,6 +159,16 @@ def test_calipers_are_in_the_table_and_in_the_sr(session):
     left, top = view.region.left, view.region.top
     wanted = [x - 10 + left, y + top, x + 10 + left, y + top]
     np.testing.assert_allclose(ends[0], wanted, atol=0.02)
+
+
+def test_calipers_are_of_one_frame(session):
+    shots = [find(session, "loop", frame) for frame in (3, 4)]
+    (lesion, *_) = session.view(shots[0], "anna").lesions
+    lines = [[1, 1, 9, 1], [1, 1, 1, 9]]
+    edit = Edit("key-00000001", 0, "calipers", *lesion.box, lines=lines)
+    session.edit(shots[0], "anna", edit)
+    measured = [any(session.view(shot, "anna").by_hand) for shot in shots]
+    assert measured == [True, False]
 
 
 def test_the_size_of_a_pixel_that_was_typed_counts_in_the_sr(session):

@@ -78,9 +78,9 @@ def find(session, name="still", frame=1, region=1):
     raise AssertionError(name)
 
 
-def accept(session, shot, spacing="", calipers="", words=None, birads=""):
+def accept(session, shot, spacing="", words=None, birads=""):
     descriptors = join_descriptors(words or {})
-    finding = Finding("benign", birads, "", spacing, descriptors, calipers)
+    finding = Finding("benign", birads, "", spacing, descriptors)
     session.write_finding(shot, "anna", finding)
     session.accept(shot, "anna", session.view(shot, "anna").revision)
 
@@ -377,9 +377,13 @@ def test_moved_calipers_are_a_persons_measurement_of_the_networks_outline(
 ):
     session = open_session(scans, segmenter)
     shot = find(session)
-    x, y = session.view(shot, "anna").lesions[0].centre
-    lines = f"[[[{x - 10},{y},{x + 10},{y}],[{x},{y - 7},{x},{y + 7}]]]"
-    accept(session, shot, calipers=lines)
+    lesion = session.view(shot, "anna").lesions[0]
+    x, y = lesion.centre
+    lines = [[x - 10, y, x + 10, y], [x, y - 7, x, y + 7]]
+    session.edit(
+        shot, "anna", Edit("key-00000001", 0, "calipers", *lesion.box, lines=lines)
+    )
+    accept(session, shot)
     seg, report = objects(session)
     said = values(report)
     assert said["Person Observer Name"] == ["anna"]

@@ -100,12 +100,27 @@ def test_edit_label_accept(page, folder):
     assert stale.status_code == 409
 
 
+def test_calipers_are_put_down(page):
+    address = f"/api/images/{identifier(page)}"
+    shown = page.get(address).json()
+    lines = [[10, 10, 60, 10], [20.5, 5, 20.5, 25]]
+    body = {"key": "k" * 10, "after": 0, "tool": "calipers", "lines": lines}
+    measured = {**body, **shown["lesions"][0]["box"]}
+    wrong = {**measured, "lines": [[10, 10, 60], lines[1]]}
+    assert page.post(f"{address}/edits", json=wrong).status_code == 422
+    elsewhere = {**measured, "x": measured["x"] + 1}
+    assert page.post(f"{address}/edits", json=elsewhere).status_code == 409
+    answer = page.post(f"{address}/edits", json=measured).json()
+    (lesion, *_) = answer["lesions"]
+    assert (lesion["longest_diameter"], lesion["by_hand"]) == (50, True)
+    assert (answer["undo"], answer["words"]) == (1, shown["words"])
+
+
 def test_words_of_another_window_are_neither_replaced_nor_accepted_unseen(page, folder):
     address = f"/api/images/{identifier(page)}"
     seen = page.get(address).json()
     of_first = {**seen["finding"], "words": seen["words"], "label": "benign"}
-    calipers = [[[100, 100, 150, 100], [120, 80, 120, 120]]]
-    of_second = {**of_first, "label": "malignant", "note": "seen", "calipers": calipers}
+    of_second = {**of_first, "label": "malignant", "note": "seen"}
     answer = page.put(f"{address}/finding", json=of_second).json()
     refused = page.put(f"{address}/finding", json=of_first)
     accepted = page.post(f"{address}/accept", json={"after": 0, "words": seen["words"]})

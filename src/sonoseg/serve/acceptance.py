@@ -40,7 +40,9 @@ def make_accepted(
         network: the one in use.
         earlier: what the reader has accepted before.
     """
-    lesions, is_by_hand = measured(history.mask, result, finding, is_judged=True)
+    lesions, is_by_hand = measured(
+        history.mask, result, finding, history.calipers, is_judged=True
+    )
     changed = []
     if not np.array_equal(history.mask, history.start):
         changed.append(OUTLINE)
@@ -63,6 +65,7 @@ def make_accepted(
         diameters_text(lesions),
         time.time(),
         history.network,
+        history.calipers,
         tuple(changed),
         judged,
     )

@@ -1,7 +1,8 @@
-"""What a reader can do to a mask, each as a function from the mask before to the mask after."""
+"""What a reader can do to a mask and its calipers, each as a function from what is before to what is after."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,10 @@ from sonoseg.reader.result import SegmentationResult
 from sonoseg.serve import grow
 from sonoseg.serve.answer import mask_at
 from sonoseg.serve.bridge import joined
-from sonoseg.serve.patch import Mask, from_text
+from sonoseg.serve.calipers import after_change, put_down
+from sonoseg.serve.history import History
+from sonoseg.serve.patch import Mask, difference, from_text
+from sonoseg.serve.records import Event
 
 Tool = Literal[
     "brush",
@@ -24,6 +28,7 @@ Tool = Literal[
     "box",
     "delete",
     "join",
+    "calipers",
     "threshold",
     "clear",
     "reset",
@@ -36,16 +41,18 @@ _SMALLEST_BOX = 4
 
 @dataclass(frozen=True)
 class Edit:
-    """What a reader does to a mask.
+    """What a reader does to a mask, or to the calipers on it.
 
     Attributes:
         key: made by the client, different for each edit.
         after: number of the event that the client saw last.
         tool: see `Tool`.
         x, y, width, height: the rectangle that was drawn, or the point that was clicked. Of join, width and height
-            lead from a point in one lesion to one in the other, and may be negative.
+            lead from a point in one lesion to one in the other, and may be negative. Of calipers, the box of the
+            lesion that is measured; without width, the calipers of all lesions are taken away.
         bits: of brush, eraser and cut: the new pixels of the rectangle, see `patch.to_text`.
         threshold: of threshold.
+        lines: of calipers: x and y of one end, then of the other, of both; none take the lesion's away.
     """
 
     key: str
@@ -57,6 +64,34 @@ class Edit:
     height: int = 0
     bits: str = ""
     threshold: float = 0.5
+    lines: Sequence[Sequence[float]] = ()
+
+
+def event_of(
+    edit: Edit, history: History, result: SegmentationResult, card: Card
+) -> Event:
+    """An edit of a mask and its calipers, for the journal.
+
+    Args:
+        edit: what the reader does.
+        history: of the mask, which is not changed.
+        result: what the network says of the image.
+        card: of the network.
+
+    Raises:
+        InputError: the edit does not fit the image, or the calipers are no lines.
+        Refused: status 409, the lesion that is measured is not there.
+    """
+    if edit.tool in ("undo", "redo"):
+        return Event(edit.key, edit.tool, edit.tool)
+    mask = edited(history.mask, history.start, result, card, edit)
+    if edit.tool == "calipers":
+        box = (edit.x, edit.y, edit.width, edit.height)
+        calipers = put_down(history.calipers, mask, box, edit.lines)
+    else:
+        calipers = after_change(history.calipers, mask)
+    change = difference(history.mask, mask)
+    return Event(edit.key, "patch", edit.tool, change, calipers)
 
 
 def edited(
@@ -69,7 +104,7 @@ def edited(
         start: (H, W) bool, the network's own.
         result: what the network says of the image.
         card: of the network.
-        edit: any but undo and redo, which the history does.
+        edit: any but undo and redo, which the history does. Calipers change nothing of the mask.
 
     Raises:
         InputError: the edit does not fit the image.
@@ -78,6 +113,8 @@ def edited(
         return np.zeros(mask.shape, bool)
     if edit.tool == "reset":
         return start
+    if edit.tool == "calipers":
+        return mask
     if edit.tool == "threshold":
         return mask_at(result, edit.threshold, card)
     _check_place(edit, mask)

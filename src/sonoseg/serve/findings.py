@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sonoseg.core.image import parse_spacing
 from sonoseg.core.measure import Spacing
 from sonoseg.errors import InputError
@@ -26,7 +24,7 @@ def known_findings(
         begin = f"{shot.scene.key}/"
         for key, finding in journal.findings(reader).items():
             if key.startswith(begin):
-                shown = replace(finding, calipers="")
+                shown = finding
     if shown == Finding() and spacing is not None:
         shown = Finding(spacing=spacing_text(spacing))
     return own, shown

@@ -1,4 +1,4 @@
-"""The mask of one image and one reader, with all that was done and undone."""
+"""The mask and the calipers of one image and one reader, with all that was done and undone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _ELSEWHERE = "was changed in another window"
 
 
 class History:
-    """A mask and the changes that led to it.
+    """A mask with its calipers, and the changes that led to them.
 
     Attributes:
         start: (H, W) bool, the network's own mask, with which the reader began.
         network: whose mask that is.
         mask: (H, W) bool, as it is now.
+        calipers: as they are now, see `calipers.join_calipers`.
         number: of the last change; 0 if there is none.
         read: number of the last event; 0 if the journal has none.
         last_key: of the last change; "" if there is none.
@@ -25,7 +26,7 @@ class History:
 
     def __init__(self, start: Mask, network: Network) -> None:
         self.number = self.read = 0
-        self.last_key = ""
+        self.last_key = self.calipers = ""
         self._begin(start, network)
 
     @property
@@ -47,16 +48,19 @@ class History:
         self.number, self.last_key = event.number, event.key
         if event.kind == "patch" and event.patch is not None:
             event.patch.apply(self.mask)
-            self._done.append(event.patch)
+            self._done.append((event.patch, self.calipers))
             self._undone.clear()
+            self.calipers = event.calipers
         elif event.kind == "undo" and self._done:
-            patch = self._done.pop()
+            patch, calipers = self._done.pop()
             patch.revert(self.mask)
-            self._undone.append(patch)
+            self._undone.append((patch, self.calipers))
+            self.calipers = calipers
         elif event.kind == "redo" and self._undone:
-            patch = self._undone.pop()
+            patch, calipers = self._undone.pop()
             patch.apply(self.mask)
-            self._done.append(patch)
+            self._done.append((patch, self.calipers))
+            self.calipers = calipers
 
     def check_seen(self, after: int) -> None:
         """Refuses a client that has not seen the last change.
@@ -84,8 +88,9 @@ class History:
     def _begin(self, start: Mask, network: Network) -> None:
         self.start, self.network = start, network
         self.mask = start.copy()
-        self._done: list[Patch] = []
-        self._undone: list[Patch] = []
+        # Each with the calipers before it, or, of what was undone, after it.
+        self._done: list[tuple[Patch, str]] = []
+        self._undone: list[tuple[Patch, str]] = []
 
 
 def _start_in(patch: Patch) -> Mask:

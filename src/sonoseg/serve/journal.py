@@ -24,19 +24,19 @@ CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     image TEXT NOT NULL, reader TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
     tool TEXT NOT NULL, x INTEGER, y INTEGER, width INTEGER, height INTEGER,
-    before BLOB, after BLOB, time REAL NOT NULL,
+    before BLOB, after BLOB, calipers TEXT NOT NULL, time REAL NOT NULL,
     UNIQUE (image, reader, key)
 );
 CREATE TABLE IF NOT EXISTS findings (
     image TEXT NOT NULL, reader TEXT NOT NULL,
     label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
-    descriptors TEXT NOT NULL, calipers TEXT NOT NULL,
+    descriptors TEXT NOT NULL,
     PRIMARY KEY (image, reader)
 );
 CREATE TABLE IF NOT EXISTS accepted (
     image TEXT NOT NULL, reader TEXT NOT NULL,
     label TEXT NOT NULL, birads TEXT NOT NULL, note TEXT NOT NULL, spacing TEXT NOT NULL,
-    descriptors TEXT NOT NULL, calipers TEXT NOT NULL,
+    descriptors TEXT NOT NULL,
     number INTEGER NOT NULL, file TEXT NOT NULL, patient TEXT NOT NULL, diameters TEXT NOT NULL,
     time REAL NOT NULL, details TEXT NOT NULL, stage INTEGER NOT NULL,
     PRIMARY KEY (image, reader)
@@ -54,14 +54,14 @@ CREATE TABLE IF NOT EXISTS replaced_events AS SELECT '' AS name, * FROM events W
 CREATE TABLE IF NOT EXISTS replaced_findings AS SELECT '' AS name, * FROM findings WHERE 0;
 CREATE TABLE IF NOT EXISTS replaced_accepted AS SELECT '' AS name, * FROM accepted WHERE 0;
 """
-_VERSION = 2
+_VERSION = 3
 _OF_IMAGES = ("events", "findings", "accepted")
 """The tables with the work of readers; for each there is one with what was set aside."""
-_WORDS = "label, birads, note, spacing, descriptors, calipers"
+_WORDS = "label, birads, note, spacing, descriptors"
 _ACCEPTED = f"image, number, file, patient, diameters, time, details, stage, {_WORDS}"
 _PENDING, _WRITTEN, _LEAVING = 0, 1, 2
 """Of what was accepted: not yet in the data set, in it, and to be removed from it."""
-_EVENT = "key, kind, tool, x, y, width, height, before, after, number"
+_EVENT = "key, kind, tool, x, y, width, height, before, after, calipers, number"
 _OF_FILE = "(image = ? OR substr(image, 1, ?) = ?)"
 """A condition: of an image, a region or a frame of one file."""
 
@@ -80,16 +80,17 @@ class Journal:
     def append(self, image: str, reader: str, events: Iterable[Event]) -> None:
         """Adds events to the history of one image and reader, all of them or none."""
         names = (
-            "image, reader, key, kind, tool, x, y, width, height, before, after, time"
+            "image, reader, key, kind, tool, x, y, width, height, before, after, "
+            "calipers, time"
         )
-        marks = ", ".join("?" * 12)
+        marks = ", ".join("?" * 13)
         query = f"INSERT INTO events ({names}) VALUES ({marks})"
         with self._database.transaction():
             for event in events:
                 place = event.patch or Patch(0, 0, 0, 0, b"", b"")
                 box = (place.x, place.y, place.width, place.height)
                 head = (image, reader, event.key, event.kind, event.tool)
-                content = (place.before, place.after, time.time())
+                content = (place.before, place.after, event.calipers, time.time())
                 self._run(query, *head, *box, *content)
 
     def events(self, image: str, reader: str, after: int = 0) -> list[Event]:
@@ -123,7 +124,7 @@ class Journal:
 
     def save_finding(self, image: str, reader: str, finding: Finding) -> None:
         """Replaces what a reader wrote about an image."""
-        query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        query = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)"
         self._run(query, image, reader, *astuple(finding))
 
     def accepted(self, reader: str, image: str = "") -> dict[str, Accepted]:
@@ -238,8 +239,8 @@ def _accepted(row: tuple[Any, ...]) -> tuple[str, Accepted]:
 
 
 def _event(row: tuple[Any, ...]) -> Event:
-    key, kind, tool, x, y, width, height, before, after, number = row
+    key, kind, tool, x, y, width, height, before, after, calipers, number = row
     patch = None
     if kind in ("start", "patch"):
         patch = Patch(x, y, width, height, before, after)
-    return Event(key, kind, tool, patch, number)
+    return Event(key, kind, tool, patch, calipers, number)

@@ -15,7 +15,7 @@ from sonoseg.core.image import Image
 from sonoseg.core.measure import Diameter, Point, Spacing, find_lesions
 from sonoseg.errors import InputError, MachineError
 from sonoseg.files import atomic_path, output_folder
-from sonoseg.serve.calipers import by_hand, sized, spacing_of, split_calipers
+from sonoseg.serve.calipers import by_hand, sized, spacing_of
 from sonoseg.serve.lexicon import split_descriptors
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import Mask
@@ -196,8 +196,7 @@ def _outlines(file: DicomFile, tracker: Tracker, part: Part) -> list[Outline]:
     view = View(image, part.frame, part.region, region, file.shape)
     outlines = tracker.follow(view, part.mask)
     lesions = find_lesions(part.mask, part.mask.astype(np.float32), spacing=spacing)
-    pairs = split_calipers(finding.calipers)
-    drawn, is_by_hand = by_hand(lesions, pairs, spacing)
+    drawn, is_by_hand = by_hand(lesions, part.accepted.calipers, spacing)
     judged = part.accepted.malignancies
     corner = float(region.left), float(region.top)
     found = []

@@ -195,7 +195,7 @@ def edit(
     body: EditBody,
     seen: Seen = "",
 ) -> JSONResponse:
-    """Changes the mask; what is answered is on the disk."""
+    """Changes mask or calipers; what is answered is on the disk."""
     shot = session.album.shot(identifier)
     check_version(shot.path, seen)
     try:
@@ -214,7 +214,7 @@ def write_finding(
     body: FindingBody,
     seen: Seen = "",
 ) -> JSONResponse:
-    """Keeps label, category, note, calipers and spacing; measurements follow."""
+    """Keeps label, category, note and spacing; measurements follow."""
     shot = session.album.shot(identifier)
     check_version(shot.path, seen)
     try:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sonoseg.serve.calipers import join_calipers, split_calipers
 from sonoseg.serve.edits import Tool
 from sonoseg.serve.lexicon import join_descriptors, split_descriptors
 from sonoseg.serve.patch import Patch, to_text, unsqueeze
@@ -28,6 +27,7 @@ class EditBody(BaseModel):
     height: int = 0
     bits: str = ""
     threshold: float = Field(0.5, gt=0, lt=1)
+    lines: list[list[float]] = Field(default_factory=list, max_length=2)
 
 
 Words = Annotated[str, Field(max_length=16)]
@@ -44,17 +44,15 @@ class FindingBody(BaseModel):
     note: str = Field("", max_length=4000)
     spacing: str = Field("", max_length=40)
     descriptors: dict[str, str] = Field(default_factory=dict, max_length=10)
-    calipers: list[list[list[float]]] = Field(default_factory=list, max_length=100)
 
     def finding(self) -> Finding:
         """As the journal keeps it.
 
         Raises:
-            InputError: the descriptors have an unknown word, or the calipers are no lines.
+            InputError: the descriptors have an unknown word.
         """
         words = (self.label, self.birads, self.note, self.spacing)
-        descriptors = join_descriptors(self.descriptors)
-        return Finding(*words, descriptors, join_calipers(self.calipers))
+        return Finding(*words, join_descriptors(self.descriptors))
 
 
 class AcceptBody(BaseModel):
@@ -94,11 +92,8 @@ def describe_view(view: View) -> dict[str, Any]:
 
 def describe_finding(finding: Finding) -> dict[str, Any]:
     """What the reader wrote."""
-    parts = {
-        "descriptors": split_descriptors(finding.descriptors),
-        "calipers": split_calipers(finding.calipers),
-    }
-    return asdict(finding) | parts
+    descriptors = split_descriptors(finding.descriptors)
+    return asdict(finding) | {"descriptors": descriptors}
 
 
 def describe_patch(patch: Patch) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Event:
         kind: start (the mask to begin with), patch, undo or redo.
         tool: what the reader used, such as brush. Of a start, the network as JSON: its mask is the start.
         patch: of a start and of a patch; None for the others.
+        calipers: of a patch, all that are there after it, see `calipers.join_calipers`.
         number: its place in the journal; 0 before it is appended.
     """
 
@@ -87,6 +88,7 @@ class Event:
     kind: str
     tool: str
     patch: Patch | None = None
+    calipers: str = ""
     number: int = 0
 
 
@@ -100,7 +102,6 @@ class Finding:
         note: free text.
         spacing: mm per pixel as the reader typed it, or "".
         descriptors: see `lexicon.join_descriptors`.
-        calipers: lines that the reader put down, see `calipers.join_calipers`, or "".
     """
 
     label: str = ""
@@ -108,7 +109,6 @@ class Finding:
     note: str = ""
     spacing: str = ""
     descriptors: str = ""
-    calipers: str = ""
 
     @property
     def digits(self) -> str:
@@ -123,12 +123,13 @@ class Accepted:
 
     Attributes:
         finding: as it was then.
-        number: of the last change of the mask; 0 for the network's own mask.
+        number: of the last change of mask or calipers; 0 for what the network itself says.
         file: name of the image in the data set.
         patient: a code that images of one patient share, or "".
         diameters: of the lesions, for labels.csv.
         time: in seconds since 1970.
         network: whose mask the reader began with.
+        calipers: that the reader put down, see `calipers.join_calipers`.
         by_person: what the reader changed: any of `OUTLINE`, `CALIPERS`, `PIXEL_SIZE`.
         malignancies: of the lesions, the largest first; None where the network does not say.
         doubts: why the result should not be trusted, in words.
@@ -143,6 +144,7 @@ class Accepted:
     diameters: str
     time: float
     network: Network
+    calipers: str = ""
     by_person: tuple[str, ...] = ()
     malignancies: tuple[Malignancy | None, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -155,6 +157,7 @@ def details_text(accepted: Accepted) -> str:
     judged = [None if one is None else asdict(one) for one in accepted.malignancies]
     details = {
         "network": asdict(accepted.network),
+        "calipers": accepted.calipers,
         "by_person": accepted.by_person,
         "malignancies": judged,
         "doubts": accepted.doubts,
@@ -171,6 +174,7 @@ def split_details(text: str) -> dict[str, Any]:
         judged.append(None if one is None else Malignancy(**one))
     return {
         "network": Network(**details["network"]),
+        "calipers": details["calipers"],
         "by_person": tuple(details["by_person"]),
         "malignancies": tuple(judged),
         "doubts": tuple(details["doubts"]),

@@ -17,10 +17,10 @@ from sonoseg.reader.result import SegmentationResult
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.acceptance import make_accepted
 from sonoseg.serve.album import Album
-from sonoseg.serve.calipers import measured, spacing_text
+from sonoseg.serve.calipers import measured, note_on, spacing_text
 from sonoseg.serve.collection import Collection
 from sonoseg.serve.contents import Contents
-from sonoseg.serve.edits import Edit, edited
+from sonoseg.serve.edits import Edit, event_of
 from sonoseg.serve.findings import (
     check_label,
     check_words,
@@ -102,11 +102,13 @@ class Session:
             history = self._history(shot, reader, result)
             mask, revision = history.mask.copy(), history.number
             undo, redo = history.undo_count, history.redo_count
+            calipers = history.calipers
             own, finding = known_findings(self._journal, shot, reader, result.spacing)
             accepted = self._journal.accepted(reader, shot.key).get(shot.key)
             notice = self._contents.notice(shot.path, reader)
+        lesions, by_hand = measured(mask, result, finding, calipers)
         notes = [notice, other_network(history.network, self._network)]
-        lesions, by_hand = measured(mask, result, finding)
+        notes.append(note_on(calipers, lesions, by_hand))
         state = state_of(own, accepted, revision)
         return View(
             mask,
@@ -131,10 +133,10 @@ class Session:
         return self.album.loop(shot.scene).mask(shot)
 
     def edit(self, shot: Shot, reader: str, edit: Edit) -> Patch:
-        """Changes a mask, and keeps the change in the journal before it returns.
+        """Changes a mask or its calipers, and keeps the change in the journal before it returns.
 
         Returns:
-            what has changed. All of the mask if the edit was known already.
+            what has changed of the mask. All of the mask if the edit was known already.
 
         Raises:
             Refused: status 409, the client has not seen the last change.
@@ -149,11 +151,7 @@ class Session:
                 return whole_patch(history.mask)
             history.check_seen(edit.after)
             before = history.mask.copy()
-            if edit.tool in ("undo", "redo"):
-                event = Event(edit.key, edit.tool, edit.tool)
-            else:
-                after = edited(before, history.start, result, self._card, edit)
-                event = Event(edit.key, "patch", edit.tool, difference(before, after))
+            event = event_of(edit, history, result, self._card)
             self._append(shot, reader, history, [event])
             after = self._history(shot, reader, result).mask
             return difference(before, after)

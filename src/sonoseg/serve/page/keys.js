@@ -25,6 +25,9 @@ const moveThreshold = (step) => () => {
   if (send({ tool: "threshold", threshold })) update({ threshold });
 };
 
+/** Takes back what is in hand, or else the last change. */
+const undo = () => void (cancel() || send({ tool: "undo" }));
+
 /** @type {Command[]} */
 const COMMANDS = [
   { keys: ["g"], text: "Grow a lesion at a point", run: choose("grow"), tool: "grow", sign: "✚" },
@@ -37,7 +40,7 @@ const COMMANDS = [
   { keys: ["d"], text: "Delete a lesion", run: choose("delete"), tool: "delete", sign: "✕" },
   { keys: ["m"], text: "Move the ends of the calipers", run: choose("calipers"), tool: "calipers", sign: "↔" },
   { keys: ["v"], text: "Move the view", run: choose("pan"), tool: "pan", sign: "✥" },
-  { keys: ["z"], text: "Undo", run: () => void send({ tool: "undo" }), sign: "↶" },
+  { keys: ["z"], text: "Undo", run: undo, sign: "↶" },
   { keys: ["y"], text: "Redo", run: () => void send({ tool: "redo" }), sign: "↷" },
   { keys: ["q"], text: "Back to the network's own mask", run: () => void send({ tool: "reset" }), sign: "⟲" },
   { keys: ["Delete"], text: "Delete all lesions", run: () => void send({ tool: "clear" }), sign: "∅" },
@@ -70,7 +73,7 @@ const COMMANDS = [
   { keys: ["-"], text: "Zoom out", run: () => zoom(0.8) },
   { keys: ["0"], text: "Whole image", run: fit },
   { keys: ["9"], text: "Actual size", run: actualSize },
-  { keys: ["Escape"], text: "Leave a box, a line or a cut that was begun", run: () => void cancel() },
+  { keys: ["Escape"], text: "Leave a box, a line, a cut or the end of a caliper that is in hand", run: () => void cancel() },
   { keys: ["?"], text: "This list", run: () => byId("help").showModal() },
 ];
 /** @type {Record<string, [number, number]>} */
@@ -111,8 +114,8 @@ function onKey(event) {
 /** @param {KeyboardEvent} event */
 function onControl(event) {
   const key = event.key.toLowerCase();
-  if (key === "z") send({ tool: event.shiftKey ? "redo" : "undo" });
-  else if (key === "y") send({ tool: "redo" });
+  if (key === "y" || (key === "z" && event.shiftKey)) send({ tool: "redo" });
+  else if (key === "z") undo();
   else return;
   event.preventDefault();
 }

@@ -2,6 +2,7 @@
 // The right side: doubts, measurements, labels, note, layers and sliders.
 
 import { Refusal, getPicture, sendDelete, sendJson } from "./api.js";
+import { dropEnd } from "./calipers.js";
 import { coloured } from "./heat.js";
 import { mapOfPicture } from "./opening.js";
 import { loadList, move, report } from "./pictures.js";
@@ -14,6 +15,7 @@ const LAYERS = { outline: "Outline (O)", fill: "Mask (F)", calipers: "Calipers (
 
 /** Accepts the image and opens the next one; of a loop, the frame, which stays open. */
 export async function accept() {
+  dropEnd();  // what is seen is accepted
   const isShown = await decide("accepted", async ({ id, version }) => {
     const seen = { after: state.revision, words: state.words };
     takeDescription(await sendJson(`images/${id}/accept?version=${version}`, seen), id);

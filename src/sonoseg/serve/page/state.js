@@ -32,7 +32,6 @@
  * @property {string} note
  * @property {string} spacing
  * @property {Record<string, string>} descriptors
- * @property {number[][][]} calipers of each measured lesion two lines: x and y of one end, then of the other
  *
  * @typedef {object} Picture the image that is open
  * @property {string} id of the image; in a loop, of the frame
@@ -73,7 +72,7 @@ export const state = {
   /** @type {string[]} what else the reader should know of it */ notes: [],
   network: "",
   /** @type {Lesion[]} */ lesions: [],
-  /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "", descriptors: {}, calipers: [] },
+  /** @type {Finding} */ finding: { label: "", birads: "", note: "", spacing: "", descriptors: {} },
   /** @type {"open"|"edited"|"accepted"|"changed"} of the open image */ progress: "open",
   /** @type {string[]} boxes of the lesions that are not shown */ hidden: [],
   /** @type {number[]} of each frame that was segmented, the share that is lesion */ shares: [],

@@ -178,17 +178,16 @@ function letGo() {
   last = null;
   isHeld = false;
   cancel();
-  leaveEnd();
 }
 
-/** Leaves a box, a line or a cut that was begun. @returns {boolean} whether there was one */
+/** Leaves a box, a line, a cut or the end of a caliper that is in hand. @returns {boolean} whether there was one */
 export function cancel() {
-  const had = corner !== null;
+  const had = corner !== null || isCutting, hadEnd = leaveEnd();
   corner = null;
   if (isCutting) dropStroke();
   isCutting = false;
   update({ box: null, link: null });
-  return had;
+  return had || hadEnd;
 }
 
 overlay.addEventListener("pointerdown", (event) => {
