@@ -318,9 +318,13 @@ def test_an_image_in_the_place_of_its_mask_is_refused() -> None:
     ):
         with pytest.raises(
             InputError,
-            match=r"seems to be an image: \d\d% of it is neither black nor white; paint",
+            match=r"seems to be an image: \d+% of what is not black is gray; paint",
         ):
             read_mask(source)
+    cut_out = np.where(LESION, image, 0)
+    assert LESION.mean() < 0.25
+    with pytest.raises(InputError, match="seems to be an image"):
+        read_mask(cut_out)
 
 
 def test_a_mask_without_lesion_is_empty() -> None:

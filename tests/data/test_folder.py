@@ -60,6 +60,16 @@ def test_an_image_without_a_group_beside_others_with_one_is_refused(
     assert kinds == ["image without group"]
 
 
+@pytest.mark.parametrize("name", ["a", "images/a.png", "A.PNG"])
+def test_a_name_that_is_written_otherwise_comes_before_the_group_that_is_missed(
+    plain: Path, name: str
+) -> None:
+    (plain / "labels.csv").write_text(f"file,group\nb.tif,p1\n{name},p2\n")
+    problem = "has a row for it, but it is not there, or hidden; .* with its ending"
+    with pytest.raises(InputError, match=problem):
+        load_cases(plain)
+
+
 def test_without_any_group_each_image_is_one(plain: Path) -> None:
     (plain / "labels.csv").write_text("file,label,group\nb.tif,malignant,\n")
     assert [case.group for case in load_cases(plain)] == ["a.png", "b.tif"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sonoseg.data import load_cases
 from sonoseg.data.check import check_folder
 
 
@@ -52,6 +53,18 @@ def test_pictures_folders_and_tables_that_are_not_read_are_reported(
 ) -> None:
     _make(plain, name)
     assert _not_read(plain) == [reported]
+
+
+def test_who_loads_the_data_is_told_of_what_lies_beside_the_images(
+    plain: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(load_cases(plain)) == 2
+    assert caplog.messages == []
+    _make(plain, "images/p2/c.png", "masks/p2/c.png", "metadata.csv")
+    assert len(load_cases(plain)) == 2
+    (line,) = caplog.messages
+    assert line.startswith(f"{plain / 'images' / 'p2'}: is a folder, and what is in it")
+    assert line.endswith("is not read, and 1 more such; see sonoseg data check")
 
 
 def test_what_does_not_look_like_data_is_passed_over(plain: Path) -> None:

@@ -95,9 +95,11 @@ def test_the_strict_point_does_not_lose_too_many_lesions():
 
 def test_a_point_that_was_not_found_is_said():
     cuts = {"high": 0.1, "balanced": 0.5, "specific": 0.9}
-    assert describe_choice({}) == []
-    assert len(describe_choice(cuts)) == 1
-    assert "same as balanced" in describe_choice(cuts | {"high": 0.5})[1]
+    assert describe_choice({}, False) == []
+    assert len(describe_choice(cuts, False)) == 1
+    assert "give --abroad" in describe_choice(cuts | {"high": 0.5}, False)[1]
+    same = describe_choice(cuts | {"high": 0.5}, True)[1]
+    assert same == "high is the same as balanced"
 
 
 def test_every_data_set_counts_alike():

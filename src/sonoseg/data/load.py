@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from sonoseg.data.busbra import find_busbra, scan_busbra
@@ -11,16 +12,18 @@ from sonoseg.data.dicom import find_dicom, scan_dicom
 from sonoseg.data.folder import find_folder, scan_folder
 from sonoseg.data.pack import is_pack, open_pack
 from sonoseg.data.scan import Scan, entries
+from sonoseg.data.unread import unread_inside
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 
+_logger = logging.getLogger(__name__)
 _HINTS = {
     "duplicate name": "rename all but one of them",
     "image without mask": "add the missing masks (empty where there is no lesion) or remove the images",
     "mask without image": "rename them as their images are named, with _mask at the end, or remove them",
+    "row without image": "add the missing images, name each with its ending and without a folder, or remove the rows",
     "image without group": "name the group of each image, or of none",
     "image without row": "add the missing rows or remove the images",
-    "row without image": "add the missing images or remove the rows",
     "not read": "remove the files that are no ultrasound images or segmentations",
     "unknown column": "name it label, group (of a patient) or spacing if it is one of these, or remove it",
 }
@@ -91,7 +94,8 @@ def scan(folder: Path | str) -> Scan:
 def load_cases(folder: Path | str) -> list[Case]:
     """The cases of a data set: BUSI, BUS-BRA, a plain folder of images/ and masks/, or a pack of one of them.
 
-    The order is fixed: by the path in the data set, compared as strings.
+    The order is fixed: by the path in the data set, compared as strings. A line of the log names what lies beside the
+    images or masks and is not read, such as a folder.
 
     Raises:
         InputError: as `scan`; two images have one name; an image has no mask, or no row in the table; a mask has no
@@ -104,6 +108,12 @@ def load_cases(folder: Path | str) -> list[Case]:
             first, more = findings[0], len(findings) - 1
             problem = first.message + (f", and {more} more such" if more else "")
             raise InputError(found.root / first.files[0], problem, hint)
+    unread = unread_inside(found)
+    if unread:
+        first, more = unread[0], len(unread) - 1
+        problem = first.message + (f", and {more} more such" if more else "")
+        path = found.root / first.files[0]
+        _logger.warning("%s: %s; see sonoseg data check", path, problem)
     return found.cases
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from sonoseg.core.paths import IMAGE_SUFFIXES
 from sonoseg.data.busbra import TABLE as BUSBRA_TABLE
 from sonoseg.data.busi import CLASSES, find_busi
+from sonoseg.data.dicom import DicomCase
 from sonoseg.data.folder import TABLE
-from sonoseg.data.scan import Scan, entries, subfolder
+from sonoseg.data.scan import Finding, Scan, entries, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 
@@ -47,18 +48,8 @@ def note_unread(found: Scan) -> None:
     """
     if not is_folder(found.root):  # a pack
         return
-    layouts = (subfolder(found.root, name) for name in (*CLASSES, "images", "masks"))
-    used = {folder for folder in layouts if folder is not None}
-    for folder in sorted(used):
-        for path in entries(folder):
-            if is_folder(path):
-                _note_folder(found, path)
-            elif _seems_wanted(path):
-                found.add(
-                    "not read",
-                    path,
-                    "its name does not end as those of PNG, JPEG, TIFF and BMP files",
-                )
+    _note_inside(found)
+    used = _used(found.root)
     others = [path for path in entries(found.root) if path not in used]
     names = {path.name.casefold() for path in others}
     has_table = find_busi(found.root) is None and bool(names & {TABLE, BUSBRA_TABLE})
@@ -75,6 +66,36 @@ def note_unread(found: Scan) -> None:
                 path,
                 "is a table that is not read, so patients in it are not known",
             )
+
+
+def unread_inside(found: Scan) -> list[Finding]:
+    """The findings of `note_unread` beside the images and the masks themselves; none of a pack or of DICOM."""
+    if not is_folder(found.root) or any(
+        isinstance(case, DicomCase) for case in found.cases
+    ):
+        return []
+    noted = Scan(found.root, [], [])
+    _note_inside(noted)
+    return noted.findings
+
+
+def _note_inside(found: Scan) -> None:
+    for folder in sorted(_used(found.root)):
+        for path in entries(folder):
+            if is_folder(path):
+                _note_folder(found, path)
+            elif _seems_wanted(path):
+                found.add(
+                    "not read",
+                    path,
+                    "its name does not end as those of PNG, JPEG, TIFF and BMP files",
+                )
+
+
+def _used(root: Path) -> set[Path]:
+    """The folders of the known layouts that are there."""
+    layouts = (subfolder(root, name) for name in (*CLASSES, "images", "masks"))
+    return {folder for folder in layouts if folder is not None}
 
 
 def _note_folder(found: Scan, folder: Path) -> None:

@@ -106,7 +106,8 @@ def calibrate_command(
         f"calibration error {ece['before']:.4f} before and {ece['after']:.4f} after, over their pixels",
         f"{report['unfamiliar']:.1%} of {report['held_out']} held-out images would be called unfamiliar",
     ]
-    return "\n".join(lines + describe_choice(report["sensitivity"]))
+    is_abroad = bool(abroad) or points is not None
+    return "\n".join(lines + describe_choice(report["sensitivity"], is_abroad))
 
 
 def has_points(predictor: RunPredictor) -> bool:

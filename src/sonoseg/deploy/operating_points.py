@@ -137,16 +137,15 @@ def choose(points: Sequence[Point]) -> dict[str, float]:
     }
 
 
-def describe_choice(cuts: Mapping[str, float]) -> list[str]:
-    """What was chosen, in lines for the user; nothing if there are no points."""
+def describe_choice(cuts: Mapping[str, float], is_abroad: bool) -> list[str]:
+    """What was chosen, at home alone or abroad too, in lines for the user; nothing if there are no points."""
     if not cuts:
         return []
     words = ", ".join(f"{name} {cut:g}" for name, cut in cuts.items())
     lines = [f"lesions are kept from a presence of: {words}"]
     if cuts["high"] == cuts["balanced"]:
-        lines.append(
-            "high is the same as balanced: to choose it on another hospital, give --abroad or --points"
-        )
+        hint = ": to choose it on another hospital, give --abroad or --points"
+        lines.append("high is the same as balanced" + ("" if is_abroad else hint))
     return lines
 
 
