@@ -11,11 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
+from tests.serve.opened import open_session
 
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.phantom import make_phantom
 from sonoseg.reader.bundle import Bundle, default_bundle_path
 from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.app import build_app
+from sonoseg.serve.session import Session
 
 ADDRESS = "http://127.0.0.1:8417"
 
@@ -64,3 +67,17 @@ def folder(tmp_path: Path) -> Path:
     for name, seed, lesion in (("one", 3, True), ("two", 4, True), ("zero", 5, False)):
         (folder / f"{name}.png").write_bytes(encode_png(make_phantom(seed, lesion)[0]))
     return folder
+
+
+@pytest.fixture
+def session(folder: Path, segmenter: Segmenter) -> Session:
+    """A session on `folder`."""
+    return open_session(folder, segmenter)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """DICOM phantoms: a still, a loop and a split screen."""
+    folder = tmp_path_factory.mktemp("written")
+    write_dicom_phantoms(folder, 3)
+    return sorted((folder / "images").iterdir())

@@ -11,25 +11,17 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 from tests.serve.conftest import ADDRESS, encode_png
+from tests.serve.opened import open_session
 
 from sonoseg.data.check import check_folder
-from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
 from sonoseg.serve import collect
 from sonoseg.serve.app import build_app
 from sonoseg.serve.edits import Edit
-from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import to_text
-from sonoseg.serve.pool import Pool
 from sonoseg.serve.records import Finding
 from sonoseg.serve.scenes import Shot
-from sonoseg.serve.session import Session
-
-
-def open_session(folder, segmenter):
-    limits = Limits()
-    return Session(folder, segmenter, Pool(limits), limits)
 
 
 def find(session, name, frame=1):
@@ -62,18 +54,6 @@ def rows(folder):
 def replaced_folder(own):
     (folder,) = (own / "replaced").iterdir()
     return folder
-
-
-@pytest.fixture
-def session(folder, segmenter):
-    return open_session(folder, segmenter)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("written")
-    write_dicom_phantoms(folder, 3)
-    return sorted((folder / "images").iterdir())
 
 
 @pytest.mark.parametrize("size", [None, (200, 300)])

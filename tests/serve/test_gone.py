@@ -7,23 +7,15 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 from tests.serve.conftest import ADDRESS
+from tests.serve.opened import open_session
 
 from sonoseg.data.check import check_folder
-from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.errors import InputError
 from sonoseg.serve import collect
 from sonoseg.serve.app import build_app
-from sonoseg.serve.limits import Limits
-from sonoseg.serve.pool import Pool
 from sonoseg.serve.records import Finding
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scenes import Shot, stem_in
-from sonoseg.serve.session import Session
-
-
-def open_session(folder, segmenter):
-    limits = Limits()
-    return Session(folder, segmenter, Pool(limits), limits)
 
 
 def find(session, name, frame=1, region=1):
@@ -54,18 +46,6 @@ def gone(session, reader="anna"):
 def withdraw(session, name):
     (entry,) = (one for one in session.gone.entries("anna") if one["name"] == name)
     session.gone.withdraw(entry["id"], "anna")
-
-
-@pytest.fixture
-def session(folder, segmenter):
-    return open_session(folder, segmenter)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("written")
-    write_dicom_phantoms(folder, 3)
-    return sorted((folder / "images").iterdir())
 
 
 def test_an_image_that_left_is_withdrawn_and_its_row_stays_away(session, folder):

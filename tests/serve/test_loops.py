@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pydicom
 import pytest
+from tests.serve.opened import open_session
 
 from sonoseg.core.paths import list_images
 from sonoseg.data.check import check_folder
@@ -14,17 +15,9 @@ from sonoseg.data.phantom import make_phantom
 from sonoseg.dicom.read import read_dicom
 from sonoseg.errors import InputError
 from sonoseg.serve.edits import Edit
-from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import to_text
-from sonoseg.serve.pool import Pool
 from sonoseg.serve.records import Finding
 from sonoseg.serve.scenes import Shot
-from sonoseg.serve.session import Session
-
-
-def open_session(folder, segmenter):
-    limits = Limits()
-    return Session(folder, segmenter, Pool(limits), limits)
 
 
 @pytest.fixture

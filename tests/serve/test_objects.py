@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 from tests.serve.conftest import ADDRESS
+from tests.serve.opened import open_session
 
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.dicom.evaluations import NAMES
@@ -19,13 +20,10 @@ from sonoseg.reader.segmenter import Segmenter
 from sonoseg.serve.app import build_app
 from sonoseg.serve.edits import Edit
 from sonoseg.serve.lexicon import join_descriptors
-from sonoseg.serve.limits import Limits
 from sonoseg.serve.objects import stem_of_object
 from sonoseg.serve.patch import to_text
-from sonoseg.serve.pool import Pool
 from sonoseg.serve.records import Finding
 from sonoseg.serve.scenes import Shot
-from sonoseg.serve.session import Session
 
 CANCER = "Probability of cancer"
 CHOSEN = {
@@ -64,11 +62,6 @@ def scans(written, tmp_path):
     scans.mkdir()
     shutil.copy(written["still"], scans / "still.dcm")
     return scans
-
-
-def open_session(folder, segmenter):
-    limits = Limits()
-    return Session(folder, segmenter, Pool(limits), limits)
 
 
 def find(session, name="still", frame=1, region=1):

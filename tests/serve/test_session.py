@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from tests.serve.opened import open_session
 
 from sonoseg.data.check import check_folder
 from sonoseg.data.load import load_cases
@@ -14,24 +15,11 @@ from sonoseg.data.phantom import make_phantom
 from sonoseg.errors import InputError
 from sonoseg.serve import collect
 from sonoseg.serve.edits import Edit
-from sonoseg.serve.limits import Limits
 from sonoseg.serve.patch import to_text
-from sonoseg.serve.pool import Pool
 from sonoseg.serve.records import Finding
 from sonoseg.serve.refusal import Refused
-from sonoseg.serve.session import Session
 
 keys = (f"key-{number:08d}" for number in itertools.count())
-
-
-def open_session(folder, segmenter):
-    limits = Limits()
-    return Session(folder, segmenter, Pool(limits), limits)
-
-
-@pytest.fixture
-def session(folder, segmenter):
-    return open_session(folder, segmenter)
 
 
 def find(session, stem):

@@ -5,26 +5,19 @@ import csv
 import pytest
 from starlette.testclient import TestClient
 from tests.serve.conftest import ADDRESS
+from tests.serve.opened import open_session
 
 from sonoseg.data.load import load_cases
 from sonoseg.errors import InputError
 from sonoseg.serve.app import build_app
-from sonoseg.serve.limits import Limits
-from sonoseg.serve.pool import Pool
 from sonoseg.serve.records import Finding
 from sonoseg.serve.scenes import Shot
-from sonoseg.serve.session import Session
 
 ROWS = """file,label,group,spacing
 one.png,benign,P1,0.08
 two.png,malignant,P1,0.1 0.09
 zero.png,unknown,P2,
 """
-
-
-def open_session(folder, segmenter):
-    limits = Limits()
-    return Session(folder, segmenter, Pool(limits), limits)
 
 
 @pytest.fixture

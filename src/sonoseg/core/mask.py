@@ -201,16 +201,16 @@ def _cut(samples: Samples, values: Values, between: Values, high: float) -> floa
         raise InputError(samples.subject, problem, _HINT)
     gray = _share_of_gray(values, high)
     if gray > _MOST_GRAY and _raggedness(values > high / 2) > _MOST_RAGGED:
-        problem = f"the mask seems to be an image: {gray:.0%} of what is not black is gray"
+        what = f"{gray:.0%} of what is not black is gray"
+        problem = f"the mask seems to be an image: {what}"
         raise InputError(samples.subject, problem, _HINT)
     return high / 2
 
 
 def _share_of_gray(values: Values, high: float) -> float:
     """How much of what is not black is gray: a lesion cut out of its image may be a small part of it."""
-    is_not_black = values > high * _NOISE
-    is_not_white = values < high * (1 - _NOISE)
-    return float(is_not_white[is_not_black].mean()) if is_not_black.any() else 0.0
+    light = values[values > high * _NOISE]
+    return float((light < high * (1 - _NOISE)).mean()) if light.size else 0.0
 
 
 def _raggedness(mask: NDArray[np.bool_]) -> float:
