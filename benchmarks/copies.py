@@ -21,6 +21,7 @@ from sonoseg.core.metrics import image_scores, included
 from sonoseg.data.load import load_cases
 from sonoseg.data.splits import leaked, split_cases
 from sonoseg.evaluate.evaluated import Evaluated, in_order_of
+from sonoseg.report.tables import interval_text
 
 
 def mean_dice(folders: list[Path], reference: Evaluated) -> NDArray[np.float64]:
@@ -93,7 +94,7 @@ def main() -> None:
         "all": np.ones_like(has_copy),
     }.items():
         difference = (remembered - without)[chosen]
-        low, high = bootstrap_interval(difference, list(groups[chosen]))
+        interval = bootstrap_interval(difference, list(groups[chosen]))
         rows.append(
             {
                 "test images": what,
@@ -102,7 +103,7 @@ def main() -> None:
                     float(without[chosen].mean()), 3
                 ),
                 "and with them": round(float(remembered[chosen].mean()), 3),
-                "difference": f"{difference.mean():+.3f} ({low:+.3f} to {high:+.3f})",
+                "difference": f"{difference.mean():+.3f} ({interval_text(interval, '+.3f')})",
             }
         )
     report("copies", {"trainings of each kind": len(options.without)}, rows)

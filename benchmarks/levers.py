@@ -230,7 +230,7 @@ def main() -> None:
         has_lesion = images.masks.flatten(1).any(1).tolist()
         groups = [case.group for case in itertools.compress(cases, has_lesion)]
         first = each if first is None else first
-        low, high = bootstrap_interval(each - first, groups)
+        low, high = bootstrap_interval(each - first, groups) or (None, None)
         found |= {"gain": float((each - first).mean()), "low": low, "high": high}
         print(name, found, flush=True)
         trained = "+".join(map(data_name, data.trained))

@@ -53,4 +53,22 @@ def test_the_paired_test_sees_a_difference_and_none_where_there_is_none():
     assert 0 < low < difference < high
     assert p < 0.05
     same = paired_auc_test(positive, score, score, groups)
-    assert same == (0, (0, 0), 1)
+    assert same == (0, None, 1)
+
+
+def test_one_patient_tells_nothing_of_others():
+    positive, score, _ = drawn(1)
+    noise = np.random.default_rng(2).normal(0, 1, len(score))
+    one = ["a"] * len(score)
+    assert auc_interval(positive, score, one) is None
+    difference, interval, p = paired_auc_test(positive, score, noise, one)
+    assert difference > 0.1 and interval is None and p == 1
+    three = [f"patient {number % 3}" for number in range(len(score))]
+    assert paired_auc_test(positive, score, noise, three)[2] == 2 / 2**3
+
+
+def test_a_perfect_order_has_no_interval():
+    positive = np.arange(20) > 9
+    groups = [f"patient {number}" for number in range(20)]
+    assert auc(positive, np.arange(20.0)) == 1
+    assert auc_interval(positive, np.arange(20.0), groups) is None

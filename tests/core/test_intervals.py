@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 
-from sonoseg.core.intervals import bootstrap_interval, difference_interval
+from sonoseg.core.intervals import (
+    bootstrap_interval,
+    difference_interval,
+    share_interval,
+)
 
 
 @pytest.mark.parametrize("size", [5, 16, 78, 400])
@@ -59,10 +63,47 @@ def test_the_interval_is_the_same_every_time() -> None:
     assert bootstrap_interval(values) == bootstrap_interval(values)
 
 
-def test_a_single_image_or_group_has_an_interval_of_no_width() -> None:
-    assert bootstrap_interval(np.array([0.4])) == (0.4, 0.4)
-    low, high = bootstrap_interval(np.array([0.2, 0.6]), ["a", "a"])
-    assert low == high == pytest.approx(0.4)
+@pytest.mark.parametrize(
+    ("values", "groups"),
+    [
+        ([0.4], None),
+        ([0.2, 0.6, 0.7], ["a"] * 3),
+        ([0.1] * 9, None),
+        ([0.1] * 9, list("aabbbcccc")),  # the sums of a group are rounded
+        ([0.2, 0.6, 0.6, 0.2], list("aabb")),
+    ],
+)
+def test_no_spread_between_groups_is_no_interval(
+    values: list[float], groups: list[str] | None
+) -> None:
+    """An interval without width would say that the mean is known exactly."""
+    assert bootstrap_interval(np.array(values), groups) is None
+
+
+@pytest.mark.parametrize("count", [2, 16, 100])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_share_of_none_or_all_has_the_exact_interval(
+    count: int, counted: bool
+) -> None:
+    expected = binomtest(count * counted, count).proportion_ci(method="exact")
+    values = np.full(count, counted)
+    assert share_interval(values) == pytest.approx((expected.low, expected.high))
+    thrice = [f"patient {n}" for n in range(count)] * 3
+    assert share_interval(np.tile(values, 3), thrice) == share_interval(values)
+
+
+def test_other_shares_have_the_interval_of_their_mean() -> None:
+    values = np.array([True, False, False, True, False])
+    assert share_interval(values) == bootstrap_interval(values.astype(float))
+    assert share_interval(np.array([False, False]), ["a", "a"]) is None
+    assert share_interval(values[:4], ["a", "a", "b", "b"]) is None
+
+
+def test_a_difference_to_a_single_group_has_no_interval() -> None:
+    many = np.random.default_rng(3).random(20)
+    names = [f"{n}" for n in range(20)]
+    assert difference_interval(many, many[:2], names, ["a", "a"]) is None
+    assert difference_interval(many[:2], many, ["a", "a"], names) is None
 
 
 @pytest.mark.parametrize("values", [[], [0.5, float("nan")], [[0.1, 0.2]]])

@@ -46,7 +46,8 @@ def test_kappa_is_not_defined_if_both_always_say_one_word():
     mostly = agreement(
         ["a"] * 3 + ["b"], [{"a": 0.9, "b": 0.1}] * 3 + [{"a": 0, "b": 1}], list("abcd")
     )
-    assert mostly["kappa_interval"] == [1, 1]  # of the resamples that have both words
+    assert mostly["kappa"] == 1
+    assert mostly["kappa_interval"] is mostly["agreement_interval"] is None
 
 
 def test_images_of_one_patient_make_the_interval_wider():
@@ -56,6 +57,11 @@ def test_images_of_one_patient_make_the_interval_wider():
     widths = [np.diff(one["agreement_interval"]) for one in (apart, together)]
     assert widths[0] > 0 and apart["agreement"] == together["agreement"]
     assert widths[0] != widths[1]
+
+
+def test_images_of_a_single_patient_have_no_interval():
+    found = agreement(*random_answers(1), ["one"] * 90)
+    assert found["agreement_interval"] is found["kappa_interval"] is None
 
 
 def test_calibration_error_of_answers_that_are_too_sure():

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from sonoseg.data.load import load_cases
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.data.splits import split_cases
 from sonoseg.errors import InputError
+from sonoseg.evaluate.describe import describe
 from sonoseg.evaluate.evaluate import evaluate, evaluate_command
 from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.evaluate.surface import border_distances
@@ -232,9 +234,34 @@ def test_metrics_json_has_the_promised_keys_and_plain_numbers(
             key for name in METRICS for key in (name, f"{name}_interval")
         ]
         for metric in METRICS:
-            low, high = scores[f"{metric}_interval"]
+            # Where all is called lesion, the recall of each is 1: nothing to resample.
+            low, high = scores[f"{metric}_interval"] or 2 * [scores[metric]]
             assert low <= scores[metric] <= high
     assert {"images", "any_false_positive", "false_lesion"} <= set(metrics["normals"])
+
+
+def test_images_of_one_patient_have_no_intervals(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
+    of_one = [replace(case, group="one") for case in phantoms]
+    random = np.random.default_rng(0)
+    noise = Fake(lambda image: random.random(image.shape).astype(np.float32))
+    metrics = evaluate(noise, of_one, tmp_path, progress=False)
+    for scores in (*metrics["conventions"].values(), metrics["surface"]):
+        intervals = [value for name, value in scores.items() if "interval" in name]
+        assert intervals and set(intervals) == {None}
+    assert metrics["normals"]["false_lesion_interval"] is None
+    text = describe(metrics)
+    assert " to " not in text and "(–), ASSD" in text
+
+
+def test_no_false_lesion_at_all_is_not_none_for_sure(
+    phantoms: list[Case], tmp_path: Path
+) -> None:
+    nothing = Fake(lambda image: np.zeros(image.shape, np.float32))
+    metrics = evaluate(nothing, phantoms, tmp_path, progress=False)
+    low, high = metrics["normals"]["false_lesion_interval"]
+    assert (low, high) == (0, pytest.approx(0.842, abs=1e-3))  # 0 of 2, Clopper–Pearson
 
 
 def test_the_files_agree_with_masks_counted_here(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,8 @@ def test_the_measures_belong_together(dark: dict[str, Any], layer: str) -> None:
         == own["insertion"][0]
     )
     for measure in dark["layers"][layer].values():
-        assert measure["interval"][0] <= measure["mean"] <= measure["interval"][1]
+        low, high = measure["interval"] or 2 * [measure["mean"]]  # "empty" is constant
+        assert low <= measure["mean"] <= high
 
 
 def test_a_network_that_ignores_the_image_gains_nothing(cases: list[Case]) -> None:
@@ -191,7 +193,9 @@ def test_a_network_that_never_sees_a_lesion_has_no_curves(cases: list[Case]) -> 
     nn.init.constant_(model.head.bias, -100)
     result = score_explanations(Stub(model), cases, ["stage1"], progress=False)
     measures = result["layers"]["stage1"]
-    assert measures["deletion"] == {"mean": None, "interval": None, "n": 0}
+    assert measures["deletion"] == {
+        "mean": None, "interval": None, "n": 0, "groups": 0,
+    }  # fmt: skip
     assert result["curves"] == {
         name: {"deletion": [], "insertion": []} for name in ("random", "stage1")
     }
@@ -208,12 +212,19 @@ def test_a_map_that_is_zero_everywhere_counts_as_flat(cases: list[Case]) -> None
         "layers"
     ]["stage1"]
     assert measures["empty"]["mean"] == 1
-    gains = [
-        measures[f"{name}_gain"]["interval"]
-        for name in ("share", "pointing", "deletion", "insertion")
-    ]
-    assert gains == [[0, 0]] * 4
+    for name in ("share", "pointing", "deletion", "insertion"):
+        gain = measures[f"{name}_gain"]
+        assert (gain["mean"], gain["interval"]) == (0, None)
     assert measures["similarity_all"]["n"] == 0
+
+
+def test_images_of_one_patient_answer_nothing(cases: list[Case]) -> None:
+    """Twelve frames of one lesion are one observation."""
+    of_one = [replace(case, group="one") for case in cases]
+    result = score_explanations(Stub(Dark()), of_one, ["stage1"], progress=False)
+    share = result["layers"]["stage1"]["share_gain"]
+    assert (share["n"], share["groups"], share["interval"]) == (9, 1, None)
+    assert describe(result).splitlines()[-1].split()[1:] == ["unclear"] * 3
 
 
 def test_a_network_that_has_failed_is_told(cases: list[Case]) -> None:

@@ -9,18 +9,22 @@ import pytest
 from sonoseg.explain.verdict import claim_rows
 
 
-def measure(low: float | None, high: float | None, n: int = 50) -> dict[str, Any]:
+def measure(low: float | None, high: float | None, groups: int = 50) -> dict[str, Any]:
     if low is None or high is None:
-        return {"mean": None, "interval": None, "n": 0}
-    return {"mean": (low + high) / 2, "interval": [low, high], "n": n}
+        return {"mean": None, "interval": None, "n": 0, "groups": 0}
+    mean = (low + high) / 2
+    return {"mean": mean, "interval": [low, high], "n": 50, "groups": groups}
 
 
-UP, DOWN, ACROSS, MISSING, FEW = (
+UP, DOWN, ACROSS, MISSING, FEW, NO_INTERVAL, CONSTANT, UNKNOWN = (
     measure(0.1, 0.2),
     measure(-0.2, -0.1),
     measure(-0.1, 0.1),
     measure(None, None),
-    measure(0.1, 0.2, n=4),
+    measure(0.1, 0.2, groups=4),
+    measure(0.1, 0.2, groups=1) | {"interval": None},
+    measure(0.1, 0.1) | {"interval": None},
+    {"mean": 0.15, "interval": [0.1, 0.2], "n": 50},
 )
 
 
@@ -40,7 +44,16 @@ def answers(**changes: dict[str, Any]) -> list[str | None]:
 
 @pytest.mark.parametrize(
     ("found", "answer"),
-    [(UP, "yes"), (DOWN, "no"), (ACROSS, "unclear"), (MISSING, None), (FEW, "unclear")],
+    [
+        (UP, "yes"),
+        (DOWN, "no"),
+        (ACROSS, "unclear"),
+        (MISSING, None),
+        (FEW, "unclear"),
+        (NO_INTERVAL, "unclear"),
+        (CONSTANT, "yes"),
+        (UNKNOWN, "unclear"),
+    ],
 )
 def test_more_heat_than_a_flat_map(found: dict[str, Any], answer: str | None) -> None:
     assert answers(share_gain=found) == [answer, "yes", "yes"]
@@ -69,7 +82,7 @@ def test_better_than_random_asks_for_both_curves(
         (measure(-0.3, 0.4), "yes"),
         (measure(0.4, 0.6), "unclear"),
         (measure(0.6, 0.9), "no"),
-        (measure(1.0, 1.0), "no"),
+        (measure(1.0, 1.0) | {"interval": None}, "no"),
         (MISSING, None),
     ],
 )
@@ -80,7 +93,7 @@ def test_a_map_that_survives_random_weights_does_not_change(
 
 
 def test_a_gain_of_nothing_is_no_gain() -> None:
-    assert answers(share_gain=measure(0.0, 0.0))[0] == "no"
+    assert answers(share_gain=measure(0.0, 0.0) | {"interval": None})[0] == "no"
 
 
 def test_there_is_a_row_a_model_and_layer() -> None:

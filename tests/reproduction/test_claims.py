@@ -47,14 +47,15 @@ def answers(*rows):
     }
 
 
-LOW, HIGH = np.linspace(0.3, 0.7, 20), np.linspace(0.4, 0.8, 20)
+LOW = np.linspace(0.3, 0.7, 20)
+HIGH = LOW + np.where(np.arange(20) % 2, 0.12, 0.08)
 CBAM = ("CBAM is better than no attention, BCE", "model-1 − model-7")
 
 
 def test_a_claim_holds_where_the_whole_interval_is_above_zero():
     row = answers(Made("model-1", HIGH), Made("model-7", LOW))[CBAM]
     assert row["here"] == pytest.approx(0.1)
-    assert row["low"] == pytest.approx(0.1) and row["high"] == pytest.approx(0.1)
+    assert 0.08 < row["low"] < row["here"] < row["high"] < 0.12
     assert row["printed"] == pytest.approx((0.614 - 0.5856) * 78 / 62, abs=1e-3)
     assert row["p"] < 0.001 and row["p (Holm)"] == row["p"]
     assert row["answer"] == "holds"
@@ -94,6 +95,21 @@ def test_what_was_cut_off_before_half_its_epochs_answers_nothing(epoch, answer):
         ]
         == answer
     )
+
+
+def test_without_an_interval_nothing_is_decided():
+    rows = Made("model-1", HIGH), Made("model-7", LOW)
+    for row in rows:
+        (test,) = row.tests
+        row.__dict__["tests"] = [replace(test, groups=("one patient",) * 20)]
+    found = answers(*rows)
+    assert found[CBAM]["low"] is found[CBAM]["high"] is None
+    assert found[CBAM]["p"] == 1 and found[CBAM]["answer"] == UNCLEAR
+    value = found[("The Dice of Model 1, the best", "model-1")]
+    assert value["low"] is None and value["answer"] == UNCLEAR
+    same = answers(Made("model-19", np.zeros(20)))
+    nothing = same[("Model 19 finds nothing", "model-19")]
+    assert nothing["low"] is None and nothing["answer"] == "the same"
 
 
 def test_what_did_not_run_says_so():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.core.intervals import ENDS, RESAMPLES, SEED
+from sonoseg.core.intervals import RESAMPLES, SEED, Interval, interval_of
 
 Floats = NDArray[np.float64]
 _AT_ONCE = 200
@@ -31,7 +31,7 @@ def auc(positive: NDArray[np.bool_], score: Floats) -> float | None:
 
 def auc_interval(
     positive: NDArray[np.bool_], score: Floats, groups: Sequence[str]
-) -> tuple[float, float] | None:
+) -> Interval | None:
     """The 95 % percentile bootstrap interval of `auc`: 2000 resamples of whole groups, fixed seed.
 
     Args:
@@ -39,17 +39,16 @@ def auc_interval(
         groups: N names, such as patients.
 
     Returns:
-        Lower and upper end; None where `auc` is None.
+        Lower and upper end; None where `auc` is None, or if all resamples are equal, see `interval_of`.
     """
     if auc(positive, score) is None:
         return None
-    low, high = np.nanquantile(_resampled(positive, score, groups), ENDS)
-    return float(low), float(high)
+    return interval_of(_resampled(positive, score, groups))
 
 
 def paired_auc_test(
     positive: NDArray[np.bool_], one: Floats, other: Floats, groups: Sequence[str]
-) -> tuple[float, tuple[float, float], float] | None:
+) -> tuple[float, Interval | None, float] | None:
     """Whether two scores of the same images differ in AUC, by a bootstrap of groups.
 
     DeLong's test (1988) takes images as independent; those of one patient are not. So patients are resampled.
@@ -60,18 +59,19 @@ def paired_auc_test(
         groups: N names, such as patients.
 
     Returns:
-        AUC of `one` minus AUC of `other`, its 95 % interval, and a two-sided p: twice the share of resamples in which
-        the difference has the other sign or is 0, at least 1 / 2000. None where there is no AUC.
+        AUC of `one` minus AUC of `other`, its 95 % interval (None if all resamples are equal), and a two-sided p: twice
+        the share of resamples in which the difference has the other sign or is 0. It is at least 1 / 2000, and at least
+        the smallest p of a test that flips the signs of G groups, 2 / 2^G. None where there is no AUC.
     """
     first, second = auc(positive, one), auc(positive, other)
     if first is None or second is None:
         return None
     resampled = _resampled(positive, one, groups) - _resampled(positive, other, groups)
     resampled = resampled[np.isfinite(resampled)]
-    low, high = np.quantile(resampled, ENDS)
     smaller = min((resampled <= 0).mean(), (resampled >= 0).mean())
-    p = min(1.0, max(2 * float(smaller), 1 / RESAMPLES))
-    return first - second, (float(low), float(high)), p
+    smallest = max(1 / RESAMPLES, 2.0 ** (1 - len(set(groups))))
+    p = min(1.0, max(2 * float(smaller), smallest))
+    return first - second, interval_of(resampled), p
 
 
 def _resampled(

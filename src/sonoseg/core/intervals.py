@@ -12,11 +12,15 @@ LEVEL = 0.95
 ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 """Quantiles of the resampled means that are the ends of the interval."""
 SEED = 20250101
+Interval = tuple[float, float]
+"""Lower and upper end."""
+_NO_SPREAD = 1e-9
+"""Resamples that differ by less are equal: what is left is the rounding of sums."""
 
 
 def bootstrap_interval(
     values: NDArray[np.float64], groups: Sequence[str] | None = None
-) -> tuple[float, float]:
+) -> Interval | None:
     """Returns the 95 % percentile bootstrap interval of the mean (Efron 1979): 2000 resamples, fixed seed.
 
     Images of one patient are not independent, nor are near-copies of one image. With `groups`, whole groups are drawn
@@ -27,12 +31,37 @@ def bootstrap_interval(
         groups: N names; None puts each image into a group of its own.
 
     Returns:
-        Lower and upper end. They are equal if there is only one group.
+        Lower and upper end; None if all resamples are equal, see `interval_of`.
 
     Raises:
         ValueError: there are no values, a value is not finite, or the numbers of groups and values differ.
     """
-    return _interval_of(bootstrap_means(values, groups, SEED))
+    return interval_of(bootstrap_means(values, groups, SEED))
+
+
+def share_interval(
+    is_counted: NDArray[np.bool_], groups: Sequence[str] | None = None
+) -> Interval | None:
+    """Returns a 95 % interval of the share of True: that of `bootstrap_interval`, or at 0 and 1 the exact one.
+
+    If all images or none are counted, all resamples are equal. Then the ends are those of Clopper and Pearson (1934),
+    with each group as one observation.
+
+    Args:
+        is_counted: (N,), for each image; N ≥ 1.
+        groups: N names; None puts each image into a group of its own.
+
+    Returns:
+        Lower and upper end; None if there is only one group, or no spread between several.
+    """
+    found = bootstrap_interval(is_counted.astype(np.float64), groups)
+    observations = len(is_counted if groups is None else set(groups))
+    if found is not None or observations < 2:
+        return found
+    farthest = float(((1 - LEVEL) / 2) ** (1 / observations))
+    if is_counted.all():
+        return farthest, 1.0
+    return None if is_counted.any() else (0.0, 1 - farthest)
 
 
 def difference_interval(
@@ -40,7 +69,7 @@ def difference_interval(
     other: NDArray[np.float64],
     groups_of_one: Sequence[str],
     groups_of_other: Sequence[str],
-) -> tuple[float, float]:
+) -> Interval | None:
     """Returns the 95 % bootstrap interval of the mean of `one` minus the mean of `other`, for different images.
 
     Args:
@@ -48,14 +77,28 @@ def difference_interval(
         other: (M,), values of other images; M ≥ 1.
         groups_of_one: N names; whole groups are drawn, as in `bootstrap_interval`.
         groups_of_other: M names.
+
+    Returns:
+        Lower and upper end; None if the mean of `one` or of `other` has no interval.
     """
     means = bootstrap_means(one, groups_of_one, SEED)
     other_means = bootstrap_means(other, groups_of_other, SEED + 1)
-    return _interval_of(means - other_means)
+    if interval_of(means) is None or interval_of(other_means) is None:
+        return None
+    return interval_of(means - other_means)
 
 
-def _interval_of(means: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(means, ENDS)
+def interval_of(resampled: NDArray[np.float64]) -> Interval | None:
+    """Returns the 95 % percentile interval of resampled numbers (R,); NaN are left out.
+
+    Returns:
+        Lower and upper end. None if all are equal, as with one group, or with equal values: such resamples know nothing
+        of the spread between groups, and an interval without width would pretend that there is none.
+    """
+    found = resampled[np.isfinite(resampled)]
+    if not len(found) or np.ptp(found) < _NO_SPREAD:
+        return None
+    low, high = np.quantile(found, ENDS)
     return float(low), float(high)
 
 

@@ -13,13 +13,14 @@ This module is the only place that defines them. `image_scores` computes them, `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.counts import Counts
-from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.core.intervals import Interval, bootstrap_interval, share_interval
 
 METRICS = ("precision", "recall", "f1", "iou", "dice")
 CONVENTIONS = ("paper", "lesion", "all")
@@ -94,7 +95,8 @@ def summary(
         groups: N names; images of one group are resampled together (see `bootstrap_interval`).
 
     Returns:
-        convention → {metric: mean, metric_interval: [low, high]}; None where no image is included.
+        convention → {metric: mean, metric_interval: [low, high]}; None where no image is included, and an interval
+        also where `bootstrap_interval` has none.
     """
     table: dict[str, dict[str, Any]] = {}
     for convention in CONVENTIONS:
@@ -103,7 +105,9 @@ def summary(
         members = _of_rows(groups, rows)
         table[convention] = {}
         for metric in METRICS:
-            table[convention] |= _with_interval(metric, scores[metric], members)
+            table[convention] |= _with_interval(
+                metric, scores[metric], members, bootstrap_interval
+            )
     return table
 
 
@@ -121,8 +125,9 @@ def normals_summary(
 
     Returns:
         `images` (number of images without lesion), `any_false_positive` (share of them with a false-positive pixel),
-        `false_lesion` (share of them with a part of at least `FALSE_LESION_FRACTION`), each with its interval, and
-        `false_lesion_means`, the definition in words. The shares are None if there is no such image.
+        `false_lesion` (share of them with a part of at least `FALSE_LESION_FRACTION`), each with its interval (see
+        `share_interval`), and `false_lesion_means`, the definition in words. The shares are None if there is no such
+        image.
     """
     rows = np.flatnonzero(~counts.has_lesion)
     members = _of_rows(groups, rows)
@@ -130,11 +135,9 @@ def normals_summary(
     has_false_lesion = largest_false_part[rows] >= FALSE_LESION_FRACTION
     table: dict[str, Any] = {"images": len(rows)}
     table |= _with_interval(
-        "any_false_positive", has_false_pixel.astype(np.float64), members
+        "any_false_positive", has_false_pixel, members, share_interval
     )
-    table |= _with_interval(
-        "false_lesion", has_false_lesion.astype(np.float64), members
-    )
+    table |= _with_interval("false_lesion", has_false_lesion, members, share_interval)
     table["false_lesion_means"] = FALSE_LESION_MEANING
     return table
 
@@ -147,9 +150,12 @@ def _of_rows(groups: list[str] | None, rows: NDArray[np.intp]) -> list[str] | No
 
 
 def _with_interval(
-    name: str, values: NDArray[np.float64], groups: list[str] | None
+    name: str,
+    values: NDArray[Any],
+    groups: list[str] | None,
+    interval_of_mean: Callable[[NDArray[Any], list[str] | None], Interval | None],
 ) -> dict[str, Any]:
     if not len(values):
         return {name: None, f"{name}_interval": None}
-    low, high = bootstrap_interval(values, groups)
-    return {name: float(values.mean()), f"{name}_interval": [low, high]}
+    interval = interval_of_mean(values, groups)
+    return {name: float(values.mean()), f"{name}_interval": interval and list(interval)}

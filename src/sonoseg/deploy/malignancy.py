@@ -26,6 +26,7 @@ from sonoseg.inputs import read_json
 from sonoseg.lock import held
 from sonoseg.models.encoders import load_tensors
 from sonoseg.progress import track
+from sonoseg.report.tables import interval_text
 from sonoseg.train.gather import gather
 from sonoseg.train.run_folder import (
     MALIGNANCY,
@@ -93,11 +94,10 @@ def malignancy_command(
         sources = [f"{data_name(data)}@{split}", *map(_source_name, also)]
         report = make_report(fitted, lesions, sources, predictor, folder)
         save_head(folder, fitted.head, report)
-    low, high = report["interval"]
     return "\n".join(
         [
             f"{folder}: malignancy head from {report['images']} images of {report['patients']} patients;",
-            f"AUC {report['auc']:.3f} ({low:.3f} to {high:.3f}) on patients that a head has not seen",
+            f"AUC {report['auc']:.3f} ({interval_text(report['interval'])}) on patients that a head has not seen",
         ]
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.core.intervals import ENDS, RESAMPLES, SEED
+from sonoseg.core.intervals import RESAMPLES, SEED, interval_of
 
 _BINS = 5
 """Groups of equal size, by probability, in which agreement and probability are compared."""
@@ -28,11 +28,11 @@ def agreement(
         groups: N patients; intervals are by patient.
 
     Returns:
-        For JSON: `lesions`; `agreement` (share) and `kappa` (Cohen 1960), each with its 95 % `interval`; κ and its
-        interval are None if both always say the same one word, for which it is 0/0; `most_frequent`, the agreement of
-        always saying the most frequent word; `log_loss` (natural logarithm), and `log_loss_of_frequencies`, of saying
-        how frequent the words are; `calibration_error`, the mean distance of the probability of the most probable word
-        from the agreement, in five groups of equal size.
+        For JSON: `lesions`; `agreement` (share) and `kappa` (Cohen 1960), each with its 95 % `interval` (None if all
+        resamples are equal); κ and its interval are None if both always say the same one word, for which it is 0/0;
+        `most_frequent`, the agreement of always saying the most frequent word; `log_loss` (natural logarithm), and
+        `log_loss_of_frequencies`, of saying how frequent the words are; `calibration_error`, the mean distance of the
+        probability of the most probable word from the agreement, in five groups of equal size.
     """
     names = sorted({*words, *probabilities[0]})
     said = [max(one, key=lambda word: one[word]) for one in probabilities]
@@ -102,9 +102,9 @@ def _rates(
     return rate, (rate - chance) / beyond_chance
 
 
-def _interval(values: NDArray[np.float64]) -> list[float]:
-    low, high = np.nanquantile(values, ENDS)
-    return [_rounded(low), _rounded(high)]
+def _interval(values: NDArray[np.float64]) -> list[float] | None:
+    found = interval_of(values)
+    return found and [_rounded(end) for end in found]
 
 
 def _rounded(value: Any) -> float:

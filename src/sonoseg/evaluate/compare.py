@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.core.intervals import Interval, bootstrap_interval
 from sonoseg.core.metrics import image_scores, included
 from sonoseg.errors import InputError
 from sonoseg.evaluate.evaluated import Evaluated, in_order_of
 from sonoseg.evaluate.judge import compare_malignancy, describe_compared
 from sonoseg.evaluate.paired_tests import holm, mcnemar_p, signed_rank_p
 from sonoseg.files import output_file, write_json
-from sonoseg.report.tables import Cell, text_table
+from sonoseg.report.tables import Cell, interval_text, text_table
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Comparison:
         dice: mean of the model.
         reference_dice: mean of the reference.
         difference: mean of model − reference, computed for each image.
-        interval: 95 % bootstrap interval of the difference, groups drawn whole.
+        interval: 95 % bootstrap interval of the difference, see `bootstrap_interval`.
         p: two-sided, of the signed-rank test by group, see `signed_rank_p`.
         p_holm: `p` after Holm's correction over all comparisons of one call under this convention.
         false_lesions: number of normal images on which the model has a false lesion.
@@ -45,7 +45,7 @@ class Comparison:
     dice: float
     reference_dice: float
     difference: float
-    interval: tuple[float, float]
+    interval: Interval | None
     p: float
     p_holm: float
     false_lesions: int
@@ -104,13 +104,12 @@ def describe(comparisons: Sequence[Comparison]) -> str:
     """Returns a table for the terminal. The line above it names the reference."""
     rows: list[list[Cell]] = []
     for row in comparisons:
-        low, high = row.interval
         cells: list[Cell] = [
             row.model,
             row.convention,
             row.dice,
             f"{row.difference:+.3f}",
-            f"{low:+.3f} to {high:+.3f}",
+            interval_text(row.interval, "+.3f"),
             row.p_holm,
             f"{row.false_lesions} : {row.reference_false_lesions}",
             row.p_false_lesions,

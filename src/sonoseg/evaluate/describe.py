@@ -9,7 +9,7 @@ from sonoseg.core.metrics import CONVENTIONS, METRICS
 from sonoseg.evaluate.judge import describe_malignancy
 from sonoseg.evaluate.predictors import CONSTANTS
 from sonoseg.evaluate.surface import describe_surface
-from sonoseg.report.tables import Cell, text_table
+from sonoseg.report.tables import Cell, interval_text, text_table
 from sonoseg.train.record import Record
 
 
@@ -25,7 +25,7 @@ def describe(metrics: dict[str, Any]) -> str:
         scores = metrics["conventions"][convention]
         row: list[Cell] = [convention]
         row += [scores[metric] for metric in METRICS]
-        row.append(_describe_interval(scores["dice_interval"]))
+        row.append(interval_text(scores["dice_interval"]))
         rows.append(row)
     lines = [text_table(header, rows), ""]
     lines += _describe_normals(metrics["normals"])
@@ -37,13 +37,6 @@ def describe(metrics: dict[str, Any]) -> str:
     lines.append(describe_surface(metrics["surface"]))
     lines += describe_malignancy(metrics)
     return "\n".join(lines)
-
-
-def _describe_interval(interval: list[float] | None) -> str | None:
-    if interval is None:
-        return None
-    low, high = interval
-    return f"{low:.3f} to {high:.3f}"
 
 
 def _describe_normals(normals: dict[str, Any]) -> list[str]:

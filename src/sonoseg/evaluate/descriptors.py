@@ -29,7 +29,7 @@ from sonoseg.evaluate.smallest_lesion import KEPT, find_smallest
 from sonoseg.files import atomic_files, output_folder, write_json, write_text
 from sonoseg.progress import track
 from sonoseg.reader.segmenter import load
-from sonoseg.report.tables import csv_text
+from sonoseg.report.tables import csv_text, interval_text
 
 
 def descriptors_command(
@@ -223,5 +223,4 @@ def _text(metrics: Mapping[str, Any], folder: Path) -> str:
 def _with_interval(scores: Mapping[str, Any], name: str) -> str:
     if scores[name] is None:
         return "–"
-    low, high = scores[f"{name}_interval"]
-    return f"{scores[name]:.2f} ({low:.2f} to {high:.2f})"
+    return f"{scores[name]:.2f} ({interval_text(scores[f'{name}_interval'], '.2f')})"

@@ -23,7 +23,7 @@ from sonoseg.evaluate.predictors import BundlePredictor, Predictor
 from sonoseg.files import atomic_files, is_there, write_json, write_text
 from sonoseg.inputs import read_json
 from sonoseg.progress import track
-from sonoseg.report.tables import csv_number, csv_text
+from sonoseg.report.tables import csv_number, csv_text, interval_text
 
 TABLE = "malignancy.csv"
 COLUMNS = ("file", "label", "group", "probability", "low", "high", "withheld")
@@ -112,8 +112,7 @@ def describe_malignancy(metrics: dict[str, Any]) -> list[str]:
     answered = f"{found['answered']['share']:.0%} answered"
     if found["auc"] is None:
         return [f"malignancy: no AUC over the {judged}: it needs both kinds"]
-    low, high = found["interval"]
-    score = f"AUC {found['auc']:.3f} ({low:.3f} to {high:.3f})"
+    score = f"AUC {found['auc']:.3f} ({interval_text(found['interval'])})"
     return [f"malignancy: {score} over the {judged}; {answered}"]
 
 
@@ -178,7 +177,7 @@ def compare_malignancy(reference: Path, others: Sequence[Path]) -> list[dict[str
         )
         if test is not None:
             entry = {"model": str(folder), "images": int(rows.sum())}
-            entry |= {"difference": test[0], "interval": list(test[1]), "p": test[2]}
+            entry |= {"difference": test[0], "interval": test[1], "p": test[2]}
             compared.append(entry)
     return compared
 
@@ -194,9 +193,9 @@ def describe_compared(compared: Sequence[dict[str, Any]]) -> list[str]:
     """One line for each comparison of AUCs."""
     lines = []
     for entry in compared:
-        low, high = entry["interval"]
+        interval = interval_text(entry["interval"], "+.3f")
         lines.append(
-            f"{entry['model']}: AUC of malignancy {entry['difference']:+.3f} ({low:+.3f} to {high:+.3f}), "
+            f"{entry['model']}: AUC of malignancy {entry['difference']:+.3f} ({interval}), "
             f"p {entry['p']:.3f}, {entry['images']} images"
         )
     return lines

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from sonoseg.core.intervals import bootstrap_interval
 from sonoseg.data.case import Case
+from sonoseg.errors import counted
+from sonoseg.report.tables import interval_text
 
 Pixel = tuple[float, float]
 DISTANCES = ("hd95", "assd", "hd95_mm", "assd_mm")
@@ -96,9 +98,9 @@ def surface_summary(
         grid: (H, W) of the masks.
 
     Returns:
-        `images`, how many have both borders; for each of `DISTANCES` the mean, its 95 % `..._interval` and
-        `..._median` (None if no image has it), those in mm over `images_mm` images; `unit`, in words; and `missed`,
-        how many images have a lesion and an empty prediction.
+        `images`, how many have both borders; for each of `DISTANCES` the mean, its 95 % `..._interval` (see
+        `bootstrap_interval`) and `..._median` (all None if no image has it), those in mm over `images_mm`
+        images; `unit`, in words; and `missed`, how many images have a lesion and an empty prediction.
     """
     table: dict[str, Any] = {
         "images": sum(surface.hd95 is not None for surface in surfaces)
@@ -125,10 +127,10 @@ def _mean_interval_median(
     if not found:
         return {name: None, f"{name}_interval": None, f"{name}_median": None}
     values = np.array(found)
-    low, high = bootstrap_interval(values, members)
+    interval = bootstrap_interval(values, members)
     return {
         name: float(values.mean()),
-        f"{name}_interval": [low, high],
+        f"{name}_interval": interval and list(interval),
         f"{name}_median": float(np.median(values)),
     }
 
@@ -138,9 +140,11 @@ def describe_surface(table: dict[str, Any]) -> str:
     missed = f"nothing drawn on {table['missed']} with a lesion"
     if not table["images"]:
         return f"border distance: no image has both borders; {missed}"
-    low, high = table["hd95_interval"]
-    hd95 = f"HD95 {table['hd95']:.2f} ({low:.2f} to {high:.2f})"
+    interval = interval_text(table["hd95_interval"], ".2f")
+    hd95 = f"HD95 {table['hd95']:.2f} ({interval})"
     words = f"{hd95}, ASSD {table['assd']:.2f} {table['unit']}"
     if table["images_mm"]:
         words += f"; {table['hd95_mm']:.2f} and {table['assd_mm']:.2f} mm over {table['images_mm']}"
-    return f"border distance over {table['images']} images: {words}; {missed}"
+    return (
+        f"border distance over {counted(table['images'], 'image')}: {words}; {missed}"
+    )

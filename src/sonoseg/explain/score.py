@@ -138,9 +138,10 @@ def summarise(predictor: RunPredictor, maps: Sequence[ScoredMap]) -> dict[str, A
 
     Returns:
         `model`, its name; `grid` [H, W]; `images`, how many; `settings`, what the measures depend on; `layers`: by
-        layer and measure `mean`, `interval` [low, high] (groups drawn whole) and `n`, the images for which it is
-        defined (mean and interval None where there are none); `curves`: by layer, and under `random` for a random
-        order, the mean `deletion` and `insertion` curve (STEPS + 1 values; empty if no image has one).
+        layer and measure `mean`, `interval` [low, high] (see `bootstrap_interval`), `n`, the images for which it is
+        defined (mean and interval None without any), and `groups`, how many these are of; `curves`: by layer, and under
+        `random` for a random order, the mean `deletion` and `insertion` curve (STEPS + 1 values; empty if no
+        image has one).
     """
     by_layer: dict[str, list[ScoredMap]] = {}
     names = dict.fromkeys(MEASURES)
@@ -170,7 +171,7 @@ def summarise(predictor: RunPredictor, maps: Sequence[ScoredMap]) -> dict[str, A
 
 
 def _mean(maps: Sequence[ScoredMap], name: str) -> dict[str, Any]:
-    """Mean, interval and number of the images for which the measure `name` is defined."""
+    """Mean, interval, and numbers of images and groups for which the measure `name` is defined."""
     values: list[float] = []
     groups: list[str] = []
     for scored in maps:
@@ -179,10 +180,15 @@ def _mean(maps: Sequence[ScoredMap], name: str) -> dict[str, Any]:
             values.append(value)
             groups.append(scored.case.group)
     if not values:
-        return {"mean": None, "interval": None, "n": 0}
+        return {"mean": None, "interval": None, "n": 0, "groups": 0}
     found = np.array(values)
     interval = bootstrap_interval(found, groups)
-    return {"mean": float(found.mean()), "interval": list(interval), "n": len(values)}
+    return {
+        "mean": float(found.mean()),
+        "interval": interval and list(interval),
+        "n": len(values),
+        "groups": len(set(groups)),
+    }
 
 
 def _mean_curve(maps: Sequence[ScoredMap], name: str) -> list[float]:

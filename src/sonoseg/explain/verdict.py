@@ -15,14 +15,15 @@ QUESTIONS = (
 SURVIVES = 0.5
 """A map survives random weights if its mean rank correlation with their map is at least this."""
 FEWEST = 5
-"""With fewer images no question is answered."""
+"""With fewer groups of images, such as patients, no question is answered."""
 
 
 def claim_rows(results: Sequence[Mapping[str, Any]]) -> list[list[Cell]]:
     """Returns one row per model and layer: both names, and an answer to each of `QUESTIONS`.
 
     An answer is yes, no, unclear, or None if nothing was measured. The 95 % intervals decide. An interval that contains
-    the limit, or that is of fewer than `FEWEST` images, is unclear. The questions:
+    the limit, or that is of fewer than `FEWEST` groups or an unknown number of them, is unclear. Where all values are
+    equal, there is no interval, and the value decides. The questions:
 
     - better than a flat map: the share of the heat in the lesion is larger than the lesion's share of the area;
     - better than a random order: deleting the hottest pixels first lowers the predicted probability more, and inserting
@@ -64,7 +65,7 @@ def _above(measure: Mapping[str, Any], limit: float) -> str | None:
     """Whether a mean is above `limit`: yes, no, unclear, or None if it was not measured."""
     if not measure["n"]:
         return None
-    low, high = measure["interval"]
-    if measure["n"] < FEWEST or low <= limit < high:
+    low, high = measure["interval"] or (measure["mean"], measure["mean"])
+    if measure.get("groups", 0) < FEWEST or low <= limit < high:
         return "unclear"
     return "yes" if low > limit else "no"

@@ -20,7 +20,7 @@ from sonoseg.report.html import (
     section,
     table,
 )
-from sonoseg.report.tables import Cell
+from sonoseg.report.tables import Cell, interval_text
 
 SYNTHETIC = (
     "Every image here is synthetic: computer-made speckle with a lesion whose border is known, not a patient's scan."
@@ -91,9 +91,9 @@ def _size(lesions: list[dict[str, Any]]) -> str:
 def _facts(results: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
     lesion = results["conventions"]["lesion"]
     normals = results["normals"]
-    low, high = lesion["dice_interval"]
+    interval = interval_text(lesion["dice_interval"], ".2f")
     count = len(results["images"]) - normals["images"]
-    words = f"mean Dice on {count} with a lesion (95 %: {low:.2f} to {high:.2f})"
+    words = f"mean Dice on {count} with a lesion (95 %: {interval})"
     entries = [(f"{lesion['dice']:.2f}", words)]
     if normals["images"]:
         false = round(normals["false_lesion"] * normals["images"])

@@ -93,6 +93,19 @@ def cell_text(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
+def interval_text(interval: Sequence[float] | None, form: str = ".3f") -> str:
+    """Returns an interval for people, such as "0.641 to 0.712"; "–" for None.
+
+    Args:
+        interval: lower and upper end.
+        form: of both numbers, as in `format`.
+    """
+    if interval is None:
+        return "–"
+    low, high = interval
+    return f"{low:{form}} to {high:{form}}"
+
+
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Returns the same table as CSV. Text that a spreadsheet would take for a formula is guarded.
 

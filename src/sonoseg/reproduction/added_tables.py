@@ -10,7 +10,7 @@ import numpy as np
 from sonoseg.core.intervals import bootstrap_interval, difference_interval
 from sonoseg.core.metrics import CONVENTIONS, included
 from sonoseg.evaluate.paired_tests import signed_rank_p
-from sonoseg.report.tables import Cell
+from sonoseg.report.tables import Cell, interval_text
 from sonoseg.reproduction.jobs import BUNDLED_MODEL
 from sonoseg.reproduction.model_results import ModelResults
 from sonoseg.reproduction.paper_tables import (
@@ -36,9 +36,8 @@ def overview(rows: Rows, split: str) -> ReportTable:
             row.mean("validation", "conventions", "lesion", "dice"),
         ]
         for convention in CONVENTIONS:
-            low, high = row.interval(convention)
             line.append(float(row.scores(convention, "dice").mean()))
-            line.append(f"{low:.3f} to {high:.3f}")
+            line.append(interval_text(row.interval(convention)))
         cells.append(line)
     return ReportTable(
         name=f"dice-{split}",
@@ -123,7 +122,7 @@ def leak(rows: Rows, split: str, leaked: Collection[str]) -> ReportTable:
             continue
         low, high = difference_interval(
             with_copy, without, list(groups[copies]), list(groups[~copies])
-        )
+        ) or (None, None)
         mean_with = float(with_copy.mean())
         mean_without = float(without.mean())
         cells.append(
@@ -157,7 +156,7 @@ def across_splits(rows: Rows) -> ReportTable:
             own_clean = clean.scores(convention, "dice")
             difference = own_clean - own
             groups = row.groups(convention)
-            low, high = bootstrap_interval(difference, groups)
+            low, high = bootstrap_interval(difference, groups) or (None, None)
             p = signed_rank_p(difference, groups)
             line: list[Cell] = [
                 row.label,

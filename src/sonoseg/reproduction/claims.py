@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.core.intervals import Interval, bootstrap_interval
 from sonoseg.evaluate.paired_tests import holm, signed_rank_p
 from sonoseg.models.catalog import RIVALS, TABLE_1, Recipe
 from sonoseg.report.tables import Cell
@@ -142,11 +142,11 @@ def _row(
     answer: str,
     printed_value: float | None = None,
     here: float | None = None,
-    interval: tuple[float | None, float | None] = (None, None),
+    interval: Interval | None = None,
     p: float | None = None,
 ) -> list[Cell]:
     """One row under `HEADER`, without Holm's correction."""
-    low, high = interval
+    low, high = interval or (None, None)
     return [claim, compared, printed_value, here, low, high, p, None, answer]
 
 
@@ -175,14 +175,16 @@ def _value(
     if row is None:
         return _row(claim, model, NOT_RUN, theirs)
     own = float(row.scores("paper", "dice").mean())
-    low, high = row.interval("paper")
-    if low > theirs:
+    interval = row.interval("paper")
+    if interval is None:
+        answer = "the same" if round(own, 4) == theirs else UNCLEAR
+    elif interval[0] > theirs:
         answer = "does not reproduce: ours is higher"
-    elif high < theirs:
+    elif interval[1] < theirs:
         answer = "does not reproduce: ours is lower"
     else:
         answer = "the printed Dice is within our interval"
-    return _row(claim, row.label, answer, theirs, own, (low, high))
+    return _row(claim, row.label, answer, theirs, own, interval)
 
 
 def _pair(
@@ -215,8 +217,10 @@ def _pair(
     return _row(claim, compared, answer, theirs, float(difference.mean()), interval, p)
 
 
-def _answer(interval: tuple[float, float], theirs: float) -> str:
+def _answer(interval: Interval | None, theirs: float) -> str:
     """The answer that the interval of a difference gives."""
+    if interval is None:
+        return UNCLEAR
     low, high = interval
     if low > 0:
         return "holds"

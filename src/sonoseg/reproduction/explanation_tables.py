@@ -25,7 +25,7 @@ _COLUMNS = {
     "ρ, all random": "similarity_all",
 }
 """Column of the table for people → measure of faithfulness.json."""
-_NOT_MEASURED: dict[str, Any] = {"mean": None, "interval": None, "n": 0}
+_NOT_MEASURED: dict[str, Any] = {"mean": None, "interval": None, "n": 0, "groups": 0}
 
 
 def explanations(rows: Sequence[ModelResults], split: str) -> ReportTable:
@@ -79,8 +79,8 @@ def claim(rows: Sequence[ModelResults], split: str) -> ReportTable:
         name=f"claim-{split}",
         title=f"Does the claim hold? Split {split}",
         caption="Answers by the 95 % intervals of the table above: yes, no, or unclear where an interval lies on both"
-        " sides. The paper says that models with attention look at the right place; compare those with CBAM and"
-        " Non-Local to those without.",
+        " sides, or it is of fewer than five patients. The paper says that models with attention look at"
+        " the right place; compare those with CBAM and Non-Local to those without.",
         header=("model", "attention", "layer", *QUESTIONS),
         rows=cells,
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.core.intervals import Interval, bootstrap_interval
 from sonoseg.core.metrics import image_scores, included
 from sonoseg.errors import InputError
 from sonoseg.evaluate.evaluated import AGAIN, Evaluated, in_order_of
@@ -95,8 +95,8 @@ class ModelResults:
             group for group, there in zip(test.groups, chosen, strict=True) if there
         ]
 
-    def interval(self, convention: str, metric: str = "dice") -> tuple[float, float]:
-        """Returns the 95 % bootstrap interval of the mean of `scores`, groups drawn whole."""
+    def interval(self, convention: str, metric: str = "dice") -> Interval | None:
+        """Returns the 95 % bootstrap interval of the mean of `scores`, see `bootstrap_interval`."""
         return bootstrap_interval(
             self.scores(convention, metric), self.groups(convention)
         )

@@ -9,7 +9,7 @@ from sonoseg.core.metrics import METRICS
 from sonoseg.data.splits import SUBSETS
 from sonoseg.evaluate.paired_tests import holm, signed_rank_p
 from sonoseg.models.catalog import find_experiment
-from sonoseg.report.tables import Cell
+from sonoseg.report.tables import Cell, interval_text
 from sonoseg.reproduction.model_results import (
     PAPER_LESIONS,
     ModelResults,
@@ -66,8 +66,7 @@ def _csv_cells(row: ModelResults, paper: Printed, convention: str) -> list[Cell]
         own = float(row.scores(convention, metric).mean())
         difference = None if value is None else own - value
         cells += [value, own, difference]
-    low, high = row.interval(convention)
-    cells += [low, high, row.failure]
+    cells += [*(row.interval(convention) or (None, None)), row.failure]
     return cells
 
 
@@ -85,8 +84,7 @@ def _shown_cells(row: ModelResults, paper: Printed, convention: str) -> list[Cel
         else:
             value = _printed_value(row.model, paper, convention, metric)
             cells.append(_beside(value, own))
-    low, high = row.interval(convention)
-    cells.insert(1, f"{low:.3f} to {high:.3f}")
+    cells.insert(1, interval_text(row.interval(convention)))
     return cells
 
 
@@ -239,7 +237,7 @@ def paired_cells(
         corrected = holm(p_values)
         for row, own, p, p_holm in zip(rows, scores, p_values, corrected, strict=True):
             difference = own - reference_scores
-            low, high = bootstrap_interval(difference, groups)
+            low, high = bootstrap_interval(difference, groups) or (None, None)
             line: list[Cell] = [row.label, convention, float(own.mean())]
             line += [float(difference.mean()), low, high, p, p_holm]
             cells.append(line)
