@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -140,7 +139,6 @@ def open_dicom(source: DicomSource) -> Header:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
             pixel_bytes = _pixel_bytes(file.read(12), dataset)
             pixels_at = file.tell()
-        _swap_palettes(dataset)
     return Header(
         dataset, subject, stream, pixel_bytes=pixel_bytes, pixels_at=pixels_at
     )
@@ -155,17 +153,6 @@ def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
         return 0
     (length,) = struct.unpack_from(f"{order}I", head, place)
     return int(length)
-
-
-def _swap_palettes(dataset: Dataset) -> None:
-    """Puts the tables of a palette into little-endian order, which pydicom takes them to be in."""
-    if dataset.file_meta.get("TransferSyntaxUID") != uid.ExplicitVRBigEndian:
-        return
-    for colour in ("Red", "Green", "Blue"):
-        name = f"{colour}PaletteColorLookupTableData"
-        table = dataset.get(name)
-        if table:
-            setattr(dataset, name, np.frombuffer(table, np.uint16).byteswap().tobytes())
 
 
 def _check_kind(header: Header) -> None:

@@ -17,13 +17,13 @@ from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import iter_pixels
 
-from sonoseg.dicom.damage import dicom_errors, integer, items, number, third
+from sonoseg.dicom.damage import dicom_errors, integer, number
 from sonoseg.dicom.header import Header
 from sonoseg.dicom.lossless_jpeg import BY_GDCM, check_frames
 from sonoseg.dicom.stream import opened_stream
+from sonoseg.dicom.tables import colours_by_table, gray_by_table
 from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]
@@ -112,19 +112,10 @@ def _check_frame(header: Header, frame: Pixels) -> None:
 
 
 def as_colour(pixels: Pixels, dataset: Dataset) -> Pixels:
-    """Frames of a palette as (H, W, 3) uint8 RGB; others as they are.
-
-    A palette with values over 255 is reduced to its upper 8 bits (PS3.3 C.7.6.3.1.5). The bits that its descriptor
-    names are not believed: some files have small values in 16 bits, or large ones in what should be 8.
-    """
+    """Frames of a palette as (H, W, 3) uint8 RGB; others as they are."""
     if dataset.PhotometricInterpretation != PALETTE:
         return pixels
-    colours = apply_color_lut(pixels, dataset)[..., :3]
-    if colours.dtype == np.uint8:
-        return colours
-    indices = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=pixels.dtype)
-    largest = apply_color_lut(indices[None], dataset)[..., :3].max()
-    return (colours >> 8 if largest > _BYTE else colours).astype(np.uint8)
+    return colours_by_table(pixels, dataset)
 
 
 def as_gray(
@@ -168,34 +159,32 @@ def _as_bytes(colours: Pixels, dataset: Dataset) -> Pixels:
 def _shown(pixels: Pixels, dataset: Dataset, values: Range) -> NDArray[np.uint8]:
     """Gray samples in 0..255, before an inversion."""
     window = _window(dataset)
-    low, high = values
+    samples, (low, high) = _after_modality(pixels, dataset, values)
     if dataset.get("VOILUTSequence") and window is None:
-        return _by_table(pixels, dataset)
-    if dataset.get("ModalityLUTSequence"):
-        samples = apply_modality_lut(pixels, dataset).astype(np.float64)
-        low, high = 0.0, _largest(items(dataset, "ModalityLUTSequence")[0])
-    else:
-        slope = number(dataset, "RescaleSlope", missing=1) or 1
-        intercept = number(dataset, "RescaleIntercept", missing=0)
-        if (slope, intercept, window, high) == (
-            1,
-            0,
-            None,
-            255,
-        ) and pixels.dtype == np.uint8:
-            return np.asarray(pixels, np.uint8)
-        samples = pixels.astype(np.float64) * slope + intercept
-        low, high = sorted((low * slope + intercept, high * slope + intercept))
+        entries, largest = gray_by_table(samples, dataset, "VOILUTSequence")
+        return _scaled(entries / largest)
     if window is not None:
         return _windowed(
             samples, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
         )
+    if samples is pixels and samples.dtype == np.uint8 and high == 255:
+        return np.asarray(samples, np.uint8)
     return _scaled((samples - low) / (high - low))
 
 
-def _largest(table: Dataset) -> float:
-    """The largest value that a lookup table can hold."""
-    return 2.0 ** third(table, "LUTDescriptor") - 1
+def _after_modality(
+    pixels: Pixels, dataset: Dataset, values: Range
+) -> tuple[Pixels, Range]:
+    """Samples after the modality table or rescale, and what becomes of a range of them."""
+    if dataset.get("ModalityLUTSequence"):
+        samples, largest = gray_by_table(pixels, dataset, "ModalityLUTSequence")
+        return samples, (0.0, largest)
+    slope = number(dataset, "RescaleSlope", missing=1) or 1
+    intercept = number(dataset, "RescaleIntercept", missing=0)
+    if (slope, intercept) == (1, 0):
+        return pixels, values
+    low, high = sorted(one * slope + intercept for one in values)
+    return pixels.astype(np.float64) * slope + intercept, (low, high)
 
 
 def stored_range(dataset: Dataset) -> Range:
@@ -262,11 +251,6 @@ def _windowed(
     if width == 1:
         return _scaled((values > centre - 0.5).astype(np.float64))
     return _scaled((values - (centre - 0.5)) / (width - 1) + 0.5)
-
-
-def _by_table(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
-    values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset)
-    return _scaled(values / _largest(items(dataset, "VOILUTSequence")[0]))
 
 
 def _scaled(share: Pixels) -> NDArray[np.uint8]:
