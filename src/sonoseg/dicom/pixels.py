@@ -1,30 +1,18 @@
-"""The pixels of a DICOM file, one frame at a time, and how they become gray."""
+"""How the samples of a DICOM file become gray (PS3.3 C.11)."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels.utils import iter_pixels
 
-from sonoseg.dicom.damage import dicom_errors, integer, number
-from sonoseg.dicom.header import Header
-from sonoseg.dicom.lossless_jpeg import BY_GDCM, check_frames
-from sonoseg.dicom.stream import opened_stream
+from sonoseg.dicom.damage import integer, number
 from sonoseg.dicom.tables import colours_by_table, gray_by_table
-from sonoseg.errors import InputError
 
 Pixels = NDArray[Any]
 Range = tuple[float, float]
@@ -36,79 +24,6 @@ _MUCH_LARGER = 4
 _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
-_DECODERS = {
-    uid.JPEGBaseline8Bit: "pillow",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pillow",
-    uid.JPEG2000: "pillow",
-}
-"""pydicom would ask GDCM first, which ends the process where header and JPEG data differ."""
-_DAMAGE = re.compile(
-    rb"(Corrupt JPEG data|Bogus |Invalid (JPEG file|SOS|progressive|component|scan|memory)|Unsupported marker type"
-    rb"|JPEG datastream contains no image)"
-)
-"""How libjpeg begins what it says of damaged data, a line each."""
-
-
-def iter_frames(
-    header: Header, indices: Iterable[int] | None = None
-) -> Iterator[Pixels]:
-    """Decodes the frames one after the other: (H, W) samples or palette indices, or (H, W, 3) RGB.
-
-    Args:
-        header: of the file.
-        indices: which frames, from 0; None for all.
-
-    Raises:
-        InputError: the pixel data is damaged or cut short, or its compression is not known.
-    """
-    wanted = list(range(header.frames) if indices is None else indices)
-    with dicom_errors(header.subject):
-        file = opened_stream(header.stream)
-    plugin = _DECODERS.get(header.dataset.file_meta.TransferSyntaxUID, "")
-    frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin)
-    try:
-        for _ in check_frames(header, wanted):
-            with dicom_errors(header.subject), complaints(header):
-                frame = next(frames)
-                _check_frame(header, frame)
-            yield frame
-    finally:
-        with contextlib.suppress(ValueError):
-            frames.close()  # type: ignore[attr-defined]  # it is a generator
-        file.close()
-
-
-@contextlib.contextmanager
-def complaints(header: Header) -> Iterator[None]:
-    """Refuses what GDCM's JPEG decoder only complains of on stderr, returning an image of which a part is missing."""
-    if header.dataset.file_meta.TransferSyntaxUID not in BY_GDCM:
-        yield
-        return
-    with tempfile.TemporaryFile() as file:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-        file.seek(0)
-        lines = file.read().splitlines(keepends=True)
-    # Other threads may have written in between.
-    others = [line for line in lines if not _DAMAGE.match(line)]
-    os.write(2, b"".join(others))
-    if len(others) < len(lines):
-        problem = "has damaged JPEG data, parts of the image may be missing"
-        raise InputError(header.subject, problem, "copy or export it again")
-
-
-def _check_frame(header: Header, frame: Pixels) -> None:
-    if frame.shape[:2] != header.shape or frame.ndim not in (2, 3):
-        problem = "has a frame of another size than its header says"
-        raise InputError(header.subject, problem, "copy or export it again")
 
 
 def as_colour(pixels: Pixels, dataset: Dataset) -> Pixels:
