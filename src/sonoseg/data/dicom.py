@@ -50,7 +50,7 @@ class DicomCase(Case):
         file, view = self._view()
         union = np.zeros(view.shape, np.bool_)
         for path in self.masks:
-            seg = read_seg(path).of_image(file.header.instance, file.frames)
+            seg = read_seg(path).of_image(file.header)
             mask = union_by_frame(seg, self.frame).get(self.frame)
             if mask is None:
                 continue
@@ -166,7 +166,7 @@ def _frames_of(
         is_meant = len(fitting) == 1 and fitting[0] is file
     else:
         is_meant = own in seg.instances
-    return seg.of_image(own, file.frames).frames if is_meant else set()
+    return seg.of_image(file.header).frames if is_meant else set()
 
 
 def _fits(seg: SegFile, file: DicomFile) -> bool:
@@ -176,7 +176,7 @@ def _fits(seg: SegFile, file: DicomFile) -> bool:
     if not is_of_study or seg.header.shape != file.shape:
         return False
     with contextlib.suppress(InputError):
-        seg.of_image(file.header.instance, file.frames)
+        seg.of_image(file.header)
         return True
     return False
 

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any
 
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -110,20 +109,6 @@ def integer(dataset: Dataset, name: str, missing: int | None = None) -> int:
         ValueError: as `number`; OverflowError: it is not finite.
     """
     return int(number(dataset, name, missing))
-
-
-def third(dataset: Dataset, name: str) -> int:
-    """The third of the three numbers of a descriptor of a lookup table: the bits of its values.
-
-    Raises:
-        ValueError: there are no three numbers.
-    """
-    value: Any = dataset.get(name)
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
-        raise ValueError(f"{name} is no list of numbers")
-    if len(value) != 3:
-        raise ValueError(f"{name} holds {len(value)} numbers, not 3")
-    return int(value[2])
 
 
 def items(dataset: Dataset, name: str) -> list[Dataset]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import re
 import struct
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.pixels.decoders.base import get_decoder
 
 from sonoseg.core.source import check_dimensions
 from sonoseg.dicom.damage import dicom_errors, integer
 from sonoseg.dicom.recognise import HEAD, is_dicom
+from sonoseg.dicom.storage import PHOTOMETRIC, check_storage
 from sonoseg.dicom.stream import (
     DicomSource,
     count_frames,
@@ -47,17 +44,6 @@ WRITER = "sonoseg"
 """Manufacturer of the objects that sonoseg writes."""
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
-ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
-PHOTOMETRIC = (
-    *ONE_SAMPLE,
-    "RGB",
-    "YBR_FULL",
-    "YBR_FULL_422",
-    "YBR_ICT",
-    "YBR_RCT",
-)
-_DECODERS = ("gdcm", "jpeg_ls")
-"""Modules that decode what pydicom and Pillow do not; they come with the extra `dicom`."""
 MOST_FRAMES = 100_000
 _BYTES_A_FRAGMENT = 8
 _LEFT_OPEN = 0xFFFFFFFF
@@ -115,7 +101,7 @@ def read_header(source: DicomSource) -> Header:
     header = open_dicom(source)
     with dicom_errors(header.subject):
         _check_kind(header)
-        _check_storage(header)
+        check_storage(header.dataset, header.subject, PHOTOMETRIC, (8, 16, 32))
         frames = _count_frames(header)
         check_dimensions(header.subject, header.shape[1], header.shape[0])
         _check_length(header, frames)
@@ -140,7 +126,6 @@ def open_dicom(source: DicomSource) -> Header:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
             pixel_bytes = _pixel_bytes(file.read(12), dataset)
             pixels_at = file.tell()
-        _swap_palettes(dataset)
     return Header(
         dataset, subject, stream, pixel_bytes=pixel_bytes, pixels_at=pixels_at
     )
@@ -155,17 +140,6 @@ def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
         return 0
     (length,) = struct.unpack_from(f"{order}I", head, place)
     return int(length)
-
-
-def _swap_palettes(dataset: Dataset) -> None:
-    """Puts the tables of a palette into little-endian order, which pydicom takes them to be in."""
-    if dataset.file_meta.get("TransferSyntaxUID") != uid.ExplicitVRBigEndian:
-        return
-    for colour in ("Red", "Green", "Blue"):
-        name = f"{colour}PaletteColorLookupTableData"
-        table = dataset.get(name)
-        if table:
-            setattr(dataset, name, np.frombuffer(table, np.uint16).byteswap().tobytes())
 
 
 def _check_kind(header: Header) -> None:
@@ -187,6 +161,12 @@ def _check_kind(header: Header) -> None:
         raise NotUltrasound(
             header, problem, "give the ultrasound image that it belongs to"
         )
+    if (
+        dataset.file_meta.get("MediaStorageSOPClassUID")
+        == uid.MediaStorageDirectoryStorage
+    ):
+        problem = "is a DICOMDIR, a list of files"
+        raise InputError(header.subject, problem, "give the folder in which it lies")
     if not kind:
         raise InputError(
             header.subject, "has no SOP Class UID, so its kind is unknown", _AGAIN
@@ -194,57 +174,6 @@ def _check_kind(header: Header) -> None:
     name = "Label Map Segmentation Storage" if kind == LABEL_MAP else uid.UID(kind).name
     problem = f"is not an ultrasound image ({name[:60]}, modality {modality[:16] or 'unknown'})"
     raise NotUltrasound(header, problem, "give ultrasound images")
-
-
-def _check_storage(header: Header) -> None:
-    colours = str(header.dataset.PhotometricInterpretation)
-    if colours not in PHOTOMETRIC:
-        problem = f"has pixels of the kind {colours[:20]}, which are not read"
-        raise InputError(header.subject, problem, "export it as RGB or MONOCHROME2")
-    _check_samples(header, colours)
-    syntax = header.dataset.file_meta.get("TransferSyntaxUID")
-    if not isinstance(syntax, uid.UID) or not syntax:
-        raise InputError(header.subject, "has no transfer syntax", _AGAIN)
-    if "MPEG" in syntax.name or "HEVC" in syntax.name:
-        problem = f"is a video ({syntax.name}), which is not read from DICOM"
-        raise InputError(
-            header.subject, problem, "export the loop as MP4, or uncompressed"
-        )
-    if syntax.is_private or (syntax.is_encapsulated and syntax.name == syntax):
-        problem = f"is stored in a form that is not known ({str(syntax)[:64]})"
-        raise InputError(header.subject, problem, "export it uncompressed")
-    if syntax.is_encapsulated:
-        _check_decoder(header, syntax)
-
-
-def _check_decoder(header: Header, syntax: uid.UID) -> None:
-    with contextlib.suppress(NotImplementedError):  # pydicom does not know it
-        if get_decoder(syntax).is_available:
-            return
-    hint = "export it uncompressed"
-    if any(importlib.util.find_spec(name) is None for name in _DECODERS):
-        hint = "pip install '.[dicom]' in the source folder, or export it uncompressed"
-    problem = f"is stored in a form that is not read here ({syntax.name})"
-    raise InputError(header.subject, problem, hint)
-
-
-def _check_samples(header: Header, colours: str) -> None:
-    """Refuses samples that cannot be, before a decoder in C sees them: GDCM ends the process for some."""
-    dataset = header.dataset
-    allocated = integer(dataset, "BitsAllocated")
-    stored = integer(dataset, "BitsStored")
-    samples = integer(dataset, "SamplesPerPixel")
-    is_gray = colours in ONE_SAMPLE
-    is_possible = (
-        allocated in (8, 16, 32)
-        and 1 <= stored <= allocated
-        and samples == (1 if is_gray else 3)
-        and integer(dataset, "PixelRepresentation", missing=0) in (0, 1)
-        and integer(dataset, "PlanarConfiguration", missing=0) in (0, 1)
-    )
-    if not is_possible:
-        problem = f"has {samples} samples a pixel with {stored} of {allocated} bits as {colours}"
-        raise InputError(header.subject, f"{problem}, which cannot be", _AGAIN)
 
 
 def _count_frames(header: Header) -> int:

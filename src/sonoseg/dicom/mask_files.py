@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,27 +35,27 @@ def write_masks(
     Args:
         source: the segmentation.
         out: a folder, made if need be.
-        image: the image, for its name; None takes the name of the segmentation.
+        image: the image whose masks are wanted, and whose name they get; None takes the name of the segmentation.
 
     Returns:
         What was done, in a line.
 
     Raises:
-        InputError: as `read_seg` and `SegFile.of_image`; it belongs to several images, or to another than `image`;
-            `image` is not DICOM or has another size; a file of another content is there already; or `out` cannot be
-            written to.
+        InputError: as `read_seg` and `SegFile.of_image`; it belongs to several images and none is given, or to
+            another than `image`; `image` is not DICOM or has another size; a file of another content is there already;
+            or `out` cannot be written to.
     """
     seg = read_seg(source)
-    if len(seg.instances) > 1:
+    if image is None and len(seg.instances) > 1:
         problem = f"belongs to {len(seg.instances)} images"
-        raise InputError(source, problem, "use a segmentation of one image")
+        raise InputError(source, problem, "name one of them with --image")
     has_several = seg.frames != {1}
     if image is not None:
         header = open_dicom(image)
         with dicom_errors(header.subject):
             frames = integer(header.dataset, "NumberOfFrames", missing=1) or 1
         _check_image(seg, header)
-        seg = seg.of_image(header.instance, frames)
+        seg = seg.of_image(replace(header, frames=frames))
         has_several = frames > 1
     stem = stem_of(Path(Path(image if image is not None else source).name))
     union = union_by_frame(seg)

@@ -1,30 +1,18 @@
-"""The pixels of a DICOM file, one frame at a time, and how they become gray."""
+"""How the samples of a DICOM file become gray (PS3.3 C.11)."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
-from pydicom.pixels.utils import iter_pixels
 
-from sonoseg.dicom.damage import dicom_errors, integer, items, number, third
-from sonoseg.dicom.header import Header
-from sonoseg.dicom.lossless_jpeg import BY_GDCM, check_frames
-from sonoseg.dicom.stream import opened_stream
-from sonoseg.errors import InputError
+from sonoseg.dicom.damage import integer, number
+from sonoseg.dicom.tables import colours_by_table, gray_by_table
 
 Pixels = NDArray[Any]
 Range = tuple[float, float]
@@ -36,95 +24,13 @@ _MUCH_LARGER = 4
 _COLOURED = 48
 """Difference between the channels of a pixel from which on it counts as coloured."""
 _STEP = 2
-_DECODERS = {
-    uid.JPEGBaseline8Bit: "pillow",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pillow",
-    uid.JPEG2000: "pillow",
-}
-"""pydicom would ask GDCM first, which ends the process where header and JPEG data differ."""
-_DAMAGE = re.compile(
-    rb"(Corrupt JPEG data|Bogus |Invalid (JPEG file|SOS|progressive|component|scan|memory)|Unsupported marker type"
-    rb"|JPEG datastream contains no image)"
-)
-"""How libjpeg begins what it says of damaged data, a line each."""
-
-
-def iter_frames(
-    header: Header, indices: Iterable[int] | None = None
-) -> Iterator[Pixels]:
-    """Decodes the frames one after the other: (H, W) samples or palette indices, or (H, W, 3) RGB.
-
-    Args:
-        header: of the file.
-        indices: which frames, from 0; None for all.
-
-    Raises:
-        InputError: the pixel data is damaged or cut short, or its compression is not known.
-    """
-    wanted = list(range(header.frames) if indices is None else indices)
-    with dicom_errors(header.subject):
-        file = opened_stream(header.stream)
-    plugin = _DECODERS.get(header.dataset.file_meta.TransferSyntaxUID, "")
-    frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin)
-    try:
-        for _ in check_frames(header, wanted):
-            with dicom_errors(header.subject), complaints(header):
-                frame = next(frames)
-                _check_frame(header, frame)
-            yield frame
-    finally:
-        with contextlib.suppress(ValueError):
-            frames.close()  # type: ignore[attr-defined]  # it is a generator
-        file.close()
-
-
-@contextlib.contextmanager
-def complaints(header: Header) -> Iterator[None]:
-    """Refuses what GDCM's JPEG decoder only complains of on stderr, returning an image of which a part is missing."""
-    if header.dataset.file_meta.TransferSyntaxUID not in BY_GDCM:
-        yield
-        return
-    with tempfile.TemporaryFile() as file:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-        file.seek(0)
-        lines = file.read().splitlines(keepends=True)
-    # Other threads may have written in between.
-    others = [line for line in lines if not _DAMAGE.match(line)]
-    os.write(2, b"".join(others))
-    if len(others) < len(lines):
-        problem = "has damaged JPEG data, parts of the image may be missing"
-        raise InputError(header.subject, problem, "copy or export it again")
-
-
-def _check_frame(header: Header, frame: Pixels) -> None:
-    if frame.shape[:2] != header.shape or frame.ndim not in (2, 3):
-        problem = "has a frame of another size than its header says"
-        raise InputError(header.subject, problem, "copy or export it again")
 
 
 def as_colour(pixels: Pixels, dataset: Dataset) -> Pixels:
-    """Frames of a palette as (H, W, 3) uint8 RGB; others as they are.
-
-    A palette with values over 255 is reduced to its upper 8 bits (PS3.3 C.7.6.3.1.5). The bits that its descriptor
-    names are not believed: some files have small values in 16 bits, or large ones in what should be 8.
-    """
+    """Frames of a palette as (H, W, 3) uint8 RGB; others as they are."""
     if dataset.PhotometricInterpretation != PALETTE:
         return pixels
-    colours = apply_color_lut(pixels, dataset)[..., :3]
-    if colours.dtype == np.uint8:
-        return colours
-    indices = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=pixels.dtype)
-    largest = apply_color_lut(indices[None], dataset)[..., :3].max()
-    return (colours >> 8 if largest > _BYTE else colours).astype(np.uint8)
+    return colours_by_table(pixels, dataset)
 
 
 def as_gray(
@@ -168,34 +74,32 @@ def _as_bytes(colours: Pixels, dataset: Dataset) -> Pixels:
 def _shown(pixels: Pixels, dataset: Dataset, values: Range) -> NDArray[np.uint8]:
     """Gray samples in 0..255, before an inversion."""
     window = _window(dataset)
-    low, high = values
+    samples, (low, high) = _after_modality(pixels, dataset, values)
     if dataset.get("VOILUTSequence") and window is None:
-        return _by_table(pixels, dataset)
-    if dataset.get("ModalityLUTSequence"):
-        samples = apply_modality_lut(pixels, dataset).astype(np.float64)
-        low, high = 0.0, _largest(items(dataset, "ModalityLUTSequence")[0])
-    else:
-        slope = number(dataset, "RescaleSlope", missing=1) or 1
-        intercept = number(dataset, "RescaleIntercept", missing=0)
-        if (slope, intercept, window, high) == (
-            1,
-            0,
-            None,
-            255,
-        ) and pixels.dtype == np.uint8:
-            return np.asarray(pixels, np.uint8)
-        samples = pixels.astype(np.float64) * slope + intercept
-        low, high = sorted((low * slope + intercept, high * slope + intercept))
+        entries, largest = gray_by_table(samples, dataset, "VOILUTSequence")
+        return _scaled(entries / largest)
     if window is not None:
         return _windowed(
             samples, window, str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
         )
+    if samples is pixels and samples.dtype == np.uint8 and high == 255:
+        return np.asarray(samples, np.uint8)
     return _scaled((samples - low) / (high - low))
 
 
-def _largest(table: Dataset) -> float:
-    """The largest value that a lookup table can hold."""
-    return 2.0 ** third(table, "LUTDescriptor") - 1
+def _after_modality(
+    pixels: Pixels, dataset: Dataset, values: Range
+) -> tuple[Pixels, Range]:
+    """Samples after the modality table or rescale, and what becomes of a range of them."""
+    if dataset.get("ModalityLUTSequence"):
+        samples, largest = gray_by_table(pixels, dataset, "ModalityLUTSequence")
+        return samples, (0.0, largest)
+    slope = number(dataset, "RescaleSlope", missing=1) or 1
+    intercept = number(dataset, "RescaleIntercept", missing=0)
+    if (slope, intercept) == (1, 0):
+        return pixels, values
+    low, high = sorted(one * slope + intercept for one in values)
+    return pixels.astype(np.float64) * slope + intercept, (low, high)
 
 
 def stored_range(dataset: Dataset) -> Range:
@@ -262,11 +166,6 @@ def _windowed(
     if width == 1:
         return _scaled((values > centre - 0.5).astype(np.float64))
     return _scaled((values - (centre - 0.5)) / (width - 1) + 0.5)
-
-
-def _by_table(pixels: Pixels, dataset: Dataset) -> NDArray[np.uint8]:
-    values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset)
-    return _scaled(values / _largest(items(dataset, "VOILUTSequence")[0]))
 
 
 def _scaled(share: Pixels) -> NDArray[np.uint8]:

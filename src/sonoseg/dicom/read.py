@@ -16,12 +16,12 @@ from sonoseg.core.image import Image, ImageSource
 from sonoseg.core.measure import Spacing
 from sonoseg.dicom.damage import dicom_errors
 from sonoseg.dicom.damage import number as number_in
+from sonoseg.dicom.decode import iter_frames
 from sonoseg.dicom.header import Header, read_header
 from sonoseg.dicom.pixels import (
     as_colour,
     as_gray,
     coloured_share,
-    iter_frames,
     stored_range,
     used_range,
 )

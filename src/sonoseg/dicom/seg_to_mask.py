@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels.utils import iter_pixels
 
 from sonoseg.core.source import check_dimensions
 from sonoseg.dicom.damage import dicom_errors, integer, items, number
+from sonoseg.dicom.decode import iter_frames
 from sonoseg.dicom.header import (
     LABEL_MAP,
     MOST_FRAMES,
@@ -24,7 +24,9 @@ from sonoseg.dicom.header import (
     Header,
     open_dicom,
 )
-from sonoseg.dicom.stream import opened_stream, stream_size
+from sonoseg.dicom.placement import check_place
+from sonoseg.dicom.storage import ONE_SAMPLE, check_storage
+from sonoseg.dicom.stream import stream_size
 from sonoseg.errors import InputError, counted
 
 Mask = NDArray[np.bool_]
@@ -89,18 +91,18 @@ class SegFile:
         """SOP Instance UIDs of the images that its frames belong to; "" if the file does not say."""
         return {place.instance for place in self.places}
 
-    def of_image(self, instance: str, frames: int) -> SegFile:
+    def of_image(self, image: Header) -> SegFile:
         """The part that belongs to an image, or names none. Without a number, it belongs to the only frame of a still.
 
         Args:
-            instance: SOP Instance UID of the image.
-            frames: how many the image has.
+            image: of the same size, its number of frames known.
 
         Raises:
-            InputError: it does not say which frame is meant, or it means one that the image does not have.
+            InputError: it does not say which frame is meant, or it means one that the image does not have, or it lies
+                elsewhere in space.
         """
-        own = [place for place in self.places if place.instance in (instance, "")]
-        if frames == 1:
+        own = [place for place in self.places if place.instance in (image.instance, "")]
+        if image.frames == 1:
             own = [
                 place if place.known_by == "number" else place._replace(frame=1)
                 for place in own
@@ -108,12 +110,13 @@ class SegFile:
         elif any(place.known_by == "nothing" for place in own):
             raise _unclear(self.header)
         last = max((place.frame for place in own), default=1)
-        if last > frames:
-            problem = f"has a mask for frame {last}, but the image has {counted(frames, 'frame')}"
-            raise InputError(
-                self.header.subject, problem, "give the image that was segmented"
-            )
+        if last > image.frames:
+            has = counted(image.frames, "frame")
+            problem = f"has a mask for frame {last}, but the image has {has}"
+            hint = "give the image that was segmented"
+            raise InputError(self.header.subject, problem, hint)
         _check_once(self.header, own)
+        check_place(self.header, [place.seg_index for place in own], image)
         return replace(self, places=tuple(own))
 
     def segment_frames(self, frame: int | None = None) -> Iterator[SegmentFrame]:
@@ -125,16 +128,14 @@ class SegFile:
         Raises:
             InputError: the pixel data is damaged or cut short.
         """
-        header = self.header
         wanted = [place for place in self.places if frame in (None, place.frame)]
-        with dicom_errors(header.subject):
-            file = opened_stream(header.stream)
-        # pydicom goes back to where the file stood when its generator ends: it must end first.
+        if not wanted:
+            return
         indices = [place.seg_index for place in wanted]
-        with file, closing(iter_pixels(file, indices=indices)) as decoded:  # type: ignore[type-var]
-            for place in wanted:
-                with dicom_errors(header.subject):
-                    masks = list(self._masks(next(decoded), place.segment))
+        with closing(iter_frames(self.header, indices)) as decoded:
+            for place, pixels in zip(wanted, decoded, strict=True):
+                with dicom_errors(self.header.subject):
+                    masks = list(self._masks(pixels, place.segment))
                 for number, mask in masks:
                     yield SegmentFrame(place.instance, place.frame, number, mask)
 
@@ -163,6 +164,7 @@ def read_seg(source: Path | str | bytes) -> SegFile:
         if str(dataset.get("SOPClassUID")) not in SEGMENTATIONS:
             problem = "is not a DICOM segmentation (SEG)"
             raise InputError(header.subject, problem, "give a SEG file")
+        check_storage(dataset, header.subject, ONE_SAMPLE, (1, 8, 16))
         frames = integer(dataset, "NumberOfFrames")
         check_dimensions(
             header.subject, integer(dataset, "Columns"), integer(dataset, "Rows")
@@ -175,7 +177,7 @@ def read_seg(source: Path | str | bytes) -> SegFile:
     if any(len(both) > 1 for both in known.values()):  # some frames of an image
         raise _unclear(header)
     _check_once(header, places)
-    return SegFile(header, places)
+    return SegFile(replace(header, frames=frames), places)
 
 
 def union_by_frame(seg: SegFile, frame: int | None = None) -> dict[int, Mask]:

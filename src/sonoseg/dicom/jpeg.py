@@ -1,4 +1,7 @@
-"""Checks JPEG data before GDCM decodes it: where it contradicts the header, GDCM ends the whole process."""
+"""Checks JPEG, JPEG-LS and JPEG 2000 data against the header before they are decoded.
+
+Where they differ, GDCM ends the whole process, and others return samples that are cut or lie in other rows.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,22 @@ from sonoseg.dicom.header import Header
 from sonoseg.dicom.stream import opened_stream
 from sonoseg.errors import InputError
 
-BY_GDCM = (uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGExtended12Bit)
+LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
+BY_GDCM = (*LOSSLESS, uid.JPEGExtended12Bit)
 """What no other decoder of the extra reads."""
+_JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
+CHECKED = (
+    uid.JPEGBaseline8Bit,
+    *BY_GDCM,
+    uid.JPEGLSLossless,
+    uid.JPEGLSNearLossless,
+    *_JPEG_2000,
+)
 _START, _SCAN = 0xD8, 0xDA
-_FRAMES = (0xC0, 0xC1, 0xC2, 0xC3)
-"""Markers of a frame: baseline, extended, progressive, lossless."""
+_FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
+"""Markers of a frame: baseline, extended, progressive, lossless, JPEG-LS."""
+_CODE_STREAM = b"\xff\x4f\xff\x51"
+"""How JPEG 2000 begins, perhaps within a file format (ISO/IEC 15444-1 A.4.1, A.5.1)."""
 
 
 def check_frames(header: Header, indices: Iterable[int]) -> Iterator[None]:
@@ -27,10 +41,12 @@ def check_frames(header: Header, indices: Iterable[int]) -> Iterator[None]:
     Raises:
         InputError: the JPEG data of a frame is of another size or has other samples than the header says.
     """
-    if header.dataset.file_meta.TransferSyntaxUID not in BY_GDCM:
+    syntax = header.dataset.file_meta.TransferSyntaxUID
+    if syntax not in CHECKED:
         for _ in indices:
             yield
         return
+    described = _described_2000 if syntax in _JPEG_2000 else _described
     with closing(opened_stream(header.stream)) as file:
         with dicom_errors(header.subject):
             pydicom.dcmread(file, stop_before_pixels=True)
@@ -40,21 +56,20 @@ def check_frames(header: Header, indices: Iterable[int]) -> Iterator[None]:
             file.seek(place)
             with dicom_errors(header.subject):
                 data = encaps.get_frame(file, index, number_of_frames=header.frames)
-                _check(header, data)
+                _check(header, *described(data))
             yield
 
 
-def _check(header: Header, data: bytes) -> None:
-    bits, rows, columns, samples = _described(data)
+def _check(header: Header, bits: int, rows: int, columns: int, samples: int) -> None:
     dataset = header.dataset
-    stored, allocated = (
-        integer(dataset, "BitsStored"),
-        integer(dataset, "BitsAllocated"),
-    )
+    allocated = integer(dataset, "BitsAllocated")
+    # Of lossless JPEG, DCMTK and GDCM write all bits that are allocated, not only those that are stored.
+    is_extended = dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit
+    most = integer(dataset, "BitsStored") if is_extended else allocated
     fits = (
         (rows, columns) == header.shape
         and samples == integer(dataset, "SamplesPerPixel")
-        and bits <= stored
+        and bits <= most
         and allocated <= 16
     )
     if not fits:
@@ -77,5 +92,22 @@ def _described(data: bytes) -> tuple[int, int, int, int]:
             return struct.unpack_from(">BHHB", data, place + 4)
         if kind == _SCAN:
             break
+        if kind == 0xFF:  # a marker may be filled up in front (ISO/IEC 10918-1 B.1.1.2)
+            place += 1
+            continue
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     raise ValueError("no JPEG data")
+
+
+def _described_2000(data: bytes) -> tuple[int, int, int, int]:
+    """The same of a JPEG 2000 stream. The bits are those of its first component.
+
+    Raises:
+        ValueError: it is none; struct.error: it is cut short.
+    """
+    place = data.find(_CODE_STREAM)
+    if place < 0:
+        raise ValueError("no JPEG 2000 data")
+    right, bottom, left, top = struct.unpack_from(">4I", data, place + 8)
+    samples, depth = struct.unpack_from(">HB", data, place + 40)
+    return (depth & 0x7F) + 1, bottom - top, right - left, samples
