@@ -10,6 +10,7 @@ from sonoseg.cli import main
 from sonoseg.errors import InputError
 from sonoseg.evaluate.compare import compare
 from sonoseg.evaluate.evaluated import Evaluated
+from sonoseg.evaluate.judge import COLUMNS, compare_malignancy
 
 TRUTH = [100, 80, 60, 0, 0]
 
@@ -129,3 +130,38 @@ def test_images_of_one_patient_are_not_independent(tmp_path: Path) -> None:
     second = Evaluated.read(write(tmp_path / "second", better, false, truth, patients))
     (row,) = compare(first, [second], "lesion")
     assert (row.p, row.p_false_lesions) == pytest.approx((1 / 4, 1 / 4))
+
+
+def test_other_groups_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The intervals and tests of one call cannot take images together in two ways."""
+    for name, groups in (("a", None), ("b", ["x", "x", "y", "y", "z"])):
+        write(tmp_path / name, [50, 40, 30, 0, 0], [0] * 5, TRUTH, groups)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"b: has other groups of images than {tmp_path / 'a'}; evaluate" in line
+
+
+@pytest.mark.parametrize("changed", ["1.png,malignant,p1,0.5", "1.png,benign,p2,0.5"])
+def test_other_labels_or_groups_of_malignancy_are_refused(
+    tmp_path: Path, changed: str
+) -> None:
+    for name, row in (("a", "1.png,benign,p1,0.5"), ("b", changed)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text('{"malignancy": {}}')
+        (tmp_path / name / "malignancy.csv").write_text(
+            f"{','.join(COLUMNS)}\n0.png,malignant,p0,0.9,,,\n{row},,,\n"
+        )
+    compare_malignancy(tmp_path / "a", [tmp_path / "a"])
+    with pytest.raises(InputError, match=r"malignancy\.csv: has other labels or gro"):
+        compare_malignancy(tmp_path / "a", [tmp_path / "b"])
+
+
+def test_one_evaluation_alone_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a", [50, 40, 30, 0, 0], [0] * 5, TRUTH)
+    assert main(["compare", str(tmp_path / "a")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a: there is nothing to compare it with; name two evaluations" in line

@@ -248,3 +248,24 @@ def test_a_report_is_made_from_the_results_alone(words, with_model_15):
     assert "- model-16, split grouped: not done yet" in text
     rows = read_results(out, plan(("model-15",), ("grouped",), (0,)))
     assert replace(rows[0]).label == "model-15, cut off at epoch 1"
+
+
+@pytest.mark.parametrize(("count", "exact"), [(6, 4 / 20), (16, None)])
+def test_equal_values_share_a_rank(count, exact):
+    """Two models that call everything lesion have the same Dice: the order of their rows must not rank them."""
+    one = np.arange(float(count)) // 2
+    other = np.arange(float(count))[::-1] // 3
+    for order in (np.arange(count), np.arange(count)[::-1]):
+        found, p = rank_correlation(one[order], other[order])
+        theirs = spearmanr(one, other)
+        assert found == pytest.approx(theirs.statistic)
+        # Of the 20 ways to choose three of six, four are as far; SciPy's p is not exact.
+        assert p == pytest.approx(exact or theirs.pvalue, abs=1e-9 if exact else 0.05)
+
+
+def test_equal_models_have_no_order():
+    rows = [Made(f"model-{n}", LOW) for n in range(1, 7)]
+    row = answers(*rows)[
+        ("The order of Models 1 to 16", "rank correlation of 6 models")
+    ]
+    assert row["here"] is row["p"] is None and row["answer"] == UNCLEAR

@@ -218,10 +218,10 @@ def test_results_of_one_split_are_of_the_same_images(out):
     ("change", "problem"),
     [
         (lambda head, *rows: (head, *rows[:-1]), "holds other images than"),
-        (lambda head, *rows: (head, *rows[::-1]), "has another order or other groups"),
+        (lambda head, *rows: (head, *rows[::-1]), "has another order of images than"),
         (
             lambda head, *rows: (head, *(row.replace(",synth", ",s") for row in rows)),
-            "has another order or other groups",
+            "has other groups of images than",
         ),
     ],
 )

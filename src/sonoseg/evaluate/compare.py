@@ -64,8 +64,12 @@ def compare_command(
         out: a JSON file to write the table to.
 
     Raises:
-        InputError: a folder has no evaluation or is given twice, the images differ, or `out` cannot be written.
+        InputError: a folder has no evaluation or is given twice, there are no `models`, the images, masks, labels or
+            groups differ, or `out` cannot be written.
     """
+    if not models:
+        hint = "name two evaluations or more"
+        raise InputError(reference, "there is nothing to compare it with", hint)
     if out is not None:
         output_file(out)
     first = Evaluated.read(reference)
@@ -131,7 +135,7 @@ def compare(
         convention: `paper`, `lesion` or `all`.
 
     Raises:
-        InputError: the images or masks differ, or `convention` includes no image.
+        InputError: the images, masks or groups differ, or `convention` includes no image.
     """
     paired = [in_order_of(reference, other) for other in others]
     rows = included(reference.counts, convention)

@@ -133,7 +133,7 @@ def in_order_of(reference: Evaluated, other: Evaluated) -> Evaluated:
     """Returns `other` with its images in the order of `reference`.
 
     Raises:
-        InputError: the images or their masks differ.
+        InputError: the images, their masks or their groups differ.
     """
     place = {file: row for row, file in enumerate(other.files)}
     hint = "evaluate both on one data set, split and subset"
@@ -150,6 +150,10 @@ def in_order_of(reference: Evaluated, other: Evaluated) -> Evaluated:
     if not (has_same_lesions and has_same_background):
         raise InputError(
             other.name, f"was scored against other masks than {reference.name}", hint
+        )
+    if tuple(other.groups[row] for row in order) != reference.groups:
+        raise InputError(
+            other.name, f"has other groups of images than {reference.name}", hint
         )
     return Evaluated(
         name=other.name,

@@ -156,7 +156,7 @@ def compare_malignancy(reference: Path, others: Sequence[Path]) -> list[dict[str
         reference), `interval` and `p`. None of them if `reference` has no malignancy.csv.
 
     Raises:
-        InputError: a malignancy.csv is damaged, or is of other images.
+        InputError: a malignancy.csv is damaged, or is of other images, labels or groups.
     """
     compared: list[dict[str, Any]] = []
     if not _is_judged(reference):
@@ -166,9 +166,12 @@ def compare_malignancy(reference: Path, others: Sequence[Path]) -> list[dict[str
         if not _is_judged(folder):
             continue
         own = _Answers.read(folder)
+        hint = "evaluate both on one data set, split and subset"
         if own.files != first.files:
             problem = f"holds other images than {reference / TABLE}"
-            hint = "evaluate both on one data set, split and subset"
+            raise InputError(folder / TABLE, problem, hint)
+        if own.groups != first.groups or (own.malignant != first.malignant).any():
+            problem = f"has other labels or groups than {reference / TABLE}"
             raise InputError(folder / TABLE, problem, hint)
         rows = np.isfinite(own.probability) & np.isfinite(first.probability)
         groups = [group for group, kept in zip(own.groups, rows, strict=True) if kept]

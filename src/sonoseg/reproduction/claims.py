@@ -7,6 +7,7 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from sonoseg.core.intervals import Interval, bootstrap_interval
 from sonoseg.evaluate.paired_tests import holm, signed_rank_p
@@ -106,19 +107,20 @@ def claims(rows: Sequence[ModelResults], split: str) -> ReportTable:
 
 def rank_correlation(
     one: NDArray[np.float64], other: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Returns Spearman's rank correlation of (N,) and (N,) values without ties, and its two-sided p.
+) -> tuple[float, float] | None:
+    """Returns Spearman's rank correlation of (N,) and (N,) values, and its two-sided p.
 
-    The p is exact up to eight values. Above that it comes from 100,000 random orders with a fixed seed and the given
-    order, so it is never 0 (Phipson and Smyth 2010).
+    Equal values share the mean of their ranks. None if all values of a side are equal: they have no order. The p is
+    exact up to eight values. Above that it comes from 100,000 random orders with a fixed seed and the given order, so
+    it is never 0 (Phipson and Smyth 2010).
     """
-    ranks = one.argsort().argsort()
-    other_ranks = other.argsort().argsort()
-    count = len(ranks)
-    if count <= 8:
-        orders = np.array(list(permutations(range(count))))
+    ranks, other_ranks = rankdata(one), rankdata(other)
+    if not (np.ptp(ranks) and np.ptp(other_ranks)):
+        return None
+    if len(ranks) <= 8:
+        orders = np.array(list(permutations(ranks)))
     else:
-        copies = np.tile(np.arange(count), (100_000, 1))
+        copies = np.tile(np.sort(ranks), (100_000, 1))
         shuffled = np.random.default_rng(0).permuted(copies, axis=1)
         orders = np.vstack([shuffled, ranks])
     found = float(_spearman(ranks, other_ranks))
@@ -128,12 +130,13 @@ def rank_correlation(
 
 
 def _spearman(
-    ranks: NDArray[np.int64], other_ranks: NDArray[np.int64]
+    ranks: NDArray[np.float64], other_ranks: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Rank correlations (…) of ranks (…, N) with (N,)."""
-    count = len(other_ranks)
-    squares = ((ranks - other_ranks) ** 2).sum(-1)
-    return np.asarray(1 - 6 * squares / (count * (count**2 - 1)))
+    middle = (len(other_ranks) + 1) / 2
+    own, others = ranks - middle, other_ranks - middle
+    squares = (own**2).sum(-1) * (others**2).sum()
+    return np.asarray((own * others).sum(-1) / np.sqrt(squares))
 
 
 def _row(
@@ -158,11 +161,14 @@ def _order(by_name: Mapping[str, ModelResults], paper: Printed) -> list[Cell]:
         return _row(claim, "rank correlation", NOT_RUN)
     own = np.array([by_name[name].scores("paper", "dice").mean() for name in names])
     theirs = np.array([paper[name]["dice"] for name in names], dtype=np.float64)
-    found, p = rank_correlation(own, theirs)
+    compared = f"rank correlation of {len(names)} models"
+    correlation = rank_correlation(own, theirs)
+    if correlation is None:
+        return _row(claim, compared, UNCLEAR, printed_value=1.0)
+    found, p = correlation
     answer = UNCLEAR
     if p < 0.05:
         answer = "holds" if found > 0 else "does not hold"
-    compared = f"rank correlation of {len(names)} models"
     return _row(claim, compared, answer, printed_value=1.0, here=found, p=p)
 
 
