@@ -20,7 +20,7 @@ from sonoseg.describe.malignancy import Malignancy, Vector, pool_maps
 HEAD_KEY = "sonoseg.malignancy"
 """Of the head in a bundle's metadata."""
 Z = 1.96
-"""Standard deviations on either side of the mean in a 95 % interval."""
+"""Standard deviations on either side of the mean in a 95 % interval. Of ten heads, it holds 89 % of further ones."""
 FARTHEST = 5.0
 """Features are limited to so many standard deviations from their mean."""
 _LARGEST = 1 << 24
