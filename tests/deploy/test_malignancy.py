@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,24 @@ def test_too_few_lesions_or_patients_and_the_bundled_model_are_refused(
     assert "lesions of fewer than 5 patients" in capsys.readouterr().err
     assert main(["malignancy", "default", *command]) == 2
     assert "cannot be replaced" in capsys.readouterr().err
+
+
+def test_an_image_in_which_nothing_is_outlined_has_no_probability(
+    bundle, data, tmp_path, monkeypatch
+):
+    predictor = load_predictor(str(bundle))
+    segment = predictor.segmenter.segment
+    answers = [False, True, True]
+
+    def blind(image):
+        result = segment(image)
+        return result if answers.pop() else replace(result, mask=result.mask & False)
+
+    monkeypatch.setattr(predictor.segmenter, "segment", blind)
+    cases = [case for case in load_cases(data) if case.label != "normal"][:3]
+    metrics = judge_cases(predictor, cases, tmp_path, {})
+    rows = list(csv.DictReader((tmp_path / "malignancy.csv").open(newline="")))
+    assert [row["probability"] == "" for row in rows] == [False, False, True]
+    assert [row["low"] == row["high"] == "" for row in rows] == [False, False, True]
+    assert rows[2]["withheld"] == "no lesion was outlined"
+    assert metrics["malignancy"]["missed"] == 1

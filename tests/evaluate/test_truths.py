@@ -36,3 +36,33 @@ def test_a_lesion_that_the_grid_does_not_show_is_told(
     caplog.clear()
     read_truths(cases[:2], (224, 224), progress=False)
     assert caplog.messages == []
+
+
+def test_a_label_that_contradicts_its_mask_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One image of each label without a lesion, and one with."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    labels = ["file,label"]
+    for label in ("benign", "malignant", "normal", "unknown"):
+        for lesion in (0, 255):
+            name = f"{label}-{lesion}.png"
+            mask = np.zeros((64, 64), np.uint8)
+            mask[20:40, 20:40] = lesion
+            Image.fromarray(mask).save(tmp_path / "masks" / name)
+            Image.fromarray(np.zeros_like(mask)).save(tmp_path / "images" / name)
+            labels.append(f"{name},{label}")
+    (tmp_path / "labels.csv").write_text("\n".join(labels))
+    cases = load_cases(tmp_path)
+    read_truths(cases, (64, 64), progress=False)
+    assert caplog.messages == [
+        "the label of 3 images contradicts the mask, first benign-0.png: it is labelled benign, and its mask is empty; "
+        "the mask counts"
+    ]
+    caplog.clear()
+    read_truths([case for case in cases if case.label == "normal"], (64, 64), False)
+    assert caplog.messages == [
+        "the label of 1 image contradicts the mask, first normal-255.png: it is labelled normal, and its mask has a "
+        "lesion; the mask counts"
+    ]

@@ -17,7 +17,7 @@ from sonoseg.data.case import Case
 from sonoseg.data.scan import read_table
 from sonoseg.describe.malignancy import pool_maps
 from sonoseg.describe.malignancy_head import sigmoid
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.evaluate.malignancy import Judged, malignancy_summary
 from sonoseg.evaluate.predictors import BundlePredictor, Predictor
 from sonoseg.files import atomic_files, is_there, write_json, write_text
@@ -75,9 +75,7 @@ def judge_cases(
     judged = _judged(rows, np.array(raw), np.array(sizes))
     metrics = metrics | {"malignancy": malignancy_summary(judged, head.rules)}
     for row in rows:
-        row[3:6] = map(
-            csv_number, [np.nan if each is None else each for each in row[3:6]]
-        )
+        row[3:6] = map(csv_number, row[3:6])
         row[6] = row[6] or ""
     with atomic_files():
         write_text(folder / TABLE, csv_text(COLUMNS, rows))
@@ -91,10 +89,12 @@ def _judged(
     sizes: NDArray[np.float64],
 ) -> Judged:
     unknown = np.full(len(rows), "")
+    with np.errstate(invalid="ignore"):  # NaN where no lesion was outlined
+        chances = np.asarray(sigmoid(logits))
     return Judged(
         np.array([row[1] == "malignant" for row in rows]),
         np.array([np.nan if row[3] is None else row[3] for row in rows]),
-        np.asarray(sigmoid(logits)),
+        chances,
         np.array([row[6] is None for row in rows]),
         np.array([row[2] for row in rows]),
         unknown,
@@ -108,7 +108,10 @@ def describe_malignancy(metrics: dict[str, Any]) -> list[str]:
     found = metrics.get("malignancy")
     if found is None:
         return []
-    judged = f"{found['images'] - found['missed']} of {found['images']} labelled images in which a lesion is outlined"
+    images = counted(found["images"], "labelled image")
+    judged = (
+        f"{found['images'] - found['missed']} of {images} in which a lesion is outlined"
+    )
     answered = f"{found['answered']['share']:.0%} answered"
     if found["auc"] is None:
         return [f"malignancy: no AUC over the {judged}: it needs both kinds"]
