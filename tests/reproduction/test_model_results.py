@@ -260,3 +260,20 @@ def test_shipped_tables_are_the_paper_s(real_data):
         own = printed(name)
         with (source / f"{name}.csv").open(newline="", encoding="utf-8") as file:
             assert len(list(csv.DictReader(file))) == len(own)
+
+
+def test_costs_name_the_machine_of_each_row(out, tmp_path):
+    shutil.copytree(out, tmp_path / "out")
+    wanted = plan(("model-1", "model-2", "model-3"), ("grouped",), (0, 1))
+    devices = {("model-1", 0): "CPU", ("model-2", 0): "CPU", ("model-2", 1): "Card"}
+    for job in wanted:
+        file = job.folder(tmp_path / "out") / "result.json"
+        if (job.model, job.seed) in devices:
+            result = json.loads(file.read_text())
+            result["cost"]["device"] = devices[job.model, job.seed]
+            result["cost"]["threads"] = 1 + (job.model == "model-2")
+            file.write_text(json.dumps(result))
+    table = added_tables.costs(read_results(tmp_path / "out", wanted), "grouped")
+    assert table.header[-2:] == ("device", "threads")
+    found = [row[-2:] for row in table.rows]
+    assert found == [["CPU", "1"], ["CPU, Card", "2"]]  # Model 3 did not run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -203,15 +202,16 @@ def costs(rows: Rows, split: str) -> ReportTable:
             None if seconds is None else seconds / 60,
             row.cost("cost", "inference_ms"),
             row.cost("cost", "peak_memory_mb"),
+            _of_machine(row, "device"),
+            _of_machine(row, "threads"),
         ]
         cells.append(line)
-    machine = _machine(rows)
     return ReportTable(
         name=f"costs-{split}",
         title=f"What it costs, split {split}",
-        caption=f"On {machine['device']}, {machine['threads']} thread(s), beside whatever else ran. GFLOPs: one image"
-        " forward, a multiplication and an addition counted as two. Inference: one image in PyTorch, float32. Memory:"
-        " what one training step in float32 adds.",
+        caption="Beside whatever else ran on the device. GFLOPs: one image forward, a multiplication and an addition"
+        " counted as two. Inference: one image in PyTorch, float32. Memory: what one training step in float32 adds."
+        " Times and memory can only be compared between rows of one device and number of threads.",
         header=(
             "model",
             "parameters",
@@ -221,18 +221,17 @@ def costs(rows: Rows, split: str) -> ReportTable:
             "training, min",
             "inference, ms",
             "peak memory, MB",
+            "device",
+            "threads",
         ),
         rows=cells,
     )
 
 
-def _machine(rows: Rows) -> dict[str, Any]:
-    """Device and threads of the first model that was trained."""
-    for row in _done(rows):
-        if row.model != BUNDLED_MODEL:
-            cost: dict[str, Any] = row.results[0]["cost"]
-            return cost
-    return {"device": "?", "threads": 0}
+def _of_machine(row: ModelResults, name: str) -> str:
+    """The device or the threads of the trainings of a row, each once."""
+    found = (str(result["cost"].get(name, "?")) for result in row.results)
+    return ", ".join(dict.fromkeys(found))
 
 
 def seeds(rows: Rows, split: str) -> ReportTable:
