@@ -5,6 +5,7 @@ Importing this package is fast: numpy, Pillow and ONNX Runtime are imported when
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from sonoseg.reader.result import SegmentationResult
     from sonoseg.reader.segmenter import ImageLike, PixelSize, Segmenter
+
+# ONNX Runtime for Linux reports machine and program to its maker, from version 1.32 on, unless this is set before it is
+# imported. Images of patients are segmented here: nothing may leave the machine unasked.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["SegmentationResult", "__version__", "load", "segment"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,30 @@ def test_the_public_names_are_there() -> None:
     assert sonoseg.__version__[0].isdigit()
     with pytest.raises(AttributeError, match="no attribute 'Segmentation'"):
         _ = sonoseg.Segmentation
+
+
+@pytest.mark.parametrize("way", ["command", "Python"])
+def test_segmenting_reports_to_nobody(
+    way: str, tmp_path: Path, bundle: Path, scan: NDArray[np.uint8]
+) -> None:
+    """ONNX Runtime keeps what it will report in the home folder, with a number for the machine."""
+    Image.fromarray(scan).save(tmp_path / "scan.png")
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "ORT_DISABLE_TELEMETRY" and not name.startswith("XDG_")
+    }
+    code = {
+        "command": "import sys; from sonoseg.cli import main; sys.exit(main(['segment', sys.argv[1], '--model', "
+        "sys.argv[2], '--out', sys.argv[3]]))",
+        "Python": "import sys, sonoseg; sonoseg.segment(sys.argv[1], sys.argv[2])",
+    }[way]
+    words = [str(tmp_path / "scan.png"), str(bundle), str(tmp_path / "out")]
+    subprocess.run(
+        [sys.executable, "-c", code, *words],
+        check=True,
+        env=environment | {"HOME": str(home)},
+    )
+    assert list(home.rglob("*")) == []
