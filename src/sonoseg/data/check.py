@@ -207,7 +207,11 @@ def _check_dicom(found: Scan, case: DicomCase, images: _Images) -> None:
     try:
         image, mask = case.read()
     except InputError as error:
-        found.add("unreadable", case.image, error.problem)
+        path = next((one for one in case.masks if str(one) == error.subject), None)
+        files = (found.relative(path or case.image),)
+        finding = Finding("unreadable", files, error.problem)
+        if finding not in found.findings:  # once for all frames and regions
+            found.findings.append(finding)
         return
     if not any(other.image == case.image for other in images.cases):
         images.add(case, image)
