@@ -8,6 +8,7 @@ import pytest
 
 from sonoseg.data import load_cases
 from sonoseg.data.check import check_folder
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
 
 
 @pytest.fixture
@@ -95,3 +96,33 @@ def test_a_folder_named_nearly_as_a_class_and_a_table_that_busi_has_not_are_repo
         write_mask(f"{name}_mask.png")
     (tmp_path / "labels.csv").write_text("file,group\nx.png,1\n")
     assert _not_read(tmp_path) == ["labels.csv", "normal "]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["c.png", "more/c.JPG", "more/c.bmp", "c_mask.png", "images/c.dcm"],
+)
+def test_a_picture_beside_dicom_is_reported(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dicom_phantoms(tmp_path, 1)
+    _make(tmp_path, name, "notes.txt", "patients.csv", "scanner.xml")
+    assert _not_read(tmp_path) == [name]
+    assert len(load_cases(tmp_path)) == 1
+    (record,) = caplog.records
+    assert f"{Path(name).name}: is not DICOM" in record.getMessage()
+
+
+def test_pictures_that_sonoseg_writes_beside_dicom_are_not_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dicom_phantoms(tmp_path, 1)
+    _make(tmp_path, "out/results.json", "out/x_mask.png", "out/x_overlay.png")
+    accepted = tmp_path / "annotations" / "anna"
+    _make(accepted, "annotations.csv", "images/x.png", "masks/x.png")
+    assert _not_read(tmp_path) == []
+    load_cases(tmp_path)
+    assert caplog.records == []
+    # What somebody else put there is.
+    _make(tmp_path, "out/x.png")
+    assert _not_read(tmp_path) == ["out/x.png"]

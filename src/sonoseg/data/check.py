@@ -30,6 +30,7 @@ KINDS = {
     "duplicate name": "images of one name",
     "image without mask": "images without a mask",
     "mask without image": "masks without an image",
+    "several segmentations": "images with more than one segmentation",
     "image without row": "images without a row in the table",
     "image without group": "images without a group in the table",
     "row without image": "rows in the table without an image",
@@ -122,8 +123,7 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
         InputError: there is no data set to check, or the split does not fit it.
     """
     found = scan(folder)
-    if not any(isinstance(case, DicomCase) for case in found.cases):
-        note_unread(found)
+    note_unread(found)
     subsets = split_cases(found.cases, split) if split is not None else {}
     images = _Images()
     for case in found.cases:
@@ -131,12 +131,11 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     pairs = near_copies(images.thumbnails)
     _check_copies(found, images, pairs)
     _check_leakage(found, images, pairs, subsets)
+    once = dict.fromkeys(found.findings)  # a file is read for each frame and region
     order = list(KINDS)
-    findings = sorted(found.findings, key=lambda finding: finding.files)
-    findings.sort(key=lambda finding: order.index(finding.kind))
-    return Report(
-        found.root, len(found.cases), tuple(findings), _describe_pack(found.root)
-    )
+    findings = sorted(once, key=lambda one: (order.index(one.kind), one.files))
+    pack = _describe_pack(found.root)
+    return Report(found.root, len(found.cases), tuple(findings), pack)
 
 
 def _describe_pack(path: Path) -> str:
@@ -207,7 +206,8 @@ def _check_dicom(found: Scan, case: DicomCase, images: _Images) -> None:
     try:
         image, mask = case.read()
     except InputError as error:
-        found.add("unreadable", case.image, error.problem)
+        masks = (path for path in case.masks if str(path) == error.subject)
+        found.add("unreadable", next(masks, case.image), error.problem)
         return
     if not any(other.image == case.image for other in images.cases):
         images.add(case, image)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,11 @@ class DicomCase(Case):
         return self._view()[1].image.pixels
 
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The region and the union (H, W) of the segments that lie in it."""
+        """The region and the union (H, W) of the segments that lie in it.
+
+        Raises:
+            InputError: a file cannot be read, or two segmentations mark the same pixel.
+        """
         from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame
 
         file, view = self._view()
@@ -57,6 +62,9 @@ class DicomCase(Case):
             if mask.shape != view.shape:
                 problem = size_problem(mask.shape, view.shape)
                 raise InputError(path, problem, "give the segmentation of this image")
+            if (union & mask).any():
+                problem = "marks pixels that another segmentation of this frame marks"
+                raise InputError(path, problem, "keep those of one reader")
             union |= mask
         return view.image.pixels, union[view.region.slices]
 
@@ -81,25 +89,31 @@ def scan_dicom(root: Path) -> Scan:
     """Pairs images with the segmentations that refer to them, whatever their names and folders.
 
     A still is a case for each of its regions. Of a loop the frames are cases that a segmentation has. The patient is
-    the group, see `patient_of`; the spacing is that of the file. Labels are "unknown".
+    the group, see `patient_of`; the spacing is that of the file. Labels are "unknown". Several segmentations of one
+    frame are merged only if they are known to be of one reader, see `_reader`; otherwise its cases have no mask.
 
     Raises:
         InputError: pydicom is not installed.
     """
     check_installed()
-    from sonoseg.dicom.header import SEGMENTATIONS, open_dicom
+    from sonoseg.dicom.header import SEGMENTATIONS, ULTRASOUND, WRITER, open_dicom
     from sonoseg.dicom.read import read_dicom
     from sonoseg.dicom.seg_to_mask import read_seg
 
     scan = Scan(root, [], [])
     segs: list[tuple[Path, SegFile]] = []
     images: list[tuple[Path, DicomFile]] = []
+    readers: dict[Path, tuple[str, ...]] = {}
     for path in _dicom_paths(root):
         try:
-            kind = str(open_dicom(path).dataset.get("SOPClassUID"))
+            dataset = open_dicom(path).dataset
+            kind = str(dataset.get("SOPClassUID"))
             if kind in SEGMENTATIONS:
-                segs.append((path, read_seg(path)))
-            else:
+                seg = read_seg(path)
+                readers[path] = _reader(path, seg)
+                segs.append((path, seg))
+            elif kind in ULTRASOUND or dataset.get("Manufacturer") != WRITER:
+                # Our own reports and overlays lie beside our segmentations.
                 images.append((path, read_dicom(path)))
         except InputError as error:
             scan.add("not read", path, error.problem)
@@ -109,8 +123,8 @@ def scan_dicom(root: Path) -> Scan:
     for (path, file), found in zip(images, frames, strict=True):
         if not found:
             scan.add("image without mask", path, "there is no segmentation for it")
-        meant = {1} if file.frames == 1 else set().union(*found.values())
-        scan.cases.extend(_cases(scan, path, file, tuple(found), meant))
+        masks = _masks_by_frame(scan, path, file, found, readers)
+        scan.cases.extend(_cases(scan, path, file, masks))
     _find_same_names(scan)
     used = set(unclear).union(*frames)
     for path, _ in segs:
@@ -181,22 +195,71 @@ def _fits(seg: SegFile, file: DicomFile) -> bool:
     return False
 
 
-def _cases(
+def _reader(path: Path, seg: SegFile) -> tuple[str, ...]:
+    """What the segmentations of one reader share: the series, and the name of who made the content.
+
+    A series has one operator (PS3.3 C.7.3.1). The name alone does not suffice: many programs write the same one
+    for everybody. sonoseg itself writes all lesions of a frame into one file, so each file is of its own.
+    """
+    from sonoseg.dicom.damage import dicom_errors, text
+    from sonoseg.dicom.header import WRITER
+
+    dataset = seg.header.dataset
+    with dicom_errors(seg.header.subject):
+        series = text(dataset, "SeriesInstanceUID")
+        if not series or text(dataset, "Manufacturer") == WRITER:
+            return (str(path),)
+        return series, text(dataset, "ContentCreatorName")
+
+
+def _masks_by_frame(
     scan: Scan,
     path: Path,
     file: DicomFile,
-    masks: tuple[Path, ...],
-    frames: set[int],
+    found: Mapping[Path, set[int]],
+    readers: Mapping[Path, tuple[str, ...]],
+) -> dict[int, tuple[Path, ...]]:
+    """The segmentations of each frame; none where they may be of several readers, which is noted."""
+    files = _without_copies(found)
+    frames = {1} if file.frames == 1 else set().union(*found.values())
+    masks: dict[int, tuple[Path, ...]] = {}
+    mixed: dict[tuple[Path, ...], list[int]] = {}
+    for frame in sorted(frames):
+        own = tuple(seg for seg in files if frame in found[seg])
+        if len({readers[seg] for seg in own}) > 1:
+            mixed.setdefault(own, []).append(frame)
+            own = ()
+        masks[frame] = own
+    for own, numbers in mixed.items():
+        which = f"frame {numbers[0]} " if file.frames > 1 else ""
+        which += f"and {len(numbers) - 1} more have" if len(numbers) > 1 else "has"
+        names = ", ".join(scan.relative(seg) for seg in own)
+        problem = f"{which} {len(own)} segmentations ({names})"
+        scan.add("several segmentations", path, problem)
+    return masks
+
+
+def _without_copies(paths: Iterable[Path]) -> list[Path]:
+    """Of files with the same content only the first: two readers who accept one outline unchanged have the same."""
+    kept: list[Path] = []
+    for path in paths:
+        if not any(filecmp.cmp(path, other, shallow=False) for other in kept):
+            kept.append(path)
+    return kept
+
+
+def _cases(
+    scan: Scan, path: Path, file: DicomFile, masks: Mapping[int, tuple[Path, ...]]
 ) -> Iterator[DicomCase]:
     regions = file.layout.regions
-    for frame in sorted(frames):
+    for frame, own in masks.items():
         for number, region in enumerate(regions, start=1):
             name = scan.relative(path).replace("/", "_")
             name += f"_frame{frame:04d}" if file.frames > 1 else ""
             name += f"_region{number}" if len(regions) > 1 else ""
             group = patient_of(file, scan.relative(path))
             yield DicomCase(
-                name, path, masks, "unknown", group, region.spacing, frame, number
+                name, path, own, "unknown", group, region.spacing, frame, number
             )
 
 

@@ -21,6 +21,7 @@ _HINTS = {
     "duplicate name": "rename all but one of them",
     "image without mask": "add the missing masks (empty where there is no lesion) or remove the images",
     "mask without image": "rename them as their images are named, with _mask at the end, or remove them",
+    "several segmentations": "keep those of one reader",
     "row without image": "add the missing images, name each with its ending and without a folder, or remove the rows",
     "image without group": "name the group of each image, or of none",
     "image without row": "add the missing rows or remove the images",
@@ -99,7 +100,7 @@ def load_cases(folder: Path | str) -> list[Case]:
 
     Raises:
         InputError: as `scan`; two images have one name; an image has no mask, or no row in the table; a mask has no
-            image; a column of the table is not known.
+            image; a frame has segmentations of several readers; a column of the table is not known.
     """
     found = scan(folder)
     for kind, hint in _HINTS.items():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sonoseg.core.paths import IMAGE_SUFFIXES
+from sonoseg.core.paths import IMAGE_SUFFIXES, is_input
 from sonoseg.data.busbra import TABLE as BUSBRA_TABLE
 from sonoseg.data.busi import CLASSES, find_busi
 from sonoseg.data.dicom import DicomCase
 from sonoseg.data.folder import TABLE
 from sonoseg.data.scan import Finding, Scan, entries, subfolder
+from sonoseg.dicom.recognise import files_below, is_dicom_file
 from sonoseg.errors import InputError
-from sonoseg.files import is_folder
+from sonoseg.files import is_folder, is_there
+from sonoseg.reader.outputs import RESULTS
 
 _PICTURES = frozenset(
     (
@@ -38,15 +40,21 @@ _LIKE_FOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """Names nearly as the layouts have them."""
+_ACCEPTED = "annotations.csv"
+"""Is in the folders in which `sonoseg serve` collects what a reader accepted."""
 
 
 def note_unread(found: Scan) -> None:
     """Adds a finding for each file or folder that is not read, but looks like a part of the data set.
 
     These are, beside the images and the masks, folders and pictures of other formats; beside their folders, others of
-    nearly the same names, and tables where none is read.
+    nearly the same names, and tables where none is read. In a folder of DICOM they are pictures, see
+    `_note_beside_dicom`.
     """
     if not is_folder(found.root):  # a pack
+        return
+    if _is_dicom(found):
+        _note_beside_dicom(found)
         return
     _note_inside(found)
     used = _used(found.root)
@@ -69,14 +77,38 @@ def note_unread(found: Scan) -> None:
 
 
 def unread_inside(found: Scan) -> list[Finding]:
-    """The findings of `note_unread` beside the images and the masks themselves; none of a pack or of DICOM."""
-    if not is_folder(found.root) or any(
-        isinstance(case, DicomCase) for case in found.cases
-    ):
-        return []
+    """The findings of `note_unread` beside the images and the masks themselves; none of a pack."""
     noted = Scan(found.root, [], [])
-    _note_inside(noted)
+    if _is_dicom(found):
+        _note_beside_dicom(noted)
+    elif is_folder(found.root):
+        _note_inside(noted)
     return noted.findings
+
+
+def _is_dicom(found: Scan) -> bool:
+    return any(isinstance(case, DicomCase) for case in found.cases)
+
+
+def _note_beside_dicom(found: Scan) -> None:
+    """Notes pictures at any depth, and files that are named as DICOM but are not.
+
+    Those that sonoseg wrote into folders of results, or of what readers of its page accepted, belong there.
+    """
+    for path in files_below(found.root):
+        suffix = path.suffix.lower().strip()
+        is_picture = suffix in IMAGE_SUFFIXES | _PICTURES
+        if is_picture and not is_dicom_file(path) and not _is_result(path, found.root):
+            problem = "is not DICOM; beside DICOM images, only DICOM files are read"
+            found.add("not read", path, problem)
+
+
+def _is_result(path: Path, root: Path) -> bool:
+    folders = [folder for folder in path.parents if folder.is_relative_to(root)]
+    if any(is_there(folder / _ACCEPTED) for folder in folders):
+        return True
+    is_named_so = not is_input(path, IMAGE_SUFFIXES | _PICTURES)
+    return is_named_so and is_there(path.parent / RESULTS)
 
 
 def _note_inside(found: Scan) -> None:

@@ -8,8 +8,9 @@ import re
 import sys
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.pixels.utils import iter_pixels
@@ -57,7 +58,11 @@ def iter_frames(
     if syntax in LOSSLESS:
         # GDCM ends the process if JPEG data has more bits than these. pydicom would also cut off what is beyond.
         options["bits_stored"] = integer(header.dataset, "BitsAllocated")
-    frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin, **options)
+    frames: Iterator[Pixels]
+    if not syntax.is_encapsulated and integer(header.dataset, "BitsAllocated") == 1:
+        frames = _bit_frames(header, file, wanted)
+    else:
+        frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin, **options)
     try:
         for _ in check_frames(header, wanted):
             with dicom_errors(header.subject), complaints(header):
@@ -70,6 +75,30 @@ def iter_frames(
         with contextlib.suppress(ValueError):
             frames.close()  # type: ignore[attr-defined]  # it is a generator
         file.close()
+
+
+def _bit_frames(
+    header: Header, file: IO[bytes], wanted: Iterable[int]
+) -> Generator[Pixels]:
+    """Frames (H, W) of one bit a pixel. They follow each other without gaps, the first pixel in the lowest bit.
+
+    So a frame may begin inside a byte (PS3.5 8.1.1). pydicom 3.0.2 then reads a byte too few for some sizes, and
+    takes the file for damaged.
+
+    Raises:
+        EOFError: the file ends within a frame.
+    """
+    rows, columns = header.shape
+    size = rows * columns
+    for index in wanted:
+        skipped, first = divmod(index * size, 8)
+        length = -(-(first + size) // 8)
+        file.seek(header.pixels_at + skipped)
+        content = file.read(length)
+        if len(content) < length:
+            raise EOFError
+        bits = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")
+        yield bits[first : first + size].reshape(rows, columns)
 
 
 @contextlib.contextmanager

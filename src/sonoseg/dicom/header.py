@@ -124,8 +124,9 @@ def open_dicom(source: DicomSource) -> Header:
         stream = plain_stream(stream, head, subject)
         with opened_stream(stream) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True)
+            start = file.tell()
             pixel_bytes = _pixel_bytes(file.read(12), dataset)
-            pixels_at = file.tell()
+            pixels_at = start + _length_place(dataset) + 4
     return Header(
         dataset, subject, stream, pixel_bytes=pixel_bytes, pixels_at=pixels_at
     )
@@ -135,11 +136,16 @@ def _pixel_bytes(head: bytes, dataset: Dataset) -> int:
     """The length of the pixel data, by the first 12 bytes of their element; 0 if they are of another one."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
-    place = 4 if syntax == uid.ImplicitVRLittleEndian else 8
     if len(head) < 12 or struct.unpack_from(f"{order}HH", head) != (0x7FE0, 0x10):
         return 0
-    (length,) = struct.unpack_from(f"{order}I", head, place)
+    (length,) = struct.unpack_from(f"{order}I", head, _length_place(dataset))
     return int(length)
+
+
+def _length_place(dataset: Dataset) -> int:
+    """Where in the element of the pixels its length of 4 bytes lies: behind the tag, and the type if it is written."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return 4 if syntax == uid.ImplicitVRLittleEndian else 8
 
 
 def _check_kind(header: Header) -> None:

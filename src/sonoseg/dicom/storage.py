@@ -55,6 +55,10 @@ def check_storage(
     if syntax.is_private or (syntax.is_encapsulated and syntax.name == syntax):
         problem = f"is stored in a form that is not known ({str(syntax)[:64]})"
         raise InputError(subject, problem, "export it uncompressed")
+    if syntax == uid.ExplicitVRBigEndian and integer(dataset, "BitsAllocated") == 1:
+        # Whether the bytes are swapped depends on the type of the element. pydicom never swaps these.
+        problem = "has masks of one bit a pixel in big-endian order, which is not read"
+        raise InputError(subject, problem, "export it as Explicit VR Little Endian")
     if syntax.is_encapsulated:
         _check_decoder(subject, syntax)
 
