@@ -1,22 +1,25 @@
 """`sonoseg compare-readers`: its numbers are those of scikit-learn; readers and network on the same images."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from sonoseg.cli import main
 from sonoseg.core.kappa import kappa, kappa_of_table
-from sonoseg.data.phantom import make_phantom
+from sonoseg.data import phantom
+from sonoseg.serve.compare_readers import find_readers
 
+make_phantom = functools.cache(phantom.make_phantom)
 IMAGES = ("one.png", "two.png", "three.png", "four.png")
 
 
-def write(folder, reader, accepted):
+def write(folder, reader, accepted, place=""):
     """Writes what sonoseg serve leaves of a reader: (mask, label) by file."""
-    own = folder / "annotations" / reader.lower()
+    own = folder / "annotations" / (place or reader.lower())
     rows = ["file,label,birads,note,reader,accepted"]
     for part in ("images", "masks"):
         (own / part).mkdir(parents=True)
@@ -92,6 +95,86 @@ def test_the_network_is_compared_on_all_images_of_a_reader(readers, capsys, segm
     assert found[1]["dice"] == pytest.approx(dice)
     assert found[1]["kappa_pixels"] == pytest.approx(pixels)
     assert found[1]["kappa_label"] is None
+
+
+@pytest.mark.filterwarnings("ignore:A single label", "ignore:.*only one label")
+def test_two_readings_of_one_reader_are_compared_with_each_other(
+    tmp_path, capsys, segmenter
+):
+    images = [make_phantom(seed)[0] for seed in range(4)]
+    left = [np.zeros(image.shape, bool) for image in images]
+    for mask in left:
+        mask[50:90, 40:80] = True
+    right = [np.fliplr(mask) for mask in left]
+    labels = (
+        ("benign", "malignant", "benign", "benign"),
+        ("benign", "malignant", "malignant", "uncertain"),
+    )
+    for place, masks, words in zip(("1", "2"), (left, right), labels, strict=True):
+        accepted = dict(zip(IMAGES, zip(masks, words, strict=True), strict=True))
+        write(tmp_path, "Anna", accepted, place)
+    found = run(tmp_path / "annotations", capsys)
+    pairs = [(one["first"], one["second"], one["images"]) for one in found]
+    assert pairs == [
+        ("Anna (1)", "Anna (2)", 4),
+        ("Anna (1)", "network", 4),
+        ("Anna (2)", "network", 4),
+    ]
+    assert found[0]["dice"] == 0
+    assert found[0]["kappa_pixels"] == pytest.approx(wanted(left, right)[1])
+    assert found[0]["kappa_label"] == pytest.approx(cohen_kappa_score(*labels))
+    network = [segmenter.segment(image).mask for image in images]
+    for one, masks in zip(found[1:], (left, right), strict=True):
+        dice, pixels, _ = wanted(masks, network)
+        assert one["dice"] == pytest.approx(dice)
+        assert one["kappa_pixels"] == pytest.approx(pixels)
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (
+            {"a": "network", "b": "network (reader)"},
+            ["network (reader) (a)", "network (reader) (b)"],
+        ),
+        (
+            {"a": "Eva", "b": "Eva", "c": "Eva (a)"},
+            ["Eva (a) (a)", "Eva (a) (c)", "Eva (b)"],
+        ),
+        ({"a": "Eva", "b": "eva"}, ["Eva", "eva"]),
+    ],
+)
+def test_no_two_readers_have_one_name(tmp_path, names, shown):
+    accepted = {"one.png": (make_phantom(0)[1], "benign")}
+    for place, name in names.items():
+        write(tmp_path, name, accepted, place)
+    readers = find_readers(tmp_path / "annotations")
+    assert [reader.name for reader in readers] == shown
+    assert {reader.folder.name for reader in readers} == set(names)
+
+
+def test_one_reader_in_two_places_of_a_folder_is_two_readings(tmp_path):
+    accepted = {"one.png": (make_phantom(0)[1], "benign")}
+    write(tmp_path, "Anna", accepted)
+    write(tmp_path / "images", "Anna", accepted)
+    names = [reader.name for reader in find_readers(tmp_path)]
+    assert names == ["Anna (annotations/anna)", "Anna (images/annotations/anna)"]
+
+
+def test_different_images_of_one_name_are_one_line(readers, capsys):
+    folder, _, _ = readers
+    path = folder / "annotations" / "ben" / "images" / "two.png"
+    ImageOps.mirror(Image.open(path)).save(path)
+    assert main(["compare-readers", str(folder)]) == 2
+    assert "two.png: is another image for Anna than for Ben" in capsys.readouterr().err
+
+
+def test_the_same_pixels_in_other_bytes_are_the_same_image(readers, capsys):
+    folder, _, _ = readers
+    before = run(folder, capsys)
+    path = folder / "annotations" / "ben" / "images" / "two.png"
+    Image.open(path).save(path, compress_level=0)
+    assert run(folder, capsys) == before
 
 
 def test_the_table_has_a_row_for_each_pair(readers, capsys):

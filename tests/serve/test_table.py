@@ -2,6 +2,7 @@
 
 import csv
 
+import pydicom
 import pytest
 from starlette.testclient import TestClient
 from tests.serve.conftest import ADDRESS
@@ -11,6 +12,7 @@ from sonoseg.data.load import load_cases
 from sonoseg.errors import InputError
 from sonoseg.serve.app import build_app
 from sonoseg.serve.records import Finding
+from sonoseg.serve.scans import Scans
 from sonoseg.serve.scenes import Shot
 
 ROWS = """file,label,group,spacing
@@ -87,3 +89,72 @@ def test_a_table_beside_another_folder_is_not_read(folder, segmenter):
     session = open_session(folder, segmenter)
     assert len(session.entries("anna")) == 3
     assert session.album.notice == ""
+
+
+def dicom_set(root, written, rows):
+    """A data set of stills with a table; each file is of the patient whose name it begins with."""
+    (root / "images").mkdir(parents=True)
+    dataset = pydicom.dcmread(next(path for path in written if "still" in path.name))
+    names = ("ann1", "ann2", "ben1", "ben2")
+    for number, name in enumerate(names, start=1):
+        dataset.PatientID = name[:3]
+        dataset.SOPInstanceUID = f"1.2.3.{number}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(root / "images" / f"{name}.dcm")
+    lines = [f"{name}.dcm,{group}" for name, group in rows.items()]
+    (root / "labels.csv").write_text("\n".join(["file,group", *lines]) + "\n")
+
+
+def collected_groups(root, segmenter):
+    """The group of each image in what Anna has collected, and the notice of the page."""
+    session = open_session(root, segmenter)
+    for scene in session.album.refresh().values():
+        shot = Shot(scene)
+        session.write_finding(shot, "anna", Finding("uncertain"))
+        session.accept(shot, "anna", 0)
+    cases = load_cases(session.folder / "anna")
+    return {case.name[:4]: case.group for case in cases}, session.album.notice
+
+
+def test_a_dicom_file_without_row_has_the_group_of_its_patient(
+    tmp_path, written, segmenter
+):
+    dicom_set(tmp_path / "set", written, {"ann2": "P1"})
+    groups, notice = collected_groups(tmp_path / "set", segmenter)
+    assert (groups["ann1"], groups["ann2"]) == ("P1", "P1")
+    assert groups["ben1"] == groups["ben2"] not in ("", "P1")
+    assert "no patient (group) for 2 images: ben1.dcm" in notice
+    assert "different groups" not in notice
+
+
+def test_two_groups_for_one_dicom_patient_are_named(tmp_path, written, segmenter):
+    rows = {"ann1": "P1", "ann2": "P2", "ben1": "P3", "ben2": "P3"}
+    dicom_set(tmp_path / "set", written, rows)
+    groups, notice = collected_groups(tmp_path / "set", segmenter)
+    assert groups == rows
+    assert "gives ann1.dcm and ann2.dcm different groups" in notice
+    assert "no patient" not in notice
+
+
+def test_of_two_groups_of_a_dicom_patient_none_is_chosen(tmp_path, written, segmenter):
+    dicom_set(tmp_path / "set", written, {"ann1": "P1", "ann2": "P2", "ben1": "P3"})
+    path = tmp_path / "set" / "images" / "ben2.dcm"
+    third = pydicom.dcmread(path)
+    third.PatientID = "ann"
+    third.save_as(path)
+    groups, notice = collected_groups(tmp_path / "set", segmenter)
+    assert groups["ben2"] not in ("", "P1", "P2", "P3")
+    assert "no patient (group) for an image: ben2.dcm" in notice
+    assert "different groups" in notice
+
+
+def test_a_damaged_patient_leaves_the_others_in_the_list(tmp_path, written):
+    still = next(path for path in written if "still" in path.name)
+    content = still.read_bytes()
+    (tmp_path / "good.dcm").write_bytes(content)
+    head = b"\x10\x00\x20\x00"
+    assert content.count(head + b"LO") == 1
+    (tmp_path / "odd.dcm").write_bytes(content.replace(head + b"LO", head + b"FD"))
+    good, odd = Scans().find(tmp_path)
+    assert good.patient.startswith("patient-")
+    assert odd.patient == "no-patient-odd.dcm"

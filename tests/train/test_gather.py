@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from sonoseg.data import load_cases, split_cases
 from sonoseg.data.busi import busi_files
 from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
@@ -61,6 +62,54 @@ def test_a_copy_of_the_data_under_another_name_is_the_same_data_set(tmp_path, ki
         gather(one, "grouped", (str(other),))
 
 
+def test_the_hint_for_a_copy_of_the_data_is_its_own_split(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_phantoms(one, 24, seed=2, size=(128, 160))
+    _group_by_two(one)
+    shutil.copytree(one, other)
+    for also in (str(other), f"{other}@grouped-1"):
+        with pytest.raises(InputError) as caught:
+            gather(one, "grouped", (also,))
+        assert caught.value.hint == "give FOLDER@grouped"
+    training, _ = gather(one, "grouped", (f"{other}@grouped",))
+    assert len(training) == 2 * len(gather(one, "grouped", ())[0])
+
+
+def test_the_hint_for_a_part_of_the_data_is_not_what_was_given(tmp_path):
+    """As two readers have accepted other images of the same patients: their folds differ."""
+    one, other = tmp_path / "anna", tmp_path / "bob"
+    write_phantoms(one, 24, seed=2, size=(128, 160))
+    _group_by_two(one)
+    shutil.copytree(one, other)
+    for path in sorted((other / "images").iterdir())[:4]:
+        path.unlink()
+        (other / "masks" / path.name).unlink()
+    _group_by_two(other, start=4)
+    for also in (str(other), f"{other}@grouped", f"{other}@grouped-0"):
+        with pytest.raises(InputError, match="of the patients or near-") as caught:
+            gather(one, "grouped", (also,))
+        assert "@grouped" not in caught.value.hint
+        assert "FOLDER@B.csv (file,subset)" in caught.value.hint
+    tables = []
+    subset_of = _subsets(one)
+    for folder in (one, other):
+        names = [path.name for path in (folder / "images").iterdir()]
+        rows = [f"{name},{subset_of[name]}" for name in names]
+        tables.append(tmp_path / f"{folder.name}.csv")
+        tables[-1].write_text("\n".join(["file,subset", *rows]) + "\n")
+    training, _ = gather(one, str(tables[0]), (f"{other}@{tables[1]}",))
+    groups = {case.group for case in training}
+    assert len(training) > len(gather(one, "grouped", ())[0])
+    assert groups == {case.group for case in gather(one, "grouped", ())[0]}
+
+
+def _subsets(folder):
+    subset_of = {}
+    for subset, cases in split_cases(load_cases(folder), "grouped").items():
+        subset_of.update(dict.fromkeys([case.name for case in cases], subset))
+    return subset_of
+
+
 def test_other_images_of_the_same_names_are_another_data_set(tmp_path):
     """As two hospitals export them, into folders of one name."""
     one, other = tmp_path / "a" / "export", tmp_path / "b" / "export"
@@ -72,12 +121,12 @@ def test_other_images_of_the_same_names_are_another_data_set(tmp_path):
     assert len(training) == len(gather(one, "grouped", ())[0]) + 24
 
 
-def _group_by_two(folder):
+def _group_by_two(folder, start=0):
     names = [path.name for path in sorted((folder / "images").iterdir())]
     with (folder / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "label", "group"])
-        for number, name in enumerate(names):
+        for number, name in enumerate(names, start):
             writer.writerow([name, "benign", f"patient {number // 2}"])
 
 

@@ -106,9 +106,7 @@ class Album:
         """What the page should say of the folder, "" if nothing."""
         with self._lock:
             scenes = list(self._scenes.values())
-        pictures = [scene.path for scene in scenes if scene.is_copied]
-        words = [self._scans.notice, twins_notice(scenes)]
-        words += self.table.notices(pictures)
+        words = [self._scans.notice, twins_notice(scenes), *self.table.notices(scenes)]
         return ". ".join(word for word in words if word)
 
     def shot(self, identifier: str) -> Shot:
@@ -127,6 +125,12 @@ class Album:
         if not 1 <= frame <= scene.frames:
             raise Refused(404, "image", f"has no frame {frame}", "reload the page")
         return Shot(scene, frame)
+
+    def patient(self, shot: Shot) -> str:
+        """A code that images of one patient share, as far as that is known; "" if nothing is."""
+        scenes = self.refresh()  # other files of the patient may have come
+        scene = scenes.get(shot.scene.identifier, shot.scene)
+        return self.table.patient(scene, scenes.values())
 
     def result(self, shot: Shot) -> SegmentationResult:
         """What the network says of an image; waits for it if it is not known yet.

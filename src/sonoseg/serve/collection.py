@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sonoseg.core.image import Image
-from sonoseg.data.dicom import patient_of
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_files, is_folder, output_folder
@@ -18,7 +17,6 @@ from sonoseg.serve.limits import Limits
 from sonoseg.serve.objects import Part, objects_of, write_objects
 from sonoseg.serve.patch import Mask
 from sonoseg.serve.records import Accepted
-from sonoseg.serve.scans import open_scan
 from sonoseg.serve.scenes import (
     Scene,
     Shot,
@@ -28,7 +26,6 @@ from sonoseg.serve.scenes import (
     plain_stem,
     stem_in,
 )
-from sonoseg.serve.table import Table
 
 _logger = logging.getLogger(__name__)
 
@@ -40,23 +37,10 @@ class Collection:
         folder: that holds them.
         journal: what was accepted.
         limits: on the images.
-        table: labels.csv beside the images that are served.
     """
 
-    def __init__(
-        self, folder: Path, journal: Journal, limits: Limits, table: Table
-    ) -> None:
+    def __init__(self, folder: Path, journal: Journal, limits: Limits) -> None:
         self._folder, self._journal, self._limits = folder, journal, limits
-        self._table = table
-
-    def patient(self, shot: Shot) -> str:
-        """A code that images of one patient share, as far as that is known; "" if nothing is."""
-        group = self._table.of(shot.path).group
-        if group:
-            return group
-        if is_dicom_file(shot.path):
-            return patient_of(open_scan(shot.path, self._limits), shot.path.name)
-        return name_of(shot.path) if shot.scene.frames > 1 else ""
 
     def check_name(self, shot: Shot, reader: str) -> None:
         """Refuses an image that would replace the mask, or SEG and SR, of another file in the data set.

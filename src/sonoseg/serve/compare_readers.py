@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.counts import Counts, count, stack
+from sonoseg.core.image import Image, read_image
 from sonoseg.core.kappa import kappa, kappa_of_table
 from sonoseg.core.metrics import image_scores
 from sonoseg.data.scan import read_table
@@ -36,7 +38,7 @@ class Reader:
     """What one reader accepted.
 
     Attributes:
-        name: of the reader.
+        name: of the reader, unlike that of every other one.
         folder: with images/ and masks/.
         labels: label of each image by the name of its file.
     """
@@ -49,9 +51,9 @@ class Reader:
         """The mask (H, W) of an image."""
         return read_mask(self.folder, file)
 
-    def image(self, file: str) -> Path:
-        """The file of an image."""
-        return self.folder / "images" / file
+    def image(self, file: str) -> Image:
+        """An image, as the reader saw it."""
+        return read_image(self.folder / "images" / file)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def compare_readers_command(folder: Path, model: str, as_json: bool) -> str:
 def find_readers(folder: Path) -> list[Reader]:
     """The readers who accepted something, in the order of their names.
 
+    Where several folders are of one reader, such as a first and a second reading, each name has its folder in brackets.
+
     Raises:
         InputError: there is none, or a table cannot be read.
     """
@@ -122,7 +126,7 @@ def find_readers(folder: Path) -> list[Reader]:
     if not readers:
         hint = "give the folder that sonoseg serve showed"
         raise InputError(folder, "nothing that readers have accepted is there", hint)
-    return sorted(readers, key=lambda reader: reader.name)
+    return sorted(_distinct(readers, folder), key=lambda reader: reader.name)
 
 
 def compare_readers(readers: list[Reader], segmenter: Segmenter) -> list[Agreement]:
@@ -130,8 +134,13 @@ def compare_readers(readers: list[Reader], segmenter: Segmenter) -> list[Agreeme
 
     Masks are read image by image, and each image is segmented once.
 
+    Args:
+        readers: of different names.
+        segmenter: the network.
+
     Raises:
-        InputError: a file cannot be read, or two readers have masks of different sizes of one image.
+        InputError: a file cannot be read, or two readers have different images of one name, or masks of different
+            sizes of one image.
     """
     names = [reader.name for reader in readers]
     pairs = [*itertools.combinations(names, 2), *((name, NETWORK) for name in names)]
@@ -141,7 +150,7 @@ def compare_readers(readers: list[Reader], segmenter: Segmenter) -> list[Agreeme
         own = [reader for reader in readers if file in reader.labels]
         masks = {reader.name: reader.mask(file) for reader in own}
         labels = {reader.name: reader.labels[file] for reader in own}
-        masks[NETWORK] = segmenter.segment(own[0].image(file)).mask
+        masks[NETWORK] = segmenter.segment(_common_image(file, own)).mask
         labels[NETWORK] = ""
         for first, second in pairs:
             if first in masks and second in masks:
@@ -162,6 +171,30 @@ def _reader(folder: Path) -> Reader:
     name = rows[0]["reader"] if rows else folder.name
     # Only the network has its name.
     return Reader(f"{name} (reader)" if name == NETWORK else name, folder, labels)
+
+
+def _distinct(readers: list[Reader], root: Path) -> list[Reader]:
+    """The same readers, all under different names: by their names they are compared."""
+    times = Counter(reader.name for reader in readers)
+    named = []
+    for reader in readers:
+        if times[reader.name] > 1:
+            place = reader.folder.relative_to(root).as_posix()
+            reader = replace(reader, name=f"{reader.name} ({place})")
+        named.append(reader)
+    # A third reader may be called as one of them is now.
+    return named if named == readers else _distinct(named, root)
+
+
+def _common_image(file: str, readers: list[Reader]) -> Image:
+    """The image of that name, which must have the same pixels for all of these readers."""
+    first, *others = readers
+    image = first.image(file)
+    for other in others:
+        if not np.array_equal(image.pixels, other.image(file).pixels):
+            problem = f"is another image for {first.name} than for {other.name}"
+            raise InputError(file, problem, "compare folders of the same images")
+    return image
 
 
 def _count(file: str, mask: Mask, reference: Mask) -> Counts:

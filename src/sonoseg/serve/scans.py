@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonoseg.core.image import Image
 from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_input
 from sonoseg.core.source import check_dimensions
+from sonoseg.data.case import NO_PATIENT
+from sonoseg.data.dicom import patient_of
 from sonoseg.dicom.recognise import check_installed, direct_files, is_dicom_file
 from sonoseg.errors import InputError
 from sonoseg.reader.video import Clip, check_av
@@ -134,7 +137,18 @@ def _dicom_scenes(path: Path) -> list[Scene]:
         return [Scene(path)]
     count = len(file.layout.regions)
     about = (path, file.frames, file.frame_time)
-    return [Scene(*about, region, count) for region in range(1, count + 1)]
+    whole = Scene(*about, regions=count, patient=_patient(path, file))
+    return [replace(whole, region=region) for region in range(1, count + 1)]
+
+
+def _patient(path: Path, file: DicomFile) -> str:
+    from sonoseg.dicom.damage import dicom_errors
+
+    try:
+        with dicom_errors(str(path)):
+            return patient_of(file, path.name)
+    except InputError:  # the image may be whole
+        return f"{NO_PATIENT}{path.name}"
 
 
 def _clip_scenes(path: Path) -> list[Scene]:

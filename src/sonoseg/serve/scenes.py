@@ -30,6 +30,7 @@ class Scene:
         frame_time: milliseconds from frame to frame; None if it is not known.
         region: of a split screen, which image is shown, from 1.
         regions: how many images the screen has side by side.
+        patient: of DICOM, a code that images of one patient share; "" for other files, and for damaged ones.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Scene:
     frame_time: float | None = None
     region: int = 1
     regions: int = 1
+    patient: str = ""
 
     @property
     def key(self) -> str:

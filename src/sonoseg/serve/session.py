@@ -70,8 +70,7 @@ class Session:
         self.album.refresh()
         self._card, self._network = segmenter.card, Network.of(segmenter)
         self._journal = Journal(self.folder / "session.db")
-        about = (self._journal, limits, self.album.table)
-        self._collection = Collection(self.folder, *about)
+        self._collection = Collection(self.folder, self._journal, limits)
         self._contents = Contents(self._journal, self._collection)
         self._lock = threading.RLock()
         self.gone = Gone(self.album, self._journal, self._collection, self._lock)
@@ -211,7 +210,7 @@ class Session:
             made = make_accepted(shot, history, finding, result, self._network, earlier)
             accepted = replace(
                 made,
-                patient=self._collection.patient(shot),
+                patient=self.album.patient(shot),
                 doubts=tuple(doubts_of(shot, result, finding, self._limits)),
                 remark=self._contents.notice(shot.path, reader),
             )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sonoseg.data.folder import TABLE, Known, read_labels
 from sonoseg.data.scan import name_key
-from sonoseg.errors import InputError
-from sonoseg.serve.scenes import name_of
+from sonoseg.errors import InputError, counted
+from sonoseg.serve.scenes import Scene
 
 
 class Table:
@@ -31,17 +31,56 @@ class Table:
         """What is known of an image."""
         return self._known.get(unicodedata.normalize("NFC", path.name), Known())
 
-    def notices(self, pictures: Sequence[Path]) -> list[str]:
-        """What the page should say of the table, given the pictures that are shown."""
+    def patient(self, scene: Scene, scenes: Iterable[Scene]) -> str:
+        """A code that images of one patient share, as far as that is known; "" if nothing is.
+
+        Args:
+            scene: whose patient is asked for.
+            scenes: all of the folder. A DICOM file without a group gets that of another file of the same patient.
+        """
+        own = self.of(scene.path).group
+        if own:
+            return own
+        if scene.patient:
+            shared = list(self._shared(scenes).get(scene.patient, ()))
+            # Of two groups none is the right one; the page says so.
+            return shared[0] if len(shared) == 1 else scene.patient
+        return scene.name if scene.frames > 1 else ""
+
+    def notices(self, scenes: Sequence[Scene]) -> list[str]:
+        """What the page should say of the table, given all that is shown."""
         words = []
         if any(known.group for known in self._known.values()):
-            without = [path for path in pictures if not self.of(path).group]
-            if without:
-                first = name_of(without[0])
-                number = f"{len(without)} images" if len(without) > 1 else "an image"
-                about = f"{TABLE} names no patient (group) for {number}: {first}"
-                words.append(f"{about}. Each counts as a patient of its own")
+            shared = self._shared(scenes)
+            words = [*self._without(scenes, shared), *_divided(shared)]
         return [*words, *self._changed()]
+
+    def _shared(self, scenes: Iterable[Scene]) -> dict[str, dict[str, Scene]]:
+        """Of each DICOM patient the groups in the table, each with the first image that has it."""
+        shared: dict[str, dict[str, Scene]] = {}
+        for scene in scenes:
+            group = self.of(scene.path).group
+            if scene.patient and group:
+                shared.setdefault(scene.patient, {}).setdefault(group, scene)
+        return shared
+
+    def _without(
+        self, scenes: Iterable[Scene], shared: Mapping[str, Mapping[str, Scene]]
+    ) -> list[str]:
+        without = {}
+        for scene in scenes:
+            is_known = len(shared.get(scene.patient, ())) == 1
+            if not is_known and not self.of(scene.path).group:
+                without[scene.path] = scene
+        if not without:
+            return []
+        first = next(iter(without.values())).name
+        number = f"{len(without)} images" if len(without) > 1 else "an image"
+        about = f"{TABLE} names no patient (group) for {number}: {first}"
+        counts = "Each counts as a patient of its own"
+        if any(scene.patient for scene in without.values()):
+            counts += ", but DICOM of one patient as one"
+        return [f"{about}. {counts}"]
 
     def _changed(self) -> list[str]:
         try:
@@ -59,3 +98,14 @@ class Table:
             hint = "name it group (of a patient) or spacing if it is one of these, or remove it"
             raise InputError(self._root / finding.files[0], finding.message, hint)
         return known
+
+
+def _divided(shared: Mapping[str, Mapping[str, Scene]]) -> list[str]:
+    pairs = [list(groups.values())[:2] for groups in shared.values() if len(groups) > 1]
+    if not pairs:
+        return []
+    first, second = pairs[0]
+    others = len(pairs) - 1
+    more = f" (and so of {counted(others, 'other patient')})" if others else ""
+    about = f"{TABLE} gives {first.name} and {second.name} different groups"
+    return [f"{about}, but DICOM says that they are of one patient{more}"]

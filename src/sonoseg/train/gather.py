@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ def gather(
                 "give FOLDER@SPLIT, with a split that leaves them out",
             )
         if _is_same(every, cases):
-            _check_groups(source, added, subsets, split)
+            _check_groups(source, cases, added, subsets, split)
         training = training + added
     return training, subsets["validation"]
 
@@ -87,6 +88,7 @@ def _look_alike(one: Case, other: Case) -> bool:
 
 def _check_groups(
     source: str,
+    cases: Sequence[Case],
     added: Sequence[Case],
     subsets: Mapping[str, Sequence[Case]],
     split: str,
@@ -95,12 +97,16 @@ def _check_groups(
     apart = {case.group for case in (*subsets[VALIDATION], *subsets["test"])}
     apart -= {case.group for case in subsets["train"]}
     both = [case for case in added if case.group in apart]
-    if both:
-        problem = f"has {counted(len(both), 'image')} of the patients or near-copies that {split} keeps apart"
-        first = f"first {both[0].name}"
-        raise InputError(
-            f"--also {source}", f"{problem}, {first}", f"give FOLDER@{split}"
-        )
+    if not both:
+        return
+    problem = f"has {counted(len(both), 'image')} of the patients or near-copies that {split} keeps apart"
+    hint = "give --split A.csv and FOLDER@B.csv (file,subset), which put a patient into the same subset"
+    # Of a part of the data, or of more, a split of that name may divide the groups otherwise.
+    with contextlib.suppress(InputError):
+        training = split_cases(cases, split)["train"]
+        if not any(case.group in apart for case in training):
+            hint = f"give FOLDER@{split}"
+    raise InputError(f"--also {source}", f"{problem}, first {both[0].name}", hint)
 
 
 def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> None:
