@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -24,6 +25,8 @@ from sonoseg.data.phantom import make_phantom
 from sonoseg.dicom.segment import segment_still
 from sonoseg.serve.app import build_app
 from sonoseg.serve.kept_files import Uploads
+from sonoseg.serve.limits import Limits
+from sonoseg.serve.monai_images import is_turned
 
 ADDRESS = "http://127.0.0.1:8417"
 SLICER = b"----------lImIt_of_THE_fIle_eW_$"
@@ -448,6 +451,13 @@ def test_what_exif_leaves_upright_is_taken_as_it_is(segmenter, tmp_path, phantom
         drawn = turned(phantom[1].astype(np.uint8), 3, "PNG")
         saved = client.put("/datastore/label?image=a", files={"label": ("l", drawn)})
         assert_is_refused(saved, "label")
+
+
+def test_a_picture_over_the_limit_is_not_decoded_for_its_exif(phantom):
+    content = turned(phantom[0], 3, "PNG")
+    limits = Limits()
+    assert is_turned(content, limits)
+    assert not is_turned(content, replace(limits, pixels=phantom[0].size - 1))
 
 
 @pytest.mark.parametrize("name", ["two.nii.gz", "gray.nrrd"])

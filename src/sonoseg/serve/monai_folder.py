@@ -112,7 +112,7 @@ class Folder:
         if scenes[0].frames > 1:
             hint = "draw on its frames on the page"
             raise InputError("label", "the image is a loop", hint)
-        check_upright("image", scenes[0].path)
+        check_upright("image", scenes[0].path, self.limits)
         shots = [Shot(scene) for scene in scenes]
         masks = [self.session.album.result(shot).mask for shot in shots]
         if is_dicom_file(scenes[0].path):  # the label is one of the whole frame
@@ -133,7 +133,7 @@ class Folder:
             scene = scenes.get(entry["id"])
             if scene is None or entry["state"] == "accepted":
                 continue
-            if not is_turned(scene.path):
+            if not is_turned(scene.path, self.limits):
                 return scene.name
         return None
 

@@ -165,7 +165,7 @@ def download(images: Images, image: ImageName) -> Response:
     """As it lies in the folder; one that EXIF turns is refused."""
     path = images.path(image)
     content = path.read_bytes()
-    check_upright("image", content)
+    check_upright("image", content, images.limits)
     return _file(content, path.name, _BINARY)
 
 
