@@ -557,6 +557,9 @@ def test_tall_images_are_stretched_in_parts_as_in_one(height: int) -> None:
         (Fraction(1, 4), (0.25, 0.25)),
         ((0.1, np.float64(0.2)), (0.1, 0.2)),
         (MultiValue(DSfloat, ["0.1", "0.2"]), (0.1, 0.2)),
+        (np.array([0.1, 0.2]), (0.1, 0.2)),
+        (np.array([1, 2], np.uint8), (1.0, 2.0)),
+        (np.array(0.1), (0.1, 0.1)),
         (None, None),
     ],
 )
@@ -584,7 +587,8 @@ NO_SPACINGS = [
     (0.1,),
     (0.1, 0),
 ]
-NO_SPACINGS += [(0.1, 0.1, 0.1), np.array(0.1), np.array([0.1, 0.1]), object()]
+NO_SPACINGS += [(0.1, 0.1, 0.1), np.array([0.1]), np.full((2, 2), 0.1), object()]
+NO_SPACINGS += [np.array([True, True]), np.ma.array([0.1, 0.1], mask=[0, 1])]
 NO_SPACINGS += [80, 1e200, 1e-200, (0.1, 11)]  # another unit than mm
 
 

@@ -121,6 +121,24 @@ def test_a_batch_gives_what_single_images_give(
     assert segmenter.segment_batch([]) == []
 
 
+def test_one_image_is_not_taken_for_a_batch(
+    segmenter: Segmenter, scan: Scan, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(scan).save(path)
+    content = path.read_bytes()
+    colour = np.stack([scan] * 3, axis=2)
+    pictures = [Image.fromarray(scan), Image.open(path), read_image(scan)]
+    files = [str(path), path, content, bytearray(content), io.BytesIO(content)]
+    for one in (*pictures, *files, scan, colour, np.array(1), None):
+        with pytest.raises(InputError, match=r"^images: .* is not a list of images; "):
+            segmenter.segment_batch(one)  # type: ignore[arg-type]
+    several: list[Any] = [(scan, path), iter([scan, scan]), np.array([path, path])]
+    several += [np.stack([scan, scan]), np.stack([colour, colour])]
+    for images in several:
+        assert len(segmenter.segment_batch(images)) == 2
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (16, 900), (1200, 40), (96, 112)])
 def test_images_of_any_size_are_segmented_at_their_size(
     segmenter: Segmenter, shape: tuple[int, int]

@@ -78,8 +78,8 @@ def lines(page: str) -> list[str]:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with what the pages name, all synthetic.
 
-    It has scan.png, clip.mp4, scans/, my-images/, small BUSI/ and BREAST/, scan.dcm, and study/, three DICOM files
-    with masks.
+    It has scan.png, clip.mp4, scans/, my-images/, small BUSI/ and BREAST/, scan.dcm, study/, three DICOM files with
+    masks, and model.onnx, a bundle.
 
     It is emptied afterwards: the runs of a page take hundreds of megabytes.
     """
@@ -100,6 +100,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
             clip.write(np.asarray(Image.open(path).convert("RGB")), tick)
     write_dicom_phantoms("study", 3)
     shutil.copy("study/images/synthetic_00_still.dcm", "scan.dcm")
+    shutil.copy(default_bundle_path(), "model.onnx")
     small_busi()
     write_breast(Path("BREAST"), 8)
     yield tmp_path

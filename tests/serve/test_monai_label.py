@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -24,6 +25,8 @@ from sonoseg.data.phantom import make_phantom
 from sonoseg.dicom.segment import segment_still
 from sonoseg.serve.app import build_app
 from sonoseg.serve.kept_files import Uploads
+from sonoseg.serve.limits import Limits
+from sonoseg.serve.monai_images import is_turned
 
 ADDRESS = "http://127.0.0.1:8417"
 SLICER = b"----------lImIt_of_THE_fIle_eW_$"
@@ -390,6 +393,71 @@ def test_scribbles_and_labels_that_do_not_fit_are_refused(client, to_png):
     answer = client.put("/datastore/label?image=one", content=body, headers=SLICER_TYPE)
     assert answer.status_code == 422
     assert "30 × 20" in answer.json()["problem"]
+
+
+def turned(pixels, orientation, kind):
+    """A picture's file whose EXIF says `orientation`."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(pixels).save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+def assert_is_refused(answer, subject):
+    assert answer.status_code == 422
+    assert answer.json()["subject"] == subject
+    assert "EXIF" in answer.json()["problem"]
+
+
+# SimpleITK 2.5 ignores EXIF in JPEG and PNG; of TIFF it turns 2 to 4 as sonoseg, and 5 to 8 otherwise.
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_what_exif_turns_is_refused_on_every_way(
+    segmenter, tmp_path, phantom, to_png, kind, orientation
+):
+    content = turned(phantom[0], orientation, kind)
+    (tmp_path / f"a.{kind.lower()}").write_bytes(content)
+    app = build_app(segmenter, folder=tmp_path)
+    with TestClient(app, base_url=ADDRESS) as client:
+        assert_is_refused(client.get("/datastore/image?image=a"), "image")
+        assert_is_refused(client.post("/infer/sonoseg-1?image=a"), "image")
+        file = {"file": ("x", content)}
+        assert_is_refused(client.post("/infer/sonoseg-1", files=file), "image")
+        assert_is_refused(client.put("/datastore/?image=b", files=file), "image")
+        session = client.put("/session/", files={"files": ("x", content)})
+        assert_is_refused(session, "image")
+        label = {"label": ("l", to_png(phantom[1].astype(np.uint8)))}
+        saved = client.put("/datastore/label?image=a", files=label)
+        assert_is_refused(saved, "image")
+        (image,) = client.get("/api/images?reader=monai-label").json()["images"]
+        assert image["state"] == "open"
+        assert client.post("/activelearning/first").json() == {}
+        (tmp_path / "b.png").write_bytes(to_png(phantom[0]))
+        assert client.post("/activelearning/first").json()["id"] == "b.png"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_what_exif_leaves_upright_is_taken_as_it_is(segmenter, tmp_path, phantom, kind):
+    content = turned(phantom[0], 1, kind)
+    (tmp_path / f"a.{kind.lower()}").write_bytes(content)
+    app = build_app(segmenter, folder=tmp_path)
+    with TestClient(app, base_url=ADDRESS) as client:
+        assert client.get("/datastore/image?image=a").content == content
+        label = infer(client, content)
+        np.testing.assert_array_equal(
+            label_in(label)[0], segmenter.segment(content).mask
+        )
+        drawn = turned(phantom[1].astype(np.uint8), 3, "PNG")
+        saved = client.put("/datastore/label?image=a", files={"label": ("l", drawn)})
+        assert_is_refused(saved, "label")
+
+
+def test_a_picture_over_the_limit_is_not_decoded_for_its_exif(phantom):
+    content = turned(phantom[0], 3, "PNG")
+    limits = Limits()
+    assert is_turned(content, limits)
+    assert not is_turned(content, replace(limits, pixels=phantom[0].size - 1))
 
 
 @pytest.mark.parametrize("name", ["two.nii.gz", "gray.nrrd"])

@@ -138,6 +138,19 @@ def test_a_pack_of_another_size_than_the_grid_is_not_scored(both, tmp_path, caps
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("size", [192, 224, 256])
+@pytest.mark.parametrize("model", ["default", "accurate"])
+def test_where_no_pack_fits_none_is_asked_for(both, tmp_path, capsys, size, model):
+    """The network's size is not that of the grid."""
+    pack = both["pack"]
+    if size != 224:
+        pack = tmp_path / "pack.safetensors"
+        pack_folder(both["folder"], size, pack, progress=False)
+    words = ["--data", str(pack), "--split", "grouped", "--out", str(tmp_path / "out")]
+    assert main(["evaluate", model, *words]) == 2
+    assert capsys.readouterr().err.strip().endswith("; give the folder phantoms")
+
+
 def test_a_reproduction_takes_it(both, tmp_path, capsys):
     words = [
         "reproduce",
@@ -159,7 +172,7 @@ def test_a_reproduction_takes_it(both, tmp_path, capsys):
         ),
         (
             ["--size", "96"],
-            "has images of 224 × 224 pixels, but training needs 96 × 96",
+            "has images of 224 × 224 pixels, but training needs 96 × 96; give the folder phantoms\n",
         ),
     ):
         assert main([*words, *out, *more]) == 2

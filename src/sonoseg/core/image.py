@@ -98,11 +98,15 @@ def read_image(source: Source | Image, spacing: Any = None) -> Image:
 def pixel_spacing(spacing: Any) -> Spacing | None:
     """The spacing (row, column) in mm that a number, or a pair of numbers, stands for; None for None.
 
+    Arrays of NumPy count as the numbers in them.
+
     Raises:
         InputError: not a real number from 0.001 to 10, or a pair of them. A bool is not a number.
     """
     if spacing is None:
         return None
+    if isinstance(spacing, np.ndarray):
+        spacing = spacing.tolist()
     is_pair = isinstance(spacing, Sequence) and not isinstance(spacing, (str, bytes))
     if is_pair and len(spacing) == 2:  # also the Pixel Spacing of pydicom
         return _length(spacing[0]), _length(spacing[1])

@@ -91,12 +91,13 @@ class Case:
         """Height and width of the image to which `spacing` belongs; `shape` is that of the image as it is read."""
         return shape
 
-    def check_resizable(self, size: int, what: str) -> None:
+    def check_resizable(self, size: int, what: str, only: bool = True) -> None:
         """Refuses an image that cannot be resized to `size` × `size` pixels. Image files can be resized to any size.
 
         Args:
             size: in pixels.
             what: what needs this size, for the message, such as "training".
+            only: whether no other size is needed, so that a pack of this size would do.
 
         Raises:
             InputError: as a subclass says.

@@ -120,7 +120,7 @@ class PackedCase(Case):
         """Height and width before it was resized."""
         return self.known.height, self.known.width
 
-    def check_resizable(self, size: int, what: str) -> None:
+    def check_resizable(self, size: int, what: str, only: bool = True) -> None:
         """Refuses another size than the pack's: an image that is resized twice differs from one resized once.
 
         Raises:
@@ -131,11 +131,10 @@ class PackedCase(Case):
             problem = (
                 f"has images of {own} × {own} pixels, but {what} needs {size} × {size}"
             )
-            raise InputError(
-                self.own.path,
-                problem,
-                f"give the folder {self.own.source}, or pack it with --size {size}",
-            )
+            hint = f"give the folder {self.own.source}"
+            if only:
+                hint += f", or pack it with --size {size}"
+            raise InputError(self.own.path, problem, hint)
 
 
 def is_pack(path: Path | str) -> bool:

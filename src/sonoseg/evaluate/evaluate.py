@@ -103,9 +103,10 @@ def require_images(
         hint = "choose another --split or --subset"
         raise InputError("evaluation", "there are no images in this subset", hint)
     own_size = getattr(predictor, "size", size)
+    is_one = own_size[0] == size[0]  # no pack has two sizes
     for case in cases:
-        case.check_resizable(size[0], "evaluation")
-        case.check_resizable(own_size[0], predictor.name)
+        case.check_resizable(size[0], "evaluation", is_one)
+        case.check_resizable(own_size[0], predictor.name, is_one)
 
 
 def evaluate(

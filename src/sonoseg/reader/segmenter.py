@@ -16,7 +16,7 @@ from sonoseg.core.measure import Spacing, drop_small
 from sonoseg.core.resize import enlarge, reach, resize_image, unit_range
 from sonoseg.core.source import Source
 from sonoseg.describe.malignancy_head import Judge, MalignancyHead
-from sonoseg.errors import visible
+from sonoseg.errors import InputError, visible
 from sonoseg.reader.answers import Answers
 from sonoseg.reader.bundle import Bundle, find_bundle
 from sonoseg.reader.card import Card
@@ -135,7 +135,12 @@ class Segmenter:
         spacing: PixelSize | None = None,
         explain: bool = False,
     ) -> list[SegmentationResult]:
-        """Segments several images of any sizes in one run of the network; see `segment`."""
+        """Segments several images of any sizes in one run of the network; see `segment`.
+
+        Raises:
+            InputError: as `segment`; or `images` is one image, or no list.
+        """
+        _check_several(images)
         read = [read_image(image, spacing) for image in images]
         if not read:
             return []
@@ -240,6 +245,17 @@ def load(model: Path | str = "default", sensitivity: str | None = None) -> Segme
 def _load(path: Path, _modified: int, _size: int) -> Segmenter:
     """A file that has changed has another key, and is read anew."""
     return Segmenter(Bundle.read(path))
+
+
+def _check_several(images: object) -> None:
+    """Refuses one image in place of several: a path would be taken for a list of its letters."""
+    is_one = isinstance(images, (str, bytes, bytearray, memoryview))
+    if isinstance(images, np.ndarray):  # others are many: (N,) paths, (N, H, W)
+        is_one = images.ndim in (0, 2) or images.shape[2:] in ((3,), (4,))
+    if is_one or hasattr(images, "read") or not isinstance(images, Iterable):
+        problem = f"a {type(images).__name__} is not a list of images"
+        hint = "use segment for one image, or give [image]"
+        raise InputError("images", problem, hint)
 
 
 def _is_picture(image: ImageLike) -> bool:

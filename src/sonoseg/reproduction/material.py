@@ -48,9 +48,10 @@ class Material:
             InputError: the folder, a split or a named picture does not exist, or a pack has another size.
         """
         cases = load_cases(settings.data)
+        is_one = settings.size == GRID[0]  # no pack has two sizes
         for case in cases:
-            case.check_resizable(settings.size, "training")
-            case.check_resizable(GRID[0], "evaluation")
+            case.check_resizable(settings.size, "training", is_one)
+            case.check_resizable(GRID[0], "evaluation", is_one)
         splits = dict.fromkeys(settings.splits) | dict.fromkeys(more_splits)
         subsets = {split: split_cases(cases, split) for split in splits}
         for split, parts in subsets.items():

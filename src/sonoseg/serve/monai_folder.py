@@ -12,7 +12,12 @@ from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError
 from sonoseg.serve.edits import Edit
 from sonoseg.serve.limits import Limits
-from sonoseg.serve.monai_images import picture_of, read_label
+from sonoseg.serve.monai_images import (
+    check_upright,
+    is_turned,
+    picture_of,
+    read_label,
+)
 from sonoseg.serve.patch import Mask, to_text
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import open_scan
@@ -71,7 +76,8 @@ class Folder:
         """Puts a picture into the folder; returns the name under which the client finds it again.
 
         Raises:
-            Refused: status 409, there is another file of this name, for which its label would be taken.
+            Refused: status 409, there is another file of this name, for which its label would be taken; or 422, EXIF
+                turns it.
             InputError: it is no picture, or the folder cannot be written to.
         """
         picture = picture_of(content, self.limits)
@@ -99,13 +105,14 @@ class Folder:
         """Makes a label the mask of a reader, as if the reader had drawn it on the page; returns the file's name.
 
         Raises:
-            Refused: there is no such image, or the mask was changed meanwhile.
+            Refused: there is no such image, EXIF turns it or the label, or the mask was changed meanwhile.
             InputError: the label cannot be read, or does not fit; or the image is a loop.
         """
         scenes = self.find(image)
         if scenes[0].frames > 1:
             hint = "draw on its frames on the page"
             raise InputError("label", "the image is a loop", hint)
+        check_upright("image", scenes[0].path, self.limits)
         shots = [Shot(scene) for scene in scenes]
         masks = [self.session.album.result(shot).mask for shot in shots]
         if is_dicom_file(scenes[0].path):  # the label is one of the whole frame
@@ -120,10 +127,14 @@ class Folder:
         return scenes[0].name
 
     def next_image(self, reader: str) -> str | None:
-        """Name of the first image that the reader has not accepted; None if there is none."""
+        """Name of the first image that the reader has not accepted, and EXIF does not turn; None if there is none."""
+        scenes = self.session.album.refresh()
         for entry in self.session.entries(reader):
-            if entry["state"] != "accepted":
-                return str(entry["name"])
+            scene = scenes.get(entry["id"])
+            if scene is None or entry["state"] == "accepted":
+                continue
+            if not is_turned(scene.path, self.limits):
+                return scene.name
         return None
 
     def status(self, reader: str) -> dict[str, Any]:

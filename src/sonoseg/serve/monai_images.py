@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL.TiffImagePlugin import X_RESOLUTION, TiffImageFile
 
+from sonoseg.core.decode import orientation
 from sonoseg.core.image import Image, read_image
 from sonoseg.core.mask import read_mask
 from sonoseg.core.measure import Spacing
-from sonoseg.core.source import opened
+from sonoseg.core.source import Source, check_dimensions, opened
 from sonoseg.dicom.recognise import is_dicom
 from sonoseg.errors import InputError
 from sonoseg.reader.segmenter import Segmenter
@@ -26,6 +27,7 @@ from sonoseg.serve.dicom_answer import dicom_spacing, segment_dicom_upload
 from sonoseg.serve.limits import Limits
 from sonoseg.serve.nifti import is_nifti, read_nifti
 from sonoseg.serve.nrrd import is_nrrd, read_nrrd, write_nrrd
+from sonoseg.serve.refusal import Refused
 from sonoseg.serve.volume import Geometry, Volume
 
 LABEL = "lesion"
@@ -87,6 +89,7 @@ def label_picture(segmenter: Segmenter, limits: Limits, content: bytes) -> Label
 
     Raises:
         InputError: it cannot be read, or has several frames or slices.
+        Refused: EXIF turns it.
     """
     if is_nifti(content) or is_nrrd(content):
         image, geometry = _volume_image(content, limits)
@@ -102,6 +105,7 @@ def label_picture(segmenter: Segmenter, limits: Limits, content: bytes) -> Label
             hint = "use POST /api/segment with frame, or sonoseg segment"
             raise InputError("image", problem, hint)
     else:
+        check_upright("image", content, limits)
         answer = segment_upload(*settings)
         spacing = _printed_spacing(content)
     picture = Picture.open(io.BytesIO(base64.b64decode(answer["mask"])))
@@ -111,9 +115,38 @@ def label_picture(segmenter: Segmenter, limits: Limits, content: bytes) -> Label
     return Labelled(np.asarray(picture) > 0, geometry, answer)
 
 
+def is_turned(source: Source, limits: Limits) -> bool:
+    """Whether EXIF turns a picture; False for what is no picture, or too large."""
+    try:
+        with opened(source) as (header, subject):  # EXIF may lie behind the pixels
+            check_dimensions(subject, header.width, header.height, limits.pixels)
+        return orientation(source) != 1
+    except InputError:
+        return False  # another reader takes it, or says what is wrong with it
+
+
+def check_upright(subject: str, source: Source, limits: Limits) -> None:
+    """Refuses a picture that EXIF turns: a label of it would lie elsewhere for sonoseg than for the client.
+
+    sonoseg turns it upright. ITK, and so 3D Slicer, ignores EXIF in JPEG and PNG, and turns TIFF, partly wrongly.
+
+    Raises:
+        Refused: status 422, EXIF turns it.
+    """
+    if is_turned(source, limits):
+        problem = "is turned by EXIF, which 3D Slicer ignores or reads differently"
+        raise Refused(422, subject, problem, "export it upright")
+
+
 def picture_of(content: bytes, limits: Limits) -> bytes:
-    """A picture's file as it can be kept: a volume of one slice becomes PNG; others stay as they are."""
+    """A picture's file as it can be kept: a volume of one slice becomes PNG; others stay as they are.
+
+    Raises:
+        InputError: the volume cannot be read.
+        Refused: EXIF turns the picture.
+    """
     if not is_nifti(content) and not is_nrrd(content):
+        check_upright("image", content, limits)
         return content
     image, _ = _volume_image(content, limits)
     file = io.BytesIO()
@@ -133,6 +166,7 @@ def read_label(
 
     Raises:
         InputError: it cannot be read, or has another size.
+        Refused: EXIF turns it.
     """
     bare = {shape[0] * shape[1] * size: f"<u{size}" for size in (1, 2)}
     if is_nifti(content) or is_nrrd(content):
@@ -142,6 +176,7 @@ def read_label(
         mask = np.frombuffer(content, bare[len(content)]).reshape(shape) > 0
     else:
         read_upload(content, limits)
+        check_upright("label", content, limits)
         mask = read_mask(content).pixels
     if mask.shape != shape:
         size = f"{mask.shape[1]} × {mask.shape[0]}"

@@ -17,6 +17,7 @@ from sonoseg.serve.monai_folder import Folder
 from sonoseg.serve.monai_images import (
     DTYPES,
     LABEL,
+    check_upright,
     label_picture,
     multipart,
 )
@@ -161,9 +162,11 @@ def add_image(
 
 @router.get("/datastore/image", summary="The file of an image")
 def download(images: Images, image: ImageName) -> Response:
-    """As it lies in the folder."""
+    """As it lies in the folder; one that EXIF turns is refused."""
     path = images.path(image)
-    return _file(path.read_bytes(), path.name, _BINARY)
+    content = path.read_bytes()
+    check_upright("image", content, images.limits)
+    return _file(content, path.name, _BINARY)
 
 
 @router.put("/datastore/label", summary="Makes a label the mask of a reader")
@@ -190,7 +193,7 @@ def next_image(
     strategy: str,
     client_id: Annotated[str | None, Body(embed=True, max_length=200)] = None,
 ) -> dict[str, str]:
-    """The first one that the reader has not accepted; an empty answer if there is none."""
+    """The first one that the reader has not accepted, and EXIF does not turn; an empty answer if there is none."""
     if strategy != STRATEGY:
         raise Refused(404, "strategy", "is not known", f"ask for {STRATEGY}")
     name = images.next_image(reader_of(client_id or _READER))
