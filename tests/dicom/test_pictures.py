@@ -86,6 +86,21 @@ def test_a_rate_that_cannot_be_is_the_usual_one(tmp_path: Path, time: str) -> No
         assert float(video.streams.video[0].average_rate) == pytest.approx(25)
 
 
+@pytest.mark.parametrize(("kind", "value"), [("LO", "fast"), ("OB", b"zz"), ("SQ", [])])
+def test_a_time_that_is_no_number_is_the_usual_one(
+    tmp_path: Path, kind: str, value: Any
+) -> None:
+    """The images of such a file are whole; `serve` lists the others of its folder."""
+    pixels = np.zeros((3, 64, 96), np.uint8)
+    dataset = make_dataset(pixels, regions=INSIDE)
+    del dataset.FrameTime
+    tag = pydicom.datadict.tag_for_keyword("FrameTime")
+    dataset[tag] = pydicom.DataElement(tag, kind, value, validation_mode=0)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(as_bytes(dataset))
+    assert read_dicom(path).frame_time is None
+
+
 @pytest.mark.parametrize("time", ["1", "10000"])
 def test_the_slowest_and_the_fastest_loop(tmp_path: Path, time: str) -> None:
     path = _write(tmp_path / "a.dcm", INSIDE, 3, FrameTime=time)

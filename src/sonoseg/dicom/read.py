@@ -108,8 +108,11 @@ class DicomFile:
     @property
     def frame_time(self) -> float | None:
         """Milliseconds from frame to frame, 1 to 10,000; None if the file does not say, or says what cannot be."""
-        with dicom_errors(self.header.subject):
-            value = number_in(self.dataset, "FrameTime", missing=0)
+        try:
+            with dicom_errors(self.header.subject):
+                value = number_in(self.dataset, "FrameTime", missing=0)
+        except InputError:  # no number: the images are whole
+            return None
         return value if _FRAME_TIMES[0] <= value <= _FRAME_TIMES[1] else None
 
     @property
