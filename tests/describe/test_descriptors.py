@@ -74,9 +74,18 @@ def test_where_the_image_ends_nothing_is_said_of_what_is_behind():
     assert found.shape.word == "oval"
 
 
-def test_without_surroundings_there_is_no_echo_pattern():
-    found = described(np.ones((240, 300), bool), tissue())
-    assert found.echo_pattern == CANNOT_SAY
+@pytest.mark.parametrize("shape", [(240, 300), (300, 240)])
+def test_without_surroundings_there_is_neither_margin_nor_echo_pattern(shape):
+    gray = np.random.default_rng(0).normal(120, 12, shape)
+    found = described(np.ones(shape, bool), gray)
+    assert found.margin == found.echo_pattern == CANNOT_SAY
+    assert found.shape.probabilities
+
+
+def test_a_rim_that_is_seen_in_part_has_a_margin():
+    cut = np.arange(240) < CENTRE[1]
+    gray = np.where(ellipse(50, 30), tissue(45), tissue(120, seed=1))[cut]
+    assert described(ellipse(50, 30)[cut], gray).margin.probabilities
 
 
 def test_words_are_those_of_the_form_and_sum_to_one():

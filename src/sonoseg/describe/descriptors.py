@@ -77,7 +77,7 @@ def find_descriptors(
     found = Descriptors(
         _decided(_shape(features, known)),
         _decided(_orientation(features, known)),
-        _decided(_margin(features, known)),
+        _margin(features, known),
         _answered("echo pattern", "gray.echo", features, known),
         _answered("posterior features", "gray.behind", features, known),
     )
@@ -116,10 +116,12 @@ def _orientation(features: Mapping[str, float], known: Fitted) -> dict[str, floa
     return {"parallel": 1 - not_parallel, "not parallel": not_parallel}
 
 
-def _margin(features: Mapping[str, float], known: Fitted) -> dict[str, float]:
+def _margin(features: Mapping[str, float], known: Fitted) -> Descriptor:
+    if math.isnan(features["rim.step"]):  # nothing is seen beside the lesion
+        return CANNOT_SAY
     margin = known.regressions["circumscribed"].probabilities(features)
     probabilities = {"circumscribed": margin["circumscribed"]}
     for kind in KINDS:
         answer = known.regressions[kind].probabilities(features)
         probabilities[kind] = margin["not circumscribed"] * answer["yes"]
-    return probabilities
+    return _decided(probabilities)

@@ -101,7 +101,9 @@ def _score_kinds(
     """For lesions that are not circumscribed: whether the most probable kind is named by the radiologist, and AUCs."""
     rows = []
     for lesion, one in zip(lesions, found, strict=True):
-        if outline in one and margin_of(lesion) == "not circumscribed":
+        if outline not in one or margin_of(lesion) != "not circumscribed":
+            continue
+        if one[outline].margin.probabilities:
             rows.append((lesion.words.margin, one[outline].margin.probabilities))
     hits = []
     scores: dict[str, Any] = {}
