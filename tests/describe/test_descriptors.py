@@ -25,6 +25,15 @@ def test_a_wide_ellipse_is_oval_parallel_and_circumscribed():
     assert found.margin.word == "circumscribed"
 
 
+def test_an_ellipse_with_a_hole_stays_oval():
+    mask = ellipse(60, 40)
+    gray = np.where(mask, tissue(50), tissue(120, seed=1))
+    whole, hollow = described(mask, gray), described(mask & ~ellipse(25, 25), gray)
+    assert hollow.shape == whole.shape and whole.shape.word == "oval"
+    assert hollow.margin == whole.margin
+    assert hollow.posterior_features.word == whole.posterior_features.word
+
+
 def test_a_tall_ellipse_is_not_parallel():
     found = described(ellipse(28, 50))
     assert found.orientation.word == "not parallel"

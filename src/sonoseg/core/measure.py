@@ -104,8 +104,8 @@ class Runs(NamedTuple):
     label: NDArray[np.int64]
 
 
-def connected_runs(mask: NDArray[np.bool_]) -> Runs:
-    """Finds the 8-connected parts of a mask (H, W): runs of pixels, joined where they touch."""
+def connected_runs(mask: NDArray[np.bool_], diagonal: bool = True) -> Runs:
+    """Finds the 8-connected parts of a mask (H, W): runs of pixels, joined where they touch; else the 4-connected."""
     stride = mask.shape[1] + 1
     # A False between any two rows ends each run in its row.
     flat = np.pad(mask, ((0, 1), (1, 0))).ravel()
@@ -113,8 +113,8 @@ def connected_runs(mask: NDArray[np.bool_]) -> Runs:
     starts, stops = edges[::2], edges[1::2]
     row = starts // stride
     # Runs of the next row that touch, diagonals included: they stop at or after my start, start by my stop.
-    first = np.searchsorted(stops, starts + stride, "left")
-    last = np.searchsorted(starts, stops + stride, "right")
+    first = np.searchsorted(stops, starts + stride, "left" if diagonal else "right")
+    last = np.searchsorted(starts, stops + stride, "right" if diagonal else "left")
     counts = np.maximum(last - first, 0)
     upper = np.repeat(np.arange(len(starts)), counts)
     offset = np.arange(len(upper)) - np.repeat(np.cumsum(counts) - counts, counts)

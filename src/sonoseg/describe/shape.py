@@ -48,14 +48,14 @@ class Shape:
 
 
 def measure_shape(patch: Patch) -> Shape:
-    """Measures the form of the lesion in a patch (see `sonoseg.describe.patch.cut_patch`)."""
+    """Measures the form of the outline of the lesion in a patch (see `sonoseg.describe.patch.cut_patch`)."""
     curve = patch.curve
     area, length = area_of(curve), length_of(curve)
-    rows = np.flatnonzero(patch.lesion.any(1))
-    columns = np.flatnonzero(patch.lesion.any(0))
-    pixels = float(np.count_nonzero(patch.lesion))
-    ratio, tilt, overlap = _ellipse(patch.lesion)
-    hull = convex_hull(connected_runs(patch.lesion))
+    rows = np.flatnonzero(patch.filled.any(1))
+    columns = np.flatnonzero(patch.filled.any(0))
+    pixels = float(np.count_nonzero(patch.filled))
+    ratio, tilt, overlap = _ellipse(patch.filled)
+    hull = convex_hull(connected_runs(patch.filled))
     hull_area = area_of(hull[:, 0] + 1j * hull[:, 1])
     turns = turns_of(keep_waves(curve, _TURNS))
     window = len(curve) // 20
