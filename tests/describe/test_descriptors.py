@@ -40,6 +40,29 @@ def test_a_tall_ellipse_is_not_parallel():
     assert found.orientation.probabilities["not parallel"] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "word"),
+    [
+        (98, 96, "parallel"),
+        (96, 98, "not parallel"),
+        (97, 97, None),
+        (180, 179, "parallel"),
+        (37, 38, "not parallel"),
+    ],
+)
+@pytest.mark.parametrize("spacing", [None, (0.1, 0.1), (0.3, 0.1), (0.07, 0.21)])
+def test_the_orientation_is_that_of_the_rectangle(width, height, word, spacing):
+    row, column = spacing or (1, 1)
+    rows, columns = (
+        round(height * max(column / row, 1)),
+        round(width * max(row / column, 1)),
+    )
+    mask = np.zeros((rows + 80, columns + 80), bool)
+    mask[40 : 40 + rows, 40 : 40 + columns] = True
+    features = measure_features(np.where(mask, 40, 100).astype(np.uint8), mask, spacing)
+    assert find_descriptors(features.to_dict()).orientation.word == word
+
+
 def test_a_circle_is_rounder_than_an_ellipse():
     round_one = described(ellipse(45, 45)).shape.probabilities
     oval = described(ellipse(60, 35)).shape.probabilities

@@ -110,3 +110,10 @@ def test_a_margin_that_cannot_be_judged_is_not_counted():
     scores = score(LESIONS, [*FOUND[:2], one, FOUND[3]])
     assert scores["descriptors"]["margin"]["reference"]["lesions"] == 3
     assert scores["margin_kinds"]["reference"]["lesions"] == 1
+
+
+def test_a_lesion_as_wide_as_high_has_no_true_orientation():
+    square = lesion(4, "oval", ("circumscribed",), (1.0, 0.9))
+    scores = score([*LESIONS, square], [*FOUND, FOUND[0]])["descriptors"]
+    assert scores["orientation"]["own"]["lesions"] == 3
+    assert scores["shape"]["own"]["lesions"] == 4

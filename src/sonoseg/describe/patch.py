@@ -35,6 +35,7 @@ class Patch:
         filled: (h, w) bool, the lesion with its holes; form and size are those of its outline.
         inside: (h, w) bool, where there is image.
         radius: of the circle with the area of the filled lesion, in pixels of the patch.
+        height_to_width: of the upright rectangle around the lesion in the image, in square pixels.
     """
 
     gray: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Patch:
     filled: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     radius: float
+    height_to_width: float
 
     @cached_property
     def curve(self) -> Curve:
@@ -86,7 +88,12 @@ def cut_patch(
     is_whole = frame.cut_mask(whole)
     radius = math.sqrt(float(np.count_nonzero(is_whole)) / math.pi)
     return Patch(
-        frame.cut(image), frame.cut_mask(mask), is_whole, frame.inside(), radius
+        frame.cut(image),
+        frame.cut_mask(mask),
+        is_whole,
+        frame.inside(),
+        radius,
+        height * stretch / width,
     )
 
 

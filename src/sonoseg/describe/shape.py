@@ -51,8 +51,6 @@ def measure_shape(patch: Patch) -> Shape:
     """Measures the form of the outline of the lesion in a patch (see `sonoseg.describe.patch.cut_patch`)."""
     curve = patch.curve
     area, length = area_of(curve), length_of(curve)
-    rows = np.flatnonzero(patch.filled.any(1))
-    columns = np.flatnonzero(patch.filled.any(0))
     pixels = float(np.count_nonzero(patch.filled))
     ratio, tilt, overlap = _ellipse(patch.filled)
     hull = convex_hull(connected_runs(patch.filled))
@@ -64,7 +62,7 @@ def measure_shape(patch: Patch) -> Shape:
     return Shape(
         axis_ratio=ratio,
         tilt=tilt,
-        height_to_width=float(np.ptp(rows) + 1) / float(np.ptp(columns) + 1),
+        height_to_width=patch.height_to_width,
         ellipse_overlap=overlap,
         solidity=min(1.0, pixels / abs(hull_area)),
         circularity=min(1.0, 4 * math.pi * area / length**2),

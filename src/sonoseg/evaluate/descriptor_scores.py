@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,8 @@ def _rows(
 def true_word(name: str, lesion: KnownLesion) -> str | None:
     if name == "orientation":
         height = lesion.features["reference"]["shape.height_to_width"]
+        if math.isclose(height, 1):  # neither
+            return None
         return "parallel" if height < 1 else "not parallel"
     if name == "margin":
         return margin_of(lesion)
