@@ -108,10 +108,10 @@ def test_a_pixel_aspect_ratio_decides_forms_as_pixel_spacing_does():
         (coded,) = evaluations(make_report(file, outlines, ALGORITHM))
         (view,) = file.views()
         alone = SegmentationResult(view.image, lesion.astype(np.float32), lesion, "")
-        words = [one.lesions[0] for one in (alone, in_whole_frame(view, alone))]
-        described = [lesion.descriptors for lesion in words]
-        described += describe_outlines(file, outlines)
-        found.append((described, coded))
+        lesions = [one.lesions[0] for one in (alone, in_whole_frame(view, alone))]
+        words = [one.descriptors for one in lesions] + describe_outlines(file, outlines)
+        # Rounded: 0.3 / 0.1 is not quite 3.
+        found.append(([one.to_dict() for one in words], coded))
     assert alone.unit == "px"
     assert found[0] == found[1]
     assert found[1][1]["Orientation"] == "Not parallel"
