@@ -113,6 +113,32 @@ def test_each_image_has_a_row_and_each_lesion_a_mask(
     assert manifest["doubtful"] == sum(bool(row["doubts"]) for row in rows.values())
 
 
+def test_dicom_has_the_size_and_the_positions_of_the_whole_frame(
+    archive: Path, finished: Path, tmp_path: Path
+) -> None:
+    name = "b/deep/images/synthetic_00_still"
+    row = rows_of(finished)[name, 1]
+    assert main(["segment", str(archive / name), "--out", str(tmp_path / "out")]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    (view,) = results["dicom"][0]["views"]
+    left, top, width, height = row["region"]
+    assert left > 0 and top > 0
+    assert (view["left"], view["top"]) == (left, top)
+    assert (view["width"], view["height"]) == (width, height)
+    assert row["width"] >= left + width and row["height"] >= top + height
+    assert row["spacing"] == view["spacing"]["mm_per_pixel"]
+    (mine,), (other,) = row["lesions"], view["lesions"]
+    assert mine["box"] == {
+        **other["box"],
+        "x": other["box"]["x"] + left,
+        "y": other["box"]["y"] + top,
+    }
+    x, y = other["centre"]
+    assert mine["centre"] == pytest.approx([x + left, y + top])
+    assert mine["area"] == other["area"]
+    assert mine["longest_diameter"] == other["longest_diameter"]
+
+
 def test_the_operating_point_is_used_and_noted(
     archive: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -280,6 +280,21 @@ def test_real_masks_are_measured_as_after_resampling_to_square_pixels(
         )
 
 
+@pytest.mark.parametrize("size", [1.0, 0.1, 0.3])
+def test_mirrored_and_turned_lesions_measure_alike(size: float) -> None:
+    """Both diagonals of the block are 100 long; the bump makes the line across one of them longer."""
+    mask = np.zeros((140, 140), bool)
+    mask[40:100, 30:110] = mask[30:40, 45:55] = True
+    lengths = []
+    for turns in range(4):
+        for copy in (np.rot90(mask, turns), np.rot90(mask, turns)[:, ::-1]):
+            copy = np.ascontiguousarray(copy)
+            (lesion,) = find_lesions(copy, copy.astype(np.float32), spacing=(size,) * 2)
+            lengths.append((lesion.longest.length, lesion.across.length))
+    np.testing.assert_allclose(lengths, [lengths[0]] * 8, rtol=1e-12)
+    assert lengths[0][0] == pytest.approx(100 * size)
+
+
 @pytest.mark.parametrize("turned", [0.0, 0.4, 1.1, 2.2])
 @pytest.mark.parametrize("spacing", [(0.2, 0.1), (0.08, 0.25)])
 def test_a_turned_ellipse_has_its_axes_at_right_angles_in_mm(

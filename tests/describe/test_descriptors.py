@@ -25,10 +25,42 @@ def test_a_wide_ellipse_is_oval_parallel_and_circumscribed():
     assert found.margin.word == "circumscribed"
 
 
+def test_an_ellipse_with_a_hole_stays_oval():
+    mask = ellipse(60, 40)
+    gray = np.where(mask, tissue(50), tissue(120, seed=1))
+    whole, hollow = described(mask, gray), described(mask & ~ellipse(25, 25), gray)
+    assert hollow.shape == whole.shape and whole.shape.word == "oval"
+    assert hollow.margin == whole.margin
+    assert hollow.posterior_features.word == whole.posterior_features.word
+
+
 def test_a_tall_ellipse_is_not_parallel():
     found = described(ellipse(28, 50))
     assert found.orientation.word == "not parallel"
     assert found.orientation.probabilities["not parallel"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "word"),
+    [
+        (98, 96, "parallel"),
+        (96, 98, "not parallel"),
+        (97, 97, None),
+        (180, 179, "parallel"),
+        (37, 38, "not parallel"),
+    ],
+)
+@pytest.mark.parametrize("spacing", [None, (0.1, 0.1), (0.3, 0.1), (0.07, 0.21)])
+def test_the_orientation_is_that_of_the_rectangle(width, height, word, spacing):
+    row, column = spacing or (1, 1)
+    rows, columns = (
+        round(height * max(column / row, 1)),
+        round(width * max(row / column, 1)),
+    )
+    mask = np.zeros((rows + 80, columns + 80), bool)
+    mask[40 : 40 + rows, 40 : 40 + columns] = True
+    features = measure_features(np.where(mask, 40, 100).astype(np.uint8), mask, spacing)
+    assert find_descriptors(features.to_dict()).orientation.word == word
 
 
 def test_a_circle_is_rounder_than_an_ellipse():
@@ -74,9 +106,18 @@ def test_where_the_image_ends_nothing_is_said_of_what_is_behind():
     assert found.shape.word == "oval"
 
 
-def test_without_surroundings_there_is_no_echo_pattern():
-    found = described(np.ones((240, 300), bool), tissue())
-    assert found.echo_pattern == CANNOT_SAY
+@pytest.mark.parametrize("shape", [(240, 300), (300, 240)])
+def test_without_surroundings_there_is_neither_margin_nor_echo_pattern(shape):
+    gray = np.random.default_rng(0).normal(120, 12, shape)
+    found = described(np.ones(shape, bool), gray)
+    assert found.margin == found.echo_pattern == CANNOT_SAY
+    assert found.shape.probabilities
+
+
+def test_a_rim_that_is_seen_in_part_has_a_margin():
+    cut = np.arange(240) < CENTRE[1]
+    gray = np.where(ellipse(50, 30), tissue(45), tissue(120, seed=1))[cut]
+    assert described(ellipse(50, 30)[cut], gray).margin.probabilities
 
 
 def test_words_are_those_of_the_form_and_sum_to_one():

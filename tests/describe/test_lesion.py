@@ -49,6 +49,27 @@ def test_the_spacing_decides_the_orientation():
     assert tall.descriptors.orientation.word == "not parallel"
 
 
+def test_a_stretch_decides_the_orientation_where_the_spacing_is_not_known():
+    mask, image = ellipse(50, 40), picture(tissue())
+    found = find_lesions(mask, mask.astype(np.float32))
+    (tall,) = describe_lesions(found, image, mask, stretch=2.0)
+    (known,) = lesions_of(mask, image, spacing=(0.2, 0.1))
+    assert tall.descriptors == known.descriptors
+    assert tall.longest == found[0].longest
+    found = find_lesions(mask, mask.astype(np.float32), spacing=(0.1, 0.1))
+    (square,) = describe_lesions(found, image, mask, stretch=2.0)
+    assert square.descriptors.orientation.word == "parallel"
+
+
+@pytest.mark.parametrize("stretch", [1 / (2**31 - 1), 2**31 - 1])
+def test_the_largest_stretch_that_a_file_can_hold_is_described(stretch):
+    mask, image = ellipse(50, 40), picture(tissue())
+    found = find_lesions(mask, mask.astype(np.float32))
+    (lesion,) = describe_lesions(found, image, mask, stretch=stretch)
+    is_tall = lesion.descriptors.orientation.word == "not parallel"
+    assert is_tall == (stretch > 1)
+
+
 def test_small_lesions_are_not_described():
     radius = fitted().smallest
     small, large = ellipse(radius - 1, radius - 1), ellipse(radius + 1, radius + 1)

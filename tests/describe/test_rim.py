@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from tests.describe.drawn import CENTRE, ellipse, picture, tissue, xs, ys
+from tests.describe.drawn import CENTRE, blob, ellipse, picture, tissue, xs, ys
 
 from sonoseg.describe.patch import cut_patch
 from sonoseg.describe.rim import measure_rim
@@ -66,3 +66,17 @@ def test_a_mask_of_all_the_image_has_no_rim():
     image = picture(tissue())
     rim = measure_rim(cut_patch(image, np.ones(image.shape, bool)))
     assert math.isnan(rim.step)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_mirrored_lesion_has_the_same_rim(seed):
+    lobes, phase = np.random.default_rng(seed).uniform(0, 2 * math.pi, 2)
+    mask = blob(lambda angle: 45 * (1 + 0.12 * np.cos(3 * angle + lobes)))
+    angle = np.arctan2(ys - CENTRE[1], xs - CENTRE[0])
+    around = tissue(90, seed=seed + 9) + 50 * np.cos(5 * angle + phase)
+    gray = np.where(mask, tissue(50, seed=seed), around)
+    rim = rim_of(gray, mask)
+    mirrored = rim_of(gray[:, ::-1], np.ascontiguousarray(mask[:, ::-1]))
+    assert mirrored.step_least == pytest.approx(rim.step_least, abs=0.004)
+    assert mirrored.step_spread == pytest.approx(rim.step_spread, abs=0.001)
+    assert mirrored.clear_share == pytest.approx(rim.clear_share, abs=0.02)

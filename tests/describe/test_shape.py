@@ -78,6 +78,14 @@ def test_against_skimage(seed):
     assert shape.tilt == pytest.approx(tilt, abs=4) or ratio > 0.9
 
 
+@pytest.mark.parametrize("hole", [3, 10, 25, 38])
+def test_a_hole_does_not_change_the_form(hole):
+    mask = ellipse(60, 40)
+    assert shape_of(mask & ~ellipse(hole, hole)) == shape_of(mask)
+    tilted = mask & ~ellipse(50, hole / 3, 20)
+    assert shape_of(tilted, (0.2, 0.1)) == shape_of(mask, (0.2, 0.1))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (2, 2)])
 def test_the_smallest_masks_are_measured(size):
     mask = np.zeros((240, 300), bool)

@@ -68,6 +68,8 @@ def test_oblong_pixels_without_a_size_are_doubted() -> None:
     assert _doubts([], PixelAspectRatio=["2", "1"], **spacing) == ()
     known = [region_item(BOX, (0.02, 0.01))]
     assert _doubts(known, PixelAspectRatio=["2", "1"]) == ()
+    longest = str(2**31 - 1)
+    assert _doubts([], PixelAspectRatio=[longest, "1"]) == (OBLONG,)
 
 
 @pytest.mark.parametrize(("form", "kind"), [(3, 3), (2, 1), (0, 0), (1, 10)], ids=str)

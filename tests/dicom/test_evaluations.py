@@ -27,6 +27,7 @@ from sonoseg.dicom.lesions import Tracker
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.report import make_report
 from sonoseg.dicom.segment import segment_dicom
+from sonoseg.dicom.whole_frame import in_whole_frame
 from sonoseg.reader.result import SegmentationResult
 from sonoseg.serve.lexicon import DESCRIPTORS
 
@@ -92,6 +93,32 @@ def test_a_lesion_is_described_in_its_region_and_frame(frames):
     assert found.shape.word == "oval"
     assert found.orientation.word == "parallel"
     assert found.posterior_features.word == "shadowing"
+
+
+def test_a_pixel_aspect_ratio_decides_forms_as_pixel_spacing_does():
+    """The same pixels: an ellipse of 180 × 120 pixels that is 180 × 360 in the body."""
+    y, x = np.mgrid[:300, :400]
+    lesion = ((x - 200) / 90) ** 2 + ((y - 130) / 60) ** 2 < 1
+    gray = np.random.default_rng(0).normal(np.where(lesion, 40, 120), 12)
+    pixels = np.clip(gray, 0, 255).astype(np.uint8)
+    found = []
+    for tags in ({"PixelSpacing": [0.3, 0.1]}, {"PixelAspectRatio": ["3", "1"]}):
+        file = read_dicom(as_bytes(make_dataset(pixels, **tags)))
+        outlines = outlines_of(file, lesion)
+        (coded,) = evaluations(make_report(file, outlines, ALGORITHM))
+        (view,) = file.views()
+        alone = SegmentationResult(view.image, lesion.astype(np.float32), lesion, "")
+        lesions = [one.lesions[0] for one in (alone, in_whole_frame(view, alone))]
+        words = [one.descriptors for one in lesions] + describe_outlines(file, outlines)
+        # Rounded: 0.3 / 0.1 is not quite 3.
+        found.append(([one.to_dict() for one in words], coded))
+    assert alone.unit == "px"
+    assert found[0] == found[1]
+    assert found[1][1]["Orientation"] == "Not parallel"
+    # The size that a user gives comes first.
+    file = file.with_spacing((0.1, 0.1))
+    (square,) = describe_outlines(file, outlines_of(file, lesion))
+    assert square.orientation.word == "parallel"
 
 
 def test_a_report_has_the_words_as_codes(tmp_path):

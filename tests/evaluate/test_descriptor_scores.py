@@ -1,5 +1,6 @@
 """Scores of four lesions that can be counted by hand."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,18 @@ def test_what_cannot_be_compared_has_no_scores():
     scores = score(lesions, descriptors)["descriptors"]
     assert scores["shape"].keys() == {"reference", "auto_birads_agreement"}
     assert scores["margin"].keys() == {"auto_birads_agreement"}
+
+
+def test_a_margin_that_cannot_be_judged_is_not_counted():
+    unseen = dataclasses.replace(FOUND[2]["reference"], margin=CANNOT_SAY)
+    one = {"reference": unseen, "own": unseen}
+    scores = score(LESIONS, [*FOUND[:2], one, FOUND[3]])
+    assert scores["descriptors"]["margin"]["reference"]["lesions"] == 3
+    assert scores["margin_kinds"]["reference"]["lesions"] == 1
+
+
+def test_a_lesion_as_wide_as_high_has_no_true_orientation():
+    square = lesion(4, "oval", ("circumscribed",), (1.0, 0.9))
+    scores = score([*LESIONS, square], [*FOUND, FOUND[0]])["descriptors"]
+    assert scores["orientation"]["own"]["lesions"] == 3
+    assert scores["shape"]["own"]["lesions"] == 4

@@ -93,3 +93,7 @@ def test_the_steepness_is_that_of_the_errors():
     is_not_parallel = random.random(4000) < expit(6 * np.log(own))
     found = fit_steepness(own.tolist(), np.where(is_not_parallel, 1.2, 0.8).tolist())
     assert found == pytest.approx(6, rel=0.1)
+    # As wide as high is neither.
+    square = [1.0] * 400
+    reference = np.where(is_not_parallel, 1.2, 0.8).tolist() + square
+    assert fit_steepness([*own.tolist(), *[2.0] * 400], reference) == found

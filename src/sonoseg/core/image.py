@@ -58,6 +58,7 @@ class Image:
         source: where it comes from: its path, "image", or an `ImageSource`; messages call it by `str(source)`.
         doubts: why its pixels may be wrong although they could be read; empty if nothing speaks against them.
         spacing_source: where the spacing comes from, in words.
+        stretch: height of a pixel by its width, if the spacing is not known. It decides forms, and no length.
     """
 
     pixels: NDArray[np.uint8]
@@ -65,6 +66,7 @@ class Image:
     source: str | ImageSource = "image"
     doubts: tuple[str, ...] = ()
     spacing_source: str = "given by the user"
+    stretch: float = 1.0
 
 
 def read_image(source: Source | Image, spacing: Any = None) -> Image:

@@ -14,6 +14,8 @@ Point = tuple[float, float]
 """(x, y) in pixels: x runs right, y down, from the image's top left corner."""
 Spacing = tuple[float, float]
 """mm between the centres of neighbouring (rows, columns)."""
+_ROUNDING = 1e-12
+"""Relative difference up to which two squared lengths are equal."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Lesion:
         box: the smallest upright rectangle around it, in pixels: x, y, width, height.
         centre: its centroid.
         longest: the longest diameter: the two points of its outline that are farthest apart (maximum Feret).
-        across: the longest line perpendicular to `longest` inside the convex hull.
+        across: the longest line perpendicular to `longest` inside the convex hull; it may leave a lesion with a dent.
+            If several diameters are the longest, `longest` is the one with the longest line across.
         probability: the mean of the network's probability over its pixels, 0..1.
         spacing: of the image, (row, column) in mm; None if it is not known.
     """
@@ -101,8 +104,8 @@ class Runs(NamedTuple):
     label: NDArray[np.int64]
 
 
-def connected_runs(mask: NDArray[np.bool_]) -> Runs:
-    """Finds the 8-connected parts of a mask (H, W): runs of pixels, joined where they touch."""
+def connected_runs(mask: NDArray[np.bool_], diagonal: bool = True) -> Runs:
+    """Finds the 8-connected parts of a mask (H, W): runs of pixels, joined where they touch; else the 4-connected."""
     stride = mask.shape[1] + 1
     # A False between any two rows ends each run in its row.
     flat = np.pad(mask, ((0, 1), (1, 0))).ravel()
@@ -110,8 +113,8 @@ def connected_runs(mask: NDArray[np.bool_]) -> Runs:
     starts, stops = edges[::2], edges[1::2]
     row = starts // stride
     # Runs of the next row that touch, diagonals included: they stop at or after my start, start by my stop.
-    first = np.searchsorted(stops, starts + stride, "left")
-    last = np.searchsorted(starts, stops + stride, "right")
+    first = np.searchsorted(stops, starts + stride, "left" if diagonal else "right")
+    last = np.searchsorted(starts, stops + stride, "right" if diagonal else "left")
     counts = np.maximum(last - first, 0)
     upper = np.repeat(np.arange(len(starts)), counts)
     offset = np.arange(len(upper)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -246,16 +249,31 @@ def _bend(points: Iterable[tuple[int, int]], side: int) -> list[tuple[int, int]]
 def _diameters(
     hull: NDArray[np.float64], spacing: Spacing | None
 ) -> tuple[Diameter, Diameter]:
-    """The longest diameter of a convex polygon (V, 2) in pixels, and the longest line across it at right angles."""
+    """The longest diameter of a convex polygon (V, 2) in pixels, and the longest line across it at right angles.
+
+    Of several longest diameters the one with the longest line across counts, so that mirrored lesions measure alike.
+    """
     row, column = spacing or (1.0, 1.0)
     # Right angles and lengths are those of the body: y is stretched until pixels are square.
     square = np.array([1.0, row / column])
     hull = hull * square
     differences = hull[:, None] - hull[None]
     distances = (differences**2).sum(2)
-    first, second = np.unravel_index(np.argmax(distances), distances.shape)
-    hull = np.roll(hull, -int(first), axis=0)
-    far = int(second - first) % len(hull)
+    is_longest = distances >= distances.max() * (1 - _ROUNDING)
+    longest = across = hull[[0, 0]]
+    widest = -1.0
+    for first, second in np.argwhere(np.triu(is_longest)).tolist():
+        line = _across(hull, first, second)
+        if math.dist(*line) > widest:
+            widest = math.dist(*line)
+            longest, across = hull[[first, second]], line
+    return _diameter(longest / square, spacing), _diameter(across / square, spacing)
+
+
+def _across(hull: NDArray[np.float64], first: int, second: int) -> NDArray[np.float64]:
+    """The ends (2, 2) of the longest line in a convex polygon (V, 2) at right angles to that of two vertices."""
+    hull = np.roll(hull, -first, axis=0)
+    far = second - first
     origin, end = hull[0], hull[far]
     along = (end - origin) / math.dist(origin, end)
     normal = np.array([-along[1], along[0]])
@@ -266,15 +284,12 @@ def _diameters(
     other = np.interp(u, back_u[::-1], back_v[::-1])
     widest = int(np.argmax(np.abs(one - other)))
     foot = origin + u[widest] * along
-    one_end = foot + one[widest] * normal
-    other_end = foot + other[widest] * normal
-    longest = Diameter(_point(origin / square), _point(end / square), spacing)
-    across = Diameter(_point(one_end / square), _point(other_end / square), spacing)
-    return longest, across
+    return np.stack([foot + one[widest] * normal, foot + other[widest] * normal])
 
 
-def _point(xy: NDArray[np.float64]) -> Point:
-    return float(xy[0]), float(xy[1])
+def _diameter(ends: NDArray[np.float64], spacing: Spacing | None) -> Diameter:
+    (x, y), (end_x, end_y) = ends.tolist()
+    return Diameter((x, y), (end_x, end_y), spacing)
 
 
 def _rounded(point: Point) -> list[float]:

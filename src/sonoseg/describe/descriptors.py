@@ -42,7 +42,7 @@ class Descriptors:
 
     Attributes:
         shape: oval, round or irregular.
-        orientation: parallel (wider than high) or not parallel.
+        orientation: parallel (wider than high) or not parallel (higher than wide).
         margin: circumscribed, or the most probable of indistinct, angular, microlobulated and spiculated.
         echo_pattern: anechoic, hyperechoic, complex, hypoechoic, isoechoic or heterogeneous.
         posterior_features: none, enhancement, shadowing or combined.
@@ -76,8 +76,8 @@ def find_descriptors(
     known = known or fitted()
     found = Descriptors(
         _decided(_shape(features, known)),
-        _decided(_orientation(features, known)),
-        _decided(_margin(features, known)),
+        _orientation(features, known),
+        _margin(features, known),
         _answered("echo pattern", "gray.echo", features, known),
         _answered("posterior features", "gray.behind", features, known),
     )
@@ -109,17 +109,21 @@ def _shape(features: Mapping[str, float], known: Fitted) -> dict[str, float]:
     return {**probabilities, "irregular": form["irregular"]}
 
 
-def _orientation(features: Mapping[str, float], known: Fitted) -> dict[str, float]:
+def _orientation(features: Mapping[str, float], known: Fitted) -> Descriptor:
     """Parallel is wider than high: the definition of BI-RADS. The outline may be wrong, so this is no certainty."""
-    logit = known.steepness * math.log(features["shape.height_to_width"])
-    not_parallel = 1 / (1 + math.exp(-logit))
-    return {"parallel": 1 - not_parallel, "not parallel": not_parallel}
+    ratio = features["shape.height_to_width"]
+    not_parallel = 1 / (1 + math.exp(-known.steepness * math.log(ratio)))
+    found = _decided({"parallel": 1 - not_parallel, "not parallel": not_parallel})
+    # As wide as high is neither; sizes of pixels are rounded.
+    return replace(found, word=None) if math.isclose(ratio, 1) else found
 
 
-def _margin(features: Mapping[str, float], known: Fitted) -> dict[str, float]:
+def _margin(features: Mapping[str, float], known: Fitted) -> Descriptor:
+    if math.isnan(features["rim.step"]):  # nothing is seen beside the lesion
+        return CANNOT_SAY
     margin = known.regressions["circumscribed"].probabilities(features)
     probabilities = {"circumscribed": margin["circumscribed"]}
     for kind in KINDS:
         answer = known.regressions[kind].probabilities(features)
         probabilities[kind] = margin["not circumscribed"] * answer["yes"]
-    return probabilities
+    return _decided(probabilities)

@@ -94,7 +94,7 @@ def contrast(one: float, other: float) -> float:
 
 def _beside(patch: Patch, rim: int) -> Mask:
     """The tissue beside the lesion, in its rows."""
-    near = ~_shrunk(~patch.lesion, rim)
+    near = ~_shrunk(~patch.filled, rim)  # what is in its hole is not beside it
     rows = patch.lesion.any(1, keepdims=True)
     is_tissue: Mask = patch.inside & ~near & rows & (patch.gray > _BLACK)
     return is_tissue

@@ -28,12 +28,14 @@ class DescribedLesion(Lesion):
         mask: (H, W) bool, all lesions of the image.
         origin: where the top left pixel of image and mask lies in the coordinates of the lesion, (x, y).
         judge: of the image; None if the network has no malignancy head.
+        stretch: height of a pixel by its width, if the spacing is not known.
     """
 
     image: NDArray[np.uint8] = field(repr=False, compare=False)
     mask: NDArray[np.bool_] = field(repr=False, compare=False)
     origin: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
     judge: Judge | None = field(default=None, repr=False, compare=False)
+    stretch: float = field(default=1.0, repr=False, compare=False)
 
     @cached_property
     def part(self) -> NDArray[np.bool_]:
@@ -51,7 +53,9 @@ class DescribedLesion(Lesion):
     @cached_property
     def features(self) -> Features:
         """Measured numbers of form, gray values and rim; worked out when they are first asked for."""
-        return measure_features(self.image, self.part, self.spacing)
+        # Only the ratio counts; it says nothing about lengths.
+        spacing = self.spacing or (self.stretch, 1.0)
+        return measure_features(self.image, self.part, spacing)
 
     @cached_property
     def descriptors(self) -> Descriptors:
@@ -86,6 +90,7 @@ def describe_lesions(
     mask: NDArray[np.bool_],
     origin: tuple[int, int] = (0, 0),
     judge: Judge | None = None,
+    stretch: float = 1.0,
 ) -> tuple[DescribedLesion, ...]:
     """The measured lesions of a mask (H, W) with what is needed to describe them.
 
@@ -95,11 +100,17 @@ def describe_lesions(
         mask: (H, W) bool.
         origin: where their top left pixel lies in the coordinates of the lesions, (x, y).
         judge: of the image, if the network has a malignancy head.
+        stretch: height of a pixel by its width, if the spacing of the lesions is not known.
     """
     described = []
     for lesion in lesions:
         known = DescribedLesion(
-            **vars(lesion), image=image, mask=mask, origin=origin, judge=judge
+            **vars(lesion),
+            image=image,
+            mask=mask,
+            origin=origin,
+            judge=judge,
+            stretch=stretch,
         )
         described.append(known)
     return tuple(described)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.contour import rings_of
+from sonoseg.core.measure import connected_runs
 
 POINTS = 256
 """Points of a curve."""
@@ -27,6 +28,16 @@ def trace(mask: NDArray[np.bool_]) -> Curve:
     largest = max(points, key=area_of)
     stairs = _equidistant(largest, 4 * POINTS)
     return _equidistant(keep_waves(stairs, _HARMONICS), POINTS)
+
+
+def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask (H, W) with the holes of its 8-connected parts filled."""
+    around = np.pad(~mask, 1, constant_values=True)
+    runs = connected_runs(around, diagonal=False)
+    is_outside = np.zeros_like(around)
+    # The first run is the row above the mask.
+    is_outside[around] = np.repeat(runs.label == 0, runs.stop - runs.start)
+    return ~is_outside[1:-1, 1:-1]
 
 
 def keep_waves(curve: NDArray[np.complex128], most: int) -> NDArray[np.complex128]:

@@ -14,11 +14,11 @@ from PIL import Image
 
 from sonoseg.core.measure import Spacing
 from sonoseg.core.resize import bounds
-from sonoseg.describe.outline import Curve, trace
+from sonoseg.describe.outline import Curve, filled, trace
 from sonoseg.errors import InputError
 
 RADIUS = 24.0
-"""Of the circle with the area of the lesion, in pixels of the patch."""
+"""Of the circle with the area of the lesion and its holes, in pixels of the patch."""
 LONGEST = 192.0
 """Pixels of the patch that a lesion may be wide or high; thin lesions get a smaller radius."""
 BESIDE, ABOVE, BELOW = 1.0, 1.0, 1.8
@@ -32,19 +32,23 @@ class Patch:
     Attributes:
         gray: (h, w) float32 in 0..255; 0 outside the image.
         lesion: (h, w) bool.
+        filled: (h, w) bool, the lesion with its holes; form and size are those of its outline.
         inside: (h, w) bool, where there is image.
-        radius: of the circle with the area of the lesion, in pixels of the patch.
+        radius: of the circle with the area of the filled lesion, in pixels of the patch.
+        height_to_width: of the upright rectangle around the lesion in the image, in square pixels.
     """
 
     gray: NDArray[np.float32]
     lesion: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     radius: float
+    height_to_width: float
 
     @cached_property
     def curve(self) -> Curve:
         """The outline of the lesion, see `sonoseg.describe.outline.trace`."""
-        return trace(self.lesion)
+        return trace(self.filled)
 
 
 def cut_patch(
@@ -67,7 +71,9 @@ def cut_patch(
     row, column = spacing or (1.0, 1.0)
     stretch = row / column
     rows, columns = bounds(mask)
-    area = int(np.count_nonzero(mask[rows, columns])) * stretch
+    whole = mask.copy()
+    whole[rows, columns] = filled(mask[rows, columns])
+    area = int(np.count_nonzero(whole[rows, columns])) * stretch
     width, height = columns.stop - columns.start, rows.stop - rows.start
     scale = RADIUS / math.sqrt(area / math.pi)
     scale = min(scale, LONGEST / max(width, height * stretch))
@@ -79,12 +85,16 @@ def cut_patch(
     bottom = rows.stop + math.ceil(BELOW * RADIUS / down)
     size = round((right - left) * across), round((bottom - top) * down)
     frame = _Frame.of((left, top, right, bottom), size, image.shape)
-    lesion = frame.cut(mask, 255)
-    is_lesion = lesion >= 127.5
-    if not is_lesion.any():  # thinner than a pixel of the patch
-        is_lesion = lesion > 0
-    radius = math.sqrt(float(np.count_nonzero(is_lesion)) / math.pi)
-    return Patch(frame.cut(image), is_lesion, frame.inside(), radius)
+    is_whole = frame.cut_mask(whole)
+    radius = math.sqrt(float(np.count_nonzero(is_whole)) / math.pi)
+    return Patch(
+        frame.cut(image),
+        frame.cut_mask(mask),
+        is_whole,
+        frame.inside(),
+        radius,
+        height * stretch / width,
+    )
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,12 @@ class _Frame:
         patch = np.zeros(self.size, np.float32)
         patch[self.target] = np.asarray(own.resize(size, Image.Resampling.BILINEAR))
         return patch
+
+    def cut_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(H, W) bool → (h, w) bool, not empty if the mask is not."""
+        share = self.cut(mask, 255)
+        is_in: NDArray[np.bool_] = share >= 127.5
+        return is_in if is_in.any() else share > 0  # thinner than a pixel of the patch
 
     def inside(self) -> NDArray[np.bool_]:
         """(h, w) bool, where the scaled rectangle is in the image."""

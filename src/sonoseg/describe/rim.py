@@ -9,17 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.describe.outline import POINTS, normals_of
+from sonoseg.describe.outline import normals_of
 from sonoseg.describe.patch import Patch
 
-_PLACES = 128
-"""Lines across the outline."""
 _OFFSETS = np.arange(-0.4, 0.81, 0.05)
 """Points of a line, in radii; positive outside."""
 _CLEAR = 0.15
 """Contrast of the rim from which it is clear."""
-_SECTOR = 8
-"""Neighbouring lines whose mean is a sector of the outline."""
+_SECTOR, _NEIGHBOURS, _NEAR = 8, 8, 2
+"""Lines on either side of a line: of the sector around it, of its neighbours, and of its nearest neighbours. Sectors
+begin at every line: with fixed ones, mirrored lesions would differ."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,13 @@ def measure_rim(patch: Patch) -> Rim:
     inner, outer = _band(lines, -0.3, -0.1), _band(lines, 0.1, 0.3)
     far, fringe = _band(lines, 0.5, 0.8), _band(lines, 0.15, 0.6)
     steps = (outer - inner) / np.maximum(outer + inner, 1.0)
-    sectors = _mean(steps.reshape(-1, _SECTOR), 1)
+    sectors = _around(steps, _SECTOR)
     sectors = sectors[np.isfinite(sectors)]
     if not len(sectors):
         return Rim(*(math.nan,) * 8)
     halo = (outer - far) / np.maximum(outer + far, 1.0)
     sharpness, jitter = _sharpness(lines)
-    spikes = fringe - _around(fringe)
+    spikes = fringe - _around(fringe, _NEIGHBOURS)
     return Rim(
         step=float(sectors.mean()),
         step_least=float(np.quantile(sectors, 0.1)),
@@ -74,12 +73,11 @@ def measure_rim(patch: Patch) -> Rim:
 
 
 def _lines(patch: Patch) -> NDArray[np.float64]:
-    """(128, 25) float64, gray values along the lines from inside to outside; NaN outside the image."""
+    """(`POINTS`, 25) float64, gray values along the lines from inside to outside; NaN outside the image."""
     curve = patch.curve
     # A curve runs along the edges of pixels; the centre of the first pixel is at 0.5.
-    starts = curve[:: POINTS // _PLACES] - (0.5 + 0.5j)
-    normals = normals_of(curve)[:: POINTS // _PLACES]
-    points = starts[:, None] + normals[:, None] * (_OFFSETS * patch.radius)
+    starts = curve - (0.5 + 0.5j)
+    points = starts[:, None] + normals_of(curve)[:, None] * (_OFFSETS * patch.radius)
     return _sample(patch, points.real, points.imag)
 
 
@@ -110,18 +108,18 @@ def _band(lines: NDArray[np.float64], start: float, stop: float) -> NDArray[np.f
 def _sharpness(lines: NDArray[np.float64]) -> tuple[float, float]:
     """How much of the change along a line is in its steepest part, and how much the place of that part varies."""
     smooth = np.nan_to_num(lines, nan=float(np.nanmean(lines)))
-    smooth = (np.roll(smooth, 1, 0) + smooth + np.roll(smooth, -1, 0)) / 3
+    smooth = _around(smooth, _NEAR)
     near = smooth[:, np.abs(_OFFSETS) < 0.41]
     rises = near[:, 2:] - near[:, :-2]
     ranges = np.maximum(near.max(1) - near.min(1), 1.0)
     place = rises.argmax(1) * 0.05
     sharpness = float((rises.max(1) / ranges).mean())
-    return max(0.0, sharpness), float((place - _around(place)).std())
+    return max(0.0, sharpness), float((place - _around(place, _NEIGHBOURS)).std())
 
 
-def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of each value and its four neighbours on either side, along the closed outline."""
-    shifted = [np.roll(values, by) for by in range(-4, 5)]
+def _around(values: NDArray[np.float64], lines: int) -> NDArray[np.float64]:
+    """The mean of the values (`POINTS`, ...) of each line and so many on either side, along the closed outline."""
+    shifted = [np.roll(values, by, 0) for by in range(-lines, lines + 1)]
     return _mean(np.stack(shifted), 0)
 
 

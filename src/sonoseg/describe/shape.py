@@ -48,14 +48,12 @@ class Shape:
 
 
 def measure_shape(patch: Patch) -> Shape:
-    """Measures the form of the lesion in a patch (see `sonoseg.describe.patch.cut_patch`)."""
+    """Measures the form of the outline of the lesion in a patch (see `sonoseg.describe.patch.cut_patch`)."""
     curve = patch.curve
     area, length = area_of(curve), length_of(curve)
-    rows = np.flatnonzero(patch.lesion.any(1))
-    columns = np.flatnonzero(patch.lesion.any(0))
-    pixels = float(np.count_nonzero(patch.lesion))
-    ratio, tilt, overlap = _ellipse(patch.lesion)
-    hull = convex_hull(connected_runs(patch.lesion))
+    pixels = float(np.count_nonzero(patch.filled))
+    ratio, tilt, overlap = _ellipse(patch.filled)
+    hull = convex_hull(connected_runs(patch.filled))
     hull_area = area_of(hull[:, 0] + 1j * hull[:, 1])
     turns = turns_of(keep_waves(curve, _TURNS))
     window = len(curve) // 20
@@ -64,7 +62,7 @@ def measure_shape(patch: Patch) -> Shape:
     return Shape(
         axis_ratio=ratio,
         tilt=tilt,
-        height_to_width=float(np.ptp(rows) + 1) / float(np.ptp(columns) + 1),
+        height_to_width=patch.height_to_width,
         ellipse_overlap=overlap,
         solidity=min(1.0, pixels / abs(hull_area)),
         circularity=min(1.0, 4 * math.pi * area / length**2),

@@ -74,7 +74,9 @@ def describe_outlines(
             mask = outline.mask[region.slices]
             whole = mask.astype("float32")
             found = find_lesions(mask, whole, spacing=outline.spacing)
-            (lesion,) = describe_lesions(found, view.image.pixels, mask)
+            (lesion,) = describe_lesions(
+                found, view.image.pixels, mask, stretch=view.image.stretch
+            )
             described.append(lesion.descriptors)
             break
         else:

@@ -194,7 +194,14 @@ class DicomFile:
             frame if self.frames > 1 else None,
             (region.left, region.top, region.width, region.height),
         )
-        image = Image(gray, region.spacing, source, doubts, self.layout.spacing_source)
+        image = Image(
+            gray,
+            region.spacing,
+            source,
+            doubts,
+            self.layout.spacing_source,
+            region.stretch,
+        )
         return View(image, frame, number, region, self.shape)
 
 

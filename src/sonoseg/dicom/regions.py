@@ -37,6 +37,7 @@ class Region:
     Attributes:
         left, top, width, height: its place; the whole frame if the file does not name one.
         spacing: mm between the centres of neighbouring (rows, columns); None if it is not known.
+        stretch: height of a pixel by its width, if the spacing is not known.
     """
 
     left: int
@@ -44,6 +45,7 @@ class Region:
     width: int
     height: int
     spacing: Spacing | None = None
+    stretch: float = 1.0
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -103,28 +105,32 @@ def find_layout(dataset: Dataset) -> Layout:
     its spacing if their unit is cm. Without regions the frame is one image, and Pixel Spacing its scale; if there are
     only regions of other kinds, such as spectra, that is a doubt, and Pixel Spacing not used. A
     region beyond the frame shows that the frame was cropped or scaled afterwards: the scale is void, and the whole
-    frame is taken. So it is if a tissue region has no place. Without a scale, a Pixel Aspect Ratio other than 1:1 is a
-    doubt. So is a side of a region that no probe has, such as when mm were written as cm.
+    frame is taken. So it is if a tissue region has no place. Without a scale, a Pixel Aspect Ratio other than 1:1 is
+    the stretch of the regions, and a doubt. So is a side of a region that no probe has, such as when mm were written
+    as cm.
     """
     layout = _layout(dataset)
-    doubts = layout.doubts
-    is_unknown = any(region.spacing is None for region in layout.regions)
-    if is_unknown and _is_oblong(dataset):
+    regions, doubts = layout.regions, layout.doubts
+    is_unknown = any(region.spacing is None for region in regions)
+    stretch = _stretch(dataset)
+    if is_unknown and stretch is not None:
         doubts += (OBLONG,)
-    sides = [side for region in layout.regions for side in region.sides]
+        regions = tuple(replace(region, stretch=stretch) for region in regions)
+    sides = [side for region in regions for side in region.sides]
     if max(sides, default=0) > LONGEST_SIDE:
         doubts += (HUGE,)
-    return replace(layout, doubts=doubts)
+    return replace(layout, regions=regions, doubts=doubts)
 
 
-def _is_oblong(dataset: Dataset) -> bool:
-    """Whether the file says that its pixels are not square; False if it says what cannot be."""
+def _stretch(dataset: Dataset) -> float | None:
+    """Height of a pixel by its width (PS3.3 C.7.6.3.1.7); None if it is square, or the file says what cannot be."""
     with contextlib.suppress(ValueError):  # no numbers
         pair = dataset.get("PixelAspectRatio")
         if isinstance(pair, MultiValue) and len(pair) == 2:
             down, across = (int(one) for one in pair)
-            return down > 0 and across > 0 and abs(down / across - 1) > _SIMILAR
-    return False
+            if down > 0 and across > 0 and abs(down / across - 1) > _SIMILAR:
+                return down / across
+    return None
 
 
 def _layout(dataset: Dataset) -> Layout:

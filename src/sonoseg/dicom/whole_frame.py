@@ -54,7 +54,12 @@ class WholeFrameResult(SegmentationResult):
         # What is beyond the region is black here, but is no shadow.
         origin = self.view.region.left, self.view.region.top
         return describe_lesions(
-            found, self.part.image, self.part.mask, origin, self.part.judge
+            found,
+            self.part.image,
+            self.part.mask,
+            origin,
+            self.part.judge,
+            self.record.stretch,
         )
 
     def to_dict(self, described: bool = True) -> dict[str, Any]:

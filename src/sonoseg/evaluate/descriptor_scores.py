@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,8 @@ def _rows(
 def true_word(name: str, lesion: KnownLesion) -> str | None:
     if name == "orientation":
         height = lesion.features["reference"]["shape.height_to_width"]
+        if math.isclose(height, 1):  # neither
+            return None
         return "parallel" if height < 1 else "not parallel"
     if name == "margin":
         return margin_of(lesion)
@@ -101,7 +104,9 @@ def _score_kinds(
     """For lesions that are not circumscribed: whether the most probable kind is named by the radiologist, and AUCs."""
     rows = []
     for lesion, one in zip(lesions, found, strict=True):
-        if outline in one and margin_of(lesion) == "not circumscribed":
+        if outline not in one or margin_of(lesion) != "not circumscribed":
+            continue
+        if one[outline].margin.probabilities:
             rows.append((lesion.words.margin, one[outline].margin.probabilities))
     hits = []
     scores: dict[str, Any] = {}

@@ -139,7 +139,7 @@ def fit_steepness(own: Sequence[float], reference: Sequence[float]) -> float:
 
     Args:
         own: height / width of N outlines.
-        reference: the same of the N reference masks; not parallel if it is at least 1.
+        reference: the same of the N reference masks; not parallel if it is over 1, and not counted at 1.
 
     Returns:
         The most likely slope of a logistic function through 0.5 at height = width.
@@ -147,7 +147,7 @@ def fit_steepness(own: Sequence[float], reference: Sequence[float]) -> float:
     from scipy.optimize import minimize_scalar
 
     logs = np.log(np.asarray(own, np.float64))
-    signs = np.where(np.asarray(reference) >= 1, 1.0, -1.0)
+    signs = np.sign(np.asarray(reference, np.float64) - 1)
 
     def loss(steepness: float) -> float:
         return float(np.logaddexp(0, -steepness * logs * signs).sum())

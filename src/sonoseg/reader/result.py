@@ -72,9 +72,7 @@ class SegmentationResult:
     @cached_property
     def lesions(self) -> tuple[DescribedLesion, ...]:
         """The connected parts of the mask, largest first; measured when they are first asked for."""
-        return measure_lesions(
-            self.mask, self.network_map, self.image, self.record.spacing, self.judge
-        )
+        return measure_lesions(self.mask, self.network_map, self.record, self.judge)
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -123,8 +121,7 @@ class SegmentationResult:
 def measure_lesions(
     mask: NDArray[np.bool_],
     network_map: NDArray[np.float32],
-    image: NDArray[np.uint8],
-    spacing: Spacing | None,
+    record: Image,
     judge: Judge | None = None,
 ) -> tuple[DescribedLesion, ...]:
     """Measures the connected parts of a mask, the largest first.
@@ -132,12 +129,13 @@ def measure_lesions(
     Args:
         mask: (H, W) bool, also one that a reader has drawn.
         network_map: (h, w) float32 in 0..1, see `SegmentationResult`.
-        image: (H, W) uint8, gray.
-        spacing: mm between neighbouring (rows, columns); None measures in pixels.
+        record: the image, (H, W); without a spacing lengths are in pixels.
         judge: of the image, if the network has a malignancy head.
     """
     rows, columns = box = bounds(mask)
     probability = enlarge(network_map, mask.shape, box)
     corner = columns.start, rows.start
-    found = find_lesions(mask[box], probability, corner, spacing)
-    return describe_lesions(found, image, mask, judge=judge)
+    found = find_lesions(mask[box], probability, corner, record.spacing)
+    return describe_lesions(
+        found, record.pixels, mask, judge=judge, stretch=record.stretch
+    )

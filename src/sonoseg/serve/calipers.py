@@ -136,7 +136,8 @@ def measured(
     """
     spacing = spacing_of(finding, result.spacing)
     judge = result.judge if is_judged else None
-    lesions = measure_lesions(mask, result.network_map, result.image, spacing, judge)
+    record = replace(result.record, spacing=spacing)
+    lesions = measure_lesions(mask, result.network_map, record, judge)
     return by_hand(lesions, calipers, spacing)
 
 
