@@ -28,6 +28,7 @@ KINDS = {
     "unreadable": "files that cannot be read",
     "doubtful": "files whose data is not sound",
     "duplicate name": "images of one name",
+    "class without images": "class folders without images",
     "image without mask": "images without a mask",
     "mask without image": "masks without an image",
     "image without row": "images without a row in the table",
@@ -110,9 +111,10 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     """Reads every image and mask of a data set and reports what is wrong with them.
 
     Looks for files that cannot be read, or that are not by their name or place (see `note_unread`), images and masks
-    without each other, names that occur twice, masks of another size or EXIF orientation or at odds with the label, of
-    more than two values, over half of the image or at every border of it, exact copies (same pixels), near-copies (see
-    `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it divides.
+    without each other, classes without images, names that occur twice, masks of another size or EXIF orientation or at
+    odds with the label, of more than two values, over half of the image or at every border of it, exact copies,
+    near-copies (see `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it
+    divides.
 
     Args:
         folder: BUSI, BUS-BRA, a folder with images/ and masks/, DICOM images and segmentations, or a pack.
@@ -122,8 +124,7 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
         InputError: there is no data set to check, or the split does not fit it.
     """
     found = scan(folder)
-    if not any(isinstance(case, DicomCase) for case in found.cases):
-        note_unread(found)
+    note_unread(found)
     subsets = split_cases(found.cases, split) if split is not None else {}
     images = _Images()
     for case in found.cases:

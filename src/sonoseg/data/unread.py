@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sonoseg.core.paths import IMAGE_SUFFIXES
+from sonoseg.core.paths import IMAGE_SUFFIXES, is_input
 from sonoseg.data.busbra import TABLE as BUSBRA_TABLE
 from sonoseg.data.busi import CLASSES, find_busi
 from sonoseg.data.dicom import DicomCase
 from sonoseg.data.folder import TABLE
 from sonoseg.data.scan import Finding, Scan, entries, subfolder
 from sonoseg.errors import InputError
-from sonoseg.files import is_folder
+from sonoseg.files import is_folder, is_there
 
 _PICTURES = frozenset(
     (
@@ -38,29 +38,33 @@ _LIKE_FOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """Names nearly as the layouts have them."""
+_WRITTEN = frozenset(
+    (
+        "best.safetensors",
+        "faithfulness.json",
+        "last.ckpt",
+        "metrics.json",
+        "results.json",
+        "session.db",
+    )
+)
+"""Files by which a folder is known that sonoseg writes: a run, scores, segmentations, or what readers drew."""
 
 
 def note_unread(found: Scan) -> None:
     """Adds a finding for each file or folder that is not read, but looks like a part of the data set.
 
-    These are, beside the images and the masks, folders and pictures of other formats; beside their folders, others of
-    nearly the same names, and tables where none is read.
+    These are those of `unread_pictures`, and tables where none is read. None of a pack or of DICOM.
     """
-    if not is_folder(found.root):  # a pack
+    if not _has_folders(found):
         return
-    _note_inside(found)
-    used = _used(found.root)
-    others = [path for path in entries(found.root) if path not in used]
+    found.findings.extend(unread_pictures(found))
+    others = _others(found.root)
     names = {path.name.casefold() for path in others}
-    has_table = find_busi(found.root) is None and bool(names & {TABLE, BUSBRA_TABLE})
+    if find_busi(found.root) is None and names & {TABLE, BUSBRA_TABLE}:
+        return
     for path in others:
-        if is_folder(path) and _LIKE_FOLDER.fullmatch(path.name):
-            _note_folder(found, path)
-        elif (
-            path.suffix.lower() in _TABLES
-            and _LIKE_TABLE.search(path.stem)
-            and not has_table
-        ):
+        if path.suffix.lower() in _TABLES and _LIKE_TABLE.search(path.stem):
             found.add(
                 "not read",
                 path,
@@ -68,15 +72,31 @@ def note_unread(found: Scan) -> None:
             )
 
 
-def unread_inside(found: Scan) -> list[Finding]:
-    """The findings of `note_unread` beside the images and the masks themselves; none of a pack or of DICOM."""
-    if not is_folder(found.root) or any(
-        isinstance(case, DicomCase) for case in found.cases
-    ):
+def unread_pictures(found: Scan) -> list[Finding]:
+    """A finding for each file or folder that is not read, but may hold images or masks. None of a pack or of DICOM.
+
+    These are, beside the images and the masks, folders and pictures of other formats; beside their folders, images,
+    folders with images, and folders of nearly the same names. What sonoseg writes is passed over.
+    """
+    if not _has_folders(found):
         return []
     noted = Scan(found.root, [], [])
     _note_inside(noted)
+    for path in _others(found.root):
+        if _is_image(path):
+            noted.add(
+                "not read", path, "lies in none of the folders, so it is not read"
+            )
+        elif is_folder(path) and (
+            _LIKE_FOLDER.fullmatch(path.name) or _has_images(path)
+        ):
+            _note_folder(noted, path)
     return noted.findings
+
+
+def _has_folders(found: Scan) -> bool:
+    is_dicom = any(isinstance(case, DicomCase) for case in found.cases)
+    return is_folder(found.root) and not is_dicom
 
 
 def _note_inside(found: Scan) -> None:
@@ -93,18 +113,53 @@ def _note_inside(found: Scan) -> None:
 
 
 def _used(root: Path) -> set[Path]:
-    """The folders of the known layouts that are there."""
-    layouts = (subfolder(root, name) for name in (*CLASSES, "images", "masks"))
-    return {folder for folder in layouts if folder is not None}
+    """The folders of the layout that are there."""
+    names = ("images", "masks") if find_busi(root) is None else CLASSES
+    layout = (subfolder(root, name) for name in names)
+    return {folder for folder in layout if folder is not None}
+
+
+def _others(root: Path) -> list[Path]:
+    used = _used(root)
+    return [path for path in entries(root) if path not in used]
 
 
 def _note_folder(found: Scan, folder: Path) -> None:
-    try:
-        is_empty = not entries(folder)
-    except InputError:
-        is_empty = False
-    if not is_empty:
+    inside = _entries(folder)
+    if inside is None or (inside and not _is_written(folder, inside)):
         found.add("not read", folder, "is a folder, and what is in it is not read")
+
+
+def _has_images(folder: Path, levels: int = 3) -> bool:
+    """Whether there are images in a folder, or in folders in it, down to a number of levels."""
+    inside = _entries(folder) or []
+    if _is_written(folder, inside):
+        return False
+    if any(_is_image(path) for path in inside):
+        return True
+    folders = [path for path in inside if is_folder(path)]
+    return levels > 1 and any(_has_images(path, levels - 1) for path in folders)
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file has the name of an image, and not that of one which sonoseg writes."""
+    is_named = is_input(path, IMAGE_SUFFIXES) and not path.stem.endswith("_explained")
+    return is_named and not is_folder(path)
+
+
+def _entries(folder: Path) -> list[Path] | None:
+    """What is in a folder, hidden files left out; None if it cannot be listed."""
+    try:
+        return entries(folder)
+    except InputError:
+        return None
+
+
+def _is_written(folder: Path, inside: list[Path]) -> bool:
+    """Whether sonoseg writes a folder. One of its names is `replaced`: earlier work of a reader on the page."""
+    if folder.name == "replaced" and is_there(folder.parent / "annotations.csv"):
+        return True
+    return any(path.name in _WRITTEN for path in inside)
 
 
 def _seems_wanted(path: Path) -> bool:
