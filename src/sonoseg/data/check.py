@@ -113,8 +113,7 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     Looks for files that cannot be read, or that are not by their name or place (see `note_unread`), images and masks
     without each other, classes without images, names that occur twice, masks of another size or EXIF orientation or at
     odds with the label, of more than two values, over half of the image or at every border of it, exact copies,
-    near-copies (see `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it
-    divides.
+    near-copies (see `near_copies`), labels that differ among copies, and copies and groups that the split divides.
 
     Args:
         folder: BUSI, BUS-BRA, a folder with images/ and masks/, DICOM images and segmentations, or a pack.
