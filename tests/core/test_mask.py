@@ -224,7 +224,21 @@ def test_gray_lesions_that_compression_has_made_brighter_in_spots_are_no_levels(
         assert (mask.pixels != lesion).sum() <= 0.02 * lesion.sum()
 
 
+@pytest.mark.parametrize("shade", [255, 128])
+def test_a_mask_that_is_wholly_transparent_is_empty(shade: int) -> None:
+    """Where the lesion is in the alpha channel, this is the mask of a normal image."""
+    flat = Image.new("L", SIZE[::-1], shade)
+    for colours in ([flat], [flat] * 3):
+        image = _transparent(*colours, alpha=np.zeros_like(WHITE))
+        for source in (image, _saved(image)):
+            assert not read_mask(source).pixels.any()
+
+
 REFUSED = {
+    "opaque white": (
+        _transparent(FLAT, alpha=np.full_like(WHITE, 255)),
+        "no black background .it has one colour",
+    ),
     "inverted": (Image.fromarray(255 - WHITE), "seems to be inverted"),
     "inverted JPEG": (
         _saved(Image.fromarray(255 - WHITE), "JPEG"),

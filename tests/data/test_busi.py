@@ -11,6 +11,7 @@ from PIL import Image
 
 from sonoseg.data import load_cases
 from sonoseg.data.busi import busi_files, busi_images, find_busi
+from sonoseg.data.check import check_folder
 from sonoseg.data.copies import connected
 from sonoseg.data.load import scan
 from sonoseg.data.scan import Scan
@@ -193,6 +194,24 @@ def test_orphan_masks_stop_loading_and_hidden_files_do_not(
         InputError, match=r"benign/gone_mask_1\.png: there is no image for it; rename"
     ):
         load_cases(tmp_path)
-    assert _kinds(scan(tmp_path)) == [
-        ("mask without image", ("benign/gone_mask_1.png",))
+    assert ("mask without image", ("benign/gone_mask_1.png",)) in _kinds(scan(tmp_path))
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_class_without_images_is_reported(
+    tmp_path: Path, write, write_mask, caplog: pytest.LogCaptureFixture, is_there: bool
+) -> None:
+    for label in ("Benign", "normal"):
+        write(f"{label}/{label}.png")
+        write_mask(f"{label}/{label}_mask.png", lesion=label != "normal")
+    if is_there:
+        write_mask("malignant/.hidden_mask.png")
+    report = check_folder(tmp_path)
+    problem = "is missing or empty, so there are no malignant images"
+    assert [(one.kind, *one.files, one.message) for one in report.findings] == [
+        ("class without images", "malignant", problem)
+    ]
+    assert len(load_cases(tmp_path)) == 2
+    assert caplog.messages == [
+        f"{tmp_path / 'malignant'}: {problem}; see sonoseg data check"
     ]

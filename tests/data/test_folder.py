@@ -31,7 +31,7 @@ def test_masks_are_found_by_stem_with_or_without_mask_ending(plain: Path) -> Non
 
 
 def test_a_table_of_the_page_is_read(plain: Path) -> None:
-    rows = "file,label,group,spacing,diameters\nb.tif,benign,,0.1 0.08,3 x 2 mm\n"
+    rows = "file,label,group,spacing,diameters\na.png,,,,\nb.tif,benign,,0.1 0.08,3 x 2 mm\n"
     (plain / "labels.csv").write_text(rows)
     assert check_folder(plain).findings == ()
     by_name = {case.name: case for case in load_cases(plain)}
@@ -47,12 +47,26 @@ def test_labels_table_gives_label_group_and_spacing(plain: Path) -> None:
     assert (a.label, a.group, a.spacing) == ("unknown", "p2", None)
 
 
-@pytest.mark.parametrize("rest", ["", "a.png,\n"])
+@pytest.mark.parametrize(
+    ("text", "count"), [("file,label\nb.tif,benign\n", 1), ("file,label\n", 2)]
+)
+def test_images_without_a_row_beside_a_table_are_refused(
+    plain: Path, text: str, count: int
+) -> None:
+    (plain / "labels.csv").write_text(text)
+    findings = check_folder(plain).findings
+    assert [one.kind for one in findings] == ["image without row"] * count
+    more = ", and 1 more such" if count == 2 else ""
+    problem = rf"a\.png: labels\.csv has no row for it{more}; add the missing rows"
+    with pytest.raises(InputError, match=problem):
+        load_cases(plain)
+
+
 def test_an_image_without_a_group_beside_others_with_one_is_refused(
-    plain: Path, rest: str
+    plain: Path,
 ) -> None:
     """`grouped` would divide its patient, and nobody would know."""
-    (plain / "labels.csv").write_text(f"file,group\nb.tif,p1\n{rest}")
+    (plain / "labels.csv").write_text("file,group\nb.tif,p1\na.png,\n")
     problem = r"a\.png: labels\.csv names no group \(patient\) for it, but for others"
     with pytest.raises(InputError, match=problem):
         load_cases(plain)
@@ -71,7 +85,7 @@ def test_a_name_that_is_written_otherwise_comes_before_the_group_that_is_missed(
 
 
 def test_without_any_group_each_image_is_one(plain: Path) -> None:
-    (plain / "labels.csv").write_text("file,label,group\nb.tif,malignant,\n")
+    (plain / "labels.csv").write_text("file,label,group\nb.tif,malignant,\na.png,,\n")
     assert [case.group for case in load_cases(plain)] == ["a.png", "b.tif"]
 
 
@@ -92,7 +106,7 @@ def test_groups_of_other_names_stay_apart(plain: Path) -> None:
 
 def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
     (plain / "labels.csv").write_text(
-        "\ufefffile,label\na.png,benign\n", encoding="utf-8"
+        "\ufefffile,label\na.png,benign\nb.tif,\n", encoding="utf-8"
     )
     assert [case.label for case in load_cases(plain)] == ["benign", "unknown"]
 
@@ -106,7 +120,7 @@ def test_labels_table_needs_only_the_file_column(plain: Path) -> None:
         ),
         (
             "file,spacing\na.png,0",
-            "has the spacing 0 for a.png; give a positive number",
+            "has the spacing 0 for a.png; give mm per pixel, from 0.001 to 10, for",
         ),
         ("file,spacing\na.png,nan", "has the spacing nan for a.png"),
         ("file,spacing\na.png,1mm", "has the spacing 1mm for a.png"),
@@ -275,7 +289,8 @@ def test_two_tables_are_refused(plain: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.png", "sub/a.png", "A.PNG"])
 def test_row_of_a_file_that_is_elsewhere_is_refused(plain: Path, name: str) -> None:
-    (plain / "labels.csv").write_text(f"file,label\n{name},benign\n")
+    rows = f"file,label\na.png,\nb.tif,\n{name},benign\n"
+    (plain / "labels.csv").write_text(rows)
     (finding,) = check_folder(plain).findings
     assert finding.files == (f"images/{name}",)
     with pytest.raises(

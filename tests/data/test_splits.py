@@ -218,7 +218,7 @@ def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
         assert _sizes(enough, f"grouped-{fold}") == [3, 1, 1]
     with pytest.raises(
         InputError,
-        match="needs at least 5 groups of images, but there are only 4; use the split all",
+        match=r"needs at least 5 groups of images, but there are only 4; use a CSV file: file,subset \(to test only",
     ):
         split_cases(_cases(["unknown"] * 8, list("aabbccdd")), "grouped")
 
@@ -227,9 +227,16 @@ def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
 def test_busis_splits_do_not_fit_other_data(name: str) -> None:
     with pytest.raises(
         InputError,
-        match=f"{name}: this split is only for BUSI, and these images are not from BUSI; use grouped",
+        match=f"{name}: this split is only for BUSI, and these images are not from BUSI; use grouped or a CSV",
     ):
         split_cases(_cases(["benign"] * 6, list("abcdef")), name)
+    with pytest.raises(InputError, match="not from BUSI; use a CSV file"):
+        split_cases(_cases(["benign"] * 4, list("abcd")), name)
+
+
+def test_the_hint_for_a_part_of_busi_names_no_split_that_refuses_it() -> None:
+    with pytest.raises(InputError, match="complete the data set, or use a CSV file"):
+        split_cases(_busi()[:4], "paper")
 
 
 @pytest.mark.parametrize("name", ["", "Paper", "grouped-5", "paper_clean", "0"])

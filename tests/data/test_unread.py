@@ -9,6 +9,8 @@ import pytest
 from sonoseg.data import load_cases
 from sonoseg.data.check import check_folder
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
+from sonoseg.data.load import scan
+from sonoseg.data.unread import note_unread
 
 
 @pytest.fixture
@@ -73,7 +75,8 @@ def test_what_does_not_look_like_data_is_passed_over(plain: Path) -> None:
         plain,
         "README.txt",
         "split.csv",
-        "other_masks/a.png",
+        "code/read.py",
+        "__MACOSX/images/._a.png",
         "images/Thumbs.db",
         "images/a.json",
         "images/._a.png",
@@ -91,9 +94,9 @@ def test_other_tables_are_passed_over_where_one_is_read(plain: Path) -> None:
 def test_a_folder_named_nearly_as_a_class_and_a_table_that_busi_has_not_are_reported(
     tmp_path: Path, write, write_mask
 ) -> None:
-    for name in ("benign/x", "normal /y"):
+    for name in ("benign/x", "malignant/z", "normal/n", "normal /y"):
         write(f"{name}.png")
-        write_mask(f"{name}_mask.png")
+        write_mask(f"{name}_mask.png", lesion=name != "normal/n")
     (tmp_path / "labels.csv").write_text("file,group\nx.png,1\n")
     assert _not_read(tmp_path) == ["labels.csv", "normal "]
 
@@ -126,3 +129,79 @@ def test_pictures_that_sonoseg_writes_beside_dicom_are_not_reported(
     # What somebody else put there is.
     _make(tmp_path, "out/x.png")
     assert _not_read(tmp_path) == ["out/x.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reported"),
+    [
+        ("malign/c.png", "malign"),
+        ("normals/c.png", "normals"),
+        ("Cancer/c.jpg", "Cancer"),
+        ("hospital 2/BUSI/benign/c.png", "hospital 2"),
+        ("images/c.png", "images"),
+        ("c.png", "c.png"),
+    ],
+)
+def test_images_beside_the_class_folders_are_reported_by_check_and_by_loading(
+    tmp_path: Path,
+    write,
+    write_mask,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    reported: str,
+) -> None:
+    for label in ("benign", "malignant", "normal"):
+        write(f"{label}/{label} x.png")
+        write_mask(f"{label}/{label} x_mask.png", lesion=label != "normal")
+    assert len(load_cases(tmp_path)) == 3
+    assert caplog.messages == []
+    write(name)
+    assert _not_read(tmp_path) == [reported]
+    assert len(load_cases(tmp_path)) == 3
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path / reported}: ") and "not read" in line
+
+
+@pytest.mark.parametrize("name", ["other_masks/a.png", "more/images/a.png", "a.png"])
+def test_images_beside_images_and_masks_are_reported(plain: Path, name: str) -> None:
+    _make(plain, name)
+    assert _not_read(plain) == [name.split("/")[0]]
+
+
+def test_what_sonoseg_writes_beside_the_images_is_passed_over(
+    plain: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _make(
+        plain,
+        "a_overlay.png",
+        "annotations.csv",
+        "annotations/session.db",
+        "annotations/anna/images/a.png",
+        "evaluation/metrics.json",
+        "evaluation/roc.png",
+        "explained/a_explained.png",
+        "images/annotations/anna/images/a.png",
+        "images/annotations/session.db",
+        "replaced/a-20261129/images/a.png",
+        "runs/mine/curves.png",
+        "runs/mine/last.ckpt",
+        "segmented/a_mask.png",
+        "segmented/a_overlay.png",
+        "segmented video/results.json",
+        "segmented video/frame.png",
+    )
+    (plain / "labels.csv").write_text("file\na.png\nb.png\n")
+    assert _not_read(plain) == []
+    assert len(load_cases(plain)) == 2
+    assert caplog.messages == []
+
+
+def test_real_data_sets_have_nothing_that_is_not_read_by_mistake(
+    real_data: Path,
+) -> None:
+    found = {}
+    for name in ("busi", "busi_original_sample", "busbra"):
+        data = scan(real_data / name)
+        note_unread(data)
+        found[name] = [file for one in data.findings for file in one.files]
+    assert found == {"busi": [], "busi_original_sample": [], "busbra": []}

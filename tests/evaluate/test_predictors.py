@@ -142,7 +142,8 @@ def test_a_map_is_scaled_as_the_reader_scales_it_larger_or_smaller(
 
 def test_an_unknown_model_is_answered_with_the_choices() -> None:
     with pytest.raises(
-        InputError, match=r"no-such: no such model; give a run folder, .*all-foreground"
+        InputError,
+        match=r"no-such: no such model; give a run folder, .*, accurate, default, all-foreground",
     ):
         load_predictor("no-such")
 

@@ -32,6 +32,15 @@ def busi(tmp_path):
     return root
 
 
+def test_a_further_data_set_of_which_nothing_is_trained_on_is_refused(
+    phantoms, tmp_path
+):
+    other = tmp_path / "other"
+    write_phantoms(other, 6, seed=5)
+    with pytest.raises(InputError, match="the split all leaves no training images"):
+        gather(phantoms, "grouped", [f"{other}@all"])
+
+
 def test_near_copies_that_the_split_leaves_out_do_not_come_back(busi):
     training, _ = gather(busi, "paper-clean", (f"{busi}@paper-clean",))
     assert len(training) == 2 * len(gather(busi, "paper-clean", ())[0])

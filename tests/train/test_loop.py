@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from tests import forked
 
 from sonoseg.cli import main
-from sonoseg.data import load_cases, split_cases
+from sonoseg.data import SPLITS, load_cases, split_cases
 from sonoseg.errors import InputError
 from sonoseg.models.catalog import find_experiment
 from sonoseg.models.network import Output, SegmentationNetwork
@@ -484,6 +485,27 @@ def test_too_little_memory_names_the_batch_to_try(
 def test_a_split_without_training_images_is_refused(phantoms, tmp_path, capsys):
     assert main(words(phantoms, tmp_path / "out", "--split", "all")) == 2
     assert "leaves no training images" in capsys.readouterr().err
+
+
+def test_with_four_images_every_hint_names_the_split_that_works(
+    phantoms, tmp_path, capsys
+):
+    data = tmp_path / "four"
+    for folder in ("images", "masks"):
+        (data / folder).mkdir(parents=True)
+        for path in sorted((phantoms / folder).iterdir())[:4]:
+            shutil.copy(path, data / folder)
+    for split in SPLITS:
+        assert main(words(data, tmp_path / "out", "--split", split)) == 2
+        _, _, hint = capsys.readouterr().err.partition("; ")
+        always = re.sub(r"\(.*\)", "", hint)  # in brackets: what is right at times
+        assert always.strip() == "use a CSV file: file,subset"
+    names = sorted(path.name for path in (data / "images").iterdir())
+    subsets = ("train", "train", "validation", "test")
+    rows = [f"{name},{subset}" for name, subset in zip(names, subsets, strict=True)]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(["file,subset", *rows]))
+    assert main(words(data, tmp_path / "out", "--split", str(table))) == 0
 
 
 def test_images_that_are_kept_back_are_not_trained_on_as_another_data_set(

@@ -102,7 +102,7 @@ def _values(samples: Samples) -> Values:
     """How much lesion each pixel is, (H, W): 0 is none."""
     colour, alpha = samples.colour, samples.alpha
     if alpha is not None and _is_constant(alpha):
-        alpha = None
+        alpha = None if alpha.any() or not _is_constant(colour) else alpha
     if alpha is not None and _is_constant(colour):
         return alpha
     values = colour if colour.ndim == 2 else colour.max(axis=2)

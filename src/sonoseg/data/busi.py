@@ -96,7 +96,8 @@ def scan_busi(root: Path) -> Scan:
     """Pairs images with masks by name: NAME.png with NAME_mask.png, NAME_mask_1.png, ... whatever the case of letters.
 
     The cases are ordered by their paths as strings ("benign (10).png" before "benign (2).png"), as the
-    paper's split had them. A normal image needs no mask. An image that is not BUSI's own is its own group.
+    paper's split had them. A normal image needs no mask. An image that is not BUSI's own is its own group. A class
+    without images is a finding, unless all are.
     """
     scan = Scan(root, [], [])
     names: list[Path] = []
@@ -105,6 +106,11 @@ def scan_busi(root: Path) -> Scan:
         if folder is not None:
             names += _scan_class(scan, folder, label)
     scan.findings.extend(duplicate_names(root, names))
+    labels = {case.label for case in scan.cases}
+    for label in CLASSES:
+        if labels and label not in labels:
+            message = f"is missing or empty, so there are no {label} images"
+            scan.add("class without images", root / label, message)
     return scan
 
 

@@ -28,6 +28,7 @@ KINDS = {
     "unreadable": "files that cannot be read",
     "doubtful": "files whose data is not sound",
     "duplicate name": "images of one name",
+    "class without images": "class folders without images",
     "image without mask": "images without a mask",
     "mask without image": "masks without an image",
     "several segmentations": "images with more than one segmentation",
@@ -111,9 +112,9 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     """Reads every image and mask of a data set and reports what is wrong with them.
 
     Looks for files that cannot be read, or that are not by their name or place (see `note_unread`), images and masks
-    without each other, names that occur twice, masks of another size or EXIF orientation or at odds with the label, of
-    more than two values, over half of the image or at every border of it, exact copies (same pixels), near-copies (see
-    `near_copies`), labels that differ among copies and, if a split is named, copies and groups that it divides.
+    without each other, classes without images, names that occur twice, masks of another size or EXIF orientation or at
+    odds with the label, of more than two values, over half of the image or at every border of it, exact copies,
+    near-copies (see `near_copies`), labels that differ among copies, and copies and groups that the split divides.
 
     Args:
         folder: BUSI, BUS-BRA, a folder with images/ and masks/, DICOM images and segmentations, or a pack.
@@ -182,11 +183,8 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
 def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
     """Whether the label fits the masks: `lesion`, they hold something; `whole`, all of them could be read."""
     if case.label == "normal" and lesion:
-        found.add(
-            "normal with lesion",
-            case.image,
-            "labelled normal, but its mask is not empty",
-        )
+        problem = "labelled normal, but its mask is not empty"
+        found.add("normal with lesion", case.image, problem)
     if case.label in ("benign", "malignant") and whole and not lesion:
         found.add(
             "empty mask", case.image, f"labelled {case.label}, but its mask is empty"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sonoseg.core.image import parse_spacing
+from sonoseg.core.image import SPACINGS, parse_spacing
 from sonoseg.core.measure import Spacing
 from sonoseg.data.case import LABELS, Case
 from sonoseg.data.scan import (
@@ -59,8 +59,8 @@ def scan_folder(root: Path) -> Scan:
     labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
     `group` (patient), `spacing` (mm per pixel; two numbers are that of rows and of columns) and `diameters` (of the
     lesions, as `sonoseg serve` writes them; not read). Where it has no value, the label is "unknown" and the spacing
-    None. Without any group, each image is a group of its own; if only some have one, that is a finding. Groups that
-    differ in case or in blanks are one. The cases are ordered by file name.
+    None; an image without a row is a finding. Without any group, each image is a group of its own; if only some have
+    one, that is a finding. Groups that differ in case or in blanks are one. The cases are ordered by file name.
 
     Raises:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is not a pixel size.
@@ -69,14 +69,18 @@ def scan_folder(root: Path) -> Scan:
     masks = images_in(subfolder(root, "masks"))
     rows, findings = read_labels(root)
     scan = Scan(root, [], [*duplicate_names(root, images), *findings])
+    has_table = _find_table(root) is not None
     has_groups = any(row.group for row in rows.values())
     own = _masks_of(images, masks, scan)
     for path in images:
         found = tuple(own.get(name_key(path.stem), ()))
         if not found:
             scan.add("image without mask", path, "there is no mask for it")
-        known = rows.pop(unicodedata.normalize("NFC", path.name), Known())
-        if has_groups and not known.group:
+        row = rows.pop(unicodedata.normalize("NFC", path.name), None)
+        known = row or Known()
+        if has_table and row is None:
+            scan.add("image without row", path, f"{TABLE} has no row for it")
+        elif has_groups and not known.group:
             scan.add(
                 "image without group",
                 path,
@@ -189,6 +193,7 @@ def _spacing(path: Path, name: str, text: str) -> float | Spacing | None:
         # A comma would be that of a decimal number.
         row, column = parse_spacing("nan" if "_" in text or "," in text else text)
     except InputError:
-        hint = "give a positive number of mm per pixel, for example 0.08"
+        lowest, highest = SPACINGS
+        hint = f"give mm per pixel, from {lowest:g} to {highest:g}, for example 0.08"
         raise InputError(path, f"has the spacing {text} for {name}", hint) from None
     return row if row == column else (row, column)

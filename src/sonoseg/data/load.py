@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from sonoseg.data.busbra import find_busbra, scan_busbra
@@ -11,8 +12,8 @@ from sonoseg.data.case import Case
 from sonoseg.data.dicom import find_dicom, scan_dicom
 from sonoseg.data.folder import find_folder, scan_folder
 from sonoseg.data.pack import is_pack, open_pack
-from sonoseg.data.scan import Scan, entries
-from sonoseg.data.unread import unread_inside
+from sonoseg.data.scan import Finding, Scan, entries
+from sonoseg.data.unread import unread_pictures
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 
@@ -95,8 +96,8 @@ def scan(folder: Path | str) -> Scan:
 def load_cases(folder: Path | str) -> list[Case]:
     """The cases of a data set: BUSI, BUS-BRA, a plain folder of images/ and masks/, or a pack of one of them.
 
-    The order is fixed: by the path in the data set, compared as strings. A line of the log names what lies beside the
-    images or masks and is not read, such as a folder.
+    The order is fixed: by the path in the data set, compared as strings. Lines of the log name what may hold images or
+    masks and is not read, such as a folder beside those of the layout, and the class folders of BUSI without images.
 
     Raises:
         InputError: as `scan`; two images have one name; an image has no mask, or no row in the table; a mask has no
@@ -106,16 +107,23 @@ def load_cases(folder: Path | str) -> list[Case]:
     for kind, hint in _HINTS.items():
         findings = [finding for finding in found.findings if finding.kind == kind]
         if findings:
-            first, more = findings[0], len(findings) - 1
-            problem = first.message + (f", and {more} more such" if more else "")
-            raise InputError(found.root / first.files[0], problem, hint)
-    unread = unread_inside(found)
-    if unread:
-        first, more = unread[0], len(unread) - 1
-        problem = first.message + (f", and {more} more such" if more else "")
-        path = found.root / first.files[0]
+            path, problem = _summary(found, findings)
+            raise InputError(path, problem, hint)
+    left_out = [one for one in found.findings if one.kind == "class without images"]
+    by_message: dict[str, list[Finding]] = {}
+    for finding in (*left_out, *unread_pictures(found)):
+        by_message.setdefault(finding.message, []).append(finding)
+    for findings in by_message.values():
+        path, problem = _summary(found, findings)
         _logger.warning("%s: %s; see sonoseg data check", path, problem)
     return found.cases
+
+
+def _summary(found: Scan, findings: Sequence[Finding]) -> tuple[Path, str]:
+    """The file of the first finding, its message, and how many more there are."""
+    first, more = findings[0], len(findings) - 1
+    problem = first.message + (f", and {more} more such" if more else "")
+    return found.root / first.files[0], problem
 
 
 def data_name(folder: Path | str) -> str:

@@ -22,6 +22,8 @@ SUBSETS = ("train", "validation", "test")
 FOLDS = 5
 _GROUPED = tuple(f"grouped-{fold}" for fold in range(FOLDS))
 SPLITS = ("all", "paper", "paper-clean", "grouped", *_GROUPED)
+TABLE_SPLIT = "a CSV file: file,subset"
+"""What hints call the split that a user makes; it fits every data set."""
 
 
 def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
@@ -51,7 +53,7 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
         raise InputError(
             name,
             "there is no such split",
-            f"use {', '.join(SPLITS)} or a CSV file: file,subset",
+            f"use {', '.join(SPLITS)} or {TABLE_SPLIT}",
         )
     _require_files(name, cases, subset_of)
     subsets: dict[str, list[Case]] = {subset: [] for subset in SUBSETS}
@@ -137,7 +139,7 @@ def count_leaked(
     used = itertools.chain(*subsets.values())
     if any(case.group.startswith(NO_PATIENT) for case in used):
         return None
-    if len({case.group for case in cases}) == len(cases):
+    if _count_groups(cases) == len(cases):
         return None
     return len(leaked(subsets, subset))
 
@@ -173,20 +175,30 @@ def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
         raise InputError(
             name,
             "this split is only for BUSI, and these images are not from BUSI",
-            "use grouped or all",
+            _hint(cases),
         )
     if name == "paper":
         return {file.name: file.paper for file in table.values()}
     return {file.name: file.paper_clean for file in table.values() if file.paper_clean}
 
 
+def _hint(cases: Sequence[Case]) -> str:
+    """Names splits that fit the cases, and says of `all` that nothing can be trained with it."""
+    grouped = "grouped or " if _count_groups(cases) >= FOLDS else ""
+    return f"use {grouped}{TABLE_SPLIT} (to test only: all)"
+
+
+def _count_groups(cases: Sequence[Case]) -> int:
+    return len({case.group for case in cases})
+
+
 def _grouped(cases: Sequence[Case], test: int) -> dict[str, str]:
-    groups = len({case.group for case in cases})
+    groups = _count_groups(cases)
     if groups < FOLDS:
         problem = (
             f"needs at least {FOLDS} groups of images, but there are only {groups}"
         )
-        raise InputError("grouped", problem, "use the split all")
+        raise InputError("grouped", problem, _hint(cases))
     subsets = {test: "test", (test + 1) % FOLDS: "validation"}
     return {name: subsets.get(fold, "train") for name, fold in _folds(cases).items()}
 
@@ -227,7 +239,7 @@ def _require_files(name: str, cases: Sequence[Case], subset_of: dict[str, str]) 
     missing = sorted(subset_of.keys() - {case.name for case in cases})
     if missing:
         problem = f"{len(missing)} of its {len(subset_of)} images are not in the data set, first {missing[0]}"
-        hint = "complete the data set or use the split grouped or all"
+        hint = f"complete the data set, or {_hint(cases)}"
         if is_table(name) and len(missing) == len(subset_of):
             hint = f"name images without their folder and with their ending, as {cases[0].name}"
         raise InputError(f"split {name}", problem, hint)

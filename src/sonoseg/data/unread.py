@@ -42,33 +42,33 @@ _LIKE_FOLDER = re.compile(
 """Names nearly as the layouts have them."""
 _ACCEPTED = "annotations.csv"
 """Is in the folders in which `sonoseg serve` collects what a reader accepted."""
+_WRITTEN = frozenset(
+    (
+        "best.safetensors",
+        "faithfulness.json",
+        "last.ckpt",
+        "metrics.json",
+        "results.json",
+        "session.db",
+    )
+)
+"""Files by which a folder is known that sonoseg writes: a run, scores, segmentations, or what readers drew."""
 
 
 def note_unread(found: Scan) -> None:
     """Adds a finding for each file or folder that is not read, but looks like a part of the data set.
 
-    These are, beside the images and the masks, folders and pictures of other formats; beside their folders, others of
-    nearly the same names, and tables where none is read. In a folder of DICOM they are pictures, see
-    `_note_beside_dicom`.
+    These are those of `unread_pictures`, and tables where none is read. None of a pack.
     """
-    if not is_folder(found.root):  # a pack
+    found.findings.extend(unread_pictures(found))
+    if not is_folder(found.root) or _is_dicom(found):
         return
-    if _is_dicom(found):
-        _note_beside_dicom(found)
-        return
-    _note_inside(found)
-    used = _used(found.root)
-    others = [path for path in entries(found.root) if path not in used]
+    others = _others(found.root)
     names = {path.name.casefold() for path in others}
-    has_table = find_busi(found.root) is None and bool(names & {TABLE, BUSBRA_TABLE})
+    if find_busi(found.root) is None and names & {TABLE, BUSBRA_TABLE}:
+        return
     for path in others:
-        if is_folder(path) and _LIKE_FOLDER.fullmatch(path.name):
-            _note_folder(found, path)
-        elif (
-            path.suffix.lower() in _TABLES
-            and _LIKE_TABLE.search(path.stem)
-            and not has_table
-        ):
+        if path.suffix.lower() in _TABLES and _LIKE_TABLE.search(path.stem):
             found.add(
                 "not read",
                 path,
@@ -76,18 +76,35 @@ def note_unread(found: Scan) -> None:
             )
 
 
-def unread_inside(found: Scan) -> list[Finding]:
-    """The findings of `note_unread` beside the images and the masks themselves; none of a pack."""
+def unread_pictures(found: Scan) -> list[Finding]:
+    """A finding for each file or folder that is not read, but may hold images or masks. None of a pack.
+
+    These are, beside the images and the masks, folders and pictures of other formats; beside their folders, images,
+    folders with images, and folders of nearly the same names. In a folder of DICOM they are pictures, see
+    `_note_beside_dicom`. What sonoseg writes is passed over.
+    """
     noted = Scan(found.root, [], [])
     if _is_dicom(found):
         _note_beside_dicom(noted)
     elif is_folder(found.root):
         _note_inside(noted)
+        _note_beside_folders(noted)
     return noted.findings
 
 
 def _is_dicom(found: Scan) -> bool:
     return any(isinstance(case, DicomCase) for case in found.cases)
+
+
+def _note_beside_folders(found: Scan) -> None:
+    for path in _others(found.root):
+        if _is_image(path):
+            problem = "lies in none of the folders, so it is not read"
+            found.add("not read", path, problem)
+        elif is_folder(path) and (
+            _LIKE_FOLDER.fullmatch(path.name) or _has_images(path)
+        ):
+            _note_folder(found, path)
 
 
 def _note_beside_dicom(found: Scan) -> None:
@@ -125,18 +142,53 @@ def _note_inside(found: Scan) -> None:
 
 
 def _used(root: Path) -> set[Path]:
-    """The folders of the known layouts that are there."""
-    layouts = (subfolder(root, name) for name in (*CLASSES, "images", "masks"))
-    return {folder for folder in layouts if folder is not None}
+    """The folders of the layout that are there."""
+    names = ("images", "masks") if find_busi(root) is None else CLASSES
+    layout = (subfolder(root, name) for name in names)
+    return {folder for folder in layout if folder is not None}
+
+
+def _others(root: Path) -> list[Path]:
+    used = _used(root)
+    return [path for path in entries(root) if path not in used]
 
 
 def _note_folder(found: Scan, folder: Path) -> None:
-    try:
-        is_empty = not entries(folder)
-    except InputError:
-        is_empty = False
-    if not is_empty:
+    inside = _entries(folder)
+    if inside is None or (inside and not _is_written(folder, inside)):
         found.add("not read", folder, "is a folder, and what is in it is not read")
+
+
+def _has_images(folder: Path, levels: int = 3) -> bool:
+    """Whether there are images in a folder, or in folders in it, down to a number of levels."""
+    inside = _entries(folder) or []
+    if _is_written(folder, inside):
+        return False
+    if any(_is_image(path) for path in inside):
+        return True
+    folders = [path for path in inside if is_folder(path)]
+    return levels > 1 and any(_has_images(path, levels - 1) for path in folders)
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file has the name of an image, and not that of one which sonoseg writes."""
+    is_named = is_input(path, IMAGE_SUFFIXES) and not path.stem.endswith("_explained")
+    return is_named and not is_folder(path)
+
+
+def _entries(folder: Path) -> list[Path] | None:
+    """What is in a folder, hidden files left out; None if it cannot be listed."""
+    try:
+        return entries(folder)
+    except InputError:
+        return None
+
+
+def _is_written(folder: Path, inside: list[Path]) -> bool:
+    """Whether sonoseg writes a folder. One of its names is `replaced`: earlier work of a reader on the page."""
+    if folder.name == "replaced" and is_there(folder.parent / _ACCEPTED):
+        return True
+    return any(path.name in _WRITTEN for path in inside)
 
 
 def _seems_wanted(path: Path) -> bool:

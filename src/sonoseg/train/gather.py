@@ -13,6 +13,7 @@ import numpy as np
 from sonoseg.core.resize import resize_image
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.case import Case
+from sonoseg.data.load import scan
 from sonoseg.data.splits import parse_source, unnamed
 from sonoseg.errors import InputError, counted
 from sonoseg.train.dataset import read_once
@@ -36,8 +37,9 @@ def gather(
             cases.
 
     Raises:
-        InputError: a folder or split is not there, or does not fit; or a further data set has files that `split` keeps
-            for validation or test, or is `data` again, with near-copies of them or other images of their patients.
+        InputError: a folder or split is not there, does not fit, or leaves no training images; or a further data set
+            has files that `split` keeps for validation or test, or is `data` again, with near-copies of them or other
+            images of their patients.
     """
     every = load_cases(data)
     subsets = split_cases(every, split)
@@ -52,6 +54,9 @@ def gather(
         folder, name = parse_source(source)
         cases = load_cases(folder)
         added = split_cases(cases, name)["train"] if name else cases
+        if not added:
+            problem = f"the split {name} leaves no training images"
+            raise InputError(f"--also {source}", problem, "give FOLDER for all of them")
         both = [case for case in added if os.path.realpath(case.image) in kept]
         if both:
             subset = kept[os.path.realpath(both[0].image)]
@@ -123,7 +128,9 @@ def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> 
     Raises:
         InputError: there are such images.
     """
-    cases = load_cases(data)
+    cases = scan(
+        data
+    ).cases  # what is doubtful about them was said when they were loaded
     own = {os.path.realpath(case.image) for case in cases}
     is_further = [os.path.realpath(case.image) not in own for case in training]
     if not any(is_further):

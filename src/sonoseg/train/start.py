@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from sonoseg.data.case import Case
+from sonoseg.data.splits import FOLDS, TABLE_SPLIT
 from sonoseg.errors import InputError, MachineError
 from sonoseg.files import is_there, write_error, write_json
 from sonoseg.models.encoders import load_matching, load_tensors
@@ -135,7 +136,8 @@ def check_subsets(
     for subset, cases in {"training": training, "validation": validation}.items():
         if not cases:
             problem = f"the split {config.split} leaves no {subset} images"
-            raise InputError(config.data, problem, "choose another --split")
+            hint = f"use {TABLE_SPLIT} (from {FOLDS} groups of images on also: grouped)"
+            raise InputError(config.data, problem, hint)
 
 
 def smallest_step(images: int, batch: int, processes: int) -> int:
