@@ -247,6 +247,16 @@ def test_a_killed_process_has_noted_where_it_was(
     assert rows_of(out) == rows_of(finished)
 
 
+def test_of_thousands_of_files_none_is_listed_twice(tmp_path: Path) -> None:
+    """Whether a file is known again must not depend on the bytes of its mark."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(3000):
+        (data / f"{number}.png").touch()
+    for _ in range(2):
+        assert add_list(data, tmp_path) == 3000
+
+
 def test_names_of_any_kind_are_listed_once(tmp_path: Path) -> None:
     names = ["line\nend.png", "quote'\".png", "ä 图.png", os.fsdecode(b"\xff.png")]
     folder = tmp_path / "data"
