@@ -48,7 +48,7 @@ _WRITTEN = frozenset(
         "faithfulness.json",
         "last.ckpt",
         "metrics.json",
-        "results.json",
+        RESULTS,
         "session.db",
     )
 )

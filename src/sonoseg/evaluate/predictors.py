@@ -78,7 +78,7 @@ def load_predictor(model: str) -> Predictor:
     Raises:
         InputError: there is no such model, or it cannot be used.
     """
-    from sonoseg.reader.bundle import WEIGHTS, find_bundle
+    from sonoseg.reader.bundle import find_bundle, shipped_bundles
 
     if model in CONSTANTS:
         return ConstantPredictor(model)
@@ -91,7 +91,7 @@ def load_predictor(model: str) -> Predictor:
     except InputError as error:
         if is_there(model):
             raise
-        bundled = ", ".join(path.stem for path in sorted(WEIGHTS.glob("*.onnx")))
+        bundled = ", ".join(shipped_bundles())
         choices = f"a run folder, a bundle (.onnx), {bundled}, {' or '.join(CONSTANTS)}"
         raise InputError(model, "no such model", f"give {choices}") from error
 

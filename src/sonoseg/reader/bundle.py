@@ -35,13 +35,18 @@ def default_bundle_path() -> Path:
     return WEIGHTS / "default.onnx"
 
 
+def shipped_bundles() -> dict[str, Path]:
+    """The bundles of the package: their files by name, in the order of the names."""
+    return {path.stem: path for path in sorted(WEIGHTS.glob("*.onnx"))}
+
+
 def find_bundle(model: Path | str) -> Path:
     """The bundle file for a shipped name ("default" or "accurate") or a path.
 
     Raises:
         InputError: neither; names the choices.
     """
-    shipped = {path.stem: path for path in sorted(WEIGHTS.glob("*.onnx"))}
+    shipped = shipped_bundles()
     if str(model) in shipped:
         return shipped[str(model)]
     if is_folder(model):

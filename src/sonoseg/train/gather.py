@@ -128,9 +128,8 @@ def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> 
     Raises:
         InputError: there are such images.
     """
-    cases = scan(
-        data
-    ).cases  # what is doubtful about them was said when they were loaded
+    # Not `load_cases`: what is doubtful about the data was said when it was gathered.
+    cases = scan(data).cases
     own = {os.path.realpath(case.image) for case in cases}
     is_further = [os.path.realpath(case.image) not in own for case in training]
     if not any(is_further):
