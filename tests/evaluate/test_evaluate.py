@@ -23,6 +23,7 @@ from sonoseg.core.metrics import CONVENTIONS, METRICS
 from sonoseg.core.resize import resize_mask
 from sonoseg.data.case import Case
 from sonoseg.data.load import load_cases
+from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.data.splits import split_cases
 from sonoseg.errors import InputError
@@ -31,13 +32,14 @@ from sonoseg.evaluate.evaluate import evaluate, evaluate_command
 from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.evaluate.surface import border_distances
 from sonoseg.lock import held
+from sonoseg.reader.segmenter import load
 
 CURVES = [
     f"{name}.{kind}"
     for name in ("reliability", "roc", "tradeoff")
     for kind in ("csv", "png")
 ]
-FILES = sorted(["cases.csv", "metrics.json", *CURVES])
+FILES = sorted(["cases.csv", "metrics.json", "sizes.png", *CURVES])
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -221,6 +223,7 @@ def test_metrics_json_has_the_promised_keys_and_plain_numbers(
         "auc",
         "calibration_error",
         "surface",
+        "sizes",
     ]
     assert list(metrics) == keys
     assert metrics["model"] == {
@@ -238,6 +241,44 @@ def test_metrics_json_has_the_promised_keys_and_plain_numbers(
             low, high = scores[f"{metric}_interval"] or 2 * [scores[metric]]
             assert low <= scores[metric] <= high
     assert {"images", "any_false_positive", "false_lesion"} <= set(metrics["normals"])
+
+
+def test_sizes_are_those_that_segment_reports(tmp_path: Path) -> None:
+    """One bundle, on phantoms of 0.1 mm, and on a pack of them, whose images are squashed."""
+    folder, answers = tmp_path / "phantoms", {}
+    write_phantoms(folder, 6, size=(300, 420))
+    cases = load_cases(folder)
+    segmenter = load("default")
+    for case in cases:
+        answers[case.name] = segmenter.segment(case.read_image(), case.spacing)
+    metrics = evaluate(
+        load_predictor("default"), cases, tmp_path / "out", progress=False
+    )
+    for row in rows_of(tmp_path / "out"):
+        lesions = answers[row["file"]].lesions
+        if row["label"] == "normal":
+            assert row["size_unit"] == row["reference_area"] == row["area"] == ""
+            continue
+        assert row["size_unit"] == "mm" and len(lesions) == 1
+        expected = lesions[0].to_dict()
+        for name in ("longest_diameter", "perpendicular_diameter", "area"):
+            assert float(row[name]) == pytest.approx(expected[name], rel=1e-5), name
+    sizes = metrics["sizes"]
+    assert sizes["images"] == sizes["images_metric"] == 5 and sizes["missed"] == 0
+    assert sizes["longest_diameter"]["absolute"]["icc"] > 0.9
+    pack_folder(folder, 224, tmp_path / "pack.safetensors", progress=False)
+    packed = load_cases(tmp_path / "pack.safetensors")
+    truths = {case.read_image().tobytes(): case.read_mask() for case in packed}
+    perfect = Fake(lambda image: truths[image.tobytes()].astype(np.float32))
+    sizes = evaluate(perfect, packed, tmp_path / "packed", progress=False)["sizes"]
+    assert sizes["area"]["absolute"]["median_error"] == 0
+    by_file = {row["file"]: row for row in rows_of(tmp_path / "out")}
+    for row in rows_of(tmp_path / "packed"):
+        if row["label"] == "normal":
+            continue
+        for name in ("longest_diameter", "perpendicular_diameter"):
+            own = float(by_file[row["file"]][f"reference_{name}"])
+            assert float(row[name]) == pytest.approx(own, rel=0.03), name
 
 
 def test_images_of_one_patient_have_no_intervals(

@@ -14,7 +14,12 @@ import pytest
 from PIL import Image
 
 from sonoseg.reader.overlay import NOTICE
-from sonoseg.report.evaluation_figures import reliability_figure, roc_figure
+from sonoseg.report.evaluation_figures import (
+    SizePanel,
+    reliability_figure,
+    roc_figure,
+    sizes_figure,
+)
 from sonoseg.report.explanation_figures import explanation_panels, faithfulness_figure
 from sonoseg.report.training_figures import grid_figure, learning_curves
 
@@ -88,6 +93,31 @@ def test_the_reliability_figure_has_plain_numbers(
     reliability_figure(at, at**2, share, 0.1, tmp_path / "reliability.png")
     assert {"1", "0.01", "0.0001"} <= set(words)
     assert not [word for word in words if "$" in word]
+
+
+def test_the_picture_of_sizes_writes_bias_and_limits(
+    tmp_path: Path, words: list[str]
+) -> None:
+    values = np.array([10.0, 20, 30])
+    limits = {"bias": 1.0, "limits": [-2.5, 4.5]}
+    panel = SizePanel("longest diameter", values, values / 10, "mm", "mm", limits)
+    one = SizePanel(
+        "area", values[:1], values[:1], "pixels", "%", limits | {"limits": None}
+    )
+    sizes_figure([panel, one], tmp_path / "sizes.png")
+    assert {"bias +1.0", "lower limit −2.5", "upper limit +4.5"} <= set(words)
+    assert {"longest diameter, 3 lesions", "area, 1 lesion"} <= set(words)
+    assert words.count("bias +1.0") == 2 and words.count("lower limit −2.5") == 1
+
+
+def test_without_lesions_the_picture_of_sizes_says_so(
+    tmp_path: Path, words: list[str]
+) -> None:
+    empty = np.array([])
+    sizes_figure(
+        [SizePanel("area", empty, empty, "mm", "mm", None)], tmp_path / "a.png"
+    )
+    assert "no lesion is outlined" in words
 
 
 def test_learning_curves_mark_the_epoch_that_was_kept(

@@ -9,18 +9,22 @@ from PIL import Image, ImageOps
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from sonoseg.cli import main
+from sonoseg.core.image import parse_spacing
 from sonoseg.core.kappa import kappa, kappa_of_table
+from sonoseg.core.measure import find_lesions
 from sonoseg.data import phantom
+from sonoseg.serve.calipers import diameters_text
 from sonoseg.serve.compare_readers import find_readers
 
 make_phantom = functools.cache(phantom.make_phantom)
 IMAGES = ("one.png", "two.png", "three.png", "four.png")
 
 
-def write(folder, reader, accepted, place=""):
-    """Writes what sonoseg serve leaves of a reader: (mask, label) by file."""
+def write(folder, reader, accepted, place="", spacing="", calipers=None):
+    """Writes what sonoseg serve leaves of a reader: (mask, label) by file, and calipers as (file, text)."""
     own = folder / "annotations" / (place or reader.lower())
     rows = ["file,label,birads,note,reader,accepted"]
+    sizes = ["file,label,group,spacing,diameters"]
     for part in ("images", "masks"):
         (own / part).mkdir(parents=True)
     for file, (mask, label) in accepted.items():
@@ -28,7 +32,16 @@ def write(folder, reader, accepted, place=""):
         Image.fromarray(image).save(own / "images" / file)
         Image.fromarray(mask.astype(np.uint8) * 255).save(own / "masks" / file)
         rows.append(f"{file},{label},,,{reader},2026-01-01")
+        worked_out = diameters_text(lesions_of(mask, spacing))
+        diameters = (calipers or {}).get(file, worked_out)
+        sizes.append(f"{file},{label},,{spacing},{diameters}")
     (own / "annotations.csv").write_text("\n".join(rows) + "\n")
+    (own / "labels.csv").write_text("\n".join(sizes) + "\n")
+
+
+def lesions_of(mask, spacing=""):
+    known = parse_spacing(spacing) if spacing else None
+    return find_lesions(mask, mask.astype(np.float32), spacing=known)
 
 
 @pytest.fixture
@@ -95,6 +108,109 @@ def test_the_network_is_compared_on_all_images_of_a_reader(readers, capsys, segm
     assert found[1]["dice"] == pytest.approx(dice)
     assert found[1]["kappa_pixels"] == pytest.approx(pixels)
     assert found[1]["kappa_label"] is None
+
+
+BENS = (1.5, -0.5, 2.0)
+"""Ben's longest diameters are so many mm longer than Anna's."""
+
+
+@pytest.fixture
+def measurers(tmp_path):
+    """Anna and Ben with the same outlines at 0.1 mm; Ben has put calipers on all three."""
+    masks = {
+        name: (make_phantom(seed)[1], "benign") for seed, name in enumerate(IMAGES[:3])
+    }
+    calipers = {}
+    for (name, (mask, _)), longer in zip(masks.items(), BENS, strict=True):
+        longest = lesions_of(mask, "0.1")[0].longest.length + longer
+        calipers[name] = f"{longest:.4f} x 3 mm"
+    write(tmp_path, "Anna", masks, spacing="0.1")
+    write(tmp_path, "Ben", masks, spacing="0.1", calipers=calipers)
+    return tmp_path, masks
+
+
+def test_calipers_are_compared_and_not_outlines(measurers, capsys):
+    folder, masks = measurers
+    found = run(folder, capsys)[0]
+    assert found["dice"] == 1
+    anna = np.array(
+        [lesions_of(masks[name][0], "0.1")[0].longest.length for name in IMAGES[:3]]
+    )
+    ben = anna + BENS
+    sizes = found["sizes"]
+    assert (sizes["images"], sizes["images_metric"], sizes["missed"]) == (3, 3, 0)
+    percent = 200 * (ben - anna) / (ben + anna)
+    longest = sizes["longest_diameter"]
+    assert longest["percent"]["bias"] == pytest.approx(percent.mean(), abs=0.02)
+    reach = 1.96 * percent.std(ddof=1)
+    limits = [percent.mean() - reach, percent.mean() + reach]
+    assert longest["percent"]["limits"] == pytest.approx(limits, abs=0.05)
+    assert longest["absolute"]["bias"] == pytest.approx((ben - anna).mean(), rel=1e-3)
+    assert 0 < longest["absolute"]["icc"] < 1
+    assert sizes["area"]["absolute"]["icc"] == pytest.approx(1)  # of the outlines
+    assert main(["compare-readers", str(folder)]) == 0
+    row = capsys.readouterr().out.splitlines()[2]
+    assert (
+        f"{percent.mean():+.1f}" in row and f"{longest['absolute']['icc']:.3f}" in row
+    )
+
+
+def test_the_network_is_measured_with_the_readers_pixel_size(
+    measurers, capsys, segmenter
+):
+    folder, masks = measurers
+    found = run(folder, capsys)[2]
+    assert (found["first"], found["second"]) == ("Ben", "network")
+    difference = []
+    for seed, name in enumerate(IMAGES[:3]):
+        network = segmenter.segment(make_phantom(seed)[0], 0.1).lesions[0]
+        anna = lesions_of(masks[name][0], "0.1")[0]
+        ben = anna.longest.length + BENS[seed]
+        difference.append(network.longest.length - ben)
+    absolute = found["sizes"]["longest_diameter"]["absolute"]
+    assert absolute["bias"] == pytest.approx(np.mean(difference), abs=1e-3)
+
+
+def test_millimetres_are_not_compared_with_pixels(tmp_path, capsys):
+    accepted = {"one.png": (make_phantom(0)[1], "benign")}
+    write(tmp_path, "Anna", accepted, spacing="0.1")
+    write(tmp_path, "Ben", accepted)
+    first, *_ = run(tmp_path, capsys)
+    assert first["images"] == 1 and first["sizes"]["images"] == 0
+    assert first["sizes"]["longest_diameter"] == {"percent": None, "absolute": None}
+    assert main(["compare-readers", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[-4:] == ["0", "–", "–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            " x 3 mm",
+            " x 3 px",
+            "has no sizes as sonoseg serve writes them for one.png",
+        ),
+        (
+            " x 3 mm",
+            " and long",
+            "has no sizes as sonoseg serve writes them for one.png",
+        ),
+        (
+            " x 3 mm",
+            " x 3 mm; 3 x 2 mm",
+            "its mask has 1 lesion, labels.csv the diameters of 2",
+        ),
+        (",0.1,", ",zero,", "has no sizes as sonoseg serve writes them for one.png"),
+        ("one.png", "other.png", "has no row for one.png, which annotations.csv has"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_one_line(measurers, capsys, before, after, says):
+    folder, _ = measurers
+    table = folder / "annotations" / "ben" / "labels.csv"
+    table.write_text(table.read_text().replace(before, after))
+    assert main(["compare-readers", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
 
 
 @pytest.mark.filterwarnings("ignore:A single label", "ignore:.*only one label")

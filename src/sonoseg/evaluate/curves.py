@@ -1,18 +1,22 @@
-"""Writes the curves of an evaluation as tables and pictures: ROC, reliability, and lesions against false lesions."""
+"""Writes the curves of an evaluation as tables and pictures: ROC, reliability, trade-off; and the picture of sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from sonoseg.core.reliability import Reliability
 from sonoseg.core.roc import PixelROC, thin
+from sonoseg.core.sizes import Sizes
+from sonoseg.evaluate.sizes import size_panels
 from sonoseg.evaluate.tradeoff import Point
 from sonoseg.files import atomic_path, write_text
 from sonoseg.report.evaluation_figures import (
     reliability_figure,
     roc_figure,
+    sizes_figure,
     trade_off_figure,
 )
 from sonoseg.report.tables import csv_number, csv_text
@@ -71,6 +75,15 @@ def write_trade_off(
     if picture:
         with atomic_path(folder / "tradeoff.png") as temporary:
             trade_off_figure({name: curve}, temporary)
+
+
+def write_sizes(
+    folder: Path, sizes: Sequence[Sizes], table: dict[str, Any], picture: bool
+) -> None:
+    """Writes sizes.png with `picture`: the sizes of N images, and their summary. What it shows is in cases.csv."""
+    if picture:
+        with atomic_path(folder / "sizes.png") as temporary:
+            sizes_figure(size_panels(sizes, table), temporary)
 
 
 def _rounded(values: Sequence[float]) -> list[str]:

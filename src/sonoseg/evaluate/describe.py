@@ -8,13 +8,14 @@ from typing import Any
 from sonoseg.core.metrics import CONVENTIONS, METRICS
 from sonoseg.evaluate.judge import describe_malignancy
 from sonoseg.evaluate.predictors import CONSTANTS
+from sonoseg.evaluate.sizes import describe_sizes
 from sonoseg.evaluate.surface import describe_surface
 from sonoseg.report.tables import Cell, interval_text, text_table
 from sonoseg.train.record import Record
 
 
 def describe(metrics: dict[str, Any]) -> str:
-    """Returns a table of the three conventions, and below it normal images, AUC, calibration and borders.
+    """Returns a table of the three conventions, and below it normal images, AUC, calibration, borders and sizes.
 
     Args:
         metrics: what `evaluate` returns.
@@ -35,6 +36,7 @@ def describe(metrics: dict[str, Any]) -> str:
         f"expected calibration error over pixels: {metrics['calibration_error']:.4f}"
     )
     lines.append(describe_surface(metrics["surface"]))
+    lines += describe_sizes(metrics["sizes"])
     lines += describe_malignancy(metrics)
     return "\n".join(lines)
 

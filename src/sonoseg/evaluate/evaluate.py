@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 
 from sonoseg.core.counts import Counts, count, stack
 from sonoseg.core.measure import largest_part
-from sonoseg.core.metrics import GRID, METRICS, image_scores, normals_summary, summary
+from sonoseg.core.metrics import GRID, normals_summary, summary
 from sonoseg.core.reliability import reliability
 from sonoseg.core.resize import resize_probability
 from sonoseg.core.roc import PixelROC
+from sonoseg.core.sizes import Sizes, measure_sizes, sizes_summary
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import count_leaked, split_cases, unnamed
 from sonoseg.errors import InputError, visible
-from sonoseg.evaluate.curves import write_reliability, write_roc, write_trade_off
+from sonoseg.evaluate.curves import (
+    write_reliability,
+    write_roc,
+    write_sizes,
+    write_trade_off,
+)
 from sonoseg.evaluate.describe import describe, describe_memory, describe_split
+from sonoseg.evaluate.evaluated import cases_csv
 from sonoseg.evaluate.judge import judge_cases
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
 from sonoseg.evaluate.surface import (
-    DISTANCES,
     Surface,
     measure_surface,
     pixel_size,
@@ -36,7 +42,6 @@ from sonoseg.evaluate.truths import read_truths
 from sonoseg.files import atomic_files, output_folder, write_json, write_text
 from sonoseg.lock import held
 from sonoseg.progress import Bar
-from sonoseg.report.tables import csv_number, csv_text
 from sonoseg.train.record import TRAIN, VALIDATION, Record
 
 IMAGES_AT_ONCE = 16
@@ -87,7 +92,7 @@ def evaluate_command(
     left_out = unnamed(every, subsets, split)
     lines += describe_split(left_out, data, split, copied, len(cases))
     lines += describe_memory(metrics, getattr(predictor, "record", None))
-    curves = "the curves roc, reliability and tradeoff as .csv and .png"
+    curves = "the curves roc, reliability and tradeoff as .csv and .png; sizes.png"
     return "\n".join([*lines, "", f"{out}: metrics.json, cases.csv; {curves}"])
 
 
@@ -124,16 +129,17 @@ def evaluate(
     the mask by nearest neighbour. All files are written at the end, all of them or none:
 
     - `cases.csv`, one row per image: file, label, group, tp, fp, fn, tn, the metrics under the convention `paper`,
-      largest_false_part (pixels of the largest connected false-positive part), and the distances between the borders
-      (see `surface.Surface`), empty where undefined;
+      largest_false_part (pixels of the largest connected false-positive part), the distances between the borders
+      (see `surface.Surface`), and the sizes of the largest lesion (see `sizes.Sizes`), empty where undefined;
     - `roc.csv` and `roc.png`, the ROC curve over pixels;
     - `reliability.csv` and `.png`, the calibration (see `sonoseg.core.reliability.Reliability`);
     - `tradeoff.csv` and `.png`, the scores at other thresholds (see `tradeoff.Point`);
+    - `sizes.png`, the diameters as outlined against those of the reference masks;
     - `metrics.json`, which is also returned: `about`, with the number of images that the network was `trained_on`, and
       the number that its epoch was `chosen_on`, found by their pixels (None if that is not recorded); `model` (its
       name and rule); `images`; `conventions` (see `metrics.summary`); `normals` (see `metrics.normals_summary`);
       `auc` (None unless there are both lesion and background pixels); `calibration_error` (0..1, over pixels);
-      `surface` (see `surface.surface_summary`).
+      `surface` (see `surface.surface_summary`); `sizes` (see `sizes.sizes_summary`).
 
     Args:
         predictor: see `load_predictor`.
@@ -158,7 +164,7 @@ def evaluate(
     false_shares = largest_false_parts / truths[0].size
     groups = [case.group for case in cases]
     reliable = reliability(found.roc)
-    metrics = {
+    metrics: dict[str, Any] = {
         "about": _about(about, found),
         "model": {
             "name": predictor.name,
@@ -171,13 +177,15 @@ def evaluate(
         "auc": found.roc.auc(),
         "calibration_error": reliable.error,
         "surface": surface_summary(found.surfaces, groups, size),
+        "sizes": sizes_summary(found.sizes, groups),
     }
-    table = _cases_csv(cases, counts, largest_false_parts, found.surfaces)
+    table = cases_csv(cases, counts, largest_false_parts, found.surfaces, found.sizes)
     with atomic_files():
         write_text(folder / "cases.csv", table)
         write_roc(folder, predictor.name, found.roc, pictures)
         write_reliability(folder, reliable, pictures)
         write_trade_off(folder, predictor.name, found.trade_off.points(), pictures)
+        write_sizes(folder, found.sizes, metrics["sizes"], pictures)
         write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -199,7 +207,7 @@ class _Found:
     Attributes:
         roc: histograms of the ROC curve.
         trade_off: the scores at other thresholds.
-        counts, largest_false_parts (in pixels), surfaces: one entry per image.
+        counts, largest_false_parts (in pixels), surfaces, sizes: one entry per image.
         seen_in: one entry per image: the subset of the network's own training that has it, None if no subset has it;
             None for a predictor without a record of its training.
     """
@@ -210,6 +218,7 @@ class _Found:
     counts: list[Counts] = field(default_factory=list)
     largest_false_parts: list[int] = field(default_factory=list)
     surfaces: list[Surface] = field(default_factory=list)
+    sizes: list[Sizes] = field(default_factory=list)
 
 
 def _predict_and_compare(
@@ -239,6 +248,7 @@ def _predict_and_compare(
                 probability = _on_grid(predictor.name, case.name, own_map, truth.shape)
                 pixel = pixel_size(case, case.full_shape(image.shape), truth.shape)
                 _compare(found, predictor, probability, truth, pixel)
+                found.sizes.append(_sizes(predictor, case, own_map))
             bar.update(len(batch))
     return found
 
@@ -259,6 +269,18 @@ def _compare(
     found.surfaces.append(measure_surface(prediction, truth, pixel))
 
 
+def _sizes(predictor: Predictor, case: Case, own_map: NDArray[np.float32]) -> Sizes:
+    """The sizes of one lesion at the size of its image; `own_map` (h, w) is what the predictor returned."""
+    truth = case.read_mask()
+    height, width = truth.shape
+    probability = resize_probability(own_map, (height, width))
+    prediction = predicted_mask(predictor, probability)
+    full = case.full_shape(truth.shape)
+    pixel = pixel_size(case, full, truth.shape)
+    stretch = full[0] / height, full[1] / width  # of a pack; 1 for files
+    return measure_sizes(prediction, truth, pixel or stretch, pixel is not None)
+
+
 def _on_grid(
     model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]
 ) -> NDArray[np.float32]:
@@ -271,26 +293,3 @@ def _on_grid(
         problem = f"does not return one probability per pixel ({reason}) for {case}"
         raise InputError(model, problem, "train it again or use another model")
     return resize_probability(probability, (size[0], size[1]))
-
-
-def _cases_csv(
-    cases: Sequence[Case],
-    counts: Counts,
-    largest_false_parts: NDArray[np.int64],
-    surfaces: Sequence[Surface],
-) -> str:
-    """The text of cases.csv, one row per image."""
-    scores = image_scores(counts, "paper")
-    header = ["file", "label", "group", "tp", "fp", "fn", "tn"]
-    header += METRICS
-    header.append("largest_false_part")
-    header += DISTANCES
-    rows: list[list[Any]] = []
-    for n, case in enumerate(cases):
-        row: list[Any] = [case.name, case.label, case.group]
-        row += [counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
-        row += [f"{scores[metric][n]:.6f}" for metric in METRICS]
-        row.append(largest_false_parts[n])
-        row += [csv_number(getattr(surfaces[n], name)) for name in DISTANCES]
-        rows.append(row)
-    return csv_text(header, rows)

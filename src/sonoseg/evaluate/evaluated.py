@@ -1,4 +1,4 @@
-"""What `sonoseg evaluate` wrote about each image of one evaluation, read back and checked."""
+"""What `sonoseg evaluate` writes about each image of one evaluation, and reads back and checks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.counts import Counts
-from sonoseg.core.metrics import CONVENTIONS, FALSE_LESION_FRACTION, image_scores
+from sonoseg.core.metrics import (
+    CONVENTIONS,
+    FALSE_LESION_FRACTION,
+    METRICS,
+    image_scores,
+)
+from sonoseg.core.sizes import MEASURES, Sizes
+from sonoseg.data.case import Case
 from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
+from sonoseg.evaluate.surface import DISTANCES, Surface
 from sonoseg.files import is_there
 from sonoseg.inputs import read_json
+from sonoseg.report.tables import csv_number, csv_text
 
 COLUMNS = ("file", "group", "tp", "fp", "fn", "tn", "largest_false_part")
 """Columns of cases.csv that a comparison needs."""
@@ -162,3 +171,45 @@ def in_order_of(reference: Evaluated, other: Evaluated) -> Evaluated:
         counts=counts,
         false_lesion=other.false_lesion[order],
     )
+
+
+def cases_csv(
+    cases: Sequence[Case],
+    counts: Counts,
+    largest_false_parts: NDArray[np.int64],
+    surfaces: Sequence[Surface],
+    sizes: Sequence[Sizes],
+) -> str:
+    """The text of cases.csv, one row per image.
+
+    Args:
+        cases, counts, surfaces, sizes: of N images.
+        largest_false_parts: (N,) pixels of the largest connected false-positive part.
+    """
+    scores = image_scores(counts, "paper")
+    header = ["file", "label", "group", "tp", "fp", "fn", "tn"]
+    header += METRICS
+    header.append("largest_false_part")
+    header += DISTANCES
+    header += [f"{of}{name}" for name in MEASURES for of in ("", "reference_")]
+    header.append("size_unit")
+    rows: list[list[Any]] = []
+    for n, case in enumerate(cases):
+        row: list[Any] = [case.name, case.label, case.group]
+        row += [counts.tp[n], counts.fp[n], counts.fn[n], counts.tn[n]]
+        row += [f"{scores[metric][n]:.6f}" for metric in METRICS]
+        row.append(largest_false_parts[n])
+        row += [csv_number(getattr(surfaces[n], name)) for name in DISTANCES]
+        row += _sizes_cells(sizes[n])
+        rows.append(row)
+    return csv_text(header, rows)
+
+
+def _sizes_cells(sizes: Sizes) -> list[str]:
+    """What cases.csv says of the sizes of one image; empty where there is nothing to measure."""
+    cells = []
+    for name in MEASURES:
+        for lesion in (sizes.outline, sizes.reference):
+            cells.append(csv_number(lesion and getattr(lesion, name)))
+    unit = "mm" if sizes.is_metric else "pixels"
+    return [*cells, unit if sizes.reference else ""]

@@ -1,16 +1,21 @@
-"""Figures of an evaluation: ROC curves, reliability, and lesions against false lesions."""
+"""Figures of an evaluation: ROC curves, reliability, lesions against false lesions, and sizes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.errors import counted
 from sonoseg.report.style import (
+    DASHES,
+    FAINT,
+    INK,
     LINES,
     colours,
     draw_diagonal,
@@ -121,3 +126,65 @@ def _write_thresholds(axes: Axes, points: Sequence[tuple[float, float, float]]) 
                 f"{threshold:g}", place, (4, 4), textcoords="offset points", fontsize=7
             )
             written.append(place)
+
+
+@dataclass(frozen=True)
+class SizePanel:
+    """One measure of N lesions, by an outline and by the reference mask.
+
+    Attributes:
+        title: name of the measure.
+        mean: (N,), mean of both, in `unit`.
+        difference: (N,), outline minus reference, in `difference_unit`.
+        limits: `bias` and `limits` of the differences (see `sizes.sizes_summary`); None for no lesions.
+    """
+
+    title: str
+    mean: NDArray[np.float64]
+    difference: NDArray[np.float64]
+    unit: str
+    difference_unit: str
+    limits: dict[str, Any] | None
+
+
+def sizes_figure(panels: Sequence[SizePanel], path: Path | str) -> None:
+    """Draws differences against means (Bland and Altman 1986), with bias and limits of agreement, panels side by side.
+
+    Args:
+        panels: at least one; without lesions the picture says so.
+        path: the PNG to write.
+    """
+    with new_figure(4.2 * len(panels), 3.8, path) as figure:
+        all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, panel in zip(all_axes, panels, strict=True):
+            axes.set(title=f"{panel.title}, {counted(len(panel.mean), 'lesion')}")
+            axes.set(xlabel=f"mean of outline and reference in {panel.unit}")
+            axes.set(ylabel=f"outline − reference in {panel.difference_unit}")
+            if panel.limits is None:
+                write_in_middle(axes, "no lesion is outlined")
+                continue
+            axes.axhline(0, color=FAINT, linewidth=0.8)
+            axes.scatter(panel.mean, panel.difference, s=12, color=LINES[0], alpha=0.6)
+            axes.margins(y=0.1)
+            axes.set_xlim(left=0)
+            _write_level(axes, panel.limits["bias"], "bias", "-")
+            for name, level in zip(
+                ("lower limit", "upper limit"),
+                panel.limits["limits"] or (),
+                strict=False,
+            ):
+                _write_level(axes, level, name, DASHES)
+
+
+def _write_level(axes: Axes, level: float, name: str, dashes: Any) -> None:
+    """A horizontal line with its name and height at its right end."""
+    axes.axhline(level, color=INK, linewidth=1.1, linestyle=dashes)
+    axes.annotate(
+        f"{name} {level:+.1f}".replace("-", "−"),
+        (1, level),
+        (-2, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+    )

@@ -16,20 +16,27 @@ from sonoseg.core.counts import Counts, count, stack
 from sonoseg.core.image import Image, read_image
 from sonoseg.core.kappa import kappa, kappa_of_table
 from sonoseg.core.metrics import image_scores
+from sonoseg.core.sizes import Sizes, sizes_summary
 from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
 from sonoseg.files import is_file, is_folder
 from sonoseg.reader.segmenter import Segmenter, load
-from sonoseg.report.tables import text_table
+from sonoseg.report.tables import Cell, interval_text, text_table
 from sonoseg.serve.collect import read_mask
+from sonoseg.serve.reader_sizes import Row, compare_sizes, measured_row, read_rows
 
 Mask = NDArray[np.bool_]
 NETWORK = "network"
 _TABLE = "annotations.csv"
-_HEADER = ("first", "second", "images", "Dice", "κ pixels", "κ lesion", "κ label")
+_HEADER = (
+    *("first", "second", "images", "Dice", "κ pixels", "κ lesion", "κ label"),
+    *("measured", "bias %", "limits %", "ICC"),
+)
 _LEGEND = (
     "images: accepted by both. Dice: mean over the images on which one of the two sees a lesion.",
     "κ: Cohen's kappa of all pixels, of whether there is a lesion, and of the labels; – where it is 0/0.",
+    "measured: images on which both outline the first one's largest lesion. Bias and limits of agreement: by how much",
+    "the second's longest diameter is longer, in % of the mean of both. ICC: over those measured in mm.",
 )
 
 
@@ -41,11 +48,13 @@ class Reader:
         name: of the reader, unlike that of every other one.
         folder: with images/ and masks/.
         labels: label of each image by the name of its file.
+        rows: sizes of each image by the name of its file.
     """
 
     name: str
     folder: Path
     labels: dict[str, str]
+    rows: dict[str, Row]
 
     def mask(self, file: str) -> Mask:
         """The mask (H, W) of an image."""
@@ -67,6 +76,8 @@ class Agreement:
         kappa_pixels: of lesion or not, over the pixels of all images.
         kappa_lesion: of whether an image shows a lesion.
         kappa_label: of the labels; None with the network, which has no label.
+        sizes: `sizes.sizes_summary`, with the first as the reference. The images on which one has measured in mm and
+            the other in pixels are left out.
     """
 
     first: str
@@ -76,6 +87,7 @@ class Agreement:
     kappa_pixels: float | None
     kappa_lesion: float | None
     kappa_label: float | None
+    sizes: dict[str, Any]
 
 
 @dataclass
@@ -84,6 +96,8 @@ class _Pair:
 
     counts: list[Counts] = field(default_factory=list)
     labels: list[tuple[str, str]] = field(default_factory=list)
+    sizes: list[Sizes] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
 
 def compare_readers_command(folder: Path, model: str, as_json: bool) -> str:
@@ -103,7 +117,8 @@ def compare_readers_command(folder: Path, model: str, as_json: bool) -> str:
     rows = []
     for one in agreements:
         kappas = (one.kappa_pixels, one.kappa_lesion, one.kappa_label)
-        rows.append((one.first, one.second, one.images, one.dice, *kappas))
+        counts = (one.first, one.second, one.images)
+        rows.append((*counts, one.dice, *kappas, *_size_cells(one.sizes)))
     return "\n".join([text_table(_HEADER, rows), "", *_LEGEND])
 
 
@@ -152,11 +167,18 @@ def compare_readers(readers: list[Reader], segmenter: Segmenter) -> list[Agreeme
         labels = {reader.name: reader.labels[file] for reader in own}
         masks[NETWORK] = segmenter.segment(_common_image(file, own)).mask
         labels[NETWORK] = ""
+        rows = {reader.name: reader.rows[file] for reader in own}
         for first, second in pairs:
             if first in masks and second in masks:
                 pair = collected[first, second]
                 pair.counts.append(_count(file, masks[second], masks[first]))
                 pair.labels.append((labels[first], labels[second]))
+                row = rows[first]
+                other = rows.get(second) or measured_row(masks[second], row)
+                sizes = compare_sizes((masks[first], row), (masks[second], other))
+                if sizes is not None:
+                    pair.sizes.append(sizes)
+                    pair.groups.append(row.group)
     return [
         _agreement(first, second, collected[first, second]) for first, second in pairs
     ]
@@ -168,9 +190,15 @@ def _reader(folder: Path) -> Reader:
     for file in labels:
         if Path(file).name != file:
             raise InputError(folder / _TABLE, "names a file elsewhere", "correct it")
+    sizes = read_rows(folder / "labels.csv")
+    for file in labels:
+        if file not in sizes:
+            problem = f"has no row for {file}, which {_TABLE} has"
+            raise InputError(folder / "labels.csv", problem, "accept it again")
     name = rows[0]["reader"] if rows else folder.name
-    # Only the network has its name.
-    return Reader(f"{name} (reader)" if name == NETWORK else name, folder, labels)
+    if name == NETWORK:  # only the network has its name
+        name = f"{name} (reader)"
+    return Reader(name, folder, labels, sizes)
 
 
 def _distinct(readers: list[Reader], root: Path) -> list[Reader]:
@@ -205,8 +233,9 @@ def _count(file: str, mask: Mask, reference: Mask) -> Counts:
 
 
 def _agreement(first: str, second: str, pair: _Pair) -> Agreement:
+    sizes = sizes_summary(pair.sizes, pair.groups)
     if not pair.counts:
-        return Agreement(first, second, 0, None, None, None, None)
+        return Agreement(first, second, 0, None, None, None, None, sizes)
     counts = stack(pair.counts)
     is_seen = (counts.tp + counts.fp + counts.fn) > 0
     dice = None
@@ -221,7 +250,19 @@ def _agreement(first: str, second: str, pair: _Pair) -> Agreement:
         columns: list[Any] = list(zip(*pair.labels, strict=True))
         label = kappa(columns[0], columns[1])
     images = len(pair.counts)
-    return Agreement(first, second, images, dice, pixels, kappa(*sees), label)
+    sees_lesion = kappa(*sees)
+    return Agreement(first, second, images, dice, pixels, sees_lesion, label, sizes)
+
+
+def _size_cells(sizes: dict[str, Any]) -> tuple[Cell, ...]:
+    """Images, bias, limits and ICC of the longest diameter for the table."""
+    percent = sizes["longest_diameter"]["percent"]
+    absolute = sizes["longest_diameter"]["absolute"]
+    if percent is None:
+        return (0, None, None, None)
+    limits = interval_text(percent["limits"], ".1f")
+    icc = absolute and absolute["icc"]
+    return (sizes["images"], f"{percent['bias']:+.1f}", limits, icc)
 
 
 def _words(areas: NDArray[np.int64]) -> list[str]:
