@@ -27,7 +27,7 @@ from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.files import write_json
 from sonoseg.models.catalog import Recipe
 from sonoseg.models.fusion_unet import FusionUNet, FusionUNetConfig
-from sonoseg.train.run_folder import CONFIG, RunConfig, save_weights
+from sonoseg.train.run_folder import CONFIG, RunConfig, load_run, save_weights
 
 SIZE = 64
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -211,8 +211,15 @@ def test_too_few_lesions_or_patients_and_the_bundled_model_are_refused(
 ):
     command = ["--data", str(data), "--split", "grouped"]
     assert main(["malignancy", str(run), *command]) == 2
-    assert "fewer than 20" in capsys.readouterr().err
+    assert f"{data}: has fewer than 20" in capsys.readouterr().err
     monkeypatch.setattr("sonoseg.deploy.malignancy.FEWEST", 2)
+    blind = shutil.copytree(run, tmp_path / "blind")
+    model, _ = load_run(blind)
+    model.head.bias.data.fill_(-99)
+    save_weights(blind, model)
+    assert main(["malignancy", str(blind), *command]) == 2
+    error = capsys.readouterr().err
+    assert f"{blind}: outlines fewer than 2 of the benign or of the malignant" in error
     one = shutil.copytree(data, tmp_path / "one")
     with (one / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -238,6 +238,43 @@ def test_the_false_lesions_on_the_model_card_are_those_that_were_measured(
     assert under_the_curve[1] == f"{metrics['auc']:.3f}"
 
 
+SIZES = {
+    "`default`, BUSI, test": "default-busi-test",
+    "`default`, BUS-BRA, fold 5": "default-busbra-fold5",
+    "`default`, all of BrEaST": "default-breast",
+    "`accurate`, BUSI, test": "accurate-busi-test",
+    "`accurate`, BUS-BRA, fold 5": "accurate-busbra-fold5",
+    "`accurate`, BrEaST, kept out": "accurate-breast-validation",
+}
+"""Row of the table of sizes → file of the evaluation."""
+
+
+def test_the_sizes_on_the_model_card_are_as_they_were_measured() -> None:
+    text = (ROOT / "docs/model-card.md").read_text(encoding="utf-8")
+    for row, file in SIZES.items():
+        path = ROOT / "results/sizes" / f"{file}.json"
+        sizes = json.loads(path.read_text())["sizes"]
+        percent = sizes["longest_diameter"]["percent"]
+        bias, (low, high) = percent["bias"], percent["bias_interval"]
+        bottom, top = percent["limits"]
+        cells = [
+            row,
+            str(sizes["images"]),
+            str(sizes["missed"]),
+            f"{bias:.1f} % ({low:.1f} to {high:.1f})",
+            f"{bottom:.0f} and {top:.0f} %",
+            f"{percent['median_error']:.1f} %",
+        ]
+        assert f"| {' | '.join(cells)} |" in text
+    file = ROOT / "results/sizes/default-breast.json"
+    absolute = json.loads(file.read_text())["sizes"]["longest_diameter"]["absolute"]
+    low, high = absolute["icc_interval"]
+    assert f"off by {absolute['median_error']:.2f} mm in the median" in text
+    bottom, top = absolute["limits"]
+    assert f"the limits are {bottom:.1f} and {top:.1f} mm" in text
+    assert f"{absolute['icc']:.3f} ({low:.3f} to {high:.3f})" in text
+
+
 SAME_IMAGES = {
     "BUS-BRA, fold 5, 383 lesions": "busbra-fold5",
     "BrEaST, 24 lesions that neither was trained on": "breast-validation",

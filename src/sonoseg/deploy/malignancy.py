@@ -73,8 +73,8 @@ def malignancy_command(
         The text to print.
 
     Raises:
-        InputError: `folder` is the bundled model or no run, the data cannot be read, or there are fewer than `FEWEST`
-            benign or malignant lesions, or they are of fewer than `FEWEST_PATIENTS`.
+        InputError: `folder` is the bundled model or no run, the data cannot be read, or fewer than `FEWEST`
+            benign or malignant lesions are there or are outlined, or they are of fewer than `FEWEST_PATIENTS`.
     """
     if str(folder) in SHIPPED:
         problem = "the head of the bundled model cannot be replaced"
@@ -82,9 +82,12 @@ def malignancy_command(
     predictor = RunPredictor(folder)
     training, _ = gather(data, split, tuple(also))
     lesions = lesions_of(predictor, _unique(training))
-    if lesions is None or _fewest(lesions) < FEWEST:
+    if lesions is None or _fewest(lesions, False) < FEWEST:
         problem = f"has fewer than {FEWEST} benign or malignant lesions to learn from"
         raise InputError(data, problem, "choose another --split, or add data sets")
+    if _fewest(lesions, True) < FEWEST:
+        problem = f"outlines fewer than {FEWEST} of the benign or of the malignant lesions of {data}"
+        raise InputError(folder, problem, "train it longer, or add data sets")
     if _fewest_patients(lesions) < FEWEST_PATIENTS:
         problem = f"has benign or malignant lesions of fewer than {FEWEST_PATIENTS} patients to learn from"
         hint = "add data sets, or name the patients in the column group of labels.csv"
@@ -121,8 +124,9 @@ def _source_name(source: str) -> str:
     return f"{name}@{Path(split).name}" if split else name
 
 
-def _fewest(lesions: Lesions) -> int:
-    malignant = lesions.malignant[lesions.is_own]
+def _fewest(lesions: Lesions, is_own: bool) -> int:
+    """Lesions of the rarer kind: those that the network outlines, or those with a reference outline."""
+    malignant = lesions.malignant[lesions.is_own == is_own]
     return int(min(malignant.sum(), (~malignant).sum()))
 
 
