@@ -14,23 +14,24 @@ from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.reproduction.claims import (
     HEADER,
     NOT_RUN,
+    ORDERED,
     UNCLEAR,
     claims,
     rank_correlation,
 )
 from sonoseg.reproduction.jobs import plan
-from sonoseg.reproduction.model_results import ModelResults, read_results
+from sonoseg.reproduction.model_results import ModelResults, printed, read_results
 
 
 class Made(ModelResults):
     """Results whose test Dice is known: of 20 images, each with a lesion of 100 pixels."""
 
-    def __init__(self, model, dice, cut_off=None):
+    def __init__(self, model, dice, cut_off=None, start=None):
         super().__init__(model, "paper", (), "")
         tp = np.round(100 * np.asarray(dice)).astype(np.int64)
         counts = Counts(tp=tp, fp=100 - tp, fn=100 - tp, tn=np.full(len(tp), 9000))
         names = [f"{n}.png" for n in range(len(tp))]
-        self.__dict__["results"] = [{"cut_off_at": cut_off}]
+        self.__dict__["results"] = [{"cut_off_at": cut_off, "encoder_weights": start}]
         self.__dict__["tests"] = [
             Evaluated(model, tuple(names), tuple(names), counts, counts.fp > 50)
         ]
@@ -269,3 +270,35 @@ def test_equal_models_have_no_order():
         ("The order of Models 1 to 16", "rank correlation of 6 models")
     ]
     assert row["here"] is row["p"] is None and row["answer"] == UNCLEAR
+
+
+def test_encoders_that_were_trained_differently_before_answer_nothing():
+    one, two = Made("model-1", HIGH, start="a"), Made("model-7", LOW, start="b")
+    row = answers(one, two)[CBAM]
+    assert row["answer"] == "undecided: their encoders started from different weights"
+    assert row["here"] == pytest.approx(0.1)
+    assert answers(one, Made("model-7", LOW, start="a"))[CBAM]["answer"] == "holds"
+    assert answers(one, Made("model-7", LOW, start="none"))[CBAM]["answer"] == "holds"
+    rival = ("Model 1 is better than the rivals", "model-1 − swin-unet")
+    swin = Made("swin-unet", LOW, start="none")
+    assert answers(one, swin)[rival]["answer"] == "holds"
+
+
+def test_nor_do_they_answer_what_the_order_is():
+    paper = printed("table1")
+    starts = ["a"] * 15 + ["b"]
+    rows = [
+        Made(name, np.full(20, paper[name]["dice"]), start=start)
+        for name, start in zip(ORDERED, starts, strict=True)
+    ]
+    order = answers(*rows)[
+        "The order of Models 1 to 16", "rank correlation of 16 models"
+    ]
+    assert order["here"] > 0.9
+    assert order["answer"] == "undecided: their encoders started from different weights"
+    for row in rows:
+        row.__dict__["results"] = [{"encoder_weights": "a"}]
+    order = answers(*rows)[
+        "The order of Models 1 to 16", "rank correlation of 16 models"
+    ]
+    assert order["answer"] == "holds"

@@ -31,6 +31,7 @@ HEADER = (
 NOT_RUN = "not run"
 UNCLEAR = "undecided"
 TOO_FAR = "the printed difference is outside our interval"
+OTHER_START = f"{UNCLEAR}: their encoders started from different weights"
 FEWEST_EPOCHS = Recipe().epochs // 2
 """A training that was cut off before this epoch decides no claim."""
 ORDERED = tuple(row.name for row in TABLE_1[:16])
@@ -99,7 +100,7 @@ def claims(rows: Sequence[ModelResults], split: str) -> ReportTable:
         " signed-rank test (both take near-copies together), and Holm's correction over the differences; printed ones"
         " are × 78/62. Values are Dice paper. A claim holds, or does not, where the interval says so. Intervals are"
         " over images: another seed may change more. A training that was cut off before epoch"
-        f" {FEWEST_EPOCHS} answers nothing.",
+        f" {FEWEST_EPOCHS} answers nothing. Nor do models whose encoders started from different weights.",
         header=HEADER,
         rows=cells,
     )
@@ -167,9 +168,19 @@ def _order(by_name: Mapping[str, ModelResults], paper: Printed) -> list[Cell]:
         return _row(claim, compared, UNCLEAR, printed_value=1.0)
     found, p = correlation
     answer = UNCLEAR
-    if p < 0.05:
+    if _differ_in_start([by_name[name] for name in names]):
+        answer = OTHER_START
+    elif p < 0.05:
         answer = "holds" if found > 0 else "does not hold"
     return _row(claim, compared, answer, printed_value=1.0, here=found, p=p)
+
+
+def _differ_in_start(rows: Sequence[ModelResults]) -> bool:
+    """Whether encoders that were trained before were not all trained alike.
+
+    Networks that started at random are compared with any other: the paper's rivals have encoders of their own.
+    """
+    return len({row.encoder_starts for row in rows if row.encoder_starts}) > 1
 
 
 def _value(
@@ -218,7 +229,12 @@ def _pair(
         for row in (one, two)
         if row.cut_off is not None and row.cut_off < FEWEST_EPOCHS
     ]
-    answer = f"{UNCLEAR}: {early[0].label}" if early else _answer(interval, theirs)
+    if early:
+        answer = f"{UNCLEAR}: {early[0].label}"
+    elif _differ_in_start((one, two)):
+        answer = OTHER_START
+    else:
+        answer = _answer(interval, theirs)
     p = signed_rank_p(difference, groups)
     return _row(claim, compared, answer, theirs, float(difference.mean()), interval, p)
 

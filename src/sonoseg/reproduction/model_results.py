@@ -65,6 +65,12 @@ class ModelResults:
         found = [epoch for epoch in epochs if epoch is not None]
         return min(found, default=None)
 
+    @property
+    def encoder_starts(self) -> frozenset[str]:
+        """What the encoders started from, in words; empty if that was at random, or is not recorded."""
+        starts = {result.get("encoder_weights") for result in self.results}
+        return frozenset(start for start in starts if start and start != "none")
+
     @cached_property
     def results(self) -> list[dict[str, Any]]:
         """result.json of each seed."""

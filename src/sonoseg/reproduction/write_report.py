@@ -104,15 +104,25 @@ def _tables_of_split(
 def changes_of(
     settings: ReproductionSettings, rows: Sequence[ModelResults]
 ) -> list[str]:
-    """Returns what differs from the paper, in words: as stored with the results, or without results as set now."""
-    if not any(row.done for row in rows):
+    """Returns what differs from the paper, in words: as stored with the results, or without results as set now.
+
+    What is true of less than half of the models is followed by their names.
+    """
+    done = [row for row in rows if row.done]
+    if not done:
         return settings.departures()
-    words: dict[str, None] = {}
-    for row in rows:
+    models: dict[str, list[str]] = {}
+    for row in done:
         for result in row.results:
-            stored = result.get("settings", {})
-            words |= dict.fromkeys(stored.get("departures", ()))
-    return list(words)
+            for words in result.get("settings", {}).get("departures", ()):
+                names = models.setdefault(words, [])
+                if row.model not in names:
+                    names.append(row.model)
+    few = len({row.model for row in done}) / 2
+    return [
+        f"{words} ({', '.join(names)})" if len(names) < few else words
+        for words, names in models.items()
+    ]
 
 
 def describe(
