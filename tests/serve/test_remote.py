@@ -284,18 +284,29 @@ def test_a_login_or_an_address_that_is_mended_loses_no_result(
     assert outbox_of(app).status["waiting"] == 0
 
 
-def test_a_page_of_a_proxy_is_not_taken_for_stored(app, client, archive, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html>Log in</html>", "not that of DICOMweb"),
+        (b'{"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ"}}', "did not store"),
+    ],
+    ids=["proxy", "full disk"],
+)
+def test_what_does_not_say_stored_is_not_taken_for_it(
+    app, client, archive, tmp_path, content, words
+):
     client.post(f"/api/studies/{first_study(client)['study']}")
     accept(client)
 
     def fault(handler, method, path):
         if method == "POST":
-            handler.answer(200, b"<html>Log in</html>")
+            handler.answer(200, content)
         return method == "POST"
 
     archive.fault = fault
-    with pytest.raises(Unreachable, match="not that of DICOMweb"):
+    with pytest.raises(Unreachable, match=words):
         outbox_of(app).send()
+    assert outbox_of(app).status["waiting"] == 2
     assert not (tmp_path / "scans" / "annotations" / "sent.txt").exists()
     archive.fault = lambda *_: False
     outbox_of(app).send()

@@ -24,7 +24,7 @@ from sonoseg.watch.dicomweb import DicomWeb
 from sonoseg.watch.handled import Handled
 from sonoseg.watch.multipart import only_part
 from sonoseg.watch.new_instances import NewInstances
-from sonoseg.watch.stored import failure_reasons
+from sonoseg.watch.stored import StoreAnswer, read_store_answer
 from sonoseg.watch.transport import Refusal, Transport, Unreachable
 from sonoseg.watch.watcher import Watcher
 
@@ -419,29 +419,55 @@ BOMB = (
 )
 
 
+FULL_JSON = b'{"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ"}}'
+"""Of Orthanc 1.10 with a full disk: no failure, and nothing was stored."""
+FULL_XML = XML.replace(b'<Item number="1"/>', b"") % (NAMESPACE, b"")
+
+
 @pytest.mark.parametrize(
-    ("answer", "reasons"),
+    ("answer", "reasons", "stored"),
     [
-        (b"", []),
-        (b"{}", []),
-        (b'{"00081199": {"vr": "SQ", "Value": [{}]}, "00081198": {"vr": "SQ"}}', []),
-        (b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}, {}]}}', [272, 0]),
-        (b'[{"0008119A": {"Value": [{"00081197": {"Value": [273]}}]}}]', [273]),
-        (XML % (b"", b""), []),
-        (XML % (NAMESPACE, b'<Value number="1" />'), []),
-        (XML % (NAMESPACE, FAILED % 272 + b"<Item/>"), [272, 0]),
-        (b"\xef\xbb\xbf" + XML % (b"", FAILED % 273), [273]),
-        (LOGIN, None),
-        (LOGIN[:-9], None),
-        (b"<!DOCTYPE html>" + LOGIN, None),
-        (BOMB, None),
-        (b"success", None),
-        (b"[]", None),
-        (b'{"error": "log in"}', None),
+        (b"", (), None),
+        (b"{}", (), None),
+        (b'{"00081199": {"Value": [{}]}, "00081198": {"vr": "SQ"}}', (), 1),
+        (
+            b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}, {}]}}',
+            (272, 0),
+            None,
+        ),
+        (b'[{"0008119A": {"Value": [{"00081197": {"Value": [273]}}]}}]', (273,), None),
+        (b'[{"00081199": {"Value": [{}]}}, {"00081199": {"vr": "SQ"}}]', (), 1),
+        (FULL_JSON, (), 0),
+        (FULL_XML, (), 0),
+        (XML % (b"", b""), (), 1),
+        (XML % (NAMESPACE, b'<Value number="1" />'), (), 1),
+        (XML % (NAMESPACE, FAILED % 272 + b"<Item/>"), (272, 0), 1),
+        (b"\xef\xbb\xbf" + XML % (b"", FAILED % 273), (273,), 1),
     ],
 )
-def test_what_was_not_stored_is_read_from_json_and_xml(answer, reasons):
-    assert failure_reasons(answer) == reasons
+def test_what_was_stored_is_read_from_json_and_xml(answer, reasons, stored):
+    assert read_store_answer(answer) == StoreAnswer(reasons, stored)
+
+
+DEEP = b"<DicomAttribute><Item>" * 5000 + b"</Item></DicomAttribute>" * 5000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        LOGIN,
+        LOGIN[:-9],
+        b"<!DOCTYPE html>" + LOGIN,
+        BOMB,
+        b"<NativeDicomModel>" + DEEP + b"</NativeDicomModel>",
+        b"success",
+        b"[]",
+        b'{"error": "log in"}',
+    ],
+    ids=range(8),
+)
+def test_what_is_no_answer_of_dicomweb_says_nothing(answer):
+    assert read_store_answer(answer) is None
 
 
 def answers_post(status, content, times=99):
@@ -470,6 +496,20 @@ def test_a_page_in_place_of_an_answer_is_no_success(
     watcher = watcher_of(archive)
     watcher.run(once=True)
     assert (watcher.counts.segmented, kinds(archive)) == (1, ["SEG", "SR"])
+
+
+@pytest.mark.parametrize("content", [FULL_JSON, FULL_XML], ids=["json", "xml"])
+def test_a_full_disk_that_is_no_failure_to_the_server_is_waited_for(
+    archive, scans, watcher_of, tmp_path, content
+):
+    archive.add(scans[0])
+    archive.fault = answers_post(200, content)
+    with pytest.raises(MachineError, match="did not store a result"):
+        watcher_of(archive).run(once=True)
+    assert not (tmp_path / "state").exists()
+    archive.fault = lambda *_: False
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from sonoseg.errors import visible
 from sonoseg.watch.multipart import only_part
-from sonoseg.watch.stored import failure_reasons
+from sonoseg.watch.stored import StoreAnswer, read_store_answer
 from sonoseg.watch.transport import Refusal, Transport, Unreachable, parse_json
 
 _PAGE = 100
@@ -121,16 +121,16 @@ class DicomWeb:
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         try:
             headers = {**_JSON, "Content-Type": kind}
-            answer = self._transport.read("/studies", headers, body)
+            content = self._transport.read("/studies", headers, body)
         except Refusal as refusal:
-            reasons = failure_reasons(refusal.content)
-            if refusal.status != 409 or not reasons:
+            answer = read_store_answer(refusal.content)
+            if refusal.status != 409 or answer is None or not answer.reasons:
                 raise
         else:
-            reasons = failure_reasons(answer)
-            if reasons is None:  # a proxy's page: nothing was stored
+            answer = read_store_answer(content)
+            if answer is None:  # a proxy's page: nothing was stored
                 raise strange()
-        _check_stored(reasons)
+        _check_stored(answer)
 
     def _search_page(
         self, path: str, query: dict[str, str], page: tuple[int, int]
@@ -200,10 +200,13 @@ def _text(entry: Entry, tag: str) -> str:
     return value or ""
 
 
-def _check_stored(reasons: list[int]) -> None:
-    for reason in reasons:
+def _check_stored(answer: StoreAnswer) -> None:
+    for reason in answer.reasons:
         if reason == _DUPLICATE:
             continue
         if reason in _OUT_OF_RESOURCES:
             raise Unreachable("it has no room to store")
         raise Refusal(0, visible(f"it was not stored (failure reason {reason:#06x})"))
+    # Orthanc names no failure when its disk is full.
+    if answer.stored == 0 and not answer.reasons:
+        raise Unreachable("it did not store a result, and does not say why")
