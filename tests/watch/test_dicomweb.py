@@ -28,6 +28,8 @@ from sonoseg.watch.stored import StoreAnswer, read_store_answer
 from sonoseg.watch.transport import Refusal, Transport, Unreachable
 from sonoseg.watch.watcher import Watcher
 
+LOGIN = b"<html><body>Log in</body></html>"
+
 
 @pytest.fixture
 def archive():
@@ -113,11 +115,7 @@ def test_it_goes_on_where_it_stopped(archive, scans, watcher_of, segmenter):
     archive.add(scans[0])
     watcher_of(archive).run(once=True)
     # Another image of the same series.
-    again = pydicom.dcmread(io.BytesIO(scans[0]))
-    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "2.25.7"
-    content = io.BytesIO()
-    again.save_as(content)
-    archive.add(content.getvalue())
+    archive.add(changed(scans[0], SOPInstanceUID="2.25.7"))
     fetched(archive)
     watcher_of(archive).run(once=True)
     (call,) = fetched(archive)
@@ -204,11 +202,8 @@ def test_no_room_is_waited_for_and_other_failures_are_passed_over(
 
 def test_only_studies_of_the_last_days_are_looked_at(archive, scans, watcher_of):
     for scan, age in ((scans[0], 1), (scans[3], 30)):
-        dataset = pydicom.dcmread(io.BytesIO(scan))
-        dataset.StudyDate = f"{date.today() - timedelta(days=age):%Y%m%d}"
-        content = io.BytesIO()
-        dataset.save_as(content)
-        archive.add(content.getvalue())
+        day = date.today() - timedelta(days=age)
+        archive.add(changed(scan, StudyDate=f"{day:%Y%m%d}"))
     watcher_of(archive, days=7).run(once=True)
     assert kinds(archive) == ["SEG", "SR"]
 
@@ -276,7 +271,7 @@ def test_results_that_are_too_large_do_not_stop_the_others(
     watcher.run(once=True)
     assert (watcher.counts.segmented, watcher.counts.failed) == (1, 1)
     assert kinds(archive) == ["SEG", "SR"]
-    assert f"instance {large}: its results are too large" in caplog.text
+    assert f"instance {large}: its SEG is too large" in caplog.text
     watcher_of(archive).run(once=True)
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
@@ -323,8 +318,122 @@ def test_images_that_are_never_delivered_do_not_hold_up_the_others(
     assert kinds(archive) == ["SEG"] * 4 + ["SR"] * 4
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "content"),
+    [
+        (404, "", b""),
+        (410, "", b""),
+        (400, "", b""),
+        (200, "application/dicom+json", b'{"error": "not now"}'),
+        (200, "application/xhtml+xml", LOGIN),
+        (200, "text/html", LOGIN),
+        (200, "application/dicom", b""),
+        (200, 'multipart/related; boundary="b"', b"--b\r\n\r\n\r\n--b--"),
+    ],
+)
+def test_an_image_that_is_refused_once_is_not_lost(
+    archive, scans, watcher_of, status, kind, content
+):
+    archive.add(scans[0])
+    left = [1]
+
+    def fault(handler, method, path):
+        if "/instances/" not in path or not left:
+            return False
+        left.clear()
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+        return True
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert (watcher.counts.segmented, watcher.counts.failed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (202, b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}]}}'),
+        (200, b'{"00081198": {"Value": [{"00081197": {"Value": [43264]}}]}}'),
+        (400, b""),
+    ],
+)
+def test_a_report_that_is_refused_once_follows_its_segmentation(
+    archive, scans, watcher_of, caplog, status, content
+):
+    archive.add(scans[0])
+    sent = []
+
+    def fault(handler, method, path):
+        if method != "POST":
+            return False
+        sent.append(path)
+        if len(sent) == 2:
+            handler.answer(status, content)
+        return len(sent) == 2
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert (watcher.counts.segmented, watcher.counts.failed) == (0, 1)
+    assert kinds(archive) == ["SEG"]
+    assert f"instance {uid_of(scans[0])}: its SR was not stored (" in caplog.text
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
+
+
 def fetched_of(archive, scan):
     return [call for call in archive.calls if call.endswith(uid_of(scan))]
+
+
+def changed(scan, **tags):
+    dataset = pydicom.dcmread(io.BytesIO(scan))
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    content = io.BytesIO()
+    dataset.save_as(content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"StudyInstanceUID": "1.2.3.9999", "PatientID": "X99"},
+        {"SOPInstanceUID": "2.25.9"},
+    ],
+    ids=["another study", "another image"],
+)
+def test_a_file_of_another_image_than_was_asked_for_gets_no_results(
+    archive, scans, tmp_path, capsys, monkeypatch, tags
+):
+    monkeypatch.setattr("sonoseg.watch.watcher._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("sonoseg.watch.watcher._LONGEST_WAIT", 0.0)
+    archive.add(scans[0])
+    other = changed(scans[0], **tags)
+
+    def fault(handler, method, path):
+        if not path.endswith(f"/instances/{uid_of(scans[0])}"):
+            return False
+        body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + other
+        handler.answer_part(body + b"\r\n--b--\r\n", "boundary=b")
+        return True
+
+    archive.fault = fault
+    words = ["watch", "--dicomweb", archive.web_url, "--once"]
+    words += ["--state", str(tmp_path / "state")]
+    assert main(words) == 1
+    assert kinds(archive) == []
+    line = f"instance {uid_of(scans[0])}: it sends another image than it lists"
+    assert capsys.readouterr().err.count(line) == 1
+    archive.fault = lambda *_: False
+    assert main(words) == 0
+    assert kinds(archive) == ["SEG", "SR"]
 
 
 def test_what_was_passed_over_is_tried_again_after_a_while(
@@ -401,7 +510,6 @@ def test_a_redirect_or_a_login_is_no_fault_of_an_image(
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
 
-LOGIN = b"<html><body>Log in</body></html>"
 XML = (
     b'<?xml version="1.0" encoding="utf-8"?><NativeDicomModel%s>'
     b'<DicomAttribute tag="00081198" vr="SQ">%s</DicomAttribute>'

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from sonoseg.errors import visible
+from sonoseg.errors import InputError, visible
 from sonoseg.watch.multipart import only_part
 from sonoseg.watch.stored import StoreAnswer, read_store_answer
 from sonoseg.watch.transport import Refusal, Transport, Unreachable, parse_json
@@ -110,8 +110,10 @@ class DicomWeb:
 
         Raises:
             InputError: the disk is full or cannot be written to.
+            Refusal: also: what came is not DICOM, or of another image.
         """
         self._transport.save(place.path, _FILE, path, only_part)
+        _check_file(place, path)
 
     def store(self, content: bytes) -> None:
         """Stores a DICOM file. One that is there already is left to the server, and is no error."""
@@ -200,13 +202,32 @@ def _text(entry: Entry, tag: str) -> str:
     return value or ""
 
 
+def _check_file(place: Place, path: Path) -> None:
+    """Refuses a file that is not the one that was asked for: its results would go to another patient."""
+    # Not at the top: sonoseg serve also works without the extra dicom.
+    from sonoseg.dicom.damage import dicom_errors
+    from sonoseg.dicom.header import open_dicom
+    from sonoseg.dicom.recognise import is_dicom_file
+
+    if not is_dicom_file(path):  # such as an error in JSON with status 200
+        raise Refusal(0, "it sends something else than DICOM")
+    try:
+        dataset = open_dicom(path).dataset
+        with dicom_errors(str(path)):
+            found = dataset.get("StudyInstanceUID"), dataset.get("SOPInstanceUID")
+    except InputError:  # it is damaged: whoever reads it says so
+        return
+    if found != (place.study, place.instance):
+        raise Refusal(0, "it sends another image than it lists")
+
+
 def _check_stored(answer: StoreAnswer) -> None:
     for reason in answer.reasons:
         if reason == _DUPLICATE:
             continue
         if reason in _OUT_OF_RESOURCES:
             raise Unreachable("it has no room to store")
-        raise Refusal(0, visible(f"it was not stored (failure reason {reason:#06x})"))
+        raise Refusal(0, f"failure reason {reason:#06x}")
     # Orthanc names no failure when its disk is full.
     if answer.stored == 0 and not answer.reasons:
         raise Unreachable("it did not store a result, and does not say why")

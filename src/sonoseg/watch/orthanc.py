@@ -124,7 +124,7 @@ class Orthanc:
         answer = self._json("/instances", content)
         status = str(answer.get("Status", ""))
         if status not in _STORED:
-            raise Refusal(0, f"it was not stored ({visible(status[:40])})")
+            raise Refusal(0, f"it answers {visible(status[:40])}")
 
     def _json(self, path: str, content: bytes | None = None) -> dict[str, Any]:
         headers = {} if content is None else {"Content-Type": "application/dicom"}
