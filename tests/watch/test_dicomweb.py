@@ -456,6 +456,41 @@ def test_what_was_passed_over_is_tried_again_after_a_while(
     assert watcher.counts.segmented == 1
 
 
+def test_an_image_that_takes_the_place_of_another_is_found_after_a_while(
+    archive, scans, watcher_of, monkeypatch
+):
+    """The series has as many images as before."""
+    monkeypatch.setattr("sonoseg.watch.watcher._RETRY_SECONDS", 100.0)
+    archive.add(scans[0])
+    watcher = watcher_of(archive)
+
+    def is_over():
+        if len(watcher.pauses) == 2:
+            archive.files = {"new": changed(scans[0], SOPInstanceUID="2.25.9")}
+        return sum(watcher.pauses) > 150
+
+    run_until(watcher, is_over)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert watcher.counts.segmented == 2
+
+
+@pytest.mark.parametrize(("images", "warnings"), [(3, 1), (2, 1), (1, 0)])
+def test_a_server_that_may_list_only_the_first_images_is_named_once(
+    archive, scans, watcher_of, caplog, monkeypatch, images, warnings
+):
+    """It does as `limit` says, and does not know `offset`."""
+    monkeypatch.setattr("sonoseg.watch.dicomweb.DicomWeb.search.__defaults__", (2,))
+    archive.knows_offset = False
+    for number in range(images):
+        archive.add(changed(scans[0], SOPInstanceUID=f"2.25.{number + 1}"))
+    watcher = watcher_of(archive)
+    for _ in range(2):
+        watcher.run(once=True)
+        watcher._is_checked = False
+    assert watcher.counts.segmented == min(images, 2)
+    assert caplog.text.count("lists only its first 2 of ") == warnings
+
+
 def test_a_server_that_is_down_is_waited_for_without_passing_over(
     archive, scans, watcher_of
 ):

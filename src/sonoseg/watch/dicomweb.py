@@ -54,6 +54,7 @@ class DicomWeb:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._left_out: set[str] = set()
+        self._cut: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -80,10 +81,19 @@ class DicomWeb:
             keys = {_key(entry) for entry in page}
             # Some servers do not know `offset`, and answer the same again.
             if keys <= seen:
+                if len(page) == size:
+                    self._warn_of_cut(path, size)
                 return
             seen |= keys
             yield from filter(self._is_usable, page)
             offset += len(page)
+
+    def _warn_of_cut(self, path: str, size: int) -> None:
+        """Warns once that a search may have found more than the server lists."""
+        if path not in self._cut:
+            self._cut.add(path)
+            words = "sonoseg: %s: lists only its first %d of %s; there may be more"
+            _logger.warning(words, self.url, size, path)
 
     def _is_usable(self, entry: Entry) -> bool:
         wrong = []

@@ -29,7 +29,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 _TRIES = 3
 """How often an instance is asked for that the server does not deliver."""
 _RETRY_SECONDS = 3600.0
-"""After how long without work the instances that were passed over are tried again."""
+"""After how long without work all instances are listed again."""
 
 
 class _Unstored(InputError):
@@ -230,14 +230,16 @@ class Watcher:
         return isinstance(error, ServerFailure) and self._wait < _TRIES - 1
 
     def _rest(self) -> None:
-        """Waits for new images. After long enough, those that were passed over are tried again."""
+        """Waits for new images. After long enough, all are listed again, and those that were passed over are tried.
+
+        A feed may overlook an image that takes the place of another one.
+        """
         self._sleep(self._feed.POLL_SECONDS)
         self._idle += self._feed.POLL_SECONDS
         if self._idle >= _RETRY_SECONDS:
             self._idle = 0.0
-            if self._passed:
-                self._passed.clear()
-                self._is_checked = False  # so that the feed lists them again
+            self._passed.clear()
+            self._is_checked = False
 
     def _wait_for_server(self, error: Unreachable) -> None:
         """Waits, each time twice as long as before."""
