@@ -46,6 +46,28 @@ def _by_pydicom(path: Path) -> NDArray[np.bool_]:
     return np.atleast_3d(pixels.T).any(axis=2).T
 
 
+@pytest.mark.parametrize(
+    "syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
+)
+def test_each_frame_of_an_uncompressed_ybr_422_loop_is_found(syntax: uid.UID) -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (5, 17, 20), np.uint8)
+    # Two luminances, then the two chrominances of both pixels (PS3.3 C.7.6.3.1.2).
+    pairs = np.full((5, 17, 10, 4), 128, np.uint8)
+    pairs[..., 0], pairs[..., 1] = gray[..., 0::2], gray[..., 1::2]
+    dataset = make_dataset(gray)
+    expected = [view.image.pixels for view in read_dicom(as_bytes(dataset)).views()]
+    dataset.PhotometricInterpretation = "YBR_FULL_422"
+    dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
+    dataset.PixelData = pairs.tobytes()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    file = read_dicom(as_bytes(dataset))
+    found = [view.image.pixels for view in file.views()]
+    np.testing.assert_array_equal(found, expected)
+    for number in (4, 2, 5):
+        (view,) = file.views([number])
+        np.testing.assert_array_equal(view.image.pixels, expected[number - 1])
+
+
 @pytest.mark.parametrize("columns", range(16, 24))
 @pytest.mark.parametrize("segments", [1, 2, 3, 4])
 def test_masks_of_any_size_come_back(

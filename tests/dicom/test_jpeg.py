@@ -170,3 +170,10 @@ def test_values_beyond_the_stored_bits_are_refused(
     real.BitsStored, real.HighBit = 7, 6
     with pytest.raises(InputError, match="more than the 7 bits"):
         list(read_dicom(as_bytes(real)).views())
+
+
+def test_jpeg_extended_of_12_bits_is_refused_by_its_reason() -> None:
+    real = pydicom.dcmread(find_real("JPGExtended.dcm"))
+    real.Modality = "US"
+    with pytest.raises(InputError, match="JPEG Extended data of 12 bits, which cannot"):
+        list(read_dicom(as_bytes(real)).views())

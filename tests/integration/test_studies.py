@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import time
 import urllib.request
 from collections import Counter
@@ -16,6 +18,10 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from servers import PATIENCE, Orthanc
 from tests.serve.server import Server
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "watch"))
+
+from web_archive import WebArchive
 
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
 
@@ -117,3 +123,34 @@ def test_studies_are_opened_and_results_come_back(
     time.sleep(3)
     assert stored(archive) == wanted
     assert again.stop()[0] == 0
+
+
+def test_an_image_that_does_not_come_is_named(browser: Any, tmp_path: Path) -> None:
+    write_dicom_phantoms(tmp_path / "made", 1)
+    (path,) = (tmp_path / "made" / "images").iterdir()
+    archive = WebArchive()
+    for number in (1, 2, 3):
+        dataset = pydicom.dcmread(path)
+        uid = f"2.25.{number}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        content = io.BytesIO()
+        dataset.save_as(content)
+        archive.add(content.getvalue())
+
+    def fault(handler: Any, method: str, path: str) -> bool:
+        if not path.endswith("/instances/2.25.2"):
+            return False
+        handler.answer(404, b"")
+        return True
+
+    archive.fault = fault
+    server = Server(tmp_path / "work", options=("--dicomweb", archive.web_url))
+    browser.get(f"{server.address}/studies")
+    wait_for(lambda: len(rows(browser)) == 1, "the list of studies")
+    rows(browser)[0].find_element(By.TAG_NAME, "button").click()
+    said = browser.find_element(By.ID, "said")
+    wait_for(lambda: "Not fetched" in said.text, "what did not come")
+    assert "2 of 3 images were fetched" in said.text
+    assert "2.25.2: it answers with status 404" in said.text
+    server.kill()
+    archive.stop()

@@ -163,7 +163,7 @@ def test_a_study_is_opened_twice_and_its_results_are_stored_once(
     study = first_study(client)
     for _ in range(2):
         answer = client.post(f"/api/studies/{study['study']}")
-        assert answer.json() == {"images": 1}
+        assert answer.json() == {"images": 1, "missing": []}
     (file,) = (tmp_path / "scans").glob("*.dcm")
     assert file.name.startswith("20260102_")
     assert "Doe" not in file.name
@@ -284,18 +284,29 @@ def test_a_login_or_an_address_that_is_mended_loses_no_result(
     assert outbox_of(app).status["waiting"] == 0
 
 
-def test_a_page_of_a_proxy_is_not_taken_for_stored(app, client, archive, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html>Log in</html>", "not that of DICOMweb"),
+        (b'{"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ"}}', "did not store"),
+    ],
+    ids=["proxy", "full disk"],
+)
+def test_what_does_not_say_stored_is_not_taken_for_it(
+    app, client, archive, tmp_path, content, words
+):
     client.post(f"/api/studies/{first_study(client)['study']}")
     accept(client)
 
     def fault(handler, method, path):
         if method == "POST":
-            handler.answer(200, b"<html>Log in</html>")
+            handler.answer(200, content)
         return method == "POST"
 
     archive.fault = fault
-    with pytest.raises(Unreachable, match="not that of DICOMweb"):
+    with pytest.raises(Unreachable, match=words):
         outbox_of(app).send()
+    assert outbox_of(app).status["waiting"] == 2
     assert not (tmp_path / "scans" / "annotations" / "sent.txt").exists()
     archive.fault = lambda *_: False
     outbox_of(app).send()
@@ -343,6 +354,51 @@ def test_a_cut_download_leaves_nothing(client, archive, tmp_path):
     assert client.post(f"/api/studies/{study}").status_code == 502
     names = [path.name for path in (tmp_path / "scans").iterdir()]
     assert names == ["annotations"]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_an_image_that_does_not_come_does_not_hold_up_the_others(
+    client, archive, scans, tmp_path, status
+):
+    study = first_study(client)["study"]
+    for number in (1, 2):
+        dataset = pydicom.dcmread(io.BytesIO(scans[1]))
+        uid = f"2.25.{number}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        content = io.BytesIO()
+        dataset.save_as(content)
+        archive.add(content.getvalue())
+
+    def fault(handler, method, path):
+        if not path.endswith("/instances/2.25.1"):
+            return False
+        handler.answer(status, b"")
+        return True
+
+    archive.fault = fault
+    reason = f"2.25.1: it answers with status {status}"
+    answer = client.post(f"/api/studies/{study}")
+    assert answer.json() == {"images": 3, "missing": [reason]}
+    assert len(list((tmp_path / "scans").glob("*.dcm"))) == 2
+
+
+def test_a_file_of_another_study_is_not_put_among_the_images(
+    client, archive, scans, tmp_path
+):
+    study = first_study(client)["study"]
+
+    def fault(handler, method, path):
+        if "/instances/" not in path:
+            return False
+        body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + scans[0]
+        handler.answer_part(body + b"\r\n--b--\r\n", "boundary=b")
+        return True
+
+    archive.fault = fault
+    answer = client.post(f"/api/studies/{study}")
+    assert answer.status_code == 502
+    assert answer.json()["problem"] == "it sends another image than it lists"
+    assert list((tmp_path / "scans").glob("*.dcm")) == []
 
 
 def test_a_folder_of_another_server_is_refused(app, client, segmenter, tmp_path):

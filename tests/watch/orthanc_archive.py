@@ -28,6 +28,7 @@ class Archive(ThreadingHTTPServer):
         calls: method and path of every request.
         posts: how many files were sent to it.
         fault: called with handler, method and path; answers the request itself if it returns True.
+        date: of new changes.
         after_store: called when a file is stored, before that is answered.
         authorization: the header of that name of the last request.
     """
@@ -41,6 +42,7 @@ class Archive(ThreadingHTTPServer):
         self.changes: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.posts = 0
+        self.date = "20261128T120000"
         self.fault: Callable[[Any, str, str], bool] = lambda *_: False
         self.after_store: Callable[[], None] = lambda: None
         self.authorization: str | None = None
@@ -67,7 +69,7 @@ class Archive(ThreadingHTTPServer):
             for kind in ("NewSeries", "NewInstance"):
                 number = len(self.changes) + 1
                 entry = {"ChangeType": kind, "ID": identifier, "Seq": number}
-                self.changes.append(entry)
+                self.changes.append({**entry, "Date": self.date})
         return "Success"
 
     def datasets(self, modality: str) -> list[pydicom.Dataset]:

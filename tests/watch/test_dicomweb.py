@@ -24,9 +24,11 @@ from sonoseg.watch.dicomweb import DicomWeb
 from sonoseg.watch.handled import Handled
 from sonoseg.watch.multipart import only_part
 from sonoseg.watch.new_instances import NewInstances
-from sonoseg.watch.stored import failure_reasons
+from sonoseg.watch.stored import StoreAnswer, read_store_answer
 from sonoseg.watch.transport import Refusal, Transport, Unreachable
 from sonoseg.watch.watcher import Watcher
+
+LOGIN = b"<html><body>Log in</body></html>"
 
 
 @pytest.fixture
@@ -113,11 +115,7 @@ def test_it_goes_on_where_it_stopped(archive, scans, watcher_of, segmenter):
     archive.add(scans[0])
     watcher_of(archive).run(once=True)
     # Another image of the same series.
-    again = pydicom.dcmread(io.BytesIO(scans[0]))
-    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "2.25.7"
-    content = io.BytesIO()
-    again.save_as(content)
-    archive.add(content.getvalue())
+    archive.add(changed(scans[0], SOPInstanceUID="2.25.7"))
     fetched(archive)
     watcher_of(archive).run(once=True)
     (call,) = fetched(archive)
@@ -204,11 +202,8 @@ def test_no_room_is_waited_for_and_other_failures_are_passed_over(
 
 def test_only_studies_of_the_last_days_are_looked_at(archive, scans, watcher_of):
     for scan, age in ((scans[0], 1), (scans[3], 30)):
-        dataset = pydicom.dcmread(io.BytesIO(scan))
-        dataset.StudyDate = f"{date.today() - timedelta(days=age):%Y%m%d}"
-        content = io.BytesIO()
-        dataset.save_as(content)
-        archive.add(content.getvalue())
+        day = date.today() - timedelta(days=age)
+        archive.add(changed(scan, StudyDate=f"{day:%Y%m%d}"))
     watcher_of(archive, days=7).run(once=True)
     assert kinds(archive) == ["SEG", "SR"]
 
@@ -276,7 +271,7 @@ def test_results_that_are_too_large_do_not_stop_the_others(
     watcher.run(once=True)
     assert (watcher.counts.segmented, watcher.counts.failed) == (1, 1)
     assert kinds(archive) == ["SEG", "SR"]
-    assert f"instance {large}: its results are too large" in caplog.text
+    assert f"instance {large}: its SEG is too large" in caplog.text
     watcher_of(archive).run(once=True)
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
@@ -323,8 +318,122 @@ def test_images_that_are_never_delivered_do_not_hold_up_the_others(
     assert kinds(archive) == ["SEG"] * 4 + ["SR"] * 4
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "content"),
+    [
+        (404, "", b""),
+        (410, "", b""),
+        (400, "", b""),
+        (200, "application/dicom+json", b'{"error": "not now"}'),
+        (200, "application/xhtml+xml", LOGIN),
+        (200, "text/html", LOGIN),
+        (200, "application/dicom", b""),
+        (200, 'multipart/related; boundary="b"', b"--b\r\n\r\n\r\n--b--"),
+    ],
+)
+def test_an_image_that_is_refused_once_is_not_lost(
+    archive, scans, watcher_of, status, kind, content
+):
+    archive.add(scans[0])
+    left = [1]
+
+    def fault(handler, method, path):
+        if "/instances/" not in path or not left:
+            return False
+        left.clear()
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+        return True
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert (watcher.counts.segmented, watcher.counts.failed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (202, b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}]}}'),
+        (200, b'{"00081198": {"Value": [{"00081197": {"Value": [43264]}}]}}'),
+        (400, b""),
+    ],
+)
+def test_a_report_that_is_refused_once_follows_its_segmentation(
+    archive, scans, watcher_of, caplog, status, content
+):
+    archive.add(scans[0])
+    sent = []
+
+    def fault(handler, method, path):
+        if method != "POST":
+            return False
+        sent.append(path)
+        if len(sent) == 2:
+            handler.answer(status, content)
+        return len(sent) == 2
+
+    archive.fault = fault
+    watcher = watcher_of(archive)
+    watcher.run(once=True)
+    assert (watcher.counts.segmented, watcher.counts.failed) == (0, 1)
+    assert kinds(archive) == ["SEG"]
+    assert f"instance {uid_of(scans[0])}: its SR was not stored (" in caplog.text
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
+
+
 def fetched_of(archive, scan):
     return [call for call in archive.calls if call.endswith(uid_of(scan))]
+
+
+def changed(scan, **tags):
+    dataset = pydicom.dcmread(io.BytesIO(scan))
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    content = io.BytesIO()
+    dataset.save_as(content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"StudyInstanceUID": "1.2.3.9999", "PatientID": "X99"},
+        {"SOPInstanceUID": "2.25.9"},
+    ],
+    ids=["another study", "another image"],
+)
+def test_a_file_of_another_image_than_was_asked_for_gets_no_results(
+    archive, scans, tmp_path, capsys, monkeypatch, tags
+):
+    monkeypatch.setattr("sonoseg.watch.watcher._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("sonoseg.watch.watcher._LONGEST_WAIT", 0.0)
+    archive.add(scans[0])
+    other = changed(scans[0], **tags)
+
+    def fault(handler, method, path):
+        if not path.endswith(f"/instances/{uid_of(scans[0])}"):
+            return False
+        body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + other
+        handler.answer_part(body + b"\r\n--b--\r\n", "boundary=b")
+        return True
+
+    archive.fault = fault
+    words = ["watch", "--dicomweb", archive.web_url, "--once"]
+    words += ["--state", str(tmp_path / "state")]
+    assert main(words) == 1
+    assert kinds(archive) == []
+    line = f"instance {uid_of(scans[0])}: it sends another image than it lists"
+    assert capsys.readouterr().err.count(line) == 1
+    archive.fault = lambda *_: False
+    assert main(words) == 0
+    assert kinds(archive) == ["SEG", "SR"]
 
 
 def test_what_was_passed_over_is_tried_again_after_a_while(
@@ -345,6 +454,41 @@ def test_what_was_passed_over_is_tried_again_after_a_while(
     run_until(watcher, is_over)
     assert kinds(archive) == ["SEG", "SR"]
     assert watcher.counts.segmented == 1
+
+
+def test_an_image_that_takes_the_place_of_another_is_found_after_a_while(
+    archive, scans, watcher_of, monkeypatch
+):
+    """The series has as many images as before."""
+    monkeypatch.setattr("sonoseg.watch.watcher._RETRY_SECONDS", 100.0)
+    archive.add(scans[0])
+    watcher = watcher_of(archive)
+
+    def is_over():
+        if len(watcher.pauses) == 2:
+            archive.files = {"new": changed(scans[0], SOPInstanceUID="2.25.9")}
+        return sum(watcher.pauses) > 150
+
+    run_until(watcher, is_over)
+    assert kinds(archive) == ["SEG", "SR"]
+    assert watcher.counts.segmented == 2
+
+
+@pytest.mark.parametrize(("images", "warnings"), [(3, 1), (2, 1), (1, 0)])
+def test_a_server_that_may_list_only_the_first_images_is_named_once(
+    archive, scans, watcher_of, caplog, monkeypatch, images, warnings
+):
+    """It does as `limit` says, and does not know `offset`."""
+    monkeypatch.setattr("sonoseg.watch.dicomweb.DicomWeb.search.__defaults__", (2,))
+    archive.knows_offset = False
+    for number in range(images):
+        archive.add(changed(scans[0], SOPInstanceUID=f"2.25.{number + 1}"))
+    watcher = watcher_of(archive)
+    for _ in range(2):
+        watcher.run(once=True)
+        watcher._is_checked = False
+    assert watcher.counts.segmented == min(images, 2)
+    assert caplog.text.count("lists only its first 2 of ") == warnings
 
 
 def test_a_server_that_is_down_is_waited_for_without_passing_over(
@@ -401,7 +545,6 @@ def test_a_redirect_or_a_login_is_no_fault_of_an_image(
     assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
 
 
-LOGIN = b"<html><body>Log in</body></html>"
 XML = (
     b'<?xml version="1.0" encoding="utf-8"?><NativeDicomModel%s>'
     b'<DicomAttribute tag="00081198" vr="SQ">%s</DicomAttribute>'
@@ -419,29 +562,55 @@ BOMB = (
 )
 
 
+FULL_JSON = b'{"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ"}}'
+"""Of Orthanc 1.10 with a full disk: no failure, and nothing was stored."""
+FULL_XML = XML.replace(b'<Item number="1"/>', b"") % (NAMESPACE, b"")
+
+
 @pytest.mark.parametrize(
-    ("answer", "reasons"),
+    ("answer", "reasons", "stored"),
     [
-        (b"", []),
-        (b"{}", []),
-        (b'{"00081199": {"vr": "SQ", "Value": [{}]}, "00081198": {"vr": "SQ"}}', []),
-        (b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}, {}]}}', [272, 0]),
-        (b'[{"0008119A": {"Value": [{"00081197": {"Value": [273]}}]}}]', [273]),
-        (XML % (b"", b""), []),
-        (XML % (NAMESPACE, b'<Value number="1" />'), []),
-        (XML % (NAMESPACE, FAILED % 272 + b"<Item/>"), [272, 0]),
-        (b"\xef\xbb\xbf" + XML % (b"", FAILED % 273), [273]),
-        (LOGIN, None),
-        (LOGIN[:-9], None),
-        (b"<!DOCTYPE html>" + LOGIN, None),
-        (BOMB, None),
-        (b"success", None),
-        (b"[]", None),
-        (b'{"error": "log in"}', None),
+        (b"", (), None),
+        (b"{}", (), None),
+        (b'{"00081199": {"Value": [{}]}, "00081198": {"vr": "SQ"}}', (), 1),
+        (
+            b'{"00081198": {"Value": [{"00081197": {"Value": [272]}}, {}]}}',
+            (272, 0),
+            None,
+        ),
+        (b'[{"0008119A": {"Value": [{"00081197": {"Value": [273]}}]}}]', (273,), None),
+        (b'[{"00081199": {"Value": [{}]}}, {"00081199": {"vr": "SQ"}}]', (), 1),
+        (FULL_JSON, (), 0),
+        (FULL_XML, (), 0),
+        (XML % (b"", b""), (), 1),
+        (XML % (NAMESPACE, b'<Value number="1" />'), (), 1),
+        (XML % (NAMESPACE, FAILED % 272 + b"<Item/>"), (272, 0), 1),
+        (b"\xef\xbb\xbf" + XML % (b"", FAILED % 273), (273,), 1),
     ],
 )
-def test_what_was_not_stored_is_read_from_json_and_xml(answer, reasons):
-    assert failure_reasons(answer) == reasons
+def test_what_was_stored_is_read_from_json_and_xml(answer, reasons, stored):
+    assert read_store_answer(answer) == StoreAnswer(reasons, stored)
+
+
+DEEP = b"<DicomAttribute><Item>" * 5000 + b"</Item></DicomAttribute>" * 5000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        LOGIN,
+        LOGIN[:-9],
+        b"<!DOCTYPE html>" + LOGIN,
+        BOMB,
+        b"<NativeDicomModel>" + DEEP + b"</NativeDicomModel>",
+        b"success",
+        b"[]",
+        b'{"error": "log in"}',
+    ],
+    ids=range(8),
+)
+def test_what_is_no_answer_of_dicomweb_says_nothing(answer):
+    assert read_store_answer(answer) is None
 
 
 def answers_post(status, content, times=99):
@@ -470,6 +639,20 @@ def test_a_page_in_place_of_an_answer_is_no_success(
     watcher = watcher_of(archive)
     watcher.run(once=True)
     assert (watcher.counts.segmented, kinds(archive)) == (1, ["SEG", "SR"])
+
+
+@pytest.mark.parametrize("content", [FULL_JSON, FULL_XML], ids=["json", "xml"])
+def test_a_full_disk_that_is_no_failure_to_the_server_is_waited_for(
+    archive, scans, watcher_of, tmp_path, content
+):
+    archive.add(scans[0])
+    archive.fault = answers_post(200, content)
+    with pytest.raises(MachineError, match="did not store a result"):
+        watcher_of(archive).run(once=True)
+    assert not (tmp_path / "state").exists()
+    archive.fault = lambda *_: False
+    watcher_of(archive).run(once=True)
+    assert kinds(archive) == ["SEG", "SR"]
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,40 @@ def test_a_new_storage_is_looked_at_from_the_begin(archive, scans, watcher_of):
     assert kinds(archive) == ["SEG", "SR"]
 
 
+@pytest.mark.parametrize("begins_alike", [False, True])
+def test_a_new_storage_with_more_changes_is_looked_at_from_the_begin(
+    archive, scans, watcher_of, caplog, begins_alike
+):
+    """Also if its first image is the same: then the dates of the changes differ."""
+    archive.add(scans[0])
+    watcher_of(archive).run(once=True)
+    handled = len(archive.changes)
+    archive.files.clear()
+    archive.changes.clear()
+    archive.date = "20261129T120000"
+    for scan in scans if begins_alike else scans[1:]:
+        archive.add(scan)
+    assert len(archive.changes) >= handled
+    watcher_of(archive).run(once=True)
+    images = 4 if begins_alike else 3
+    assert kinds(archive) == ["SEG"] * images + ["SR"] * images
+    assert caplog.text.count("all of its images are looked at") == 1
+
+
+def test_a_change_that_was_removed_does_not_begin_anew(
+    archive, scans, watcher_of, caplog
+):
+    archive.add(scans[0])
+    watcher_of(archive).run(once=True)
+    archive.changes[-1]["Seq"] += 1  # there is none with the number that was noted
+    archive.add(scans[3])
+    archive.changes[-2]["Seq"] += 1
+    archive.changes[-1]["Seq"] += 1
+    watcher_of(archive).run(once=True)
+    assert "looked at" not in caplog.text
+    assert kinds(archive) == ["SEG", "SEG", "SR", "SR"]
+
+
 def test_redirects_are_not_followed(archive, watcher_of):
     other = Archive()
 

@@ -91,10 +91,12 @@ class WebHandler(Handler):
         self._answer_store(reason)
 
     def _answer_store(self, reason: int) -> None:
-        answer: dict[str, Any] = {"00081198": {"vr": "SQ"}}
+        answer: dict[str, Any] = {"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ"}}
         if reason:
             failed = {"00081197": {"vr": "US", "Value": [reason]}}
             answer["00081198"]["Value"] = [failed]
+        else:
+            answer["00081199"]["Value"] = [{}]
         self.answer(409 if reason else 200, json.dumps(answer).encode())
 
     def _retrieve(self, uid: str) -> None:

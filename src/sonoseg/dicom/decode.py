@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ def iter_frames(
     with dicom_errors(header.subject):
         file = opened_stream(header.stream)
     syntax = header.dataset.file_meta.TransferSyntaxUID
+    photometric = header.dataset.get("PhotometricInterpretation")
     plugin = _DECODERS.get(syntax, "")
     options: dict[str, Any] = {}
     if syntax in LOSSLESS:
@@ -61,6 +62,8 @@ def iter_frames(
     frames: Iterator[Pixels]
     if not syntax.is_encapsulated and integer(header.dataset, "BitsAllocated") == 1:
         frames = _bit_frames(header, file, wanted)
+    elif not syntax.is_encapsulated and photometric == "YBR_FULL_422":
+        frames = _frames_by_calls(file, wanted)
     else:
         frames = iter_pixels(file, indices=wanted, decoding_plugin=plugin, **options)
     try:
@@ -75,6 +78,17 @@ def iter_frames(
         with contextlib.suppress(ValueError):
             frames.close()  # type: ignore[attr-defined]  # it is a generator
         file.close()
+
+
+def _frames_by_calls(file: BinaryIO, wanted: Iterable[int]) -> Generator[Pixels]:
+    """Frames that are decoded by a call each.
+
+    In one call, pydicom 3.0.2 takes all uncompressed frames of YBR_FULL_422 but the first for YBR_FULL, which is
+    larger: it returns pixels from the wrong place, and takes the file for cut short.
+    """
+    for index in wanted:
+        file.seek(0)
+        yield from iter_pixels(file, indices=[index])
 
 
 def _bit_frames(

@@ -20,6 +20,8 @@ from sonoseg.errors import InputError
 LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 BY_GDCM = (*LOSSLESS, uid.JPEGExtended12Bit)
 """What no other decoder of the extra reads."""
+_EXTENDED_BITS = 8
+"""Of more, pydicom 3.0.2 does not let GDCM decode JPEG Extended."""
 _JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
 CHECKED = (
     uid.JPEGBaseline8Bit,
@@ -39,7 +41,8 @@ def check_frames(header: Header, indices: Iterable[int]) -> Iterator[None]:
     """Checks the frames one after the other, each when the next value is asked for; other forms are not looked at.
 
     Raises:
-        InputError: the JPEG data of a frame is of another size or has other samples than the header says.
+        InputError: the JPEG data of a frame is of another size or has other samples than the header says, or
+            cannot be decoded.
     """
     syntax = header.dataset.file_meta.TransferSyntaxUID
     if syntax not in CHECKED:
@@ -65,7 +68,11 @@ def _check(header: Header, bits: int, rows: int, columns: int, samples: int) -> 
     allocated = integer(dataset, "BitsAllocated")
     # Of lossless JPEG, DCMTK and GDCM write all bits that are allocated, not only those that are stored.
     is_extended = dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit
-    most = integer(dataset, "BitsStored") if is_extended else allocated
+    stored = integer(dataset, "BitsStored")
+    most = stored if is_extended else allocated
+    if is_extended and stored > _EXTENDED_BITS:
+        problem = f"has JPEG Extended data of {stored} bits, which cannot be decoded"
+        raise InputError(header.subject, problem, "export it without compression")
     fits = (
         (rows, columns) == header.shape
         and samples == integer(dataset, "SamplesPerPixel")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import re
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sonoseg.watch.dicomweb import (
     series_in,
 )
 from sonoseg.watch.handled import Handled
-from sonoseg.watch.transport import Refusal, Unreachable
+from sonoseg.watch.transport import Refusal, ServerFailure, Unreachable
 
 FETCHED = "fetched.txt"
 _MOST_IMAGES = 500
@@ -31,6 +32,19 @@ _STUDY_DATE = "00080020"
 _SERIES_NUMBER = "00200011"
 _META_BEGIN = 144
 """Bytes before the elements that File Meta Information Group Length counts (PS3.10 section 7.1)."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of a study.
+
+    Attributes:
+        images: how many ultrasound images the study has.
+        missing: SOP Instance UID of each image that did not come, and why.
+    """
+
+    images: int
+    missing: list[str]
 
 
 class Remote:
@@ -71,14 +85,15 @@ class Remote:
                 hint = "write it as YYYYMMDD"
                 raise Refused(422, "days", "a day does not exist", hint) from None
 
-    def fetch(self, study: str) -> int:
-        """Fetches the ultrasound of a study; returns how many images it has.
+    def fetch(self, study: str) -> Fetched:
+        """Fetches the ultrasound of a study.
 
-        A file that was corrected on the server since replaces its copy in the folder.
+        A file that was corrected on the server since replaces its copy in the folder. An image that the server does
+        not deliver does not hold up the others.
 
         Raises:
             Refused: another study is being fetched (429), the study is too large (422), or the server does not
-                answer or refuses (502).
+                answer, refuses, or delivers none of the images (502).
             InputError: the disk is full or cannot be written to.
         """
         if not self._busy.acquire(blocking=False):
@@ -86,12 +101,22 @@ class Remote:
             raise Refused(429, "server", problem, "try again in a few seconds")
         try:
             with _Answering(self.url):
-                images = self._images(study)
-                for name, place in images.items():
-                    self._fetch(name, place)
+                return self._fetch_all(self._images(study))
         finally:
             self._busy.release()
-        return len(images)
+
+    def _fetch_all(self, images: dict[str, Place]) -> Fetched:
+        missing = []
+        for name, place in images.items():
+            try:
+                self._fetch(name, place)
+            except (Refusal, ServerFailure) as error:
+                if isinstance(error, Refusal) and error.is_general:
+                    raise
+                missing.append(f"{place.instance}: {visible(str(error))}")
+                if len(missing) == len(images):
+                    raise
+        return Fetched(len(images), missing)
 
     def _images(self, study: str) -> dict[str, Place]:
         """The images of a study by the names of their files."""

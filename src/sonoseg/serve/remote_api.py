@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from sonoseg.errors import InputError
 from sonoseg.serve.assets import page_file
 from sonoseg.serve.refusal import Refused, refused_input
+from sonoseg.serve.remote import Fetched
 from sonoseg.serve.service import Archive, Here
 
 router = APIRouter(include_in_schema=False)
@@ -47,9 +48,9 @@ def studies(
 def fetch(
     archive: Remote,
     study: Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)],
-) -> dict[str, int]:
+) -> Fetched:
     """Fetches the ultrasound of a study into the folder."""
     try:
-        return {"images": archive.remote.fetch(study)}
+        return archive.remote.fetch(study)
     except InputError as error:
         raise refused_input(error, "folder") from error

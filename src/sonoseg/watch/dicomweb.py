@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from sonoseg.errors import visible
+from sonoseg.errors import InputError, visible
 from sonoseg.watch.multipart import only_part
-from sonoseg.watch.stored import failure_reasons
+from sonoseg.watch.stored import StoreAnswer, read_store_answer
 from sonoseg.watch.transport import Refusal, Transport, Unreachable, parse_json
 
 _PAGE = 100
@@ -54,6 +54,7 @@ class DicomWeb:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._left_out: set[str] = set()
+        self._cut: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -80,10 +81,19 @@ class DicomWeb:
             keys = {_key(entry) for entry in page}
             # Some servers do not know `offset`, and answer the same again.
             if keys <= seen:
+                if len(page) == size:
+                    self._warn_of_cut(path, size)
                 return
             seen |= keys
             yield from filter(self._is_usable, page)
             offset += len(page)
+
+    def _warn_of_cut(self, path: str, size: int) -> None:
+        """Warns once that a search may have found more than the server lists."""
+        if path not in self._cut:
+            self._cut.add(path)
+            words = "sonoseg: %s: lists only its first %d of %s; there may be more"
+            _logger.warning(words, self.url, size, path)
 
     def _is_usable(self, entry: Entry) -> bool:
         wrong = []
@@ -110,8 +120,10 @@ class DicomWeb:
 
         Raises:
             InputError: the disk is full or cannot be written to.
+            Refusal: also: what came is not DICOM, or of another image.
         """
         self._transport.save(place.path, _FILE, path, only_part)
+        _check_file(place, path)
 
     def store(self, content: bytes) -> None:
         """Stores a DICOM file. One that is there already is left to the server, and is no error."""
@@ -121,16 +133,16 @@ class DicomWeb:
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         try:
             headers = {**_JSON, "Content-Type": kind}
-            answer = self._transport.read("/studies", headers, body)
+            content = self._transport.read("/studies", headers, body)
         except Refusal as refusal:
-            reasons = failure_reasons(refusal.content)
-            if refusal.status != 409 or not reasons:
+            answer = read_store_answer(refusal.content)
+            if refusal.status != 409 or answer is None or not answer.reasons:
                 raise
         else:
-            reasons = failure_reasons(answer)
-            if reasons is None:  # a proxy's page: nothing was stored
+            answer = read_store_answer(content)
+            if answer is None:  # a proxy's page: nothing was stored
                 raise strange()
-        _check_stored(reasons)
+        _check_stored(answer)
 
     def _search_page(
         self, path: str, query: dict[str, str], page: tuple[int, int]
@@ -200,10 +212,32 @@ def _text(entry: Entry, tag: str) -> str:
     return value or ""
 
 
-def _check_stored(reasons: list[int]) -> None:
-    for reason in reasons:
+def _check_file(place: Place, path: Path) -> None:
+    """Refuses a file that is not the one that was asked for: its results would go to another patient."""
+    # Not at the top: sonoseg serve also works without the extra dicom.
+    from sonoseg.dicom.damage import dicom_errors
+    from sonoseg.dicom.header import open_dicom
+    from sonoseg.dicom.recognise import is_dicom_file
+
+    if not is_dicom_file(path):  # such as an error in JSON with status 200
+        raise Refusal(0, "it sends something else than DICOM")
+    try:
+        dataset = open_dicom(path).dataset
+        with dicom_errors(str(path)):
+            found = dataset.get("StudyInstanceUID"), dataset.get("SOPInstanceUID")
+    except InputError:  # it is damaged: whoever reads it says so
+        return
+    if found != (place.study, place.instance):
+        raise Refusal(0, "it sends another image than it lists")
+
+
+def _check_stored(answer: StoreAnswer) -> None:
+    for reason in answer.reasons:
         if reason == _DUPLICATE:
             continue
         if reason in _OUT_OF_RESOURCES:
             raise Unreachable("it has no room to store")
-        raise Refusal(0, visible(f"it was not stored (failure reason {reason:#06x})"))
+        raise Refusal(0, f"failure reason {reason:#06x}")
+    # Orthanc names no failure when its disk is full.
+    if answer.stored == 0 and not answer.reasons:
+        raise Unreachable("it did not store a result, and does not say why")

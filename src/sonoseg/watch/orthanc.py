@@ -30,10 +30,12 @@ class Change:
     Attributes:
         number: its place in the list; later ones are higher.
         instance: the identifier of a new instance, "" for other changes.
+        mark: what it is about, and its date: another storage has other ones.
     """
 
     number: int
     instance: str
+    mark: str
 
 
 class Orthanc:
@@ -52,8 +54,8 @@ class Orthanc:
     def __init__(self, transport: Transport, position: Position) -> None:
         self._transport = transport
         self._position = position
-        self._numbers: dict[str, int] = {}
-        self._last = 0
+        self._instances: dict[str, Change] = {}
+        self._last: Change | None = None
 
     @property
     def url(self) -> str:
@@ -66,35 +68,52 @@ class Orthanc:
         return self._position.path.parent
 
     def begin(self) -> str:
-        """Begins anew where the server has fewer changes than were handled: its storage was replaced."""
-        self._last = 0
+        """Begins anew where the server has fewer or other changes than were handled: its storage was replaced."""
+        self._last = None
         last = _number(self._json("/changes?last"), "Last")
-        if last >= self._position.number:
+        if last >= self._position.number and not self._has_other_change():
             return ""
         self._position.move(0)
-        return "it has fewer changes than before; all of its images are looked at"
+        return (
+            "it has fewer or other changes than before; all of its images are looked at"
+        )
 
     def next(self) -> list[str] | None:
         """The instances among the next 100 changes, by Orthanc's identifiers; None if there are no more changes."""
         # All of the page before were handled, also the changes that are no instances.
-        self._position.move(max(self._last, self._position.number))
+        if self._last is not None:
+            self._position.move(self._last.number, self._last.mark)
         changes = self.changes(self._position.number)
         if not changes:
             return None
-        self._last = changes[-1].number
-        self._numbers.clear()
+        self._last = changes[-1]
+        self._instances.clear()
         for change in changes:
             if change.instance:
-                self._numbers[change.instance] = change.number
-        return list(self._numbers)
+                self._instances[change.instance] = change
+        return list(self._instances)
 
     def finish(self, instance: str) -> None:
         """Notes that an instance was handled."""
-        self._position.move(self._numbers[instance])
+        change = self._instances[instance]
+        self._position.move(change.number, change.mark)
 
-    def changes(self, since: int) -> list[Change]:
-        """The changes after number `since`, in their order, at most 100; none if there are no more."""
-        answer = self._json(f"/changes?since={since}&limit={_CHANGES}")
+    def _has_other_change(self) -> bool:
+        """Whether the number of the last handled change is that of another change.
+
+        If no change has the number, nothing is known: Orthanc removes the changes of what is deleted.
+        """
+        number, mark = self._position.number, self._position.mark
+        if not mark:
+            return False
+        for change in self.changes(number - 1, 1):
+            if change.number == number:
+                return change.mark != mark
+        return False
+
+    def changes(self, since: int, most: int = _CHANGES) -> list[Change]:
+        """The changes after number `since`, in their order; none if there are no more."""
+        answer = self._json(f"/changes?since={since}&limit={most}")
         entries = answer.get("Changes")
         if not isinstance(entries, list):
             raise _strange()
@@ -124,7 +143,7 @@ class Orthanc:
         answer = self._json("/instances", content)
         status = str(answer.get("Status", ""))
         if status not in _STORED:
-            raise Refusal(0, f"it was not stored ({visible(status[:40])})")
+            raise Refusal(0, f"it answers {visible(status[:40])}")
 
     def _json(self, path: str, content: bytes | None = None) -> dict[str, Any]:
         headers = {} if content is None else {"Content-Type": "application/dicom"}
@@ -142,13 +161,14 @@ def _change(entry: object) -> Change:
     if not isinstance(entry, dict):
         raise _strange()
     number = _number(entry, "Seq")
-    if entry.get("ChangeType") != "NewInstance":
-        return Change(number, "")
     instance = entry.get("ID")
+    mark = f"{instance} {entry.get('Date')}"
+    if entry.get("ChangeType") != "NewInstance":
+        return Change(number, "", mark)
     # It becomes part of an address.
     if not isinstance(instance, str) or not _IDENTIFIER.fullmatch(instance):
         raise _strange()
-    return Change(number, instance)
+    return Change(number, instance, mark)
 
 
 def _number(answer: dict[str, Any], name: str) -> int:

@@ -14,17 +14,19 @@ _ANEW = "remove it to begin anew: what is stored already is not stored twice"
 
 @dataclass
 class Position:
-    """The number of the last change that was handled.
+    """The last change that was handled.
 
     Attributes:
         path: of the file.
         server: address of the server, without password.
-        number: 0 if none was handled.
+        number: of the change; 0 if none was handled.
+        mark: what tells the change from those of another storage with the same number; "" if it is not known.
     """
 
     path: Path
     server: str
     number: int = 0
+    mark: str = ""
 
     @staticmethod
     def read(path: Path, server: str) -> Position:
@@ -40,19 +42,21 @@ class Position:
         if not isinstance(content, dict):
             raise InputError(path, "is not the state of sonoseg watch", _ANEW)
         number = content.get("last_change")
-        if not isinstance(number, int) or number < 0:
+        mark = content.get("mark", "")
+        if not isinstance(number, int) or number < 0 or not isinstance(mark, str):
             raise InputError(path, "is not the state of sonoseg watch", _ANEW)
         if content.get("server") != server:
             hint = "give another --state for each server"
             raise InputError(path, "is the state of another server", hint)
-        return Position(path, server, number)
+        return Position(path, server, number, mark)
 
-    def move(self, number: int) -> None:
-        """Writes a new number; the file is replaced at once.
+    def move(self, number: int, mark: str = "") -> None:
+        """Writes a new number and mark; the file is replaced at once.
 
         Raises:
             InputError: the file cannot be written.
         """
-        if number != self.number:
-            write_json(self.path, {"server": self.server, "last_change": number})
-            self.number = number
+        if (number, mark) != (self.number, self.mark):
+            content = {"server": self.server, "last_change": number, "mark": mark}
+            write_json(self.path, content)
+            self.number, self.mark = number, mark

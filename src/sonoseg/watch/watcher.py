@@ -29,11 +29,11 @@ _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 _TRIES = 3
 """How often an instance is asked for that the server does not deliver."""
 _RETRY_SECONDS = 3600.0
-"""After how long without work the instances that were passed over are tried again."""
+"""After how long without work all instances are listed again."""
 
 
-class _TooLarge(InputError):
-    """The results of one image are too large for the server."""
+class _Unstored(InputError):
+    """The server refuses a result of one image."""
 
 
 class _Undelivered(Unreachable):
@@ -159,12 +159,10 @@ class Watcher:
             raise
         except InputError as error:
             self._pass_over(instance, f"{error.problem}; {error.hint}")
-            is_done = not isinstance(error, _TooLarge)
-        except Refusal as error:
-            if error.is_general:
+            is_done = not isinstance(error, _Unstored)
+        except (_Undelivered, ServerFailure, Refusal) as error:
+            if isinstance(error, Refusal) and error.is_general:
                 raise
-            self._pass_over(instance, f"{error}; see the server's log")
-        except (_Undelivered, ServerFailure) as error:
             self._count(instance, error)
             is_done = False
         else:
@@ -173,7 +171,7 @@ class Watcher:
         self._failures.pop(instance, None)
         return is_done
 
-    def _count(self, instance: str, error: Unreachable) -> None:
+    def _count(self, instance: str, error: Exception) -> None:
         """Raises `_Undelivered` until an instance was asked for often enough, then passes it over."""
         # The instances are listed again before each try: a server that is down is not counted.
         tries = self._failures.get(instance, 0) + 1
@@ -197,27 +195,29 @@ class Watcher:
         finally:
             path.unlink(missing_ok=True)
             forget(path)
-        for content in objects.files:
-            self._store(content)
+        if objects.seg is not None:
+            self._store("SEG", objects.seg)
+        self._store("SR", objects.report)
         return objects
 
-    def _store(self, content: bytes) -> None:
+    def _store(self, name: str, content: bytes) -> None:
         try:
             self._feed.store(content)
         except ServerFailure as error:  # such as a full disk: it is waited for
             raise Unreachable(str(error)) from error
         except Refusal as error:
-            if error.status == TOO_LARGE:
-                problem, hint = (
-                    "its results are too large",
-                    "let the server take larger files",
-                )
-                raise _TooLarge(self._url, f"{problem} ({error})", hint) from error
-            if error.status not in TAKES_NOTHING:
+            if error.is_general:
                 raise
-            problem = f"does not take results ({error})"
-            hint = "let it store DICOM, and run the same command again"
-            raise MachineError(self._url, problem, hint) from error
+            if error.status in TAKES_NOTHING:
+                problem = f"does not take results ({error})"
+                hint = "let it store DICOM, and run the same command again"
+                raise MachineError(self._url, problem, hint) from error
+            problem = f"its {name} was not stored ({error})"
+            hint = "see the server's log"
+            if error.status == TOO_LARGE:
+                problem = f"its {name} is too large ({error})"
+                hint = "let the server take larger files"
+            raise _Unstored(self._url, problem, hint) from error
 
     def _pass_over(self, instance: str, reason: str) -> None:
         self.counts.failed += 1
@@ -230,14 +230,16 @@ class Watcher:
         return isinstance(error, ServerFailure) and self._wait < _TRIES - 1
 
     def _rest(self) -> None:
-        """Waits for new images. After long enough, those that were passed over are tried again."""
+        """Waits for new images. After long enough, all are listed again, and those that were passed over are tried.
+
+        A feed may overlook an image that takes the place of another one.
+        """
         self._sleep(self._feed.POLL_SECONDS)
         self._idle += self._feed.POLL_SECONDS
         if self._idle >= _RETRY_SECONDS:
             self._idle = 0.0
-            if self._passed:
-                self._passed.clear()
-                self._is_checked = False  # so that the feed lists them again
+            self._passed.clear()
+            self._is_checked = False
 
     def _wait_for_server(self, error: Unreachable) -> None:
         """Waits, each time twice as long as before."""

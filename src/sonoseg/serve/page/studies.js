@@ -22,6 +22,9 @@ async function ask(address, options = {}) {
   throw new Error(`${answer.subject}: ${answer.problem}; ${answer.hint}`);
 }
 
+/** Of the images that were not fetched. */
+const MOST_NAMED = 5;
+
 /** @param {string} text */
 function say(text) {
   byId("said").textContent = text;
@@ -31,7 +34,12 @@ function say(text) {
 async function open(study) {
   say("Fetching the images …");
   const answer = await ask(`/api/studies/${study.study}`, { method: "POST" });
-  if (answer.images) location.assign("/");
+  const { images, missing } = answer;
+  if (missing.length) {
+    const named = missing.slice(0, MOST_NAMED).join("; "), more = missing.length - MOST_NAMED;
+    const rest = more > 0 ? `; and ${more} more` : "";
+    say(`${images - missing.length} of ${images} images were fetched. Not fetched: ${named}${rest}`);
+  } else if (images) location.assign("/");
   else say("The study has no ultrasound images.");
 }
 
