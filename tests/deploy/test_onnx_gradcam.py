@@ -56,16 +56,14 @@ def test_probability_and_heat_are_pytorchs_with_all_that_a_decoder_may_have(
     """
 
     def put_others_in(model):
-        for stage in model.stages[0].parts:
-            stage.attention = Transformer(32)
-        for stage in model.stages[1].parts:
-            stage.attention = NonLocal(16)
+        first, second = model.stages[0].parts
+        first.attention, second.attention = Transformer(32), NonLocal(32)
 
-    monkeypatch.setattr(fusion_unet, "Encoders", FourMaps)
+    monkeypatch.setattr(fusion_unet, "Encoders", FewMaps)
     network = FusionUNetConfig(
         attention="cbam",
         skips=True,
-        widths=(32, 16, 8),
+        widths=(32, 8),
         convolution="double",
         presence="parts",
         members=2,
@@ -80,7 +78,7 @@ def test_so_are_those_of_our_own_network(run, bundles):
 
 
 class FewMaps(nn.Module):
-    """In place of DDRA-Net's encoder: maps at strides 2, 4 and 8."""
+    """In place of DDRA-Net's encoder and our own: maps at strides 2, 4 and 8."""
 
     channels = (4, 8, 16)
 
@@ -93,12 +91,6 @@ class FewMaps(nn.Module):
     def forward(self, image):
         *maps, final = accumulate(self.parts, lambda x, part: part(x), initial=image)
         return final, maps[1:]
-
-
-class FourMaps(FewMaps):
-    """In place of our own encoders: at stride 16 too."""
-
-    channels = (4, 8, 16, 24)
 
 
 SMALL = {
