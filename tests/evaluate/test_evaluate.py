@@ -219,6 +219,7 @@ def test_metrics_json_has_the_promised_keys_and_plain_numbers(
         "model",
         "images",
         "conventions",
+        "lesions",
         "normals",
         "auc",
         "calibration_error",

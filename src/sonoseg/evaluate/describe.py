@@ -9,13 +9,15 @@ from sonoseg.core.metrics import CONVENTIONS, METRICS
 from sonoseg.evaluate.judge import describe_malignancy
 from sonoseg.evaluate.predictors import CONSTANTS
 from sonoseg.evaluate.sizes import describe_sizes
+from sonoseg.evaluate.subgroups import describe_subgroups
 from sonoseg.evaluate.surface import describe_surface
 from sonoseg.report.tables import Cell, interval_text, text_table
 from sonoseg.train.record import Record
 
 
 def describe(metrics: dict[str, Any]) -> str:
-    """Returns a table of the three conventions, and below it normal images, AUC, calibration, borders and sizes.
+    """Returns a table of the conventions, one of lesions by kind, and lines on normal images, AUC, calibration, borders
+    and sizes.
 
     Args:
         metrics: what `evaluate` returns.
@@ -28,7 +30,8 @@ def describe(metrics: dict[str, Any]) -> str:
         row += [scores[metric] for metric in METRICS]
         row.append(interval_text(scores["dice_interval"]))
         rows.append(row)
-    lines = [text_table(header, rows), ""]
+    lines = [text_table(header, rows)]
+    lines += describe_subgroups(metrics["lesions"]) or [""]
     lines += _describe_normals(metrics["normals"])
     if metrics["auc"] is not None:
         lines.append(f"AUC over pixels: {metrics['auc']:.4f}")

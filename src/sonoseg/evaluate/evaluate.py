@@ -31,6 +31,7 @@ from sonoseg.evaluate.describe import describe, describe_memory, describe_split
 from sonoseg.evaluate.evaluated import cases_csv
 from sonoseg.evaluate.judge import judge_cases
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
+from sonoseg.evaluate.subgroups import subgroups
 from sonoseg.evaluate.surface import (
     Surface,
     measure_surface,
@@ -137,9 +138,9 @@ def evaluate(
     - `sizes.png`, the diameters as outlined against those of the reference masks;
     - `metrics.json`, which is also returned: `about`, with the number of images that the network was `trained_on`, and
       the number that its epoch was `chosen_on`, found by their pixels (None if that is not recorded); `model` (its
-      name and rule); `images`; `conventions` (see `metrics.summary`); `normals` (see `metrics.normals_summary`);
-      `auc` (None unless there are both lesion and background pixels); `calibration_error` (0..1, over pixels);
-      `surface` (see `surface.surface_summary`); `sizes` (see `sizes.sizes_summary`).
+      name and rule); `images`; `conventions` (see `metrics.summary`); `lesions` (see `subgroups.subgroups`); `normals`
+      (see `metrics.normals_summary`); `auc` (None unless there are both lesion and background pixels);
+      `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`); `sizes` (see `sizes.sizes_summary`).
 
     Args:
         predictor: see `load_predictor`.
@@ -173,6 +174,7 @@ def evaluate(
         },
         "images": len(cases),
         "conventions": summary(counts, groups),
+        "lesions": subgroups(counts, [case.label for case in cases], groups),
         "normals": normals_summary(counts, false_shares, groups),
         "auc": found.roc.auc(),
         "calibration_error": reliable.error,
