@@ -140,7 +140,8 @@ def evaluate(
       the number that its epoch was `chosen_on`, found by their pixels (None if that is not recorded); `model` (its
       name and rule); `images`; `conventions` (see `metrics.summary`); `lesions` (see `subgroups.subgroups`); `normals`
       (see `metrics.normals_summary`); `auc` (None unless there are both lesion and background pixels);
-      `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`); `sizes` (see `sizes.sizes_summary`).
+      `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`); `sizes` (see
+      `sizes.sizes_summary`).
 
     Args:
         predictor: see `load_predictor`.
