@@ -27,6 +27,7 @@ def test_the_picture_has_one_unit() -> None:
     assert longest.title == "longest diameter"
     assert across.title == "perpendicular diameter"
     assert longest.unit == longest.difference_unit == "mm"
+    assert longest.left_out == 1
     assert longest.mean.tolist() == [11] and longest.difference.tolist() == [2]
     none = [of(300, 100, is_metric=False)]
     panel = size_panels(none, sizes_summary(none, ["a"]))[0]

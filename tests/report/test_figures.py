@@ -105,9 +105,20 @@ def test_the_picture_of_sizes_writes_bias_and_limits(
         "area", values[:1], values[:1], "pixels", "%", limits | {"limits": None}
     )
     sizes_figure([panel, one], tmp_path / "sizes.png")
-    assert {"bias +1.0", "lower limit −2.5", "upper limit +4.5"} <= set(words)
+    assert {"bias +1.00", "lower limit −2.50", "upper limit +4.50"} <= set(words)
     assert {"longest diameter, 3 lesions", "area, 1 lesion"} <= set(words)
-    assert words.count("bias +1.0") == 2 and words.count("lower limit −2.5") == 1
+    assert "bias +1.0" in words and words.count("lower limit −2.50") == 1
+
+
+def test_equal_limits_are_one_line_and_lesions_without_the_unit_are_counted(
+    tmp_path: Path, words: list[str]
+) -> None:
+    limits = {"bias": 0.0, "limits": [0.0, 0.0]}
+    values = np.array([10.0, 20])
+    panel = SizePanel("area", values, 0 * values, "mm", "mm", limits, left_out=3)
+    sizes_figure([panel], tmp_path / "sizes.png")
+    assert "bias = lower limit = upper limit +0.00" in words
+    assert "area, 2 of 5 lesions, those in mm" in words
 
 
 def test_without_lesions_the_picture_of_sizes_says_so(

@@ -145,6 +145,7 @@ def test_nothing_is_said_where_the_lesion_is_gone():
         [[math.nan, 2, 3, 4], [1, 2, 3, 4]],
         [[1, 2, 3, math.inf], [1, 2, 3, 4]],
         [[1.0, 2.0, 3.0, 4.0]] * 3,
+        [[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.001]],
     ],
 )
 def test_what_are_no_lines_is_refused(lines):

@@ -23,7 +23,7 @@ IMAGES = ("one.png", "two.png", "three.png", "four.png")
 def write(folder, reader, accepted, place="", spacing="", calipers=None):
     """Writes what sonoseg serve leaves of a reader: (mask, label) by file, and calipers as (file, text)."""
     own = folder / "annotations" / (place or reader.lower())
-    rows = ["file,label,birads,note,reader,accepted"]
+    rows = ["file,label,birads,note,reader,accepted,changed"]
     sizes = ["file,label,group,spacing,diameters"]
     for part in ("images", "masks"):
         (own / part).mkdir(parents=True)
@@ -31,7 +31,8 @@ def write(folder, reader, accepted, place="", spacing="", calipers=None):
         image, _ = make_phantom(IMAGES.index(file))
         Image.fromarray(image).save(own / "images" / file)
         Image.fromarray(mask.astype(np.uint8) * 255).save(own / "masks" / file)
-        rows.append(f"{file},{label},,,{reader},2026-01-01")
+        changed = "outline, calipers" if file in (calipers or {}) else "outline"
+        rows.append(f'{file},{label},,,{reader},2026-01-01,"{changed}"')
         worked_out = diameters_text(lesions_of(mask, spacing))
         diameters = (calipers or {}).get(file, worked_out)
         sizes.append(f"{file},{label},,{spacing},{diameters}")
@@ -176,10 +177,55 @@ def test_millimetres_are_not_compared_with_pixels(tmp_path, capsys):
     write(tmp_path, "Anna", accepted, spacing="0.1")
     write(tmp_path, "Ben", accepted)
     first, *_ = run(tmp_path, capsys)
-    assert first["images"] == 1 and first["sizes"]["images"] == 0
+    assert first["images"] == first["other_pixel_size"] == 1
+    assert first["sizes"]["images"] == 0
     assert first["sizes"]["longest_diameter"] == {"percent": None, "absolute": None}
     assert main(["compare-readers", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[2].split()[-4:] == ["0", "–", "–", "–"]
+
+
+@pytest.mark.parametrize(("spacing", "left_out"), [("0.2", 1), ("0.10000001", 0)])
+def test_two_pixel_sizes_say_nothing_of_how_readers_measure(
+    tmp_path, capsys, spacing, left_out
+):
+    accepted = {"one.png": (make_phantom(0)[1], "benign")}
+    write(tmp_path, "Anna", accepted, spacing="0.1")
+    write(tmp_path, "Ben", accepted, spacing=spacing)
+    first, *others = run(tmp_path, capsys)
+    assert first["other_pixel_size"] == left_out
+    assert first["sizes"]["images"] == 1 - left_out
+    assert all(one["sizes"]["images"] == 1 for one in others)
+    assert main(["compare-readers", str(tmp_path)]) == 0
+    says = "Of sizes, 1 comparison with different pixel sizes left out."
+    assert (says in capsys.readouterr().out) == bool(left_out)
+
+
+def test_sizes_that_are_not_those_of_the_mask_are_one_line(tmp_path, capsys):
+    """Somebody typed another pixel size into the table: the lengths beside it are of the old one."""
+    accepted = {"one.png": (make_phantom(0)[1], "benign")}
+    write(tmp_path, "Anna", accepted, spacing="0.1")
+    table = tmp_path / "annotations" / "anna" / "labels.csv"
+    table.write_text(table.read_text().replace(",0.1,", ",0.2,"))
+    assert main(["compare-readers", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{table}: the diameters of one.png are not those" in error
+
+
+def test_two_rows_of_an_image_are_one_line(tmp_path, capsys):
+    write(tmp_path, "Anna", {"one.png": (make_phantom(0)[1], "benign")})
+    table = tmp_path / "annotations" / "anna" / "labels.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    assert main(["compare-readers", str(tmp_path)]) == 2
+    assert f"{table}: has two rows for one.png" in capsys.readouterr().err
+
+
+def test_a_reader_who_changed_nothing_measures_as_the_network(
+    tmp_path, capsys, segmenter
+):
+    mask = segmenter.segment(make_phantom(0)[0]).mask
+    write(tmp_path, "Anna", {"one.png": (mask, "benign")}, spacing="0.0713")
+    (only,) = run(tmp_path, capsys)
+    assert only["sizes"]["longest_diameter"]["percent"]["bias"] == 0
 
 
 @pytest.mark.parametrize(
@@ -198,7 +244,11 @@ def test_millimetres_are_not_compared_with_pixels(tmp_path, capsys):
         (
             " x 3 mm",
             " x 3 mm; 3 x 2 mm",
-            "its mask has 1 lesion, labels.csv the diameters of 2",
+            "the diameters of one.png are not those of its mask and pixel size",
+        ),
+        *(
+            (" x 3 mm", f" x {length} mm", "has no sizes as sonoseg serve writes them")
+            for length in ("0", "-3", "nan", "inf", "1e308")
         ),
         (",0.1,", ",zero,", "has no sizes as sonoseg serve writes them for one.png"),
         ("one.png", "other.png", "has no row for one.png, which annotations.csv has"),

@@ -16,7 +16,7 @@ from sonoseg.core.metrics import GRID, normals_summary, summary
 from sonoseg.core.reliability import reliability
 from sonoseg.core.resize import resize_probability
 from sonoseg.core.roc import PixelROC
-from sonoseg.core.sizes import Sizes, measure_sizes, sizes_summary
+from sonoseg.core.sizes import Sizes, sizes_summary
 from sonoseg.data.case import Case
 from sonoseg.data.load import data_name, load_cases
 from sonoseg.data.splits import count_leaked, split_cases, unnamed
@@ -31,6 +31,7 @@ from sonoseg.evaluate.describe import describe, describe_memory, describe_split
 from sonoseg.evaluate.evaluated import cases_csv
 from sonoseg.evaluate.judge import judge_cases
 from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
+from sonoseg.evaluate.sizes import case_sizes
 from sonoseg.evaluate.subgroups import subgroups
 from sonoseg.evaluate.surface import (
     Surface,
@@ -241,17 +242,18 @@ def _predict_and_compare(
         for start in range(0, len(cases), IMAGES_AT_ONCE):
             batch = cases[start : start + IMAGES_AT_ONCE]
             batch_truths = truths[start : start + IMAGES_AT_ONCE]
-            images = [case.read_image() for case in batch]
+            read = [case.read() for case in batch]
+            images = [image for image, _ in read]
             maps = predictor.probability(images)
             if record is not None and found.seen_in is not None:
                 found.seen_in += [record.subset_of(image) for image in images]
-            for case, image, truth, own_map in zip(
-                batch, images, batch_truths, maps, strict=True
+            for case, (image, own_truth), truth, own_map in zip(
+                batch, read, batch_truths, maps, strict=True
             ):
                 probability = _on_grid(predictor.name, case.name, own_map, truth.shape)
                 pixel = pixel_size(case, case.full_shape(image.shape), truth.shape)
                 _compare(found, predictor, probability, truth, pixel)
-                found.sizes.append(_sizes(predictor, case, own_map))
+                found.sizes.append(case_sizes(predictor, case, own_truth, own_map))
             bar.update(len(batch))
     return found
 
@@ -270,18 +272,6 @@ def _compare(
     found.counts.append(count(prediction, truth))
     found.largest_false_parts.append(largest_part(prediction & ~truth))
     found.surfaces.append(measure_surface(prediction, truth, pixel))
-
-
-def _sizes(predictor: Predictor, case: Case, own_map: NDArray[np.float32]) -> Sizes:
-    """The sizes of one lesion at the size of its image; `own_map` (h, w) is what the predictor returned."""
-    truth = case.read_mask()
-    height, width = truth.shape
-    probability = resize_probability(own_map, (height, width))
-    prediction = predicted_mask(predictor, probability)
-    full = case.full_shape(truth.shape)
-    pixel = pixel_size(case, full, truth.shape)
-    stretch = full[0] / height, full[1] / width  # of a pack; 1 for files
-    return measure_sizes(prediction, truth, pixel or stretch, pixel is not None)
 
 
 def _on_grid(

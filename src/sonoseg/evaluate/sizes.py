@@ -1,4 +1,4 @@
-"""The sizes of outlines and reference masks as text for the terminal, and for a picture."""
+"""The sizes of outlines and reference masks: measured on a case, as text for the terminal, and for a picture."""
 
 from __future__ import annotations
 
@@ -6,12 +6,40 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonoseg.core.limits import percent_of_mean
-from sonoseg.core.sizes import Sizes
+from sonoseg.core.resize import resize_probability
+from sonoseg.core.sizes import Sizes, measure_sizes
+from sonoseg.data.case import Case
 from sonoseg.errors import counted
+from sonoseg.evaluate.predictors import Predictor, predicted_mask
+from sonoseg.evaluate.surface import pixel_size
 from sonoseg.report.evaluation_figures import SizePanel
 from sonoseg.report.tables import interval_text
+
+
+def case_sizes(
+    predictor: Predictor,
+    case: Case,
+    truth: NDArray[np.bool_],
+    own_map: NDArray[np.float32],
+) -> Sizes:
+    """Measures one lesion at the size of its image.
+
+    Args:
+        predictor: whose rule makes a mask of the map.
+        case: the image.
+        truth: its reference mask, (H, W).
+        own_map: what the predictor returned of it, (h, w) in 0..1.
+    """
+    height, width = truth.shape
+    probability = resize_probability(own_map, (height, width))
+    prediction = predicted_mask(predictor, probability)
+    full = case.full_shape(truth.shape)
+    pixel = pixel_size(case, full, truth.shape)
+    stretch = full[0] / height, full[1] / width  # of a pack; 1 for files
+    return measure_sizes(prediction, truth, pixel or stretch, pixel is not None)
 
 
 def size_panels(sizes: Sequence[Sizes], table: dict[str, Any]) -> list[SizePanel]:
@@ -42,6 +70,7 @@ def size_panels(sizes: Sequence[Sizes], table: dict[str, Any]) -> list[SizePanel
                 unit="mm" if in_mm else "pixels",
                 difference_unit="mm" if in_mm else "%",
                 limits=table[name]["absolute" if in_mm else "percent"],
+                left_out=table["images"] - len(found),
             )
         )
     return panels

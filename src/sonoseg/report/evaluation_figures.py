@@ -137,6 +137,7 @@ class SizePanel:
         mean: (N,), mean of both, in `unit`.
         difference: (N,), outline minus reference, in `difference_unit`.
         limits: `bias` and `limits` of the differences (see `sizes.sizes_summary`); None for no lesions.
+        left_out: lesions whose size is not known in `unit`.
     """
 
     title: str
@@ -145,6 +146,7 @@ class SizePanel:
     unit: str
     difference_unit: str
     limits: dict[str, Any] | None
+    left_out: int = 0
 
 
 def sizes_figure(panels: Sequence[SizePanel], path: Path | str) -> None:
@@ -157,7 +159,11 @@ def sizes_figure(panels: Sequence[SizePanel], path: Path | str) -> None:
     with new_figure(4.2 * len(panels), 3.8, path) as figure:
         all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, panel in zip(all_axes, panels, strict=True):
-            axes.set(title=f"{panel.title}, {counted(len(panel.mean), 'lesion')}")
+            lesions = counted(len(panel.mean), "lesion")
+            if panel.left_out:
+                all_lesions = len(panel.mean) + panel.left_out
+                lesions = f"{len(panel.mean)} of {all_lesions} lesions, those in mm"
+            axes.set(title=f"{panel.title}, {lesions}")
             axes.set(xlabel=f"mean of outline and reference in {panel.unit}")
             axes.set(ylabel=f"outline − reference in {panel.difference_unit}")
             if panel.limits is None:
@@ -167,24 +173,28 @@ def sizes_figure(panels: Sequence[SizePanel], path: Path | str) -> None:
             axes.scatter(panel.mean, panel.difference, s=12, color=LINES[0], alpha=0.6)
             axes.margins(y=0.1)
             axes.set_xlim(left=0)
-            _write_level(axes, panel.limits["bias"], "bias", "-")
-            for name, level in zip(
-                ("lower limit", "upper limit"),
-                panel.limits["limits"] or (),
-                strict=False,
-            ):
-                _write_level(axes, level, name, DASHES)
+            levels = {"bias": panel.limits["bias"]}
+            if panel.limits["limits"] is not None:
+                levels["lower limit"], levels["upper limit"] = panel.limits["limits"]
+            _write_levels(axes, levels, ".2f" if panel.unit == "mm" else ".1f")
 
 
-def _write_level(axes: Axes, level: float, name: str, dashes: Any) -> None:
-    """A horizontal line with its name and height at its right end."""
-    axes.axhline(level, color=INK, linewidth=1.1, linestyle=dashes)
-    axes.annotate(
-        f"{name} {level:+.1f}".replace("-", "−"),
-        (1, level),
-        (-2, 2),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        ha="right",
-        fontsize=7,
-    )
+def _write_levels(axes: Axes, levels: dict[str, float], digits: str) -> None:
+    """Horizontal lines with their names and heights at the right; equal ones are one line with all the names."""
+    named: dict[float, list[str]] = {}
+    for name, level in levels.items():
+        named.setdefault(level, []).append(name)
+    for level, names in named.items():
+        dashes = "-" if "bias" in names else DASHES
+        axes.axhline(level, color=INK, linewidth=1.1, linestyle=dashes)
+        text = f"{' = '.join(names)} {level:+{digits}}".replace("-", "−")
+        axes.annotate(
+            text,
+            (1, level),
+            (-2, 3),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8},
+        )

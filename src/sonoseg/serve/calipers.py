@@ -221,6 +221,8 @@ def _checked(lines: Sequence[Sequence[float]]) -> tuple[Line, Line]:
     if not are_two or not all(abs(number) <= _FARTHEST for number in numbers):
         raise InputError("calipers", "are no lines", "reload the page")
     x0, y0, x1, y1, x2, y2, x3, y3 = (round(number, 2) for number in numbers)
+    if (x0, y0) == (x1, y1) or (x2, y2) == (x3, y3):
+        raise InputError("calipers", "have no length", "move one of their ends")
     return (x0, y0, x1, y1), (x2, y2, x3, y3)
 
 

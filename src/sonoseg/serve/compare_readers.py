@@ -18,12 +18,19 @@ from sonoseg.core.kappa import kappa, kappa_of_table
 from sonoseg.core.metrics import image_scores
 from sonoseg.core.sizes import Sizes, sizes_summary
 from sonoseg.data.scan import read_table
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.files import is_file, is_folder
 from sonoseg.reader.segmenter import Segmenter, load
 from sonoseg.report.tables import Cell, interval_text, text_table
 from sonoseg.serve.collect import read_mask
-from sonoseg.serve.reader_sizes import Row, compare_sizes, measured_row, read_rows
+from sonoseg.serve.reader_sizes import (
+    Row,
+    check_row,
+    compare_sizes,
+    measured_row,
+    read_rows,
+)
+from sonoseg.serve.records import CALIPERS
 
 Mask = NDArray[np.bool_]
 NETWORK = "network"
@@ -35,8 +42,8 @@ _HEADER = (
 _LEGEND = (
     "images: accepted by both. Dice: mean over the images on which one of the two sees a lesion.",
     "κ: Cohen's kappa of all pixels, of whether there is a lesion, and of the labels; – where it is 0/0.",
-    "measured: images on which both outline the first one's largest lesion. Bias and limits of agreement: by how much",
-    "the second's longest diameter is longer, in % of the mean of both. ICC: over those measured in mm.",
+    "measured: images on which both outline the first one's largest lesion, with one pixel size. Bias, limits of",
+    "agreement: by how much the second's longest diameter is longer, in % of the mean of both. ICC: of those in mm.",
 )
 
 
@@ -49,16 +56,20 @@ class Reader:
         folder: with images/ and masks/.
         labels: label of each image by the name of its file.
         rows: sizes of each image by the name of its file.
+        by_caliper: names of the files in which the reader put calipers down.
     """
 
     name: str
     folder: Path
     labels: dict[str, str]
     rows: dict[str, Row]
+    by_caliper: frozenset[str]
 
     def mask(self, file: str) -> Mask:
-        """The mask (H, W) of an image."""
-        return read_mask(self.folder, file)
+        """The mask (H, W) of an image; its sizes are checked."""
+        mask = read_mask(self.folder, file)
+        check_row(mask, self.rows[file], file in self.by_caliper)
+        return mask
 
     def image(self, file: str) -> Image:
         """An image, as the reader saw it."""
@@ -76,8 +87,8 @@ class Agreement:
         kappa_pixels: of lesion or not, over the pixels of all images.
         kappa_lesion: of whether an image shows a lesion.
         kappa_label: of the labels; None with the network, which has no label.
-        sizes: `sizes.sizes_summary`, with the first as the reference. The images on which one has measured in mm and
-            the other in pixels are left out.
+        sizes: `sizes.sizes_summary`, with the first as the reference.
+        other_pixel_size: images that `sizes` leaves out, because the two have different sizes of a pixel for them.
     """
 
     first: str
@@ -88,6 +99,7 @@ class Agreement:
     kappa_lesion: float | None
     kappa_label: float | None
     sizes: dict[str, Any]
+    other_pixel_size: int
 
 
 @dataclass
@@ -119,7 +131,12 @@ def compare_readers_command(folder: Path, model: str, as_json: bool) -> str:
         kappas = (one.kappa_pixels, one.kappa_lesion, one.kappa_label)
         counts = (one.first, one.second, one.images)
         rows.append((*counts, one.dice, *kappas, *_size_cells(one.sizes)))
-    return "\n".join([text_table(_HEADER, rows), "", *_LEGEND])
+    lines = [text_table(_HEADER, rows), "", *_LEGEND]
+    left_out = sum(one.other_pixel_size for one in agreements)
+    if left_out:
+        comparisons = counted(left_out, "comparison")
+        lines.append(f"Of sizes, {comparisons} with different pixel sizes left out.")
+    return "\n".join(lines)
 
 
 def find_readers(folder: Path) -> list[Reader]:
@@ -185,7 +202,7 @@ def compare_readers(readers: list[Reader], segmenter: Segmenter) -> list[Agreeme
 
 
 def _reader(folder: Path) -> Reader:
-    rows = read_table(folder / _TABLE, ("file", "label", "reader"))
+    rows = read_table(folder / _TABLE, ("file", "label", "reader", "changed"))
     labels = {row["file"]: row["label"] for row in rows}
     for file in labels:
         if Path(file).name != file:
@@ -198,7 +215,8 @@ def _reader(folder: Path) -> Reader:
     name = rows[0]["reader"] if rows else folder.name
     if name == NETWORK:  # only the network has its name
         name = f"{name} (reader)"
-    return Reader(name, folder, labels, sizes)
+    by_caliper = {row["file"] for row in rows if CALIPERS in row["changed"].split(", ")}
+    return Reader(name, folder, labels, sizes, frozenset(by_caliper))
 
 
 def _distinct(readers: list[Reader], root: Path) -> list[Reader]:
@@ -235,7 +253,7 @@ def _count(file: str, mask: Mask, reference: Mask) -> Counts:
 def _agreement(first: str, second: str, pair: _Pair) -> Agreement:
     sizes = sizes_summary(pair.sizes, pair.groups)
     if not pair.counts:
-        return Agreement(first, second, 0, None, None, None, None, sizes)
+        return Agreement(first, second, 0, None, None, None, None, sizes, 0)
     counts = stack(pair.counts)
     is_seen = (counts.tp + counts.fp + counts.fn) > 0
     dice = None
@@ -251,7 +269,9 @@ def _agreement(first: str, second: str, pair: _Pair) -> Agreement:
         label = kappa(columns[0], columns[1])
     images = len(pair.counts)
     sees_lesion = kappa(*sees)
-    return Agreement(first, second, images, dice, pixels, sees_lesion, label, sizes)
+    others = images - len(pair.sizes)
+    kappas = (pixels, sees_lesion, label)
+    return Agreement(first, second, images, dice, *kappas, sizes, others)
 
 
 def _size_cells(sizes: dict[str, Any]) -> tuple[Cell, ...]:

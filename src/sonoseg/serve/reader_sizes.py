@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.image import parse_spacing
-from sonoseg.core.measure import Spacing, find_lesions
+from sonoseg.core.measure import Lesion, Spacing, find_lesions
 from sonoseg.core.sizes import Measured, Sizes, place_of_largest
 from sonoseg.data.scan import read_table
-from sonoseg.errors import InputError, counted
+from sonoseg.errors import InputError
+from sonoseg.serve.calipers import diameters_text
 
 Mask = NDArray[np.bool_]
 _LINES = re.compile(r"(\S+) x (\S+) (mm|px)")
+_LONGEST = 1e6
+"""No image is so wide, in mm or in pixels."""
+_ROUNDED = 1e-3
+"""More than the tables' four digits may differ, relative."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,14 @@ class Row:
     """What the labels.csv of a reader says of one image.
 
     Attributes:
-        file: its name.
+        table: the file.
+        file: name of the image.
         group: the patient, or the name of the file where that is not known.
         spacing: height and width of a pixel in mm; None if not known.
         diameters: the two of each lesion, the one with most pixels first; in mm if `spacing` is known, else in pixels.
     """
 
+    table: Path
     file: str
     group: str
     spacing: Spacing | None
@@ -42,9 +51,11 @@ def read_rows(path: Path) -> dict[str, Row]:
     Raises:
         InputError: it cannot be read, or a cell is not as `sonoseg serve` writes it.
     """
-    rows = {}
+    rows: dict[str, Row] = {}
     for cells in read_table(path, ("file", "group", "spacing", "diameters")):
         file = cells["file"]
+        if file in rows:
+            raise InputError(path, f"has two rows for {file}", "remove one of them")
         try:
             spacing = parse_spacing(cells["spacing"]) if cells["spacing"] else None
             unit = "px" if spacing is None else "mm"
@@ -53,7 +64,7 @@ def read_rows(path: Path) -> dict[str, Row]:
             problem = f"has no sizes as sonoseg serve writes them for {file}"
             hint = "accept the image again"
             raise InputError(path, problem, hint) from error
-        rows[file] = Row(file, cells["group"] or file, spacing, diameters)
+        rows[file] = Row(path, file, cells["group"] or file, spacing, diameters)
     return rows
 
 
@@ -64,15 +75,39 @@ def _diameters(text: str, unit: str) -> tuple[tuple[float, float], ...]:
         match = _LINES.fullmatch(words)
         if match is None or match[3] != unit:
             raise ValueError(words)
-        found.append((float(match[1]), float(match[2])))
+        lengths = float(match[1]), float(match[2])
+        if not all(0 < length < _LONGEST for length in lengths):  # false for NaN too
+            raise ValueError(words)
+        found.append(lengths)
     return tuple(found)
 
 
 def measured_row(mask: Mask, row: Row) -> Row:
-    """What the network's mask (H, W) measures, with the size of a pixel in a reader's row."""
-    lesions = find_lesions(mask, mask.astype(np.float32), spacing=row.spacing)
-    lines = [(lesion.longest.length, lesion.across.length) for lesion in lesions]
-    return replace(row, diameters=tuple(lines))
+    """What a mask (H, W) measures without calipers, with the pixel size of a reader's row; rounded as in tables."""
+    text = diameters_text(_lesions(mask, row))
+    unit = "px" if row.spacing is None else "mm"
+    return replace(row, diameters=_diameters(text, unit))
+
+
+def check_row(mask: Mask, row: Row, has_calipers: bool) -> None:
+    """Refuses a row that is not of the mask (H, W): one of them was changed after it was accepted.
+
+    Args:
+        mask, row: of one image.
+        has_calipers: whether the reader put some down; then only the number of lesions can be checked.
+
+    Raises:
+        InputError: it is not.
+    """
+    expected = measured_row(mask, row).diameters
+    fits = len(expected) == len(row.diameters)
+    if fits and expected and not has_calipers:
+        fits = np.allclose(expected, row.diameters, rtol=_ROUNDED, atol=0)
+    if not fits:
+        problem = (
+            f"the diameters of {row.file} are not those of its mask and pixel size"
+        )
+        raise InputError(row.table, problem, "accept the image again")
 
 
 def compare_sizes(first: tuple[Mask, Row], second: tuple[Mask, Row]) -> Sizes | None:
@@ -82,27 +117,28 @@ def compare_sizes(first: tuple[Mask, Row], second: tuple[Mask, Row]) -> Sizes | 
         first, second: the mask (H, W) and the row of each.
 
     Returns:
-        None if one has measured in mm and the other in pixels.
-
-    Raises:
-        InputError: a mask has not as many lesions as its row has sizes.
+        None if they have measured with different sizes of a pixel: this says nothing of how they measure.
     """
-    one, other = first[1], second[1]
-    if (one.spacing is None) != (other.spacing is None):
+    if not _have_one_pixel_size(first[1], second[1]):
         return None
-    is_metric = one.spacing is not None
     if not first[0].any():
         return Sizes()
     place = place_of_largest(first[0], second[0])
     outline = None if place is None else _measured(*second, place)
-    return Sizes(_measured(*first, 0), outline, is_metric)
+    return Sizes(_measured(*first, 0), outline, first[1].spacing is not None)
+
+
+def _have_one_pixel_size(one: Row, other: Row) -> bool:
+    if one.spacing is None or other.spacing is None:
+        return one.spacing is other.spacing
+    pairs = zip(one.spacing, other.spacing, strict=True)
+    return all(math.isclose(*pair, rel_tol=_ROUNDED) for pair in pairs)
 
 
 def _measured(mask: Mask, row: Row, place: int) -> Measured:
     """The size of one lesion: the diameters of the row, and the area of the outline."""
-    lesions = find_lesions(mask, mask.astype(np.float32), spacing=row.spacing)
-    if len(lesions) != len(row.diameters):
-        lesions_are = counted(len(lesions), "lesion")
-        problem = f"its mask has {lesions_are}, labels.csv the diameters of {len(row.diameters)}"
-        raise InputError(row.file, problem, "accept the image again")
-    return Measured(*row.diameters[place], lesions[place].area)
+    return Measured(*row.diameters[place], _lesions(mask, row)[place].area)
+
+
+def _lesions(mask: Mask, row: Row) -> Sequence[Lesion]:
+    return find_lesions(mask, mask.astype(np.float32), spacing=row.spacing)
