@@ -10,6 +10,7 @@ from PIL import Image as Picture
 from PIL import ImageFilter
 
 from sonoseg.core.measure import connected_runs
+from sonoseg.describe.outline import filled
 
 Box = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""
@@ -91,12 +92,6 @@ def part_at(mask: NDArray[np.bool_], y: int, x: int) -> NDArray[np.bool_]:
     pixels = np.repeat(runs.label == label, runs.stop - runs.start)
     part[mask] = pixels
     return part
-
-
-def filled(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A part (H, W) with its holes filled."""
-    outside = part_at(np.pad(~part, 1, constant_values=True), 0, 0)
-    return ~outside[1:-1, 1:-1]
 
 
 def _smoothed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
