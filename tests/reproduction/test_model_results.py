@@ -157,6 +157,17 @@ def test_paired_differences_are_against_model_1_and_corrected(out):
     assert len(table.rows) == 4
 
 
+def test_models_from_other_first_weights_are_not_compared_with_model_1(out):
+    rows = read_results(out, jobs("model-1", "model-2", "adu-net"))
+    starts = {"model-1": "a", "model-2": "b", "adu-net": "none"}
+    for row in rows:
+        for result in row.results:
+            result["encoder_weights"] = starts[row.model]
+    table = added_tables.paired(rows, "grouped")
+    assert {row[0] for row in table.rows} == {"adu-net (reconstruction)"}
+    assert table.caption.endswith("from other weights than Model 1's: model-2.")
+
+
 def test_our_best_is_chosen_on_validation_and_is_no_rival(out):
     rows = read_results(out, jobs("adu-net", "model-2", "model-1"))
     assert best_of(rows).model == "model-1"

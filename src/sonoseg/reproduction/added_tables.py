@@ -11,7 +11,7 @@ from sonoseg.core.metrics import CONVENTIONS, included
 from sonoseg.evaluate.paired_tests import signed_rank_p
 from sonoseg.report.tables import Cell, interval_text
 from sonoseg.reproduction.jobs import BUNDLED_MODEL
-from sonoseg.reproduction.model_results import ModelResults
+from sonoseg.reproduction.model_results import ModelResults, differ_in_start
 from sonoseg.reproduction.paper_tables import (
     PAIRED_HEADER,
     REFERENCE,
@@ -265,11 +265,17 @@ def paired(rows: Rows, split: str) -> ReportTable:
     """Returns every model against Model 1, image by image."""
     first = next((row for row in _done(rows) if row.model == REFERENCE), None)
     others = [row for row in _done(rows) if row is not first]
+    unlike = [row for row in others if first and differ_in_start((first, row))]
+    alike = [row for row in others if row not in unlike]
+    left_out = ""
+    if unlike:
+        names = ", ".join(row.model for row in unlike)
+        left_out = f" Left out, because their encoders started from other weights than Model 1's: {names}."
     return ReportTable(
         name=f"paired-{split}",
         title=f"Is it better than Model 1, or was it luck? Split {split}",
         caption="Dice minus Model 1's, image by image, with 95 % interval, Wilcoxon's signed-rank test, and Holm's"
-        " correction over all models.",
+        f" correction over all models.{left_out}",
         header=PAIRED_HEADER,
-        rows=paired_cells(others, first),
+        rows=paired_cells(alike, first),
     )

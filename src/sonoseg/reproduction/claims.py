@@ -13,7 +13,12 @@ from sonoseg.core.intervals import Interval, bootstrap_interval
 from sonoseg.evaluate.paired_tests import holm, signed_rank_p
 from sonoseg.models.catalog import RIVALS, TABLE_1, Recipe
 from sonoseg.report.tables import Cell
-from sonoseg.reproduction.model_results import PAPER_LESIONS, ModelResults, printed
+from sonoseg.reproduction.model_results import (
+    PAPER_LESIONS,
+    ModelResults,
+    differ_in_start,
+    printed,
+)
 from sonoseg.reproduction.paper_tables import REFERENCE, Printed
 from sonoseg.reproduction.report_table import ReportTable
 
@@ -168,19 +173,11 @@ def _order(by_name: Mapping[str, ModelResults], paper: Printed) -> list[Cell]:
         return _row(claim, compared, UNCLEAR, printed_value=1.0)
     found, p = correlation
     answer = UNCLEAR
-    if _differ_in_start([by_name[name] for name in names]):
+    if differ_in_start([by_name[name] for name in names]):
         answer = OTHER_START
     elif p < 0.05:
         answer = "holds" if found > 0 else "does not hold"
     return _row(claim, compared, answer, printed_value=1.0, here=found, p=p)
-
-
-def _differ_in_start(rows: Sequence[ModelResults]) -> bool:
-    """Whether encoders that were trained before were not all trained alike.
-
-    Networks that started at random are compared with any other: the paper's rivals have encoders of their own.
-    """
-    return len({row.encoder_starts for row in rows if row.encoder_starts}) > 1
 
 
 def _value(
@@ -231,7 +228,7 @@ def _pair(
     ]
     if early:
         answer = f"{UNCLEAR}: {early[0].label}"
-    elif _differ_in_start((one, two)):
+    elif differ_in_start((one, two)):
         answer = OTHER_START
     else:
         answer = _answer(interval, theirs)

@@ -237,3 +237,11 @@ def _is_number(text: str) -> bool:
 def _json(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = read_json(file)
     return found
+
+
+def differ_in_start(rows: Iterable[ModelResults]) -> bool:
+    """Whether encoders that were trained before were not all trained alike: then the start may explain a difference.
+
+    Networks that started at random are compared with any other: the paper's rivals have encoders of their own.
+    """
+    return len({row.encoder_starts for row in rows if row.encoder_starts}) > 1
