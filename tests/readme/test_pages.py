@@ -360,6 +360,8 @@ def test_the_prose_on_that_page_is_what_its_tables_say() -> None:
         "model-2": 32,
         "model-3": None,
         "model-4": 11,
+        "model-5": None,
+        "model-6": None,
         "model-7": 34,
         "model-8": 34,
         "model-12": None,
