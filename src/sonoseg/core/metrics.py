@@ -105,7 +105,7 @@ def summary(
         members = _of_rows(groups, rows)
         table[convention] = {}
         for metric in METRICS:
-            table[convention] |= _with_interval(
+            table[convention] |= with_interval(
                 metric, scores[metric], members, bootstrap_interval
             )
     return table
@@ -134,10 +134,10 @@ def normals_summary(
     has_false_pixel = counts.fp[rows] > 0
     has_false_lesion = largest_false_part[rows] >= FALSE_LESION_FRACTION
     table: dict[str, Any] = {"images": len(rows)}
-    table |= _with_interval(
+    table |= with_interval(
         "any_false_positive", has_false_pixel, members, share_interval
     )
-    table |= _with_interval("false_lesion", has_false_lesion, members, share_interval)
+    table |= with_interval("false_lesion", has_false_lesion, members, share_interval)
     table["false_lesion_means"] = FALSE_LESION_MEANING
     return table
 
@@ -149,12 +149,13 @@ def _of_rows(groups: list[str] | None, rows: NDArray[np.intp]) -> list[str] | No
     return [groups[row] for row in rows]
 
 
-def _with_interval(
+def with_interval(
     name: str,
     values: NDArray[Any],
     groups: list[str] | None,
     interval_of_mean: Callable[[NDArray[Any], list[str] | None], Interval | None],
 ) -> dict[str, Any]:
+    """For JSON: `name`, the mean of the values (N,), and `name_interval`, its interval by group; None for no values."""
     if not len(values):
         return {name: None, f"{name}_interval": None}
     interval = interval_of_mean(values, groups)

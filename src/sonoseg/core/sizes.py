@@ -8,8 +8,9 @@ known, and mm over the images where it is. The intraclass correlation needs one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,14 +74,33 @@ def measure_sizes(
             resized or the spacing is not known.
         is_metric: `spacing` is in mm.
     """
-    if not truth.any():
+    of_truth = partial(_measured, truth, spacing)
+    of_prediction = partial(_measured, prediction, spacing)
+    return pair_sizes(truth, prediction, of_truth, of_prediction, is_metric)
+
+
+def pair_sizes(
+    reference: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    of_reference: Callable[[int], Measured],
+    of_other: Callable[[int], Measured],
+    is_metric: bool,
+) -> Sizes:
+    """The size of the largest part of `reference`, and of the part of `other` that shares most pixels with it.
+
+    Args:
+        reference, other: masks (H, W).
+        of_reference, of_other: return the size of the part at a place, as in `place_of_largest`.
+        is_metric: the sizes are in mm and mm².
+    """
+    if not reference.any():
         return Sizes()
-    place = place_of_largest(truth, prediction)
-    outline = None if place is None else _measured(prediction, place, spacing)
-    return Sizes(_measured(truth, 0, spacing), outline, is_metric)
+    place = place_of_largest(reference, other)
+    outline = None if place is None else of_other(place)
+    return Sizes(of_reference(0), outline, is_metric)
 
 
-def _measured(mask: NDArray[np.bool_], place: int, spacing: Spacing) -> Measured:
+def _measured(mask: NDArray[np.bool_], spacing: Spacing, place: int) -> Measured:
     """The size of one part of a mask (H, W); the largest part has place 0."""
     lesion = find_lesions(mask, mask.astype(np.float32), spacing=spacing)[place]
     return Measured(lesion.longest.length, lesion.across.length, lesion.area)

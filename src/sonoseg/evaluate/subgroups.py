@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonoseg.core.counts import Counts
 from sonoseg.core.intervals import bootstrap_interval, share_interval
-from sonoseg.core.metrics import image_scores
+from sonoseg.core.metrics import image_scores, with_interval
 from sonoseg.report.tables import Cell, interval_text, text_table
 
 SIZES = {
@@ -54,17 +53,12 @@ def subgroups(
     return table
 
 
-def _scores(counts: Counts, groups: Sequence[str]) -> dict[str, Any]:
-    dice: NDArray[np.float64] = image_scores(counts, "lesion")["dice"]
-    is_missed = counts.tp == 0
-    interval = bootstrap_interval(dice, groups)
-    missed = share_interval(is_missed, groups)
+def _scores(counts: Counts, groups: list[str]) -> dict[str, Any]:
+    dice = image_scores(counts, "lesion")["dice"]
     return {
         "images": len(dice),
-        "dice": float(dice.mean()),
-        "dice_interval": interval and list(interval),
-        "missed": float(is_missed.mean()),
-        "missed_interval": missed and list(missed),
+        **with_interval("dice", dice, groups, bootstrap_interval),
+        **with_interval("missed", counts.tp == 0, groups, share_interval),
     }
 
 

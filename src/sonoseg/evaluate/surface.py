@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.intervals import bootstrap_interval
+from sonoseg.core.metrics import with_interval
 from sonoseg.data.case import Case
 from sonoseg.errors import counted
 from sonoseg.report.tables import interval_text
@@ -124,14 +125,10 @@ def _mean_interval_median(
         if distance is not None:
             found.append(distance)
             members.append(group)
-    if not found:
-        return {name: None, f"{name}_interval": None, f"{name}_median": None}
     values = np.array(found)
-    interval = bootstrap_interval(values, members)
     return {
-        name: float(values.mean()),
-        f"{name}_interval": interval and list(interval),
-        f"{name}_median": float(np.median(values)),
+        **with_interval(name, values, members, bootstrap_interval),
+        f"{name}_median": float(np.median(values)) if found else None,
     }
 
 

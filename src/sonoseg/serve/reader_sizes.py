@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.image import parse_spacing
 from sonoseg.core.measure import Lesion, Spacing, find_lesions
-from sonoseg.core.sizes import Measured, Sizes, place_of_largest
+from sonoseg.core.sizes import Measured, Sizes, pair_sizes
 from sonoseg.data.scan import read_table
 from sonoseg.errors import InputError
 from sonoseg.serve.calipers import diameters_text
@@ -58,8 +59,7 @@ def read_rows(path: Path) -> dict[str, Row]:
             raise InputError(path, f"has two rows for {file}", "remove one of them")
         try:
             spacing = parse_spacing(cells["spacing"]) if cells["spacing"] else None
-            unit = "px" if spacing is None else "mm"
-            diameters = _diameters(cells["diameters"], unit)
+            diameters = _diameters(cells["diameters"], spacing)
         except (InputError, ValueError) as error:
             problem = f"has no sizes as sonoseg serve writes them for {file}"
             hint = "accept the image again"
@@ -68,8 +68,9 @@ def read_rows(path: Path) -> dict[str, Row]:
     return rows
 
 
-def _diameters(text: str, unit: str) -> tuple[tuple[float, float], ...]:
-    """The numbers of "12.3 x 8.1 mm; 4 x 3.2 mm"; ValueError if it is not that."""
+def _diameters(text: str, spacing: Spacing | None) -> tuple[tuple[float, float], ...]:
+    """The numbers of "12.3 x 8.1 mm; 4 x 3.2 mm", of px without spacing; ValueError if it is not that."""
+    unit = "px" if spacing is None else "mm"
     found = []
     for words in filter(None, text.split("; ")):
         match = _LINES.fullmatch(words)
@@ -85,8 +86,7 @@ def _diameters(text: str, unit: str) -> tuple[tuple[float, float], ...]:
 def measured_row(mask: Mask, row: Row) -> Row:
     """What a mask (H, W) measures without calipers, with the pixel size of a reader's row; rounded as in tables."""
     text = diameters_text(_lesions(mask, row))
-    unit = "px" if row.spacing is None else "mm"
-    return replace(row, diameters=_diameters(text, unit))
+    return replace(row, diameters=_diameters(text, row.spacing))
 
 
 def check_row(mask: Mask, row: Row, has_calipers: bool) -> None:
@@ -121,11 +121,9 @@ def compare_sizes(first: tuple[Mask, Row], second: tuple[Mask, Row]) -> Sizes | 
     """
     if not _have_one_pixel_size(first[1], second[1]):
         return None
-    if not first[0].any():
-        return Sizes()
-    place = place_of_largest(first[0], second[0])
-    outline = None if place is None else _measured(*second, place)
-    return Sizes(_measured(*first, 0), outline, first[1].spacing is not None)
+    (mask, row), (other, _) = first, second
+    measured = partial(_measured, *first), partial(_measured, *second)
+    return pair_sizes(mask, other, *measured, row.spacing is not None)
 
 
 def _have_one_pixel_size(one: Row, other: Row) -> bool:
