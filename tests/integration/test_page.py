@@ -72,7 +72,15 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
-        return str(self.find(selector).text)
+        return str(self.wait(lambda: [self.find(selector).text])[0])
+
+    def attribute(self, selector: str, name: str) -> str:
+        found = self.wait(lambda: [self.find(selector).get_dom_attribute(name)])[0]
+        return found or ""
+
+    def press(self, selector: str) -> None:
+        """Clicks on an element. One that the page replaces before the click is looked for again."""
+        self.wait(lambda: [self.find(selector).click()])
 
     def keys(self, *keys: str) -> None:
         """Presses keys while nothing but the page has the focus."""
@@ -90,14 +98,14 @@ class Page:
     def scale(self) -> float:
         """How many pixels of the canvas a pixel of the image takes."""
         self.painted()
-        return float(self.find("#overlay").get_dom_attribute("data-scale"))
+        return float(self.attribute("#overlay", "data-scale"))
 
     def place(self, x: float, y: float) -> tuple[int, int]:
         """Where a pixel of the image lies, counted from the middle of the canvas."""
         self.painted()
         canvas = self.find("#overlay")
         left, top, scale = (
-            float(canvas.get_dom_attribute(f"data-{name}"))
+            float(self.attribute("#overlay", f"data-{name}"))
             for name in ("x", "y", "scale")
         )
         size = canvas.size
@@ -124,10 +132,7 @@ class Page:
 
     def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """The pixels that the canvas shows as lesion, read from the canvas itself."""
-        if (
-            self.find("#layers button:nth-child(2)").get_dom_attribute("aria-pressed")
-            != "true"
-        ):
+        if self.attribute("#layers button:nth-child(2)", "aria-pressed") != "true":
             self.keys("x", "f")
             self.driver.execute_script(
                 "const s = document.getElementById('opacity'); s.value = 1; s.dispatchEvent(new Event('input'))"
@@ -219,7 +224,7 @@ def open_image(page: Page, name: str) -> None:
             By.CSS_SELECTOR, f'#list button[title^="{name}"]'
         )
     )
-    page.find(f'#list button[title^="{name}"]').click()
+    page.press(f'#list button[title^="{name}"]')
     page.drawn()
     page.wait(lambda: page.text("#caption").startswith(name))
 
@@ -288,10 +293,7 @@ def test_from_opening_a_folder_to_the_mask_on_the_disk(
 
     page.keys("2")
     page.wait(
-        lambda: (
-            page.find("#labels button:nth-child(2)").get_dom_attribute("aria-checked")
-            == "true"
-        )
+        lambda: page.attribute("#labels button:nth-child(2)", "aria-checked") == "true"
     )
     page.find("#note").send_keys("<img src=x onerror=alert(1)>")
     page.find("#spacing").send_keys("0.1", Keys.TAB)
@@ -630,7 +632,7 @@ def test_what_is_typed_while_an_image_is_opened_does_not_get_into_it(
         note = page.find("#note")
         with proxy.hold("GET", f"/api/images/{of_three}") as gate:
             note.send_keys("cyst")
-            page.find('#list button[title^="three"]').click()
+            page.press('#list button[title^="three"]')
             assert gate.arrived.wait(60)
             note.send_keys(", no, spiculated")
             page.driver.execute_script("document.activeElement.blur()")
@@ -766,7 +768,7 @@ def test_a_refusal_and_the_end_of_the_caption_are_in_sight(
     assert 60 < shown < needed
     shown, needed = browser.execute_script(cut.replace("client", "offset"), last)
     assert shown >= needed
-    page.find("#accept").click()  # without a label
+    page.press("#accept")  # without a label
     page.wait(lambda: page.find("#message").is_displayed())
     box = "const r = document.getElementById('message').getBoundingClientRect(); return [r.top, r.bottom]"
     top, bottom = browser.execute_script(box)
@@ -851,7 +853,7 @@ def test_lesions_are_cut_joined_hidden_and_deleted(
     assert (own & ~cut).sum() <= 3 * own.any(1).sum()
 
     page.keys("0")
-    page.find("#lesions tr:nth-child(2) .actions button").click()
+    page.press("#lesions tr:nth-child(2) .actions button")
     one_hidden = page.mask(own.shape)
     assert 0 < one_hidden.sum() < cut.sum()
     assert rows(page) == 2
@@ -869,7 +871,7 @@ def test_lesions_are_cut_joined_hidden_and_deleted(
     page.saved()
     page.waits_for_mask(cut)
     page.keys("0")
-    page.find("#lesions tr:nth-child(3) .actions button:last-child").click()
+    page.press("#lesions tr:nth-child(3) .actions button:last-child")
     page.wait(lambda: rows(page) == 1)
     page.saved()
     assert 0 < page.mask(own.shape).sum() < cut.sum()
@@ -1097,7 +1099,7 @@ def test_a_loop_is_played_and_a_frame_of_it_corrected_and_accepted(
     page.keys("l")
     page.wait(lambda: "frame 4 of 12" in page.text("#caption"))
     page.keys("l")
-    page.wait(lambda: page.find("#play").get_dom_attribute("aria-label") == "Play")
+    page.wait(lambda: page.attribute("#play", "aria-label") == "Play")
     page.keys(Keys.HOME)
     page.wait(lambda: "frame 1 of 12" in page.text("#caption"))
     for frame in (2, 3):
@@ -1151,7 +1153,7 @@ def test_frames_that_pass_by_are_not_changed(browser: Any, tmp_path: Path) -> No
     page.wait(lambda: "Pause first" in page.text("#message"))
     page.drag((30, 30), (60, 40))
     page.keys("l")
-    page.wait(lambda: page.find("#play").get_dom_attribute("aria-label") == "Play")
+    page.wait(lambda: page.attribute("#play", "aria-label") == "Play")
     page.drawn()
     assert ask(server, frames)["states"] == {}
     page.keys(Keys.DELETE)
@@ -1186,7 +1188,7 @@ def test_a_loop_that_cannot_be_played_to_its_end_can_be_corrected(
     page.keys("l")
     page.wait(lambda: "frame 2 of 3" in page.text("#caption"))
     page.wait(lambda: "damaged" in page.text("#message"))
-    page.wait(lambda: page.find("#play").get_dom_attribute("aria-label") == "Play")
+    page.wait(lambda: page.attribute("#play", "aria-label") == "Play")
     page.keys("4")
     page.saved()
     page.wait(lambda: page.find("#accept").is_enabled())
@@ -1245,10 +1247,10 @@ def test_an_image_that_left_the_folder_is_withdrawn_and_twins_are_named(
     assert page.text("#gone-list li").split() == ["one.png", "Withdraw"]
     browser.save_screenshot(str(screenshots / "gone.png"))
     own = scans / "annotations" / "reader"
-    page.find("#gone button").click()
+    page.press("#gone button")
     browser.switch_to.alert.dismiss()
     assert (own / "masks" / "one.png").exists()
-    page.find("#gone button").click()
+    page.press("#gone button")
     browser.switch_to.alert.accept()
     page.wait(lambda: not page.find("#gone").is_displayed())
     assert page.text("#saved") == "one.png: withdrawn"
