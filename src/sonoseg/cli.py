@@ -643,7 +643,8 @@ class Evaluate:
     """Score a model against reference masks: means with 95 % intervals, ROC curve, one row per image."""
 
     model: Positional[str]
-    """A run folder, a bundle file, a bundled model (default or accurate), all-foreground or all-background."""
+    """A run folder, a bundle file, a bundled model (default or accurate), a folder of masks that another program has
+    predicted (one per image, NAME.png), all-foreground or all-background."""
     data: Path
     """Folder of BUSI or BUS-BRA, with images/ and masks/, or of DICOM with SEG; or a file of `sonoseg data pack`."""
     split: str = "all"

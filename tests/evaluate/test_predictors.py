@@ -160,5 +160,6 @@ def test_files_and_folders_that_are_no_models_are_named(
     negative.write_bytes(altered)
     with pytest.raises(InputError, match="altered"):
         load_predictor(str(negative))
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="not the config of a sonoseg run"):
         load_predictor(str(tmp_path))

@@ -14,7 +14,6 @@ from sonoseg.core.counts import Counts, count, stack
 from sonoseg.core.measure import largest_part
 from sonoseg.core.metrics import GRID, normals_summary, summary
 from sonoseg.core.reliability import reliability
-from sonoseg.core.resize import resize_probability
 from sonoseg.core.roc import PixelROC
 from sonoseg.core.sizes import Sizes, sizes_summary
 from sonoseg.data.case import Case
@@ -30,7 +29,14 @@ from sonoseg.evaluate.curves import (
 from sonoseg.evaluate.describe import describe, describe_memory, describe_split
 from sonoseg.evaluate.evaluated import cases_csv
 from sonoseg.evaluate.judge import judge_cases
-from sonoseg.evaluate.predictors import Predictor, load_predictor, predicted_mask
+from sonoseg.evaluate.predicted_masks import PredictedMasks
+from sonoseg.evaluate.predictors import (
+    Predictor,
+    load_predictor,
+    on_grid,
+    predict,
+    predicted_mask,
+)
 from sonoseg.evaluate.sizes import case_sizes
 from sonoseg.evaluate.subgroups import subgroups
 from sonoseg.evaluate.surface import (
@@ -94,6 +100,8 @@ def evaluate_command(
     left_out = unnamed(every, subsets, split)
     lines += describe_split(left_out, data, split, copied, len(cases))
     lines += describe_memory(metrics, getattr(predictor, "record", None))
+    if isinstance(predictor, PredictedMasks):
+        lines += predictor.describe()
     curves = "the curves roc, reliability and tradeoff as .csv and .png; sizes.png"
     return "\n".join([*lines, "", f"{out}: metrics.json, cases.csv; {curves}"])
 
@@ -101,14 +109,16 @@ def evaluate_command(
 def require_images(
     cases: Sequence[Case], predictor: Predictor, size: tuple[int, int] = GRID
 ) -> None:
-    """Refuses an empty subset, and images of a pack whose size is not that of the grid or the predictor.
+    """Refuses an empty subset, images without a prediction, and a pack whose size is not the grid's or predictor's.
 
     Raises:
-        InputError: there are no images, or a size differs.
+        InputError: there are no images, a prediction is missing, or a size differs.
     """
     if not cases:
         hint = "choose another --split or --subset"
         raise InputError("evaluation", "there are no images in this subset", hint)
+    if isinstance(predictor, PredictedMasks):
+        predictor.check(cases)
     own_size = getattr(predictor, "size", size)
     is_one = own_size[0] == size[0]  # no pack has two sizes
     for case in cases:
@@ -244,13 +254,13 @@ def _predict_and_compare(
             batch_truths = truths[start : start + IMAGES_AT_ONCE]
             read = [case.read() for case in batch]
             images = [image for image, _ in read]
-            maps = predictor.probability(images)
+            maps = predict(predictor, batch, images)
             if record is not None and found.seen_in is not None:
                 found.seen_in += [record.subset_of(image) for image in images]
             for case, (image, own_truth), truth, own_map in zip(
                 batch, read, batch_truths, maps, strict=True
             ):
-                probability = _on_grid(predictor.name, case.name, own_map, truth.shape)
+                probability = on_grid(predictor.name, case.name, own_map, truth.shape)
                 pixel = pixel_size(case, case.full_shape(image.shape), truth.shape)
                 _compare(found, predictor, probability, truth, pixel)
                 found.sizes.append(case_sizes(predictor, case, own_truth, own_map))
@@ -272,17 +282,3 @@ def _compare(
     found.counts.append(count(prediction, truth))
     found.largest_false_parts.append(largest_part(prediction & ~truth))
     found.surfaces.append(measure_surface(prediction, truth, pixel))
-
-
-def _on_grid(
-    model: str, case: str, probability: NDArray[np.float32], size: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """The predictor's map scaled to the grid, after a check that it is a map of probabilities."""
-    is_map = probability.ndim == 2 and probability.size > 0
-    if not (
-        is_map and probability.min() >= 0 and probability.max() <= 1
-    ):  # false for NaN too
-        reason = f"NaN, outside 0..1, or of shape {probability.shape}"
-        problem = f"does not return one probability per pixel ({reason}) for {case}"
-        raise InputError(model, problem, "train it again or use another model")
-    return resize_probability(probability, (size[0], size[1]))

@@ -1,7 +1,8 @@
-"""What can be evaluated: a run folder, a bundle, the bundled model, or one of two constant predictors."""
+"""What can be evaluated: a run folder, a bundle, predicted masks, or one of two constant predictors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.measure import drop_small
+from sonoseg.core.resize import resize_mask, resize_probability
+from sonoseg.data.case import Case
 from sonoseg.errors import InputError
+from sonoseg.evaluate.predicted_masks import Map, PredictedMasks
 from sonoseg.files import is_folder, is_there
 
 CONSTANTS = {"all-foreground": 1.0, "all-background": 0.0}
+_CONFIG = "config.json"  # of a run folder, whose module needs PyTorch
 
 
-class Predictor(Protocol):
+class Network(Protocol):
     """Something that returns probabilities for an image, with the rule that turns them into a mask.
 
     Attributes:
@@ -33,6 +38,9 @@ class Predictor(Protocol):
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Returns one map (h, w) in 0..1 per image (H, W). A map covers the whole image, on a grid of its own."""
+
+
+Predictor = Network | PredictedMasks
 
 
 class ConstantPredictor:
@@ -72,8 +80,8 @@ def load_predictor(model: str) -> Predictor:
     """Returns the predictor that a user names.
 
     Args:
-        model: a run folder, a bundle file (.onnx), the name of a bundled model such as `default`, `all-foreground`
-            or `all-background`.
+        model: a run folder, a folder of predicted masks (see `PredictedMasks`), a bundle file (.onnx), the name of a
+            bundled model such as `default`, `all-foreground` or `all-background`.
 
     Raises:
         InputError: there is no such model, or it cannot be used.
@@ -82,6 +90,8 @@ def load_predictor(model: str) -> Predictor:
 
     if model in CONSTANTS:
         return ConstantPredictor(model)
+    if is_folder(model) and not is_there(Path(model) / _CONFIG):
+        return PredictedMasks(Path(model))
     if is_folder(model):
         from sonoseg.deploy.run_predictor import RunPredictor
 
@@ -92,8 +102,55 @@ def load_predictor(model: str) -> Predictor:
         if is_there(model):
             raise
         bundled = ", ".join(shipped_bundles())
-        choices = f"a run folder, a bundle (.onnx), {bundled}, {' or '.join(CONSTANTS)}"
+        choices = f"a run folder, one of masks, a bundle (.onnx), {bundled}, {' or '.join(CONSTANTS)}"
         raise InputError(model, "no such model", f"give {choices}") from error
+
+
+def predict(
+    predictor: Predictor, cases: Sequence[Case], images: list[NDArray[np.uint8]]
+) -> Sequence[Map]:
+    """Returns one map (h, w) in 0..1 per image, or mask (H, W) bool where only that is known.
+
+    Args:
+        predictor: see `load_predictor`.
+        cases: of the images.
+        images: (H, W) gray, in the order of `cases`.
+
+    Raises:
+        InputError: as `PredictedMasks.read`.
+    """
+    if not isinstance(predictor, PredictedMasks):
+        return predictor.probability(images)
+    return [
+        predictor.read(case, case.full_shape(image.shape))
+        for case, image in zip(cases, images, strict=True)
+    ]
+
+
+def on_grid(
+    model: str, case: str, found: Map, size: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """A prediction on a grid of `size` (H, W): a map is scaled as the reader does, a mask as reference masks are.
+
+    Args:
+        model, case: their names, for the message.
+        found: see `predict`.
+        size: of the grid, in pixels.
+
+    Raises:
+        InputError: it is no map of probabilities.
+    """
+    height, width = size
+    if found.dtype == np.bool_:
+        return resize_mask(found > 0, (height, width)).astype(np.float32)
+    probability = found.astype(np.float32)
+    is_map = probability.ndim == 2 and probability.size > 0
+    # False for NaN too.
+    if not (is_map and probability.min() >= 0 and probability.max() <= 1):
+        reason = f"NaN, outside 0..1, or of shape {probability.shape}"
+        problem = f"does not return one probability per pixel ({reason}) for {case}"
+        raise InputError(model, problem, "train it again or use another model")
+    return resize_probability(probability, (height, width))
 
 
 def predicted_mask(

@@ -13,6 +13,7 @@ from sonoseg.core.resize import resize_probability
 from sonoseg.core.sizes import Sizes, measure_sizes
 from sonoseg.data.case import Case
 from sonoseg.errors import counted
+from sonoseg.evaluate.predicted_masks import Map
 from sonoseg.evaluate.predictors import Predictor, predicted_mask
 from sonoseg.evaluate.surface import pixel_size
 from sonoseg.report.evaluation_figures import SizePanel
@@ -23,7 +24,7 @@ def case_sizes(
     predictor: Predictor,
     case: Case,
     truth: NDArray[np.bool_],
-    own_map: NDArray[np.float32],
+    own_map: Map,
 ) -> Sizes:
     """Measures one lesion at the size of its image.
 
@@ -31,10 +32,10 @@ def case_sizes(
         predictor: whose rule makes a mask of the map.
         case: the image.
         truth: its reference mask, (H, W).
-        own_map: what the predictor returned of it, (h, w) in 0..1.
+        own_map: what the predictor returned of it, (h, w) in 0..1, or (H, W) bool.
     """
     height, width = truth.shape
-    probability = resize_probability(own_map, (height, width))
+    probability = resize_probability(own_map.astype(np.float32), (height, width))
     prediction = predicted_mask(predictor, probability)
     full = case.full_shape(truth.shape)
     pixel = pixel_size(case, full, truth.shape)
