@@ -87,7 +87,7 @@ def test_scores_are_those_counted_by_hand(data: Path, masks: Path) -> None:
         save(masks / f"{name}.png", np.roll(mask, 9, axis=1))
     cases = load_cases(data)
     out = masks.parent / "out"
-    evaluate(load_predictor(str(masks)), cases, out, size=SHAPE, progress=False)
+    evaluate(load_predictor(str(masks)), cases, out, size=SHAPE, pictures=False)
     with (out / "cases.csv").open() as file:
         rows = {Path(row["file"]).stem: row for row in csv.DictReader(file)}
     for name, mask in true.items():
@@ -106,8 +106,12 @@ def test_what_segment_has_written_is_evaluated_as_its_network(
         Image.open(path).resize((224, 224), Image.Resampling.NEAREST).save(path)
     assert main(["segment", str(images), "--out", str(masks)]) == 0
     cases = load_cases(data)
-    of_masks = evaluate(load_predictor(str(masks)), cases, masks.parent / "a")
-    of_network = evaluate(load_predictor("default"), cases, masks.parent / "b")
+    of_masks = evaluate(
+        load_predictor(str(masks)), cases, masks.parent / "a", pictures=False
+    )
+    of_network = evaluate(
+        load_predictor("default"), cases, masks.parent / "b", pictures=False
+    )
     for key in ("conventions", "normals", "sizes"):
         assert of_masks[key] == of_network[key]
     assert any(mask.any() for mask in found_in(masks, data).values())
@@ -164,9 +168,14 @@ def test_each_way_to_save_a_mask_gives_its_pixels(
 def test_a_network_may_call_everything_lesion(data: Path, masks: Path) -> None:
     for name, mask in truths(data).items():
         save(masks / f"{name}.png", np.full(mask.shape, 255, np.uint8))
-    metrics = evaluate(load_predictor(str(masks)), load_cases(data), masks.parent / "a")
+    metrics = evaluate(
+        load_predictor(str(masks)), load_cases(data), masks.parent / "a", pictures=False
+    )
     other = evaluate(
-        load_predictor("all-foreground"), load_cases(data), masks.parent / "b"
+        load_predictor("all-foreground"),
+        load_cases(data),
+        masks.parent / "b",
+        pictures=False,
     )
     assert metrics["conventions"] == other["conventions"]
 
@@ -193,7 +202,11 @@ def test_probabilities_go_before_masks_and_have_a_curve(
     assert "with masks" not in text
     cases = load_cases(data)
     metrics = evaluate(
-        load_predictor(str(masks)), cases, masks.parent / "own size", size=SHAPE
+        load_predictor(str(masks)),
+        cases,
+        masks.parent / "own",
+        size=SHAPE,
+        pictures=False,
     )
     pixels = np.concatenate([true[name].ravel() for name in true])
     scores = np.concatenate([wanted[name].ravel() for name in true])
