@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonoseg.core.decode import orientation
 from sonoseg.core.image import read_image
-from sonoseg.core.mask import Mask, read_mask
+from sonoseg.core.mask import Mask, read_reference
 from sonoseg.data.case import Case, size_problem
 from sonoseg.data.copies import connected, near_copies, thumbnail
 from sonoseg.data.dicom import DicomCase
@@ -160,7 +160,7 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
     lesion, whole = False, bool(case.masks)
     for path in case.masks:
         try:
-            mask = read_mask(path)
+            mask = read_reference(path)
         except InputError as error:
             found.add("unreadable", path, error.problem)
             whole = False
