@@ -231,13 +231,15 @@ def test_a_loop_that_the_split_divides_leaks(tmp_path: Path) -> None:
     assert "in test, train in this order" in report.to_text()
 
 
-def test_copies_of_flat_images_are_exact_only(
+def test_flat_images_are_doubtful_and_copies_of_them_exact_only(
     tmp_path: Path, write, write_mask
 ) -> None:
     for name, value in (("a", 0), ("b", 0), ("c", 9)):
         write(f"images/{name}.png", np.full((24, 32), value, np.uint8))
         write_mask(f"masks/{name}.png")
-    assert _found(tmp_path) == [("exact copies", ("images/a.png", "images/b.png"))]
+    doubtful = [("doubtful", (f"images/{name}.png",)) for name in "abc"]
+    copies = ("exact copies", ("images/a.png", "images/b.png"))
+    assert _found(tmp_path) == [*doubtful, copies]
 
 
 def test_data_set_of_unreadable_images_is_still_reported(

@@ -141,7 +141,7 @@ def _check_case(found: Scan, case: Case, images: Images) -> None:
         return
     image = _read(found, case.image)
     if image is not None:
-        images.add(case, image)
+        _add(found, images, case, image)
     lesion, whole = False, bool(case.masks)
     for path in case.masks:
         try:
@@ -165,6 +165,13 @@ def _check_case(found: Scan, case: Case, images: Images) -> None:
     _check_label(found, case, lesion, whole)
 
 
+def _add(found: Scan, images: Images, case: Case, image: NDArray[np.uint8]) -> None:
+    """Keeps an image to compare it; notes one that shows nothing, such as a mask in an image's place."""
+    images.add(case, image)
+    if (image == image[0, 0]).all():
+        found.add("doubtful", case.image, "all its pixels have the same value")
+
+
 def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
     """Whether the label fits the masks: `lesion`, they hold something; `whole`, all of them could be read."""
     if case.label == "normal" and lesion:
@@ -179,7 +186,7 @@ def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
 def _check_packed(found: Scan, case: PackedCase, images: Images) -> None:
     """The same of an image in a pack, of which nothing can be unreadable."""
     image, mask = case.read()
-    images.add(case, image)
+    _add(found, images, case, image)
     _check_extent(found, case.image, mask)
     _check_label(found, case, bool(mask.any()), case.known.masked)
 
@@ -195,7 +202,7 @@ def _check_dicom(found: Scan, case: DicomCase, images: Images) -> None:
     for path, doubt in doubts.items():
         found.add("doubtful", path, doubt)
     if not any(other.image == case.image for other in images.cases):
-        images.add(case, image)
+        _add(found, images, case, image)
     _check_extent(found, case.masks[0] if case.masks else case.image, mask)
     _check_label(found, case, bool(mask.any()), bool(case.masks))
 
