@@ -16,6 +16,7 @@ from sonoseg.data.case import Case
 from sonoseg.data.scan import (
     Scan,
     duplicate_names,
+    entries,
     images_in,
     mask_stem,
     name_key,
@@ -113,7 +114,11 @@ def scan_busi(root: Path) -> Scan:
     labels = {case.label for case in scan.cases}
     for label in CLASSES:
         if labels and label not in labels:
-            message = f"is missing or empty, so there are no {label} images"
+            folder = subfolder(root, label)
+            what = "is missing or empty"
+            if folder is not None and entries(folder):
+                what = "has no image that is read"
+            message = f"{what}, so there are no {label} images"
             scan.add("class without images", root / label, message)
     return scan
 
