@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from sonoseg.core.mask import read_mask
+from sonoseg.core.mask import check_filled, read_mask, read_reference
 from sonoseg.errors import InputError
 
 SIZE = (120, 160)
@@ -378,3 +379,43 @@ def test_tall_masks_are_read_in_parts_as_in_one(height: int) -> None:
     levels[-9] = np.arange(40)  # more values than labels have
     with pytest.raises(InputError, match="areas of gray between"):
         read_mask(levels)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_an_outline_that_is_not_filled_is_no_reference(
+    tmp_path: Path, width: int, mode: str, is_cut: bool
+) -> None:
+    """Also one that ends at the border of the image, so that nothing is enclosed."""
+    top = -35 if is_cut else 20
+    image, path = Image.new(mode, SIZE[::-1]), tmp_path / "a.png"
+    box = (30, top, 110, top + 70)
+    ImageDraw.Draw(image).ellipse(box, outline="white", width=width)
+    image.save(path)
+    assert read_mask(path).pixels.any()  # the mask of a network may be a ring
+    words = r"a\.png: the mask seems to be an outline: it covers \d+% of what it encloses; fill the outline"
+    with pytest.raises(InputError, match=words):
+        read_reference(path)
+    ImageDraw.Draw(image).ellipse(box, fill="white")
+    image.save(path)
+    assert read_reference(path).pixels.any()
+
+
+def test_one_outline_beside_a_filled_lesion_is_found() -> None:
+    ring = ((ROWS - 95) / 14) ** 2 + ((COLUMNS - 130) / 16) ** 2 < 1
+    with pytest.raises(InputError, match="seems to be an outline"):
+        check_filled(Path("a.png"), LESION | (ring & ~SECOND))
+    check_filled(Path("a.png"), LESION | SECOND)
+
+
+def test_holes_specks_and_thin_lines_are_no_outlines() -> None:
+    path = Path("a.png")
+    hole = (ROWS - 55) ** 2 + (COLUMNS - 70) ** 2 < 15**2
+    check_filled(path, LESION & ~hole)
+    specks = LESION.copy()
+    specks[100:103, 10:13] = True
+    specks[101, 11] = False
+    check_filled(path, specks)
+    check_filled(path, np.eye(40, dtype=bool))
+    check_filled(path, np.zeros(SIZE, bool))

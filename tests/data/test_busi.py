@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -150,7 +151,13 @@ def test_second_masks_of_any_case_are_united_and_are_no_normal_images(
     assert (benign.read_mask().sum(), normal.read_mask().sum()) == (55, 0)
 
 
-@pytest.mark.parametrize("name", ["n_gt", "n_Seg", "n-segmentation", "n_annotation_1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("n_gt", "n_Seg", "n-segmentation", "n_annotation_1", "n_Mask_final"),
+        *("n_mask (1)", "n_mask - Copy", "n-mask copy", "n_mask - Kopie"),
+    ],
+)
 def test_mask_of_another_name_is_no_normal_image(
     tmp_path: Path, write, write_mask, name: str
 ) -> None:
@@ -158,9 +165,17 @@ def test_mask_of_another_name_is_no_normal_image(
     write_mask(f"normal/{name}.png")
     with pytest.raises(
         InputError,
-        match=rf"normal/{name}\.png: is named like a mask; end its name in _mask",
+        match=re.escape(f"normal/{name}.png: is named like a mask; end its name in _"),
     ):
         load_cases(tmp_path)
+
+
+def test_a_normal_image_may_have_the_word_mask_in_its_name(
+    tmp_path: Path, write
+) -> None:
+    for name in ("n", "mask", "nose_mask (1)", "n2_mask - Copy"):
+        write(f"normal/{name}.png")
+    assert len(load_cases(tmp_path)) == 4
 
 
 def test_two_class_folders_of_one_name_are_refused(tmp_path: Path, write) -> None:

@@ -75,12 +75,15 @@ def test_all_faults_are_found_at_once_and_ordered_by_kind(
 
 def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
     whole = np.zeros((24, 32), np.uint8)
-    for name in ("labels", "large", "cross", "shades", "inverted", "sound"):
+    for name in ("labels", "large", "cross", "shades", "inverted", "outline", "sound"):
         write(f"images/{name}.png")
     labels, large, cross, shades = (whole.copy() for _ in range(4))
     labels[4:9, 5:12], labels[14:19, 5:12] = 1, 2
     large[1:20, 1:30] = 255
-    cross[12], cross[:, 16] = 255, 255
+    cross[9:15], cross[:, 12:20] = 255, 255
+    outline = whole.copy()
+    outline[4:16, 5:20] = 255
+    outline[5:15, 6:19] = 0
     shades[4:9, 5:12], shades[4, 5:12] = 255, 100
     inverted = 255 - large
     sound = whole.copy()
@@ -91,6 +94,7 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
         "cross": cross,
         "shades": shades,
         "inverted": inverted,
+        "outline": outline,
         "sound": sound,
     }
     for name, mask in masks.items():
@@ -103,6 +107,11 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
     )
     assert lines == [
         ("unreadable", "masks/inverted.png", problem),
+        (
+            "unreadable",
+            "masks/outline.png",
+            "the mask seems to be an outline: it covers 28% of what it encloses",
+        ),
         (
             "several values",
             "masks/labels.png",
@@ -117,7 +126,7 @@ def test_unusual_masks_are_reported(tmp_path: Path, write) -> None:
         (
             "mask at every border",
             "masks/cross.png",
-            "it touches every border; 7% of the image is lesion",
+            "it touches every border; 44% of the image is lesion",
         ),
     ]
 
@@ -222,13 +231,15 @@ def test_a_loop_that_the_split_divides_leaks(tmp_path: Path) -> None:
     assert "in test, train in this order" in report.to_text()
 
 
-def test_copies_of_flat_images_are_exact_only(
+def test_flat_images_are_doubtful_and_copies_of_them_exact_only(
     tmp_path: Path, write, write_mask
 ) -> None:
     for name, value in (("a", 0), ("b", 0), ("c", 9)):
         write(f"images/{name}.png", np.full((24, 32), value, np.uint8))
         write_mask(f"masks/{name}.png")
-    assert _found(tmp_path) == [("exact copies", ("images/a.png", "images/b.png"))]
+    doubtful = [("doubtful", (f"images/{name}.png",)) for name in "abc"]
+    copies = ("exact copies", ("images/a.png", "images/b.png"))
+    assert _found(tmp_path) == [*doubtful, copies]
 
 
 def test_data_set_of_unreadable_images_is_still_reported(
@@ -251,7 +262,7 @@ def test_check_of_no_data_set_or_unknown_split_is_refused(good: Path) -> None:
 def read_once() -> Iterator[None]:
     """Each file of BUSI is read once, although three tests check all of it."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("read_image", "read_mask", "orientation"):
+        for name in ("read_image", "read_reference", "orientation"):
             patch.setattr(check, name, functools.cache(getattr(check, name)))
         yield
 

@@ -20,7 +20,7 @@ from sonoseg.dicom.seg import make_seg
 from sonoseg.dicom.source import Algorithm
 from sonoseg.errors import InputError
 
-STILL, LOOP = "synthetic_00_still", "synthetic_01_loop"
+STILL, LOOP, SPLIT = "synthetic_00_still", "synthetic_01_loop", "synthetic_02_split"
 FIRST = (slice(20, 30), slice(20, 30))
 SECOND = (slice(50, 60), slice(60, 80))
 TWO = "has 2 segmentations"
@@ -28,8 +28,8 @@ TWO = "has 2 segmentations"
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A still and a loop without segmentations."""
-    write_dicom_phantoms(tmp_path, 2)
+    """A still, a loop and a split screen without segmentations."""
+    write_dicom_phantoms(tmp_path, 3)
     shutil.rmtree(tmp_path / "masks")
     return tmp_path
 
@@ -43,13 +43,14 @@ def _outline(
     stem: str = STILL,
     program: str = "other",
     series: str = "1.2.3",
+    regions: tuple[int, ...] = (1, 2),
 ) -> Path:
     """Writes a segmentation of one lesion, by default as a program would that puts all of them into one series."""
     file, tracker = read_dicom(folder / "images" / f"{stem}.dcm"), Tracker()
     outlines = []
     for view in file.views(frames):
         mask = np.zeros((view.region.height, view.region.width), np.bool_)
-        mask[place] = True
+        mask[place] = view.number in regions
         outlines += tracker.follow(view, mask)
     options = Options(corrected_by=reader or None)
     algorithm = Algorithm("test", "1", "0" * 64)
@@ -161,3 +162,70 @@ def test_readers_who_accept_what_was_found_have_the_same_file(images: Path) -> N
     (case,) = load_cases(images)
     assert [path.parent.name for path in case.masks] == ["anna"]
     assert check_folder(images).findings == ()
+
+
+def test_the_half_of_a_screen_that_nobody_read_is_left_out(
+    images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was a case without lesion."""
+    _keep(images, SPLIT)
+    path = _outline(images, "a/seg.dcm", "Anna", FIRST, stem=SPLIT, regions=(2,))
+    (case,) = load_cases(images)
+    assert (case.name, case.read_mask().sum()) == (f"images_{SPLIT}.dcm_region2", 100)
+    problem = "region 1 is left out: there is a segment in another region only"
+    (line,) = caplog.messages
+    assert line.endswith(f"{SPLIT}.dcm: {problem}; see sonoseg data check")
+    (finding,) = check_folder(images).findings
+    assert (finding.kind, finding.message) == ("region without mask", problem)
+    _outline(images, "a/seg.dcm", "Anna", FIRST, stem=SPLIT)
+    assert [case.read_mask().sum() for case in load_cases(images)] == [100, 100]
+    # An empty segmentation says of the whole screen that there is no lesion.
+    seg = pydicom.dcmread(path)
+    seg.PixelData = bytes(len(seg.PixelData))
+    seg.save_as(path)
+    assert [case.read_mask().sum() for case in load_cases(images)] == [0, 0]
+    assert check_folder(images).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("width", "problem"),
+    [
+        (25, "50 of the 100 pixels that it marks lie beside the ultrasound image"),
+        (18, "marks nothing within the ultrasound image, only beside it"),
+    ],
+)
+def test_what_lies_beside_the_ultrasound_image_is_reported(
+    images: Path, width: int, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _keep(images, STILL)
+    _outline(images, "a/seg.dcm", "Anna", FIRST)
+    path = images / "images" / f"{STILL}.dcm"
+    image = pydicom.dcmread(path)
+    (region,) = image.SequenceOfUltrasoundRegions
+    region.RegionLocationMaxX1 = region.RegionLocationMinX0 + width - 1
+    image.save_as(path)
+    (case,) = load_cases(images)
+    if width > 20:
+        assert case.read_mask().sum() == 50
+        assert caplog.messages == [f"{images / 'a' / 'seg.dcm'}: {problem}"]
+    else:
+        with pytest.raises(InputError, match=problem):
+            case.read()
+    (finding,) = check_folder(images).findings
+    assert (finding.files, finding.message) == (("a/seg.dcm",), problem)
+
+
+def test_a_segment_that_is_only_an_outline_is_refused(images: Path) -> None:
+    _keep(images, STILL)
+    path = _outline(images, "a/seg.dcm", "Anna", SECOND)
+    seg = pydicom.dcmread(path)
+    pixels = seg.pixel_array
+    rows, columns = np.nonzero(pixels)
+    pixels[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()] = 0
+    seg.PixelData = np.packbits(pixels.ravel(), bitorder="little").tobytes()
+    seg.save_as(path)
+    (case,) = load_cases(images)
+    with pytest.raises(
+        InputError, match=r"a/seg\.dcm: the mask seems to be an outline"
+    ):
+        case.read()

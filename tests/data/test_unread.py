@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from sonoseg.data.check import check_folder
 from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.load import scan
 from sonoseg.data.unread import note_unread
+
+TABLE = "is a table that is not read, so labels, patients and spacings in it are not"
 
 
 @pytest.fixture
@@ -65,7 +68,8 @@ def test_who_loads_the_data_is_told_of_what_lies_beside_the_images(
     assert caplog.messages == []
     _make(plain, "images/p2/c.png", "masks/p2/c.png", "metadata.csv")
     assert len(load_cases(plain)) == 2
-    (line,) = caplog.messages
+    line, table = caplog.messages
+    assert table.startswith(f"{plain / 'metadata.csv'}: is a table that is not read")
     assert line.startswith(f"{plain / 'images' / 'p2'}: is a folder, and what is in it")
     assert line.endswith("is not read, and 1 more such; see sonoseg data check")
 
@@ -92,13 +96,15 @@ def test_other_tables_are_passed_over_where_one_is_read(plain: Path) -> None:
 
 
 def test_a_folder_named_nearly_as_a_class_and_a_table_that_busi_has_not_are_reported(
-    tmp_path: Path, write, write_mask
+    tmp_path: Path, write, write_mask, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("benign/x", "malignant/z", "normal/n", "normal /y"):
         write(f"{name}.png")
         write_mask(f"{name}_mask.png", lesion=name != "normal/n")
     (tmp_path / "labels.csv").write_text("file,group\nx.png,1\n")
     assert _not_read(tmp_path) == ["labels.csv", "normal "]
+    assert len(load_cases(tmp_path)) == 3
+    assert caplog.messages[-1].startswith(f"{tmp_path / 'labels.csv'}: {TABLE}")
 
 
 @pytest.mark.parametrize(
@@ -109,11 +115,75 @@ def test_a_picture_beside_dicom_is_reported(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_dicom_phantoms(tmp_path, 1)
-    _make(tmp_path, name, "notes.txt", "patients.csv", "scanner.xml")
+    _make(tmp_path, name, "notes.txt", "split.csv", "scanner.xml")
     assert _not_read(tmp_path) == [name]
     assert len(load_cases(tmp_path)) == 1
     (record,) = caplog.records
     assert f"{Path(name).name}: is not DICOM" in record.getMessage()
+
+
+@pytest.mark.parametrize("folders", [("images", "masks"), ("scans", "outlines")])
+def test_a_table_beside_dicom_is_reported_and_not_taken_for_missing_images(
+    tmp_path: Path, folders: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In images/ and masks/, its rows were called rows without an image."""
+    write_dicom_phantoms(tmp_path, 1)
+    for old, new in zip(("images", "masks"), folders, strict=True):
+        (tmp_path / old).rename(tmp_path / new)
+    row = "synthetic_00_still.dcm,benign,P1\n"
+    (tmp_path / "labels.csv").write_text(f"file,label,group\n{row}")
+    (finding,) = check_folder(tmp_path).findings
+    assert (finding.kind, *finding.files) == ("not read", "labels.csv")
+    assert finding.message.startswith(TABLE)
+    assert [case.label for case in load_cases(tmp_path)] == ["unknown"]
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path / 'labels.csv'}: {TABLE}")
+
+
+def test_files_without_an_ending_are_known_by_their_content(
+    plain: Path, write, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Scanners write DICOM so; a folder of them beside pictures was not seen."""
+    scans = tmp_path_factory.mktemp("scans")
+    write_dicom_phantoms(scans, 1)
+    for name in ("images/IM1", "IM2", "study/series/1.2.3", "exported/c.dcm"):
+        (plain / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(scans / "images" / "synthetic_00_still.dcm", plain / name)
+    write("images/d.png")
+    (plain / "images" / "d.png").rename(plain / "images" / "d")
+    expected = ["IM2", "exported", "images/IM1", "images/d", "study"]
+    assert _not_read(plain) == expected
+    messages = {one.files[0]: one.message for one in check_folder(plain).findings}
+    assert messages["images/IM1"].startswith("is DICOM")
+    assert messages["images/d"].startswith("its name does not end")
+
+
+def test_a_class_folder_of_dicom_is_not_called_empty(
+    tmp_path: Path, write, write_mask, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    scans = tmp_path_factory.mktemp("scans")
+    write_dicom_phantoms(scans, 1)
+    write("benign/b.png")
+    write_mask("benign/b_mask.png")
+    write("normal/n.png")
+    (scans / "images").rename(tmp_path / "malignant")
+    path = tmp_path / "malignant" / "synthetic_00_still.dcm"
+    path.rename(path.with_suffix(""))
+    empty, unread = check_folder(tmp_path).findings
+    assert empty.kind == "class without images"
+    assert empty.message.startswith("has no image that is read, so there are no")
+    assert unread.files == ("malignant/synthetic_00_still",)
+
+
+def test_an_empty_class_folder_beside_images_and_masks_is_no_busi(
+    plain: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Then images/ and masks/ are read, and were said not to be."""
+    (plain / "benign").mkdir()
+    (plain / "labels.csv").write_text("file,label\na.png,benign\nb.png,benign\n")
+    assert _not_read(plain) == []
+    assert len(load_cases(plain)) == 2
+    assert caplog.messages == []
 
 
 def test_pictures_that_sonoseg_writes_beside_dicom_are_not_reported(
@@ -176,6 +246,7 @@ def test_what_sonoseg_writes_beside_the_images_is_passed_over(
         "a_overlay.png",
         "annotations.csv",
         "annotations/session.db",
+        "dicom/a_seg.dcm",
         "annotations/anna/images/a.png",
         "evaluation/metrics.json",
         "evaluation/roc.png",
@@ -190,6 +261,8 @@ def test_what_sonoseg_writes_beside_the_images_is_passed_over(
         "segmented video/results.json",
         "segmented video/frame.png",
     )
+    # The objects that the page writes of DICOM images.
+    (plain / "dicom" / "a_seg.dcm").write_bytes(bytes(128) + b"DICM")
     (plain / "labels.csv").write_text("file\na.png\nb.png\n")
     assert _not_read(plain) == []
     assert len(load_cases(plain)) == 2

@@ -380,6 +380,19 @@ def test_a_folder_without_readers_is_one_line(tmp_path, capsys):
     assert all("accepted" in line for line in lines)
 
 
+def test_an_outline_that_is_not_filled_is_one_line(readers, capsys):
+    """Its Dice would say that the readers disagree."""
+    folder, anna, _ = readers
+    mask, _ = anna["one.png"]
+    inner = mask[2:-2, 2:-2] & mask[4:, 2:-2] & mask[:-4, 2:-2]
+    inner &= mask[2:-2, 4:] & mask[2:-2, :-4]
+    ring = mask & ~np.pad(inner, 2)
+    path = folder / "annotations" / "ben" / "masks" / "one.png"
+    Image.fromarray(ring.astype(np.uint8) * 255).save(path)
+    assert main(["compare-readers", str(folder)]) == 2
+    assert "one.png: the mask seems to be an outline" in capsys.readouterr().err
+
+
 def test_masks_of_different_sizes_are_one_line(readers, capsys):
     folder, _, _ = readers
     mask = folder / "annotations" / "ben" / "masks" / "one.png"

@@ -16,6 +16,7 @@ from sonoseg.data.case import Case
 from sonoseg.data.scan import (
     Scan,
     duplicate_names,
+    entries,
     images_in,
     mask_stem,
     name_key,
@@ -24,10 +25,14 @@ from sonoseg.data.scan import (
 
 CLASSES = ("benign", "malignant", "normal")
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
-_TRUTH = re.compile(
-    r"(?P<image>.+)[_\- ](gt|seg|segmentation|annotation|roi|truth|label)s?([_\- ]?\d+)?"
+_TRUTHS = (
+    re.compile(
+        r"(?P<image>.+)[_\- ](gt|seg|segmentation|annotation|roi|truth|label)s?([_\- ]?\d+)?"
+    ),
+    re.compile(r"(?P<image>.+?)[_\- ]mask.*", re.DOTALL),
 )
-"""Names (in lower case) of masks in other data sets. In normal/ such a file would be taken for an image."""
+"""Names (in lower case) of masks in other data sets, and of copies of masks, such as "n1_mask - Copy". In normal/ such
+a file would be taken for an image."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,11 @@ def scan_busi(root: Path) -> Scan:
     labels = {case.label for case in scan.cases}
     for label in CLASSES:
         if labels and label not in labels:
-            message = f"is missing or empty, so there are no {label} images"
+            folder = subfolder(root, label)
+            what = "is missing or empty"
+            if folder is not None and entries(folder):
+                what = "has no image that is read"
+            message = f"{what}, so there are no {label} images"
             scan.add("class without images", root / label, message)
     return scan
 
@@ -130,8 +139,7 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
         own = tuple(masks.get(name_key(path.stem), ()))
         if not own and label != "normal":
             scan.add("image without mask", path, "there is no mask for it")
-        truth = _TRUTH.fullmatch(name_key(path.stem))
-        if truth and truth["image"] in stems:
+        if _is_named_like_mask(path, stems):
             scan.add(
                 "mask without image",
                 path,
@@ -143,6 +151,12 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
         for path in masks[stem]:
             scan.add("mask without image", path, "there is no image for it")
     return images
+
+
+def _is_named_like_mask(path: Path, stems: set[str]) -> bool:
+    """Whether a file that is not named as masks are has the name of one, of an image with one of the stems."""
+    found = (pattern.fullmatch(name_key(path.stem)) for pattern in _TRUTHS)
+    return any(match["image"] in stems for match in found if match)
 
 
 def is_labelled(case: Case) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.image import read_image
-from sonoseg.core.mask import read_mask
+from sonoseg.core.mask import read_reference
 from sonoseg.core.measure import Spacing
 from sonoseg.errors import InputError
 
@@ -56,7 +56,7 @@ class Case:
         """The reference mask, (H, W) bool: the union of all masks; all False without masks.
 
         Raises:
-            InputError: a file cannot be read, or a mask has another size than the image.
+            InputError: a file cannot be read, or a mask has another size than the image, or is an outline.
         """
         return self.read()[1]
 
@@ -65,7 +65,7 @@ class Case:
         image = self.read_image()
         union = np.zeros(image.shape, np.bool_)
         for path in self.masks:
-            mask = read_mask(path).pixels
+            mask = read_reference(path).pixels
             if mask.shape != image.shape:
                 raise InputError(
                     path,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -13,9 +11,10 @@ from numpy.typing import NDArray
 
 from sonoseg.core.decode import orientation
 from sonoseg.core.image import read_image
-from sonoseg.core.mask import Mask, read_mask
+from sonoseg.core.mask import Mask, read_reference
 from sonoseg.data.case import Case, size_problem
-from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.compared import Images, check_copies, check_leakage
+from sonoseg.data.copies import near_copies
 from sonoseg.data.dicom import DicomCase
 from sonoseg.data.load import scan
 from sonoseg.data.pack import PackedCase, is_pack, open_pack
@@ -31,6 +30,7 @@ KINDS = {
     "class without images": "class folders without images",
     "image without mask": "images without a mask",
     "mask without image": "masks without an image",
+    "region without mask": "regions of which no segmentation says what is lesion",
     "several segmentations": "images with more than one segmentation",
     "image without row": "images without a row in the table",
     "image without group": "images without a group in the table",
@@ -87,21 +87,6 @@ class Report:
         return "\n".join(lines)
 
 
-@dataclass
-class _Images:
-    """The images that can be read, as far as comparing them needs."""
-
-    cases: list[Case] = field(default_factory=list)
-    thumbnails: list[NDArray[np.float32]] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-
-    def add(self, case: Case, image: NDArray[np.uint8]) -> None:
-        self.cases.append(case)
-        self.thumbnails.append(thumbnail(image))
-        content = repr(image.shape).encode() + image.tobytes()
-        self.digests.append(hashlib.sha256(content).digest())
-
-
 def check_command(folder: Path, split: str | None) -> tuple[str, int]:
     """`sonoseg data check`: the report as text, and the exit code; see `check_folder`."""
     report = check_folder(folder, split)
@@ -126,12 +111,12 @@ def check_folder(folder: Path | str, split: str | None = None) -> Report:
     found = scan(folder)
     note_unread(found)
     subsets = split_cases(found.cases, split) if split is not None else {}
-    images = _Images()
+    images = Images()
     for case in found.cases:
         _check_case(found, case, images)
     pairs = near_copies(images.thumbnails)
-    _check_copies(found, images, pairs)
-    _check_leakage(found, images, pairs, subsets)
+    check_copies(found, images, pairs)
+    check_leakage(found, images, pairs, subsets)
     once = dict.fromkeys(found.findings)  # a file is read for each frame and region
     order = list(KINDS)
     findings = sorted(once, key=lambda one: (order.index(one.kind), one.files))
@@ -146,7 +131,7 @@ def _describe_pack(path: Path) -> str:
     return f"{visible(pack.source)} at {pack.size} × {pack.size} pixels"
 
 
-def _check_case(found: Scan, case: Case, images: _Images) -> None:
+def _check_case(found: Scan, case: Case, images: Images) -> None:
     """Reads one image and its masks."""
     if isinstance(case, PackedCase):
         _check_packed(found, case, images)
@@ -156,11 +141,11 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
         return
     image = _read(found, case.image)
     if image is not None:
-        images.add(case, image)
+        _add(found, images, case, image)
     lesion, whole = False, bool(case.masks)
     for path in case.masks:
         try:
-            mask = read_mask(path)
+            mask = read_reference(path)
         except InputError as error:
             found.add("unreadable", path, error.problem)
             whole = False
@@ -180,6 +165,13 @@ def _check_case(found: Scan, case: Case, images: _Images) -> None:
     _check_label(found, case, lesion, whole)
 
 
+def _add(found: Scan, images: Images, case: Case, image: NDArray[np.uint8]) -> None:
+    """Keeps an image to compare it; notes one that shows nothing, such as a mask in an image's place."""
+    images.add(case, image)
+    if (image == image[0, 0]).all():
+        found.add("doubtful", case.image, "all its pixels have the same value")
+
+
 def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
     """Whether the label fits the masks: `lesion`, they hold something; `whole`, all of them could be read."""
     if case.label == "normal" and lesion:
@@ -191,24 +183,26 @@ def _check_label(found: Scan, case: Case, lesion: bool, whole: bool) -> None:
         )
 
 
-def _check_packed(found: Scan, case: PackedCase, images: _Images) -> None:
+def _check_packed(found: Scan, case: PackedCase, images: Images) -> None:
     """The same of an image in a pack, of which nothing can be unreadable."""
     image, mask = case.read()
-    images.add(case, image)
+    _add(found, images, case, image)
     _check_extent(found, case.image, mask)
     _check_label(found, case, bool(mask.any()), case.known.masked)
 
 
-def _check_dicom(found: Scan, case: DicomCase, images: _Images) -> None:
+def _check_dicom(found: Scan, case: DicomCase, images: Images) -> None:
     """The same of a region of a DICOM file; of a loop only the first frame is compared with other images."""
     try:
-        image, mask = case.read()
+        image, mask, doubts = case.read_with_doubts()
     except InputError as error:
         masks = (path for path in case.masks if str(path) == error.subject)
         found.add("unreadable", next(masks, case.image), error.problem)
         return
+    for path, doubt in doubts.items():
+        found.add("doubtful", path, doubt)
     if not any(other.image == case.image for other in images.cases):
-        images.add(case, image)
+        _add(found, images, case, image)
     _check_extent(found, case.masks[0] if case.masks else case.image, mask)
     _check_label(found, case, bool(mask.any()), bool(case.masks))
 
@@ -244,55 +238,3 @@ def _read(found: Scan, path: Path) -> NDArray[np.uint8] | None:
     for doubt in image.doubts:
         found.add("doubtful", path, doubt)
     return image.pixels
-
-
-def _check_copies(found: Scan, images: _Images, pairs: list[tuple[int, int]]) -> None:
-    count = len(images.cases)
-    first: dict[bytes, int] = {}
-    same = [(first.setdefault(digest, i), i) for i, digest in enumerate(images.digests)]
-    exact = [members for members in connected(count, same) if len(members) > 1]
-    for members in exact:
-        _add_group(found, images, "exact copies", members, "same pixels")
-    for members in connected(count, pairs + same):
-        if len(members) > 1 and members not in exact:
-            _add_group(found, images, "near-copies", members, "nearly the same image")
-        labels = {images.cases[i].label for i in members} - {"unknown"}
-        if len(labels) > 1:
-            message = f"labelled {' and '.join(sorted(labels))}"
-            _add_group(found, images, "label conflict", members, message)
-
-
-def _check_leakage(
-    found: Scan,
-    images: _Images,
-    pairs: list[tuple[int, int]],
-    subsets: dict[str, list[Case]],
-) -> None:
-    """Copies and groups that lie in more than one subset; images in no subset join nothing.
-
-    All frames of a loop are of one group, but only the first one is compared with other images.
-    """
-    cases, subset_of = [], []
-    for subset, own in subsets.items():
-        cases += own
-        subset_of += [subset] * len(own)
-    place_of = {case.name: place for place, case in enumerate(cases)}
-    first: dict[str, int] = {}
-    joined = [(first.setdefault(case.group, n), n) for n, case in enumerate(cases)]
-    for one, other in pairs:
-        names = images.cases[one].name, images.cases[other].name
-        if names[0] in place_of and names[1] in place_of:
-            joined.append((place_of[names[0]], place_of[names[1]]))
-    for members in connected(len(cases), joined):
-        if len({subset_of[i] for i in members}) > 1:
-            found_in = {(found.relative(cases[i].image), subset_of[i]) for i in members}
-            files, places = zip(*sorted(found_in), strict=True)
-            message = f"copies or one patient, in {', '.join(places)} in this order"
-            found.findings.append(Finding("leakage", files, message))
-
-
-def _add_group(
-    found: Scan, images: _Images, kind: str, members: Iterable[int], message: str
-) -> None:
-    files = tuple(found.relative(images.cases[i].image) for i in members)
-    found.findings.append(Finding(kind, files, message))

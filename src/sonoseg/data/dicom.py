@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sonoseg.core.mask import check_filled
 from sonoseg.data.case import NO_PATIENT, Case, size_problem
 from sonoseg.data.scan import Scan
 from sonoseg.dicom.recognise import (
@@ -26,6 +27,8 @@ from sonoseg.errors import InputError
 if TYPE_CHECKING:
     from sonoseg.dicom.read import DicomFile, View
     from sonoseg.dicom.seg_to_mask import SegFile
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,37 @@ class DicomCase(Case):
         return self._view()[1].image.pixels
 
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The region and the union (H, W) of the segments that lie in it.
+        """The region and the union (H, W) of the segments that lie in it. Doubts are logged as warnings.
 
         Raises:
-            InputError: a file cannot be read, or two segmentations mark the same pixel.
+            InputError: a file cannot be read, two segmentations mark the same pixel, or one marks an outline, or
+                only what lies outside of all regions.
         """
-        from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame
+        image, mask, doubts = self.read_with_doubts()
+        for path, doubt in doubts.items():
+            _logger.warning("%s: %s", path, doubt)
+        return image, mask
 
+    def read_with_doubts(
+        self,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], dict[Path, str]]:
+        """As `read`, with doubts about segmentations instead of warnings."""
         file, view = self._view()
-        union = np.zeros(view.shape, np.bool_)
+        outside = np.ones(view.shape, np.bool_)
+        for region in file.layout.regions:
+            outside[region.slices] = False
+        union, doubts = np.zeros(view.shape, np.bool_), {}
         for path in self.masks:
-            seg = read_seg(path).of_image(file.header)
-            mask = union_by_frame(seg, self.frame).get(self.frame)
-            if mask is None:
-                continue
-            if mask.shape != view.shape:
-                problem = size_problem(mask.shape, view.shape)
-                raise InputError(path, problem, "give the segmentation of this image")
+            mask = _marked(path, file, self.frame)
             if (union & mask).any():
                 problem = "marks pixels that another segmentation of this frame marks"
                 raise InputError(path, problem, "keep those of one reader")
+            check_filled(path, mask)
+            left_out = int((mask & outside).sum())
+            if left_out:
+                doubts[path] = _outside(path, left_out, int(mask.sum()))
             union |= mask
-        return view.image.pixels, union[view.region.slices]
+        return view.image.pixels, union[view.region.slices], doubts
 
     def _view(self) -> tuple[DicomFile, View]:
         from sonoseg.dicom.read import read_dicom
@@ -80,6 +92,32 @@ class DicomCase(Case):
         )
 
 
+def _marked(path: Path, file: DicomFile, frame: int) -> NDArray[np.bool_]:
+    """What a segmentation marks on a frame of an image, (H, W).
+
+    Raises:
+        InputError: it cannot be read, or is of another size.
+    """
+    from sonoseg.dicom.seg_to_mask import read_seg, union_by_frame
+
+    seg = read_seg(path).of_image(file.header)
+    mask = union_by_frame(seg, frame).get(frame)
+    if mask is None:
+        return np.zeros(file.shape, np.bool_)
+    if mask.shape != file.shape:
+        problem = size_problem(mask.shape, file.shape)
+        raise InputError(path, problem, "give the segmentation of this image")
+    return mask
+
+
+def _outside(path: Path, left_out: int, marked: int) -> str:
+    """The doubt about a segmentation that marks pixels outside of the ultrasound image, of which all are too many."""
+    if left_out == marked:
+        problem = "marks nothing within the ultrasound image, only beside it"
+        raise InputError(path, problem, "give the segmentation of this image")
+    return f"{left_out} of the {marked} pixels that it marks lie beside the ultrasound image"
+
+
 def find_dicom(folder: Path) -> Path | None:
     """`folder` if there is a DICOM file in it or below; otherwise None."""
     return folder if next(_dicom_paths(folder), None) is not None else None
@@ -88,14 +126,17 @@ def find_dicom(folder: Path) -> Path | None:
 def scan_dicom(root: Path) -> Scan:
     """Pairs images with the segmentations that refer to them, whatever their names and folders.
 
-    A still is a case for each of its regions. Of a loop the frames are cases that a segmentation has. The patient is
-    the group, see `patient_of`; the spacing is that of the file. Labels are "unknown". Several segmentations of one
-    frame are merged only if they are known to be of one reader, see `_reader`; otherwise its cases have no mask.
+    A still is a case for each of its regions. Of a loop the frames are cases that a segmentation has. If only some
+    regions of a frame have a segment, the others are left out, which is a finding: who read one half of a screen says
+    nothing of the other. Without any segment all are known to have no lesion. The patient is the group, see
+    `patient_of`; the spacing is that of the file. Labels are "unknown". Several segmentations of one frame are merged
+    only if they are known to be of one reader, see `dicom_pairs.reader_of`; otherwise its cases have no mask.
 
     Raises:
         InputError: pydicom is not installed.
     """
     check_installed()
+    from sonoseg.data.dicom_pairs import pair, reader_of
     from sonoseg.dicom.header import SEGMENTATIONS, ULTRASOUND, WRITER, open_dicom
     from sonoseg.dicom.read import read_dicom
     from sonoseg.dicom.seg_to_mask import read_seg
@@ -110,14 +151,14 @@ def scan_dicom(root: Path) -> Scan:
             kind = str(dataset.get("SOPClassUID"))
             if kind in SEGMENTATIONS:
                 seg = read_seg(path)
-                readers[path] = _reader(path, seg)
+                readers[path] = reader_of(path, seg)
                 segs.append((path, seg))
             elif kind in ULTRASOUND or dataset.get("Manufacturer") != WRITER:
                 # Our own reports and overlays lie beside our segmentations.
                 images.append((path, read_dicom(path)))
         except InputError as error:
             scan.add("not read", path, error.problem)
-    frames, unclear = _pair(segs, images)
+    frames, unclear = pair(segs, images)
     for path, problem in unclear.items():
         scan.add("not read", path, problem)
     for (path, file), found in zip(images, frames, strict=True):
@@ -141,75 +182,6 @@ def _find_same_names(scan: Scan) -> None:
         if other != case.image:
             words = f"has the same name as {scan.relative(other)}: {case.name}"
             scan.add("duplicate name", case.image, words)
-
-
-def _pair(
-    segs: list[tuple[Path, SegFile]], images: list[tuple[Path, DicomFile]]
-) -> tuple[list[dict[Path, set[int]]], dict[Path, str]]:
-    """For each image its segmentations with the frames they have; and what is unclear about some of them."""
-    unclear: dict[Path, str] = {}
-    pairs = []
-    for _, file in images:
-        found = {}
-        for path, seg in segs:
-            try:
-                frames = _frames_of(seg, file, images)
-            except InputError as error:
-                unclear[path] = error.problem
-            else:
-                if frames:
-                    found[path] = frames
-        pairs.append(found)
-    return pairs, unclear
-
-
-def _frames_of(
-    seg: SegFile, file: DicomFile, images: list[tuple[Path, DicomFile]]
-) -> set[int]:
-    """The frames of an image that a segmentation has.
-
-    3D Slicer (dcmqi) writes no reference to an image that has no place in space, as ultrasound has none. Such a
-    segmentation belongs to the only image of its study that has its size.
-
-    Raises:
-        InputError: it belongs to the image, but not to frames that the image has.
-    """
-    own = file.header.instance
-    if not any(seg.instances):
-        fitting = [image for _, image in images if _fits(seg, image)]
-        is_meant = len(fitting) == 1 and fitting[0] is file
-    else:
-        is_meant = own in seg.instances
-    return seg.of_image(file.header).frames if is_meant else set()
-
-
-def _fits(seg: SegFile, file: DicomFile) -> bool:
-    """Whether a segmentation can be of an image: the same study and size, and no frame that the image has not."""
-    mine, its = seg.header.dataset, file.dataset
-    is_of_study = mine.get("StudyInstanceUID") == its.get("StudyInstanceUID")
-    if not is_of_study or seg.header.shape != file.shape:
-        return False
-    with contextlib.suppress(InputError):
-        seg.of_image(file.header)
-        return True
-    return False
-
-
-def _reader(path: Path, seg: SegFile) -> tuple[str, ...]:
-    """What the segmentations of one reader share: the series, and the name of who made the content.
-
-    A series has one operator (PS3.3 C.7.3.1). The name alone does not suffice: many programs write the same one
-    for everybody. sonoseg itself writes all lesions of a frame into one file, so each file is of its own.
-    """
-    from sonoseg.dicom.damage import dicom_errors, text
-    from sonoseg.dicom.header import WRITER
-
-    dataset = seg.header.dataset
-    with dicom_errors(seg.header.subject):
-        series = text(dataset, "SeriesInstanceUID")
-        if not series or text(dataset, "Manufacturer") == WRITER:
-            return (str(path),)
-        return series, text(dataset, "ContentCreatorName")
 
 
 def _masks_by_frame(
@@ -252,8 +224,13 @@ def _cases(
     scan: Scan, path: Path, file: DicomFile, masks: Mapping[int, tuple[Path, ...]]
 ) -> Iterator[DicomCase]:
     regions = file.layout.regions
+    left_out: dict[int, int] = {}
     for frame, own in masks.items():
+        read = _read_regions(file, frame, own)
         for number, region in enumerate(regions, start=1):
+            if number not in read:
+                left_out[number] = left_out.get(number, 0) + 1
+                continue
             name = scan.relative(path).replace("/", "_")
             name += f"_frame{frame:04d}" if file.frames > 1 else ""
             name += f"_region{number}" if len(regions) > 1 else ""
@@ -261,6 +238,30 @@ def _cases(
             yield DicomCase(
                 name, path, own, "unknown", group, region.spacing, frame, number
             )
+    for number, count in sorted(left_out.items()):
+        where = f"region {number}" + (f" of {count} frames" if file.frames > 1 else "")
+        message = f"{where} is left out: there is a segment in another region only"
+        scan.add("region without mask", path, message)
+
+
+def _read_regions(file: DicomFile, frame: int, masks: Iterable[Path]) -> set[int]:
+    """The numbers of the regions of which segmentations say what is lesion: those with a segment, or all if none has.
+
+    What cannot be read says so later, of all regions.
+    """
+    regions = file.layout.regions
+    known = set(range(1, len(regions) + 1))
+    if len(regions) == 1:
+        return known
+    try:
+        marked = [_marked(path, file, frame) for path in masks]
+    except InputError:
+        return known
+    return {
+        number
+        for number, region in enumerate(regions, start=1)
+        if any(mask[region.slices].any() for mask in marked)
+    } or known
 
 
 def patient_of(file: DicomFile, place: str) -> str:

@@ -13,7 +13,7 @@ from sonoseg.data.dicom import find_dicom, scan_dicom
 from sonoseg.data.folder import find_folder, scan_folder
 from sonoseg.data.pack import is_pack, open_pack
 from sonoseg.data.scan import Finding, Scan, entries
-from sonoseg.data.unread import unread_pictures
+from sonoseg.data.unread import unread
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, is_there
 
@@ -29,6 +29,8 @@ _HINTS = {
     "not read": "remove the files that are no ultrasound images or segmentations",
     "unknown column": "name it label, group (of a patient) or spacing if it is one of these, or remove it",
 }
+_LEFT_OUT = ("class without images", "region without mask")
+"""Kinds of findings with which a data set is loaded, and of which the log tells."""
 _LAYOUTS = (
     "one with benign/, malignant/, normal/ (BUSI), bus_data.csv, Images/ (BUS-BRA), images/ and masks/, "
     "or DICOM images and segmentations"
@@ -80,12 +82,15 @@ def scan(folder: Path | str) -> Scan:
         root = find(folder)
         if root is not None:
             found = read(root)
-            if found.cases or found.findings:
+            if found.cases:
                 return found
-            empty = root  # images/ and masks/ may hold DICOM
+            if empty is None or found.findings:
+                empty = found  # images/ and masks/ may hold DICOM
+    if empty is not None and empty.findings:
+        return empty
     if empty is not None:
         raise InputError(
-            empty, "there are no images in it", "give a folder with images"
+            empty.root, "there are no images in it", "give a folder with images"
         )
     problem = "the folder is empty"
     if entries(folder):
@@ -96,8 +101,9 @@ def scan(folder: Path | str) -> Scan:
 def load_cases(folder: Path | str) -> list[Case]:
     """The cases of a data set: BUSI, BUS-BRA, a plain folder of images/ and masks/, or a pack of one of them.
 
-    The order is fixed: by the path in the data set, compared as strings. Lines of the log name what may hold images or
-    masks and is not read, such as a folder beside those of the layout, and the class folders of BUSI without images.
+    The order is fixed: by the path in the data set, compared as strings. Lines of the log name what is not read,
+    such as a folder or a table beside those of the layout, the class folders of BUSI without images, and
+    regions of DICOM images that nobody read.
 
     Raises:
         InputError: as `scan`; two images have one name; an image has no mask, or no row in the table; a mask has no
@@ -109,9 +115,9 @@ def load_cases(folder: Path | str) -> list[Case]:
         if findings:
             path, problem = _summary(found, findings)
             raise InputError(path, problem, hint)
-    left_out = [one for one in found.findings if one.kind == "class without images"]
+    left_out = [one for one in found.findings if one.kind in _LEFT_OUT]
     by_message: dict[str, list[Finding]] = {}
-    for finding in (*left_out, *unread_pictures(found)):
+    for finding in (*left_out, *unread(found)):
         by_message.setdefault(finding.message, []).append(finding)
     for findings in by_message.values():
         path, problem = _summary(found, findings)

@@ -13,7 +13,7 @@ from sonoseg.data.folder import TABLE
 from sonoseg.data.scan import Finding, Scan, entries, subfolder
 from sonoseg.dicom.recognise import files_below, is_dicom_file
 from sonoseg.errors import InputError
-from sonoseg.files import is_folder, is_there
+from sonoseg.files import is_file, is_folder, is_there
 from sonoseg.reader.outputs import RESULTS
 
 _PICTURES = frozenset(
@@ -33,6 +33,9 @@ _PICTURES = frozenset(
     )
 )
 _PICTURES |= {".npy", ".npz", ".nrrd", ".pgm", ".ppm", ".tga", ".webp", ".zip"}
+_DICOM = (".dcm", ".dicom", ".ima")
+_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+"""The first bytes of PNG, JPEG and TIFF files."""
 _TABLES = frozenset((".csv", ".tsv", ".xls", ".xlsx", ".ods"))
 _LIKE_TABLE = re.compile("label|patient|meta|clinic|annot|group|spacing", re.IGNORECASE)
 _LIKE_FOLDER = re.compile(
@@ -42,6 +45,8 @@ _LIKE_FOLDER = re.compile(
 """Names nearly as the layouts have them."""
 _ACCEPTED = "annotations.csv"
 """Is in the folders in which `sonoseg serve` collects what a reader accepted."""
+_KEPT = ("dicom", "replaced")
+"""Folders beside it: SEG and SR, and earlier work."""
 _WRITTEN = frozenset(
     (
         "best.safetensors",
@@ -56,39 +61,31 @@ _WRITTEN = frozenset(
 
 
 def note_unread(found: Scan) -> None:
-    """Adds a finding for each file or folder that is not read, but looks like a part of the data set.
-
-    These are those of `unread_pictures`, and tables where none is read. None of a pack.
-    """
-    found.findings.extend(unread_pictures(found))
-    if not is_folder(found.root) or _is_dicom(found):
-        return
-    others = _others(found.root)
-    names = {path.name.casefold() for path in others}
-    if find_busi(found.root) is None and names & {TABLE, BUSBRA_TABLE}:
-        return
-    for path in others:
-        if path.suffix.lower() in _TABLES and _LIKE_TABLE.search(path.stem):
-            found.add(
-                "not read",
-                path,
-                "is a table that is not read, so patients in it are not known",
-            )
+    """Adds the findings of `unread`."""
+    found.findings.extend(unread(found))
 
 
-def unread_pictures(found: Scan) -> list[Finding]:
-    """A finding for each file or folder that is not read, but may hold images or masks. None of a pack.
+def unread(found: Scan) -> list[Finding]:
+    """A finding for each file or folder that is not read, but looks like a part of the data set. None of a pack.
 
-    These are, beside the images and the masks, folders and pictures of other formats; beside their folders, images,
-    folders with images, and folders of nearly the same names. In a folder of DICOM they are pictures, see
-    `_note_beside_dicom`. What sonoseg writes is passed over.
+    These are, beside the images and the masks, folders, tables, and pictures of other formats and DICOM, also without
+    an ending; beside their folders, images, folders with images or of nearly the same names, and tables where none is
+    read. In a folder of DICOM they are pictures and tables, see `_note_beside_dicom`. What sonoseg writes is passed
+    over.
     """
     noted = Scan(found.root, [], [])
     if _is_dicom(found):
         _note_beside_dicom(noted)
     elif is_folder(found.root):
-        _note_inside(noted)
-        _note_beside_folders(noted)
+        is_busi = _is_busi(found)
+        used = _used(found.root, is_busi)
+        others = [path for path in entries(found.root) if path not in used]
+        _note_inside(noted, used)
+        _note_beside_folders(noted, others)
+        names = {path.name.casefold() for path in others}
+        if is_busi or not names & {TABLE, BUSBRA_TABLE}:
+            for path in others:
+                _note_table(noted, path)
     return noted.findings
 
 
@@ -96,8 +93,20 @@ def _is_dicom(found: Scan) -> bool:
     return any(isinstance(case, DicomCase) for case in found.cases)
 
 
-def _note_beside_folders(found: Scan) -> None:
-    for path in _others(found.root):
+def _is_busi(found: Scan) -> bool:
+    """Whether the images were found in class folders: an empty one may lie beside images/ and masks/."""
+    folders = {case.image.parent.name.casefold() for case in found.cases}
+    return bool(folders & set(CLASSES)) if folders else bool(find_busi(found.root))
+
+
+def _note_table(found: Scan, path: Path) -> None:
+    if path.suffix.lower() in _TABLES and _LIKE_TABLE.search(path.stem):
+        problem = "is a table that is not read, so labels, patients and spacings in it are not known"
+        found.add("not read", path, problem)
+
+
+def _note_beside_folders(found: Scan, others: list[Path]) -> None:
+    for path in others:
         if _is_image(path):
             problem = "lies in none of the folders, so it is not read"
             found.add("not read", path, problem)
@@ -108,14 +117,19 @@ def _note_beside_folders(found: Scan) -> None:
 
 
 def _note_beside_dicom(found: Scan) -> None:
-    """Notes pictures at any depth, and files that are named as DICOM but are not.
+    """Notes pictures and tables at any depth, and files that are named as DICOM but are not.
 
     Those that sonoseg wrote into folders of results, or of what readers of its page accepted, belong there.
     """
     for path in files_below(found.root):
         suffix = path.suffix.lower().strip()
-        is_picture = suffix in IMAGE_SUFFIXES | _PICTURES
-        if is_picture and not is_dicom_file(path) and not _is_result(path, found.root):
+        if suffix not in IMAGE_SUFFIXES | _PICTURES | _TABLES:
+            continue
+        if is_dicom_file(path) or _is_result(path, found.root):
+            continue
+        if suffix in _TABLES:
+            _note_table(found, path)
+        else:
             problem = "is not DICOM; beside DICOM images, only DICOM files are read"
             found.add("not read", path, problem)
 
@@ -128,29 +142,25 @@ def _is_result(path: Path, root: Path) -> bool:
     return is_named_so and is_there(path.parent / RESULTS)
 
 
-def _note_inside(found: Scan) -> None:
-    for folder in sorted(_used(found.root)):
+def _note_inside(found: Scan, used: set[Path]) -> None:
+    for folder in sorted(used):
         for path in entries(folder):
             if is_folder(path):
                 _note_folder(found, path)
             elif _seems_wanted(path):
-                found.add(
-                    "not read",
-                    path,
-                    "its name does not end as those of PNG, JPEG, TIFF and BMP files",
+                problem = (
+                    "its name does not end as those of PNG, JPEG, TIFF and BMP files"
                 )
+                if is_dicom_file(path):
+                    problem = "is DICOM, which is not read beside pictures"
+                found.add("not read", path, problem)
 
 
-def _used(root: Path) -> set[Path]:
+def _used(root: Path, is_busi: bool) -> set[Path]:
     """The folders of the layout that are there."""
-    names = ("images", "masks") if find_busi(root) is None else CLASSES
+    names = CLASSES if is_busi else ("images", "masks")
     layout = (subfolder(root, name) for name in names)
     return {folder for folder in layout if folder is not None}
-
-
-def _others(root: Path) -> list[Path]:
-    used = _used(root)
-    return [path for path in entries(root) if path not in used]
 
 
 def _note_folder(found: Scan, folder: Path) -> None:
@@ -171,9 +181,28 @@ def _has_images(folder: Path, levels: int = 3) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file has the name of an image, and not that of one which sonoseg writes."""
+    """Whether a file has the name of an image, and not that of one which sonoseg writes; or is one without an ending.
+
+    What ends as other kinds of files do is not opened: a folder may have very many.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _DICOM or not suffix[1:].isalpha():
+        return _is_by_content(path)
     is_named = is_input(path, IMAGE_SUFFIXES) and not path.stem.endswith("_explained")
     return is_named and not is_folder(path)
+
+
+def _is_by_content(path: Path) -> bool:
+    """Whether a file begins as DICOM, PNG, JPEG and TIFF files do. Scanners write them without an ending."""
+    if is_dicom_file(path):
+        return True
+    try:
+        if not is_file(path):
+            return False
+        with path.open("rb") as file:
+            return file.read(4).startswith(_STARTS)
+    except (OSError, InputError):
+        return False
 
 
 def _entries(folder: Path) -> list[Path] | None:
@@ -185,16 +214,17 @@ def _entries(folder: Path) -> list[Path] | None:
 
 
 def _is_written(folder: Path, inside: list[Path]) -> bool:
-    """Whether sonoseg writes a folder. One of its names is `replaced`: earlier work of a reader on the page."""
-    if folder.name == "replaced" and is_there(folder.parent / _ACCEPTED):
+    """Whether sonoseg writes a folder, such as what it keeps beside the images that a reader accepted on the page."""
+    if folder.name in _KEPT and is_there(folder.parent / _ACCEPTED):
         return True
     return any(path.name in _WRITTEN for path in inside)
 
 
 def _seems_wanted(path: Path) -> bool:
-    """Whether a file that is not read ends as pictures or tables do, or as an image but for a blank."""
+    """Whether a file that is not read ends as pictures or tables do, or as an image but for a blank, or is one."""
     suffix = path.suffix.lower()
-    return (
-        suffix not in IMAGE_SUFFIXES
-        and suffix.strip() in _PICTURES | _TABLES | IMAGE_SUFFIXES
+    if suffix in IMAGE_SUFFIXES:
+        return False
+    return suffix.strip() in _PICTURES | _TABLES | IMAGE_SUFFIXES or _is_by_content(
+        path
     )

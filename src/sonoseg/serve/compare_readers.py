@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sonoseg.core.counts import Counts, count, stack
 from sonoseg.core.image import Image, read_image
 from sonoseg.core.kappa import kappa, kappa_of_table
+from sonoseg.core.mask import check_filled
 from sonoseg.core.metrics import image_scores
 from sonoseg.core.sizes import Sizes, sizes_summary
 from sonoseg.data.scan import read_table
@@ -22,7 +23,7 @@ from sonoseg.errors import InputError, counted
 from sonoseg.files import is_file, is_folder
 from sonoseg.reader.segmenter import Segmenter, load
 from sonoseg.report.tables import Cell, interval_text, text_table
-from sonoseg.serve.collect import read_mask
+from sonoseg.serve.collect import mask_path, read_mask
 from sonoseg.serve.reader_sizes import (
     Row,
     check_row,
@@ -66,8 +67,9 @@ class Reader:
     by_caliper: frozenset[str]
 
     def mask(self, file: str) -> Mask:
-        """The mask (H, W) of an image; its sizes are checked."""
+        """The mask (H, W) of an image; its sizes are checked, and that it is no outline."""
         mask = read_mask(self.folder, file)
+        check_filled(mask_path(self.folder, file), mask)
         check_row(mask, self.rows[file], file in self.by_caliper)
         return mask
 
