@@ -11,8 +11,11 @@ from PIL import Image
 from sonoseg.cli import main
 from sonoseg.core.counts import Counts
 from sonoseg.data.phantom import write_phantoms
+from sonoseg.deploy.calibration import Calibration, save_calibration
+from sonoseg.deploy.familiarity import Familiarity
 from sonoseg.evaluate.cross_table import Reading, describe, write_readings
 from sonoseg.evaluate.evaluated import Evaluated
+from sonoseg.train.run_folder import weights_hash
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +69,8 @@ def test_a_second_call_trains_and_reads_nothing_again(
     assert "sonoseg-1-without-south" in capsys.readouterr().out
 
 
-def test_what_was_read_is_read_again_when_its_masks_or_labels_change(
-    crossed, hospitals, tmp_path, capsys
+def test_what_was_read_is_read_again_when_its_masks_labels_or_spacings_change(
+    crossed, hospitals, tmp_path
 ):
     data = tmp_path / "north"
     shutil.copytree(hospitals[0], data)
@@ -86,13 +89,55 @@ def test_what_was_read_is_read_again_when_its_masks_or_labels_change(
     after = (out / "sonoseg-1-without-north-on-north" / "cases.csv").read_text()
     assert "unknown" in turned
     assert "unknown" not in after
+    table.write_text(table.read_text().replace(",0.1\n", ",0.2\n"))
+    assert main(command) == 0
+    folder = out / "sonoseg-1-without-north-on-north"
+    with (folder / "cases.csv").open(newline="") as file:
+        wider = list(csv.DictReader(file))
+    name = "reference_longest_diameter"
+    narrow = [row[name] for row in csv.DictReader(after.splitlines())]
+    assert [float(row[name] or 0) for row in wider] == pytest.approx(
+        [2 * float(text or 0) for text in narrow], rel=1e-4
+    )
+
+
+def test_what_was_read_is_read_again_when_the_run_is_calibrated_or_no_longer_so(
+    crossed, hospitals, tmp_path
+):
+    name, out = "sonoseg-1-without-north", tmp_path / "out"
+    run = shutil.copytree(crossed / name, tmp_path / name)
+    command = ["cross", *hospitals, "--runs", str(run), "--out", str(out)]
+    temperature = 3.0
+    report = {"temperature": temperature, "weights": weights_hash(run)}
+    errors = []
+    for is_calibrated in (False, True, False):
+        if is_calibrated:
+            save_calibration(run, Calibration(temperature, Familiarity(4), report))
+        else:
+            (run / "calibration.json").unlink(missing_ok=True)
+        assert main(command) == 0
+        metrics = json.loads((out / f"{name}-on-north" / "metrics.json").read_text())
+        errors.append(metrics["calibration_error"])
+    assert errors[0] == errors[2] != errors[1]
 
 
 def test_a_run_reads_only_what_it_has_not_seen(crossed, hospitals, tmp_path):
-    run = crossed / "sonoseg-1-without-north"
-    out = tmp_path / "again"
-    assert main(["cross", *hospitals, "--runs", str(run), "--out", str(out)]) == 0
-    assert {row["read_on"] for row in rows(out)} == {"north"}
+    """The data sets of the trainings before it are named too, as they were first written."""
+    first = crossed / "sonoseg-1-without-north"
+    config = json.loads((first / "config.json").read_text())
+    earlier = [config | {"data": "East+SOUTH"}, config | {"data": "West"}]
+    for lineage, trained_on in (([], "south"), (earlier, "south+East+West")):
+        run = tmp_path / trained_on / "run"
+        shutil.copytree(first, run)
+        changed = config | {"lineage": lineage}
+        (run / "config.json").write_text(json.dumps(changed))
+        out = tmp_path / trained_on / "out"
+        assert main(["cross", *hospitals, "--runs", str(run), "--out", str(out)]) == 0
+        found = {(row["read_on"], row["trained_on"]) for row in rows(out)}
+        assert found == {("north", trained_on)}
+    lineage = [config | {"data": "North"}]
+    (run / "config.json").write_text(json.dumps(config | {"lineage": lineage}))
+    assert main(["cross", *hospitals, "--runs", str(run), "--out", str(out)]) == 2
 
 
 def test_a_renamed_copy_of_the_training_images_is_found_by_its_pixels(

@@ -13,6 +13,7 @@ from tests import forked
 
 from sonoseg import jobs
 from sonoseg.cli import main
+from sonoseg.data.phantom import write_phantoms
 from sonoseg.reproduction import work
 
 
@@ -128,6 +129,78 @@ def test_images_that_changed_are_not_taken_for_those_that_were_scored(
         "holds default with other images or masks; choose another --out"
         in capsys.readouterr().err
     )
+
+
+def test_groups_that_changed_are_refused_before_any_work(
+    words, phantoms, tmp_path, monkeypatch, capsys
+):
+    """With a split of its own, which stays as it is. One report would mix patients of before and after."""
+    data = Path(shutil.copytree(phantoms, tmp_path / "data"))
+    table = data / "labels.csv"
+    files = [line.partition(",")[0] for line in table.read_text().splitlines()[1:]]
+    subsets = ["train"] * 4 + ["validation"] * 3 + ["test"] * 3
+    rows = [f"{file},{part}" for file, part in zip(files, subsets, strict=True)]
+    split = tmp_path / "own.csv"
+    split.write_text("\n".join(["file,subset", *rows]))
+    line = [*words, "--models", "default", "--data", str(data), "--split", str(split)]
+    assert main(line) == 0
+    table.write_text(table.read_text().replace(f",{files[-1]},", ",one,"))
+    monkeypatch.setattr(work, "do_job", None)  # would fail if it were called
+    capsys.readouterr()
+    assert main([*line, "--models", "default,15"]) == 2
+    folder = tmp_path / "out" / "runs" / "default-own-0"
+    problem = "holds default with other labels, groups or spacings"
+    assert f"{folder}: {problem}; choose another --out" in capsys.readouterr().err
+    assert main([*line, "--report-only"]) == 2
+    problem = "has other labels, groups or spacings than default-own-0"
+    assert f"--data {data}: {problem}" in capsys.readouterr().err
+
+
+def test_a_result_of_this_call_that_does_not_fit_the_others_is_not_reported(
+    words, with_model_15, monkeypatch, capsys
+):
+    """Such as one of a machine whose copy of the data differs. The hint can be followed."""
+    out = with_model_15
+    run = out / "runs" / "default-grouped-0"
+    real = work.do_job
+
+    def elsewhere(job, options, material):
+        real(job, options, material)
+        cases = run / "test" / "cases.csv"
+        cases.write_text(cases.read_text().replace(",synth", ",s"))
+
+    report = (out / "report.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(work, "do_job", elsewhere)
+    line = [*words, "--models", "15,default"]
+    for more in ([], [], ["--report-only"]):
+        assert main([*line, *more]) == 2
+        error = capsys.readouterr().err
+        assert "has other groups of images than" in error
+        assert "; delete the run folder that is wrong, and reproduce its" in error
+    assert (out / "report.md").read_text(encoding="utf-8") == report
+    shutil.rmtree(run)
+    monkeypatch.setattr(work, "do_job", real)
+    assert main(line) == 0
+
+
+def test_a_report_is_of_the_data_of_its_results_whatever_that_is_named_now(
+    words, phantoms, with_model_15, tmp_path, capsys
+):
+    """Also of no other images of the same names, whose near-copies would be taken for those of the results."""
+    renamed = tmp_path / "renamed"
+    renamed.symlink_to(phantoms)
+    other = tmp_path / "phantoms"
+    write_phantoms(other, 10, seed=2, size=(128, 160))
+    line = [*words, "--models", "15", "--report-only", "--data"]
+    assert main([*line, str(renamed)]) == 0
+    report = (with_model_15 / "report.md").read_text(encoding="utf-8")
+    assert "data phantoms, split grouped" in report
+    capsys.readouterr()
+    assert main([*line, str(other)]) == 2
+    problem = "has other images or masks than model-15-grouped-0, a result of phantoms"
+    hint = "give the data that the results are of"
+    assert f"--data {other}: {problem}; {hint}" in capsys.readouterr().err
+    assert (with_model_15 / "report.md").read_text(encoding="utf-8") == report
 
 
 def test_a_model_that_fails_is_shown_as_failed_and_tried_again(

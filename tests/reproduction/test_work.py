@@ -21,7 +21,7 @@ from sonoseg.reproduction.training import configured, first_weights_for
 from sonoseg.reproduction.work import check, check_settings, settings_of
 
 FULL = ReproductionSettings(Path("BUSI"))
-NO_IMAGES = Material({}, (), {"paper": ""})
+NO_IMAGES = Material({}, (), {"paper": ""}, {"paper": ""})
 
 
 def test_the_paper_s_recipe_is_what_nothing_departs_from():
@@ -139,12 +139,29 @@ def test_done_or_begun_with_other_settings_or_images_is_refused_and_the_differen
         match=r"holds model-1 with other settings: epochs \(3 there, 4 asked for\)",
     ):
         check_settings(job, replace(options, epochs=4), material)
-    other = replace(material, pixels={"grouped": "0" * 64})
-    with pytest.raises(
-        InputError,
-        match="holds model-1 with other images or masks; choose another --out",
+    for key, words in (
+        ("pixels", "other images or masks"),
+        ("cases", "other labels, groups or spacings"),
     ):
-        check_settings(job, options, other)
+        other = replace(material, **{key: {"grouped": "0" * 64}})
+        with pytest.raises(
+            InputError, match=f"holds model-1 with {words}; choose another --out"
+        ):
+            check_settings(job, options, other)
+
+
+def test_a_result_without_a_hash_of_labels_and_groups_is_compared_by_its_pixels(
+    tmp_path,
+):
+    """As the results are that are in this repository."""
+    options = replace(FULL, out=tmp_path)
+    (job,) = plan(("model-1",), ("paper",), (0,))
+    folder = job.folder(tmp_path)
+    folder.mkdir(parents=True)
+    settings = settings_of(job, options, NO_IMAGES)
+    del settings["cases"]
+    (folder / "settings.json").write_text(json.dumps(settings))
+    check_settings(job, options, replace(NO_IMAGES, cases={"paper": "other"}))
 
 
 def test_the_results_of_an_earlier_bundled_model_are_not_taken_for_those_of_this_one(
@@ -176,6 +193,37 @@ def test_the_pixels_of_test_images_count_too(phantoms, tmp_path):
         pixels = np.array(picture)
     Image.fromarray(np.roll(pixels, 9, 0)).save(mask)
     assert Material.read(options).pixels != before.pixels
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("unknown,", "benign,"),
+        (",synthetic_03.png,", ",synthetic_04.png,"),
+        (",0.1\n", ",0.2\n"),
+    ],
+    ids=["label", "group", "spacing"],
+)
+def test_the_label_group_and_spacing_of_an_image_count_too(
+    phantoms, tmp_path, old, new
+):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    split = tmp_path / "split.csv"
+    options = replace(FULL, data=data, splits=(str(split),))
+    subsets = Material.read(replace(options, splits=("grouped",))).subsets["grouped"]
+    lines = ["file,subset"]
+    for name, cases in subsets.items():
+        lines += [f"{case.name},{name}" for case in cases]
+    split.write_text("\n".join(lines))
+    before = Material.read(options)
+    table = data / "labels.csv"
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new, 1))
+    after = Material.read(options)
+    assert after.pixels == before.pixels
+    assert after.cases != before.cases
 
 
 def test_pictures_are_a_benign_and_a_malignant_one_or_those_asked_for(real_data):

@@ -19,13 +19,19 @@ from sonoseg.evaluate.cross_table import Reading, describe, write_readings
 from sonoseg.evaluate.evaluate import evaluate, require_images
 from sonoseg.evaluate.evaluated import Evaluated
 from sonoseg.files import is_there, output_folder, write_text
-from sonoseg.inputs import read_json
+from sonoseg.inputs import read_json, readable_file
 from sonoseg.lock import held
 from sonoseg.progress import track
 from sonoseg.report.tables import csv_text
 from sonoseg.train.command import train_command
-from sonoseg.train.record import pixels_of
-from sonoseg.train.run_folder import RunConfig, find_run, fingerprint
+from sonoseg.train.record import facts_of, pixels_of
+from sonoseg.train.run_folder import (
+    CALIBRATION,
+    RunConfig,
+    file_hash,
+    find_run,
+    fingerprint,
+)
 from sonoseg.train.settings import TrainSettings
 
 
@@ -112,7 +118,8 @@ def unseen(run: Path, sources: dict[str, Path]) -> list[str]:
     Raises:
         InputError: it is no run, or has seen all of them.
     """
-    seen = set(seen_data(RunConfig.read(find_run(run))))
+    config = RunConfig.read(find_run(run))
+    seen = {name.casefold() for name in training_data(config)}
     names = [name for name in sources if name.casefold() not in seen]
     if not names:
         problem = f"was trained on all of {', '.join(sources)}"
@@ -120,11 +127,13 @@ def unseen(run: Path, sources: dict[str, Path]) -> list[str]:
     return names
 
 
-def seen_data(config: RunConfig) -> list[str]:
-    """The names of the data sets of a training and of the trainings before it, in lower case, each once."""
+def training_data(config: RunConfig) -> list[str]:
+    """The names of the data sets of a training and of the trainings before it, each once; case does not matter."""
     trainings = [config.data, *(str(earlier["data"]) for earlier in config.lineage)]
-    names = "+".join(trainings).casefold().split("+")
-    return list(dict.fromkeys(names))
+    first: dict[str, str] = {}
+    for name in "+".join(trainings).split("+"):
+        first.setdefault(name.casefold(), name)
+    return list(first.values())
 
 
 def train_without(
@@ -167,7 +176,7 @@ def hold_out(data: Path, out: Path) -> Path:
 def read(
     run: Path, name: str, cases: Sequence[Case], content: str, out: Path
 ) -> Reading:
-    """Evaluates a run on all images of a data set, unless the folder has the scores of these weights and images.
+    """Evaluates a run on all images of a data set, unless the folder has the scores of this network and these images.
 
     Args:
         run: the run folder.
@@ -179,13 +188,17 @@ def read(
     Raises:
         InputError: the run was trained on some of the images, or as `evaluate`.
     """
-    config = RunConfig.read(find_run(run))
+    trained_on = training_data(RunConfig.read(find_run(run)))
+    calibration = find_run(run) / CALIBRATION
     folder = out / f"{run.name}-on-{name}"
     about = {
         "data": name,
         "cases": content,
         "weights": fingerprint(run),
-        "trained": config.data,
+        "calibration": file_hash(readable_file(calibration))
+        if is_there(calibration)
+        else None,
+        "trained": "+".join(trained_on),
     }
     if not _is_done(folder, about):
         predictor = RunPredictor(run)
@@ -197,24 +210,23 @@ def read(
                     hint = "leave out the run or the data set"
                     raise InputError(run, problem, hint)
         evaluate(predictor, cases, folder, about=about, pictures=False)
-    trained_on = list(dict.fromkeys(config.data.split("+")))
     return Reading(run.name, trained_on, name, Evaluated.read(folder))
 
 
 def content_hash(cases: Sequence[Case]) -> str:
-    """sha256 of the names, labels, groups, pixels and masks of `cases`.
+    """sha256 of the names, labels, groups, spacings, pixels and masks of `cases`.
 
     Raises:
         InputError: an image or mask cannot be read.
     """
     digest = hashlib.sha256()
     for case in track(cases, "reading images", len(cases), "image"):
-        line = repr((case.name, case.label, case.group, pixels_of(case)))
+        line = repr((case.name, facts_of(case), pixels_of(case)))
         digest.update(line.encode())
     return digest.hexdigest()
 
 
-def _is_done(folder: Path, about: dict[str, str]) -> bool:
+def _is_done(folder: Path, about: dict[str, str | None]) -> bool:
     """Whether the folder has the finished evaluation `about`."""
     file = folder / "metrics.json"
     if not is_there(file):

@@ -92,9 +92,10 @@ def report_only(
     It is about the splits that have results: the data set may not have the others, such as the default `paper`.
 
     Raises:
-        InputError: there are no results, or the data does not exist.
+        InputError: there are no results, or the data does not exist or is not that of the results.
     """
     from sonoseg.reproduction.material import Material
+    from sonoseg.reproduction.work import check_data
     from sonoseg.reproduction.write_report import write_report
 
     done = [job for job in earlier if job.result(settings.out) is not None]
@@ -104,6 +105,7 @@ def report_only(
     there = dict.fromkeys(job.split for job in earlier)
     asked = tuple(split for split in settings.splits if split in there)
     material = Material.read(replace(settings, splits=asked), there)
+    check_data(done, settings, material)
     asked_jobs = [job for job in jobs if job.split in there]
     write_report(settings, in_order(asked_jobs + earlier), material)
     return f"{settings.out / 'report.html'}: {len(done)} results there"

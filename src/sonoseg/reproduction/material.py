@@ -13,7 +13,7 @@ from sonoseg.data.splits import SUBSETS, split_cases
 from sonoseg.errors import InputError
 from sonoseg.progress import track
 from sonoseg.reproduction.settings import ReproductionSettings
-from sonoseg.train.record import pixels_of
+from sonoseg.train.record import facts_of, pixels_of
 
 Subsets = Mapping[str, Sequence[Case]]
 """Name of a subset → its cases."""
@@ -26,13 +26,14 @@ class Material:
     Attributes:
         subsets: split → subset → cases.
         pictures: test cases that are drawn with the prediction of every model.
-        pixels: split → sha256 over names, subsets and pixels of its images and masks; empty if only a report is
-            written.
+        pixels: split → sha256 over names, subsets and pixels of its images and masks.
+        cases: split → sha256 over names, subsets, labels, groups and spacings of its images.
     """
 
     subsets: dict[str, dict[str, list[Case]]]
     pictures: tuple[Case, ...]
     pixels: dict[str, str]
+    cases: dict[str, str]
 
     @classmethod
     def read(
@@ -58,11 +59,16 @@ class Material:
             _require_all_subsets(split, parts)
         first_split = next(iter(subsets.values()))
         pictures = chosen_pictures(first_split["test"], settings.pictures)
-        if settings.report_only:
-            return cls(subsets, pictures, {})
-        hashes = _hashes_of(subsets.values())
-        digests = {split: digest_of(parts, hashes) for split, parts in subsets.items()}
-        return cls(subsets, pictures, digests)
+        used = _used_in(subsets.values())
+        bar = track(used.items(), "reading images", len(used), "image")
+        hashes = {name: pixels_of(case) for name, case in bar}
+        facts = {name: facts_of(case) for name, case in used.items()}
+        return cls(
+            subsets,
+            pictures,
+            pixels={split: digest_of(of, hashes) for split, of in subsets.items()},
+            cases={split: digest_of(of, facts) for split, of in subsets.items()},
+        )
 
 
 def _require_all_subsets(split: str, parts: Subsets) -> None:
@@ -73,27 +79,26 @@ def _require_all_subsets(split: str, parts: Subsets) -> None:
             )
 
 
-def _hashes_of(splits: Iterable[Subsets]) -> dict[str, str]:
-    """Name of a case → `pixels_of` it, for all cases of the splits. Each case is read once."""
+def _used_in(splits: Iterable[Subsets]) -> dict[str, Case]:
+    """Name → case, for all cases of the splits."""
     used: dict[str, Case] = {}
     for parts in splits:
         for cases in parts.values():
             used |= {case.name: case for case in cases}
-    bar = track(used.items(), "reading images", len(used), "image")
-    return {name: pixels_of(case) for name, case in bar}
+    return used
 
 
-def digest_of(subsets: Subsets, hashes: Mapping[str, str]) -> str:
+def digest_of(subsets: Subsets, texts: Mapping[str, str]) -> str:
     """Returns 64 hex digits for a split.
 
     Args:
         subsets: subset → cases.
-        hashes: name of a case → `pixels_of` it.
+        texts: name of a case → `pixels_of` or `facts_of` it.
     """
     digest = hashlib.sha256()
     for name, cases in subsets.items():
         for case in cases:
-            line = f"{name} {case.name} {hashes[case.name]}\n"
+            line = f"{name} {case.name} {texts[case.name]}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

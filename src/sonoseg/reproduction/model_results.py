@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sonoseg.core.intervals import Interval, bootstrap_interval
 from sonoseg.core.metrics import image_scores, included
 from sonoseg.errors import InputError
-from sonoseg.evaluate.evaluated import AGAIN, Evaluated, in_order_of
+from sonoseg.evaluate.evaluated import Evaluated, in_order_of
 from sonoseg.files import is_there
 from sonoseg.inputs import read_json
 from sonoseg.models.catalog import TABLE_1, find_experiment
@@ -28,6 +28,8 @@ PAPER_LESIONS = 62 / 78
 Under `paper` an image without lesion always scores 0. So the paper's mean over the images with a lesion is its printed
 mean divided by this share.
 """
+REDO = "delete the run folder that is wrong, and reproduce its model again"
+"""Hint for a result that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +162,18 @@ def check_results(rows: Iterable[ModelResults]) -> None:
     """
     of_split: dict[str, Evaluated] = {}
     for row in rows:
-        for test in row.tests:
-            first = of_split.setdefault(row.split, test)
-            in_order_of(first, test)
-            if test.files != first.files:
-                problem = f"has another order of images than {first.name}"
-                raise InputError(test.name, problem, AGAIN)
+        try:
+            for test in row.tests:
+                _check_images(test, of_split.setdefault(row.split, test))
+        except InputError as error:
+            raise InputError(error.subject, error.problem, REDO) from error
+
+
+def _check_images(test: Evaluated, first: Evaluated) -> None:
+    in_order_of(first, test)
+    if test.files != first.files:
+        problem = f"has another order of images than {first.name}"
+        raise InputError(test.name, problem, REDO)
 
 
 def describe_failure(reason: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def settings_of(
     entries: dict[str, Any] = {
         "data": data_name(settings.data),
         "pixels": material.pixels[job.split],
+        "cases": material.cases[job.split],
     }
     if job.model == BUNDLED_MODEL:
         return entries | {"bundle": file_hash(default_bundle_path())}
@@ -95,7 +96,7 @@ def _check_frozen_encoders(model: str, encoder_weights: str) -> None:
 def check_settings(
     job: Job, settings: ReproductionSettings, material: Material
 ) -> None:
-    """Refuses a folder in which the job was done or begun with other settings or images.
+    """Refuses a folder in which the job was done or begun with other settings or data.
 
     Raises:
         InputError: it was; the message names what differs.
@@ -107,21 +108,53 @@ def check_settings(
     asked = json.loads(json.dumps(settings_of(job, settings, material)))
     differing = differences(there, asked)
     found = []
-    if there.get("pixels") != asked["pixels"]:
-        found.append("other images or masks")
+    if changed_data := data_changes(there, job, material):
+        found.append(changed_data)
     if there.get("bundle") != asked.get("bundle"):
         found.append(OTHER_BUNDLE)
     # The hashes themselves would tell nobody anything.
-    hashes = ("pixels", "bundle")
+    hashes = ("pixels", "cases", "bundle")
     changed = [each for each in differing if not each.startswith(hashes)]
     if changed:
         found.append(f"other settings: {' and '.join(changed)}")
     if found:
         problem = f"holds {job.model} with {', and '.join(found)}"
-        hint = "choose another --out, or the same options"
+        hint = "choose another --out, or the same options and data"
         if found == [OTHER_BUNDLE]:
             hint = "delete this folder: it is evaluated again in minutes"
         raise InputError(job.folder(settings.out), problem, hint)
+
+
+def data_changes(there: Mapping[str, Any], job: Job, material: Material) -> str:
+    """What differs between the data of `material` and that of a result, in words; "" if nothing does.
+
+    Args:
+        there: the `settings_of` the result. Those of the first results have no `cases`.
+        job: of the result.
+        material: the images.
+    """
+    if there.get("pixels") != material.pixels[job.split]:
+        return "other images or masks"
+    cases = material.cases[job.split]
+    if there.get("cases", cases) != cases:
+        return "other labels, groups or spacings"
+    return ""
+
+
+def check_data(
+    jobs: Sequence[Job], settings: ReproductionSettings, material: Material
+) -> None:
+    """Refuses to report results with other data than theirs. Where the data lies, and its name, may have changed.
+
+    Raises:
+        InputError: the data differs.
+    """
+    for job in jobs:
+        there = (job.result(settings.out) or {}).get("settings", {})
+        if found := data_changes(there, job, material):
+            problem = f"has {found} than {job.name}, a result of {there.get('data')}"
+            hint = "give the data that the results are of"
+            raise InputError(f"--data {settings.data}", problem, hint)
 
 
 def do_job(job: Job, settings: ReproductionSettings, material: Material) -> None:

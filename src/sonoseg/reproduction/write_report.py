@@ -14,7 +14,6 @@ from sonoseg.data.load import data_name
 from sonoseg.data.scan import read_table
 from sonoseg.data.splits import SUBSETS, leaked
 from sonoseg.errors import InputError
-from sonoseg.evaluate.evaluated import AGAIN
 from sonoseg.files import atomic_files, atomic_path, is_there, output_folder, write_text
 from sonoseg.models.catalog import RIVALS, TABLE_1
 from sonoseg.report.evaluation_figures import roc_figure
@@ -23,7 +22,13 @@ from sonoseg.reproduction import added_tables, explanation_tables, paper_tables
 from sonoseg.reproduction.claims import claims
 from sonoseg.reproduction.jobs import Job
 from sonoseg.reproduction.material import Material
-from sonoseg.reproduction.model_results import ModelResults, printed, read_results
+from sonoseg.reproduction.model_results import (
+    REDO,
+    ModelResults,
+    check_results,
+    printed,
+    read_results,
+)
 from sonoseg.reproduction.report_page import TITLE, report_page
 from sonoseg.reproduction.report_table import ReportTable
 from sonoseg.reproduction.settings import ReproductionSettings, is_reduced
@@ -35,8 +40,13 @@ MOST_CURVES = 6
 def write_report(
     settings: ReproductionSettings, jobs: Sequence[Job], material: Material
 ) -> None:
-    """Writes tables/*.csv, roc-SPLIT-SUBSET.png, report.md and report.html into the output folder."""
+    """Writes tables/*.csv, roc-SPLIT-SUBSET.png, report.md and report.html into the output folder.
+
+    Raises:
+        InputError: as `check_results`, or another file of a result is damaged.
+    """
     rows = read_results(settings.out, jobs)
+    check_results(rows)
     copied = {}
     for split, subsets in material.subsets.items():
         copied[Path(split).stem] = leaked(subsets, "test")
@@ -152,8 +162,16 @@ def describe(
     )
     done = sum(row.done for row in rows)
     splits = ", ".join(dict.fromkeys(row.split for row in rows))
-    data = data_name(settings.data)
+    data = data_of(settings, rows)
     return f"{how}{ended} {done} of {len(rows)} models, {times}, data {data}, split {splits}."
+
+
+def data_of(settings: ReproductionSettings, rows: Sequence[ModelResults]) -> str:
+    """Returns the name of the data as stored with the results, or without results as given now."""
+    names = []
+    for row in rows:
+        names += [result.get("settings", {}).get("data") for result in row.results]
+    return ", ".join(dict.fromkeys(filter(None, names))) or data_name(settings.data)
 
 
 def draw_curves(out: Path, rows: Sequence[ModelResults]) -> dict[str, Path]:
@@ -204,7 +222,7 @@ def _curve(
         false = np.array([float(point["false_positive_rate"]) for point in points])
         true = np.array([float(point["true_positive_rate"]) for point in points])
     except ValueError as error:
-        raise InputError(file, "holds a rate that is no number", AGAIN) from error
+        raise InputError(file, "holds a rate that is no number", REDO) from error
     return false, true
 
 

@@ -51,6 +51,13 @@ def pixels_of(case: Case) -> str:
     return f"{pixel_hash(image)} {pixel_hash(mask.view(np.uint8))}"
 
 
+def facts_of(case: Case) -> str:
+    """What the scores of a case come from besides its pixels: label, group, and what its pixels measure."""
+    # Of a file it is (): `pixels_of` has its size. Of a pack it is the size before packing.
+    full_shape = case.full_shape(())
+    return repr((case.label, case.group, case.pixel_size, full_shape))
+
+
 @dataclass(frozen=True)
 class Seen:
     """One image that a network has seen.
