@@ -882,7 +882,7 @@ class Export:
     name: str | None = None
     """Name on the model card. Default: the name of the model."""
     scores: Path | None = None
-    """A metrics.json of `sonoseg evaluate`. Its scores are written on the model card."""
+    """A metrics.json that `sonoseg evaluate` measured with this network. Its scores are written on the model card."""
     threshold: float = 0.5
     """Pixels with at least this probability are lesion."""
     min_lesion_fraction: float = 0.0

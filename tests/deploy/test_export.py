@@ -11,8 +11,10 @@ from tests.deploy.conftest import SCORES
 
 import sonoseg
 from sonoseg.cli import main
+from sonoseg.data.load import load_cases
 from sonoseg.deploy.bundle_card import make_card
 from sonoseg.deploy.calibration import load_calibration
+from sonoseg.deploy.card_scores import with_scores
 from sonoseg.deploy.deployed import folded
 from sonoseg.deploy.export import (
     TOLERANCE,
@@ -22,9 +24,11 @@ from sonoseg.deploy.export import (
     export_bundle,
 )
 from sonoseg.errors import InputError
+from sonoseg.evaluate.evaluate import evaluate
+from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
-from sonoseg.train.run_folder import RunConfig, find_run, load_run
+from sonoseg.train.run_folder import RunConfig, find_run, load_run, weights_hash
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -141,6 +145,23 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
     assert Image.open(out / "scan_mask.png").size == (120, 90)
 
 
+def test_scores_of_a_run_and_of_its_bundle_are_known_as_those_of_one_network(
+    run, bundles, phantoms, tmp_path
+):
+    models = []
+    for model in (run, bundles / "half.onnx"):
+        out = tmp_path / model.name
+        evaluate(load_predictor(str(model)), load_cases(phantoms)[:2], out, (64, 64))
+        found = json.loads((out / "metrics.json").read_text())["model"]
+        models.append(found | {"name": ""})
+    assert models[0] == models[1]
+    assert models[0]["weights"] == weights_hash(run)
+    assert models[0]["temperature"] == 1
+    card = Bundle.read(bundles / "half.onnx").card
+    card = with_scores(card, out / "metrics.json", run)
+    assert card.scores["model"]["weights"] == card.weights
+
+
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
@@ -150,6 +171,8 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
         (["--scores", "calibration.json"], "not a metrics.json"),
         (["--scores", "compared.json"], "not a metrics.json"),
         (["--scores", "odd.json"], "not a metrics.json"),
+        (["--scores", "other.json"], "was measured with another network than"),
+        (["--scores", "hot.json"], "was calibrated as it is now (temperature 1.5"),
         (["--name", "x" * 200], "name is not a line"),
     ],
 )
@@ -159,6 +182,12 @@ def test_bad_options_write_no_bundle(run, tmp_path, capsys, monkeypatch, more, p
     Path("cut.json").write_text(json.dumps(at_one_half))
     Path("compared.json").write_text(json.dumps([{"model": "m", "p": 0.1}]))
     Path("odd.json").write_text(json.dumps({**SCORES, "model": "mine"}))
+    for name, entry in {
+        "other": {"weights": "sha256:" + "0" * 64},
+        "hot": {"weights": weights_hash(run), "temperature": 1.5},
+    }.items():
+        scores = {**SCORES, "model": SCORES["model"] | entry}
+        Path(f"{name}.json").write_text(json.dumps(scores))
     Path("calibration.json").write_text(json.dumps({"temperature": 1.5}))
     line = ["export", str(run), "--out", "b.onnx", "--threshold", "0.4", *more]
     assert main(line) == 2

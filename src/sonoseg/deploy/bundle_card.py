@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from sonoseg.deploy.calibration import Calibration
 from sonoseg.reader.card import Card
@@ -26,21 +25,26 @@ class CardSettings:
         name: of the network; None takes that of the run's model.
         threshold: a pixel is lesion where its probability is at least this, between 0 and 1.
         min_lesion_fraction: parts smaller than this share of the image are dropped, from 0 to below 1.
-        scores: a metrics.json of `sonoseg evaluate`.
     """
 
     name: str | None = None
     threshold: float = 0.5
     min_lesion_fraction: float = 0.0
-    scores: dict[str, Any] = field(default_factory=dict)
 
 
 def make_card(
     config: RunConfig,
     calibration: Calibration | None = None,
     settings: CardSettings = CardSettings(),
+    weights: str | None = None,
 ) -> Card:
-    """The card of a run's bundle.
+    """The card of a run's bundle, without scores.
+
+    Args:
+        config: of the run.
+        calibration: of the run, if it has one.
+        settings: what does not come from the run.
+        weights: `weights_hash` of the run.
 
     Raises:
         ValueError: a value of `settings` is out of its range; says which.
@@ -54,12 +58,14 @@ def make_card(
         min_lesion_fraction=settings.min_lesion_fraction,
         training_data=describe_data(config),
         recipe=describe_recipe(config, calibration),
-        scores=settings.scores,
+        scores={},
         intended_use=INTENDED_USE,
         limits=list(LIMITS),
         licence="Apache-2.0",
         created=datetime.now(UTC).date().isoformat(),
         sensitivity=calibration.report.get("sensitivity", {}) if calibration else {},
+        weights=weights,
+        temperature=calibration.temperature if calibration else 1.0,
     )
     return Card.from_json(card.to_json())  # which checks every value
 
