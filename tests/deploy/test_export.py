@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.deploy.conftest import SCORES
 import sonoseg
 from sonoseg.cli import main
 from sonoseg.data.load import load_cases
-from sonoseg.deploy.bundle_card import make_card
+from sonoseg.deploy.bundle_card import describe_recipe, make_card
 from sonoseg.deploy.calibration import load_calibration
 from sonoseg.deploy.card_scores import with_scores
 from sonoseg.deploy.deployed import folded
@@ -203,12 +204,33 @@ def test_the_cards_recipe_is_a_sentence(run):
     shipped = RunConfig.read(find_run("default"))
     recipe = make_card(shipped, load_calibration(find_run("default"))).recipe
     assert recipe.endswith(
-        "only the presence learned, started from "
-        + shipped.start_from
-        + ", 23 earlier trainings, "
-        "logits divided by 1.68."
+        "augmentation light, epoch kept by dice, only the presence learned."
+    )
+    assert recipe.startswith(
+        shipped.start_from
+        + ", 23 earlier runs, logits divided by 1.68; the first of them: sonoseg-1"
     )
     assert len(recipe) < 500 and "{" not in recipe
+
+
+def test_the_recipe_of_a_network_that_was_made_of_others_begins_with_them(run):
+    """Its config has the settings of the first, which was not trained from the others."""
+    config = RunConfig.read(run)
+    trained = describe_recipe(config)
+    one, other = (f"r{i} sha256:" + 64 * str(i) for i in range(2))
+    for made in (
+        f"ensemble of {one}, {other}",
+        f"mean of {one}",
+        f"{one}, 0.1 slimmer by 8 images",
+    ):
+        recipe = describe_recipe(replace(config, start_from=made))
+        assert recipe == f"{made}; the first of them: {trained}"
+    for origin in (one, f"the mean of {other}"):
+        recipe = describe_recipe(replace(config, start_from=origin))
+        assert recipe == f"{trained[:-1]}, started from {origin}."
+    short = replace(config, recipe=replace(config.recipe, epochs=1, batch=1))
+    assert "at most 1 epoch at" in describe_recipe(short)
+    assert ", 1 image a step" in describe_recipe(short)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
