@@ -104,7 +104,7 @@ def export_command(
     difference = f"differs from PyTorch by {agreement.onnx_to_torch:.1e} at most"
     if half:
         difference += f", rounding changes probabilities by {agreement.rounding:.1e}"
-    lines.append(difference)
+    lines.append(f"{difference}, on two synthetic images")
     return "\n".join(lines)
 
 
