@@ -79,7 +79,8 @@ class Segment:
     """Size of a pixel in mm: one number, or height,width such as 0.1,0.08. Lengths are then in mm, areas in mm².
     DICOM files contain a size of their own; this one replaces it."""
     explain: bool = False
-    """Also write STEM_heat.png: a Grad-CAM heat map of the parts of the image that the network used."""
+    """Also write STEM_heat.png: a Grad-CAM heat map of the parts of the image that the network used.
+    It is that of the network without operating point: of the pixels of at least 0.5."""
     to: tuple[Literal["seg", "sr", "sc", "coco", "geojson", "labelme"], ...] = ()
     """Other formats to write. Of DICOM images: seg (outlines), sr (measurements), sc (overlay picture).
     Of all images, for annotation programs: coco, geojson (QuPath), labelme."""
@@ -883,13 +884,14 @@ class Export:
     name: str | None = None
     """Name on the model card. Default: the name of the model."""
     scores: Path | None = None
-    """A metrics.json of `sonoseg evaluate`. Its scores are written on the model card."""
+    """A metrics.json that `sonoseg evaluate` measured with this network. Its scores are written on the model card."""
     threshold: float = 0.5
     """Pixels with at least this probability are lesion."""
     min_lesion_fraction: float = 0.0
     """Connected parts that are smaller than this fraction of the image are removed."""
     half: bool = False
-    """Store the weights in 16 bits, which halves the file. The command prints how much probabilities change."""
+    """Store the weights in 16 bits, which halves the file.
+    The command prints how much probabilities change on two synthetic images."""
 
     def run(self) -> int:
         settings = _call(

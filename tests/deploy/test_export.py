@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from tests.deploy.conftest import SCORES
 
 import sonoseg
 from sonoseg.cli import main
-from sonoseg.deploy.bundle_card import make_card
+from sonoseg.data.load import load_cases
+from sonoseg.deploy.bundle_card import describe_recipe, make_card
 from sonoseg.deploy.calibration import load_calibration
+from sonoseg.deploy.card_scores import with_scores
 from sonoseg.deploy.deployed import folded
 from sonoseg.deploy.export import (
     TOLERANCE,
@@ -22,9 +25,11 @@ from sonoseg.deploy.export import (
     export_bundle,
 )
 from sonoseg.errors import InputError
+from sonoseg.evaluate.evaluate import evaluate
+from sonoseg.evaluate.predictors import load_predictor
 from sonoseg.models.fusion_unet import FusionUNetConfig
 from sonoseg.reader.bundle import Bundle
-from sonoseg.train.run_folder import RunConfig, find_run, load_run
+from sonoseg.train.run_folder import RunConfig, find_run, load_run, weights_hash
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -69,7 +74,8 @@ def test_the_command_says_how_far_the_bundle_is_from_pytorch(
     first, second, third = capsys.readouterr().out.splitlines()
     assert first == f"{tmp_path / 'b.onnx'}: sonoseg-1, 1.5 MB"
     assert second.startswith("not calibrated")
-    assert "1.2e-07" in third and "3.0e-04" in third
+    assert "1.2e-07" in third
+    assert third.endswith("by 3.0e-04, on two synthetic images")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +147,23 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
     assert Image.open(out / "scan_mask.png").size == (120, 90)
 
 
+def test_scores_of_a_run_and_of_its_bundle_are_known_as_those_of_one_network(
+    run, bundles, phantoms, tmp_path
+):
+    models = []
+    for model in (run, bundles / "half.onnx"):
+        out = tmp_path / model.name
+        evaluate(load_predictor(str(model)), load_cases(phantoms)[:2], out, (64, 64))
+        found = json.loads((out / "metrics.json").read_text())["model"]
+        models.append(found | {"name": ""})
+    assert models[0] == models[1]
+    assert models[0]["weights"] == weights_hash(run)
+    assert models[0]["temperature"] == 1
+    card = Bundle.read(bundles / "half.onnx").card
+    card = with_scores(card, out / "metrics.json", run)
+    assert card.scores["model"]["weights"] == card.weights
+
+
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
@@ -150,6 +173,8 @@ def test_an_exported_run_segments_a_picture(bundles, tmp_path):
         (["--scores", "calibration.json"], "not a metrics.json"),
         (["--scores", "compared.json"], "not a metrics.json"),
         (["--scores", "odd.json"], "not a metrics.json"),
+        (["--scores", "other.json"], "was measured with another network than"),
+        (["--scores", "hot.json"], "was calibrated as it is now (temperature 1.5"),
         (["--name", "x" * 200], "name is not a line"),
     ],
 )
@@ -159,6 +184,12 @@ def test_bad_options_write_no_bundle(run, tmp_path, capsys, monkeypatch, more, p
     Path("cut.json").write_text(json.dumps(at_one_half))
     Path("compared.json").write_text(json.dumps([{"model": "m", "p": 0.1}]))
     Path("odd.json").write_text(json.dumps({**SCORES, "model": "mine"}))
+    for name, entry in {
+        "other": {"weights": "sha256:" + "0" * 64},
+        "hot": {"weights": weights_hash(run), "temperature": 1.5},
+    }.items():
+        scores = {**SCORES, "model": SCORES["model"] | entry}
+        Path(f"{name}.json").write_text(json.dumps(scores))
     Path("calibration.json").write_text(json.dumps({"temperature": 1.5}))
     line = ["export", str(run), "--out", "b.onnx", "--threshold", "0.4", *more]
     assert main(line) == 2
@@ -174,12 +205,33 @@ def test_the_cards_recipe_is_a_sentence(run):
     shipped = RunConfig.read(find_run("default"))
     recipe = make_card(shipped, load_calibration(find_run("default"))).recipe
     assert recipe.endswith(
-        "only the presence learned, started from "
-        + shipped.start_from
-        + ", 23 earlier trainings, "
-        "logits divided by 1.68."
+        "augmentation light, epoch kept by dice, only the presence learned."
+    )
+    assert recipe.startswith(
+        shipped.start_from
+        + ", 23 earlier runs, logits divided by 1.68; the first of them: sonoseg-1"
     )
     assert len(recipe) < 500 and "{" not in recipe
+
+
+def test_the_recipe_of_a_network_that_was_made_of_others_begins_with_them(run):
+    """Its config has the settings of the first, which was not trained from the others."""
+    config = RunConfig.read(run)
+    trained = describe_recipe(config)
+    one, other = (f"r{i} sha256:" + 64 * str(i) for i in range(2))
+    for made in (
+        f"ensemble of {one}, {other}",
+        f"mean of {one}",
+        f"{one}, 0.1 slimmer by 8 images",
+    ):
+        recipe = describe_recipe(replace(config, start_from=made))
+        assert recipe == f"{made}; the first of them: {trained}"
+    for origin in (one, f"the mean of {other}"):
+        recipe = describe_recipe(replace(config, start_from=origin))
+        assert recipe == f"{trained[:-1]}, started from {origin}."
+    short = replace(config, recipe=replace(config.recipe, epochs=1, batch=1))
+    assert "at most 1 epoch at" in describe_recipe(short)
+    assert ", 1 image a step" in describe_recipe(short)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):

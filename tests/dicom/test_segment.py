@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from dicom_files import as_bytes, make_dataset
 
+import sonoseg
 from sonoseg.dicom.read import read_dicom
 from sonoseg.dicom.report import largest_outlines
 from sonoseg.dicom.segment import segment_dicom
+from sonoseg.errors import InputError
 
 
 class BrightIsLesion:
@@ -43,3 +46,19 @@ def test_a_lesion_that_was_long_not_seen_is_another_one(
     assert len({outline.segment for outline in outlines}) == lesions
     assert [one.frame for one in outlines] == [*range(1, 6), 11, 12, *range(30, 41)]
     assert len(largest_outlines(outlines)) == lesions
+
+
+def test_a_batch_says_that_it_takes_no_dicom_and_which_image_it_is(
+    tmp_path: Path,
+) -> None:
+    picture = np.zeros((40, 40), np.uint8)
+    dataset = make_dataset(np.full((1, 64, 80), 90, np.uint8))
+    content = as_bytes(dataset)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(content)
+    for image in (path, str(path), content, bytearray(content), dataset):
+        name = str(path) if isinstance(image, (str, Path)) else "image 2 of 2"
+        with pytest.raises(InputError) as error:
+            sonoseg.load().segment_batch([picture, image])
+        assert error.value.subject == name
+        assert error.value.problem.startswith("is a DICOM image")

@@ -198,6 +198,24 @@ def test_every_key_of_the_card_must_be_there_and_others_may(
 
 
 @pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("weights", ["sha256:" + "0a" * 32, None], ["", "0a" * 32, 3, "sha256:0A"]),
+        ("temperature", [1, 1.5, None], [0, -1, "1", True, float("nan")]),
+        ("malignancy", [{}, {"auc": 0.9}], [None, []]),
+    ],
+)
+def test_keys_that_older_cards_lack_are_checked_where_they_are(
+    card: dict[str, Any], key: str, good: list[Any], bad: list[Any]
+) -> None:
+    for value in good:
+        assert getattr(Card.from_json(json.dumps(card | {key: value})), key) == value
+    for value in bad:
+        with pytest.raises(ValueError, match=f"its card's {key} is not"):
+            Card.from_json(json.dumps(card | {key: value}))
+
+
+@pytest.mark.parametrize(
     "text", ["", "{", "[]", "3", "null", "[" * 100_000, "9" * 9999, " " * 2_000_000]
 )
 def test_a_card_that_is_no_json_object_is_refused(text: str) -> None:

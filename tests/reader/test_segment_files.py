@@ -427,6 +427,21 @@ def test_the_shipped_network_draws_where_it_looked(tmp_path: Path) -> None:
     assert entry["heat"] == "a_heat.png"
 
 
+def test_the_command_says_that_heat_knows_no_operating_point(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(make_phantom(0)[0]).save(tmp_path / "a.png")
+    for explain, sensitivity in ((True, None), (False, "specific"), (True, "specific")):
+        segment_command(
+            [tmp_path / "a.png"],
+            out=tmp_path / "out",
+            explain=explain,
+            sensitivity=sensitivity,
+        )
+        said = ["without operating point" in message for message in caplog.messages]
+        assert said == [True] * bool(explain and sensitivity)
+
+
 def test_the_command_runs_the_network_once_for_each_image_it_explains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,21 @@ def test_one_image_is_not_taken_for_a_batch(
         assert len(segmenter.segment_batch(images)) == 2
 
 
+def test_a_bad_image_of_a_batch_is_called_by_its_name_or_its_place(
+    segmenter: Segmenter, scan: Scan, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"no picture")
+    bad = [np.zeros((3, 3, 3, 3)), b"no picture", scan[:3], path]
+    for image in bad:
+        name = str(path) if image is path else "image 3 of 4"
+        with pytest.raises(InputError) as error:
+            segmenter.segment_batch([scan, scan, image, scan])
+        assert error.value.subject == name
+    with pytest.raises(InputError, match=r"^image: "):
+        segmenter.segment(b"no picture")
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (16, 900), (1200, 40), (96, 112)])
 def test_images_of_any_size_are_segmented_at_their_size(
     segmenter: Segmenter, shape: tuple[int, int]
@@ -404,6 +419,21 @@ def test_an_operating_point_keeps_or_drops_lesions_and_leaves_their_outlines(
     assert again.sensitivity == "high"
     np.testing.assert_array_equal(again.segment(scan).mask, high.mask)
     assert sonoseg.load(path).sensitivity is None
+
+
+def test_heat_of_another_mask_than_the_one_that_is_drawn_is_said(
+    judging: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = sonoseg.load(judging(POINTS))
+    plain.warn_of_heat()
+    plain.at("balanced").warn_of_heat()
+    assert not caplog.messages
+    stricter = replace(plain.card, threshold=0.7)
+    bundle = Bundle.read(plain.path)
+    for other in (plain.at("high"), Segmenter(replace(bundle, card=stricter))):
+        other.warn_of_heat()
+        assert "without operating point" in caplog.messages.pop()
+        caplog.clear()
 
 
 def test_an_operating_point_that_changes_nothing_is_said(

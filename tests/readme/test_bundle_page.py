@@ -17,8 +17,10 @@ from PIL import Image, ImageDraw
 from tests.readme.test_commands import blocks
 
 import sonoseg
+from sonoseg.core.resize import resize_image, unit_range
 from sonoseg.data.phantom import make_phantom
-from sonoseg.reader.bundle import default_bundle_path
+from sonoseg.describe.malignancy_head import logit, sigmoid
+from sonoseg.reader.bundle import Bundle, default_bundle_path
 from sonoseg.reader.card import CARD_KEY
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
 
@@ -26,18 +28,28 @@ SIZES = [(64, 80), (150, 400), (400, 150), (192, 192), (300, 441), (701, 997)]
 """(H, W) smaller and larger than the input of the network, and both."""
 
 
-def mask_of_the_page() -> NDArray[np.bool_]:
-    """Runs the program on model.onnx and scan.png here."""
-    (code,) = [
-        code
-        for language, code in blocks("docs/reference.md")
-        if language == "python" and "InferenceSession" in code
-    ]
+def mask_of_the_page(sensitivity: str | None = None) -> NDArray[np.bool_]:
+    """Runs the program on model.onnx and scan.png here, at an operating point if one is named."""
+    code = block_with("InferenceSession")
+    if sensitivity is not None:
+        (line,) = re.findall(r"^.*network\.run\(.*$", code, re.MULTILINE)
+        instead = block_with("presence_shift").replace('"high"', f'"{sensitivity}"')
+        code = code.replace(line, instead)
     assert not re.search(r"\bsonoseg\b(?!\.card)", code)
     names: dict[str, Any] = {}
     exec(compile(code, "docs/reference.md", "exec"), names)
     mask: NDArray[np.bool_] = names["mask"]
     return mask
+
+
+def block_with(word: str) -> str:
+    """The page's block of Python that has this word."""
+    (code,) = [
+        code
+        for language, code in blocks("docs/reference.md")
+        if language == "python" and word in code
+    ]
+    return code
 
 
 def write_strict_bundle(path: Path, **changes: object) -> None:
@@ -94,3 +106,21 @@ def test_it_follows_the_threshold_and_removes_small_parts(here: Path) -> None:
         np.testing.assert_array_equal(mask_of_the_page(), result.mask)
         found.append(len(result.lesions))
     assert found[0] > found[1] > found[2] == 0
+
+
+def test_it_keeps_the_lesions_of_an_operating_point(here: Path) -> None:
+    """The cuts lie just below and just above what the presence head says, and the threshold is not 0.5."""
+    pixels = make_phantom(3)[0]
+    Image.fromarray(pixels).save("scan.png")
+    bundle = Bundle.read(default_bundle_path())
+    small = unit_range(resize_image(pixels, bundle.card.size)[None, None])
+    # A large shift limits all pixels to what the presence head says.
+    limited = bundle.run(small, presence_shift=-20.0).probability.max()
+    presence = logit(float(limited)) + 20
+    below, above = sigmoid(np.array([presence - 0.3, presence + 0.3]))
+    cuts = {"high": float(below), "balanced": 0.5, "specific": float(above)}
+    write_strict_bundle(here / "model.onnx", threshold=0.2, sensitivity=cuts)
+    for name, is_kept in (("high", True), ("specific", False)):
+        wanted = sonoseg.segment("scan.png", "model.onnx", sensitivity=name).mask
+        np.testing.assert_array_equal(mask_of_the_page(name), wanted)
+        assert wanted.any() == is_kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -188,6 +189,23 @@ def test_the_commands_of_a_page_work_in_order(
         else:
             skip_export(monkeypatch)
         run_page(page)
+
+
+def test_the_block_on_metrics_prints_a_share_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = [code for _, code in blocks("docs/how-to.md") if "metrics.json" in code]
+    scores = {"lesion": {"dice": 0.8, "dice_interval": [0.7, 0.9]}}
+    normals = {"images": 16, "false_lesion": 0.1875}
+    file = Path("evaluation/mine/metrics.json")
+    file.parent.mkdir(parents=True)
+    for normal in (normals, {"images": 0, "false_lesion": None}):
+        file.write_text(json.dumps({"conventions": scores, "normals": normal}))
+        exec(compile(code, "docs/how-to.md", "exec"), {})
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == third == "Dice 0.800, 95 % interval [0.7, 0.9]"
+    assert second == "false lesion on 19% of the 16 images without one"
 
 
 def run_page(page: str) -> None:

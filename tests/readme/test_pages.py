@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,6 +16,7 @@ import sonoseg
 from sonoseg.data.busi import busi_images
 from sonoseg.data.case import Case
 from sonoseg.data.splits import SUBSETS, leaked
+from sonoseg.describe.malignancy_head import logit, sigmoid
 from sonoseg.report.tables import markdown_table
 from sonoseg.reproduction.jobs import parse_models, plan
 from sonoseg.reproduction.model_results import read_results
@@ -471,3 +473,18 @@ def test_the_licence_is_apache_2_in_full() -> None:
     assert [int(n) for n in re.findall(r"^   (\d)\. ", text, re.MULTILINE)] == list(
         range(1, 10)
     )
+
+
+@pytest.mark.parametrize("model", ["default", "accurate"])
+def test_the_page_says_what_the_bundled_heads_withhold(model: str) -> None:
+    head = sonoseg.load(model).head
+    assert head is not None
+    middle, band = logit(head.rules.balanced), head.rules.band
+    low, high = sigmoid(np.array([middle - band, middle + band]))
+    page = (ROOT / "docs/malignancy.md").read_text()
+    (said,) = re.findall(
+        r"largest: (\S+) in the bundled networks, which withhold\s+from (\S+) to (\S+)\.",
+        page,
+    )
+    numbers = [float(number) for number in said]
+    assert numbers == pytest.approx([head.rules.balanced, low, high], abs=0.01)

@@ -38,6 +38,16 @@ def test_weak_token_and_wrong_port_are_one_line(capsys, tmp_path):
     assert "--port" in complaint(capsys)
 
 
+def test_heat_of_another_mask_is_said_at_the_start(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("sonoseg.serve.command._run", lambda *_: None)
+    command = ["serve", str(tmp_path), "--no-browser", "--port", "0"]
+    for more, times in (([], 0), (["--sensitivity", "specific"], 1)):
+        caplog.clear()
+        assert main(command + more) == 0
+        said = [text for text in caplog.messages if "without operating point" in text]
+        assert len(said) == times
+
+
 @pytest.mark.parametrize("module", ["fastapi", "uvicorn", "python_multipart"])
 def test_a_missing_extra_is_one_line(tmp_path, module):
     code = f"import sys; sys.modules[{module!r}] = None\nfrom sonoseg.cli import main\nsys.exit(main(sys.argv[1:]))"

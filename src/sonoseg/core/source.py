@@ -32,6 +32,8 @@ MAX_BYTES = 500_000_000
 """Of an open file, which is read whole."""
 PROCESS_LOCK = threading.RLock()
 """Warnings' filters and stderr belong to the whole process: one thread at a time changes them."""
+NAMELESS = "image"
+"""What messages call a source without a name."""
 _EXPORT = "export it again as PNG, JPEG, TIFF or BMP"
 _KINDS = "give a file, its bytes, a numpy array or a PIL image"
 
@@ -50,7 +52,7 @@ Source = (
 
 
 def name_of(source: Source) -> str:
-    """What messages call a source: its path if it has one, otherwise "image"."""
+    """What messages call a source: its path if it has one, otherwise `NAMELESS`."""
     if isinstance(source, (str, PathLike)):
         return fsdecode(fspath(source))
     attribute = "filename" if isinstance(source, Image.Image) else "name"
@@ -58,7 +60,7 @@ def name_of(source: Source) -> str:
     is_path = isinstance(
         name, (str, bytes, PathLike)
     )  # a file descriptor has a number as its name
-    return (fsdecode(name) if is_path else "") or "image"
+    return (fsdecode(name) if is_path else "") or NAMELESS
 
 
 def array_of(source: Source) -> NDArray[Any] | None:

@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +20,7 @@ from sonoseg.core.resize import resize_image, unit_range
 from sonoseg.data.phantom import make_phantom
 from sonoseg.deploy.bundle_card import CardSettings, make_card
 from sonoseg.deploy.calibration import Calibration, load_calibration
+from sonoseg.deploy.card_scores import with_scores
 from sonoseg.deploy.deployed import Deployed
 from sonoseg.deploy.malignancy import load_head
 from sonoseg.deploy.onnx_rewrite import make_optional, on_demand, store_half
@@ -28,12 +28,11 @@ from sonoseg.deploy.torch_version import failures_explained, hint
 from sonoseg.describe.malignancy_head import HEAD_KEY, MalignancyHead
 from sonoseg.errors import InputError
 from sonoseg.files import atomic_path, output_file
-from sonoseg.inputs import read_json
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.reader.answers import EXPLAIN, PRESENCE_SHIFT
 from sonoseg.reader.card import CARD_KEY, Card
 from sonoseg.reader.checksum import CHECKSUM_KEY, CHECKSUM_MARK, add_checksum
-from sonoseg.train.run_folder import load_run
+from sonoseg.train.run_folder import load_run, weights_hash
 
 TOLERANCE = 1e-4
 """The largest allowed difference between an output of the bundle and PyTorch's."""
@@ -74,8 +73,7 @@ def export_command(
         The text to print.
 
     Raises:
-        InputError: a setting is out of its range, the run or the scores cannot be read, the scores are those of
-            another threshold, or see `export_bundle`.
+        InputError: a setting is out of its range, the run cannot be read, or see `with_scores` and `export_bundle`.
     """
     output_file(out)
     if not 0 < settings.threshold < 1 or not 0 <= settings.min_lesion_fraction < 1:
@@ -86,12 +84,12 @@ def export_command(
         )
     model, config = load_run(folder)
     calibration, stored = load_calibration(folder), load_head(folder)
-    if scores is not None:
-        settings = replace(settings, scores=_read_scores(scores, settings))
     try:
-        card = make_card(config, calibration, settings)
+        card = make_card(config, calibration, settings, weights_hash(folder))
         if stored is not None:
             card = replace(card, malignancy=stored.report)
+        if scores is not None:
+            card = with_scores(card, scores, folder)
     except ValueError as error:
         raise InputError(out, str(error), "give another --name or --scores") from error
     agreement = export_bundle(
@@ -106,32 +104,8 @@ def export_command(
     difference = f"differs from PyTorch by {agreement.onnx_to_torch:.1e} at most"
     if half:
         difference += f", rounding changes probabilities by {agreement.rounding:.1e}"
-    lines.append(difference)
+    lines.append(f"{difference}, on two synthetic images")
     return "\n".join(lines)
-
-
-def _read_scores(path: Path, settings: CardSettings) -> dict[str, Any]:
-    """A metrics.json of a model that makes masks by the card's rule, so that the scores are those of the bundle."""
-    hint = "give one of sonoseg evaluate"
-    try:
-        found = read_json(path)
-    except InputError as error:
-        raise InputError(path, "not a readable metrics.json", hint) from error
-    scores: dict[str, Any] = found if isinstance(found, dict) else {}
-    model = scores.get("model") or {}
-    is_whole = {"images", "conventions", "normals"} <= scores.keys()
-    if not is_whole or not isinstance(model, dict):
-        raise InputError(path, "not a metrics.json", hint)
-    for name, wanted in (
-        ("threshold", settings.threshold),
-        ("min_lesion_fraction", settings.min_lesion_fraction),
-    ):
-        measured = model.get(name, wanted)
-        if measured != wanted:
-            problem = f"was measured with {name} {measured}, not {wanted:g}"
-            hint = "export without --scores, evaluate the bundle, and export again with its metrics.json"
-            raise InputError(path, problem, hint)
-    return scores
 
 
 def export_bundle(

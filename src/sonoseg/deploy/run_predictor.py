@@ -12,7 +12,7 @@ from torch import Tensor
 from sonoseg.core.resize import resize_image
 from sonoseg.deploy.calibration import load_calibration
 from sonoseg.train.record import Record
-from sonoseg.train.run_folder import find_run, load_run
+from sonoseg.train.run_folder import find_run, load_run, weights_hash
 
 BATCH = 16
 """Images that the network of a run sees at once."""
@@ -26,6 +26,8 @@ class RunPredictor:
         calibrated: divide the logits by the temperature that `sonoseg calibrate` fitted, if there is one.
 
     Attributes:
+        weights: sha256 of the run's weights.
+        temperature: the logits are divided by it.
         record: the images that the network was trained on; None if they are not known.
 
     Raises:
@@ -38,6 +40,7 @@ class RunPredictor:
     def __init__(self, folder: Path, calibrated: bool = True) -> None:
         model, config = load_run(folder)
         calibration = load_calibration(folder) if calibrated else None
+        self.weights = weights_hash(folder)
         self.temperature = calibration.temperature if calibration else 1.0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device)

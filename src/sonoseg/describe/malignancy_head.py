@@ -123,7 +123,8 @@ class MalignancyHead:
             return "the outline is uncertain"
         distance = logit(probability) - logit(self.rules.balanced)
         if abs(distance) < self.rules.band:
-            return "benign and malignant are about equally probable"
+            threshold = f"{self.rules.balanced:.2g}"
+            return f"the probability is too near the threshold ({threshold}) to choose benign or malignant"
         return None
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:

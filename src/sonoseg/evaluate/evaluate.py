@@ -148,9 +148,10 @@ def evaluate(
     - `tradeoff.csv` and `.png`, the scores at other thresholds (see `tradeoff.Point`);
     - `sizes.png`, the diameters as outlined against those of the reference masks;
     - `metrics.json`, which is also returned: `about`, with the number of images that the network was `trained_on`, and
-      the number that its epoch was `chosen_on`, found by their pixels (None if that is not recorded); `model` (its
-      name and rule); `images`; `conventions` (see `metrics.summary`); `lesions` (see `subgroups.subgroups`); `normals`
-      (see `metrics.normals_summary`); `auc` (None unless there are both lesion and background pixels);
+      the number that its epoch was `chosen_on`, found by their pixels (None if that is not recorded); `model`: its
+      name and rule, and the sha256 of its weights and its temperature (None if they are not recorded); `images`;
+      `conventions` (see `metrics.summary`); `lesions` (see `subgroups.subgroups`); `normals` (see
+      `metrics.normals_summary`); `auc` (None unless there are both lesion and background pixels);
       `calibration_error` (0..1, over pixels); `surface` (see `surface.surface_summary`); `sizes` (see
       `sizes.sizes_summary`).
 
@@ -183,6 +184,8 @@ def evaluate(
             "name": predictor.name,
             "threshold": predictor.threshold,
             "min_lesion_fraction": predictor.min_lesion_fraction,
+            "weights": getattr(predictor, "weights", None),
+            "temperature": getattr(predictor, "temperature", None),
         },
         "images": len(cases),
         "conventions": summary(counts, groups),

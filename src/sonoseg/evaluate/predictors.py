@@ -60,7 +60,11 @@ class ConstantPredictor:
 
 
 class BundlePredictor:
-    """A bundle with the threshold and the smallest lesion of its card, as the reader uses it."""
+    """A bundle with the threshold and the smallest lesion of its card, as the reader uses it.
+
+    Attributes:
+        weights, temperature: of its card, which tell its network from others.
+    """
 
     def __init__(self, path: Path) -> None:
         from sonoseg.reader.segmenter import load
@@ -71,6 +75,8 @@ class BundlePredictor:
         self.threshold = card.threshold
         self.min_lesion_fraction = card.min_lesion_fraction
         self.size = card.size
+        self.weights = card.weights
+        self.temperature = card.temperature
 
     def probability(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         return list(self.segmenter.probability(images))

@@ -40,6 +40,9 @@ class Card:
         sensitivity: each name of `SENSITIVITIES` → the probability of the presence head, between 0 and 1, from which a
             predicted lesion is kept; empty if the network has no operating points.
         malignancy: how the malignancy head was fitted, and its rules; empty if there is none.
+        weights: "sha256:" and 64 hex digits: of the weights of the run that the bundle was exported from; None if that
+            is not recorded.
+        temperature: by which the logits are divided, 1 without calibration; None if that is not recorded.
     """
 
     format: int
@@ -57,6 +60,8 @@ class Card:
     created: str
     sensitivity: dict[str, float] = field(default_factory=dict)
     malignancy: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    temperature: float | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -83,15 +88,11 @@ class Card:
             raise ValueError("its card is not JSON") from None
         if not isinstance(values, dict):
             raise ValueError("its card is not a JSON object")
-        values.setdefault("sensitivity", {})
+        values = _ADDED_LATER | values
         for key, (is_valid, wanted) in _CARD_RULES.items():
             if not is_valid(values.get(key)):
                 raise ValueError(f"its card's {key} is not {wanted}")
-        malignancy = values.get("malignancy", {})  # older cards have none
-        if not isinstance(malignancy, dict):
-            raise ValueError("its card's malignancy is not an object")
-        known = {key: values[key] for key in _CARD_RULES}
-        return cls(**known, malignancy=malignancy)
+        return cls(**{key: values[key] for key in _CARD_RULES})
 
 
 def _is_number(value: object) -> bool:
@@ -138,6 +139,10 @@ def _is_sensitivity(value: object) -> bool:
     return all(_is_number(cut) and 0 < cut < 1 for cut in value.values())
 
 
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("sha256:[0-9a-f]{64}", value))
+
+
 def _is_date(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(date.fromisoformat(value))
@@ -145,6 +150,13 @@ def _is_date(value: object) -> bool:
         return False
 
 
+_ADDED_LATER: dict[str, Any] = {
+    "sensitivity": {},
+    "malignancy": {},
+    "weights": None,
+    "temperature": None,
+}
+"""Keys that older cards do not have → what then counts."""
 _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "format": (
         lambda value: type(value) is int and value == 1,
@@ -174,5 +186,14 @@ _CARD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sensitivity": (
         _is_sensitivity,
         f"numbers between 0 and 1 for {', '.join(SENSITIVITIES)}",
+    ),
+    "malignancy": (lambda value: isinstance(value, dict), "an object"),
+    "weights": (
+        lambda value: value is None or _is_hash(value),
+        "a sha256",
+    ),
+    "temperature": (
+        lambda value: value is None or (_is_number(value) and value > 0),
+        "a number above 0",
     ),
 }

@@ -136,6 +136,7 @@ def segment_jobs(
         segmenter = load(model, sensitivity)
         if explain:
             segmenter.check_explains()
+            segmenter.warn_of_heat()
         output_folder(folder)
         if new_folders:
             # Another call may have written there since.

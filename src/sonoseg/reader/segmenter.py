@@ -16,8 +16,9 @@ from sonoseg.core.measure import Spacing, drop_small
 from sonoseg.core.resize import enlarge, reach, resize_image, unit_range
 from sonoseg.core.source import Source
 from sonoseg.describe.malignancy_head import Judge, MalignancyHead
-from sonoseg.errors import InputError, visible
+from sonoseg.errors import visible
 from sonoseg.reader.answers import Answers
+from sonoseg.reader.batch import read_batch
 from sonoseg.reader.bundle import Bundle, find_bundle
 from sonoseg.reader.card import Card
 from sonoseg.reader.file_kinds import kind_of
@@ -100,7 +101,7 @@ class Segmenter:
         kind = None if _is_picture(image) else kind_of(image)
         if kind is not None:
             return kind.segment_still(self, image, spacing, explain)
-        return self.segment_batch([image], spacing, explain)[0]
+        return self._segment([read_image(image, spacing)], explain)[0]
 
     def segment_frames(
         self, source: ImageLike, spacing: PixelSize | None = None, explain: bool = False
@@ -135,15 +136,17 @@ class Segmenter:
         spacing: PixelSize | None = None,
         explain: bool = False,
     ) -> list[SegmentationResult]:
-        """Segments several images of any sizes in one run of the network; see `segment`.
+        """Segments several pictures or arrays of any sizes in one run of the network; see `segment`.
 
         Raises:
-            InputError: as `segment`; or `images` is one image, or no list.
+            InputError: as `segment`, with the place in the batch of what has no name; an image is DICOM; or `images`
+                is one image, or no list.
         """
-        _check_several(images)
-        read = [read_image(image, spacing) for image in images]
-        if not read:
-            return []
+        read = read_batch(images, spacing)
+        return self._segment(read, explain) if read else []
+
+    def _segment(self, read: list[Image], explain: bool) -> list[SegmentationResult]:
+        """The results for at least one image, from one run of the network."""
         answers = self._run([image.pixels for image in read], explain)
         return [self._result(image, answers, row) for row, image in enumerate(read)]
 
@@ -151,11 +154,21 @@ class Segmenter:
         """Raises InputError if the bundle contains no Grad-CAM."""
         self._bundle.check_explains()
 
+    def warn_of_heat(self) -> None:
+        """Logs a warning if the heat explains another mask than the one that is drawn (see `explain`)."""
+        if self._presence_shift or self.card.threshold != 0.5:
+            _logger.warning(
+                "sonoseg: a heat map is that of the network without operating point: of the pixels of at least 0.5, "
+                "not of the mask that is drawn"
+            )
+
     def explain(self, image: ImageLike) -> NDArray[np.float32]:
         """Where the network looked: Grad-CAM of its bottleneck (Selvaraju et al. 2017).
 
         The heat is of the sum of the logits over the pixels of probability above 0.5, or over all where there are
-        none; it is coarse, and says where the network is sensitive, not whether it is right.
+        none; it is coarse, and says where the network is sensitive, not whether it is right. It is that of the network
+        without operating point: at another `sensitivity`, or with a bundle's own threshold other than 0.5, it explains
+        another mask than the one that is drawn.
 
         Args:
             image: as in `segment`.
@@ -245,17 +258,6 @@ def load(model: Path | str = "default", sensitivity: str | None = None) -> Segme
 def _load(path: Path, _modified: int, _size: int) -> Segmenter:
     """A file that has changed has another key, and is read anew."""
     return Segmenter(Bundle.read(path))
-
-
-def _check_several(images: object) -> None:
-    """Refuses one image in place of several: a path would be taken for a list of its letters."""
-    is_one = isinstance(images, (str, bytes, bytearray, memoryview))
-    if isinstance(images, np.ndarray):  # others are many: (N,) paths, (N, H, W)
-        is_one = images.ndim in (0, 2) or images.shape[2:] in ((3,), (4,))
-    if is_one or hasattr(images, "read") or not isinstance(images, Iterable):
-        problem = f"a {type(images).__name__} is not a list of images"
-        hint = "use segment for one image, or give [image]"
-        raise InputError("images", problem, hint)
 
 
 def _is_picture(image: ImageLike) -> bool:

@@ -63,10 +63,12 @@ def serve_command(
     if dicomweb is not None:
         check_installed()
         archive = parse_address(dicomweb)
-    app = build_app(load(model, sensitivity), host, token, limits, folder, archive)
+    segmenter = load(model, sensitivity)
+    app = build_app(segmenter, host, token, limits, folder, archive)
     listener = _listen(host, port)
     address = _address(host, listener.getsockname()[1])
     _logger.warning("sonoseg: %s is at %s; stop it with Ctrl+C", folder, address)
+    segmenter.warn_of_heat()
     if archive is not None:
         words = "sonoseg: the studies of %s are at %sstudies"
         _logger.warning(words, archive.url, address)

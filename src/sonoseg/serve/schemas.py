@@ -105,7 +105,7 @@ class SegmentAnswer(BaseModel):
     )
     heat: str | None = Field(
         default=None,
-        description="PNG in base64: where the network looked; only with explain",
+        description="PNG in base64: where the network looked for the pixels of at least 0.5; only with explain",
     )
     frame: int | None = Field(
         default=None, description="which frame was segmented, from 1; only of DICOM"
