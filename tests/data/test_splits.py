@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -266,6 +268,21 @@ def test_split_from_a_csv_leaves_out_what_it_does_not_name(
         [],
         [cases[0]],
     )
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_split_csv_may_store_accents_in_another_way_than_the_files(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], in_table: Literal["NFC", "NFD"]
+) -> None:
+    name = unicodedata.normalize(on_disk, "Müller.png")
+    cases = [Case(name, Path(name), (), "benign", "a")]
+    path = tmp_path / "mine.csv"
+    row = unicodedata.normalize(in_table, "Müller.png,test\n")
+    path.write_text("file,subset\n" + row, encoding="utf-8")
+    assert split_cases(cases, str(path))["test"] == cases
+    path.write_text(f"file,subset\n{name},test\n{row}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"names .* 2 times"):
+        split_cases(cases, str(path))
 
 
 @pytest.mark.parametrize(

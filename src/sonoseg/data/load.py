@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,5 +128,7 @@ def _summary(found: Scan, findings: Sequence[Finding]) -> tuple[Path, str]:
 
 
 def data_name(folder: Path | str) -> str:
-    """The name of a data set in results: its folder's; of a pack that of the folder it was made from."""
-    return open_pack(folder).source if is_pack(folder) else Path(folder).name
+    """The name of a data set in results: its folder's, also of "."; of a pack that of the folder it was made from."""
+    if is_pack(folder):
+        return open_pack(folder).source
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100  # a link keeps its name

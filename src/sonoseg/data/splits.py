@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
     elif name in SPLITS:
         subset_of = _grouped(cases, int(name.partition("-")[2] or 0))
     elif is_table(name):
-        subset_of = _from_table(Path(name))
+        subset_of = _from_table(Path(name), cases)
     else:
         raise InputError(
             name,
@@ -218,9 +219,13 @@ def _folds(cases: Sequence[Case]) -> dict[str, int]:
     return dict(zip(names, folds, strict=True))
 
 
-def _from_table(path: Path) -> dict[str, str]:
+def _from_table(path: Path, cases: Sequence[Case]) -> dict[str, str]:
+    # macOS stores accents in another way than most programs write them.
+    name_of = {unicodedata.normalize("NFC", case.name): case.name for case in cases}
     rows = read_table(path, ("file", "subset"))
     for row in rows:
+        file = unicodedata.normalize("NFC", row["file"])
+        row["file"] = name_of.get(file, file)
         row["subset"] = row["subset"].casefold()
         if row["subset"] not in SUBSETS:
             problem = f"puts {row['file']} into the unknown subset {row['subset']}"
