@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -212,6 +213,16 @@ def test_busis_folds_are_what_the_same_rule_gives() -> None:
         [case.label for case in cases], [case.group for case in cases]
     )
     assert [file.fold for file in busi_images().values()] == expected
+
+
+def test_own_patients_are_not_divided_where_images_have_names_of_busi() -> None:
+    cases = []
+    for number, case in enumerate(_busi()[:60]):
+        cases.append(replace(case, group=f"patient {number // 3}"))
+    for fold in range(5):
+        subsets = split_cases(cases, f"grouped-{fold}")
+        assert not leaked(subsets, "test")
+        assert [len(subset) for subset in subsets.values()] == [36, 12, 12]
 
 
 def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:

@@ -58,7 +58,9 @@ def scan_pictures(folder: Path) -> Scan | None:
 
 
 def scan(folder: Path | str) -> Scan:
-    """Lists the cases of a data set, and the problems that its file names show. No image is read; a pack is read whole.
+    """Lists the cases of a data set, and the problems that its file names show. A pack is read whole.
+
+    Of pictures none is read, except for a sample of those that are named as in BUSI: see `join_copies`.
 
     Raises:
         InputError: there is no such folder or pack, its layout is not known, it has no images, or its table is
