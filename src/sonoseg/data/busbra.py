@@ -18,6 +18,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_there
 
 _NAME = re.compile(r"bus_\d{4}-[a-z]")
+_PATIENT = re.compile(r"patient \d+")
 _logger = logging.getLogger(__name__)
 
 TABLE = "bus_data.csv"
@@ -66,6 +67,12 @@ def scan_busbra(root: Path) -> Scan:
         label = pathology if pathology in ("benign", "malignant") else "unknown"
         scan.cases.append(Case(path.name, path, own, label, f"patient {row['Case']}"))
     return scan
+
+
+def is_busbra(case: Case) -> bool:
+    """Whether a case is of BUS-BRA, by its name and group; also of a pack, or of a part of it."""
+    is_named = _NAME.fullmatch(Path(case.name).stem)
+    return bool(is_named) and bool(_PATIENT.fullmatch(case.group))
 
 
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:

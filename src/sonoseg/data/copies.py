@@ -68,6 +68,27 @@ def near_copies(thumbnails: Sequence[NDArray[np.float32]]) -> list[tuple[int, in
     return pairs
 
 
+def most_alike(
+    images: Sequence[NDArray[np.uint8]], others: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.float32]:
+    """The highest correlation of each image with one of `others`, as `near_copies` compares them; -1 if there are none.
+
+    Args:
+        images, others: (H, W) gray each.
+
+    Returns:
+        (N,), from -1 to 1.
+    """
+    found = np.full(len(images), -1, np.float32)
+    if not others:
+        return found
+    table = np.array([thumbnail(other) for other in others])
+    for start in range(0, len(images), _ROWS):
+        rows = np.array([thumbnail(image) for image in images[start : start + _ROWS]])
+        found[start : start + _ROWS] = (rows @ table.T).max(axis=1)
+    return found
+
+
 def connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The groups into which `pairs` join the numbers 0 to count - 1, singles included, in ascending order."""
     table = np.array(list(pairs), np.int64).reshape(-1, 2)
