@@ -204,7 +204,8 @@ def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> 
     subsets = split_cases(cases, split)
     # Each by itself: the training has read the validation images already.
     kept = [*_images(subsets[VALIDATION], size), *_images(subsets["test"], size)]
-    trained_on, added = [], []
+    trained_on: list[NDArray[np.uint8]] = []
+    added: list[NDArray[np.uint8]] = []
     for case, image in zip(training, _images(training, size), strict=True):
         is_own = os.path.realpath(case.image) in own
         (trained_on if is_own else added).append(image)
