@@ -215,6 +215,15 @@ def test_busis_folds_are_what_the_same_rule_gives() -> None:
     assert [file.fold for file in busi_images().values()] == expected
 
 
+@pytest.mark.parametrize("split", ["paper", "paper-clean", "grouped"])
+def test_busi_saved_in_another_format_has_its_own_splits(split: str) -> None:
+    busi = _busi()
+    saved = [replace(case, name=f"{Path(case.name).stem}.jpg") for case in busi]
+    subsets = split_cases(saved, split)
+    for subset, cases in split_cases(busi, split).items():
+        assert [case.image for case in subsets[subset]] == [c.image for c in cases]
+
+
 def test_own_patients_are_not_divided_where_images_have_names_of_busi() -> None:
     cases = []
     for number, case in enumerate(_busi()[:60]):
