@@ -11,6 +11,7 @@ Run once, with the published checksums, the list of near-copies by Pawłowska et
 - `paper-clean`: of `paper`, training images in a group with a validation or test image are left out, and
   validation images in a group with a test image;
 - folds of `grouped`: five, stratified by class, groups never apart;
+- `look`: the fingerprint of the image, by which BUSI is known from own images of the same names;
 - `labelled`: 1 for the images that Pawłowska et al. keep: one of each set of copies, and none to which they object.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 from sklearn.model_selection import train_test_split
 
 from sonoseg.core.image import read_image
-from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.copies import connected, fingerprint, near_copies, thumbnail
 from sonoseg.data.splits import stratified_folds
 from sonoseg.files import write_text
 
@@ -109,12 +110,13 @@ def main() -> None:
     subsets = paper(paths)
     folds = stratified_folds([path.split("/")[0] for path in paths], group_of)
     clean, kept = paper_clean(subsets, group_of), labelled(paths, curation)
-    columns = zip(group_of, subsets, clean, folds, kept, strict=True)
+    looks = [f"{fingerprint(read_image(images / path).pixels):016x}" for path in paths]
+    columns = zip(group_of, subsets, clean, folds, kept, looks, strict=True)
     facts = dict(zip(paths, columns, strict=True))
-    lines = ["path,sha256,group,paper,paper_clean,fold,labelled"]
+    lines = ["path,sha256,group,paper,paper_clean,fold,labelled,look"]
     for path in sorted(digests):
         lines.append(
-            ",".join(map(str, (path, digests[path], *facts.get(path, ("",) * 5))))
+            ",".join(map(str, (path, digests[path], *facts.get(path, ("",) * 6))))
         )
     write_text(TABLE, "\n".join(lines) + "\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonoseg.data import load_cases
-from sonoseg.data.busi import busi_files, busi_images, find_busi
+from sonoseg.data import load_cases, split_cases
+from sonoseg.data.busi import busi_files, busi_images, find_busi, is_labelled, known
 from sonoseg.data.check import check_folder
 from sonoseg.data.copies import connected
 from sonoseg.data.load import scan
@@ -94,7 +95,7 @@ def test_published_folder_is_found_one_level_down(
     assert (case.name, case.label, case.group) == (
         "benign (1).png",
         "benign",
-        "benign (1)",
+        "benign (1).png",
     )
     assert find_busi(tmp_path) == tmp_path / "Dataset_BUSI_with_GT"
     assert find_busi(tmp_path / "elsewhere") is None
@@ -117,6 +118,73 @@ def test_image_that_is_not_busis_is_its_own_group(
     write("malignant/new.png")
     write_mask("malignant/new_mask.png")
     assert load_cases(tmp_path)[0].group == "new.png"
+
+
+def _own_data(write, write_mask) -> None:
+    """Noise in BUSI's layout and under its names."""
+    names = list(busi_images())
+    for name in names[:20] + names[437:457]:  # of benign and of malignant
+        folder = name.split(" ")[0]
+        write(f"{folder}/{name}")
+        write_mask(f"{folder}/{name.removesuffix('.png')}_mask.png")
+
+
+def test_own_images_with_names_of_busi_are_own_data(
+    tmp_path: Path, write, write_mask, caplog: pytest.LogCaptureFixture
+) -> None:
+    _own_data(write, write_mask)
+    cases = load_cases(tmp_path)
+    assert [case.group for case in cases] == [case.name for case in cases]
+    assert all(is_labelled(case) for case in cases)
+    assert f"{tmp_path}: 40 images named as in BUSI but not from" in caplog.messages[0]
+    with pytest.raises(InputError, match="these images are not from BUSI"):
+        split_cases(cases, "paper")
+    for fold in range(5):
+        test = split_cases(cases, f"grouped-{fold}")["test"]
+        assert Counter(case.label for case in test) == {"benign": 4, "malignant": 4}
+
+
+def test_images_of_busi_among_own_ones_are_known_one_by_one(
+    tmp_path: Path, write, write_mask, real_data: Path
+) -> None:
+    _own_data(write, write_mask)
+    folder = tmp_path / "benign"
+    shutil.copy(real_data / "busi/benign" / "benign (1).png", folder)
+    own = Image.open(real_data / "busi/benign/benign (10).png")
+    own.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "benign (10).png")
+    # One of few files is in the sample.
+    cases = load_cases(tmp_path)
+    assert [case.name for case in cases if known(case)] == ["benign (1).png"]
+    with pytest.raises(InputError, match=r"39 images named as in BUSI are others"):
+        split_cases(cases, "paper")
+
+
+@pytest.mark.parametrize("layout", ["BUSI", "plain"])
+def test_busi_is_known_however_its_images_are_saved(
+    tmp_path: Path, real_data: Path, layout: str
+) -> None:
+    save = {
+        "full.png": lambda image, path: image.save(path),
+        "small.png": lambda image, path: image.resize((128, 128)).save(path),
+        "wide.bmp": lambda image, path: image.resize((256, 256)).save(path),
+        "photo.jpg": lambda image, path: image.convert("RGB").save(path, quality=50),
+    }
+    images = list(busi_images().values())[::97]
+    for kind, write in save.items():
+        root = tmp_path / kind
+        for file in images:
+            image = Image.open(real_data / "busi" / file.path)
+            path = root / (file.path if layout == "BUSI" else f"images/{file.name}")
+            path = path.with_suffix(Path(kind).suffix)
+            mask = path.with_name(f"{path.stem}_mask.png")
+            if layout == "plain":
+                mask = root / "masks" / f"{path.stem}.png"
+            for place in (path, mask):
+                place.parent.mkdir(parents=True, exist_ok=True)
+            write(image, path)
+            Image.new("L", image.size).save(mask)
+        groups = {Path(case.name).stem: case.group for case in load_cases(root)}
+        assert groups == {Path(file.name).stem: file.group for file in images}
 
 
 def test_lesion_image_without_mask_is_refused_and_a_normal_one_is_not(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from PIL import Image
+from scipy.fft import dctn
 
 from sonoseg.data import copies
-from sonoseg.data.copies import connected, near_copies, thumbnail
+from sonoseg.data.copies import (
+    SAME_LOOK,
+    connected,
+    fingerprint,
+    near_copies,
+    thumbnail,
+)
 
 
 def _images(rng: np.random.Generator, count: int) -> list[np.ndarray]:
@@ -63,3 +72,24 @@ def test_flat_and_no_images_have_no_near_copies() -> None:
 def test_connected_joins_chains_and_keeps_singles() -> None:
     assert connected(7, [(5, 1), (1, 3), (6, 4)]) == [[0], [1, 3, 5], [2], [4, 6]]
     assert connected(0, []) == []
+
+
+def test_fingerprints_are_those_of_the_transform_of_scipy_and_survive_resizing() -> (
+    None
+):
+    rng = np.random.default_rng(0)
+    looks = []
+    for _ in range(20):
+        small = rng.integers(0, 256, (12, 16), np.uint8)
+        image = np.asarray(Image.fromarray(small).resize((320, 256)))
+        means = image.reshape(32, 8, 32, 10).mean(axis=(1, 3))
+        signs = dctn(means)[1:9, 1:9].ravel() > 0
+        look = fingerprint(image)
+        bits = [bit == "1" for bit in f"{look:064b}"]
+        # The area means are rounded to whole gray values.
+        assert np.count_nonzero(bits != signs) <= 1
+        resized = np.asarray(Image.fromarray(image).resize((100, 90)))
+        assert (fingerprint(resized) ^ look).bit_count() <= SAME_LOOK
+        looks.append(look)
+    for one, other in itertools.combinations(looks, 2):
+        assert (one ^ other).bit_count() > SAME_LOOK

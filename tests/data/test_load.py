@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sonoseg.data import load_cases
+from sonoseg.data.load import data_name
 from sonoseg.errors import InputError
 
 
@@ -42,3 +43,15 @@ def test_known_layout_without_images_is_refused(
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="there are no images in it"):
         load_cases(tmp_path)
+
+
+def test_a_data_set_has_the_name_of_its_folder_however_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clinic" / "images").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "clinic")
+    monkeypatch.chdir(tmp_path / "clinic")
+    assert data_name(".") == "clinic"
+    assert data_name("images/..") == "clinic"
+    assert data_name("..") == tmp_path.name
+    assert data_name(tmp_path / "link") == "link"

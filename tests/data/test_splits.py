@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -212,6 +215,25 @@ def test_busis_folds_are_what_the_same_rule_gives() -> None:
     assert [file.fold for file in busi_images().values()] == expected
 
 
+@pytest.mark.parametrize("split", ["paper", "paper-clean", "grouped"])
+def test_busi_saved_in_another_format_has_its_own_splits(split: str) -> None:
+    busi = _busi()
+    saved = [replace(case, name=f"{Path(case.name).stem}.jpg") for case in busi]
+    subsets = split_cases(saved, split)
+    for subset, cases in split_cases(busi, split).items():
+        assert [case.image for case in subsets[subset]] == [c.image for c in cases]
+
+
+def test_own_patients_are_not_divided_where_images_have_names_of_busi() -> None:
+    cases = []
+    for number, case in enumerate(_busi()[:60]):
+        cases.append(replace(case, group=f"patient {number // 3}"))
+    for fold in range(5):
+        subsets = split_cases(cases, f"grouped-{fold}")
+        assert not leaked(subsets, "test")
+        assert [len(subset) for subset in subsets.values()] == [36, 12, 12]
+
+
 def test_grouped_of_other_data_fills_every_subset_or_refuses() -> None:
     enough = _cases(["unknown"] * 5, list("abcde"))
     for fold in range(5):
@@ -266,6 +288,21 @@ def test_split_from_a_csv_leaves_out_what_it_does_not_name(
         [],
         [cases[0]],
     )
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_split_csv_may_store_accents_in_another_way_than_the_files(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], in_table: Literal["NFC", "NFD"]
+) -> None:
+    name = unicodedata.normalize(on_disk, "Müller.png")
+    cases = [Case(name, Path(name), (), "benign", "a")]
+    path = tmp_path / "mine.csv"
+    row = unicodedata.normalize(in_table, "Müller.png,test\n")
+    path.write_text("file,subset\n" + row, encoding="utf-8")
+    assert split_cases(cases, str(path))["test"] == cases
+    path.write_text(f"file,subset\n{name},test\n{row}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"names .* 2 times"):
+        split_cases(cases, str(path))
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,37 @@ def test_the_page_names_images_whose_patient_is_not_in_the_table(layout, segment
         assert "has changed" in client.get("/api/images").json()["notice"]
 
 
+def test_patients_of_busbra_are_those_of_its_own_table(folder, segmenter):
+    root = folder.parent / "BUSBRA"
+    root.mkdir()
+    folder.rename(root / "Images")
+    (root / "bus_data.csv").write_text(
+        "ID,Case,Pathology\none,7,benign\ntwo,7,malignant\n"
+    )
+    session = open_session(root / "Images", segmenter)
+    assert (
+        "bus_data.csv names no patient (group) for an image: zero.png"
+        in session.album.notice
+    )
+    for scene in session.album.refresh().values():
+        shot = Shot(scene)
+        assert session.view(shot, "anna").finding.label == ""
+        session.write_finding(shot, "anna", Finding("uncertain"))
+        session.accept(shot, "anna", 0)
+    groups = {case.name: case.group for case in load_cases(session.folder / "anna")}
+    assert groups["one.png"] == groups["two.png"] == "patient 7"
+    assert groups["zero.png"] == "zero.png"
+
+
+def test_a_broken_table_of_busbra_is_refused_at_the_start(folder, segmenter):
+    root = folder.parent / "BUSBRA"
+    root.mkdir()
+    folder.rename(root / "Images")
+    (root / "bus_data.csv").write_text("ID,Pathology\none,benign\n")
+    with pytest.raises(InputError, match=r"bus_data\.csv: has no column Case"):
+        build_app(segmenter, folder=root / "Images")
+
+
 def test_a_table_beside_another_folder_is_not_read(folder, segmenter):
     (folder.parent / "labels.csv").write_text("no table")
     session = open_session(folder, segmenter)

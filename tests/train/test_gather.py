@@ -3,14 +3,17 @@
 import csv
 import shutil
 
+import pydicom
 import pytest
+from PIL import Image
 
 from sonoseg.data import load_cases, split_cases
 from sonoseg.data.busi import busi_files
+from sonoseg.data.dicom_phantom import write_dicom_phantoms
 from sonoseg.data.packing import pack_folder
 from sonoseg.data.phantom import write_phantoms
 from sonoseg.errors import InputError
-from sonoseg.train.gather import gather
+from sonoseg.train.gather import check_apart, gather
 
 
 def test_further_data_sets_join_the_training_images_only(phantoms, tmp_path):
@@ -128,6 +131,87 @@ def test_other_images_of_the_same_names_are_another_data_set(tmp_path):
         (folder / "labels.csv").unlink()
     training, _ = gather(one, "grouped", (str(other),))
     assert len(training) == len(gather(one, "grouped", ())[0]) + 24
+
+
+def test_parts_of_busbra_share_patients_though_no_image(tmp_path):
+    """The left breasts, and the right ones of the same patients."""
+    for side in "lr":
+        root = tmp_path / side
+        write_phantoms(root, 12, seed=ord(side), size=(128, 160))
+        (root / "labels.csv").unlink()
+        rows, folds = ["ID,Case,Pathology"], ["ID,kFold"]
+        for number, path in enumerate(sorted((root / "images").iterdir()), start=1):
+            name = f"{number:04}-{side}"
+            (root / "masks" / path.name).rename(root / "masks" / f"mask_{name}.png")
+            path.rename(path.with_name(f"bus_{name}.png"))
+            rows.append(f"bus_{name},{number},benign")
+            folds.append(f"bus_{name},{number % 5 + 1}")
+        (root / "images").rename(root / "Images")
+        (root / "masks").rename(root / "Masks")
+        (root / "bus_data.csv").write_text("\n".join(rows))
+        (root / "5-fold-cv.csv").write_text("\n".join(folds))
+    left, right = tmp_path / "l", tmp_path / "r"
+    with pytest.raises(InputError, match="has 5 images of the patients") as caught:
+        gather(left, "grouped", (str(right),))
+    assert caught.value.hint == "give FOLDER@grouped"
+    training, _ = gather(left, "grouped", (f"{right}@grouped",))
+    assert len(training) == 14
+
+
+def test_dicom_of_one_patient_is_known_in_two_folders(tmp_path):
+    for seed, year in enumerate(("2023", "2024")):
+        write_dicom_phantoms(tmp_path / year, 2, seed)
+        for path in (tmp_path / year / "images").iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.PatientID = path.name[:12]
+            dataset.save_as(path)
+    names = sorted(case.name for case in load_cases(tmp_path / "2023"))
+    rows = [f"{names[0]},train", *(f"{name},test" for name in names[1:])]
+    split = tmp_path / "split.csv"
+    split.write_text("\n".join(["file,subset", *rows]))
+    cases = load_cases(tmp_path / "2024")
+    theirs = [case for case in cases if case.group == cases[-1].group]
+    problem = f"has {len(theirs)} images? of the patients"
+    with pytest.raises(InputError, match=problem):
+        gather(tmp_path / "2023", str(split), (str(tmp_path / "2024"),))
+
+
+def test_groups_of_one_name_in_two_data_sets_are_said(tmp_path, caplog):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for seed, folder in ((2, one), (30, other)):
+        write_phantoms(folder, 24, seed=seed, size=(128, 160))
+        _group_by_two(folder)
+        for path in [*(folder / "images").iterdir(), *(folder / "masks").iterdir()]:
+            path.rename(path.with_name(f"{folder.name}_{path.name}"))
+        table = (folder / "labels.csv").read_text()
+        table = table.replace("synthetic", f"{folder.name}_synthetic")
+        (folder / "labels.csv").write_text(table)
+    training, validation = gather(one, "grouped", (str(other),))
+    kept = len(validation) + len(split_cases(load_cases(one), "grouped")["test"])
+    (message,) = caplog.messages
+    assert f"{kept} images of groups that are kept for validation or test" in message
+    assert "first other_synthetic_" in message
+    assert len(training) == 24 - kept + 24
+
+
+@pytest.mark.parametrize("copied", ["test", "train"])
+def test_images_of_the_test_set_that_were_saved_again_are_refused(tmp_path, copied):
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_phantoms(one, 24, seed=2, size=(128, 160))
+    images = split_cases(load_cases(one), "grouped")[copied]
+    for name in ("images", "masks"):
+        (other / name).mkdir(parents=True)
+    for number, case in enumerate(images):
+        image = Image.open(case.image).resize((200, 150)).convert("RGB")
+        image.save(other / "images" / f"case {number}.jpg", quality=80)
+        mask = Image.open(case.masks[0]).resize((200, 150))
+        mask.save(other / "masks" / f"case {number}.png")
+    training, _ = gather(one, "grouped", (str(other),))
+    if copied == "train":
+        check_apart(one, "grouped", training, 64)
+        return
+    with pytest.raises(InputError, match=f"holds {len(images)} validation or test"):
+        check_apart(one, "grouped", training, 64)
 
 
 def _group_by_two(folder, start=0):

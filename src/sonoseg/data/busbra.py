@@ -18,6 +18,7 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_there
 
 _NAME = re.compile(r"bus_\d{4}-[a-z]")
+_PATIENT = re.compile(r"patient \d+")
 _logger = logging.getLogger(__name__)
 
 TABLE = "bus_data.csv"
@@ -64,8 +65,28 @@ def scan_busbra(root: Path) -> Scan:
             continue
         pathology = row["Pathology"].casefold()
         label = pathology if pathology in ("benign", "malignant") else "unknown"
-        scan.cases.append(Case(path.name, path, own, label, f"patient {row['Case']}"))
+        scan.cases.append(Case(path.name, path, own, label, _group(row)))
     return scan
+
+
+def is_busbra(case: Case) -> bool:
+    """Whether a case is of BUS-BRA, by its name and group; also of a pack, or of a part of it."""
+    is_named = _NAME.fullmatch(Path(case.name).stem)
+    return bool(is_named) and bool(_PATIENT.fullmatch(case.group))
+
+
+def patients_of(root: Path) -> dict[str, str]:
+    """The group of each image that bus_data.csv names, by the image's name without ending.
+
+    Raises:
+        InputError: as `scan_busbra`.
+    """
+    rows = _read_rows(root / TABLE)
+    return {stem: _group(row) for stem, row in rows.items()}
+
+
+def _group(row: dict[str, str]) -> str:
+    return f"patient {row['Case']}"
 
 
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:

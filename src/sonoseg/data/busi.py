@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import csv
 import functools
+import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
+from sonoseg.core.image import read_image
 from sonoseg.data.case import Case
+from sonoseg.data.copies import SAME_LOOK, fingerprint
 from sonoseg.data.scan import (
     Scan,
     duplicate_names,
@@ -22,8 +26,12 @@ from sonoseg.data.scan import (
     name_key,
     subfolder,
 )
+from sonoseg.errors import InputError, counted
 
+_logger = logging.getLogger(__name__)
 CLASSES = ("benign", "malignant", "normal")
+_SAMPLE = 10
+"""Of how many images, at least, one looks whether they are BUSI's."""
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
 _TRUTHS = (
     re.compile(
@@ -46,6 +54,7 @@ class BusiFile:
         paper: subset in the split `paper`; "" for a mask.
         paper_clean: subset in the split `paper-clean`; "" for a mask or an image that is left out.
         fold: 0 to 4 in the split `grouped`; None for a mask.
+        look: `fingerprint` of the image; 0 for a mask.
         is_labelled: whether its label can be learned: no near-copy that is kept instead, no armpit, no needle, and no
             copy with another label (Pawłowska et al. 2023). False for a mask.
     """
@@ -57,6 +66,7 @@ class BusiFile:
     paper_clean: str
     fold: int | None
     is_labelled: bool
+    look: int
 
     @property
     def name(self) -> str:
@@ -78,6 +88,7 @@ def busi_files() -> tuple[BusiFile, ...]:
             row["paper_clean"],
             int(row["fold"]) if row["fold"] else None,
             row["labelled"] == "1",
+            int(row["look"] or "0", 16),
         )
         for row in rows
     )
@@ -87,6 +98,11 @@ def busi_files() -> tuple[BusiFile, ...]:
 def busi_images() -> dict[str, BusiFile]:
     """The rows of the 780 images, by file name, in the order of the paper's split."""
     return {file.name: file for file in busi_files() if file.group}
+
+
+def busi_row(case: Case) -> BusiFile | None:
+    """The row of the image that has this name, whatever its format; None if none has. See `known`."""
+    return busi_images().get(f"{Path(case.name).stem}.png")
 
 
 def find_busi(folder: Path) -> Path | None:
@@ -101,8 +117,8 @@ def scan_busi(root: Path) -> Scan:
     """Pairs images with masks by name: NAME.png with NAME_mask.png, NAME_mask_1.png, ... whatever the case of letters.
 
     The cases are ordered by their paths as strings ("benign (10).png" before "benign (2).png"), as the
-    paper's split had them. A normal image needs no mask. An image that is not BUSI's own is its own group. A class
-    without images is a finding, unless all are.
+    paper's split had them. A normal image needs no mask. Groups are those of `join_copies`. A class without images is
+    a finding, unless all are.
     """
     scan = Scan(root, [], [])
     names: list[Path] = []
@@ -111,6 +127,7 @@ def scan_busi(root: Path) -> Scan:
         if folder is not None:
             names += _scan_class(scan, folder, label)
     scan.findings.extend(duplicate_names(root, names))
+    scan.cases[:] = join_copies(root, scan.cases)
     labels = {case.label for case in scan.cases}
     for label in CLASSES:
         if labels and label not in labels:
@@ -133,7 +150,6 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
             images.append(path)
         else:
             masks.setdefault(name_key(stem), []).append(path)
-    table = busi_images()
     stems = {name_key(path.stem) for path in images}
     for path in images:
         own = tuple(masks.get(name_key(path.stem), ()))
@@ -145,8 +161,7 @@ def _scan_class(scan: Scan, folder: Path, label: str) -> list[Path]:
                 path,
                 "is named like a mask; end its name in _mask if it is one",
             )
-        group = table[path.name].group if path.name in table else path.name
-        scan.cases.append(Case(path.name, path, own, label, group))
+        scan.cases.append(Case(path.name, path, own, label, path.name))
     for stem in masks.keys() - stems:
         for path in masks[stem]:
             scan.add("mask without image", path, "there is no image for it")
@@ -159,12 +174,66 @@ def _is_named_like_mask(path: Path, stems: set[str]) -> bool:
     return any(match["image"] in stems for match in found if match)
 
 
+def join_copies(root: Path, cases: Sequence[Case]) -> list[Case]:
+    """`cases` with the groups of near-copies for those that are images of BUSI; the others stay as they are.
+
+    An image of BUSI is known by its name and by what it shows: own images may have the same names. A sample of them is
+    looked at, and all of them only if the sample is mixed. What cannot be read is taken for what it is named.
+
+    Args:
+        root: the folder of the data set. A warning names it if images have names of BUSI and are others.
+        cases: each a group of its own.
+    """
+    rows = {}
+    for case in cases:
+        row = busi_row(case)
+        if row is not None:
+            rows[case] = row
+    every = list(rows.items())
+    sample = every[:: max(1, len(every) // _SAMPLE)]
+    shown = {_shows(case, row) for case, row in sample}
+    joined = []
+    for case in cases:
+        is_busi = case in rows and True in shown
+        if is_busi and len(shown) > 1:
+            is_busi = _shows(case, rows[case])
+        joined.append(replace(case, group=rows[case].group) if is_busi else case)
+    others = sum(known(case) is None for case in joined if busi_row(case))
+    if others:
+        _warn_of_names(root, others)
+    return joined
+
+
+def _shows(case: Case, row: BusiFile) -> bool:
+    """Whether an image looks as the image of BUSI; True if it cannot be read."""
+    try:
+        look = fingerprint(read_image(case.image).pixels)
+    except InputError:
+        return True
+    return (look ^ row.look).bit_count() <= SAME_LOOK
+
+
+@functools.cache
+def _warn_of_names(root: Path, count: int) -> None:
+    """Says once that images only have names of BUSI."""
+    images = counted(count, "image")
+    problem = "named as in BUSI but not from BUSI; its near-copies and splits are not used for them"
+    _logger.warning("%s: %s %s", root, images, problem)
+
+
+def known(case: Case) -> BusiFile | None:
+    """The row of `busi.csv` of an image that `join_copies` has found to be BUSI's; None for others.
+
+    It is known by its group: that of an image which only has a name of BUSI is another.
+    """
+    row = busi_row(case)
+    return row if row is not None and row.group == case.group else None
+
+
 def is_labelled(case: Case) -> bool:
     """Whether the label of a case, benign or malignant, can be learned and tested.
 
     See `BusiFile.is_labelled`. Images of other data sets are taken at their word.
     """
-    known = busi_images().get(case.name)
-    return case.label in ("benign", "malignant") and (
-        known is None or known.is_labelled
-    )
+    row = known(case)
+    return case.label in ("benign", "malignant") and (row is None or row.is_labelled)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sonoseg.core.image import SPACINGS, parse_spacing
 from sonoseg.core.measure import Spacing
+from sonoseg.data.busi import join_copies
 from sonoseg.data.case import LABELS, Case
 from sonoseg.data.scan import (
     Finding,
@@ -56,11 +57,12 @@ def find_folder(folder: Path) -> Path | None:
 def scan_folder(root: Path) -> Scan:
     """Pairs images/STEM.* with masks/STEM.*, masks/STEM_mask.*, masks/STEM_mask_1.*, … whatever the case of letters.
 
-    labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`,
-    `group` (patient), `spacing` (mm per pixel; two numbers are that of rows and of columns) and `diameters` (of the
-    lesions, as `sonoseg serve` writes them; not read). Where it has no value, the label is "unknown" and the spacing
-    None; an image without a row is a finding. Without any group, each image is a group of its own; if only some have
-    one, that is a finding. Groups that differ in case or in blanks are one. The cases are ordered by file name.
+    labels.csv, which may be missing, has the column `file` (the image's file name) and any of `label`, `group`
+    (patient), `spacing` (mm per pixel; two numbers are that of rows and of columns) and `diameters` (of the lesions,
+    as `sonoseg serve` writes them; not read). Where it has no value, the label is "unknown" and the spacing None; an
+    image without a row is a finding. Without any group, each image is a group of its own, except for the near-copies
+    of BUSI; if only some have one, that is a finding. Groups that differ in case or in blanks are one. The cases are
+    ordered by file name.
 
     Raises:
         InputError: labels.csv is malformed, has an unknown label, or a spacing that is not a pixel size.
@@ -96,6 +98,8 @@ def scan_folder(root: Path) -> Scan:
                 known.spacing,
             )
         )
+    if not has_groups:
+        scan.cases[:] = join_copies(root, scan.cases)
     for name in rows:
         message = f"{TABLE} has a row for it, but it is not there, or hidden"
         scan.findings.append(Finding("row without image", (f"images/{name}",), message))

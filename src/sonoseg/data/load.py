@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def scan_pictures(folder: Path) -> Scan | None:
 
 
 def scan(folder: Path | str) -> Scan:
-    """Lists the cases of a data set, and the problems that its file names show. No image is read; a pack is read whole.
+    """Lists the cases of a data set, and the problems that its file names show. A pack is read whole.
+
+    Of pictures none is read, except for a sample of those that are named as in BUSI: see `join_copies`.
 
     Raises:
         InputError: there is no such folder or pack, its layout is not known, it has no images, or its table is
@@ -133,5 +136,7 @@ def _summary(found: Scan, findings: Sequence[Finding]) -> tuple[Path, str]:
 
 
 def data_name(folder: Path | str) -> str:
-    """The name of a data set in results: its folder's; of a pack that of the folder it was made from."""
-    return open_pack(folder).source if is_pack(folder) else Path(folder).name
+    """The name of a data set in results: its folder's, also of "."; of a pack that of the folder it was made from."""
+    if is_pack(folder):
+        return open_pack(folder).source
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100  # a link keeps its name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from sonoseg.data.busbra import official_folds
-from sonoseg.data.busi import busi_images
+from sonoseg.data.busi import busi_images, busi_row, known
 from sonoseg.data.case import NO_PATIENT, Case
 from sonoseg.data.pack import is_pack
 from sonoseg.data.scan import read_table
-from sonoseg.errors import InputError
+from sonoseg.errors import InputError, counted
 from sonoseg.files import is_folder
 
 SUBSETS = ("train", "validation", "test")
@@ -48,7 +49,7 @@ def split_cases(cases: Sequence[Case], name: str) -> dict[str, list[Case]]:
     elif name in SPLITS:
         subset_of = _grouped(cases, int(name.partition("-")[2] or 0))
     elif is_table(name):
-        subset_of = _from_table(Path(name))
+        subset_of = _from_table(Path(name), cases)
     else:
         raise InputError(
             name,
@@ -170,16 +171,26 @@ def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:
 
 
 def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
-    table = busi_images()
-    if not any(case.name in table for case in cases):
-        raise InputError(
-            name,
-            "this split is only for BUSI, and these images are not from BUSI",
-            _hint(cases),
-        )
-    if name == "paper":
-        return {file.name: file.paper for file in table.values()}
-    return {file.name: file.paper_clean for file in table.values() if file.paper_clean}
+    own, others = {}, []
+    for case in cases:
+        row = known(case)
+        if row is not None:
+            own[row.name] = case.name
+        elif busi_row(case) is not None:
+            others.append(case.name)
+    problem = ""
+    if not own:
+        problem = "this split is only for BUSI, and these images are not from BUSI"
+    elif others:
+        problem = f"{counted(len(others), 'image')} named as in BUSI are others, first {others[0]}"
+    if problem:
+        raise InputError(name, problem, _hint(cases))
+    subset_of = {}
+    for row in busi_images().values():
+        subset = row.paper if name == "paper" else row.paper_clean
+        if subset:
+            subset_of[own.get(row.name, row.name)] = subset
+    return subset_of
 
 
 def _hint(cases: Sequence[Case]) -> str:
@@ -205,10 +216,13 @@ def _grouped(cases: Sequence[Case], test: int) -> dict[str, str]:
 
 def _folds(cases: Sequence[Case]) -> dict[str, int]:
     """The published folds where there are any: they hold for a part of a data set as for the whole."""
-    table = busi_images()
-    if all(case.name in table for case in cases):
-        published = {case.name: table[case.name].fold for case in cases}
-        return {name: fold for name, fold in published.items() if fold is not None}
+    published = {}
+    for case in cases:
+        row = known(case)
+        if row is not None and row.fold is not None:
+            published[case.name] = row.fold
+    if len(published) == len(cases):
+        return published
     official = official_folds(cases)
     if official is not None:
         return official
@@ -218,9 +232,13 @@ def _folds(cases: Sequence[Case]) -> dict[str, int]:
     return dict(zip(names, folds, strict=True))
 
 
-def _from_table(path: Path) -> dict[str, str]:
+def _from_table(path: Path, cases: Sequence[Case]) -> dict[str, str]:
+    # macOS stores accents in another way than most programs write them.
+    name_of = {unicodedata.normalize("NFC", case.name): case.name for case in cases}
     rows = read_table(path, ("file", "subset"))
     for row in rows:
+        file = unicodedata.normalize("NFC", row["file"])
+        row["file"] = name_of.get(file, file)
         row["subset"] = row["subset"].casefold()
         if row["subset"] not in SUBSETS:
             problem = f"puts {row['file']} into the unknown subset {row['subset']}"

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonoseg.core.resize import resize_image
 from sonoseg.data import load_cases, split_cases
-from sonoseg.data.case import Case
+from sonoseg.data.busbra import is_busbra
+from sonoseg.data.busi import known
+from sonoseg.data.case import NO_PATIENT, Case
+from sonoseg.data.copies import NEAR_COPY, THUMBNAIL, most_alike
 from sonoseg.data.load import scan
 from sonoseg.data.splits import parse_source, unnamed
 from sonoseg.errors import InputError, counted
@@ -20,6 +25,8 @@ from sonoseg.train.dataset import read_once
 from sonoseg.train.record import VALIDATION, pixel_hash
 
 _logger = logging.getLogger(__name__)
+_DICOM_GROUP = re.compile(f"({NO_PATIENT}|patient-)[0-9a-f]{{12}}")
+"""Made from the ID of the patient, or of the study: see `sonoseg.data.dicom.patient_of`."""
 _LOOKED_AT, _SMALL, _ALIKE = 3, (32, 32), 5.0
 """How many images of two data sets are compared, at which size, and the mean difference of gray up to which they are
 the same: between different images of BUSI it is 20 and more."""
@@ -38,8 +45,8 @@ def gather(
 
     Raises:
         InputError: a folder or split is not there, does not fit, or leaves no training images; or a further data set
-            has files that `split` keeps for validation or test, or is `data` again, with near-copies of them or other
-            images of their patients.
+            has files that `split` keeps for validation or test, near-copies of them, or other images of their patients.
+            Which patients are the same is known of two folders of one data set, of BUSI, BUS-BRA and DICOM.
     """
     every = load_cases(data)
     subsets = split_cases(every, split)
@@ -50,6 +57,7 @@ def gather(
     for name in (VALIDATION, "test"):
         for case in subsets[name]:
             kept[os.path.realpath(case.image)] = name
+    apart = _kept_apart(subsets)
     for source in also:
         folder, name = parse_source(source)
         cases = load_cases(folder)
@@ -67,8 +75,9 @@ def gather(
                 problem,
                 "give FOLDER@SPLIT, with a split that leaves them out",
             )
-        if _is_same(every, cases):
-            _check_groups(source, cases, added, subsets, split)
+        same = _of_same_patients(every, cases, added, apart, source)
+        if same:
+            raise _shared_groups(source, cases, same, apart, split)
         training = training + added
     return training, subsets["validation"]
 
@@ -91,33 +100,91 @@ def _look_alike(one: Case, other: Case) -> bool:
     return float(np.abs(small[0] - small[1]).mean()) < _ALIKE
 
 
-def _check_groups(
-    source: str,
+def _kept_apart(subsets: Mapping[str, Sequence[Case]]) -> list[Case]:
+    """The validation and test images, without those of groups that the split divides itself: these are left alone."""
+    trained_on = {case.group for case in subsets["train"]}
+    kept = [*subsets[VALIDATION], *subsets["test"]]
+    return [case for case in kept if case.group not in trained_on]
+
+
+def _of_same_patients(
+    every: Sequence[Case],
     cases: Sequence[Case],
     added: Sequence[Case],
-    subsets: Mapping[str, Sequence[Case]],
+    apart: Sequence[Case],
+    source: str,
+) -> list[Case]:
+    """Those of `added` that are of a patient, or near-copies, of images kept apart.
+
+    A group of two different data sets only has the same name, perhaps: a warning then asks for a look.
+
+    Args:
+        every, apart: of the data set that is split, all images and those kept apart.
+        cases, added: of the further data set, all images and those to train on.
+        source: that data set, for the warning.
+    """
+    groups = {_where_named(case): case for case in apart}
+    both = [case for case in added if _where_named(case) in groups]
+    sure = [case for case in both if _where_named(case)[0]]
+    if sure:
+        return sure
+    names = {case.group for case in apart}
+    if any(case.group in names for case in added) and _is_same(every, cases):
+        return [case for case in added if case.group in names]
+    # Without patients, the group of an image is its own name.
+    named = [case for case in both if case.group != case.name]
+    named = [case for case in named if not case.group.startswith(NO_PATIENT)]
+    if named:
+        first = named[0]
+        _logger.warning(
+            "--also %s: %s of groups that are kept for validation or test, by their names; first %s of %s. If these"
+            " are the same patients, leave them out",
+            source,
+            counted(len(named), "image"),
+            first.name,
+            first.group,
+        )
+    return []
+
+
+def _where_named(case: Case) -> tuple[str, str]:
+    """Who has named a case's group, and the group: two data sets that share both have the same patients.
+
+    "" is the user of a data set: two hospitals may both have a "patient 1".
+    """
+    if known(case) is not None:
+        return "BUSI", case.group
+    if is_busbra(case):
+        return "BUS-BRA", case.group
+    is_dicom = _DICOM_GROUP.fullmatch(case.group)
+    return "DICOM" if is_dicom else "", case.group
+
+
+def _shared_groups(
+    source: str,
+    cases: Sequence[Case],
+    same: Sequence[Case],
+    apart: Sequence[Case],
     split: str,
-) -> None:
-    """Refuses images of the groups that `split` keeps apart; groups that it divides itself are left alone."""
-    apart = {case.group for case in (*subsets[VALIDATION], *subsets["test"])}
-    apart -= {case.group for case in subsets["train"]}
-    both = [case for case in added if case.group in apart]
-    if not both:
-        return
-    problem = f"has {counted(len(both), 'image')} of the patients or near-copies that {split} keeps apart"
+) -> InputError:
+    """The error for the images `same` of a further data set, which are of groups that `split` keeps apart."""
+    problem = f"has {counted(len(same), 'image')} of the patients or near-copies that {split} keeps apart"
     hint = "give --split A.csv and FOLDER@B.csv (file,subset), which put a patient into the same subset"
+    groups = {case.group for case in apart}
     # Of a part of the data, or of more, a split of that name may divide the groups otherwise.
     with contextlib.suppress(InputError):
         training = split_cases(cases, split)["train"]
-        if not any(case.group in apart for case in training):
+        if training and not any(case.group in groups for case in training):
             hint = f"give FOLDER@{split}"
-    raise InputError(f"--also {source}", f"{problem}, first {both[0].name}", hint)
+    return InputError(f"--also {source}", f"{problem}, first {same[0].name}", hint)
 
 
 def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> None:
     """Refuses further data sets that have validation or test images of `split`, under whatever names.
 
-    Copies within one data set are left alone: published splits have some, and `data check` reports them.
+    An image that was resized or saved again is known by its thumbnail, see `near_copies`. Copies within one data set
+    are left alone: published splits have some, and `data check` reports them. So are copies of what the split trains
+    on.
 
     Args:
         data: the data set whose validation and test images are meant.
@@ -131,22 +198,45 @@ def check_apart(data: Path, split: str, training: Sequence[Case], size: int) -> 
     # Not `load_cases`: what is doubtful about the data was said when it was gathered.
     cases = scan(data).cases
     own = {os.path.realpath(case.image) for case in cases}
-    is_further = [os.path.realpath(case.image) not in own for case in training]
-    if not any(is_further):
+    further = [case for case in training if os.path.realpath(case.image) not in own]
+    if not further:
         return
     subsets = split_cases(cases, split)
     # Each by itself: the training has read the validation images already.
-    kept = {*_hashes(subsets[VALIDATION], size), *_hashes(subsets["test"], size)}
-    seen = _hashes(training, size)
-    both = []
-    for case, further, image in zip(training, is_further, seen, strict=True):
-        if further and image in kept:
-            both.append(case)
+    kept = [*_images(subsets[VALIDATION], size), *_images(subsets["test"], size)]
+    trained_on: list[NDArray[np.uint8]] = []
+    added: list[NDArray[np.uint8]] = []
+    for case, image in zip(training, _images(training, size), strict=True):
+        is_own = os.path.realpath(case.image) in own
+        (trained_on if is_own else added).append(image)
+    both = [further[n] for n in _copies(added, kept, trained_on)]
     if both:
         problem = f"holds {len(both)} validation or test images of {data}, first {both[0].image}"
         hint = "take them out, or give FOLDER@SPLIT with a split that leaves them out"
         raise InputError("--also", problem, hint)
 
 
-def _hashes(cases: Sequence[Case], size: int) -> list[str]:
-    return [pixel_hash(image[0].numpy()) for image in read_once(cases, size).inputs]
+def _images(cases: Sequence[Case], size: int) -> list[NDArray[np.uint8]]:
+    """The images, (size, size) each."""
+    return [image[0].numpy() for image in read_once(cases, size).inputs]
+
+
+def _copies(
+    images: Sequence[NDArray[np.uint8]],
+    kept: Sequence[NDArray[np.uint8]],
+    trained_on: Sequence[NDArray[np.uint8]],
+) -> list[int]:
+    """Which images are in `kept`: with the same pixels, or nearly, and then not more like one of `trained_on`.
+
+    Images smaller than the thumbnail need the same pixels: so small, others look nearly the same.
+    """
+    hashes = {pixel_hash(image) for image in kept}
+    found = {n for n, image in enumerate(images) if pixel_hash(image) in hashes}
+    if images[0].shape[0] >= THUMBNAIL:
+        likeness = most_alike(images, kept)
+        near = np.flatnonzero(likeness > NEAR_COPY).tolist()
+        others = most_alike([images[n] for n in near], trained_on if near else ())
+        found.update(
+            n for n, other in zip(near, others, strict=True) if likeness[n] > other
+        )
+    return sorted(found)
