@@ -220,6 +220,12 @@ def test_too_few_lesions_or_patients_and_the_bundled_model_are_refused(
     assert main(["malignancy", str(blind), *command]) == 2
     error = capsys.readouterr().err
     assert f"{blind}: outlines fewer than 2 of the benign or of the malignant" in error
+    again = shutil.copytree(data, tmp_path / "again")
+    (again / "labels.csv").unlink()
+    for file in [*again.glob("images/*"), *again.glob("masks/*")]:
+        file.rename(file.with_name(f"other_{file.name}"))
+    assert main(["malignancy", str(run), *command, "--also", str(again)]) == 2
+    assert f"validation or test images of {data}" in capsys.readouterr().err
     one = shutil.copytree(data, tmp_path / "one")
     with (one / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

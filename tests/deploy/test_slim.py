@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sonoseg.cli import main
 from sonoseg.data import load_cases, split_cases
@@ -219,9 +221,23 @@ def test_the_command_writes_a_run_and_says_how_small_it_is(
     first = (out / BEST).read_bytes()
     assert main(command) == 0
     assert (out / BEST).read_bytes() == first
+    assert main([*command, "--also", str(saved_again(phantoms, tmp_path))]) == 2
+    assert "validation or test images of" in capsys.readouterr().err
     assert main([*command, "--share", "0.1"]) == 2
     assert "holds a run with other settings: start_from" in capsys.readouterr().err
     assert (out / BEST).read_bytes() == first
+
+
+def saved_again(data, tmp_path):
+    """The images of a data set as JPEG and under other names."""
+    for folder in ("images", "masks"):
+        (tmp_path / "again" / folder).mkdir(parents=True)
+    for path in (data / "images").iterdir():
+        image = tmp_path / "again" / "images" / f"other_{path.stem}.jpg"
+        Image.open(path).convert("L").save(image, quality=90)
+    for path in (data / "masks").iterdir():
+        shutil.copy(path, tmp_path / "again" / "masks" / f"other_{path.name}")
+    return tmp_path / "again"
 
 
 def test_a_slim_run_can_be_trained_on_as_narrow_as_it_is(

@@ -234,6 +234,21 @@ def test_what_changes_after_accepting_shows_and_does_not_reach_the_data_set(
     assert state(session, "one") == "changed"
 
 
+def test_an_outline_that_is_not_filled_is_doubted(session, folder):
+    """No training would take it."""
+    image = find(session, "one")
+    do(session, image, "clear")
+    paint(session, image, 20, 20, 60, 50)
+    assert session.view(image, "anna").doubts == []
+    paint(session, image, 23, 23, 54, 44, value=False)
+    (doubt,) = session.view(image, "anna").doubts
+    assert doubt == "the mask seems to be an outline: it covers 21% of what it encloses"
+    session.write_finding(image, "anna", Finding("benign"))
+    session.accept(image, "anna", session.view(image, "anna").revision)
+    with pytest.raises(InputError, match="seems to be an outline"):
+        load_cases(folder / "annotations" / "anna")[0].read_mask()
+
+
 @pytest.mark.parametrize(
     ("label", "tool"),
     [("", None), ("normal", None), ("benign", "clear"), ("malignant", "clear")],
@@ -410,9 +425,10 @@ def test_names_of_folders_differ_where_readers_differ():
         assert "." not in folder
 
 
-def test_a_data_set_serves_its_images(tmp_path, folder, segmenter):
+@pytest.mark.parametrize("name", ["images", "Images"])  # the second of BUS-BRA
+def test_a_data_set_serves_its_images(tmp_path, folder, segmenter, name):
     (tmp_path / "set").mkdir()
-    folder.rename(tmp_path / "set" / "images")
+    folder.rename(tmp_path / "set" / name)
     session = open_session(tmp_path / "set", segmenter)
     assert len(session.entries("anna")) == 3
     assert (tmp_path / "set" / "annotations" / "session.db").is_file()

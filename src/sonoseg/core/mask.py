@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.decode import Samples, decode_samples
-from sonoseg.core.measure import Runs, connected_runs, convex_hull
-from sonoseg.core.shades import (
+from sonoseg.core.mask_checks import (
     NOISE,
     ROWS,
     Values,
     has_levels,
     is_image,
+    outline_problem,
     share_of_gray,
 )
 from sonoseg.core.source import Source
@@ -26,12 +26,6 @@ LARGEST_LABEL = 15
 """Whole values up to here are labels, such as 0, 1, 2; larger ones are shades."""
 _SAME = 1 / 64
 """As a share of the largest value: two values no further apart are the same."""
-_SPECK = 0.01
-"""Of the area of a mask: smaller parts of it are not judged."""
-_MOST_HOLE, _MOST_HULL = 1.5, 3.0
-"""Over either, a part of a mask is an outline: its area with holes filled, and that of its convex hull, by its own.
-The 2,666 masks of BUSI, BUS-BRA and BrEaST have at most 1.0015 and 1.57; outlines of up to 5 pixels around a lesion of
-80 have 3.6 and more. The hull tells those that are not closed, or end at the border of the image."""
 _HINT = "paint lesions white (255) on black (0)"
 
 
@@ -92,37 +86,14 @@ def read_reference(path: Path) -> Mask:
 
 
 def check_filled(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Refuses a mask (H, W) in which a lesion was outlined and not filled. That of a network may have any form.
+    """Refuses a mask (H, W) that is an outline. That of a network may have any form.
 
     Raises:
         InputError: of the file `path`.
     """
-    runs = connected_runs(mask)
-    areas = np.bincount(runs.label, runs.stop - runs.start)
-    for label in np.flatnonzero(areas >= _SPECK * areas.sum()):
-        own = runs.label == label
-        part = Runs(*(field[own] for field in runs))
-        filled, hull = _filled_area(part), _hull_area(part)
-        if filled > _MOST_HOLE * areas[label] or hull > _MOST_HULL * areas[label]:
-            share = areas[label] / max(filled, hull)
-            problem = f"the mask seems to be an outline: it covers {share:.0%} of what it encloses"
-            raise InputError(path, problem, "fill the outline")
-
-
-def _filled_area(part: Runs) -> int:
-    """The pixels of a part with its holes."""
-    top, left = part.row.min() - 1, part.start.min() - 1
-    around = np.ones((part.row.max() + 2 - top, part.stop.max() + 1 - left), np.bool_)
-    for row, start, stop, _ in zip(*part, strict=True):
-        around[row - top, start - left : stop - left] = False
-    runs = connected_runs(around, diagonal=False)
-    is_outside = runs.label == 0  # the row above the part
-    return int(around.size - (runs.stop - runs.start)[is_outside].sum())
-
-
-def _hull_area(part: Runs) -> float:
-    x, y = convex_hull(part).T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+    problem = outline_problem(mask)
+    if problem:
+        raise InputError(path, problem, "fill the outline")
 
 
 def _check_range(subject: str, low: Any, high: Any) -> None:

@@ -27,7 +27,7 @@ from sonoseg.lock import held
 from sonoseg.models.encoders import load_tensors
 from sonoseg.progress import track
 from sonoseg.report.tables import interval_text
-from sonoseg.train.gather import gather
+from sonoseg.train.gather import check_apart, gather
 from sonoseg.train.run_folder import (
     MALIGNANCY,
     MALIGNANCY_HEAD,
@@ -73,14 +73,16 @@ def malignancy_command(
         The text to print.
 
     Raises:
-        InputError: `folder` is the bundled model or no run, the data cannot be read, or fewer than `FEWEST`
-            benign or malignant lesions are there or are outlined, or they are of fewer than `FEWEST_PATIENTS`.
+        InputError: `folder` is the bundled model or no run, the data cannot be read, `also` has test images of
+            `split`, fewer than `FEWEST` benign or malignant lesions are there or are outlined, or they are of fewer
+            than `FEWEST_PATIENTS`.
     """
     if str(folder) in SHIPPED:
         problem = "the head of the bundled model cannot be replaced"
         raise InputError(folder, problem, "give a folder that sonoseg train made")
     predictor = RunPredictor(folder)
     training, _ = gather(data, split, tuple(also))
+    check_apart(data, split, training, predictor.size[0])
     lesions = lesions_of(predictor, _unique(training))
     if lesions is None or _fewest(lesions, False) < FEWEST:
         problem = f"has fewer than {FEWEST} benign or malignant lesions to learn from"

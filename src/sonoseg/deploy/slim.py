@@ -27,7 +27,7 @@ from sonoseg.models.narrow import Inside, insides
 from sonoseg.models.network import SegmentationNetwork
 from sonoseg.progress import track
 from sonoseg.train.dataset import read_once, record_of
-from sonoseg.train.gather import gather
+from sonoseg.train.gather import check_apart, gather
 from sonoseg.train.record import Record, union
 from sonoseg.train.run_folder import (
     CONFIG,
@@ -61,9 +61,10 @@ def slim_command(
         The text to print.
 
     Raises:
-        InputError: the data cannot be read, or see `slim_run`.
+        InputError: the data cannot be read, `also` has test images of `split`, or see `slim_run`.
     """
     cases, _ = gather(data, split, tuple(also))
+    check_apart(data, split, cases, load_run(folder)[1].size)
     before = slim_run(folder, cases, share, out)
     after, _ = load_run(out)
     channels = f"{_inner_channels(after):,} of {_inner_channels(before):,} channels"

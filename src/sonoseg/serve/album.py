@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from sonoseg.core.image import Image, read_image
 from sonoseg.core.paths import IMAGE_SUFFIXES, is_input
 from sonoseg.core.source import check_dimensions, opened
-from sonoseg.data.scan import images_in
+from sonoseg.data.scan import images_in, subfolder
 from sonoseg.errors import InputError
 from sonoseg.files import is_folder, output_folder
 from sonoseg.reader.result import SegmentationResult
@@ -52,7 +52,7 @@ class Album:
     """The images; may be used from several threads.
 
     Args:
-        folder: made if need be. If it holds no images but has images/, that folder is served.
+        folder: made if need be. If it holds no images but has images/ (or Images/), that folder is served.
         segmenter: the network.
         pool: where images are read and segmented.
         limits: on the images.
@@ -67,12 +67,12 @@ class Album:
     def __init__(
         self, folder: Path, segmenter: Segmenter, pool: Pool, limits: Limits
     ) -> None:
-        inner = folder / "images"
+        inner = subfolder(folder, "images")
         self._scans = Scans()
         has_own = is_folder(folder) and bool(
             images_in(folder) or self._scans.find(folder)
         )
-        self.folder = inner if is_folder(inner) and not has_own else folder
+        self.folder = inner if inner is not None and not has_own else folder
         output_folder(self.folder)
         self.table = Table(self.folder)
         self._segmenter, self._pool, self._limits = segmenter, pool, limits

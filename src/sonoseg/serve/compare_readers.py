@@ -18,7 +18,7 @@ from sonoseg.core.kappa import kappa, kappa_of_table
 from sonoseg.core.mask import check_filled
 from sonoseg.core.metrics import image_scores
 from sonoseg.core.sizes import Sizes, sizes_summary
-from sonoseg.data.scan import read_table
+from sonoseg.data.scan import read_table, subfolder
 from sonoseg.errors import InputError, counted
 from sonoseg.files import is_file, is_folder
 from sonoseg.reader.segmenter import Segmenter, load
@@ -150,7 +150,8 @@ def find_readers(folder: Path) -> list[Reader]:
         InputError: there is none, or a table cannot be read.
     """
     readers = []
-    for place in (folder, folder / "annotations", folder / "images" / "annotations"):
+    inner = subfolder(folder, "images") or folder / "images"
+    for place in (folder, folder / "annotations", inner / "annotations"):
         if not is_folder(place):
             continue
         for own in sorted(place.iterdir()):

@@ -119,7 +119,7 @@ class Session:
             finding,
             state,
             history.network,
-            doubts_of(shot, result, finding, self._limits),
+            doubts_of(shot, result, mask, finding, self._limits),
             [note for note in notes if note],
         )
 
@@ -211,7 +211,9 @@ class Session:
             accepted = replace(
                 made,
                 patient=self.album.patient(shot),
-                doubts=tuple(doubts_of(shot, result, finding, self._limits)),
+                doubts=tuple(
+                    doubts_of(shot, result, history.mask, finding, self._limits)
+                ),
                 remark=self._contents.notice(shot.path, reader),
             )
             # What was accepted must not change with the network that is in use.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sonoseg.core.mask_checks import outline_problem
 from sonoseg.core.measure import Lesion
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.reader.result import SegmentationResult
@@ -47,20 +48,21 @@ class View:
 
 
 def doubts_of(
-    shot: Shot, result: SegmentationResult, finding: Finding, limits: Limits
+    shot: Shot, result: SegmentationResult, mask: Mask, finding: Finding, limits: Limits
 ) -> list[str]:
-    """The doubts of a result with the size of a pixel that the reader typed.
+    """The doubts of a result with the mask (H, W) that the reader drew and the size of a pixel that was typed.
 
     Raises:
         InputError: the image cannot be read.
     """
+    own = [doubt] if (doubt := outline_problem(mask)) else []
     size = spacing_of(finding, result.spacing)
     if size == result.spacing or not is_dicom_file(shot.path):
-        return list(result.doubts)
+        return [*result.doubts, *own]
     file = open_scan(shot.path, limits)
     typed = sized(file, shot.scene.region, [size])
     kept = [one for one in result.doubts if one not in file.layout.doubts]
-    return [*kept, *typed.layout.doubts]
+    return [*kept, *typed.layout.doubts, *own]
 
 
 def other_network(made_with: Network, in_use: Network) -> str:
