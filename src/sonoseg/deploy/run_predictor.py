@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,6 @@ class RunPredictor:
         calibrated: divide the logits by the temperature that `sonoseg calibrate` fitted, if there is one.
 
     Attributes:
-        weights: sha256 of the run's weights.
         temperature: the logits are divided by it.
         record: the images that the network was trained on; None if they are not known.
 
@@ -38,15 +38,20 @@ class RunPredictor:
     min_lesion_fraction = 0.0
 
     def __init__(self, folder: Path, calibrated: bool = True) -> None:
+        self.folder = folder
         model, config = load_run(folder)
         calibration = load_calibration(folder) if calibrated else None
-        self.weights = weights_hash(folder)
         self.temperature = calibration.temperature if calibration else 1.0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device)
         self.name = config.model
         self.size = (config.size, config.size)
         self.record = Record.read_of(find_run(folder), config.cases)
+
+    @cached_property
+    def weights(self) -> str:
+        """sha256 of the run's weights."""
+        return weights_hash(self.folder)
 
     def tensor(self, images: list[NDArray[np.uint8]]) -> Tensor:
         """Images (H, W) of any sizes → (N, 1, size, size) float32 in 0..1 on the model's device."""
