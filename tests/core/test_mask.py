@@ -409,6 +409,20 @@ def test_one_outline_beside_a_filled_lesion_is_found() -> None:
     check_filled(Path("a.png"), LESION | SECOND)
 
 
+@pytest.mark.parametrize("radius", [15, 25, 40])
+def test_a_filled_body_with_long_spicules_is_no_outline(radius: int) -> None:
+    image = Image.new("1", (400, 400))
+    draw = ImageDraw.Draw(image)
+    draw.circle((200, 200), radius, fill=1)
+    for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
+        away = np.array([np.cos(angle), np.sin(angle)])
+        across = np.array([-away[1], away[0]])
+        base, tip = 200 + away * radius * 0.9, 200 + away * radius * 3
+        corners = (base + across * 1.5, base - across * 1.5, tip)
+        draw.polygon([tuple(corner) for corner in corners], fill=1)
+    check_filled(Path("a.png"), np.asarray(image))
+
+
 def test_holes_specks_and_thin_lines_are_no_outlines() -> None:
     path = Path("a.png")
     hole = (ROWS - 55) ** 2 + (COLUMNS - 70) ** 2 < 15**2

@@ -231,7 +231,7 @@ def test_metrics_json_has_the_promised_keys_and_plain_numbers(
         "name": "all-foreground",
         "threshold": 0.5,
         "min_lesion_fraction": 0.0,
-        "weights": None,
+        "weights": "none",
         "temperature": None,
     }
     assert list(metrics["conventions"]) == list(CONVENTIONS)

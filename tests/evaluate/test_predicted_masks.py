@@ -151,6 +151,10 @@ WAYS: dict[str, Callable[[Path, Gray], None]] = {
     "palette": as_palette,
     "parts": as_two_parts,
     "TIFF": lambda path, gray: save(path.with_suffix(".tif"), gray.astype(np.float32)),
+    "float labels": lambda path, gray: save(
+        path.with_suffix(".tif"), gray.astype(np.float32) * 2
+    ),
+    "16 bit of 255": lambda path, gray: save(path, gray.astype(np.uint16) * 255),
 }
 
 
@@ -213,6 +217,82 @@ def test_probabilities_go_before_masks_and_have_a_curve(
     assert metrics["auc"] == pytest.approx(roc_auc_score(pixels, scores), abs=1e-3)
 
 
+def test_probabilities_may_be_over_1_by_rounding(data: Path, masks: Path) -> None:
+    for name, mask in truths(data).items():
+        over = np.where(mask, np.nextafter(np.float32(1), np.float32(2)), -1e-9)
+        np.save(masks / f"{name}.npy", over.astype(np.float32))
+    for name, found in found_in(masks, data).items():
+        np.testing.assert_array_equal(found, truths(data)[name])
+
+
+def test_masks_with_black_and_white_exchanged_are_asked_about(
+    data: Path, masks: Path
+) -> None:
+    for name, mask in truths(data).items():
+        save(masks / f"{name}.png", ~mask)
+    text = evaluate_command(str(masks), data, out=masks.parent / "out")
+    assert "are black and white exchanged?" in text
+    for name, mask in truths(data).items():
+        save(masks / f"{name}.png", np.ones_like(mask))  # a network that failed
+    text = evaluate_command(str(masks), data, out=masks.parent / "out")
+    assert "exchanged" not in text
+
+
+@pytest.mark.parametrize("subset", ["test", "train"])
+def test_a_file_that_may_be_of_two_images_is_refused(
+    data: Path, masks: Path, subset: str
+) -> None:
+    """Also if the other image is in another subset."""
+    first, second, *others = truths(data)
+    for folder in ("images", "masks"):
+        path = next((data / folder).glob(f"{second}*"))
+        path.rename(path.with_name(f"{first}_mask.png"))
+    (data / "labels.csv").unlink()
+    rows = [f"{first}.png,{subset}", f"{first}_mask.png,test"]
+    rows += [f"{name}.png,validation" for name in others]
+    split = masks.parent / "split.csv"
+    split.write_text("\n".join(["file,subset", *rows, ""]))
+    for name in (first, f"{first}_mask"):
+        save(masks / f"{name}.png", np.zeros(SHAPE, np.uint8))
+    problem = f"{first}_mask.png: may be of {first}.png or of {first}_mask.png"
+    with pytest.raises(InputError, match=problem):
+        evaluate_command(str(masks), data, str(split), out=masks.parent / "out")
+
+
+def test_the_bundled_network_goes_before_a_folder_of_its_name(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("default").mkdir()
+    save(Path("default/a.png"), np.zeros(SHAPE, np.uint8))
+    assert load_predictor("default").name == "sonoseg-1"
+    assert load_predictor("./default").name == "default"
+
+
+def test_scores_of_predictions_are_on_no_bundles_card(
+    data: Path, masks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, mask in truths(data).items():
+        save(masks / f"{name}.png", mask)
+    out = masks.parent / "out"
+    evaluate(load_predictor(str(masks)), load_cases(data), out, pictures=False)
+    scores = str(out / "metrics.json")
+    bundle = str(out / "x.onnx")
+    command = ["export", "default", "--threshold", "0.5", "--scores", scores]
+    assert main([*command, "--out", bundle]) == 2
+    assert "was measured with another network than default" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["s.dcm", "s.IMA", "s.dicom", "s"])
+def test_a_prediction_for_dicom_has_the_name_without_ending(
+    data: Path, masks: Path, name: str
+) -> None:
+    case = replace(load_cases(data)[0], name=name)
+    save(masks / "s.png", case.read_mask())
+    (found,) = predict(load_predictor(str(masks)), [case], [case.read_image()])
+    np.testing.assert_array_equal(found, case.read_mask())
+
+
 def test_missing_predictions_are_named_before_anything_is_read(
     data: Path, masks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +344,19 @@ def npz(path: Path, array: Any, name: str = "probabilities") -> None:
     np.savez(path.with_suffix(".npz"), **{name: array})
 
 
+def renamed(path: Path, ending: str, other: str) -> None:
+    (npy if ending == ".npy" else npz)(path, np.zeros(SHAPE))
+    path.with_suffix(ending).rename(path.with_suffix(other))
+
+
+def huge(path: Path) -> None:
+    """A header that promises 4 TB."""
+    npy(path, np.zeros(SHAPE))
+    content = path.with_suffix(".npy").read_bytes()
+    huger = content.replace(b"(128, 160), }       ", b"(999999, 999999), }", 1)
+    path.with_suffix(".npy").write_bytes(huger.replace(b"\n", b" \n", 1))
+
+
 def both(path: Path) -> None:
     npy(path, np.zeros(SHAPE))
     npz(path, HALF)
@@ -310,6 +403,15 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "regions": (lambda path: npz(path, HALF * 1.5), "do not add up to 1"),
     "3d": (lambda path: npz(path, np.repeat(HALF, 3, axis=1)), "array of shape"),
     "both": (both, "has .+ and .+ for"),
+    "renamed npy": (
+        lambda path: renamed(path, ".npy", ".npz"),
+        "holds an array, unlike its name",
+    ),
+    "renamed npz": (
+        lambda path: renamed(path, ".npz", ".npy"),
+        "holds an archive of arrays, unlike its name",
+    ),
+    "huge": (huge, "cannot be read"),
 }
 
 

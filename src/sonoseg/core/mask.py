@@ -14,6 +14,7 @@ from sonoseg.core.mask_checks import (
     NOISE,
     ROWS,
     Values,
+    eroded,
     has_levels,
     is_image,
     outline_problem,
@@ -261,9 +262,4 @@ def _are_colours(samples: Samples) -> bool:
 
 def _has_area(part: NDArray[np.bool_]) -> bool:
     """Whether a part of a mask fills 3 × 3 pixels anywhere: smooth edges are thinner."""
-    return bool(_eroded(part).any())
-
-
-def _eroded(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    rows = part[:-2] & part[1:-1] & part[2:]
-    return rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
+    return bool(eroded(part).any())

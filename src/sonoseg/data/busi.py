@@ -32,6 +32,9 @@ _logger = logging.getLogger(__name__)
 CLASSES = ("benign", "malignant", "normal")
 _SAMPLE = 10
 """Of how many images, at least, one looks whether they are BUSI's."""
+_SHARE = 0.1
+"""Of the images that are named as in BUSI: how many, at least, look as there. Of BUSI with black borders that make the
+images square, a fifth does; of other data sets, none."""
 PUBLISHED_FOLDER = "Dataset_BUSI_with_GT"
 _TRUTHS = (
     re.compile(
@@ -175,10 +178,12 @@ def _is_named_like_mask(path: Path, stems: set[str]) -> bool:
 
 
 def join_copies(root: Path, cases: Sequence[Case]) -> list[Case]:
-    """`cases` with the groups of near-copies for those that are images of BUSI; the others stay as they are.
+    """`cases` with the groups of near-copies if their images are BUSI's; as they are if not.
 
-    An image of BUSI is known by its name and by what it shows: own images may have the same names. A sample of them is
-    looked at, and all of them only if the sample is mixed. What cannot be read is taken for what it is named.
+    Images of BUSI are known by their names and by what they show: own images may have the same names. If a tenth of
+    those that are named as in BUSI look as there, all are BUSI's: a border, or more contrast, changes the look of
+    many. A sample is looked at first, and all only if one of it looks different. What cannot be read is taken for what
+    it is named.
 
     Args:
         root: the folder of the data set. A warning names it if images have names of BUSI and are others.
@@ -191,17 +196,15 @@ def join_copies(root: Path, cases: Sequence[Case]) -> list[Case]:
             rows[case] = row
     every = list(rows.items())
     sample = every[:: max(1, len(every) // _SAMPLE)]
-    shown = {_shows(case, row) for case, row in sample}
-    joined = []
-    for case in cases:
-        is_busi = case in rows and True in shown
-        if is_busi and len(shown) > 1:
-            is_busi = _shows(case, rows[case])
-        joined.append(replace(case, group=rows[case].group) if is_busi else case)
-    others = sum(known(case) is None for case in joined if busi_row(case))
-    if others:
-        _warn_of_names(root, others)
-    return joined
+    if not all(_shows(case, row) for case, row in sample):
+        alike = sum(_shows(case, row) for case, row in every)
+        if alike < _SHARE * len(every):
+            _warn_of_names(root, len(every))
+            return list(cases)
+    return [
+        replace(case, group=rows[case].group) if case in rows else case
+        for case in cases
+    ]
 
 
 def _shows(case: Case, row: BusiFile) -> bool:
@@ -217,7 +220,7 @@ def _shows(case: Case, row: BusiFile) -> bool:
 def _warn_of_names(root: Path, count: int) -> None:
     """Says once that images only have names of BUSI."""
     images = counted(count, "image")
-    problem = "named as in BUSI but not from BUSI; its near-copies and splits are not used for them"
+    problem = "named as in BUSI do not look like BUSI's; its near-copies and splits are not used for them"
     _logger.warning("%s: %s %s", root, images, problem)
 
 

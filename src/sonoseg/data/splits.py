@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from sonoseg.data.busbra import official_folds
-from sonoseg.data.busi import busi_images, busi_row, known
+from sonoseg.data.busi import busi_images, known
 from sonoseg.data.case import NO_PATIENT, Case
 from sonoseg.data.pack import is_pack
 from sonoseg.data.scan import read_table
-from sonoseg.errors import InputError, counted
+from sonoseg.errors import InputError
 from sonoseg.files import is_folder
 
 SUBSETS = ("train", "validation", "test")
@@ -171,19 +171,10 @@ def stratified_folds(labels: Sequence[str], groups: Sequence[str]) -> list[int]:
 
 
 def _published(cases: Sequence[Case], name: str) -> dict[str, str]:
-    own, others = {}, []
-    for case in cases:
-        row = known(case)
-        if row is not None:
-            own[row.name] = case.name
-        elif busi_row(case) is not None:
-            others.append(case.name)
-    problem = ""
+    rows = ((known(case), case) for case in cases)
+    own = {row.name: case.name for row, case in rows if row is not None}
     if not own:
         problem = "this split is only for BUSI, and these images are not from BUSI"
-    elif others:
-        problem = f"{counted(len(others), 'image')} named as in BUSI are others, first {others[0]}"
-    if problem:
         raise InputError(name, problem, _hint(cases))
     subset_of = {}
     for row in busi_images().values():

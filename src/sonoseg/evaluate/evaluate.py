@@ -79,6 +79,8 @@ def evaluate_command(
     """
     predictor = load_predictor(model)
     every = load_cases(data)
+    if isinstance(predictor, PredictedMasks):
+        predictor.check_names(every)
     subsets = split_cases(every, split)
     cases = subsets[subset]
     copied = count_leaked(every, subsets, subset, split)

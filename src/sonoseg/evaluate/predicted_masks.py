@@ -16,9 +16,13 @@ from sonoseg.data.case import Case
 from sonoseg.data.scan import entries, images_in, mask_stem, name_key
 from sonoseg.errors import InputError, counted
 
+NO_NETWORK = "none"
+"""In place of the sha256 of its weights: what was predicted by no network that is known."""
 MAPS = (".npz", ".npy")
+_ENDINGS = {*IMAGE_SUFFIXES, ".dcm", ".dicom", ".ima"}
 _NNUNET = "probabilities"
 _TOLERANCE = 0.01  # nnU-Net writes 16-bit numbers
+_ROUNDING = 1e-3  # sums of probabilities may be a little over 1
 _LABELS = 9  # the largest label of a class; what is brighter is a shade
 _NAMES = "NAME.png or NAME_mask.png, or probabilities as NAME.npy or nnU-Net's NAME.npz"
 Map = NDArray[np.float32] | NDArray[np.bool_]
@@ -37,7 +41,9 @@ class PredictedMasks:
         name: that of the folder.
         threshold: 0.5, for maps of probabilities.
         min_lesion_fraction: 0: no part is dropped.
+        weights: `NO_NETWORK`.
         masks_read: images so far that have masks, and no probabilities.
+        inverted: images so far of which one of the masks may have black and white exchanged.
 
     Raises:
         InputError: the folder cannot be listed, or holds no file that could be a prediction.
@@ -45,11 +51,12 @@ class PredictedMasks:
 
     threshold = 0.5
     min_lesion_fraction = 0.0
+    weights = NO_NETWORK
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.resolve().name
-        self.masks_read = 0
+        self.masks_read = self.inverted = 0
         self._masks: dict[str, list[Path]] = {}
         self._maps: dict[str, list[Path]] = {}
         for path in images_in(folder):
@@ -68,16 +75,12 @@ class PredictedMasks:
         """Checks that there is a prediction for each image, without reading it.
 
         Raises:
-            InputError: an image has none, or more than one map, or two images have one name without ending.
+            InputError: an image has none, or more than one map, or see `check_names`.
         """
-        owners: dict[str, str] = {}
+        self.check_names(cases)
         missing = []
         for case in cases:
             key = _key(case)
-            if key in owners:
-                problem = f"cannot tell {owners[key]} from {case.name}"
-                raise InputError(self.folder, problem, "give the images other names")
-            owners[key] = case.name
             maps = self._maps.get(key, [])
             if len(maps) > 1:
                 names = " and ".join(path.name for path in maps)
@@ -88,16 +91,44 @@ class PredictedMasks:
                 missing.append(case.name)
         if missing:
             problem = f"has no mask for {len(missing)} of {counted(len(cases), 'image')}, first {missing[0]}"
-            raise InputError(self.folder, problem, f"name each {_NAMES}")
+            raise InputError(self.folder, problem, f"in it, name each {_NAMES}")
+
+    def check_names(self, cases: Sequence[Case]) -> None:
+        """Checks that each file can be of one image only.
+
+        Args:
+            cases: all of the data set: the prediction for a.png may be named as that for another image, a_mask.png.
+
+        Raises:
+            InputError: two images have one name without ending, or a file can be of two of them.
+        """
+        owners: dict[str, str] = {}
+        for case in cases:
+            key = _key(case)
+            if key in owners:
+                problem = f"cannot tell {owners[key]} from {case.name}"
+                raise InputError(self.folder, problem, "give the images other names")
+            owners[key] = case.name
+        for key, name in owners.items():
+            for path in self._masks.get(key, []):
+                own = name_key(path.stem)
+                if own != key and own in owners:
+                    problem = f"may be of {name} or of {owners[own]}"
+                    raise InputError(path, problem, "give the images other names")
 
     def describe(self) -> list[str]:
-        """A line for the terminal if masks were read: they have no probabilities."""
-        if not self.masks_read:
-            return []
+        """Lines for the terminal: that masks have no probabilities, and that most may be inverted."""
+        lines = []
         images = counted(self.masks_read, "image")
-        return [
-            f"{images} with masks: AUC, calibration and curves take them for probabilities of 0 and 1"
-        ]
+        if self.masks_read:
+            lines.append(
+                f"{images} with masks: AUC, calibration and curves take them for probabilities of 0 and 1"
+            )
+        if 2 * self.inverted > self.masks_read:
+            lines.append(
+                f"{self.inverted} of them have lesion on most of the border: are black and white exchanged?"
+            )
+        return lines
 
     def read(self, case: Case, shape: tuple[int, ...]) -> Map:
         """The prediction for an image: (H, W) bool of masks, or float32 in 0..1.
@@ -121,13 +152,15 @@ class PredictedMasks:
             mask = _read_mask(path)
             _check_size(path, mask.shape, shape)
             union |= mask
+        border = np.concatenate([union[0], union[-1], union[:, 0], union[:, -1]])
+        self.inverted += bool(border.mean() > 0.5 and not union.all())
         return union
 
 
 def _key(case: Case) -> str:
     """What the names of predictions are compared with: a DICOM file's name may have dots and no ending."""
     path = Path(case.name)
-    has_ending = path.suffix.lower() in {*IMAGE_SUFFIXES, ".dcm"}
+    has_ending = path.suffix.lower() in _ENDINGS
     return name_key(path.stem if has_ending else path.name)
 
 
@@ -156,9 +189,10 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
     if samples.top is not None:
         values = values // (255 // samples.top)
     found = np.unique(values)
-    is_whole = values.dtype.kind in "bui"
     top = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1
-    if set(found) <= {0, top} or (is_whole and 0 <= found[0] <= found[-1] <= _LABELS):
+    are_labels = found.max() <= _LABELS and (found == found.astype(np.int64)).all()
+    is_mask = set(found) <= {0, top} or set(found) <= {0, 255} or are_labels
+    if found.min() >= 0 and is_mask:
         return np.asarray(values > 0)
     shown = ", ".join(f"{value:g}" for value in found[:4].tolist())
     more = ", …" if len(found) > 4 else ""
@@ -172,10 +206,13 @@ def _read_map(path: Path) -> NDArray[np.float32]:
     try:
         with path.open("rb") as file:
             found: Any = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray) == is_nnunet:
+                kind = "an array" if is_nnunet else "an archive of arrays"
+                raise InputError(path, f"holds {kind}, unlike its name", hint)
             array = found[_NNUNET] if is_nnunet else found
     except KeyError as error:
         raise InputError(path, f"has no array {_NNUNET}", hint) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InputError(path, "cannot be read as arrays of NumPy", hint) from error
     if array.dtype.kind not in "fbui":
         raise InputError(path, f"holds no numbers but {array.dtype}", hint)
@@ -183,9 +220,12 @@ def _read_map(path: Path) -> NDArray[np.float32]:
         return _lesion_of_classes(path, array.astype(np.float32))
     if array.ndim != 2 or not array.size:
         raise InputError(path, f"holds an array of shape {array.shape}", hint)
-    if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
-        raise InputError(path, "holds numbers outside 0..1", hint)
-    return np.asarray(array, np.float32)
+    low, high = array.min(), array.max()
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # false for NaN too
+        problem = f"holds numbers outside 0..1, from {low:g} to {high:g}"
+        raise InputError(path, problem, hint)
+    probability: NDArray[np.float32] = np.clip(np.asarray(array, np.float32), 0, 1)
+    return probability
 
 
 def _lesion_of_classes(path: Path, classes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from sonoseg.core.measure import drop_small
 from sonoseg.core.resize import resize_mask, resize_probability
 from sonoseg.data.case import Case
 from sonoseg.errors import InputError
-from sonoseg.evaluate.predicted_masks import Map, PredictedMasks
+from sonoseg.evaluate.predicted_masks import NO_NETWORK, Map, PredictedMasks
 from sonoseg.files import is_folder, is_there
 
 CONSTANTS = {"all-foreground": 1.0, "all-background": 0.0}
@@ -48,6 +48,7 @@ class ConstantPredictor:
 
     threshold = 0.5
     min_lesion_fraction = 0.0
+    weights = NO_NETWORK
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -96,9 +97,10 @@ def load_predictor(model: str) -> Predictor:
 
     if model in CONSTANTS:
         return ConstantPredictor(model)
-    if is_folder(model) and not is_there(Path(model) / _CONFIG):
+    is_shipped = model in shipped_bundles()  # ./default is the folder
+    if not is_shipped and is_folder(model) and not is_there(Path(model) / _CONFIG):
         return PredictedMasks(Path(model))
-    if is_folder(model):
+    if not is_shipped and is_folder(model):
         from sonoseg.deploy.run_predictor import RunPredictor
 
         return RunPredictor(Path(model))
