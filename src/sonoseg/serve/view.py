@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sonoseg.core.mask_checks import outline_problem
+from sonoseg.core.mask import outline_problem
 from sonoseg.core.measure import Lesion
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.reader.result import SegmentationResult

@@ -1,14 +1,13 @@
-"""What looks wrong in a mask: gray levels that were painted, an image in its place, an outline that is not filled."""
+"""What the values of a mask mean: labels or shades, colours seen through transparency, an image in its place."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonoseg.core.measure import Runs, connected_runs, convex_hull
+from sonoseg.errors import InputError
 
 Values = NDArray[Any]
 NOISE = 1 / 8
@@ -21,15 +20,9 @@ _MOST_GRAY, _MOST_RAGGED = 0.5, 100.0
 """Over both, a "mask" is an image: the share of gray among its pixels that are not black, and the square of its
 outline's length by its area. Images of BUSI have at least 0.93 and 178, its lesions cut out of their images 0.92 and,
 98 of 100, 110. Its masks, compressed or blurred, have at most 52; blurred ones of small lesions are nearly all gray."""
-_SPECK = 0.01
-"""Of the area of a mask: smaller parts of it are not judged."""
-_MOST_HOLE, _MOST_HULL = 1.5, 3.0
-"""Over either, a part of a mask is an outline: its area with holes filled, and that of its convex hull, by its own.
-The 2,666 masks of BUSI, BUS-BRA and BrEaST have at most 1.0015 and 1.57; outlines of up to 5 pixels around a lesion of
-80 have 3.6 and more. The hull tells those that are not closed, or end at the border of the image."""
-_THIN = 0.15
-"""Half the thickness of an outline, at most, by the radius of a disc as large as what it encloses. Lines of up to 8
-pixels around lesions of 80 and 160 have 0.11 at most, filled bodies with long spicules 0.35 and more."""
+_SAME = 1 / 64
+"""As a share of the largest value: two values no further apart are the same."""
+HINT = "paint lesions white (255) on black (0)"
 
 
 def has_levels(values: Values, high: float) -> bool:
@@ -89,51 +82,63 @@ def _extremes_near(
     return lowest, highest
 
 
-def outline_problem(mask: NDArray[np.bool_]) -> str:
-    """Says that in a mask (H, W) a lesion was outlined and not filled; "" if that is not so."""
-    runs = connected_runs(mask)
-    areas = np.bincount(runs.label, runs.stop - runs.start)
-    for label in np.flatnonzero(areas >= _SPECK * areas.sum()):
-        own = runs.label == label
-        part = Runs(*(field[own] for field in runs))
-        filled, hull = _filled_area(part), _hull_area(part)
-        is_open = filled > _MOST_HOLE * areas[label] or hull > _MOST_HULL * areas[label]
-        if is_open and _is_thin(part, max(filled, hull)):
-            share = areas[label] / max(filled, hull)
-            return f"the mask seems to be an outline: it covers {share:.0%} of what it encloses"
-    return ""
-
-
-def _filled_area(part: Runs) -> int:
-    """The pixels of a part with its holes."""
-    top, left = part.row.min() - 1, part.start.min() - 1
-    around = np.ones((part.row.max() + 2 - top, part.stop.max() + 1 - left), np.bool_)
-    for row, start, stop, _ in zip(*part, strict=True):
-        around[row - top, start - left : stop - left] = False
-    runs = connected_runs(around, diagonal=False)
-    is_outside = runs.label == 0  # the row above the part
-    return int(around.size - (runs.stop - runs.start)[is_outside].sum())
-
-
-def _is_thin(part: Runs, enclosed: float) -> bool:
-    """Whether a part is thin everywhere, for the area that it encloses; a filled body with long spicules is not."""
-    top, left = part.row.min(), part.start.min()
-    inside = np.zeros((part.row.max() + 1 - top, part.stop.max() - left), np.bool_)
-    for row, start, stop, _ in zip(*part, strict=True):
-        inside[row - top, start - left : stop - left] = True
-    for _ in range(max(1, round(_THIN * math.sqrt(enclosed / math.pi)))):
-        inside = eroded(inside)
-        if not inside.any():
-            return True
-    return False
-
-
 def eroded(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The inner pixels of (H, W) whose 3 × 3 is full, (H - 2, W - 2)."""
     rows = part[:-2] & part[1:-1] & part[2:]
     return rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
 
 
-def _hull_area(part: Runs) -> float:
-    x, y = convex_hull(part).T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+def with_alpha(values: Values, alpha: Values, subject: str) -> Values:
+    """The values (H, W) as they are seen through `alpha` (H, W) on a black background."""
+    is_hidden = alpha == 0
+    has_hidden_colour = (values[is_hidden] > 0).any()
+    has_shown_black = (values[~is_hidden] == 0).any()
+    if has_hidden_colour and has_shown_black:
+        problem = "the colours and the transparency of the mask contradict each other"
+        raise InputError(subject, problem, HINT)
+    if _are_alike(values, alpha):
+        return alpha  # colours that were multiplied by alpha before
+    most = alpha.max()
+    if not values.dtype == alpha.dtype == np.uint8:
+        shares: Values = values * (alpha / np.float64(most))
+        return shares
+    products = values.astype(np.uint16) * alpha
+    rounded = (products + most // 2) // most
+    shown: Values = rounded.astype(np.uint8)
+    return shown
+
+
+def _are_alike(first: Values, second: Values) -> bool:
+    """Whether two channels are the same, each as a share of its largest value."""
+    most_of_first = np.float32(max(first.max(), 1))
+    most_of_second = np.float32(max(second.max(), 1))
+    for top in range(0, len(first), ROWS):
+        rows = slice(top, top + ROWS)
+        difference = first[rows] / most_of_first - second[rows] / most_of_second
+        if np.abs(difference).max() >= _SAME:
+            return False
+    return True
+
+
+def are_labels(indices: Values, colour: Values) -> bool:
+    """Whether the indices of a palette are labels: 0 is black, or all colours are the same, and all form areas."""
+    used = np.unique(indices)
+    if len(used) < 2:
+        return False
+    if is_constant(colour):
+        return True
+    red, green, blue = colour[..., 0], colour[..., 1], colour[..., 2]
+    is_gray = (red == green).all() and (red == blue).all()
+    is_zero_black = used[0] == 0 and not colour[indices == 0].any()
+    if is_gray or not is_zero_black:
+        return False
+    return all(has_area(indices == label) for label in used[1:])
+
+
+def is_constant(array: Values) -> bool:
+    return bool((array == array[:1, :1]).all())
+
+
+def has_area(part: NDArray[np.bool_]) -> bool:
+    """Whether a part of a mask fills 3 × 3 pixels anywhere: smooth edges are thinner."""
+    return bool(eroded(part).any())
