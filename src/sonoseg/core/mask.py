@@ -126,21 +126,24 @@ def outline_problem(mask: NDArray[np.bool_]) -> str:
 
 def _filled_area(part: Runs) -> int:
     """The pixels of a part with its holes."""
-    top, left = part.row.min() - 1, part.start.min() - 1
-    around = np.ones((part.row.max() + 2 - top, part.stop.max() + 1 - left), np.bool_)
-    for row, start, stop, _ in zip(*part, strict=True):
-        around[row - top, start - left : stop - left] = False
+    around = np.pad(~_painted(part), 1, constant_values=True)
     runs = connected_runs(around, diagonal=False)
     is_outside = runs.label == 0  # the row above the part
     return int(around.size - (runs.stop - runs.start)[is_outside].sum())
 
 
+def _painted(part: Runs) -> NDArray[np.bool_]:
+    """The pixels of a part within the smallest box around it."""
+    top, left = part.row.min(), part.start.min()
+    pixels = np.zeros((part.row.max() + 1 - top, part.stop.max() - left), np.bool_)
+    for row, start, stop, _ in zip(*part, strict=True):
+        pixels[row - top, start - left : stop - left] = True
+    return pixels
+
+
 def _is_thin(part: Runs, enclosed: float) -> bool:
     """Whether a part is thin everywhere, for the area that it encloses; a filled body with long spicules is not."""
-    top, left = part.row.min(), part.start.min()
-    inside = np.zeros((part.row.max() + 1 - top, part.stop.max() - left), np.bool_)
-    for row, start, stop, _ in zip(*part, strict=True):
-        inside[row - top, start - left : stop - left] = True
+    inside = _painted(part)
     for _ in range(max(1, round(_THIN * math.sqrt(enclosed / math.pi)))):
         inside = eroded(inside)
         if not inside.any():
@@ -169,11 +172,16 @@ def _check_range(subject: str, low: Any, high: Any) -> None:
 
 def _check_border(subject: str, mask: NDArray[np.bool_]) -> None:
     """Refuses a mask that is lesion on most of its border: black and white are exchanged."""
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    share = border.mean()
+    share = border_share(mask)
     if share > 0.5:
         problem = f"the mask seems to be inverted: {share:.0%} of the image's border would be lesion"
         raise InputError(subject, problem, HINT)
+
+
+def border_share(mask: NDArray[np.bool_]) -> float:
+    """How much of the border of a mask (H, W) is lesion, from 0 to 1."""
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return float(border.mean())
 
 
 def _values(samples: Samples) -> Values:

@@ -17,12 +17,20 @@ IMAGE_SUFFIXES = frozenset(
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"}
 )
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+"""Many DICOM files have none: they are known by their content."""
 _OUTPUTS = re.compile(r"_(mask(_?\d+)?|overlay|heat|shown)$", re.IGNORECASE)
 
 
 def is_clip(path: Path) -> bool:
     """Whether `path` has the name of a video."""
     return path.suffix.lower() in CLIP_SUFFIXES
+
+
+def stem_of(path: Path) -> str:
+    """The name of an image without its ending; dots in a name without a known ending belong to it, as in UIDs."""
+    is_known = path.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES | DICOM_SUFFIXES
+    return path.stem if is_known else path.name
 
 
 def list_images(paths: Iterable[Path | str], clips: bool = False) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sonoseg.core.paths import IMAGE_SUFFIXES, is_input
+from sonoseg.core.paths import DICOM_SUFFIXES, IMAGE_SUFFIXES, is_input
 from sonoseg.data.busbra import TABLE as BUSBRA_TABLE
 from sonoseg.data.busi import CLASSES, find_busi
 from sonoseg.data.dicom import DicomCase
@@ -16,24 +16,25 @@ from sonoseg.errors import InputError
 from sonoseg.files import is_file, is_folder, is_there
 from sonoseg.reader.outputs import RESULTS
 
-_PICTURES = frozenset(
-    (
-        ".avif",
-        ".dcm",
-        ".dib",
-        ".dicom",
-        ".gif",
-        ".gz",
-        ".heic",
-        ".ima",
-        ".jp2",
-        ".mat",
-        ".mha",
-        ".nii",
-    )
-)
-_PICTURES |= {".npy", ".npz", ".nrrd", ".pgm", ".ppm", ".tga", ".webp", ".zip"}
-_DICOM = (".dcm", ".dicom", ".ima")
+_PICTURES = DICOM_SUFFIXES | {
+    ".avif",
+    ".dib",
+    ".gif",
+    ".gz",
+    ".heic",
+    ".jp2",
+    ".mat",
+    ".mha",
+    ".nii",
+    ".npy",
+    ".npz",
+    ".nrrd",
+    ".pgm",
+    ".ppm",
+    ".tga",
+    ".webp",
+    ".zip",
+}
 _STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 """The first bytes of PNG, JPEG and TIFF files."""
 _TABLES = frozenset((".csv", ".tsv", ".xls", ".xlsx", ".ods"))
@@ -186,7 +187,7 @@ def _is_image(path: Path) -> bool:
     What ends as other kinds of files do is not opened: a folder may have very many.
     """
     suffix = path.suffix.lower()
-    if suffix in _DICOM or not suffix[1:].isalpha():
+    if suffix in DICOM_SUFFIXES or not suffix[1:].isalpha():
         return _is_by_content(path)
     is_named = is_input(path, IMAGE_SUFFIXES) and not path.stem.endswith("_explained")
     return is_named and not is_folder(path)

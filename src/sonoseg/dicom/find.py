@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_input
+from sonoseg.core.paths import (
+    CLIP_SUFFIXES,
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    is_input,
+)
 from sonoseg.dicom.recognise import (
     direct_files,
     files_below,
@@ -16,8 +21,6 @@ from sonoseg.dicom.recognise import (
     is_directory_file,
 )
 from sonoseg.files import is_folder
-
-_ENDINGS = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,6 @@ def _add(found: Found, seen: set[str], path: Path, name: Path, is_named: bool) -
 
 def stem_of(path: Path) -> str:
     """The path in one word, without a DICOM ending; other dots belong to the name, as in UIDs."""
-    is_ending = path.suffix.lower() in _ENDINGS
+    is_ending = path.suffix.lower() in DICOM_SUFFIXES
     bare = path.with_suffix("") if is_ending else path
     return "_".join(bare.parts)

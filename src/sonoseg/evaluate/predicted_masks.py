@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonoseg.core.decode import decode_samples
-from sonoseg.core.paths import IMAGE_SUFFIXES
+from sonoseg.core.mask import border_share
+from sonoseg.core.paths import stem_of
 from sonoseg.data.case import Case
 from sonoseg.data.scan import entries, images_in, mask_stem, name_key
 from sonoseg.errors import InputError, counted
@@ -19,7 +20,6 @@ from sonoseg.errors import InputError, counted
 NO_NETWORK = "none"
 """In place of the sha256 of its weights: what was predicted by no network that is known."""
 MAPS = (".npz", ".npy")
-_ENDINGS = {*IMAGE_SUFFIXES, ".dcm", ".dicom", ".ima"}
 _NNUNET = "probabilities"
 _TOLERANCE = 0.01  # nnU-Net writes 16-bit numbers
 _ROUNDING = 1e-3  # sums of probabilities may be a little over 1
@@ -152,16 +152,13 @@ class PredictedMasks:
             mask = _read_mask(path)
             _check_size(path, mask.shape, shape)
             union |= mask
-        border = np.concatenate([union[0], union[-1], union[:, 0], union[:, -1]])
-        self.inverted += bool(border.mean() > 0.5 and not union.all())
+        self.inverted += border_share(union) > 0.5 and not union.all()
         return union
 
 
 def _key(case: Case) -> str:
-    """What the names of predictions are compared with: a DICOM file's name may have dots and no ending."""
-    path = Path(case.name)
-    has_ending = path.suffix.lower() in _ENDINGS
-    return name_key(path.stem if has_ending else path.name)
+    """What the names of predictions are compared with."""
+    return name_key(stem_of(Path(case.name)))
 
 
 def _check_size(path: Path, found: tuple[int, ...], shape: tuple[int, ...]) -> None:

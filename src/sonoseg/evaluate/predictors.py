@@ -97,10 +97,9 @@ def load_predictor(model: str) -> Predictor:
 
     if model in CONSTANTS:
         return ConstantPredictor(model)
-    is_shipped = model in shipped_bundles()  # ./default is the folder
-    if not is_shipped and is_folder(model) and not is_there(Path(model) / _CONFIG):
-        return PredictedMasks(Path(model))
-    if not is_shipped and is_folder(model):
+    if is_folder(model) and model not in shipped_bundles():  # ./default is the folder
+        if not is_there(Path(model) / _CONFIG):
+            return PredictedMasks(Path(model))
         from sonoseg.deploy.run_predictor import RunPredictor
 
         return RunPredictor(Path(model))

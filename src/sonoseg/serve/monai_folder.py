@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sonoseg.core.paths import stem_of
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import InputError
 from sonoseg.serve.edits import Edit
@@ -21,7 +22,7 @@ from sonoseg.serve.monai_images import (
 from sonoseg.serve.patch import Mask, to_text
 from sonoseg.serve.refusal import Refused
 from sonoseg.serve.scans import open_scan
-from sonoseg.serve.scenes import Scene, Shot, name_of, stem_of
+from sonoseg.serve.scenes import Scene, Shot, name_of
 from sonoseg.serve.session import Session
 from sonoseg.serve.uploads import free_stem, plain_name
 

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sonoseg.core.paths import CLIP_SUFFIXES, IMAGE_SUFFIXES, is_clip
+from sonoseg.core.paths import is_clip, stem_of
 from sonoseg.dicom.recognise import is_dicom_file
 from sonoseg.errors import visible
 
-_ENDINGS = (".dcm", ".dicom", ".ima")
 _IDENTIFIER = re.compile("([0-9a-f]{16})(?:-([0-9]{1,6}))?")
 _PART = re.compile(r"(_frame\d{4,})?(_region\d+)?$")
 """What `Shot.stem` puts behind the name of a file."""
@@ -120,13 +119,6 @@ def split_identifier(identifier: str) -> tuple[str, int]:
 def name_of(path: Path) -> str:
     """The name of a file as text that can be shown and stored."""
     return visible(path.name)
-
-
-def stem_of(path: Path) -> str:
-    """The name of an image without its ending; dots in a name without a known ending belong to it, as in UIDs."""
-    suffix = path.suffix.lower()
-    is_known = suffix in IMAGE_SUFFIXES or suffix in CLIP_SUFFIXES
-    return path.stem if is_known or suffix in _ENDINGS else path.name
 
 
 def whole_stem(stem: str) -> str:

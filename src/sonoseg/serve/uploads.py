@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sonoseg.core.paths import is_clip
+from sonoseg.core.paths import is_clip, stem_of
 from sonoseg.core.source import opened
 from sonoseg.data.scan import entries
 from sonoseg.dicom.recognise import is_dicom
@@ -14,7 +14,7 @@ from sonoseg.files import atomic_path
 from sonoseg.serve.answer import read_upload
 from sonoseg.serve.dicom_answer import read_dicom_upload
 from sonoseg.serve.limits import Limits
-from sonoseg.serve.scenes import stem_of, whole_stem
+from sonoseg.serve.scenes import whole_stem
 
 _SUFFIXES = {
     "PNG": ".png",
